@@ -1,0 +1,203 @@
+"""What every map offers, whoever runs it: reference, model, simulated RTL or card."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from omap.errors import FullError, InputError
+
+if TYPE_CHECKING:
+    from omap.params import Params
+
+
+class Kind(IntEnum):
+    """Kind of an operation, as it is encoded in a command."""
+
+    NOP = 0
+    GET = 1
+    PUT = 2
+    DELETE = 3
+
+
+class Status(IntEnum):
+    """Outcome of an operation, as it is encoded in a response."""
+
+    OK = 0
+    NOT_FOUND = 1
+    FULL = 2
+
+
+class Operation(NamedTuple):
+    """One operation. ``NOP`` ignores the key; only ``PUT`` has a value."""
+
+    kind: Kind
+    key: bytes = b""
+    value: bytes = b""
+
+
+class Response(NamedTuple):
+    """Outcome of one operation, and the value that the key had before it (``None`` if it had none).
+
+    A PUT of a new key answers ``OK`` with no previous value; GET and DELETE of an absent key answer ``NOT_FOUND``.
+    """
+
+    status: Status
+    previous: bytes | None = None
+
+
+class ObliviousMap(ABC):
+    """A map of fixed-size keys to fixed-size values that hides which of them are used.
+
+    Every operation is one of :class:`Kind`; whatever it is and whatever it finds, an observer of host memory sees
+    the same distribution of events. ``m[k]``, ``m[k] = v``, ``del m[k]`` and ``k in m`` are one operation each.
+    The map does not iterate: keys can't be listed without touching every page.
+
+    Attributes
+    ----------
+    params : Params
+        Public parameters of the map.
+    """
+
+    params: Params
+
+    @abstractmethod
+    def execute(self, batch: Sequence[Operation]) -> list[Response]:
+        """Run operations in order and return one response each.
+
+        The whole batch is checked first: if any operation is malformed, none is run.
+
+        Reveals
+            How many operations ran, and when; for each, pages drawn uniformly at random.
+        Hides
+            Keys, values, kinds, hit or miss, repetition, number of live keys.
+
+        Raises
+        ------
+        InputError
+            For a key or a value of the wrong size or type, naming the operation's place in the batch.
+        TamperedError
+            If host memory was altered, replayed or exchanged; nothing is returned and the map refuses all further work.
+        FaultError
+            If an earlier fault is latched.
+        """
+
+    @abstractmethod
+    def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
+        """Insert many new keys at once by one scan over all pages.
+
+        Parameters
+        ----------
+        keys, values
+            ``(n, key_bytes)`` and ``(n, value_bytes)`` arrays of ``uint8``, or sequences of n ``bytes``. The keys
+            must be distinct and absent from the map.
+
+        Reveals
+            That a bulk load ran: every page is read and written back once, in order. Not n.
+
+        Raises
+        ------
+        InputError
+            Wrong shapes or sizes, repeated or present keys. The map is unchanged.
+        FullError
+            More keys than there is room for. The map is unchanged.
+        """
+
+    @abstractmethod
+    def format(self) -> None:
+        """Empty the map under fresh keys and a fresh map id, sealing every page with version 1.
+
+        Reveals
+            That a format ran: every page is written once, in order.
+        """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of live keys. Costs no operation; reveals nothing outside the trusted side."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of ``key``, or None if it is absent. Reveals and hides as :meth:`execute`."""
+        return self.execute([Operation(Kind.GET, key)])[0].previous
+
+    def put(self, key: bytes, value: bytes) -> bytes | None:
+        """Set ``key`` to ``value`` and return the previous value, or None. Reveals and hides as :meth:`execute`.
+
+        Raises
+        ------
+        FullError
+            If the key is new and the map has no room for it.
+        """
+        status, previous = self.execute([Operation(Kind.PUT, key, value)])[0]
+        if status is Status.FULL:
+            raise FullError(
+                f"the map has no room for a new key: capacity is {self.params.capacity}; delete keys or plan a larger map"
+            )
+        return previous
+
+    def delete(self, key: bytes) -> bytes | None:
+        """Remove ``key`` and return its value, or None if it was absent. Reveals and hides as :meth:`execute`."""
+        return self.execute([Operation(Kind.DELETE, key)])[0].previous
+
+    def __getitem__(self, key: bytes) -> bytes:
+        value = self.get(key)
+        if value is None:
+            raise KeyError("the key is not in the map")  # never the key itself: it may end up in a log
+        return value
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        self.put(key, value)
+
+    def __delitem__(self, key: bytes) -> None:
+        if self.delete(key) is None:
+            raise KeyError("the key is not in the map")
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, bytes):
+            raise InputError(f"a key is {self.params.key_bytes} bytes, not {type(key).__name__}")
+        return self.get(key) is not None
+
+    __iter__ = None  # the mapping protocol without enumeration
+
+
+def check_batch(params: Params, batch: Sequence[Operation]) -> None:
+    """Refuse a batch with a malformed operation, naming its place, what was wanted and what came.
+
+    Raises
+    ------
+    InputError
+        Keys and values are never part of the message.
+    """
+    key_bytes, value_bytes = params.key_bytes, params.value_bytes
+    for place, (kind, key, value) in enumerate(batch):
+        if kind == Kind.NOP:
+            continue
+        if type(key) is not bytes or len(key) != key_bytes:
+            raise InputError(f"operation {place}: a key must be {key_bytes} bytes, not {_describe(key)}")
+        if kind == Kind.PUT:
+            if type(value) is not bytes or len(value) != value_bytes:
+                raise InputError(f"operation {place}: a value must be {value_bytes} bytes, not {_describe(value)}")
+        elif kind != Kind.GET and kind != Kind.DELETE:
+            raise InputError(f"operation {place}: kind must be one of {', '.join(Kind.__members__)}, not {kind!r}")
+
+
+def as_rows(what: str, width: int, rows: npt.ArrayLike | Sequence[bytes]) -> npt.NDArray[np.uint8]:
+    """Return ``rows`` as an (n, width) array of bytes, or raise :class:`InputError` naming what came instead."""
+    if isinstance(rows, np.ndarray):
+        if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != width:
+            raise InputError(f"{what} must be an (n, {width}) array of uint8, not {rows.shape} of {rows.dtype}")
+        return np.ascontiguousarray(rows)
+    if not isinstance(rows, Sequence) or isinstance(rows, (bytes, str)):
+        raise InputError(f"{what} must be an (n, {width}) array of uint8 or a sequence of bytes, not {_describe(rows)}")
+    for place, row in enumerate(rows):
+        if type(row) is not bytes or len(row) != width:
+            raise InputError(f"{what}[{place}] must be {width} bytes, not {_describe(row)}")
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, width)  # type: ignore[arg-type]
+
+
+def _describe(value: object) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else f"a {type(value).__name__}"

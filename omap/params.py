@@ -1,0 +1,252 @@
+"""The public parameters of a map and every width and size that follows from them.
+
+Reference, RTL, host and boards are built from one :class:`Params`; nothing below is written down a second time.
+Choosing good parameters is the planner's work (:mod:`omap.planner`); this module only refuses bad ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from omap.errors import ParamsError
+
+TAG_BYTES = 16
+"""AES-GCM tag at the end of every page (NIST SP 800-38D, 128 bits)."""
+
+HBM_BEAT_BYTES = 32
+"""One beat of a 256-bit HBM port; waiting slots are whole beats, so that no write needs a partial strobe."""
+
+MAX_PAGE_SLOTS = 32
+"""Width of the occupancy bitmap of a page descriptor."""
+
+MAX_PAGES = 1 << 31
+"""A position map entry keeps a page in 31 bits, beside the bit that says the entry is in use."""
+
+MAX_BUCKETS = 1 << 28
+"""Buckets of one table: a candidate bucket comes from 32 hash bits, and at least 4 of them must be to spare."""
+
+NO_LINE = 0xFFFF_FFFF
+"""Link of a descriptor line that has no successor."""
+
+
+class Rule(StrEnum):
+    """How keys are placed (see :mod:`omap.placement`)."""
+
+    ONE_CHOICE = "one_choice"
+    TWO_CHOICE = "two_choice"
+    RESIDENT = "resident"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ParamsError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Public parameters of one map. Immutable; everything derived is a property.
+
+    Parameters
+    ----------
+    capacity : int
+        Most keys that can be live at once, N.
+    key_bytes, value_bytes : int
+        Exact sizes of every key (4, 8 or 16) and value (1 to 4096), in bytes.
+    rule : Rule
+        Placement rule.
+    page_bytes : int
+        Bytes of one sealed page in host memory, a multiple of 64; 0 for ``resident``.
+    pages : int
+        Pages in host memory; 0 for ``resident``.
+    hbm_bins : int
+        ``two_choice`` only: bins that live in HBM and have no page.
+    descriptor_bytes : int
+        Bytes of one descriptor line, 32 or 64.
+    waiting_slots : int
+        Tuples that HBM has room for outside pages.
+    further_lines : int
+        Descriptor lines for bins whose waiting indices do not fit their first line.
+    bucket_bytes : int
+        Bytes of one position map bucket, 64 or 128.
+    buckets : int
+        Buckets in each of the two position map tables.
+    relocation_steps : int
+        Cuckoo steps that every operation performs, needed or not.
+    transit_entries : int
+        Entries the position map can hold on chip while they are between buckets.
+
+    Raises
+    ------
+    ParamsError
+        If a value is out of its range or two of them contradict each other; names the bound and what came.
+    """
+
+    capacity: int
+    key_bytes: int
+    value_bytes: int
+    rule: Rule = Rule.ONE_CHOICE
+    page_bytes: int
+    pages: int
+    hbm_bins: int = 0
+    descriptor_bytes: int = 64
+    waiting_slots: int
+    further_lines: int
+    bucket_bytes: int
+    buckets: int
+    relocation_steps: int = 4
+    transit_entries: int = 32
+
+    def __post_init__(self) -> None:
+        for name, value in self.to_dict().items():
+            if name == "rule":
+                _require(value in set(Rule), f"rule is {value!r}; choose one of {', '.join(Rule)}")
+            else:
+                _require(
+                    type(value) is int and value >= 0, f"{name} is {value!r}; it must be a whole number, 0 or more"
+                )
+        object.__setattr__(self, "rule", Rule(self.rule))
+        _require(self.capacity >= 1, "capacity is 0; a map needs room for at least 1 key")
+        _require(self.key_bytes in (4, 8, 16), f"key_bytes is {self.key_bytes}; it must be 4, 8 or 16: hash longer keys")
+        _require(1 <= self.value_bytes <= 4096, f"value_bytes is {self.value_bytes}; it must be 1 to 4096")
+        _require(self.descriptor_bytes in (32, 64), f"descriptor_bytes is {self.descriptor_bytes}; it must be 32 or 64")
+        _require(self.bucket_bytes in (64, 128), f"bucket_bytes is {self.bucket_bytes}; it must be 64 or 128")
+        _require(
+            1 <= self.buckets <= MAX_BUCKETS,
+            f"buckets is {self.buckets}; each position map table needs 1 to {MAX_BUCKETS}",
+        )
+        _require(
+            self.entries + self.transit_entries >= self.capacity,
+            f"the position map has room for {self.entries} entries and {self.transit_entries} in transit; "
+            f"capacity {self.capacity} needs more buckets than {self.buckets}",
+        )
+        _require(self.relocation_steps >= 1, "relocation_steps is 0; entries in transit would never arrive")
+        _require(self.waiting_slots >= 1, "waiting_slots is 0; the tuple of the last access needs a slot")
+        _require(
+            self.waiting_slots < NO_LINE and self.further_lines < NO_LINE,
+            f"waiting_slots is {self.waiting_slots} and further_lines {self.further_lines}; "
+            f"both are 32-bit indices below {NO_LINE}",
+        )
+        if self.rule is Rule.RESIDENT:
+            _require(
+                self.pages == self.page_bytes == self.hbm_bins == 0,
+                "a resident map has no pages: pages, page_bytes and hbm_bins must be 0",
+            )
+            _require(
+                self.waiting_slots >= self.capacity,
+                f"waiting_slots is {self.waiting_slots}; a resident map needs one for each of {self.capacity} keys",
+            )
+            return
+        _require(
+            self.page_bytes > 0 and self.page_bytes % 64 == 0,
+            f"page_bytes is {self.page_bytes}; it must be a positive multiple of 64",
+        )
+        _require(
+            self.page_slots >= 1,
+            f"page_bytes is {self.page_bytes}; one {self.tuple_bytes}-byte tuple and its tag need "
+            f"{-(-(self.tuple_bytes + TAG_BYTES) // 64) * 64}",
+        )
+        _require(
+            self.page_slots <= MAX_PAGE_SLOTS,
+            f"page_bytes is {self.page_bytes}, room for {self.page_slots} tuples of {self.tuple_bytes} bytes; "
+            f"the occupancy bitmap allows {MAX_PAGE_SLOTS}: use smaller pages",
+        )
+        _require(1 <= self.pages <= MAX_PAGES, f"pages is {self.pages}; it must be 1 to {MAX_PAGES}")
+        if self.rule is Rule.TWO_CHOICE:
+            _require(self.bins >= 2, "two_choice draws two distinct bins: pages + hbm_bins must be at least 2")
+            _require(self.bins <= MAX_PAGES, f"pages + hbm_bins is {self.bins}; it must be at most {MAX_PAGES}")
+        else:
+            _require(self.hbm_bins == 0, f"hbm_bins is {self.hbm_bins}; only two_choice keeps bins in HBM")
+
+    # -- tuples and pages ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def tuple_bytes(self) -> int:
+        """Bytes of one tuple, ``key || value``."""
+        return self.key_bytes + self.value_bytes
+
+    @cached_property
+    def plaintext_bytes(self) -> int:
+        """Bytes of a page before sealing: slots and padding."""
+        return self.page_bytes - TAG_BYTES
+
+    @cached_property
+    def page_slots(self) -> int:
+        """Tuples one page has room for."""
+        return max(self.plaintext_bytes, 0) // self.tuple_bytes
+
+    @cached_property
+    def host_bytes(self) -> int:
+        """Bytes of host memory that the pages occupy, contiguously."""
+        return self.pages * self.page_bytes
+
+    @cached_property
+    def bins(self) -> int:
+        """What a key can be placed in: every page, and for ``two_choice`` the bins in HBM, which come first."""
+        return self.hbm_bins + self.pages
+
+    # -- device memory ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def entry_words(self) -> int:
+        """32-bit words of a position map entry beside the key: the page, or both bins."""
+        return 2 if self.rule is Rule.TWO_CHOICE else 1
+
+    @cached_property
+    def entry_bytes(self) -> int:
+        """Bytes of one position map entry."""
+        return 4 * self.entry_words + self.key_bytes
+
+    @cached_property
+    def bucket_entries(self) -> int:
+        """Entries in one bucket."""
+        return self.bucket_bytes // self.entry_bytes
+
+    @cached_property
+    def entries(self) -> int:
+        """Entries in both position map tables."""
+        return 2 * self.buckets * self.bucket_entries
+
+    @cached_property
+    def slot_bytes(self) -> int:
+        """Bytes that one waiting tuple occupies in HBM: whole beats."""
+        return -(-self.tuple_bytes // HBM_BEAT_BYTES) * HBM_BEAT_BYTES
+
+    @cached_property
+    def hbm_account(self) -> dict[str, int]:
+        """Bytes of HBM per structure. The free lists hold one 32-bit index for every slot and further line."""
+        descriptors = 0 if self.rule is Rule.RESIDENT else (self.bins + self.further_lines) * self.descriptor_bytes
+        return {
+            "position map": 2 * self.buckets * self.bucket_bytes,
+            "page descriptors": descriptors,
+            "waiting slots": self.waiting_slots * self.slot_bytes,
+            "free lists": 4 * (self.waiting_slots + self.further_lines),
+        }
+
+    @cached_property
+    def hbm_bytes(self) -> int:
+        """Bytes of HBM that the map occupies."""
+        return sum(self.hbm_account.values())
+
+    # -- identity -----------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parameters as JSON-ready values, in the order of declaration."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Params:
+        """Build parameters from :meth:`to_dict`'s values; unknown or missing names raise ParamsError."""
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ParamsError(f"not a parameter set: {error}") from None
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 over the canonical JSON of the parameters: what host and card compare before they talk."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":")).encode()).digest()

@@ -1,0 +1,102 @@
+"""What an observer of host memory sees, recorded event by event.
+
+The observer sees every device access to host memory: address, length, direction, and which operation it belongs to
+(the host knows when operations arrive). The reference model has no clock, so its traces have no time.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FORMAT = -1
+"""Operation number of the events of a format."""
+
+BULK_LOAD = -2
+"""Operation number of the events of a bulk load."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Events in the order in which they were seen; four columns of one length.
+
+    Attributes
+    ----------
+    operation : int64 array
+        Number of the operation the event belongs to, from 0; :data:`FORMAT` or :data:`BULK_LOAD` outside operations.
+    address : uint64 array
+        First byte accessed, relative to the start of the pages.
+    length : uint32 array
+        Bytes accessed.
+    write : bool array
+        True for a write to host memory, False for a read.
+    operations : int
+        Operations that ran, including those that caused no event.
+    """
+
+    operation: npt.NDArray[np.int64]
+    address: npt.NDArray[np.uint64]
+    length: npt.NDArray[np.uint32]
+    write: npt.NDArray[np.bool_]
+    operations: int
+
+    def __len__(self) -> int:
+        return len(self.address)
+
+
+class Observer:
+    """Records what the host sees. One observer can watch one host memory.
+
+    Costs about 12 bytes an event; :meth:`clear` forgets what was seen, :meth:`trace` copies it out.
+    """
+
+    def __init__(self) -> None:
+        self._events = array("Q")  # address << 1 | write
+        self._lengths = array("I")
+        self._starts = array("Q")  # index of the first event of each operation
+        self._scans: list[tuple[int, int, int]] = []  # (first event, end, FORMAT or BULK_LOAD)
+
+    def begin_operation(self) -> None:
+        """Note that the next operation starts here."""
+        self._starts.append(len(self._lengths))
+
+    def begin_scan(self, kind: int) -> None:
+        """Note that the events up to :meth:`end_scan` belong to a format or a bulk load."""
+        self._scans.append((len(self._lengths), -1, kind))
+
+    def end_scan(self) -> None:
+        """Close the scan that :meth:`begin_scan` opened."""
+        first, _, kind = self._scans[-1]
+        self._scans[-1] = (first, len(self._lengths), kind)
+
+    def read(self, address: int, length: int) -> None:
+        """Note a read of host memory."""
+        self._events.append(address << 1)
+        self._lengths.append(length)
+
+    def write(self, address: int, length: int) -> None:
+        """Note a write to host memory."""
+        self._events.append(address << 1 | 1)
+        self._lengths.append(length)
+
+    def clear(self) -> None:
+        """Forget all events and restart the numbering of operations at 0."""
+        self.__init__()  # type: ignore[misc]
+
+    def trace(self) -> Trace:
+        """Return what was seen since the last :meth:`clear`."""
+        events = np.array(self._events, dtype=np.uint64)
+        starts = np.array(self._starts, dtype=np.int64)
+        operation = np.searchsorted(starts, np.arange(len(events)), side="right") - 1
+        for first, end, kind in self._scans:
+            operation[first : end if end >= 0 else None] = kind
+        return Trace(
+            operation=operation.astype(np.int64),
+            address=events >> np.uint64(1),
+            length=np.array(self._lengths, dtype=np.uint32),
+            write=(events & np.uint64(1)).astype(bool),
+            operations=len(starts),
+        )
