@@ -1,0 +1,63 @@
+# Every target sets up its own virtual environment from nothing and repeats that only when pyproject.toml changes.
+# VENV and PYTHON may be given: `make test VENV=/some/where PYTHON=python3.12`.
+
+VENV ?= .venv
+PYTHON ?= python3
+PYTEST_ARGS ?=
+OUT ?= omap-demo.html
+
+BIN := $(VENV)/bin
+DEMO_STAMP := $(VENV)/installed-demo
+FULL_STAMP := $(VENV)/installed-full
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long lint format bench-model bench-sim clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(DEMO_STAMP)  ## load 28,000 airports, query them, show what the host saw (writes omap-demo.html)
+	$(BIN)/omap demo --out $(OUT)
+
+test: $(FULL_STAMP)  ## lint, strict types, and all tests but the long ones
+	@status=0; \
+	$(MAKE) --no-print-directory lint || status=1; \
+	$(BIN)/python -m pytest -q -n 2 -m "not long" $(PYTEST_ARGS) || status=1; \
+	exit $$status
+
+test-long: $(FULL_STAMP)  ## the same with the long tests
+	@status=0; \
+	$(MAKE) --no-print-directory lint || status=1; \
+	$(BIN)/python -m pytest -q -n 2 $(PYTEST_ARGS) || status=1; \
+	exit $$status
+
+lint: $(FULL_STAMP)  ## ruff, ruff format and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(FULL_STAMP)  ## let ruff mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench-model: $(FULL_STAMP)  ## operations and loaded keys a second of the reference model
+	$(BIN)/python -m omap.bench
+
+bench-sim: $(FULL_STAMP)  ## cycles an operation of the simulated engine
+	$(BIN)/python -m sim.bench_sim
+
+clean:  ## remove .venv and everything built
+	rm -rf .venv build sim_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Only what its target needs: the demo does without simulators and compilers.
+$(DEMO_STAMP): EXTRAS := demo
+$(FULL_STAMP): EXTRAS := bounds,demo,rtl,sim,test
+
+$(DEMO_STAMP) $(FULL_STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not %d.%d: make PYTHON=python3.12 ..." \
+	  % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
+	  { echo "no virtual environment could be made: install python3-venv" >&2; exit 1; }
+	@echo "installing into $(VENV) ($(EXTRAS))"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Board targets: tops, constraints and build scripts."""

@@ -1,0 +1,1 @@
+"""The host side: drivers, client, relay and proxies around the accelerator."""

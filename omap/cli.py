@@ -1,0 +1,106 @@
+"""The ``omap`` command: a root that finds its subcommands through entry points.
+
+A distribution adds a subcommand by registering a :class:`click.Command` in the group ``omap.commands``. Its module is
+loaded only when it is run or listed, so that ``omap plan`` does not pay for the simulator's imports, and a subcommand
+whose extra is not installed is listed all the same: it says what to install when it is run.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from typing import Any
+
+import click
+
+from omap.errors import OmapError
+
+DISTRIBUTION = "omap-fpga"
+"""Name under which the five packages are installed."""
+
+COMMANDS = "omap.commands"
+"""Entry-point group of the subcommands."""
+
+
+class UserError(click.ClickException):
+    """One clear line on standard error and exit code 2, instead of a traceback."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"omap: {self.message}", file=file, err=file is None)
+
+
+def extra_of(module: str) -> str | None:
+    """Return the extra of this distribution that provides ``module``, or None if no extra names it."""
+    wanted = module.partition(".")[0].replace("_", "-").lower()
+    for requirement in metadata.requires(DISTRIBUTION) or []:
+        name = re.match(r"[A-Za-z0-9._-]+", requirement)
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", requirement)
+        if name and extra and name[0].replace("_", "-").lower() == wanted:
+            return extra[1]
+    return None
+
+
+def _not_installed(error: ModuleNotFoundError) -> str | None:
+    """Say what to install, if ``error`` is about a module that one of the extras provides."""
+    extra = extra_of(error.name) if error.name else None
+    if extra is None:
+        return None
+    return f"this needs {error.name}, which is not installed: pip install '{DISTRIBUTION}[{extra}]' (the extra {extra!r})"
+
+
+def _unavailable(name: str, reason: str) -> click.Command:
+    """Return a command that only says why it can't run."""
+
+    @click.command(
+        name,
+        short_help=f"(not available: {reason})",
+        context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: tuple[str, ...]) -> None:
+        raise UserError(reason)
+
+    return command
+
+
+class CommandGroup(click.Group):
+    """A group whose subcommands are the entry points of :data:`COMMANDS`, loaded on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *metadata.entry_points(group=COMMANDS).names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for entry_point in metadata.entry_points(group=COMMANDS, name=cmd_name):
+            try:
+                command = entry_point.load()
+            except ModuleNotFoundError as error:
+                reason = _not_installed(error)
+                if reason is None:
+                    raise
+                return _unavailable(cmd_name, reason)
+            if not isinstance(command, click.Command):
+                raise UserError(f"entry point {entry_point.value} is not a click command: mend its registration")
+            return command
+        return super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OmapError as error:
+            raise UserError(str(error)) from error
+        except ModuleNotFoundError as error:
+            reason = _not_installed(error)
+            if reason is None:
+                raise
+            raise UserError(reason) from error
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def main() -> None:
+    """An oblivious map: a key-value table whose memory accesses tell nothing about its queries."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Subcommands of ``omap``, one module each, found through the entry-point group ``omap.commands``."""

@@ -1,0 +1,1 @@
+"""The accelerator: Amaranth sources of the oblivious map, held equal to :mod:`omap`."""
