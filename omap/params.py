@@ -30,8 +30,8 @@ MAX_PAGES = 1 << 31
 MAX_BUCKETS = 1 << 28
 """Buckets of one table: a candidate bucket comes from 32 hash bits, and at least 4 of them must be to spare."""
 
-NO_LINE = 0xFFFF_FFFF
-"""Link of a descriptor line that has no successor."""
+MAX_INDEX = 1 << 32
+"""Slots and descriptor lines are named by 32-bit indices."""
 
 
 class Rule(StrEnum):
@@ -127,9 +127,9 @@ class Params:
         _require(self.relocation_steps >= 1, "relocation_steps is 0; entries in transit would never arrive")
         _require(self.waiting_slots >= 1, "waiting_slots is 0; the tuple of the last access needs a slot")
         _require(
-            self.waiting_slots < NO_LINE and self.further_lines < NO_LINE,
-            f"waiting_slots is {self.waiting_slots} and further_lines {self.further_lines}; "
-            f"both are 32-bit indices below {NO_LINE}",
+            self.waiting_slots <= MAX_INDEX and self.bins + self.further_lines <= MAX_INDEX,
+            f"waiting_slots is {self.waiting_slots} and descriptor lines are {self.bins + self.further_lines}; "
+            f"32-bit indices reach {MAX_INDEX} of either",
         )
         if self.rule is Rule.RESIDENT:
             _require(
@@ -231,6 +231,11 @@ class Params:
     def hbm_bytes(self) -> int:
         """Bytes of HBM that the map occupies."""
         return sum(self.hbm_account.values())
+
+    @cached_property
+    def line_indices(self) -> tuple[int, int]:
+        """Slot indices in the first line of a descriptor, beside 16 bytes of fields, and in each further line."""
+        return (self.descriptor_bytes - 16) // 4, (self.descriptor_bytes - 4) // 4
 
     # -- identity -----------------------------------------------------------------------------------------------
 

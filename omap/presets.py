@@ -16,7 +16,7 @@ def preset(name: str) -> Params:
     """Return the preset called ``name``: TINY, SMALL, PAPER, STANDARD or WIDE."""
     match name.upper():
         case "TINY":
-            return sizing.one_choice(capacity=12, key_bytes=4, value_bytes=4, page_bytes=64)
+            return sizing.one_choice(capacity=12, key_bytes=4, value_bytes=4, page_bytes=64, descriptor_bytes=32)
         case "SMALL":
             return sizing.one_choice(capacity=1000, key_bytes=8, value_bytes=8, page_bytes=128)
         case "PAPER":

@@ -1,0 +1,82 @@
+"""Sealing of pages: AES-256-GCM (NIST SP 800-38D) with the nonce made of page, boot and version."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from omap.errors import TamperedError
+
+MAP_ID_BYTES = 16
+VERSION_BITS = 48
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What a format makes afresh. Secret but for the map id; never shown in a representation.
+
+    Attributes
+    ----------
+    page_key, draw_seed : bytes
+        32 bytes each: AES-256 keys of the pages and of the draws.
+    hash_key : bytes
+        16 bytes: SipHash key of the position map.
+    map_id : bytes
+        16 bytes, public: additional data of every page.
+    """
+
+    page_key: bytes = field(repr=False)
+    draw_seed: bytes = field(repr=False)
+    hash_key: bytes = field(repr=False)
+    map_id: bytes
+
+    @classmethod
+    def generate(cls) -> Secrets:
+        """Draw all of them from the operating system."""
+        return cls(secrets.token_bytes(32), secrets.token_bytes(32), secrets.token_bytes(16), secrets.token_bytes(16))
+
+
+class PageCodec:
+    """Seals and opens pages under one page key.
+
+    Parameters
+    ----------
+    page_key, map_id : bytes
+        32 and 16 bytes, see :class:`Secrets`.
+    boot : int
+        Boot counter, 16 bits: no nonce repeats after a restart under the same key.
+    """
+
+    def __init__(self, page_key: bytes, map_id: bytes, boot: int = 0) -> None:
+        self._cipher = AESGCM(page_key)
+        self._map_id = map_id
+        self._boot = boot << VERSION_BITS
+
+    def _nonce(self, page: int, version: int) -> bytes:
+        # SEC_CM: PAGE.NONCE.UNIQUE -- page and version are in every nonce, so none repeats under one key
+        return (page << 64 | self._boot | version).to_bytes(12, "big")
+
+    def seal(self, page: int, version: int, plaintext: bytes | bytearray) -> bytes:
+        """Return ``ciphertext || tag`` of a page."""
+        # SEC_CM: PAGE.MEM.ENCRYPT -- all that reaches host memory went through here
+        return self._cipher.encrypt(self._nonce(page, version), plaintext, self._map_id)
+
+    def open(self, page: int, version: int, sealed: bytes) -> bytes:
+        """Return the plaintext of a sealed page.
+
+        Raises
+        ------
+        TamperedError
+            If this is not what was sealed for this page, version and map.
+        """
+        try:
+            # SEC_CM: PAGE.VERSION.FRESH -- the version comes from HBM: an earlier page does not authenticate
+            return self._cipher.decrypt(self._nonce(page, version), sealed, self._map_id)
+        except InvalidTag:
+            raise TamperedError(
+                f"page {page} failed authentication: host memory was altered, exchanged or replayed; "
+                "the map has erased its keys, format it to start again"
+            ) from None

@@ -1,0 +1,138 @@
+"""Three ways to query a table, and what the source says each answer must be."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omap.demo.table import Table, decode_record
+from omap.interface import Kind, Operation, Response, Status
+
+ROUNDS = 8
+"""How often the sweep passes over its stretch of the table."""
+
+SMALL_SET = 32
+"""Present keys in the mixed workload, and as many absent ones."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A named list of operations.
+
+    Attributes
+    ----------
+    name : str
+        Short, for tables and JSON.
+    title, story : str
+        Heading and one sentence, for the report.
+    operations : list of Operation
+        In the order in which they are to run.
+    """
+
+    name: str
+    title: str
+    story: str
+    operations: list[Operation]
+
+
+def absent_keys(table: Table, count: int, draw: random.Random) -> list[bytes]:
+    """Return ``count`` keys that no record has."""
+    taken, found = set(table.keys), []
+    while len(found) < count:
+        key = draw.randbytes(table.key_bytes)
+        if key not in taken:
+            taken.add(key)
+            found.append(key)
+    return found
+
+
+def workloads(table: Table, operations: int, hot: int, seed: int) -> list[Workload]:
+    """Return the three workloads, ``operations`` long each.
+
+    Parameters
+    ----------
+    table : Table
+        Where the keys come from.
+    operations : int
+        Operations in each workload.
+    hot : int
+        Place of the record that the first workload asks for.
+    seed : int
+        Of the choices in the mixed workload. It has no influence on the map.
+    """
+    draw = random.Random(seed)
+    stretch = table.keys[: max(1, operations // ROUNDS)]
+    sweep = [Operation(Kind.GET, stretch[i % len(stretch)]) for i in range(operations)]
+
+    places = draw.sample(range(len(table)), min(SMALL_SET, len(table)))
+    strangers = absent_keys(table, SMALL_SET, draw)
+    mixed = []
+    for _ in range(operations):
+        place = draw.choice(places)
+        key, value = table.keys[place], table.values[place]
+        mixed.append(
+            draw.choice(
+                [
+                    Operation(Kind.GET, key),
+                    Operation(Kind.DELETE, key),
+                    Operation(Kind.PUT, key, value),
+                    Operation(Kind.GET, draw.choice(strangers)),
+                    Operation(Kind.DELETE, draw.choice(strangers)),
+                ]
+            )
+        )
+    noun = table.noun
+    return [
+        Workload(
+            "hammer",
+            f"One {noun}, over and over",
+            f"{operations:,} times the same question: {table.name(hot)}.",
+            [Operation(Kind.GET, table.keys[hot])] * operations,
+        ),
+        Workload(
+            "sweep",
+            "A sweep, round after round",
+            f"The first {len(stretch):,} {noun}s of the table, one after another, and again from the start.",
+            sweep,
+        ),
+        Workload(
+            "mixed",
+            "Misses and deletes, mixed",
+            f"{len(places)} {noun}s are read, deleted and put back at random; "
+            f"{len(strangers)} keys that do not exist are asked for and deleted.",
+            mixed,
+        ),
+    ]
+
+
+class Source:
+    """The table as it should stand, to check answers against.
+
+    Parameters
+    ----------
+    table : Table
+        All its records count as present.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._place = {key: place for place, key in enumerate(table.keys)}
+        self._live = set(table.keys)
+
+    def wrong(self, operations: Sequence[Operation], responses: Sequence[Response]) -> int:
+        """Return how many of the responses are not what the source says, and follow the operations."""
+        return sum(not self._agrees(*pair) for pair in zip(operations, responses, strict=True))
+
+    def _agrees(self, operation: Operation, response: Response) -> bool:
+        key, live = operation.key, operation.key in self._live
+        if operation.kind is Kind.PUT:
+            self._live.add(key)
+        elif operation.kind is Kind.DELETE:
+            self._live.discard(key)
+        if not live:
+            status = Status.OK if operation.kind is Kind.PUT else Status.NOT_FOUND
+            return response == Response(status)
+        if response.status is not Status.OK or response.previous is None:
+            return False
+        return decode_record(response.previous) == self._table.records[self._place[key]]

@@ -1,0 +1,228 @@
+"""The table that the demo loads: real airports, or the user's own CSV file, as fixed-size keys and values.
+
+A record is stored whole, as JSON of its fields behind a length, padded to one size for all: the key stands in the
+value again, so that every answer can be checked, also where long keys are hashed.
+"""
+
+from __future__ import annotations
+
+import csv
+import hmac
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from omap.errors import InputError
+
+Field = str | float | int
+"""One field of a record."""
+
+LENGTH_BYTES = 2
+"""Length of the JSON in front of it, big-endian."""
+
+MAX_VALUE_BYTES = 4096
+MAX_KEY_BYTES = 16
+"""Longest key that is stored as it is; the contract has longer ones hashed by the client."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be loaded.
+
+    Attributes
+    ----------
+    title : str
+        What the table is and where it comes from.
+    noun : str
+        What one record is called.
+    columns : tuple of str
+        Names of the fields.
+    key_column : str
+        The column that holds the keys.
+    records : list of tuples
+        The source: one tuple of fields a record.
+    keys, values : list of bytes
+        What the map stores, in the order of ``records``.
+    hashed : bool
+        Whether keys are images under a keyed pseudo-random function, because some do not fit.
+    """
+
+    title: str
+    noun: str
+    columns: tuple[str, ...]
+    key_column: str
+    records: list[tuple[Field, ...]] = field(repr=False)
+    keys: list[bytes] = field(repr=False)
+    values: list[bytes] = field(repr=False)
+    hashed: bool
+
+    @property
+    def key_bytes(self) -> int:
+        """Bytes of every key."""
+        return len(self.keys[0])
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of every value."""
+        return len(self.values[0])
+
+    def name(self, place: int) -> str:
+        """Return the key of a record as the source writes it."""
+        return str(self.records[place][self.columns.index(self.key_column)])
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+def encode_record(record: Sequence[Field]) -> bytes:
+    """Return the JSON of a record behind its length, not yet padded."""
+    text = json.dumps(list(record), ensure_ascii=False, separators=(",", ":")).encode()
+    if LENGTH_BYTES + len(text) > MAX_VALUE_BYTES:
+        raise InputError(
+            f"takes {LENGTH_BYTES + len(text)} bytes as a value and at most {MAX_VALUE_BYTES} fit: "
+            "leave out columns that are not needed"
+        )
+    return len(text).to_bytes(LENGTH_BYTES, "big") + text
+
+
+def decode_record(value: bytes) -> tuple[Field, ...]:
+    """Return the record in a value, padded or not."""
+    length = int.from_bytes(value[:LENGTH_BYTES], "big")
+    return tuple(json.loads(value[LENGTH_BYTES : LENGTH_BYTES + length]))
+
+
+def encode_keys(names: Sequence[str]) -> tuple[list[bytes], bool]:
+    """Return fixed-size keys for ``names``, and whether they had to be hashed.
+
+    Keys of up to 16 bytes are padded with zeros to 4, 8 or 16. If one is longer, or holds a zero itself, all become
+    16-byte images under a pseudo-random function (HMAC-SHA-256, truncated) with a fresh secret key, so that whoever
+    chooses the keys can't aim at collisions.
+    """
+    raw = [name.encode() for name in names]
+    longest = max(map(len, raw))
+    if longest <= MAX_KEY_BYTES and not any(0 in key for key in raw):
+        size = next(size for size in (4, 8, 16) if longest <= size)
+        return [key.ljust(size, b"\0") for key in raw], False
+    secret = secrets.token_bytes(32)
+    return [hmac.digest(secret, key, "sha256")[:MAX_KEY_BYTES] for key in raw], True
+
+
+def make_table(
+    *,
+    title: str,
+    noun: str,
+    columns: Sequence[str],
+    key_column: str,
+    records: Sequence[tuple[Field, ...]],
+    rows: Sequence[int],
+) -> Table:
+    """Encode records; ``rows`` says where each stands in its source, for messages.
+
+    Raises
+    ------
+    InputError
+        No records, an empty or repeated key, a record that does not fit a value; names the row, never the key.
+    """
+    if not records:
+        raise InputError(f"the table has no records below its header of {len(columns)} columns: give one with some")
+    column = list(columns).index(key_column)
+    names = [str(record[column]) for record in records]
+    first: dict[str, int] = {}
+    for name, row in zip(names, rows, strict=True):
+        if not name:
+            raise InputError(f"row {row} has nothing in column {key_column!r}: every record needs a key")
+        if name in first:
+            raise InputError(
+                f"row {row} has the same key as row {first[name]} in column {key_column!r}: "
+                f"keys must be unique; remove one, or use another column ({_listed(columns)})"
+            )
+        first[name] = row
+    values = []
+    for record, row in zip(records, rows, strict=True):
+        try:
+            values.append(encode_record(record))
+        except InputError as error:
+            raise InputError(f"row {row} {error}") from None
+    keys, hashed = encode_keys(names)
+    size = -(-max(map(len, values)) // 8) * 8
+    return Table(
+        title=title,
+        noun=noun,
+        columns=tuple(columns),
+        key_column=key_column,
+        records=list(records),
+        keys=keys,
+        values=[value.ljust(size, b"\0") for value in values],
+        hashed=hashed,
+    )
+
+
+def airports() -> Table:
+    """Return the airports of the ``airportsdata`` package, keyed by their ICAO code."""
+    import airportsdata  # an extra: the rest of the package does without
+
+    source = airportsdata.load()
+    records = [tuple(record.values()) for record in source.values()]
+    return make_table(
+        title=f"airports of the world (package airportsdata {metadata.version('airportsdata')})",
+        noun="airport",
+        columns=list(next(iter(source.values()))),
+        key_column="icao",
+        records=records,
+        rows=range(1, len(records) + 1),
+    )
+
+
+def read_csv(path: Path, key_column: str) -> Table:
+    """Return the table in a CSV file with a header line.
+
+    Raises
+    ------
+    InputError
+        The file can't be read, is not UTF-8 or not CSV, lacks the column, or :func:`make_table` refuses a record.
+        Rows are numbered as an editor shows lines, the header being line 1.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            if not header:
+                raise InputError(f"{path.name} is empty: its first line must name the columns")
+            if repeated := sorted({name for name in header if header.count(name) > 1}):
+                raise InputError(f"{path.name} names a column twice ({_listed(repeated)}): give each its own name")
+            if key_column not in header:
+                raise InputError(f"{path.name} has no column {key_column!r}: choose --key from {_listed(header)}")
+            records, rows = [], []
+            for row, record in _numbered(reader):
+                if len(record) != len(header):
+                    raise InputError(
+                        f"row {row} has {len(record)} fields and the header {len(header)}: "
+                        "add or remove commas, or quote fields that contain them"
+                    )
+                records.append(tuple(record))
+                rows.append(row)
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is not UTF-8 (byte {error.start}): save it as UTF-8 first") from None
+    except csv.Error as error:
+        raise InputError(f"{path.name}, near row {reader.line_num}: {error}") from None
+    return make_table(
+        title=path.name, noun="record", columns=header, key_column=key_column, records=records, rows=rows
+    )
+
+
+def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line each record starts on, and the record; skip blank lines."""
+    start = reader.line_num + 1  # type: ignore[attr-defined]
+    for record in reader:
+        if record:
+            yield start, record
+        start = reader.line_num + 1  # type: ignore[attr-defined]
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

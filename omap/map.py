@@ -1,0 +1,211 @@
+"""The placement rules behind one interface: ``one_choice``, ``two_choice`` and ``resident``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from omap.crypto import Secrets
+from omap.drbg import scale
+from omap.errors import ExhaustedError
+from omap.interface import Kind
+from omap.page import Page
+from omap.params import Params, Rule
+from omap.position_map import Words
+from omap.reference import Draw, ReferenceMap
+from omap.trace import Observer
+from omap.waiting import Descriptor, Waiting
+
+
+class PagedMap(ReferenceMap):
+    """A map whose tuples live in pages of host memory, or wait in HBM for their page to be touched."""
+
+    def _allocate(self) -> None:
+        self.waiting = Waiting(self.params, self.device)
+        first = self.params.hbm_bins
+        for page in range(self.params.pages):
+            self.waiting.store(Descriptor(first + page, 1, 0, [], []))
+
+    # -- one operation ------------------------------------------------------------------------------------------
+
+    def _access(
+        self, kind: Kind, key: bytes, value: bytes, found: Words | None, draw: Draw, placed: Words | None
+    ) -> bytes | None:
+        previous = self._touch_all(self._bins(kind, key, found, draw), key if found else None)
+        if placed is not None:
+            new = value if kind == Kind.PUT or previous is None else previous
+            self.waiting.append(self._emptiest(placed), key + new)
+        return previous
+
+    def _bins(self, kind: Kind, key: bytes, found: Words | None, draw: Draw) -> Words:
+        """Return the bins to touch, in order."""
+        # SEC_CM: PAGE.MISS.DUMMY -- an absent key touches what was drawn for a dummy, never what follows from the key
+        return draw[0] if found is None else found
+
+    def _touch_all(self, bins: Words, key: bytes | None) -> bytes | None:
+        """Touch bins in the given order, taking ``key`` from the one that has it; return its value."""
+        previous = None
+        for number in bins:
+            # SEC_CM: BINS.BOTH.TOUCHED -- no stop at the bin that has the key, and the order is that of the draw
+            value = self._touch(number, key)
+            previous = value if previous is None else previous
+        if key is not None and previous is None:
+            raise ExhaustedError("a key was not where its position map entry says: the state of the map is lost")
+        return previous
+
+    def _touch(self, number: int, key: bytes | None) -> bytes | None:
+        """Take ``key`` from a bin if it is there, move waiting tuples to its page, and return the value taken."""
+        descriptor = self.waiting.load(number)
+        value = None if key is None else self.waiting.take_key(descriptor, key)
+        page_number = number - self.params.hbm_bins
+        if page_number >= 0:
+            # SEC_CM: PAGE.TOUCH.ALWAYS -- read and written even if the tuple waited in HBM, hit or miss
+            page = self._read_page(page_number, descriptor)
+            if key is not None and value is None:
+                value = page.take(key)
+            self._drain(descriptor, page)
+            self._write_page(page_number, descriptor, page)
+        self.waiting.store(descriptor)
+        return value
+
+    def _drain(self, descriptor: Descriptor, page: Page) -> None:
+        """Move waiting tuples to free slots, as many as fit; the rest goes on waiting."""
+        while descriptor.waiting and page.has_room():
+            page.put(self.waiting.take_oldest(descriptor))
+
+    def _read_page(self, number: int, descriptor: Descriptor) -> Page:
+        sealed = self.host.read(number * self.params.page_bytes, self.params.page_bytes)
+        return Page(self.params, self._codec.open(number, descriptor.version, sealed), descriptor.occupancy)
+
+    def _write_page(self, number: int, descriptor: Descriptor, page: Page) -> None:
+        descriptor.version += 1
+        descriptor.occupancy = page.occupancy
+        self.host.write(
+            number * self.params.page_bytes, self._codec.seal(number, descriptor.version, page.plaintext)
+        )
+
+    def _emptiest(self, bins: Words) -> Descriptor:
+        """Return the descriptor of the bin with the fewest tuples, the first of equals."""
+        return min((self.waiting.load(number) for number in bins), key=Descriptor.load)
+
+    # -- many keys at once --------------------------------------------------------------------------------------
+
+    def _bulk_bins(self, words: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return in which of its bins each key of a bulk load is put."""
+        return words[:, 0]
+
+    def _scan_in(self, keys: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]) -> None:
+        bins = self._bulk_bins(words)
+        order = np.argsort(bins, kind="stable")
+        tuples = np.concatenate([keys, values], axis=1)[order].tobytes()
+        ends = np.searchsorted(bins[order], np.arange(self.params.bins), side="right").tolist()
+        size, at = self.params.tuple_bytes, 0
+        for number, end in enumerate(ends):
+            descriptor = self.waiting.load(number)
+            new = [tuples[place * size : (place + 1) * size] for place in range(at, end)]
+            at = end
+            if number >= self.params.hbm_bins:
+                page_number = number - self.params.hbm_bins
+                page = self._read_page(page_number, descriptor)
+                self._drain(descriptor, page)
+                while new and page.has_room():
+                    page.put(new.pop(0))
+                self._write_page(page_number, descriptor, page)
+            for entry in new:
+                self.waiting.append(descriptor, entry)
+            self.waiting.store(descriptor)
+
+
+class OneChoiceMap(PagedMap):
+    """Every key has one page, drawn afresh at each access; an access touches exactly that page."""
+
+    rule = Rule.ONE_CHOICE
+
+    def _draws(self, first: int, count: int) -> list[Draw]:
+        return [((p,), (q,)) for p, q in self._drbg.pairs(first, count, self.params.pages).tolist()]
+
+    def _bulk_words(self, count: int) -> npt.NDArray[np.int64]:
+        return self._drbg.pairs(self.sequence, count, self.params.pages)[:, 1:]
+
+
+class TwoChoiceMap(PagedMap):
+    """BOLT's rule (Guo et al., CCS 2025): two distinct random bins a key, placed in the emptier; an access touches both.
+
+    The bins below ``hbm_bins`` have no page: their tuples never leave HBM. Operation i draws two pairs from indices 2i
+    (the dummy's) and 2i + 1 (the fresh ones): one bin of all, and one of all others.
+    """
+
+    rule = Rule.TWO_CHOICE
+
+    def _pairs(self, first: int, count: int) -> npt.NDArray[np.int64]:
+        words = self._drbg.words(2 * first, 2 * count)
+        one, other = scale(words[:, 0], self.params.bins), scale(words[:, 1], self.params.bins - 1)
+        return np.stack([one, other + (other >= one)], axis=1)
+
+    def _draws(self, first: int, count: int) -> list[Draw]:
+        pairs: list[Words] = [(a, b) for a, b in self._pairs(first, count).tolist()]
+        return list(zip(pairs[::2], pairs[1::2], strict=True))
+
+    def _bulk_words(self, count: int) -> npt.NDArray[np.int64]:
+        return self._pairs(self.sequence, count)[1::2]
+
+    def _bulk_bins(self, words: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        loads = [self.waiting.load(number).load() for number in range(self.params.bins)]
+        chosen = []
+        for a, b in words.tolist():
+            chosen.append(a if loads[a] <= loads[b] else b)
+            loads[chosen[-1]] += 1
+        return np.array(chosen, np.int64)
+
+
+class ResidentMap(ReferenceMap):
+    """All tuples in HBM, no pages: nothing reaches host memory. For tables that fit."""
+
+    rule = Rule.RESIDENT
+
+    def _allocate(self) -> None:
+        self.waiting = Waiting(self.params, self.device)
+
+    def _draws(self, first: int, count: int) -> list[Draw]:
+        return [((0,), (0,))] * count
+
+    def _placement(self, kind: Kind, key: bytes, found: Words | None, draw: Draw) -> Words:
+        return found or (self.waiting.free_slots.top,)
+
+    def _access(
+        self, kind: Kind, key: bytes, value: bytes, found: Words | None, draw: Draw, placed: Words | None
+    ) -> bytes | None:
+        previous = None
+        if found:
+            previous = self.waiting.read_slot(found[0])[self.params.key_bytes :]
+        if placed is not None:
+            if not found:
+                self.waiting.free_slots.take()
+            new = value if kind == Kind.PUT or previous is None else previous
+            self.waiting.write_slot(placed[0], key + new)
+        elif found:
+            self.waiting.free_slots.give(found[0])
+        return previous
+
+    def _bulk_words(self, count: int) -> npt.NDArray[np.int64]:
+        return self.waiting.free_slots.peek(count)[:, None]
+
+    def _scan_in(self, keys: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]) -> None:
+        for (index,), key, value in zip(words.tolist(), keys, values, strict=True):
+            assert index == self.waiting.free_slots.take()
+            self.waiting.write_slot(index, key.tobytes() + value.tobytes())
+
+
+RULES: dict[Rule, type[ReferenceMap]] = {rule.rule: rule for rule in (OneChoiceMap, TwoChoiceMap, ResidentMap)}
+
+
+def create(
+    params: Params,
+    *,
+    observer: Observer | None = None,
+    secrets: Callable[[], Secrets] = Secrets.generate,
+) -> ReferenceMap:
+    """Return a freshly formatted reference map for any rule. See :class:`~omap.reference.ReferenceMap`."""
+    return RULES[params.rule](params, observer=observer, secrets=secrets)

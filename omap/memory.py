@@ -1,0 +1,64 @@
+"""Host memory, which an observer watches, and device memory (HBM), which nobody can."""
+
+from __future__ import annotations
+
+from omap.trace import Observer
+
+
+class HostMemory:
+    """Bytes on the untrusted host. Whoever runs it can read and change :attr:`data` at will.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    observer : Observer, optional
+        Told of every access by the device.
+    """
+
+    def __init__(self, size: int, observer: Observer | None = None) -> None:
+        self.data = bytearray(size)
+        self.observer = observer
+
+    def read(self, address: int, length: int) -> bytes:
+        """Return ``length`` bytes from ``address``. The observer sees address, length and direction."""
+        if self.observer is not None:
+            self.observer.read(address, length)
+        return bytes(self.data[address : address + length])
+
+    def write(self, address: int, data: bytes) -> None:
+        """Store ``data`` at ``address``. The observer sees address, length, direction and the bytes."""
+        if self.observer is not None:
+            self.observer.write(address, len(data))
+        self.data[address : address + len(data)] = data
+
+
+class Region:
+    """One structure in HBM, and how many of its lines were read and written.
+
+    Lines are little-endian records, so that a field sits at the same bits as in the RTL's layouts. Whoever accesses
+    :attr:`data` counts the lines.
+    """
+
+    __slots__ = ("data", "reads", "writes")
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray(size)
+        self.reads = 0
+        self.writes = 0
+
+
+class DeviceMemory:
+    """HBM: named regions and their account."""
+
+    def __init__(self) -> None:
+        self.regions: dict[str, Region] = {}
+
+    def allocate(self, name: str, size: int) -> Region:
+        """Return a new zeroed region of ``size`` bytes."""
+        self.regions[name] = Region(size)
+        return self.regions[name]
+
+    def account(self) -> dict[str, int]:
+        """Return the bytes of every region."""
+        return {name: len(region.data) for name, region in self.regions.items()}

@@ -1,0 +1,52 @@
+"""The plaintext of a page: slots of ``key || value``, free ones zero, and which are used."""
+
+from __future__ import annotations
+
+from omap.params import Params
+
+
+class Page:
+    """An opened page.
+
+    Parameters
+    ----------
+    params : Params
+        Gives the layout.
+    plaintext : bytes
+        ``plaintext_bytes`` bytes.
+    occupancy : int
+        Bitmap of used slots, slot 0 in bit 0.
+    """
+
+    __slots__ = ("_full", "_key_bytes", "_tuple_bytes", "occupancy", "plaintext")
+
+    def __init__(self, params: Params, plaintext: bytes, occupancy: int) -> None:
+        self._tuple_bytes = params.tuple_bytes
+        self._key_bytes = params.key_bytes
+        self._full = (1 << params.page_slots) - 1
+        self.plaintext = bytearray(plaintext)
+        self.occupancy = occupancy
+
+    def take(self, key: bytes) -> bytes | None:
+        """Remove ``key`` and return its value, or None if it is not here."""
+        at = self.plaintext.find(key)
+        while at >= 0:  # a match may also lie inside a value, straddle slots or be free space
+            slot, offset = divmod(at, self._tuple_bytes)
+            if offset == 0 and self.occupancy >> slot & 1:
+                value = bytes(self.plaintext[at + self._key_bytes : at + self._tuple_bytes])
+                self.plaintext[at : at + self._tuple_bytes] = bytes(self._tuple_bytes)
+                self.occupancy ^= 1 << slot
+                return value
+            at = self.plaintext.find(key, at + 1)
+        return None
+
+    def has_room(self) -> bool:
+        """Return whether a slot is free."""
+        return self.occupancy != self._full
+
+    def put(self, entry: bytes) -> None:
+        """Put a tuple in the lowest free slot; there must be one."""
+        bit = ~self.occupancy & (self.occupancy + 1)
+        at = (bit.bit_length() - 1) * self._tuple_bytes
+        self.plaintext[at : at + self._tuple_bytes] = entry
+        self.occupancy |= bit

@@ -1,0 +1,225 @@
+"""What all reference maps share: batches, secrets, draws, faults. The rules are in :mod:`omap.map`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from omap.crypto import PageCodec, Secrets
+from omap.drbg import Drbg
+from omap.errors import FaultError, FullError, InputError
+from omap.interface import Kind, ObliviousMap, Operation, Response, Status, as_rows, check_batch
+from omap.memory import DeviceMemory, HostMemory
+from omap.params import Params, Rule
+from omap.position_map import PositionMap, Words
+from omap.trace import BULK_LOAD, FORMAT, Observer
+
+Draw = tuple[Words, Words]
+"""What an operation draws: the bins of a dummy, and the bins its key is placed in from now on."""
+
+_NO_RESPONSE = Response(Status.OK)
+
+
+class ReferenceMap(ObliviousMap):
+    """Base of the maps that run in Python. The map is formatted when it is made.
+
+    Parameters
+    ----------
+    params : Params
+        Must have the rule of the class.
+    observer : Observer, optional
+        Told of every access to host memory.
+    secrets : callable, optional
+        Called at every format for fresh :class:`~omap.crypto.Secrets`. Anything but the default is for tests
+        (:mod:`omap.hazmat`).
+
+    Attributes
+    ----------
+    host : HostMemory
+        What the untrusted host holds.
+    device : DeviceMemory
+        What HBM holds.
+    sequence : int
+        Number of the next operation, from 0 at every format.
+    """
+
+    rule: Rule
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        observer: Observer | None = None,
+        secrets: Callable[[], Secrets] = Secrets.generate,
+    ) -> None:
+        if params.rule is not self.rule:
+            raise InputError(f"{type(self).__name__} needs parameters for {self.rule}, not for {params.rule}")
+        self.params = params
+        self.host = HostMemory(params.host_bytes, observer)
+        self._secrets = secrets
+        self._fault: str | None = None
+        self.format()
+
+    # -- what a rule has to say ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _allocate(self) -> None:
+        """Lay out the structures in HBM beside the position map, all empty."""
+
+    @abstractmethod
+    def _draws(self, first: int, count: int) -> list[Draw]:
+        """Return what operations ``first`` to ``first + count - 1`` draw."""
+
+    @abstractmethod
+    def _access(
+        self, kind: Kind, key: bytes, value: bytes, found: Words | None, draw: Draw, placed: Words | None
+    ) -> bytes | None:
+        """Run the memory accesses of one operation and return the previous value.
+
+        ``found`` is where the key was placed before, ``placed`` where it is placed from now on; None if it is not live.
+        """
+
+    @abstractmethod
+    def _scan_in(self, keys: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]) -> None:
+        """Store the tuples of a bulk load, placed by ``words``, in one scan over the pages."""
+
+    @abstractmethod
+    def _bulk_words(self, count: int) -> npt.NDArray[np.int64]:
+        """Return where the next ``count`` keys are placed, as position map words, using the draws of as many operations."""
+
+    # -- format -------------------------------------------------------------------------------------------------
+
+    def format(self) -> None:
+        """Empty the map under fresh secrets. See :meth:`ObliviousMap.format`."""
+        fresh = self._secrets()
+        self.sequence = 0
+        self._live = 0
+        self.device = DeviceMemory()
+        self.position_map = PositionMap(self.params, fresh.hash_key, self.device)
+        self._drbg = Drbg(fresh.draw_seed)
+        self._codec = PageCodec(fresh.page_key, fresh.map_id)
+        self._allocate()
+        self._fault = None
+        self._scan(FORMAT, self._seal_empty)
+
+    def _seal_empty(self) -> None:
+        plaintext = bytes(max(self.params.plaintext_bytes, 0))
+        for page in range(self.params.pages):
+            self.host.write(page * self.params.page_bytes, self._codec.seal(page, 1, plaintext))
+
+    def _scan(self, kind: int, work: Callable[[], None]) -> None:
+        observer = self.host.observer
+        if observer is not None:
+            observer.begin_scan(kind)
+        try:
+            work()
+        finally:
+            if observer is not None:
+                observer.end_scan()
+
+    # -- operations ---------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._live
+
+    def execute(self, batch: Sequence[Operation]) -> list[Response]:
+        """Run a batch. See :meth:`ObliviousMap.execute`."""
+        self._check_fault()
+        check_batch(self.params, batch)
+        if not batch:
+            return []
+        absent = bytes(self.params.key_bytes)
+        keys = [absent if op.kind == Kind.NOP else op.key for op in batch]
+        rows = np.frombuffer(b"".join(keys), np.uint8).reshape(len(batch), -1)
+        candidates = (
+            [self.position_map.candidates(keys[0])]
+            if len(batch) == 1
+            else [(a, b) for a, b in self.position_map.candidates_rows(rows).tolist()]
+        )
+        draws = self._draws(self.sequence, len(batch))
+        responses = []
+        try:
+            for (kind, key, value), buckets, draw in zip(batch, candidates, draws, strict=True):
+                responses.append(self._operate(kind, key, value, buckets, draw))
+        except BaseException as error:  # half an operation cannot be undone: latch whatever stopped it
+            self._latch(error)
+            raise
+        return responses
+
+    def _operate(self, kind: Kind, key: bytes, value: bytes, buckets: tuple[int, int], draw: Draw) -> Response:
+        if self.host.observer is not None:
+            self.host.observer.begin_operation()
+        self.sequence += 1
+        position_map = self.position_map
+        found = position_map.begin(None if kind == Kind.NOP else key, buckets)
+        hit = found is not None
+        if kind == Kind.PUT:
+            keep = hit or (self._live < self.params.capacity and position_map.has_room())
+        else:
+            keep = hit and kind == Kind.GET
+        placed = self._placement(kind, key, found, draw) if keep else None
+        position_map.finish(placed)
+        previous = self._access(kind, key, value, found, draw, placed)
+        self._live += keep - hit
+        if hit or kind == Kind.NOP:
+            return Response(Status.OK, previous)
+        if kind == Kind.PUT:
+            return Response(Status.OK if keep else Status.FULL)
+        return Response(Status.NOT_FOUND)
+
+    def _placement(self, kind: Kind, key: bytes, found: Words | None, draw: Draw) -> Words:
+        """Return where a key that stays live is placed from now on."""
+        # SEC_CM: PAGE.ADDR.FRESH -- placed afresh, whatever the operation was
+        return draw[1]
+
+    # -- many keys at once --------------------------------------------------------------------------------------
+
+    def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
+        """Insert many new keys. See :meth:`ObliviousMap.bulk_load`.
+
+        A load of n keys uses the draws of n operations.
+        """
+        self._check_fault()
+        keys = as_rows("keys", self.params.key_bytes, keys)
+        values = as_rows("values", self.params.value_bytes, values)
+        if len(keys) != len(values):
+            raise InputError(f"{len(keys)} keys came with {len(values)} values; there must be one for each")
+        if len(keys) > self.params.capacity - self._live:
+            raise FullError(
+                f"{len(keys)} new keys need more room than is left: {self._live} of {self.params.capacity} are live"
+            )
+        order = np.argsort(keys.view(f"V{self.params.key_bytes}").ravel(), kind="stable")
+        repeated = np.flatnonzero((keys[order][1:] == keys[order][:-1]).all(axis=1))
+        if len(repeated):
+            raise InputError(f"keys[{order[repeated[0] + 1]}] repeats keys[{order[repeated[0]]}]; keys must be distinct")
+        if self._live:
+            present = np.flatnonzero(self.position_map.contains_rows(keys))
+            if len(present):
+                raise InputError(
+                    f"keys[{present[0]}] is in the map already, and {len(present) - 1} more; "
+                    "bulk_load only inserts: use execute to overwrite"
+                )
+        words = self._bulk_words(len(keys))
+        self.position_map.insert_rows(keys, words)
+        self.sequence += len(keys)
+        try:
+            self._scan(BULK_LOAD, lambda: self._scan_in(keys, values, words))
+        except BaseException as error:
+            self._latch(error)
+            raise
+        self._live += len(keys)
+
+    # -- faults -------------------------------------------------------------------------------------------------
+
+    def _latch(self, error: BaseException) -> None:
+        # SEC_CM: FAULT.KEY.ERASE -- after a fault nothing is left that could open or seal a page
+        self._fault = str(error) if isinstance(error, FaultError) else "an operation was interrupted half way"
+        del self._codec, self._drbg, self.position_map
+        self.device = DeviceMemory()
+
+    def _check_fault(self) -> None:
+        if self._fault is not None:
+            raise FaultError(f"the map has latched a fault and erased its keys: {self._fault}; format it to start again")

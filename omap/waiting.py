@@ -1,0 +1,198 @@
+"""Waiting tuples: page descriptors, waiting slots and their free lists, all in HBM.
+
+A descriptor is a little-endian line of ``version (48 bits) || count (16) || occupancy (32) || link (32) || indices``;
+when more indices wait than fit it, ``link`` names a further line, ``link (32) || indices``, and so on. Further lines
+follow the first lines of all bins in the same region. Free slots and free further lines are stacks whose tops are
+kept on chip.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import numpy.typing as npt
+
+from omap.errors import ExhaustedError
+from omap.memory import DeviceMemory, Region
+from omap.params import Params
+
+VERSION_MASK = (1 << 48) - 1
+
+
+class Descriptor:
+    """The descriptor of one bin, decoded.
+
+    Attributes
+    ----------
+    number : int
+        The bin.
+    version : int
+        Version under which its page was sealed last.
+    occupancy : int
+        Bitmap of the page's used slots.
+    waiting : list of int
+        Indices of the waiting slots, oldest first.
+    further : list of int
+        The further lines that hold the tail of ``waiting``.
+    """
+
+    __slots__ = ("further", "number", "occupancy", "version", "waiting")
+
+    def __init__(self, number: int, version: int, occupancy: int, waiting: list[int], further: list[int]) -> None:
+        self.number = number
+        self.version = version
+        self.occupancy = occupancy
+        self.waiting = waiting
+        self.further = further
+
+    def load(self) -> int:
+        """Return how many tuples the bin has, in its page and waiting."""
+        return self.occupancy.bit_count() + len(self.waiting)
+
+
+class FreeList:
+    """A stack of free indices in HBM, all of them free at first, 0 on top."""
+
+    def __init__(self, what: str, size: int, region: Region, at: int) -> None:
+        self._what = what
+        self._region = region
+        self._stack = memoryview(region.data)[at : at + 4 * size].cast("I")
+        self._stack[:] = memoryview(np.arange(size - 1, -1, -1, dtype=np.uint32))
+        self.free = size
+
+    def take(self) -> int:
+        """Return a free index; raise ExhaustedError if there is none."""
+        if not self.free:
+            raise ExhaustedError(f"out of {self._what}: {len(self._stack)} were planned; format a map planned with more")
+        self.free -= 1
+        self._region.reads += 1
+        return self._stack[self.free]
+
+    def give(self, index: int) -> None:
+        """Return an index to the stack."""
+        self._stack[self.free] = index
+        self._region.writes += 1
+        self.free += 1
+
+    @property
+    def top(self) -> int:
+        """The index that :meth:`take` returns next; there must be one."""
+        return self._stack[self.free - 1]
+
+    def peek(self, count: int) -> npt.NDArray[np.int64]:
+        """Return the next ``count`` indices in the order in which :meth:`take` returns them."""
+        return np.array(self._stack[self.free - count : self.free], np.int64)[::-1]
+
+    @property
+    def taken(self) -> int:
+        """Indices in use."""
+        return len(self._stack) - self.free
+
+
+class Waiting:
+    """Descriptors of all bins and the tuples that wait for them.
+
+    Parameters
+    ----------
+    params : Params
+        Gives the sizes.
+    memory : DeviceMemory
+        Where the regions ``page descriptors``, ``waiting slots`` and ``free lists`` are allocated.
+    """
+
+    def __init__(self, params: Params, memory: DeviceMemory) -> None:
+        self._bins = params.bins
+        self._line_bytes = params.descriptor_bytes
+        self._first_indices, self._further_indices = params.line_indices
+        self._first = struct.Struct(f"<QII{self._first_indices}I")
+        self._further = struct.Struct(f"<I{self._further_indices}I")
+        self._slot_bytes = params.slot_bytes
+        self._tuple_bytes = params.tuple_bytes
+        self._key_bytes = params.key_bytes
+        self.lines = memory.allocate("page descriptors", (params.bins + params.further_lines) * self._line_bytes)
+        self.slots = memory.allocate("waiting slots", params.waiting_slots * self._slot_bytes)
+        free = memory.allocate("free lists", 4 * (params.waiting_slots + params.further_lines))
+        self.free_slots = FreeList("waiting slots", params.waiting_slots, free, 0)
+        self.free_lines = FreeList("further descriptor lines", params.further_lines, free, 4 * params.waiting_slots)
+
+    # -- descriptors --------------------------------------------------------------------------------------------
+
+    def load(self, number: int) -> Descriptor:
+        """Read the descriptor of bin ``number``."""
+        self.lines.reads += 1
+        head, occupancy, link, *waiting = self._first.unpack_from(self.lines.data, number * self._line_bytes)
+        count = head >> 48
+        further: list[int] = []
+        while len(waiting) < count:
+            further.append(link)
+            self.lines.reads += 1
+            link, *more = self._further.unpack_from(self.lines.data, (self._bins + link) * self._line_bytes)
+            waiting += more
+        return Descriptor(number, head & VERSION_MASK, occupancy, waiting[:count], further)
+
+    def store(self, descriptor: Descriptor) -> None:
+        """Write a descriptor back, taking or giving further lines as its list needs."""
+        waiting, further = descriptor.waiting, descriptor.further
+        first, each = self._first_indices, self._further_indices
+        needed = max(0, -(-(len(waiting) - first) // each))
+        while len(further) < needed:
+            further.append(self.free_lines.take())
+        while len(further) > needed:
+            self.free_lines.give(further.pop())
+        links = [*further, 0]
+        padded = waiting + [0] * (first + needed * each - len(waiting))
+        self.lines.writes += 1
+        self._first.pack_into(
+            self.lines.data,
+            descriptor.number * self._line_bytes,
+            descriptor.version | len(waiting) << 48,
+            descriptor.occupancy,
+            links[0],
+            *padded[:first],
+        )
+        for place, line in enumerate(further):
+            self.lines.writes += 1
+            at = first + place * each
+            self._further.pack_into(
+                self.lines.data, (self._bins + line) * self._line_bytes, links[place + 1], *padded[at : at + each]
+            )
+
+    # -- tuples -------------------------------------------------------------------------------------------------
+
+    def read_slot(self, index: int) -> bytes:
+        """Return the tuple in a waiting slot."""
+        self.slots.reads += 1
+        at = index * self._slot_bytes
+        return bytes(self.slots.data[at : at + self._tuple_bytes])
+
+    def write_slot(self, index: int, entry: bytes) -> None:
+        """Store a tuple in a waiting slot."""
+        self.slots.writes += 1
+        at = index * self._slot_bytes
+        self.slots.data[at : at + self._tuple_bytes] = entry
+
+    def append(self, descriptor: Descriptor, entry: bytes) -> None:
+        """Put a tuple at the end of a bin's list and store its descriptor."""
+        index = self.free_slots.take()
+        self.write_slot(index, entry)
+        descriptor.waiting.append(index)
+        self.store(descriptor)
+
+    def take_oldest(self, descriptor: Descriptor) -> bytes:
+        """Remove and return the oldest waiting tuple. The descriptor is not stored yet."""
+        index = descriptor.waiting.pop(0)
+        self.free_slots.give(index)
+        return self.read_slot(index)
+
+    def take_key(self, descriptor: Descriptor, key: bytes) -> bytes | None:
+        """Remove the waiting tuple of ``key`` and return its value, or None. The descriptor is not stored yet."""
+        found = None
+        for place, index in enumerate(descriptor.waiting):
+            entry = self.read_slot(index)
+            if entry.startswith(key):
+                found = place, entry
+        if found is None:
+            return None
+        self.free_slots.give(descriptor.waiting.pop(found[0]))
+        return found[1][self._key_bytes :]
