@@ -47,7 +47,9 @@ def _not_installed(error: ModuleNotFoundError) -> str | None:
     extra = extra_of(error.name) if error.name else None
     if extra is None:
         return None
-    return f"this needs {error.name}, which is not installed: pip install '{DISTRIBUTION}[{extra}]' (the extra {extra!r})"
+    return (
+        f"this needs {error.name}, which is not installed: pip install '{DISTRIBUTION}[{extra}]' (the extra {extra!r})"
+    )
 
 
 def _unavailable(name: str, reason: str) -> click.Command:

@@ -28,6 +28,7 @@ class Secrets:
         16 bytes, public: additional data of every page.
     """
 
+    # SEC_CM: ERROR.TEXT.CLEAN -- left out of the representation: these end up in logs and tracebacks
     page_key: bytes = field(repr=False)
     draw_seed: bytes = field(repr=False)
     hash_key: bytes = field(repr=False)

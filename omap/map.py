@@ -16,17 +16,11 @@ from omap.params import Params, Rule
 from omap.position_map import Words
 from omap.reference import Draw, ReferenceMap
 from omap.trace import Observer
-from omap.waiting import Descriptor, Waiting
+from omap.waiting import Descriptor
 
 
 class PagedMap(ReferenceMap):
     """A map whose tuples live in pages of host memory, or wait in HBM for their page to be touched."""
-
-    def _allocate(self) -> None:
-        self.waiting = Waiting(self.params, self.device)
-        first = self.params.hbm_bins
-        for page in range(self.params.pages):
-            self.waiting.store(Descriptor(first + page, 1, 0, [], []))
 
     # -- one operation ------------------------------------------------------------------------------------------
 
@@ -36,7 +30,9 @@ class PagedMap(ReferenceMap):
         previous = self._touch_all(self._bins(kind, key, found, draw), key if found else None)
         if placed is not None:
             new = value if kind == Kind.PUT or previous is None else previous
-            self.waiting.append(self._emptiest(placed), key + new)
+            descriptor = self._emptiest(placed)
+            self.waiting.append(descriptor, key + new)
+            self.waiting.store(descriptor)
         return previous
 
     def _bins(self, kind: Kind, key: bytes, found: Words | None, draw: Draw) -> Words:
@@ -82,9 +78,7 @@ class PagedMap(ReferenceMap):
     def _write_page(self, number: int, descriptor: Descriptor, page: Page) -> None:
         descriptor.version += 1
         descriptor.occupancy = page.occupancy
-        self.host.write(
-            number * self.params.page_bytes, self._codec.seal(number, descriptor.version, page.plaintext)
-        )
+        self.host.write(number * self.params.page_bytes, self._codec.seal(number, descriptor.version, page.plaintext))
 
     def _emptiest(self, bins: Words) -> Descriptor:
         """Return the descriptor of the bin with the fewest tuples, the first of equals."""
@@ -96,7 +90,9 @@ class PagedMap(ReferenceMap):
         """Return in which of its bins each key of a bulk load is put."""
         return words[:, 0]
 
-    def _scan_in(self, keys: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]) -> None:
+    def _scan_in(
+        self, keys: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]
+    ) -> None:
         bins = self._bulk_bins(words)
         order = np.argsort(bins, kind="stable")
         tuples = np.concatenate([keys, values], axis=1)[order].tobytes()
@@ -104,18 +100,16 @@ class PagedMap(ReferenceMap):
         size, at = self.params.tuple_bytes, 0
         for number, end in enumerate(ends):
             descriptor = self.waiting.load(number)
-            new = [tuples[place * size : (place + 1) * size] for place in range(at, end)]
-            at = end
             if number >= self.params.hbm_bins:
                 page_number = number - self.params.hbm_bins
                 page = self._read_page(page_number, descriptor)
                 self._drain(descriptor, page)
-                while new and page.has_room():
-                    page.put(new.pop(0))
+                at += page.fill(tuples[at * size : end * size])
                 self._write_page(page_number, descriptor, page)
-            for entry in new:
-                self.waiting.append(descriptor, entry)
+            for place in range(at, end):
+                self.waiting.append(descriptor, tuples[place * size : (place + 1) * size])
             self.waiting.store(descriptor)
+            at = end
 
 
 class OneChoiceMap(PagedMap):
@@ -165,9 +159,6 @@ class ResidentMap(ReferenceMap):
 
     rule = Rule.RESIDENT
 
-    def _allocate(self) -> None:
-        self.waiting = Waiting(self.params, self.device)
-
     def _draws(self, first: int, count: int) -> list[Draw]:
         return [((0,), (0,))] * count
 
@@ -192,7 +183,9 @@ class ResidentMap(ReferenceMap):
     def _bulk_words(self, count: int) -> npt.NDArray[np.int64]:
         return self.waiting.free_slots.peek(count)[:, None]
 
-    def _scan_in(self, keys: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]) -> None:
+    def _scan_in(
+        self, keys: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]
+    ) -> None:
         for (index,), key, value in zip(words.tolist(), keys, values, strict=True):
             assert index == self.waiting.free_slots.take()
             self.waiting.write_slot(index, key.tobytes() + value.tobytes())

@@ -50,3 +50,16 @@ class Page:
         at = (bit.bit_length() - 1) * self._tuple_bytes
         self.plaintext[at : at + self._tuple_bytes] = entry
         self.occupancy |= bit
+
+    def fill(self, entries: bytes) -> int:
+        """Put as many of some concatenated tuples as there is room for, in order; return how many that were."""
+        size = self._tuple_bytes
+        room = self._full.bit_length() - self.occupancy.bit_count()
+        count = min(room, len(entries) // size)
+        if self.occupancy:
+            for place in range(count):
+                self.put(entries[place * size : (place + 1) * size])
+        else:
+            self.plaintext[: count * size] = entries[: count * size]
+            self.occupancy = (1 << count) - 1
+        return count

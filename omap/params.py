@@ -111,7 +111,9 @@ class Params:
                 )
         object.__setattr__(self, "rule", Rule(self.rule))
         _require(self.capacity >= 1, "capacity is 0; a map needs room for at least 1 key")
-        _require(self.key_bytes in (4, 8, 16), f"key_bytes is {self.key_bytes}; it must be 4, 8 or 16: hash longer keys")
+        _require(
+            self.key_bytes in (4, 8, 16), f"key_bytes is {self.key_bytes}; it must be 4, 8 or 16: hash longer keys"
+        )
         _require(1 <= self.value_bytes <= 4096, f"value_bytes is {self.value_bytes}; it must be 1 to 4096")
         _require(self.descriptor_bytes in (32, 64), f"descriptor_bytes is {self.descriptor_bytes}; it must be 32 or 64")
         _require(self.bucket_bytes in (64, 128), f"bucket_bytes is {self.bucket_bytes}; it must be 64 or 128")
@@ -133,8 +135,8 @@ class Params:
         )
         if self.rule is Rule.RESIDENT:
             _require(
-                self.pages == self.page_bytes == self.hbm_bins == 0,
-                "a resident map has no pages: pages, page_bytes and hbm_bins must be 0",
+                self.pages == self.page_bytes == self.hbm_bins == self.further_lines == 0,
+                "a resident map has no pages: pages, page_bytes, hbm_bins and further_lines must be 0",
             )
             _require(
                 self.waiting_slots >= self.capacity,
@@ -219,10 +221,9 @@ class Params:
     @cached_property
     def hbm_account(self) -> dict[str, int]:
         """Bytes of HBM per structure. The free lists hold one 32-bit index for every slot and further line."""
-        descriptors = 0 if self.rule is Rule.RESIDENT else (self.bins + self.further_lines) * self.descriptor_bytes
         return {
             "position map": 2 * self.buckets * self.bucket_bytes,
-            "page descriptors": descriptors,
+            "page descriptors": (self.bins + self.further_lines) * self.descriptor_bytes,
             "waiting slots": self.waiting_slots * self.slot_bytes,
             "free lists": 4 * (self.waiting_slots + self.further_lines),
         }

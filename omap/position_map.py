@@ -196,6 +196,10 @@ class PositionMap:
         first, *rest = self._words.unpack_from(data, at)
         return (first & ~_USED, *rest)
 
+    def count(self) -> int:
+        """Return the number of entries, in buckets and in transit."""
+        return int((self._table()[:, :, 3] >> 7).sum()) + len(self.transit)
+
     # -- many keys at once --------------------------------------------------------------------------------------
 
     def _table(self) -> npt.NDArray[np.uint8]:
@@ -225,7 +229,6 @@ class PositionMap:
         ExhaustedError
             If they do not fit; the map is as it was.
         """
-        before = bytes(self.region.data)
         table = np.array(self._table())
         entries = np.concatenate([words.astype("<u4").view(np.uint8), keys], axis=1)
         entries[:, 3] |= 0x80
@@ -253,7 +256,6 @@ class PositionMap:
             entries[leads] = evicted
             side = 1 - side
         if len(entries) > self._transit_limit - len(self.transit):
-            self.region.data[:] = before
             raise ExhaustedError(f"the position map could not place {len(entries)} of {len(keys)} keys")
         lines = np.frombuffer(self.region.data, np.uint8).reshape(2 * self._buckets, self._bucket_bytes)
         lines[:, : self._entries * self._entry_bytes] = table.reshape(2 * self._buckets, -1)

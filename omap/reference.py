@@ -16,6 +16,7 @@ from omap.memory import DeviceMemory, HostMemory
 from omap.params import Params, Rule
 from omap.position_map import PositionMap, Words
 from omap.trace import BULK_LOAD, FORMAT, Observer
+from omap.waiting import Descriptor, Waiting
 
 Draw = tuple[Words, Words]
 """What an operation draws: the bins of a dummy, and the bins its key is placed in from now on."""
@@ -66,10 +67,6 @@ class ReferenceMap(ObliviousMap):
     # -- what a rule has to say ---------------------------------------------------------------------------------
 
     @abstractmethod
-    def _allocate(self) -> None:
-        """Lay out the structures in HBM beside the position map, all empty."""
-
-    @abstractmethod
     def _draws(self, first: int, count: int) -> list[Draw]:
         """Return what operations ``first`` to ``first + count - 1`` draw."""
 
@@ -83,7 +80,9 @@ class ReferenceMap(ObliviousMap):
         """
 
     @abstractmethod
-    def _scan_in(self, keys: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]) -> None:
+    def _scan_in(
+        self, keys: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]
+    ) -> None:
         """Store the tuples of a bulk load, placed by ``words``, in one scan over the pages."""
 
     @abstractmethod
@@ -101,14 +100,16 @@ class ReferenceMap(ObliviousMap):
         self.position_map = PositionMap(self.params, fresh.hash_key, self.device)
         self._drbg = Drbg(fresh.draw_seed)
         self._codec = PageCodec(fresh.page_key, fresh.map_id)
-        self._allocate()
+        self.waiting = Waiting(self.params, self.device)
         self._fault = None
         self._scan(FORMAT, self._seal_empty)
 
     def _seal_empty(self) -> None:
-        plaintext = bytes(max(self.params.plaintext_bytes, 0))
-        for page in range(self.params.pages):
-            self.host.write(page * self.params.page_bytes, self._codec.seal(page, 1, plaintext))
+        params = self.params
+        for number in range(params.hbm_bins, params.bins):
+            page = number - params.hbm_bins
+            self.waiting.store(Descriptor(number, 1, 0, [], []))
+            self.host.write(page * params.page_bytes, self._codec.seal(page, 1, bytes(params.plaintext_bytes)))
 
     def _scan(self, kind: int, work: Callable[[], None]) -> None:
         observer = self.host.observer
@@ -194,7 +195,9 @@ class ReferenceMap(ObliviousMap):
         order = np.argsort(keys.view(f"V{self.params.key_bytes}").ravel(), kind="stable")
         repeated = np.flatnonzero((keys[order][1:] == keys[order][:-1]).all(axis=1))
         if len(repeated):
-            raise InputError(f"keys[{order[repeated[0] + 1]}] repeats keys[{order[repeated[0]]}]; keys must be distinct")
+            raise InputError(
+                f"keys[{order[repeated[0] + 1]}] repeats keys[{order[repeated[0]]}]; keys must be distinct"
+            )
         if self._live:
             present = np.flatnonzero(self.position_map.contains_rows(keys))
             if len(present):
@@ -217,9 +220,11 @@ class ReferenceMap(ObliviousMap):
     def _latch(self, error: BaseException) -> None:
         # SEC_CM: FAULT.KEY.ERASE -- after a fault nothing is left that could open or seal a page
         self._fault = str(error) if isinstance(error, FaultError) else "an operation was interrupted half way"
-        del self._codec, self._drbg, self.position_map
+        del self._codec, self._drbg, self.position_map, self.waiting
         self.device = DeviceMemory()
 
     def _check_fault(self) -> None:
         if self._fault is not None:
-            raise FaultError(f"the map has latched a fault and erased its keys: {self._fault}; format it to start again")
+            raise FaultError(
+                f"the map has latched a fault and erased its keys: {self._fault}; format it to start again"
+            )

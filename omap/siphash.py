@@ -69,4 +69,5 @@ def siphash24_rows(key: bytes, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.ui
         v[0] = v[0] ^ word
     v[2] = v[2] ^ np.uint64(_FINAL)
     mix(4)
-    return v[0] ^ v[1] ^ v[2] ^ v[3]
+    result: npt.NDArray[np.uint64] = v[0] ^ v[1] ^ v[2] ^ v[3]
+    return result

@@ -58,13 +58,15 @@ class FreeList:
         self._what = what
         self._region = region
         self._stack = memoryview(region.data)[at : at + 4 * size].cast("I")
-        self._stack[:] = memoryview(np.arange(size - 1, -1, -1, dtype=np.uint32))
+        np.frombuffer(self._stack, np.uint32)[:] = np.arange(size - 1, -1, -1)
         self.free = size
 
     def take(self) -> int:
         """Return a free index; raise ExhaustedError if there is none."""
         if not self.free:
-            raise ExhaustedError(f"out of {self._what}: {len(self._stack)} were planned; format a map planned with more")
+            raise ExhaustedError(
+                f"out of {self._what}: {len(self._stack)} were planned; format a map planned with more"
+            )
         self.free -= 1
         self._region.reads += 1
         return self._stack[self.free]
@@ -173,11 +175,10 @@ class Waiting:
         self.slots.data[at : at + self._tuple_bytes] = entry
 
     def append(self, descriptor: Descriptor, entry: bytes) -> None:
-        """Put a tuple at the end of a bin's list and store its descriptor."""
+        """Put a tuple at the end of a bin's list. The descriptor is not stored yet."""
         index = self.free_slots.take()
         self.write_slot(index, entry)
         descriptor.waiting.append(index)
-        self.store(descriptor)
 
     def take_oldest(self, descriptor: Descriptor) -> bytes:
         """Remove and return the oldest waiting tuple. The descriptor is not stored yet."""

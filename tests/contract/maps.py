@@ -1,0 +1,30 @@
+"""The maps that the contract suite runs over: every back end that is done stands in this list."""
+
+from dataclasses import replace
+
+from omap.map import create
+from omap.params import Params, Rule
+from omap.presets import preset
+from omap.trace import Observer
+
+PRESETS = ("TINY", "SMALL", "WIDE")
+RULES = (Rule.ONE_CHOICE, Rule.TWO_CHOICE, Rule.RESIDENT)
+CAPACITY = 40
+
+
+def tight(name: str, rule: Rule) -> Params:
+    """Return the shapes of a preset with few pages and slots, so that pages overflow, lists grow and the map fills."""
+    shape = preset(name)
+    capacity = min(CAPACITY, shape.capacity)
+    sizes = dict(capacity=capacity, rule=rule, waiting_slots=capacity, further_lines=capacity, descriptor_bytes=32)
+    if rule is Rule.RESIDENT:
+        return replace(shape, **sizes | dict(further_lines=0), page_bytes=0, pages=0, buckets=4, transit_entries=16)
+    pages = max(2, capacity // shape.page_slots)  # mean load: a whole page
+    hbm_bins = 1 if rule is Rule.TWO_CHOICE else 0
+    return replace(shape, **sizes, pages=pages, hbm_bins=hbm_bins, buckets=6, transit_entries=16)
+
+
+def reference(name: str, rule: Rule):
+    """Return a reference map, its oracle of host traffic included."""
+    observer = Observer()
+    return create(tight(name, rule), observer=observer), observer

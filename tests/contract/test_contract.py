@@ -1,0 +1,143 @@
+"""One suite over all back ends: every answer equals a dict's, and every step shows the host what the rule promises."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from omap.hazmat.inspect import contents
+from omap.interface import Kind, Operation, Response, Status
+from omap.params import Rule
+from tests.contract.maps import PRESETS, RULES, reference
+
+
+def expected(oracle: dict, capacity: int, operation: Operation) -> Response:
+    """Apply an operation to a dict and return what a map must answer."""
+    kind, key, value = operation
+    if kind == Kind.NOP:
+        return Response(Status.OK)
+    previous = oracle.get(key)
+    if kind == Kind.PUT:
+        if previous is None and len(oracle) >= capacity:
+            return Response(Status.FULL)
+        oracle[key] = value
+        return Response(Status.OK, previous)
+    if kind == Kind.DELETE:
+        oracle.pop(key, None)
+    return Response(Status.NOT_FOUND if previous is None else Status.OK, previous)
+
+
+def check_traffic(params, trace, operations):
+    """Every operation reads each page it touches and writes it back before the next; the number is the rule's."""
+    assert trace.operations == operations
+    assert (trace.operation >= 0).all()
+    assert (trace.length == params.page_bytes).all()
+    assert (trace.address % np.uint64(max(params.page_bytes, 1)) == 0).all()
+    reads, writes = trace.address[0::2], trace.address[1::2]
+    assert not trace.write[0::2].any()
+    assert trace.write[1::2].all()
+    assert (reads == writes).all()
+    touches = np.bincount(trace.operation[0::2], minlength=operations)
+    if params.rule is Rule.ONE_CHOICE:
+        assert (touches == 1).all()
+    elif params.rule is Rule.TWO_CHOICE:  # the bins are distinct; those in HBM do not show
+        assert (touches >= max(0, 2 - params.hbm_bins)).all()
+        assert (touches <= 2).all()
+        for operation in np.flatnonzero(touches == 2):
+            one, other = reads[trace.operation[0::2] == operation]
+            assert one != other
+    else:
+        assert not len(trace)
+
+
+def machine(name: str, placement: Rule):
+    class Machine(RuleBasedStateMachine):
+        @initialize()
+        def start(self):
+            self.map, self.observer = reference(name, placement)
+            self.params = self.map.params
+            self.oracle = {}
+
+        def key(self, number):  # few keys, so that they repeat; some numbers give keys full of zeros
+            return number.to_bytes(self.params.key_bytes, "big")
+
+        def value(self, number):
+            return number.to_bytes(2, "big").rjust(self.params.value_bytes, b"\0")[-self.params.value_bytes :]
+
+        def run(self, operations):
+            self.observer.clear()
+            batch = [Operation(kind, self.key(k), self.value(v)) for kind, k, v in operations]
+            answers = [expected(self.oracle, self.params.capacity, operation) for operation in batch]
+            assert self.map.execute(batch) == answers
+            check_traffic(self.params, self.observer.trace(), len(batch))
+
+        @rule(kind=st.sampled_from(Kind), key=st.integers(0, 59), value=st.integers(0, 999))
+        def one(self, kind, key, value):
+            self.run([(kind, key, value)])
+
+        @rule(
+            batch=st.lists(st.tuples(st.sampled_from(Kind), st.integers(0, 59), st.integers(0, 999)), max_size=40),
+        )
+        def many(self, batch):
+            self.run(batch)
+
+        @rule(key=st.integers(0, 59), times=st.integers(2, 12))
+        def hammer(self, key, times):
+            self.run([(Kind.GET, key, 0)] * times)
+
+        @rule(first=st.integers(0, 59), count=st.integers(1, 60))
+        def fill(self, first, count):
+            self.run([(Kind.PUT, (first + step) % 60, step) for step in range(count)])
+
+        @rule(first=st.integers(0, 59), count=st.integers(1, 60), data=st.data())
+        def bulk(self, first, count, data):
+            keys = [self.key((first + step) % 60) for step in range(count)]
+            keys = [key for key in keys if key not in self.oracle][: self.params.capacity - len(self.oracle)]
+            self.observer.clear()
+            self.map.bulk_load(keys, [self.value(count)] * len(keys))
+            self.oracle.update((key, self.value(count)) for key in keys)
+            trace = self.observer.trace()
+            assert (trace.operation == -2).all()
+            assert trace.address[0::2].tolist() == [n * self.params.page_bytes for n in range(self.params.pages)]
+
+        @rule(key=st.integers(0, 59), value=st.integers(0, 999))
+        def as_a_mapping(self, key, value):
+            key, value = self.key(key), self.value(value)
+            assert (key in self.map) == (key in self.oracle)
+            if key in self.oracle:
+                assert self.map[key] == self.oracle.pop(key)
+                del self.map[key]
+            else:
+                with pytest.raises(KeyError, match="not in the map"):
+                    self.map[key]
+                if len(self.oracle) < self.params.capacity:
+                    self.oracle[key] = value
+                    self.map[key] = value
+
+        @rule()
+        def format(self):
+            self.map.format()
+            self.oracle.clear()
+
+        @invariant()
+        def equals_the_dict(self):
+            assert len(self.map) == len(self.oracle)
+            if placement is not Rule.RESIDENT:
+                assert contents(self.map) == self.oracle
+
+    return Machine
+
+
+@pytest.mark.parametrize("placement", RULES)
+@pytest.mark.parametrize("name", PRESETS)
+def test_map_equals_a_dict(name, placement):
+    run_state_machine_as_test(
+        machine(name, placement),
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
