@@ -1,0 +1,69 @@
+"""Traces as files: NumPy's ``.npz`` with the public parameters beside the events."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from omap.errors import InputError
+from omap.params import Params
+from omap.trace import Trace
+
+FORMAT_NAME = "omap-trace-1"
+"""Says what the file is; changes when its columns do."""
+
+
+def save_trace(path: Path | str, trace: Trace, params: Params) -> None:
+    """Write ``trace`` and ``params`` to ``path``. Holds what the observer saw, and nothing secret.
+
+    Operation numbers are stored as they are, addresses as page-independent 64-bit integers; compressed, a touch
+    takes about four bytes.
+    """
+    with open(path, "wb") as file:  # a path of its own: numpy would append .npz to it
+        np.savez_compressed(
+            file,
+            format=np.array(FORMAT_NAME),
+            params=np.array(json.dumps(params.to_dict())),
+            operations=np.array(trace.operations),
+            operation=trace.operation,
+            address=trace.address,
+            length=trace.length,
+            write=trace.write,
+        )
+
+
+def load_trace(path: Path | str) -> tuple[Trace, Params]:
+    """Read what :func:`save_trace` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is no trace; says what was wanted and what came.
+    ParamsError
+        If its parameters contradict each other.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            name = str(file["format"])
+            if name != FORMAT_NAME:
+                raise InputError(f"{path} has format {name!r}; this version reads {FORMAT_NAME!r}")
+            params = Params.from_dict(json.loads(str(file["params"])))
+            trace = Trace(
+                operation=file["operation"].astype(np.int64),
+                address=file["address"].astype(np.uint64),
+                length=file["length"].astype(np.uint32),
+                write=file["write"].astype(np.bool_),
+                operations=int(file["operations"]),
+            )
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}; `omap audit --save FILE` writes one") from None
+    except (OSError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is no trace: expected an .npz file written by save_trace ({error})") from None
+    except ValueError as error:
+        if isinstance(error, InputError) or "omap" in type(error).__module__:
+            raise
+        raise InputError(f"{path} is no trace: expected an .npz file written by save_trace ({error})") from None
+    return trace, params
