@@ -120,14 +120,14 @@ class OneChoiceMap(PagedMap):
     def _draws(self, first: int, count: int) -> list[Draw]:
         return [((p,), (q,)) for p, q in self._drbg.pairs(first, count, self.params.pages).tolist()]
 
-    def _bulk_words(self, count: int) -> npt.NDArray[np.int64]:
-        return self._drbg.pairs(self.sequence, count, self.params.pages)[:, 1:]
+    def _bulk_words(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        return self._drbg.pairs(self.sequence, len(keys), self.params.pages)[:, 1:]
 
 
 class TwoChoiceMap(PagedMap):
-    """BOLT's rule (Guo et al., CCS 2025): two distinct random bins a key, placed in the emptier; an access touches both.
+    """BOLT's rule (Guo et al., CCS 2025): a key has two distinct random bins and lives in the emptier.
 
-    The bins below ``hbm_bins`` have no page: their tuples never leave HBM. Operation i draws two pairs from indices 2i
+    An access touches both. The bins below ``hbm_bins`` have no page: their tuples never leave HBM. Operation i draws two pairs from indices 2i
     (the dummy's) and 2i + 1 (the fresh ones): one bin of all, and one of all others.
     """
 
@@ -142,8 +142,8 @@ class TwoChoiceMap(PagedMap):
         pairs: list[Words] = [(a, b) for a, b in self._pairs(first, count).tolist()]
         return list(zip(pairs[::2], pairs[1::2], strict=True))
 
-    def _bulk_words(self, count: int) -> npt.NDArray[np.int64]:
-        return self._pairs(self.sequence, count)[1::2]
+    def _bulk_words(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        return self._pairs(self.sequence, len(keys))[1::2]
 
     def _bulk_bins(self, words: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         loads = [self.waiting.load(number).load() for number in range(self.params.bins)]
@@ -180,8 +180,8 @@ class ResidentMap(ReferenceMap):
             self.waiting.free_slots.give(found[0])
         return previous
 
-    def _bulk_words(self, count: int) -> npt.NDArray[np.int64]:
-        return self.waiting.free_slots.peek(count)[:, None]
+    def _bulk_words(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        return self.waiting.free_slots.peek(len(keys))[:, None]
 
     def _scan_in(
         self, keys: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from omap.interface import Kind
 from omap.map import OneChoiceMap
 from omap.position_map import Words
@@ -17,11 +20,19 @@ class PlainTable(OneChoiceMap):
         Which key an operation is about, up to the keys that share its page; hence repetition, hot keys and sweeps.
     """
 
+    def _pages(self, candidates: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the page that follows from the candidate buckets of each key: both halves of its hash as a fraction."""
+        buckets, pages = self.params.buckets, self.params.pages
+        return (candidates[:, 0] * pages + (candidates[:, 1] - buckets) * pages // buckets) // buckets
+
     def _page(self, key: bytes) -> Words:
-        return (self.position_map.candidates(key)[0] * self.params.pages // self.params.buckets,)
+        return (int(self._pages(np.array([self.position_map.candidates(key)]))[0]),)
 
     def _placement(self, kind: Kind, key: bytes, found: Words | None, draw: Draw) -> Words:
-        return self._page(key)
+        return found or self._page(key)
 
     def _bins(self, kind: Kind, key: bytes, found: Words | None, draw: Draw) -> Words:
-        return self._page(key)
+        return found or self._page(key)
+
+    def _bulk_words(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        return self._pages(self.position_map.candidates_rows(keys))[:, None]

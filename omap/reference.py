@@ -86,8 +86,8 @@ class ReferenceMap(ObliviousMap):
         """Store the tuples of a bulk load, placed by ``words``, in one scan over the pages."""
 
     @abstractmethod
-    def _bulk_words(self, count: int) -> npt.NDArray[np.int64]:
-        """Return where the next ``count`` keys are placed, as position map words, using the draws of as many operations."""
+    def _bulk_words(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        """Return where new keys are placed, as rows of position map words, using the draws of as many operations."""
 
     # -- format -------------------------------------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class ReferenceMap(ObliviousMap):
                     f"keys[{present[0]}] is in the map already, and {len(present) - 1} more; "
                     "bulk_load only inserts: use execute to overwrite"
                 )
-        words = self._bulk_words(len(keys))
+        words = self._bulk_words(keys)
         self.position_map.insert_rows(keys, words)
         self.sequence += len(keys)
         try:
