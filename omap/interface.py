@@ -135,7 +135,7 @@ class ObliviousMap(ABC):
         status, previous = self.execute([Operation(Kind.PUT, key, value)])[0]
         if status is Status.FULL:
             raise FullError(
-                f"the map has no room for a new key: capacity is {self.params.capacity}; delete keys or plan a larger map"
+                f"the map has no room for a new key: capacity is {self.params.capacity}; delete keys or plan more"
             )
         return previous
 

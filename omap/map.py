@@ -127,8 +127,8 @@ class OneChoiceMap(PagedMap):
 class TwoChoiceMap(PagedMap):
     """BOLT's rule (Guo et al., CCS 2025): a key has two distinct random bins and lives in the emptier.
 
-    An access touches both. The bins below ``hbm_bins`` have no page: their tuples never leave HBM. Operation i draws two pairs from indices 2i
-    (the dummy's) and 2i + 1 (the fresh ones): one bin of all, and one of all others.
+    An access touches both. The bins below ``hbm_bins`` have no page: their tuples never leave HBM. Operation i draws
+    two pairs from indices 2i (the dummy's) and 2i + 1 (the fresh ones): one bin of all, and one of all others.
     """
 
     rule = Rule.TWO_CHOICE

@@ -100,14 +100,15 @@ class PositionMap:
         self._queued = -1
         if key is None:
             return None
-        for self._side, bucket in enumerate(self._pair):
-            self._slot = self._find(bucket, key)
-            if self._slot >= 0:
-                return self._unpack(bucket, self._slot * self._entry_bytes)
-        for self._queued, (entry, _) in enumerate(self.transit):
+        for side, bucket in enumerate(self._pair):
+            slot = self._find(bucket, key)
+            if slot >= 0:
+                self._side, self._slot = side, slot
+                return self._unpack(bucket, slot * self._entry_bytes)
+        for place, (entry, _) in enumerate(self.transit):
             if entry[self._key_at :] == key:
+                self._queued = place
                 return self._unpack(entry, 0)
-        self._queued = -1
         return None
 
     def has_room(self) -> bool:

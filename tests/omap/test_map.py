@@ -65,9 +65,8 @@ def test_one_choice_touches_what_was_drawn_and_nothing_else(seed, names):
         expected.append(dummy if kind == NOP else placed.get(name, dummy))
         if kind == DELETE:
             placed.pop(name, None)
-        elif name in placed or (kind == PUT and len(placed) < params.capacity):
-            if kind != NOP:
-                placed[name] = fresh
+        elif kind != NOP and (name in placed or (kind == PUT and len(placed) < params.capacity)):
+            placed[name] = fresh
     trace = observer.trace()
     assert (trace.address // np.uint64(params.page_bytes)).tolist() == [page for page in expected for _ in (0, 1)]
     assert trace.write.tolist() == [False, True] * 60
