@@ -1,0 +1,123 @@
+"""Maps with a planted leak, each a few lines over the sound one: the audit must flag every one of them.
+
+Each answers every operation correctly; only what the host sees differs. They are what somebody would do who looks for
+speed or tidiness and forgets the observer.
+"""
+
+from dataclasses import replace
+from zlib import crc32
+
+from omap.interface import Kind
+from omap.map import OneChoiceMap, PagedMap, TwoChoiceMap
+from omap.params import Params, Rule
+from omap.presets import preset
+
+
+def params_for(rule: Rule) -> Params:
+    """Return the SMALL map under any rule; ``two_choice`` in BOLT's published shape (8 keys a bin, a fifth in HBM)."""
+    small = preset("SMALL")
+    if rule is Rule.ONE_CHOICE:
+        return small
+    sizes = {"rule": rule, "waiting_slots": small.capacity}
+    if rule is Rule.RESIDENT:
+        return replace(small, **sizes, page_bytes=0, pages=0, further_lines=0)
+    return replace(small, **sizes, page_bytes=256, pages=100, hbm_bins=25, buckets=100)
+
+
+class NoRemapOnReads(PagedMap):
+    """A read leaves the key where it is."""
+
+    def _placement(self, kind, key, found, draw):
+        return found if found and kind == Kind.GET else draw[1]
+
+
+class NoTouchIfWaiting(PagedMap):
+    """A tuple that waits in HBM is served from there."""
+
+    def _touch(self, number, key):
+        descriptor = self.waiting.load(number)
+        value = None if key is None else self.waiting.take_key(descriptor, key)
+        if value is None:
+            return super()._touch(number, key)
+        self.waiting.store(descriptor)
+        return value
+
+
+class MissHashesKey(PagedMap):
+    """What an absent key touches follows from the key."""
+
+    def _bins(self, kind, key, found, draw):
+        one = crc32(key) % self.params.bins
+        return found or (one, (one + 1) % self.params.bins)[: len(draw[0])]
+
+
+class InsertTouchesNewPage(PagedMap):
+    """A new key's page is touched at once, instead of a dummy page."""
+
+    def _bins(self, kind, key, found, draw):
+        return draw[1] if kind == Kind.PUT and found is None else super()._bins(kind, key, found, draw)
+
+
+class RedrawsFullPages(PagedMap):
+    """A page without a free slot is not taken: another is drawn."""
+
+    def _placement(self, kind, key, found, draw):
+        attempt, words = 0, draw[1]
+        while any(self.waiting.load(number).load() >= self.params.page_slots for number in words):
+            attempt += 1
+            words = self._draws(self.sequence + (attempt << 40), 1)[0][1]
+        return words
+
+
+class ChosenFirst(PagedMap):
+    """Of a pair, the bin that holds the key is touched first."""
+
+    def _placement(self, kind, key, found, draw):
+        return tuple(sorted(draw[1], key=lambda number: self.waiting.load(number).load()))
+
+    def _emptiest(self, bins):
+        return self.waiting.load(bins[0])
+
+    def _bulk_words(self, count):
+        words = super()._bulk_words(count)
+        swapped = super()._bulk_bins(words) != words[:, 0]
+        words[swapped] = words[swapped, ::-1]
+        return words
+
+    def _bulk_bins(self, words):
+        return words[:, 0]
+
+
+class OnlyChosen(ChosenFirst):
+    """Of a pair, only the bin that holds the key is touched."""
+
+    def _bins(self, kind, key, found, draw):
+        return super()._bins(kind, key, found, draw)[:1]
+
+
+class EarlyExit(PagedMap):
+    """The second bin is left alone once the first has the key."""
+
+    def _touch_all(self, bins, key):
+        for number in bins:
+            value = self._touch(number, key)
+            if value is not None:
+                break
+        return value
+
+
+FAULTS = {
+    f"{fault.__name__}-{base.rule}": type(fault.__name__, (fault, base), {})
+    for fault, bases in {
+        NoRemapOnReads: (OneChoiceMap, TwoChoiceMap),
+        NoTouchIfWaiting: (OneChoiceMap, TwoChoiceMap),
+        MissHashesKey: (OneChoiceMap, TwoChoiceMap),
+        InsertTouchesNewPage: (OneChoiceMap, TwoChoiceMap),
+        RedrawsFullPages: (OneChoiceMap,),
+        ChosenFirst: (TwoChoiceMap,),
+        OnlyChosen: (TwoChoiceMap,),
+        EarlyExit: (TwoChoiceMap,),
+    }.items()
+    for base in bases
+}
+"""Map classes with a fault, by name of fault and rule."""
