@@ -28,6 +28,7 @@ class UserError(click.ClickException):
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
+        """Print the message."""
         click.echo(f"omap: {self.message}", file=file, err=file is None)
 
 
@@ -42,7 +43,7 @@ def extra_of(module: str) -> str | None:
     return None
 
 
-def _not_installed(error: ModuleNotFoundError) -> str | None:
+def _not_installed(error: ImportError) -> str | None:
     """Say what to install, if ``error`` is about a module that one of the extras provides."""
     extra = extra_of(error.name) if error.name else None
     if extra is None:
@@ -71,23 +72,23 @@ class CommandGroup(click.Group):
     """A group whose subcommands are the entry points of :data:`COMMANDS`, loaded on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all subcommands, without loading any."""
         return sorted({*super().list_commands(ctx), *metadata.entry_points(group=COMMANDS).names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one subcommand, or one that says why it can't be loaded, or return None if it is unknown."""
         for entry_point in metadata.entry_points(group=COMMANDS, name=cmd_name):
             try:
                 command = entry_point.load()
-            except ModuleNotFoundError as error:
-                reason = _not_installed(error)
-                if reason is None:
-                    raise
-                return _unavailable(cmd_name, reason)
+            except ImportError as error:  # must not take `omap --help` down with it
+                return _unavailable(cmd_name, _not_installed(error) or f"{entry_point.module} can't be loaded: {error}")
             if not isinstance(command, click.Command):
                 raise UserError(f"entry point {entry_point.value} is not a click command: mend its registration")
             return command
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; errors made on purpose become one line."""
         try:
             return super().invoke(ctx)
         except OmapError as error:

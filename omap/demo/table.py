@@ -11,9 +11,10 @@ import hmac
 import json
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 from omap.errors import InputError
 
@@ -48,6 +49,10 @@ class Table:
         What the map stores, in the order of ``records``.
     hashed : bool
         Whether keys are images under a keyed pseudo-random function, because some do not fit.
+    hot : int
+        Place of the record that is asked for over and over.
+    hot_label : str
+        What a report may call it. Never a key of the user's own table: reports travel.
     """
 
     title: str
@@ -58,6 +63,8 @@ class Table:
     keys: list[bytes] = field(repr=False)
     values: list[bytes] = field(repr=False)
     hashed: bool
+    hot: int = 0
+    hot_label: str = "the first record"
 
     @property
     def key_bytes(self) -> int:
@@ -68,10 +75,6 @@ class Table:
     def value_bytes(self) -> int:
         """Bytes of every value."""
         return len(self.values[0])
-
-    def name(self, place: int) -> str:
-        """Return the key of a record as the source writes it."""
-        return str(self.records[place][self.columns.index(self.key_column)])
 
     def __len__(self) -> int:
         return len(self.records)
@@ -165,8 +168,9 @@ def airports() -> Table:
     import airportsdata  # an extra: the rest of the package does without
 
     source = airportsdata.load()
-    records = [tuple(record.values()) for record in source.values()]
-    return make_table(
+    records: list[tuple[Field, ...]] = [tuple(cast(dict[str, Field], record).values()) for record in source.values()]
+    hot = list(source).index("EGLL")
+    table = make_table(
         title=f"airports of the world (package airportsdata {metadata.version('airportsdata')})",
         noun="airport",
         columns=list(next(iter(source.values()))),
@@ -174,6 +178,7 @@ def airports() -> Table:
         records=records,
         rows=range(1, len(records) + 1),
     )
+    return replace(table, hot=hot, hot_label="London Heathrow Airport (EGLL)")
 
 
 def read_csv(path: Path, key_column: str) -> Table:
@@ -210,9 +215,7 @@ def read_csv(path: Path, key_column: str) -> Table:
         raise InputError(f"{path.name} is not UTF-8 (byte {error.start}): save it as UTF-8 first") from None
     except csv.Error as error:
         raise InputError(f"{path.name}, near row {reader.line_num}: {error}") from None
-    return make_table(
-        title=path.name, noun="record", columns=header, key_column=key_column, records=records, rows=rows
-    )
+    return make_table(title=path.name, noun="record", columns=header, key_column=key_column, records=records, rows=rows)
 
 
 def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:

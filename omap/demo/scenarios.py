@@ -17,8 +17,8 @@ SMALL_SET = 32
 
 
 @dataclass(frozen=True)
-class Workload:
-    """A named list of operations.
+class Scenario:
+    """A workload and what a report says about it.
 
     Attributes
     ----------
@@ -28,17 +28,21 @@ class Workload:
         Heading and one sentence, for the report.
     operations : list of Operation
         In the order in which they are to run.
+    period : int
+        Operations after which it repeats itself; 0 if it never does, or always.
     """
 
     name: str
     title: str
     story: str
     operations: list[Operation]
+    period: int = 0
 
 
 def absent_keys(table: Table, count: int, draw: random.Random) -> list[bytes]:
     """Return ``count`` keys that no record has."""
-    taken, found = set(table.keys), []
+    taken = set(table.keys)
+    found: list[bytes] = []
     while len(found) < count:
         key = draw.randbytes(table.key_bytes)
         if key not in taken:
@@ -47,8 +51,8 @@ def absent_keys(table: Table, count: int, draw: random.Random) -> list[bytes]:
     return found
 
 
-def workloads(table: Table, operations: int, hot: int, seed: int) -> list[Workload]:
-    """Return the three workloads, ``operations`` long each.
+def scenarios(table: Table, operations: int, seed: int) -> list[Scenario]:
+    """Return the three workloads that the demo runs, ``operations`` long each.
 
     Parameters
     ----------
@@ -56,8 +60,6 @@ def workloads(table: Table, operations: int, hot: int, seed: int) -> list[Worklo
         Where the keys come from.
     operations : int
         Operations in each workload.
-    hot : int
-        Place of the record that the first workload asks for.
     seed : int
         Of the choices in the mixed workload. It has no influence on the map.
     """
@@ -84,19 +86,20 @@ def workloads(table: Table, operations: int, hot: int, seed: int) -> list[Worklo
         )
     noun = table.noun
     return [
-        Workload(
+        Scenario(
             "hammer",
             f"One {noun}, over and over",
-            f"{operations:,} times the same question: {table.name(hot)}.",
-            [Operation(Kind.GET, table.keys[hot])] * operations,
+            f"{operations:,} times the same question: {table.hot_label}.",
+            [Operation(Kind.GET, table.keys[table.hot])] * operations,
         ),
-        Workload(
+        Scenario(
             "sweep",
             "A sweep, round after round",
             f"The first {len(stretch):,} {noun}s of the table, one after another, and again from the start.",
             sweep,
+            period=len(stretch),
         ),
-        Workload(
+        Scenario(
             "mixed",
             "Misses and deletes, mixed",
             f"{len(places)} {noun}s are read, deleted and put back at random; "

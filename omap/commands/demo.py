@@ -1,0 +1,181 @@
+"""``omap demo``: what a host sees of a real table, and what it does not see."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omap.errors import InputError
+
+if TYPE_CHECKING:
+    from omap.demo.run import Contestant, Outcome
+    from omap.demo.scenarios import Scenario
+    from omap.demo.table import Table
+
+
+@click.command()
+@click.option("--keys-csv", type=click.Path(path_type=Path), help="Your own table: a CSV file with a header line.")
+@click.option("--key", "key_column", help="The column of that file that holds the keys.")
+@click.option(
+    "--operations",
+    type=click.IntRange(100, 10_000_000),
+    default=2000,
+    show_default=True,
+    help="Operations in each workload.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the mixed workload; the map draws its own.")
+@click.option("--backend", default="reference", show_default=True, help="What runs the oblivious map.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("omap-demo.html"),
+    show_default=True,
+    help="The report to write.",
+)
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write its first two pictures as SVG.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def command(
+    keys_csv: Path | None,
+    key_column: str | None,
+    operations: int,
+    seed: int,
+    backend: str,
+    out: Path,
+    picture: Path | None,
+    as_json: bool,
+) -> None:
+    """Load a real table, query it in three ways, and show what the host saw.
+
+    The table is that of the world's airports, or your own with --keys-csv and --key. It is stored in an encrypted hash
+    table and in the oblivious map; every answer is checked. The report is one HTML file. Exit code 1: an answer was
+    wrong, or the audit objects to the oblivious map.
+    """
+    from omap import backends
+    from omap.commands.version import versions
+    from omap.demo.contestants import contestants
+    from omap.demo.pictures import side_by_side
+    from omap.demo.report import Facts, draw, render
+    from omap.demo.scenarios import scenarios
+    from omap.demo.table import airports, read_csv
+
+    if (keys_csv is None) != (key_column is None):
+        raise InputError("--keys-csv and --key go together: name the file and the column that holds its keys")
+    for path in filter(None, (out, picture)):
+        if not path.parent.is_dir():
+            raise InputError(f"{path} can't be written: the folder {path.parent} does not exist")
+
+    create = backends.load(backend)
+    table = airports() if keys_csv is None or key_column is None else read_csv(keys_csv, key_column)
+    outcomes = _run_all(contestants(table, create), table, scenarios(table, operations, seed))
+
+    arguments = f" --keys-csv {keys_csv.name} --key {key_column}" if keys_csv else ""
+    facts = Facts(
+        command=f"omap demo{arguments} --operations {operations} --seed {seed}",
+        date=time.strftime("%Y-%m-%d"),
+        versions=versions(),
+        backend=backend,
+    )
+    out.write_text(render(table, outcomes, facts), encoding="utf-8")
+    if picture is not None:
+        left, right = (draw(outcome, outcome.seen[0]) for outcome in outcomes[:2])
+        titles = (outcomes[0].contestant.title, outcomes[1].contestant.title)
+        picture.write_text(side_by_side(left, right, titles), encoding="utf-8")
+
+    if as_json:
+        click.echo(json.dumps(_results(table, outcomes, out), indent=2))
+    else:
+        _show(outcomes)
+        click.echo(f"Report: {out.resolve()}")
+    _judge(outcomes)
+
+
+def _run_all(those: list[Contestant], table: Table, asked: list[Scenario]) -> list[Outcome]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from omap.demo.run import run
+
+    outcomes = []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for contestant in those:
+            load = progress.add_task(f"{contestant.title}: loading", total=len(table))
+            query = progress.add_task(
+                f"{contestant.title}: querying", total=len(table) + sum(len(scenario.operations) for scenario in asked)
+            )
+            outcomes.append(
+                run(contestant, table, asked, partial(progress.advance, load), partial(progress.advance, query))
+            )
+    return outcomes
+
+
+def _show(outcomes: list[Outcome]) -> None:
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    grid = Grid(title="What the host saw, says the audit")
+    grid.add_column("", no_wrap=True)
+    for seen in outcomes[0].seen:
+        grid.add_column(seen.scenario.name)
+    for heading in ("bytes/op", "HBM B/key", "ops/s*", "wrong"):
+        grid.add_column(heading, justify="right")
+    for outcome in outcomes:
+        params = outcome.contestant.params
+        grid.add_row(
+            outcome.contestant.name,
+            *("random" if seen.report.passed else "[bold red]leaks[/]" for seen in outcome.seen),
+            f"{outcome.bytes_per_operation:,.0f}",
+            f"{params.hbm_bytes / params.capacity:,.0f}",
+            f"{outcome.operations_per_second:,.0f}",
+            f"{outcome.wrong:,}",
+        )
+    grid.caption = "* of this Python model, not of hardware"
+    Console().print(grid)
+
+
+def _results(table: Table, outcomes: list[Outcome], out: Path) -> dict[str, Any]:
+    return {
+        "report": str(out.resolve()),
+        "table": {
+            "title": table.title,
+            "records": len(table),
+            "key_bytes": table.key_bytes,
+            "value_bytes": table.value_bytes,
+            "hashed_keys": table.hashed,
+        },
+        "maps": [
+            {
+                "name": outcome.contestant.name,
+                "oblivious": outcome.contestant.oblivious,
+                "params": outcome.contestant.params.to_dict(),
+                "answers": outcome.answers,
+                "wrong_answers": outcome.wrong,
+                "bytes_per_operation": outcome.bytes_per_operation,
+                "host_bytes": outcome.contestant.params.host_bytes,
+                "hbm_bytes": outcome.contestant.params.hbm_bytes,
+                "model_operations_per_second": outcome.operations_per_second,
+                "model_keys_loaded_per_second": outcome.loaded_per_second,
+                "workloads": [{"name": seen.scenario.name, "audit": seen.report.to_dict()} for seen in outcome.seen],
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+def _judge(outcomes: list[Outcome]) -> None:
+    """Fail if anything that must hold does not."""
+    for outcome in outcomes:
+        if outcome.wrong:
+            raise click.ClickException(
+                f"{outcome.contestant.title}: {outcome.wrong} of {outcome.answers} answers wrong"
+            )
+        for seen in outcome.seen:
+            if outcome.contestant.oblivious and not seen.report.passed:
+                raise click.ClickException(
+                    f"{outcome.contestant.title}, {seen.scenario.title}: {seen.report.summary()}"
+                )

@@ -1,0 +1,239 @@
+"""The page that the demo writes: one HTML file that needs nothing else, for someone who has never heard of all this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from omap.demo.pictures import COLOURS, STYLE, picture
+from omap.demo.run import Outcome, Seen
+from omap.demo.table import Table
+
+_STYLE = (
+    COLOURS
+    + STYLE
+    + """
+body { margin: 0; background: var(--paper); color: var(--ink); font: 1.05rem/1.55 system-ui, sans-serif }
+main { max-width: 72rem; margin: 0 auto; padding: 1.5rem clamp(1rem, 4vw, 2.5rem) 4rem }
+h1 { font-size: clamp(1.6rem, 4.5vw, 2.5rem); line-height: 1.15; margin: .5rem 0 1rem; text-wrap: balance }
+h2 { font-size: 1.45rem; line-height: 1.25; margin: 3.2rem 0 .6rem }
+h3 { font-size: 1.1rem; margin: 2rem 0 .2rem }
+p, ul, dl { max-width: 46rem; margin: .5rem 0 1rem }
+.pair { display: grid; gap: 1.5rem 2.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)) }
+figure { margin: .8rem 0 0 }
+figure svg { display: block; width: 100%; height: auto; margin: .4rem 0 }
+figcaption { font-size: .95rem; color: var(--soft) }
+figure > strong, .verdict { display: block; color: var(--ink) }
+.verdict b { color: var(--oblivious) } .verdict.fails b { color: var(--plain) }
+.wide { overflow-x: auto; margin: 1rem 0 }
+table { border-collapse: collapse; font-size: .95rem; font-variant-numeric: tabular-nums }
+th, td { padding: .5rem .9rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
+thead th { border-bottom-width: 2px; vertical-align: bottom } td.number, th.number { text-align: right }
+tbody th { font-weight: 600; min-width: 9rem } td .verdict { min-width: 12rem } td small { color: var(--soft) }
+small, footer, dl { font-size: .9rem } dt { font-weight: 600 } dd { margin: 0 0 .5rem }
+code { background: var(--tint); padding: .1em .3em; border-radius: .25em; overflow-wrap: anywhere }
+"""
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the page says about how it was made.
+
+    Attributes
+    ----------
+    command : str
+        How to make it again.
+    date : str
+        When it was made.
+    versions : dict
+        Of this distribution, Python and dependencies.
+    backend : str
+        What ran the oblivious map.
+    """
+
+    command: str
+    date: str
+    versions: dict[str, str | None]
+    backend: str
+
+
+def render(table: Table, outcomes: Sequence[Outcome], facts: Facts) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    table : Table
+        What was loaded.
+    outcomes : sequence of Outcome
+        The first two are shown in pictures, side by side: the plain table and the oblivious map.
+    facts : Facts
+        How the page was made.
+    """
+    pair = outcomes[:2]
+    first = pair[0].seen[0].scenario
+    asked = len(first.operations)
+    title = f"What the host saw when we asked for one {table.noun} {asked:,} times"
+    sections = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>A table of {len(table):,} {escape(table.noun)}s lies on a computer that we do not trust, the "
+        "<em>host</em>. All of it is encrypted: the host can't read a byte. But it sees <em>which page of its "
+        f"memory</em> every query touches. We asked for {escape(table.hot_label)} {asked:,} times; every dot is one "
+        "query, time runs to the right, and the bars count the touches of each part of memory. In an ordinary "
+        "encrypted hash table all of them fall on one line: the host sees that a single record is in demand, and "
+        "where it lies. In the oblivious map each query goes to a page drawn at random, so the same question asked "
+        f"{asked:,} times looks like any {asked:,} others.</p>",
+        _figures(pair, 0),
+        "<h2>Two more ways to ask</h2>",
+        *(
+            f"<h3>{escape(seen.scenario.title)}</h3><p>{escape(seen.scenario.story)}</p>{_figures(pair, place)}"
+            for place, seen in enumerate(pair[0].seen)
+            if place
+        ),
+        "<h2>Could the host learn more with statistics?</h2>",
+        _audit(outcomes),
+        "<h2>What it costs</h2>",
+        _costs(outcomes),
+        "<h2>What the host still learns</h2>",
+        "<ul><li>How many queries there are, and when each one arrives.</li>"
+        "<li>The sizes that were chosen: how many records fit, how long a key and a value are.</li>"
+        "<li>That memory was formatted or loaded in bulk, but not how much of it is used.</li></ul>"
+        "<p>It does not learn which record is asked for, whether the question was asked before, whether it was a read, "
+        "a write or a delete, or whether the record exists. All this rests on one assumption: the small memory beside "
+        "the accelerator (HBM), where the map keeps track of the pages, is out of the host's sight. If the host alters "
+        "a page, or puts back an old one, the map notices and stops.</p>",
+        "<h2>How this page was made</h2>",
+        _facts(table, outcomes, facts),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
+        + "\n".join(sections)
+        + "\n</main></body></html>\n"
+    )
+
+
+def draw(outcome: Outcome, seen: Seen) -> str:
+    """Return the picture of one workload on one contestant."""
+    return picture(
+        seen.pages,
+        seen.at,
+        total=outcome.contestant.params.pages,
+        operations=len(seen.scenario.operations),
+        period=seen.scenario.period,
+        role="oblivious" if outcome.contestant.oblivious else "plain",
+        title=f"{outcome.contestant.title}, {seen.scenario.title.lower()}: pages touched, in order of time",
+    )
+
+
+def _figures(pair: Iterable[Outcome], place: int) -> str:
+    figures = []
+    for outcome in pair:
+        seen = outcome.seen[place]
+        figures.append(
+            f"<figure><strong>{escape(outcome.contestant.title)}</strong>{draw(outcome, seen)}"
+            f"<figcaption>{escape(outcome.contestant.story) if place == 0 else ''}"
+            f"{_verdict(seen)}</figcaption></figure>"
+        )
+    return f'<div class="pair">{"".join(figures)}</div>'
+
+
+def _verdict(seen: Seen) -> str:
+    report = seen.report
+    if report.passed:
+        return f'<span class="verdict"><b>✓ passes</b> all {len(report.findings)} checks of the audit</span>'
+    worst = report.failures[0]
+    return f'<span class="verdict fails"><b>✗ fails</b> the audit: {escape(worst.means)}</span>'
+
+
+def _row(cells: Iterable[str], tag: str = "td", numbers: bool = False) -> str:
+    kind = ' class="number"' if numbers else ""
+    return "".join(f"<{tag}{kind}>{cell}</{tag}>" for cell in cells)
+
+
+def _audit(outcomes: Sequence[Outcome]) -> str:
+    report = outcomes[1].seen[0].report
+    head = _row([escape(seen.scenario.title) for seen in outcomes[0].seen], "th")
+    rows = "".join(
+        f'<tr><th scope="row">{escape(outcome.contestant.title)}</th>{_row(_cell(seen) for seen in outcome.seen)}</tr>'
+        for outcome in outcomes
+    )
+    return (
+        "<p>A picture shows only what an eye can see. So the same traces go through an audit "
+        f"(<code>omap audit</code>). It knows the public sizes alone and asks: is this what independent, "
+        "uniformly random pages would look like? It counts what every operation touches, how evenly pages are hit, "
+        "how soon they are hit again, which pairs return. A trace that is as it should be fails with a probability "
+        f"of at most {_power(report.false_alarm)}, all checks together.</p>"
+        f'<div class="wide"><table><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _cell(seen: Seen) -> str:
+    report = seen.report
+    if report.passed:
+        return f'<span class="verdict"><b>✓ passes</b></span><small>{len(report.findings)} checks</small>'
+    worst = report.failures[0]
+    chance = "impossible by chance" if worst.p_value == 0 else f"chance at most {_power(worst.p_value)}"
+    return (
+        f'<span class="verdict fails"><b>✗ fails</b> {len(report.failures)} of {len(report.findings)} checks</span>'
+        f"<small>first of all {escape(worst.name)}: {chance}</small>"
+    )
+
+
+def _power(probability: float) -> str:
+    mantissa, exponent = f"{probability:.0e}".split("e")
+    times = "" if mantissa == "1" else f"{mantissa}·"
+    return f"{times}10<sup>{int(exponent)}</sup>".replace("-", "&minus;")
+
+
+def _costs(outcomes: Sequence[Outcome]) -> str:
+    heads = (
+        "Bytes over PCIe<br>an operation<br><small>read + write</small>",
+        "Host memory<br>bytes a key",
+        "HBM<br>bytes a key",
+        "Operations<br>a second<br><small>Python model</small>",
+        "Keys loaded<br>a second<br><small>Python model</small>",
+        "Answers<br>checked",
+        "wrong",
+    )
+    rows = []
+    for outcome in outcomes:
+        params = outcome.contestant.params
+        cells = [
+            f"{outcome.bytes_per_operation:,.0f}",
+            f"{params.host_bytes / params.capacity:,.0f}",
+            f"{params.hbm_bytes / params.capacity:,.0f}",
+            f"{outcome.operations_per_second:,.0f}",
+            f"{outcome.loaded_per_second:,.0f}",
+            f"{outcome.answers:,}",
+            f"{outcome.wrong:,}",
+        ]
+        rows.append(f'<tr><th scope="row">{escape(outcome.contestant.title)}</th>{_row(cells, numbers=True)}</tr>')
+    return (
+        f'<div class="wide"><table><thead><tr><td></td>{_row(heads, "th", numbers=True)}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        "<p><small>Rates are those of the reference model: Python, one thread, on the machine that made this page. "
+        "They say nothing about the hardware, which is bound by the bytes over PCIe. The encrypted hash table is built "
+        "from the parts of the oblivious map, so that random pages are the only difference; that is why it has the "
+        "same sizes.</small></p>"
+    )
+
+
+def _facts(table: Table, outcomes: Sequence[Outcome], facts: Facts) -> str:
+    params = outcomes[1].contestant.params
+    hashed = "; hashed to 16 bytes under a secret key, as some are longer or hold a zero byte" if table.hashed else ""
+    wrong = sum(outcome.wrong for outcome in outcomes)
+    checked = f"{sum(outcome.answers for outcome in outcomes):,} answers, each compared with the source table"
+    entries = {
+        "Table": f"{escape(table.title)}: {len(table):,} records, key column <code>{escape(table.key_column)}</code>; "
+        f"keys of {table.key_bytes} bytes{hashed}; values of {table.value_bytes} bytes, the whole record as JSON",
+        "Sizes of the oblivious map": f"{params.pages:,} pages of {params.page_bytes:,} bytes, "
+        f"{params.page_slots} records each; {params.waiting_slots:,} records may wait in HBM",
+        "Answers": f"{checked}; {wrong:,} wrong",
+        "Run by": f"back end <code>{escape(facts.backend)}</code>, "
+        + ", ".join(f"{escape(name)} {escape(version)}" for name, version in facts.versions.items() if version),
+        "Made": f"{escape(facts.date)} by <code>{escape(facts.command)}</code>",
+    }
+    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text}</dd>' for name, text in entries.items())}</dl>"

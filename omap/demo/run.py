@@ -1,0 +1,172 @@
+"""Loads a table into several maps, runs the workloads on each, checks every answer and keeps what the host saw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from omap.audit import Report, audit
+from omap.backends import Backend
+from omap.demo.scenarios import Scenario, Source
+from omap.demo.table import Table
+from omap.interface import Kind, ObliviousMap, Operation
+from omap.params import Params
+from omap.trace import Observer, Trace
+
+LOADS = 10
+"""Bulk loads that the table is split into, so that there is progress to show."""
+
+BATCH = 256
+"""Operations in one call of ``execute``."""
+
+Step = Callable[[int], None]
+"""Told how many keys were loaded, or operations run, since the last call."""
+
+
+def _ignore(done: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to store the table.
+
+    Attributes
+    ----------
+    name, title, story : str
+        For tables and JSON; a heading; one sentence on how it places keys.
+    oblivious : bool
+        Whether it claims to hide anything from the host beside contents.
+    params : Params
+        Sizes.
+    create : Backend
+        Makes the map.
+    """
+
+    name: str
+    title: str
+    story: str
+    oblivious: bool
+    params: Params
+    create: Backend
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the host saw of one workload on one contestant.
+
+    Attributes
+    ----------
+    scenario : Scenario
+        What was asked.
+    pages : int64 array
+        Pages read, in order.
+    at : int64 array
+        The operation each of them belongs to.
+    bytes_per_operation : float
+        Host memory traffic, both directions.
+    report : Report
+        What the audit says of the trace.
+    wrong : int
+        Answers that differ from the source.
+    """
+
+    scenario: Scenario
+    pages: npt.NDArray[np.int64]
+    at: npt.NDArray[np.int64]
+    bytes_per_operation: float
+    report: Report
+    wrong: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that one contestant did.
+
+    Attributes
+    ----------
+    contestant : Contestant
+        Who.
+    seen : list of Seen
+        One for each workload.
+    wrong : int
+        Wrong answers in all, the closing read of the whole table included.
+    answers : int
+        Answers checked.
+    loaded_per_second, operations_per_second : float
+        Keys loaded, and operations run, in a second of this machine.
+    """
+
+    contestant: Contestant
+    seen: list[Seen]
+    wrong: int
+    answers: int
+    loaded_per_second: float
+    operations_per_second: float
+
+    @property
+    def bytes_per_operation(self) -> float:
+        """Host memory traffic of one operation, both directions, on average."""
+        return float(np.mean([seen.bytes_per_operation for seen in self.seen]))
+
+
+def run(
+    contestant: Contestant, table: Table, scenarios: Iterable[Scenario], loaded: Step = _ignore, asked: Step = _ignore
+) -> Outcome:
+    """Load ``table``, run ``scenarios`` and read the whole table back."""
+    observer = Observer()
+    store = contestant.create(contestant.params, observer=observer)
+
+    start = time.perf_counter()
+    load(store, table, loaded)
+    load_seconds = time.perf_counter() - start
+
+    source, seen, wrong, answers, seconds = Source(table), [], 0, 0, 0.0
+    for scenario in scenarios:
+        observer.clear()
+        missed, took = ask(store, scenario.operations, source, asked)
+        seen.append(look(observer.trace(), scenario, missed, contestant.params))
+        wrong, answers, seconds = wrong + missed, answers + len(scenario.operations), seconds + took
+    observer.clear()
+    missed, took = ask(store, [Operation(Kind.GET, key) for key in table.keys], source, asked)
+    wrong, answers, seconds = wrong + missed, answers + len(table), seconds + took
+    return Outcome(contestant, seen, wrong, answers, len(table) / load_seconds, answers / seconds)
+
+
+def load(into: ObliviousMap, table: Table, step: Step) -> None:
+    """Load the whole table in :data:`LOADS` parts."""
+    part = -(-len(table) // LOADS)
+    for first in range(0, len(table), part):
+        keys = table.keys[first : first + part]
+        into.bulk_load(keys, table.values[first : first + part])
+        step(len(keys))
+
+
+def ask(of: ObliviousMap, operations: Sequence[Operation], source: Source, step: Step) -> tuple[int, float]:
+    """Run operations; return how many answers were wrong, and the seconds the map took."""
+    wrong, seconds = 0, 0.0
+    for first in range(0, len(operations), BATCH):
+        batch = operations[first : first + BATCH]
+        start = time.perf_counter()
+        responses = of.execute(batch)
+        seconds += time.perf_counter() - start
+        wrong += source.wrong(batch, responses)
+        step(len(batch))
+    return wrong, seconds
+
+
+def look(trace: Trace, scenario: Scenario, wrong: int, params: Params) -> Seen:
+    """Reduce a trace to what is shown of it."""
+    reads = ~trace.write
+    return Seen(
+        scenario=scenario,
+        pages=(trace.address[reads] // params.page_bytes).astype(np.int64),
+        at=trace.operation[reads],
+        bytes_per_operation=float(trace.length.sum()) / trace.operations,
+        report=audit(trace, params),
+        wrong=wrong,
+    )
