@@ -1,0 +1,107 @@
+"""How full the buckets of the position map may be.
+
+Two things could make a new key find no place. Its bucket graph could admit no placement at all: that is bounded by
+proof (:func:`obstruction_bits`). Or the fixed number of relocation steps could fall behind, so that the transit queue
+overflows: that is measured (:data:`LOADS`, checked by ``omap bounds``) and extrapolated, because 2^-120 can't be
+observed. See docs/decisions/0003-sizing.md.
+"""
+
+from __future__ import annotations
+
+import math
+
+from omap.errors import ParamsError
+
+TRANSIT_ENTRIES = 32
+"""Entries that the sizing lets be in transit at once."""
+
+RELOCATION_STEPS = 4
+"""Steps an operation that :data:`LOADS` was measured with."""
+
+SPARE_BUCKETS = 2
+"""Buckets added to each table: they make the tail of small maps as steep as that of large ones."""
+
+
+LOADS = {2: 0.63, 3: 0.74, 4: 0.80, 5: 0.84, 6: 0.86, 8: 0.90, 10: 0.92, 16: 0.95}
+"""Live keys over entries, by entries a bucket: the highest at which one more entry in transit is at least 2^4 times
+rarer, in the worst workload found: deletes at random in a burst, then as many insertions, so that the queue gets
+:data:`RELOCATION_STEPS` an *insertion* (every other operation would give it as many again)."""
+
+TRANSIT_BITS_AN_ENTRY = 4.0
+"""The same, for all of :data:`LOADS`; measured slopes are 4.16 to 4.7 bits."""
+
+
+def table_buckets(capacity: int, bucket_entries: int) -> int:
+    """Return the buckets that each of the two tables needs for ``capacity`` keys.
+
+    Raises
+    ------
+    ParamsError
+        No load was measured for buckets of this size.
+    """
+    if bucket_entries not in LOADS:
+        raise ParamsError(
+            f"no load is known for buckets of {bucket_entries} entries; "
+            f"it was measured for {', '.join(map(str, LOADS))}: choose another bucket_bytes"
+        )
+    needed = math.ceil(capacity / (LOADS[bucket_entries] * 2 * bucket_entries))
+    if capacity <= TRANSIT_ENTRIES:  # all of them fit in transit
+        return max(2, needed)
+    return needed + SPARE_BUCKETS
+
+
+def transit_bits(capacity: int, transit_entries: int = TRANSIT_ENTRIES) -> float:
+    """Return -log2 of the probability, extrapolated, that the transit queue is full when an entry must join it.
+
+    At one instant of the worst workload found, in a table of :func:`table_buckets`. Infinite if it can't be.
+    """
+    return math.inf if capacity <= transit_entries else TRANSIT_BITS_AN_ENTRY * transit_entries
+
+
+def obstruction_bits(capacity: int, buckets: int, bucket_entries: int, transit_entries: int = TRANSIT_ENTRIES) -> float:
+    """Return a lower bound on -log2 of the probability that the keys live at one instant can't all be placed.
+
+    By Hall's theorem no placement leaves at most ``transit_entries`` keys over exactly if some s buckets, a and s - a
+    of either table, are the only candidates of more than ``s * bucket_entries + transit_entries`` keys. The sum of
+    the expected numbers of such sets is at most
+
+        sum over s of (s + 1) C(B, s/2)^2 P[Binomial(N, (s / 2B)^2) > s * bucket_entries + transit_entries],
+
+    because both the number of sets and the probability are largest for a = s/2 (binomials of real arguments, through
+    the gamma function). The tail is at most exp(-N KL). Ranges of s are summed at once, each factor at its largest.
+
+    Parameters
+    ----------
+    capacity : int
+        Live keys, N; their candidates are independent and uniform, since the hash key is secret.
+    buckets : int
+        Buckets in each table, B.
+    bucket_entries : int
+        Entries in each.
+    transit_entries : int
+        Entries that can be in transit.
+    """
+    log_total = -math.inf
+    first = 2
+    while first <= 2 * buckets:
+        last = min(2 * buckets, first + first // 256)
+        held = first * bucket_entries + transit_entries + 1
+        if held > capacity:
+            break
+        inside = min(1.0, (last / (2 * buckets)) ** 2)
+        half = min(max(first / 2, buckets / 2), last / 2)  # where the number of sets is largest
+        log_sets = 2 * (math.lgamma(buckets + 1) - math.lgamma(half + 1) - math.lgamma(buckets - half + 1))
+        log_count = math.log((last - first + 1) * (last + 1))
+        exponent = log_sets + log_count - capacity * _divergence(held / capacity, inside)
+        high, low = max(log_total, exponent), min(log_total, exponent)
+        log_total = high + math.log1p(math.exp(low - high))
+        first = last + 1
+    return max(0.0, -log_total / math.log(2))
+
+
+def _divergence(share: float, probability: float) -> float:
+    """Return the Kullback-Leibler divergence of two coins; 0 unless ``share`` is above ``probability``."""
+    if share <= probability:
+        return 0.0
+    rest = (1 - share) * math.log((1 - share) / (1 - probability)) if share < 1 else 0.0
+    return share * math.log(share / probability) + rest

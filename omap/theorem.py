@@ -1,0 +1,119 @@
+"""How many tuples wait under ``one_choice``: the law of one page, and a proven bound on the sum over all pages.
+
+Given all that the host has seen, the pages of the live keys are independent and uniform: that is the security argument,
+and it also gives the loads. Page p holds min(C, O) tuples, where O counts the keys of p last accessed before p's last
+touch, and A those accessed since; max(O - C, 0) + A tuples wait for p. Making a key more recent never lowers this, so
+a sequential sweep over all keys is the worst workload, adaptive ones included. Under it the age of a page (time
+since its last touch, in units of one touch a page) is exponential, A is Poisson of the age and O Poisson of the rest.
+
+Both functions take the number of pages and are exact upper bounds for it, not limits for many pages; see
+docs/decisions/0003-sizing.md for the proof.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+Distribution = npt.NDArray[np.float64]
+"""Probabilities of 0, 1, 2, ..."""
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+_TILTS = np.geomspace(1e-6, 1.0, 481)
+
+
+def mean_share(load: float, slots: int) -> float:
+    """Return the share of all tuples that waits on average, f(c, C), with many pages under the worst workload.
+
+    Parameters
+    ----------
+    load : float
+        Mean tuples a page, c.
+    slots : int
+        Tuples a page has room for, C.
+    """
+    law = _law(load, 0.0, slots)
+    return float(law @ np.arange(len(law))) / load
+
+
+def waiting_law(capacity: int, pages: int, slots: int) -> Distribution:
+    """Return P(k tuples wait for a page), k = 0.., in a law that dominates the true one of every workload.
+
+    Binomial(n, 1/M) counts are dominated by Poisson counts with mean -n ln(1 - 1/M), and geometric ages by exponential
+    ages plus one step.
+
+    Parameters
+    ----------
+    capacity : int
+        Live keys, N.
+    pages : int
+        Pages, M; at least 2.
+    slots : int
+        Tuples a page has room for, C.
+    """
+    step = -math.log1p(-1 / pages)
+    return _law(capacity * step, step, slots)
+
+
+@lru_cache(maxsize=1024)
+def _law(load: float, step: float, slots: int) -> Distribution:
+    """Integrate over the age of the page, from ``step`` to ``load``; older pages were not touched for N accesses."""
+    step = min(step, load)
+    top = int(3 * load + 20 * math.sqrt(load) + 60)
+    ages = step + (_NODES + 1) * (load - step) / 2
+    shares = np.append(_WEIGHTS * (load - step) / 2 * np.exp(step - ages), math.exp(step - load))
+    ages = np.append(ages, load)
+    since, older = _poisson(ages, top), _poisson(load - ages, top + slots)
+    excess = older[:, slots:].copy()
+    excess[:, 0] = older[:, : slots + 1].sum(axis=1)
+    law = np.zeros(top + 1)
+    for share, a, o in zip(shares, since, excess, strict=True):
+        law += share * np.convolve(a, o)[: top + 1]
+    law.setflags(write=False)
+    return law
+
+
+def _poisson(means: Distribution, top: int) -> Distribution:
+    """Return P(Poisson(mean) = k) for every mean (rows) and k up to ``top`` (columns)."""
+    counts = np.arange(top + 1)
+    log_factorials = np.concatenate([[0.0], np.cumsum(np.log(counts[1:]))])
+    log_means = np.log(np.maximum(means, 1e-300))[:, None]
+    result: Distribution = np.exp(counts * log_means - means[:, None] - log_factorials)
+    return result
+
+
+def provision(law: Distribution, costs: npt.ArrayLike, pages: int, bits: float) -> int:
+    """Return what the sum of a cost over all pages exceeds with a probability of at most 2^-bits, at one instant.
+
+    The numbers of waiting tuples of different pages are negatively associated, so the moment generating function of
+    the sum is at most the product of those of the pages: Chernoff's bound holds as if pages were independent.
+
+    Parameters
+    ----------
+    law : array
+        From :func:`waiting_law`.
+    costs : array
+        What a page with k waiting tuples costs, k = 0..; must not fall as k grows.
+    pages : int
+        Pages, M.
+    bits : float
+        Safety wanted.
+    """
+    return math.ceil(np.min((pages * _log_moments(law, costs) + bits * math.log(2)) / _TILTS))
+
+
+def tail_bits(law: Distribution, costs: npt.ArrayLike, pages: int, size: int) -> float:
+    """Return a lower bound on -log2 of the probability that the sum of a cost over all pages exceeds ``size``.
+
+    Arguments as those of :func:`provision`, whose inverse this is.
+    """
+    return max(0.0, float(np.max(_TILTS * size - pages * _log_moments(law, costs))) / math.log(2))
+
+
+def _log_moments(law: Distribution, costs: npt.ArrayLike) -> Distribution:
+    """Return ln E exp(tilt * cost) for every tilt."""
+    moments: Distribution = np.log1p(np.expm1(np.outer(_TILTS, np.asarray(costs, np.float64))) @ law)
+    return moments
