@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from functools import cache
 
-from omap import sizing
+from omap import planner, sizing
 from omap.errors import ParamsError
 from omap.params import Params
 
 MILLION = 1 << 20
 
+NAMES = ("TINY", "SMALL", "PAPER", "STANDARD", "WIDE", "U55C")
+"""Every preset, from small to large."""
+
 
 @cache
 def preset(name: str) -> Params:
-    """Return the preset called ``name``: TINY, SMALL, PAPER, STANDARD or WIDE."""
+    """Return the preset called ``name``, in upper or lower case.
+
+    TINY is for exhaustive tests, SMALL for simulation; PAPER has the keys and values of BOLT's evaluation, STANDARD and
+    WIDE larger ones, all with 2^20 keys; U55C is the largest STANDARD map whose structures fit 16 GiB of HBM.
+
+    Raises
+    ------
+    ParamsError
+        No preset has this name.
+    """
     match name.upper():
         case "TINY":
             return sizing.one_choice(capacity=12, key_bytes=4, value_bytes=4, page_bytes=64, descriptor_bytes=32)
@@ -25,4 +37,6 @@ def preset(name: str) -> Params:
             return sizing.one_choice(capacity=MILLION, key_bytes=8, value_bytes=64, page_bytes=640)
         case "WIDE":
             return sizing.one_choice(capacity=MILLION, key_bytes=16, value_bytes=256, page_bytes=4096)
-    raise ParamsError(f"no preset is called {name!r}")
+        case "U55C":
+            return planner.largest(key_bytes=8, value_bytes=64, page_bytes=640).params
+    raise ParamsError(f"no preset is called {name!r}; choose one of {', '.join(NAMES)}")

@@ -27,6 +27,9 @@ LIFETIME_BITS = 40
 INSTANT_BITS = TARGET_BITS + LIFETIME_BITS + 2
 """The same for one structure at one instant: three structures share the target."""
 
+KEY_SIZES = (4, 8, 16)
+"""Bytes a key can have."""
+
 PAGE_LOAD = 0.75
 """Mean tuples a page over the tuples it has room for, where HBM is spent best."""
 
@@ -68,12 +71,12 @@ def one_choice(
     _check(capacity, key_bytes, value_bytes)
     slots = (page_bytes - TAG_BYTES) // (key_bytes + value_bytes)
     pages = math.ceil(capacity / (page_load * max(slots, 1)))
-    waiting_slots, further_lines = capacity, _most_lines(capacity, descriptor_bytes)
+    waiting_slots, further_lines = capacity, most_lines(capacity, descriptor_bytes)
     if slots >= 1 and pages >= 2:  # a single page, or one too small for Params, is not worth a bound
         law = waiting_law(capacity, pages, slots)
         waiting_slots = min(waiting_slots, provision(law, np.arange(len(law)), pages, INSTANT_BITS))
         lines = provision(law, line_costs(len(law), descriptor_bytes), pages, INSTANT_BITS)
-        further_lines = min(_most_lines(waiting_slots, descriptor_bytes), lines)
+        further_lines = min(most_lines(waiting_slots, descriptor_bytes), lines)
     return Params(
         capacity=capacity,
         key_bytes=key_bytes,
@@ -142,7 +145,7 @@ def two_choice(
         hbm_bins=hbm_bins,
         descriptor_bytes=descriptor_bytes,
         waiting_slots=waiting_slots,
-        further_lines=_most_lines(waiting_slots, descriptor_bytes),
+        further_lines=most_lines(waiting_slots, descriptor_bytes),
         **_position_map(capacity, key_bytes + 8, bucket_bytes),
     )
 
@@ -215,7 +218,7 @@ def line_costs(count: int, descriptor_bytes: int) -> npt.NDArray[np.int64]:
     return np.maximum(0, -((first - np.arange(count)) // further))
 
 
-def _most_lines(waiting: int, descriptor_bytes: int) -> int:
+def most_lines(waiting: int, descriptor_bytes: int) -> int:
     """Return what ``waiting`` tuples occupy at worst: a first further line costs the fewest of them."""
     first, further = line_indices(descriptor_bytes)
     return waiting // min(first + 1, further)
@@ -237,3 +240,5 @@ def _check(capacity: int, key_bytes: int, value_bytes: int) -> None:
     for name, value in (("capacity", capacity), ("key_bytes", key_bytes), ("value_bytes", value_bytes)):
         if type(value) is not int or value < 1:
             raise ParamsError(f"{name} is {value!r}; it must be a whole number, 1 or more")
+    if key_bytes not in KEY_SIZES:
+        raise ParamsError(f"key_bytes is {key_bytes}; it must be 4, 8 or 16: hash longer keys")

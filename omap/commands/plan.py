@@ -1,0 +1,160 @@
+"""``omap plan``: what a map of a given size needs, moves and risks."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from omap.errors import InputError
+from omap.link import HEADER_BYTES, LINK_BITS_PER_SECOND, PAYLOAD_BYTES
+from omap.params import Rule
+from omap.units import format_bytes, parse
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from omap.planner import Plan, Prefer
+
+
+def size(value: str) -> int:
+    """Return the number that an option's value stands for, see :func:`omap.units.parse`."""
+    try:
+        return parse(value)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.option("--capacity", type=size, required=True, help="Most keys that can be live at once, such as 100e6 or 2^20.")
+@click.option("--key-bytes", type=size, default="8", show_default=True, help="Bytes of every key: 4, 8 or 16.")
+@click.option("--value-bytes", type=size, default="64", show_default=True, help="Bytes of every value, 1 to 4096.")
+@click.option("--hbm", type=size, default="16GiB", show_default=True, help="HBM there is.")
+@click.option("--host", type=size, help="Host memory there is for pages.  [default: any amount]")
+@click.option(
+    "--rule", type=click.Choice([str(rule) for rule in Rule]), help="Placement rule.  [default: what is best]"
+)
+@click.option("--page-bytes", type=size, help="Page size, a multiple of 64.  [default: what is best]")
+@click.option(
+    "--prefer",
+    type=click.Choice(["bytes", "hbm"]),
+    default="bytes",
+    show_default=True,
+    help="Move the fewest bytes, or use the least HBM.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    capacity: int,
+    key_bytes: int,
+    value_bytes: int,
+    hbm: int,
+    host: int | None,
+    rule: str | None,
+    page_bytes: int | None,
+    prefer: str,
+    as_json: bool,
+) -> None:
+    """Choose page size and structures for a map.
+
+    Prints what they take in HBM and host memory, what an operation moves, and how unlikely it is that anything ever
+    runs out. Exit code 2: nothing fits; the message names the bound that broke, and by how much.
+    """
+    from omap.planner import plan
+
+    chosen = plan(
+        capacity=capacity,
+        key_bytes=key_bytes,
+        value_bytes=value_bytes,
+        hbm_bytes=hbm,
+        host_bytes=host,
+        rule=rule,
+        page_bytes=page_bytes,
+        prefer=cast("Prefer", prefer),
+    )
+    if as_json:
+        click.echo(json.dumps(chosen.to_dict(), indent=2))
+    else:
+        _show(chosen, hbm)
+
+
+def _show(plan: Plan, hbm: int) -> None:
+    from rich.console import Console
+
+    console = Console()
+    params = plan.params
+    console.print(f"[bold]{params.rule}[/]: {plan.reason}.")
+    if params.rule is Rule.RESIDENT:
+        console.print("Add --rule one_choice to see it with pages.")
+    for table in (_layout(plan, hbm), _moved(plan), _risks(plan)):
+        console.print(table)
+    for name, risk in plan.risks.items():
+        console.print(f"{name}: {risk.method}.", highlight=False, style="dim")
+
+
+def _grid(title: str, *headings: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=box.SIMPLE)
+    table.add_column(headings[0])
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _layout(plan: Plan, hbm: int) -> Table:
+    params = plan.params
+    table = _grid(f"Memory for {params.capacity:,} keys", "", "count", "bytes each", "bytes", "a key")
+    counts = {
+        "position map": (f"{2 * params.buckets:,}", f"{params.bucket_bytes}"),
+        "page descriptors": (f"{params.bins + params.further_lines:,}", f"{params.descriptor_bytes}"),
+        "waiting slots": (f"{params.waiting_slots:,}", f"{params.slot_bytes:,}"),
+        "free lists": (f"{params.waiting_slots + params.further_lines:,}", "4"),
+    }
+
+    def total(count: int) -> tuple[str, str]:
+        return format_bytes(count), f"{count / params.capacity:.2f}"
+
+    for name, count in params.hbm_account.items():
+        if count:
+            table.add_row(f"HBM: {name}", *counts[name], *total(count))
+    table.add_row(f"HBM, {format_bytes(hbm)} given", "", "", *total(params.hbm_bytes), end_section=True)
+    if params.pages:
+        pages = f"{params.pages:,}", f"{params.page_bytes:,}"
+        table.add_row(f"host memory: pages of {params.page_slots} tuples", *pages, *total(params.host_bytes))
+    return table
+
+
+def _moved(plan: Plan) -> Table:
+    table = _grid("One operation", "", "")
+    table.show_header = False
+    table.add_row("page bytes read, and as many written", f"{plan.page_bytes_each_way:,.0f}")
+    table.add_row("record bytes read, and as many written", f"{plan.record_bytes_each_way:,}")
+    table.add_row("page bytes over those of the paper's configuration", f"{plan.ratio_to_paper:.3f}")
+    table.add_row("operations a second that PCIe Gen3 x16 allows", f"{plan.operations_per_second / 1e6:.1f} M")
+    table.caption = (
+        f"PCIe: {LINK_BITS_PER_SECOND / 1e9} Gb/s each way, {HEADER_BYTES} bytes beside each payload of at most "
+    )
+    table.caption += f"{PAYLOAD_BYTES}: a model fitted to pcie-bench (SIGCOMM 2018), not a measurement."
+    table.caption_justify = "left"
+    return table
+
+
+def _risks(plan: Plan) -> Table:
+    params = plan.params
+    title = "Running out within 2^40 operations of the worst workload"
+    table = _grid(title, "", "mean", "%", "provided", "%", "probability")
+
+    def share(count: float) -> tuple[str, str]:
+        return f"{count:,.0f}", f"{100 * count / params.capacity:.2f}"
+
+    figures = {
+        "position map": (*share(params.capacity), *share(params.entries + params.transit_entries)),
+        "waiting slots": (*share(plan.mean_waiting), *share(params.waiting_slots)),
+        "further lines": ("", "", *share(params.further_lines)),
+    }
+    for name, risk in plan.risks.items():
+        table.add_row(name, *figures[name], "0" if risk.bits == math.inf else f"2^-{math.floor(risk.bits)}")
+    return table

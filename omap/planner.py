@@ -1,0 +1,447 @@
+"""From what a user has to what a map needs: page size, structures, and how unlikely it is that they run out.
+
+:func:`plan` chooses the parameters that move the fewest bytes over PCIe within the given memories (or, on request, use
+the least HBM), and refuses what can't fit, saying which bound broke and by how much.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from omap import link, sizing
+from omap.buckets import obstruction_bits, transit_bits
+from omap.errors import ParamsError, PlanError
+from omap.params import MAX_PAGE_SLOTS, Params, Rule
+from omap.theorem import tail_bits, waiting_law
+from omap.units import format_bytes
+
+U55C_HBM_BYTES = 16 << 30
+"""HBM of an Alveo U55C."""
+
+Prefer = Literal["bytes", "hbm"]
+
+_PAGE_LOADS = (sizing.PAGE_LOAD, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 1.0, 1.1)
+
+
+class Risk(NamedTuple):
+    """How unlikely it is that a structure ever runs out over 2^40 operations of the worst workload.
+
+    Attributes
+    ----------
+    bits : float
+        -log2 of the probability; infinite if it can't happen.
+    method : str
+        How that is known.
+    """
+
+    bits: float
+    method: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A parameter set and what is known about it.
+
+    Parameters
+    ----------
+    params : Params
+        What was chosen.
+    reason : str
+        Why, in one sentence.
+    """
+
+    params: Params
+    reason: str
+
+    @property
+    def hbm_bytes_per_key(self) -> float:
+        """HBM over capacity."""
+        return self.params.hbm_bytes / self.params.capacity
+
+    @cached_property
+    def mean_waiting(self) -> float:
+        """Tuples that wait in HBM on average under the worst workload.
+
+        From the theorem for one_choice; for two_choice the published bounds on tuples of HBM bins and of the eviction
+        buffer without their deviations; 0 for resident.
+        """
+        params = self.params
+        if params.rule is Rule.RESIDENT:
+            return 0.0
+        if params.rule is Rule.TWO_CHOICE:
+            mean = sum(sizing.two_choice_bounds(params.capacity, self._load, params.hbm_bins, params.pages, 0.0))
+            return min(mean, params.capacity)
+        if params.pages < 2:
+            return float(params.capacity)
+        law = waiting_law(params.capacity, params.pages, params.page_slots)
+        return min(float(law @ np.arange(len(law))) * params.pages, params.capacity)
+
+    @cached_property
+    def risks(self) -> dict[str, Risk]:
+        """How unlikely each structure is to run out over 2^40 operations."""
+        params, spared = self.params, sizing.LIFETIME_BITS
+        queue = transit_bits(params.capacity, params.transit_entries)
+        placement = obstruction_bits(params.capacity, params.buckets, params.bucket_entries, params.transit_entries)
+        both = min(queue, placement) - math.log2(1 + 2.0 ** -abs(queue - placement)) if queue < math.inf else math.inf
+        risks = {
+            "position map": Risk(
+                both - spared,
+                "every key fits in transit"
+                if both == math.inf
+                else f"transit queue measured and extrapolated ({queue:.0f} bits an instant); "
+                f"that a placement exists is proven ({placement:.0f} bits)",
+            )
+        }
+        if params.rule is not Rule.RESIDENT:
+            risks |= {"waiting slots": self._slots_risk, "further lines": self._lines_risk}
+        return risks
+
+    @property
+    def _load(self) -> float:
+        return self.params.capacity / self.params.bins
+
+    @property
+    def _slots_risk(self) -> Risk:
+        params = self.params
+        if params.waiting_slots >= params.capacity:
+            return Risk(math.inf, "a slot for every key")
+        if params.rule is Rule.TWO_CHOICE:
+            return Risk(
+                float(sizing.INSTANT_BITS - sizing.LIFETIME_BITS),
+                "the published means with Hoeffding's deviation; not proven here",
+            )
+        return self._theorem_risk(np.arange, params.waiting_slots)
+
+    @property
+    def _lines_risk(self) -> Risk:
+        params = self.params
+        if params.further_lines >= sizing.most_lines(params.waiting_slots, params.descriptor_bytes):
+            return Risk(math.inf, "enough for any arrangement of the waiting tuples")
+        return self._theorem_risk(lambda n: sizing.line_costs(n, params.descriptor_bytes), params.further_lines)
+
+    def _theorem_risk(self, costs: Any, size: int) -> Risk:
+        law = waiting_law(self.params.capacity, self.params.pages, self.params.page_slots)
+        bits = tail_bits(law, costs(len(law)), self.params.pages, size)
+        return Risk(bits - sizing.LIFETIME_BITS, "proven: theorem, Chernoff over pages, union over operations")
+
+    @property
+    def page_bytes_each_way(self) -> float:
+        """Page bytes an operation reads, and as many that it writes, on average."""
+        return link.pages_per_operation(self.params) * self.params.page_bytes
+
+    @property
+    def record_bytes_each_way(self) -> int:
+        """Bytes of the command that an operation reads, and of the response that it writes."""
+        return link.record_bytes(self.params)
+
+    @property
+    def operations_per_second(self) -> float:
+        """What PCIe allows (see :mod:`omap.link`)."""
+        return link.operations_per_second(self.params)
+
+    @cached_property
+    def ratio_to_paper(self) -> float:
+        """Page bytes moved over those of the published configuration (c = 8, alpha = 0.2) for the same table."""
+        params = self.params
+        page = sizing.page_bytes_for(
+            math.floor(sizing.most_load(params.capacity, sizing.PUBLISHED_LOAD)), params.tuple_bytes
+        )
+        return self.page_bytes_each_way / (2 * (1 - sizing.PUBLISHED_SHARE) * page)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-ready values; a probability of 0 has no exponent (None)."""
+        params = self.params
+        return {
+            "reason": self.reason,
+            "params": params.to_dict(),
+            "page_slots": params.page_slots,
+            "host_bytes": params.host_bytes,
+            "hbm_bytes": params.hbm_bytes,
+            "hbm_account": params.hbm_account,
+            "hbm_bytes_per_key": self.hbm_bytes_per_key,
+            "mean_waiting": self.mean_waiting,
+            "waiting_slots": params.waiting_slots,
+            "runs_out": {
+                name: {"log2_probability": None if risk.bits == math.inf else -risk.bits, "method": risk.method}
+                for name, risk in self.risks.items()
+            },
+            "page_bytes_each_way": self.page_bytes_each_way,
+            "record_bytes_each_way": self.record_bytes_each_way,
+            "pcie_operations_per_second": self.operations_per_second,
+            "page_bytes_over_paper": self.ratio_to_paper,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    capacity: int
+    key_bytes: int
+    value_bytes: int
+    hbm_bytes: int
+    host_bytes: int | None
+    page_bytes: int | None
+
+    @property
+    def shape(self) -> dict[str, int]:
+        return {"capacity": self.capacity, "key_bytes": self.key_bytes, "value_bytes": self.value_bytes}
+
+    def hbm_fits(self, params: Params) -> bool:
+        return params.hbm_bytes <= self.hbm_bytes
+
+    def host_fits(self, params: Params) -> bool:
+        return self.host_bytes is None or params.host_bytes <= self.host_bytes
+
+
+def plan(
+    *,
+    capacity: int,
+    key_bytes: int,
+    value_bytes: int,
+    hbm_bytes: int = U55C_HBM_BYTES,
+    host_bytes: int | None = None,
+    rule: Rule | str | None = None,
+    page_bytes: int | None = None,
+    prefer: Prefer = "bytes",
+) -> Plan:
+    """Choose the parameters of a map.
+
+    Parameters
+    ----------
+    capacity : int
+        Most keys that can be live at once.
+    key_bytes, value_bytes : int
+        Sizes of every key (4, 8 or 16) and value (1 to 4096).
+    hbm_bytes : int
+        HBM there is.
+    host_bytes : int, optional
+        Host memory there is for pages; without it any amount.
+    rule : Rule or str, optional
+        Placement rule; without it ``resident`` if everything fits in HBM, else ``one_choice``.
+    page_bytes : int, optional
+        Page size, a multiple of 64; without it the planner chooses.
+    prefer : str
+        ``bytes`` moves as few bytes as the memories allow; ``hbm`` uses as little HBM as possible.
+
+    Raises
+    ------
+    PlanError
+        Nothing fits; names the bound that broke, by how much, and what to try.
+    ParamsError
+        A value is out of its range.
+    """
+    if prefer not in ("bytes", "hbm"):
+        raise PlanError(f"prefer is {prefer!r}; choose bytes or hbm")
+    if rule is not None and rule not in set(Rule):
+        raise PlanError(f"rule is {rule!r}; choose one of {', '.join(Rule)}")
+    request = _Request(
+        capacity=capacity,
+        key_bytes=key_bytes,
+        value_bytes=value_bytes,
+        hbm_bytes=hbm_bytes,
+        host_bytes=host_bytes,
+        page_bytes=page_bytes,
+    )
+    if rule == Rule.RESIDENT:
+        return _plan_resident(request)
+    if rule == Rule.TWO_CHOICE:
+        return _plan_two_choice(request)
+    if rule is None and page_bytes is None and prefer == "bytes":
+        try:
+            return _plan_resident(request)
+        except PlanError:
+            pass  # the usual case: the table is larger than HBM
+    return _plan_one_choice(request, prefer)
+
+
+def largest(
+    *,
+    key_bytes: int,
+    value_bytes: int,
+    page_bytes: int,
+    hbm_bytes: int = U55C_HBM_BYTES,
+) -> Plan:
+    """Return the one_choice plan with the most keys that fits the HBM.
+
+    Parameters
+    ----------
+    key_bytes, value_bytes, page_bytes, hbm_bytes : int
+        As for :func:`plan`.
+
+    Raises
+    ------
+    PlanError
+        Not even a single key fits.
+    """
+    shape = {"key_bytes": key_bytes, "value_bytes": value_bytes, "page_bytes": page_bytes}
+    guess = max(1, hbm_bytes // 64)  # the best tuning hardly depends on the capacity
+    tuning = min(_tunings("bytes"), key=lambda tuning: sizing.one_choice(capacity=guess, **shape, **tuning).hbm_bytes)
+
+    def sized(capacity: int) -> Params:
+        return sizing.one_choice(capacity=capacity, **shape, **tuning)
+
+    low, high = 0, max(1, hbm_bytes // sized(guess).entry_bytes)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sized(middle).hbm_bytes <= hbm_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    if low == 0:
+        raise PlanError(f"hbm_bytes is {hbm_bytes}: not even one key fits; give more")
+    return Plan(
+        sized(low), f"the most keys that {format_bytes(hbm_bytes)} of HBM hold with pages of {page_bytes} bytes"
+    )
+
+
+# -- one rule after the other -----------------------------------------------------------------------------------
+
+
+def _plan_resident(request: _Request) -> Plan:
+    if request.page_bytes is not None:
+        raise PlanError(f"page_bytes is {request.page_bytes}; a resident map has no pages: leave it out")
+    params = _sized(lambda: sizing.resident(**request.shape))
+    if not request.hbm_fits(params):
+        raise PlanError(
+            f"resident: {_over('HBM', params.hbm_bytes, request.hbm_bytes)}; at most about "
+            f"{_scaled(request.capacity, request.hbm_bytes, params.hbm_bytes):,} such keys fit: "
+            "give fewer keys or more HBM, or let one_choice keep the tuples in host memory"
+        )
+    return Plan(params, "all tuples fit in HBM, and nothing is faster: pages in host memory would bring nothing")
+
+
+def _plan_two_choice(request: _Request) -> Plan:
+    params = _sized(lambda: sizing.two_choice(**request.shape, page_bytes=request.page_bytes))
+    broken = _broken(request, params)
+    if broken:
+        raise PlanError(
+            f"two_choice: {broken}; give fewer keys or more memory, or use one_choice, which needs less HBM"
+        )
+    return Plan(params, "the published configuration, for comparison: bins of 8 tuples, a fifth of them in HBM")
+
+
+def _plan_one_choice(request: _Request, prefer: Prefer) -> Plan:
+    fitting: list[Params] = []
+    least: list[Params] = []  # of every page size what comes closest, for the message if nothing fits
+    refusals: list[str] = []
+    for page_bytes in _page_sizes(request):
+        sizes = []
+        for tuning in _tunings(prefer):
+            try:
+                params = sizing.one_choice(**request.shape, page_bytes=page_bytes, **tuning)
+            except ParamsError as error:  # too many pages, perhaps: larger ones may do
+                refusals.append(str(error))
+                continue
+            sizes.append(params)
+            if prefer == "bytes" and request.hbm_fits(params) and request.host_fits(params):
+                break  # the usual tuning comes first
+        if not sizes:
+            continue
+        fits = [params for params in sizes if request.hbm_fits(params) and request.host_fits(params)]
+        if fits:
+            fitting.append(min(fits, key=lambda params: params.hbm_bytes))
+            if prefer == "bytes":
+                break  # larger pages only move more
+        least += sizes
+    if fitting:
+        chosen = min(fitting, key=lambda params: params.hbm_bytes)
+        return Plan(chosen, _reason(request, prefer))
+    if not least:
+        raise PlanError(f"one_choice: {refusals[-1]}")
+    raise PlanError(f"one_choice: {_refusal(request, least)}")
+
+
+def _reason(request: _Request, prefer: Prefer) -> str:
+    if prefer == "hbm":
+        return "of all page sizes and loads this one needs the least HBM"
+    if request.page_bytes is not None:
+        return "the page size asked for"
+    return "the smallest pages, and so the fewest bytes over PCIe, for which both memories suffice"
+
+
+def _page_sizes(request: _Request) -> list[int]:
+    """Return the page sizes worth trying, smallest first: those that hold one tuple more than the one before."""
+    if request.page_bytes is not None:
+        return [request.page_bytes]
+    tuple_bytes = request.key_bytes + request.value_bytes
+    return sorted({sizing.page_bytes_for(slots, tuple_bytes) for slots in range(1, MAX_PAGE_SLOTS + 1)})
+
+
+def _tunings(prefer: Prefer) -> Iterator[dict[str, Any]]:
+    """Yield arguments of :func:`sizing.one_choice` to try, the usual ones first."""
+    for descriptor_bytes in (64, 32):
+        for page_load in _PAGE_LOADS:
+            tuning: dict[str, Any] = {"descriptor_bytes": descriptor_bytes, "page_load": page_load}
+            yield tuning
+            if prefer == "hbm":  # larger buckets are fuller, but every lookup reads two of them
+                yield {**tuning, "bucket_bytes": 128}
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------
+
+
+def _sized(make: Callable[[], Params]) -> Params:
+    try:
+        return make()
+    except PlanError:
+        raise
+    except ParamsError as error:
+        raise PlanError(str(error)) from error
+
+
+def _over(what: str, needed: int, given: int) -> str:
+    return (
+        f"{what} is {format_bytes(given)} and {format_bytes(needed)} are needed, "
+        f"{format_bytes(needed - given)} ({needed / max(given, 1) - 1:.1%}) more"
+    )
+
+
+def _scaled(capacity: int, given: int, needed: int) -> int:
+    """Return about how many keys fit, a little on the safe side."""
+    return int(capacity * given / needed * 0.99)
+
+
+def _broken(request: _Request, params: Params) -> str:
+    """Return which bounds ``params`` break, and by how much; empty if none."""
+    broken = []
+    if not request.hbm_fits(params):
+        broken.append(_over("HBM", params.hbm_bytes, request.hbm_bytes))
+    if not request.host_fits(params):
+        assert request.host_bytes is not None
+        broken.append(_over("host memory", params.host_bytes, request.host_bytes))
+    return " and ".join(broken)
+
+
+def _refusal(request: _Request, sizes: list[Params]) -> str:
+    """Say what the most modest sizes break, and what to try."""
+    capacity = request.capacity
+    pages = " with pages of that size" if request.page_bytes is not None else " whatever the page size"
+    frugal = min(sizes, key=lambda params: params.hbm_bytes)
+    if not request.hbm_fits(frugal):
+        fewer = _scaled(capacity, request.hbm_bytes, frugal.hbm_bytes)
+        return (
+            f"{_over('HBM', frugal.hbm_bytes, request.hbm_bytes)}{pages}; "
+            f"about {fewer:,} keys fit: give fewer keys or more HBM"
+            + (", or larger pages" if request.page_bytes is not None else "")
+        )
+    dense = min(sizes, key=lambda params: params.host_bytes)
+    assert request.host_bytes is not None
+    if not request.host_fits(dense):
+        fewer = _scaled(capacity, request.host_bytes, dense.host_bytes)
+        return (
+            f"{_over('host memory', dense.host_bytes, request.host_bytes)}{pages}; "
+            f"about {fewer:,} keys fit: give fewer keys or more host memory"
+        )
+    nearest = min(
+        sizes,
+        key=lambda params: max(params.hbm_bytes / request.hbm_bytes, params.host_bytes / (request.host_bytes or 1)),
+    )
+    return (
+        f"either memory would suffice alone, but not both; at best, with pages of {nearest.page_bytes} bytes, "
+        f"{_broken(request, nearest)}: give fewer keys or more of either"
+    )
