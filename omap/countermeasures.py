@@ -10,6 +10,13 @@ COUNTERMEASURES: dict[str, str] = {
     "PAGE.VERSION.FRESH": "The version of a page comes from HBM, so that an earlier or exchanged page is refused.",
     "POSMAP.WORK.FIXED": "The number of position map accesses is the same for every operation.",
     "FAULT.KEY.ERASE": "A fault erases all keys and the contents of HBM; the map refuses further work.",
+    "COMMAND.OP.UNIFORM": "Kind, key and value of a command are sealed in records of one size.",
+    "RECORD.NONCE.UNIQUE": "Direction and sequence number make every nonce unique under a session's key.",
+    "RECORD.SEQ.STRICT": "A record is accepted once, in its turn, with none missing before it.",
+    "SESSION.KEY.CONFIRM": "Both ends prove that they hold the root key before a command is sent or run.",
+    "SESSION.OLD.FENCED": "A new session closes the one it replaces: its delayed commands never run.",
+    "SESSION.FORMAT.ENDS": "A format closes all sessions, so that an emptied map is never taken for the old one.",
+    "DEVICE.FAULT.LATCH": "After tampering the device erases its keys, stops and says so in a register.",
     "ERROR.TEXT.CLEAN": "No error text or representation holds a key, a value or a secret.",
 }
 """Label to promise."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from omap.errors import TamperedError
+from omap.errors import PageAlteredError
 
 MAP_ID_BYTES = 16
 VERSION_BITS = 48
@@ -70,14 +70,14 @@ class PageCodec:
 
         Raises
         ------
-        TamperedError
+        PageAlteredError
             If this is not what was sealed for this page, version and map.
         """
         try:
             # SEC_CM: PAGE.VERSION.FRESH -- the version comes from HBM: an earlier page does not authenticate
             return self._cipher.decrypt(self._nonce(page, version), sealed, self._map_id)
         except InvalidTag:
-            raise TamperedError(
+            raise PageAlteredError(
                 f"page {page} failed authentication: host memory was altered, exchanged or replayed; "
                 "the map has erased its keys, format it to start again"
             ) from None

@@ -29,8 +29,48 @@ class FaultError(OmapError):
 
 
 class TamperedError(FaultError):
-    """Host memory did not return what was written to it: a page failed authentication."""
+    """Something outside the trusted side was altered, replayed, exchanged or withheld, and this was noticed."""
+
+
+class AlteredError(TamperedError):
+    """A page or a record failed authentication: it is not what was sealed."""
+
+
+class PageAlteredError(AlteredError):
+    """A page in host memory is not what was sealed for it last."""
+
+
+class ReplayedError(TamperedError):
+    """A record came that had come before, or ahead of its turn."""
+
+
+class LostError(TamperedError):
+    """A record is missing: a later one came in its place."""
+
+
+class RollbackError(TamperedError):
+    """The device speaks of an earlier state, or of another map, than it did before."""
 
 
 class ExhaustedError(FaultError):
     """A structure in HBM ran out, which its sizing makes less likely than the stated bound."""
+
+
+class DeviceFaultError(FaultError):
+    """The device has latched a fault and erased its keys; its fault register says why."""
+
+
+class SessionError(OmapError):
+    """A session could not be opened or is open no longer. What was under way is described by the message."""
+
+
+class WrongKeyError(SessionError):
+    """Client and device do not hold the same root key."""
+
+
+class UnknownFateError(SessionError):
+    """The peer vanished while operations were under way: each ran once or not at all, and nobody can say which."""
+
+
+class DeviceError(OmapError):
+    """A device that is absent, is another than expected, or does not answer."""

@@ -198,7 +198,8 @@ def create(
     params: Params,
     *,
     observer: Observer | None = None,
+    memory: bytearray | memoryview | None = None,
     secrets: Callable[[], Secrets] = Secrets.generate,
 ) -> ReferenceMap:
     """Return a freshly formatted reference map for any rule. See :class:`~omap.reference.ReferenceMap`."""
-    return RULES[params.rule](params, observer=observer, secrets=secrets)
+    return RULES[params.rule](params, observer=observer, memory=memory, secrets=secrets)

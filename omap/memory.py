@@ -10,14 +10,14 @@ class HostMemory:
 
     Parameters
     ----------
-    size : int
-        Bytes.
+    data : int, bytearray or memoryview
+        How many bytes, all zero at first; or the bytes themselves, in memory that somebody else shares.
     observer : Observer, optional
         Told of every access by the device.
     """
 
-    def __init__(self, size: int, observer: Observer | None = None) -> None:
-        self.data = bytearray(size)
+    def __init__(self, data: int | bytearray | memoryview, observer: Observer | None = None) -> None:
+        self.data = bytearray(data) if isinstance(data, int) else data
         self.observer = observer
 
     def read(self, address: int, length: int) -> bytes:

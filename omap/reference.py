@@ -33,6 +33,8 @@ class ReferenceMap(ObliviousMap):
         Must have the rule of the class.
     observer : Observer, optional
         Told of every access to host memory.
+    memory : bytearray or memoryview, optional
+        At least ``host_bytes`` of memory to keep the pages in, where the map shall not make its own.
     secrets : callable, optional
         Called at every format for fresh :class:`~omap.crypto.Secrets`. Anything but the default is for tests
         (:mod:`omap.hazmat`).
@@ -43,6 +45,8 @@ class ReferenceMap(ObliviousMap):
         What the untrusted host holds.
     device : DeviceMemory
         What HBM holds.
+    map_id : bytes
+        16 public bytes, fresh at every format.
     sequence : int
         Number of the next operation, from 0 at every format.
     """
@@ -54,12 +58,13 @@ class ReferenceMap(ObliviousMap):
         params: Params,
         *,
         observer: Observer | None = None,
+        memory: bytearray | memoryview | None = None,
         secrets: Callable[[], Secrets] = Secrets.generate,
     ) -> None:
         if params.rule is not self.rule:
             raise InputError(f"{type(self).__name__} needs parameters for {self.rule}, not for {params.rule}")
         self.params = params
-        self.host = HostMemory(params.host_bytes, observer)
+        self.host = HostMemory(params.host_bytes if memory is None else memory, observer)
         self._secrets = secrets
         self._fault: str | None = None
         self.format()
@@ -96,6 +101,7 @@ class ReferenceMap(ObliviousMap):
         fresh = self._secrets()
         self.sequence = 0
         self._live = 0
+        self.map_id = fresh.map_id
         self.device = DeviceMemory()
         self.position_map = PositionMap(self.params, fresh.hash_key, self.device)
         self._drbg = Drbg(fresh.draw_seed)
@@ -218,10 +224,15 @@ class ReferenceMap(ObliviousMap):
     # -- faults -------------------------------------------------------------------------------------------------
 
     def _latch(self, error: BaseException) -> None:
+        self.erase(str(error) if isinstance(error, FaultError) else "an operation was interrupted half way")
+
+    def erase(self, why: str = "it was stopped") -> None:
+        """Erase all keys and the contents of HBM; only a format brings the map back, empty."""
         # SEC_CM: FAULT.KEY.ERASE -- after a fault nothing is left that could open or seal a page
-        self._fault = str(error) if isinstance(error, FaultError) else "an operation was interrupted half way"
-        del self._codec, self._drbg, self.position_map, self.waiting
-        self.device = DeviceMemory()
+        if self._fault is None:
+            del self._codec, self._drbg, self.position_map, self.waiting
+            self.device = DeviceMemory()
+        self._fault = why
 
     def _check_fault(self) -> None:
         if self._fault is not None:

@@ -1,0 +1,245 @@
+"""The card as a program: what the accelerator does behind its rings and registers, without its clock.
+
+It polls a counter in the shared buffer, fetches records, opens them, runs them on the reference map, seals the answers
+and writes them back; the host moves ciphertext and counters only.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from omap.crypto import Secrets
+from omap.errors import AlteredError, ExhaustedError, FaultError, InputError, PageAlteredError, TamperedError
+from omap.interface import Kind, Operation
+from omap.map import create
+from omap.params import Params
+from omap.reference import ReferenceMap
+from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES, Fault, Request, State, identity
+from omap.session import ROOT_KEY_BYTES, DeviceSessions
+from omap.trace import Observer
+from omap.wire import CLOSE, BufferLayout, Counter, Header, RecordType, Refusal, Reply, read_header
+
+_WORD = struct.Struct("<I")
+_COUNT = struct.Struct("<Q")
+
+
+class RegisterFile:
+    """32-bit registers by name, in memory that host and device share.
+
+    Parameters
+    ----------
+    memory : bytearray or memoryview
+        ``REGISTER_BYTES`` bytes, little-endian words at the offsets of :mod:`omap.regmap`.
+    """
+
+    def __init__(self, memory: bytearray | memoryview | None = None) -> None:
+        self.memory = bytearray(REGISTER_BYTES) if memory is None else memory
+
+    def read(self, name: str) -> int:
+        """Return a register's value."""
+        value: int = _WORD.unpack_from(self.memory, BY_NAME[name].offset)[0]
+        return value
+
+    def write(self, name: str, value: int) -> None:
+        """Set a register."""
+        _WORD.pack_into(self.memory, BY_NAME[name].offset, value)
+
+
+def read_counter(buffer: bytearray | memoryview, counter: Counter) -> int:
+    """Return a counter of the control block."""
+    value: int = _COUNT.unpack_from(buffer, counter)[0]
+    return value
+
+
+def write_counter(buffer: bytearray | memoryview, counter: Counter, value: int) -> None:
+    """Set a counter of the control block."""
+    _COUNT.pack_into(buffer, counter, value)
+
+
+class DeviceModel:
+    """Behaves as the card does, in Python. Format it by register before use.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    root_key : bytes
+        32 secret bytes, as provisioned to a card.
+    buffer : bytearray or memoryview
+        At least as large as :class:`~omap.wire.BufferLayout` says for ``ring_entries``.
+    ring_entries : int
+        Entries in each ring.
+    registers : RegisterFile, optional
+        Where the host reads and writes registers.
+    observer : Observer, optional
+        Told of every access to the pages.
+    secrets : callable, optional
+        Source of the secrets of a format; anything but the default is for tests.
+
+    Reveals
+        How many records came and when, and the pages touched: never what they are about.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        root_key: bytes,
+        buffer: bytearray | memoryview,
+        *,
+        ring_entries: int = 1024,
+        registers: RegisterFile | None = None,
+        observer: Observer | None = None,
+        secrets: Callable[[], Secrets] = Secrets.generate,
+    ) -> None:
+        self.layout = BufferLayout(params, ring_entries)
+        if len(root_key) != ROOT_KEY_BYTES:
+            raise InputError(f"a root key has {ROOT_KEY_BYTES} bytes, not {len(root_key)}: provision a new one")
+        self.params = params
+        self.buffer = memoryview(buffer)
+        self.registers = registers or RegisterFile()
+        self._observer = observer
+        self._secrets = secrets
+        self._map: ReferenceMap | None = None
+        self._root_key = root_key
+        self._sessions: DeviceSessions | None = DeviceSessions(params, root_key)
+        for name, value in identity(params, hbm_private=False, attested=False, hardware=False).items():
+            self.registers.write(name, value)
+        self.registers.write("RING_ENTRIES", ring_entries)
+        self._set_state(State.IDLE)
+
+    # -- registers ----------------------------------------------------------------------------------------------
+
+    def _set_state(self, state: State, fault: Fault = Fault.NONE) -> None:
+        self.registers.write("FAULT", fault)
+        self.registers.write("STATUS", state)
+        self.buffer[MIRROR : MIRROR + REGISTER_BYTES] = self.registers.memory
+
+    @property
+    def state(self) -> State:
+        """What STATUS says."""
+        return State(self.registers.read("STATUS"))
+
+    def _serve_request(self) -> bool:
+        """Do what REQUEST asks for; return whether it asked for anything."""
+        request = self.registers.read("REQUEST")
+        if request == Request.FORMAT and self.state is not State.FAULT:
+            self._set_state(State.FORMATTING)
+            if self._map is None:
+                pages = self.buffer[self.layout.pages : self.layout.pages + self.params.host_bytes]
+                self._map = create(self.params, observer=self._observer, memory=pages, secrets=self._secrets)
+            else:
+                self._map.format()
+                # SEC_CM: SESSION.FORMAT.ENDS -- whoever held a session learns that the map is another one
+                self._sessions = DeviceSessions(self.params, self._root_key)
+            self._set_state(State.READY)
+        elif request == Request.STOP and self.state is not State.FAULT:
+            self._erase()
+            self._set_state(State.STOPPED)
+        if request != Request.NONE:
+            self.registers.write("REQUEST", Request.NONE)
+        return request != Request.NONE
+
+    # -- rings --------------------------------------------------------------------------------------------------
+
+    def step(self, limit: int = 256) -> int:
+        """Serve requests and up to ``limit`` commands; return how much there was to do.
+
+        Nothing raises out of here: a fault is latched, shows in STATUS and FAULT, and stops the device.
+        """
+        busy = self._serve_request()
+        if self.state is not State.READY:
+            return int(busy)
+        fetched = read_counter(self.buffer, Counter.COMMANDS_FETCHED)
+        written = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
+        room = read_counter(self.buffer, Counter.RESPONSES_TAKEN) + self.layout.ring_entries - fetched
+        # counters are the host's: whatever they say, no more than a ring's worth is fetched
+        count = max(0, min(written - fetched, room, self.layout.ring_entries, limit))
+        if count:
+            records = [
+                bytes(self.buffer[self.layout.entry(self.layout.commands, number)])
+                for number in range(fetched, fetched + count)
+            ]
+            write_counter(self.buffer, Counter.COMMANDS_FETCHED, fetched + count)
+            try:
+                self._serve(fetched, records)
+            except (TamperedError, ExhaustedError) as error:
+                self._fault(error)
+        return count + busy
+
+    def _serve(self, first: int, records: list[bytes]) -> None:
+        """Run records and write as many answers from ring position ``first``."""
+        done = 0
+        batch: list[tuple[Header, tuple[int, bytes, bytes]]] = []
+        sessions = self._sessions
+        assert sessions is not None
+        assert self._map is not None
+        try:
+            for place, record in enumerate(records):
+                header = read_header(record)
+                if header.type == RecordType.DATA:
+                    command = sessions.open(record, header)
+                    if not isinstance(command, Refusal):
+                        batch.append((header, command))
+                        if command[0] != CLOSE:
+                            continue
+                        self._run(first + done, batch)
+                        sessions.close(header)
+                        done, batch = place + 1, []
+                        continue
+                    answer = sessions.refuse(header, command)
+                elif header.type == RecordType.HELLO:
+                    answer = sessions.hello(record, self._map.map_id)
+                elif header.type == RecordType.CONFIRM:
+                    self._run(first + done, batch)  # it may close a session of the batch
+                    done, batch = place, []
+                    answer = sessions.confirm(record)
+                else:
+                    answer = sessions.refuse(header, Refusal.MALFORMED)
+                self._run(first + done, batch)
+                self._answer(first + place, [answer])
+                done, batch = place + 1, []
+        finally:  # a record that faults does not undo the ones before it
+            self._run(first + done, batch)
+
+    def _run(self, first: int, batch: list[tuple[Header, tuple[int, bytes, bytes]]]) -> None:
+        """Run commands in one go and write their answers."""
+        if not batch:
+            return
+        assert self._map is not None
+        assert self._sessions is not None
+        start, live = self._map.sequence, len(self._map)
+        operations = [
+            Operation(Kind.NOP if kind == CLOSE else Kind(kind), key, value) for _, (kind, key, value) in batch
+        ]
+        answers = []
+        for place, response in enumerate(self._map.execute(operations)):
+            kind = operations[place].kind
+            live += kind == Kind.PUT and response.status == 0 and response.previous is None
+            live -= kind == Kind.DELETE and response.status == 0
+            answers.append(self._sessions.seal(batch[place][0], Reply(response, start + place, live, 0)))
+        self._answer(first, answers)
+
+    def _answer(self, first: int, answers: list[bytes]) -> None:
+        for place, answer in enumerate(answers):
+            self.buffer[self.layout.entry(self.layout.responses, first + place)] = answer
+        write_counter(self.buffer, Counter.RESPONSES_WRITTEN, first + len(answers))
+
+    # -- faults -------------------------------------------------------------------------------------------------
+
+    def _fault(self, error: FaultError) -> None:
+        # SEC_CM: DEVICE.FAULT.LATCH -- keys first, then the host is told; only a restart gets out of it
+        self._erase()
+        if isinstance(error, ExhaustedError):
+            fault = Fault.EXHAUSTED
+        elif isinstance(error, PageAlteredError):
+            fault = Fault.PAGE_TAG
+        else:
+            fault = Fault.RECORD_TAG if isinstance(error, AlteredError) else Fault.RECORD_SEQUENCE
+        self._set_state(State.FAULT, fault)
+
+    def _erase(self) -> None:
+        self._sessions, self._root_key = None, b""
+        if self._map is not None:
+            self._map.erase()
+        self._map = None

@@ -1,0 +1,166 @@
+"""The registers of a device: the one description that model, RTL, driver and documentation are built from.
+
+Registers are 32 bits wide. Offsets 0x00 to 0x0C follow the ``ap_ctrl_hs`` protocol of AMD's kernels, which also starts
+the arguments at 0x10. Everything here is public by nature; what depends on secrets travels in sealed responses only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from omap.params import Params
+from omap.wire import SESSIONS, WIRE_VERSION
+
+IDENTITY = 0x4F4D4150
+"""The letters ``OMAP``."""
+
+
+class Access(StrEnum):
+    """What the host may do with a register."""
+
+    READ = "read"
+    WRITE = "write"
+    READ_WRITE = "read, write"
+
+
+class State(IntEnum):
+    """Field ``state`` of STATUS."""
+
+    IDLE = 0
+    FORMATTING = 1
+    READY = 2
+    FAULT = 3
+    STOPPED = 4
+
+
+class Fault(IntEnum):
+    """Values of FAULT: why keys were erased. Not who or what was asked for."""
+
+    NONE = 0
+    PAGE_TAG = 1
+    RECORD_TAG = 2
+    RECORD_SEQUENCE = 3
+    EXHAUSTED = 4
+    BUS = 5
+
+
+class Request(IntEnum):
+    """Values of REQUEST."""
+
+    NONE = 0
+    FORMAT = 1
+    STOP = 2
+
+
+@dataclass(frozen=True)
+class Field:
+    """Bits ``low`` to ``low + width - 1`` of a register."""
+
+    name: str
+    low: int
+    width: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Register:
+    """One 32-bit register.
+
+    Parameters
+    ----------
+    name : str
+        Name, as the driver and the RTL use it.
+    offset : int
+        Byte offset, a multiple of 4.
+    access : Access
+        What the host may do.
+    text : str
+        What it is for.
+    fields : tuple of Field
+        Its fields; none if it is one number.
+    """
+
+    name: str
+    offset: int
+    access: Access
+    text: str
+    fields: tuple[Field, ...] = ()
+
+    def field(self, name: str, value: int) -> int:
+        """Return a field of a register's value."""
+        for field in self.fields:
+            if field.name == name:
+                return value >> field.low & (1 << field.width) - 1
+        raise KeyError(f"{self.name} has no field {name!r}")
+
+
+_READ, _WRITE, _BOTH = Access
+
+REGISTERS: tuple[Register, ...] = (
+    Register(
+        "CTRL",
+        0x00,
+        _BOTH,
+        "Kernel control (ap_ctrl_hs).",
+        (
+            Field("start", 0, 1, "Write 1 to start; the buffer and its size must be set."),
+            Field("done", 1, 1, "The kernel has stopped."),
+            Field("idle", 2, 1, "The kernel is not running."),
+            Field("ready", 3, 1, "The kernel can be started again."),
+        ),
+    ),
+    Register("GIER", 0x04, _BOTH, "Global interrupt enable (ap_ctrl_hs)."),
+    Register("IER", 0x08, _BOTH, "Interrupt enable (ap_ctrl_hs)."),
+    Register("ISR", 0x0C, _BOTH, "Interrupt status (ap_ctrl_hs)."),
+    Register("BUFFER_LOW", 0x10, _BOTH, "Bits 31:0 of the shared buffer's bus address."),
+    Register("BUFFER_HIGH", 0x14, _BOTH, "Bits 63:32 of the shared buffer's bus address."),
+    Register("RING_ENTRIES", 0x1C, _BOTH, "Entries in each ring, a power of two from 2 to 65536."),
+    Register("REQUEST", 0x24, _BOTH, "1: format, 2: stop. Reads 0 once the request is done."),
+    Register("IDENTITY", 0x40, _READ, f"{IDENTITY:#x}, the letters OMAP: this is an oblivious map."),
+    Register(
+        "VERSION",
+        0x44,
+        _READ,
+        "What it speaks.",
+        (Field("wire", 0, 16, "Version of records, rings and registers."), Field("sessions", 16, 8, "Open at once.")),
+    ),
+    Register(
+        "MODE",
+        0x48,
+        _READ,
+        "What the board guarantees.",
+        (
+            Field("hbm_private", 0, 1, "No path leads from the host to device memory."),
+            Field("attested", 1, 1, "Only the encrypted bitstream boots, as its user configured."),
+            Field("hardware", 2, 1, "This is a card; 0 in a model or a simulation."),
+        ),
+    ),
+    Register("STATUS", 0x4C, _READ, "What it is doing.", (Field("state", 0, 4, "See omap.regmap.State."),)),
+    Register("FAULT", 0x50, _READ, "Why it has erased its keys; see omap.regmap.Fault."),
+    *(
+        Register(
+            f"DIGEST_{word}", 0x60 + 4 * word, _READ, f"Bytes {4 * word} to {4 * word + 3} of the digest, big-endian."
+        )
+        for word in range(8)
+    ),
+)
+
+BY_NAME = {register.name: register for register in REGISTERS}
+REGISTER_BYTES = 0x100
+"""Size of the register window."""
+
+MIRROR = 0x100
+"""Offset in the control block where the device repeats its registers, for hosts that can't read registers."""
+
+
+def identity(params: Params, *, hbm_private: bool, attested: bool, hardware: bool) -> dict[str, int]:
+    """Return the values of the registers that say what a device is."""
+    values = {
+        "IDENTITY": IDENTITY,
+        "VERSION": WIRE_VERSION | SESSIONS << 16,
+        "MODE": hbm_private | attested << 1 | hardware << 2,
+    }
+    for word in range(8):
+        values[f"DIGEST_{word}"] = int.from_bytes(params.digest[4 * word : 4 * word + 4], "big")
+    return values

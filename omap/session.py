@@ -1,0 +1,335 @@
+"""Sessions: from a provisioned root key to records that only the two ends can write, once each and in order.
+
+Set-up takes two records each way:
+
+====================  ===================================================================
+client: ``HELLO``     body ``client nonce (16)``, zeros
+device: ``HELLO``     body ``device nonce (16) || map id (16) || confirmation (16)``, zeros;
+                      the header names the session
+client: ``CONFIRM``   body ``confirmation (16) || replaced session (32 bits)``, zeros
+device: ``CONFIRM``   empty body: the session is open, in the slot that the header names
+====================  ===================================================================
+
+Both derive ``command key || response key || confirmation key``, 32 bytes each, by the KDF of :mod:`omap.kdf` from the
+root key, the label ``omap session 1`` and the context ``client nonce || device nonce || digest of the parameters || map
+id || session (32 bits)``. A confirmation is CMAC under the confirmation key of one block ``role (8 bits) || zeros (88)
+|| replaced session (32)``, role 1 for the device and 2 for the client. It proves that the other end holds the root key
+and means the same map, parameters and nonces. Once a session is open, the one that it replaces is closed for good:
+commands of a lost connection that are still held back somewhere can't run later.
+
+Record n of a session, either way, has sequence number n: the response to command n is response n. A record of an open
+session that does not authenticate, or out of its turn, is an attack and latches the device's fault. What belongs to no
+open session proves nothing about anybody: it is refused.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import constant_time
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from omap.errors import AlteredError, LostError, ReplayedError, SessionError, WrongKeyError
+from omap.interface import Operation
+from omap.kdf import cmac, derive
+from omap.params import Params
+from omap.wire import HEADER, SESSIONS, Direction, Header, RecordCodec, RecordType, Refusal, Reply, read_header
+
+NONCE_BYTES = 16
+ROOT_KEY_BYTES = 32
+LABEL = b"omap session 1"
+RECORD_LIMIT = 1 << 32
+"""Records a session may carry each way, far below GCM's limits (SP 800-38D section 8); then a new one replaces it."""
+
+_DEVICE_ROLE, _CLIENT_ROLE = 1, 2
+_SESSION = struct.Struct(">I")
+
+
+@dataclass(frozen=True)
+class SessionKeys:
+    """Keys of one session. Never shown in a representation."""
+
+    command: bytes = field(repr=False)
+    response: bytes = field(repr=False)
+    confirmation: bytes = field(repr=False)
+
+    def confirm(self, role: int, replaced: int = 0) -> bytes:
+        """Return the confirmation of a role."""
+        return cmac(self.confirmation, bytes([role]) + bytes(11) + _SESSION.pack(replaced))
+
+
+def session_keys(
+    root_key: bytes, client_nonce: bytes, device_nonce: bytes, digest: bytes, map_id: bytes, session: int
+) -> SessionKeys:
+    """Derive the keys of a session. See the module's description."""
+    context = client_nonce + device_nonce + digest + map_id + _SESSION.pack(session)
+    keys = derive(root_key, LABEL, context, 96)
+    return SessionKeys(keys[:32], keys[32:64], keys[64:])
+
+
+def _nonce(direction: Direction, sequence: int) -> bytes:
+    # SEC_CM: RECORD.NONCE.UNIQUE -- direction and sequence number are in every nonce, so none repeats under one key
+    return (direction << 64 | sequence).to_bytes(12, "big")
+
+
+class ClientSession:
+    """The client's end: makes the records to send and checks the ones that come back. Does no input or output.
+
+    Send :meth:`hello`, give the answer to :meth:`confirm`, send what it returns, give the answer to :meth:`opened`;
+    from then on :meth:`seal` commands and :meth:`open` responses.
+
+    Parameters
+    ----------
+    params : Params
+        The map's parameters; part of the keys, so that a relay that lies about them is found out.
+    root_key : bytes
+        32 secret bytes, shared with the device.
+    replaces : int
+        Session that this one replaces, 0 for none.
+    """
+
+    def __init__(self, params: Params, root_key: bytes, *, replaces: int = 0) -> None:
+        self.codec = RecordCodec(params)
+        self.replaces = replaces
+        self.session = 0
+        self.map_id = b""
+        self.sent = 0
+        self.received = 0
+        self._root_key = root_key
+        self._nonce = secrets.token_bytes(NONCE_BYTES)
+
+    def hello(self) -> bytes:
+        """Return the first record. Reveals a fresh random nonce."""
+        return self._clear(RecordType.HELLO, self._nonce)
+
+    def confirm(self, answer: bytes) -> bytes:
+        """Check the device's answer to :meth:`hello` and return the second record.
+
+        Raises
+        ------
+        WrongKeyError
+            If the device does not hold the same root key, or means another map.
+        SessionError
+            If it refused.
+        """
+        header = self._expect(answer, RecordType.HELLO)
+        body = answer[HEADER.size :]
+        device_nonce, self.map_id, confirmation = body[:16], body[16:32], body[32:48]
+        params = self.codec.params
+        keys = session_keys(self._root_key, self._nonce, device_nonce, params.digest, self.map_id, header.session)
+        # SEC_CM: SESSION.KEY.CONFIRM -- no record is sent to a device that does not hold the root key
+        if not constant_time.bytes_eq(keys.confirm(_DEVICE_ROLE), confirmation):
+            raise WrongKeyError(
+                "the device does not hold this root key, or has other parameters than it was said to have: "
+                "check the key file and the address"
+            )
+        self.session = header.session
+        self._command, self._response = AESGCM(keys.command), AESGCM(keys.response)
+        return self._clear(RecordType.CONFIRM, keys.confirm(_CLIENT_ROLE, self.replaces) + _SESSION.pack(self.replaces))
+
+    def opened(self, answer: bytes) -> None:
+        """Check the device's answer to :meth:`confirm`; raises as it does."""
+        self.slot = self._expect(answer, RecordType.CONFIRM).slot
+
+    def seal(self, operation: Operation) -> bytes:
+        """Return the next command record; its length is the same for every operation."""
+        if self.sent >= RECORD_LIMIT:
+            raise SessionError(f"the session has carried {RECORD_LIMIT} records; open a new one")
+        # SEC_CM: COMMAND.OP.UNIFORM -- kind, key and value are sealed in records of one size
+        header = Header(RecordType.DATA, self.slot, 0, self.session, self.sent).pack()
+        body = self._command.encrypt(_nonce(Direction.COMMAND, self.sent), self.codec.pack_command(operation), header)
+        self.sent += 1
+        return header + body
+
+    def open(self, record: bytes) -> Reply:
+        """Return what the next response record says.
+
+        Raises
+        ------
+        AlteredError, ReplayedError, LostError
+            If it is not the next record that the device sealed for this session.
+        SessionError
+            If the device refused the command; this answer is not authenticated.
+        """
+        header = read_header(record)
+        if header.type == RecordType.REFUSED:
+            raise refused(header)
+        if header.type != RecordType.DATA or header.session != self.session:
+            raise AlteredError(f"a response of type {header.type} came for session {header.session}; it was exchanged")
+        check_turn(header.sequence, self.received, "response")
+        try:
+            plaintext = self._response.decrypt(
+                _nonce(Direction.RESPONSE, self.received), record[HEADER.size :], record[: HEADER.size]
+            )
+        except InvalidTag:
+            raise AlteredError(
+                f"response {self.received} failed authentication: it was altered between device and client"
+            ) from None
+        self.received += 1
+        return self.codec.unpack_reply(plaintext)
+
+    def _clear(self, type_: RecordType, body: bytes) -> bytes:
+        header = Header(type_, 0, 0, self.session, 0).pack()
+        return (header + body).ljust(self.codec.record_bytes, b"\0")
+
+    def _expect(self, answer: bytes, type_: RecordType) -> Header:
+        header = read_header(answer)
+        if header.type == RecordType.REFUSED:
+            raise refused(header)
+        if header.type != type_:
+            raise AlteredError(f"a record of type {header.type} came during set-up, not {type_.name}; it was exchanged")
+        return header
+
+
+def check_turn(came: int, expected: int, what: str) -> None:
+    """Raise unless a record came in its turn."""
+    # SEC_CM: RECORD.SEQ.STRICT -- each record once, none missing, in order
+    if came < expected:
+        raise ReplayedError(f"{what} {came} came again; {what} {expected} is next")
+    if came > expected:
+        raise LostError(f"{what} {came} came before {what} {expected}, which is missing")
+
+
+_REFUSALS = {
+    Refusal.UNKNOWN_SESSION: "the session is open no longer: the device was restarted, or newer sessions replaced it",
+    Refusal.NO_HANDSHAKE: "another session was being opened at the same time; try again",
+    Refusal.WRONG_KEY: "the root key is not the device's: check the key file",
+    Refusal.MALFORMED: "the record is none of this version",
+    Refusal.REKEY: "the session has carried as many records as it may; open a new one",
+    Refusal.FAULT: "it has latched a fault and erased its keys; read its fault register, then format it",
+}
+
+
+def refused(header: Header) -> SessionError:
+    """Return the error that a ``REFUSED`` header stands for."""
+    try:
+        reason = _REFUSALS[Refusal(header.code)]
+    except ValueError:
+        reason = f"no reason is known for its code {header.code}"
+    kind = WrongKeyError if header.code == Refusal.WRONG_KEY else SessionError
+    return kind(f"the device refused: {reason}")
+
+
+@dataclass
+class _Open:
+    session: int
+    command: AESGCM
+    response: AESGCM
+    next: int = 0
+    used: int = 0
+
+
+class DeviceSessions:
+    """The device's end: a table of open sessions and one handshake under way.
+
+    Parameters
+    ----------
+    params : Params
+        The map's parameters.
+    root_key : bytes
+        32 secret bytes.
+    nonce : callable, optional
+        Source of 16-byte nonces; anything but the default is for tests.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        root_key: bytes,
+        *,
+        nonce: Callable[[], bytes] = lambda: secrets.token_bytes(NONCE_BYTES),
+    ) -> None:
+        self.codec = RecordCodec(params)
+        self._root_key = root_key
+        self._new_nonce = nonce
+        self._table: list[_Open | None] = [None] * SESSIONS
+        self._pending: tuple[int, SessionKeys] | None = None
+        self._last_session = 0
+        self._clock = 0
+
+    def hello(self, record: bytes, map_id: bytes) -> bytes:
+        """Answer a HELLO; forgets the handshake that was under way."""
+        client_nonce, nonce = record[HEADER.size :][:NONCE_BYTES], self._new_nonce()
+        self._last_session += 1
+        session = self._last_session
+        keys = session_keys(self._root_key, client_nonce, nonce, self.codec.params.digest, map_id, session)
+        self._pending = session, keys
+        header = Header(RecordType.HELLO, 0, 0, session, 0).pack()
+        return (header + nonce + map_id + keys.confirm(_DEVICE_ROLE)).ljust(self.codec.record_bytes, b"\0")
+
+    def confirm(self, record: bytes) -> bytes:
+        """Answer a CONFIRM and open the session, in place of the one it replaces or of the longest unused."""
+        header = read_header(record)
+        if self._pending is None or self._pending[0] != header.session:
+            return self.refuse(header, Refusal.NO_HANDSHAKE)
+        session, keys = self._pending
+        body = record[HEADER.size :]
+        (replaced,) = _SESSION.unpack_from(body, 16)
+        # SEC_CM: SESSION.KEY.CONFIRM -- no session is opened for a client that does not hold the root key
+        if not constant_time.bytes_eq(keys.confirm(_CLIENT_ROLE, replaced), body[:16]):
+            return self.refuse(header, Refusal.WRONG_KEY)
+        self._pending = None
+        for place, old in enumerate(self._table):
+            if old is not None and old.session == replaced:
+                # SEC_CM: SESSION.OLD.FENCED -- what was held back of the replaced session can't run later
+                self._table[place] = None
+        slot = min(range(SESSIONS), key=self._last_use)
+        self._table[slot] = _Open(session, AESGCM(keys.command), AESGCM(keys.response), used=self._tick())
+        return Header(RecordType.CONFIRM, slot, 0, session, 0).pack().ljust(self.codec.record_bytes, b"\0")
+
+    def open(self, record: bytes, header: Header) -> tuple[int, bytes, bytes] | Refusal:
+        """Return kind, key and value of a command, or why it is refused.
+
+        Raises
+        ------
+        AlteredError, ReplayedError, LostError
+            If the session is open and this is not its next record: the device must latch a fault.
+        """
+        entry = self._table[header.slot % SESSIONS]
+        if entry is None or entry.session != header.session or header.slot >= SESSIONS:
+            return Refusal.UNKNOWN_SESSION
+        if header.sequence >= RECORD_LIMIT:
+            return Refusal.REKEY
+        check_turn(header.sequence, entry.next, "command")
+        try:
+            plaintext = entry.command.decrypt(
+                _nonce(Direction.COMMAND, entry.next), record[HEADER.size :], record[: HEADER.size]
+            )
+        except InvalidTag:
+            raise AlteredError(
+                f"command {entry.next} of session {entry.session} failed authentication: it was altered on its way"
+            ) from None
+        entry.next += 1
+        entry.used = self._tick()
+        return self.codec.unpack_command(plaintext)
+
+    def seal(self, header: Header, reply: Reply) -> bytes:
+        """Return the response record to the command with ``header``."""
+        entry = self._table[header.slot]
+        assert entry is not None
+        assert entry.session == header.session
+        head = Header(RecordType.DATA, header.slot, 0, header.session, header.sequence).pack()
+        return head + entry.response.encrypt(
+            _nonce(Direction.RESPONSE, header.sequence), self.codec.pack_reply(reply), head
+        )
+
+    def close(self, header: Header) -> None:
+        """Forget an open session."""
+        self._table[header.slot] = None
+
+    def refuse(self, header: Header, why: Refusal) -> bytes:
+        """Return a ``REFUSED`` record for the command with ``header``."""
+        head = Header(RecordType.REFUSED, header.slot, why, header.session, header.sequence).pack()
+        return head.ljust(self.codec.record_bytes, b"\0")
+
+    def _tick(self) -> int:
+        self._clock += 1
+        return self._clock
+
+    def _last_use(self, slot: int) -> int:
+        entry = self._table[slot]
+        return -1 if entry is None else entry.used

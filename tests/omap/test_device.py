@@ -1,0 +1,268 @@
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omap.device import DeviceModel, RegisterFile, read_counter, write_counter
+from omap.errors import InputError
+from omap.interface import Kind, Operation, Status
+from omap.presets import preset
+from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES, REGISTERS, Fault, Request, State
+from omap.session import ClientSession
+from omap.wire import CLOSE, HEADER, BufferLayout, Counter, Header, RecordType, Refusal, read_header
+from tests.contract.test_contract import expected
+
+PARAMS = preset("TINY")
+KEY = bytes(range(32))
+
+
+class Host:
+    """A host on the rings of a model in the same process."""
+
+    def __init__(self, ring_entries=8, params=PARAMS, **options):
+        self.layout = BufferLayout(params, ring_entries)
+        self.buffer = bytearray(self.layout.size)
+        self.device = DeviceModel(params, KEY, self.buffer, ring_entries=ring_entries, **options)
+        self.request(Request.FORMAT)
+
+    def request(self, request):
+        self.device.registers.write("REQUEST", request)
+        self.device.step()
+        assert self.device.registers.read("REQUEST") == Request.NONE
+
+    def put(self, record):
+        number = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
+        self.buffer[self.layout.entry(self.layout.commands, number)] = record
+        write_counter(self.buffer, Counter.COMMANDS_WRITTEN, number + 1)
+
+    def take(self):
+        number = read_counter(self.buffer, Counter.RESPONSES_TAKEN)
+        assert number < read_counter(self.buffer, Counter.RESPONSES_WRITTEN)
+        write_counter(self.buffer, Counter.RESPONSES_TAKEN, number + 1)
+        return bytes(self.buffer[self.layout.entry(self.layout.responses, number)])
+
+    def exchange(self, *records):
+        for record in records:
+            self.put(record)
+        self.device.step()
+        return [self.take() for _ in records]
+
+    def connect(self, replaces=0):
+        client = ClientSession(self.layout.params, KEY, replaces=replaces)
+        client.opened(self.exchange(client.confirm(self.exchange(client.hello())[0]))[0])
+        return client
+
+    @property
+    def fault(self):
+        assert self.device.state is State.FAULT
+        return Fault(self.device.registers.read("FAULT"))
+
+
+def key(number):
+    return bytes([0, 0, 0, number])
+
+
+def mixed(seed, count):
+    rng = random.Random(seed)
+    return [Operation(Kind(rng.randrange(4)), key(rng.randrange(16)), rng.randbytes(4)) for _ in range(count)]
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 8), min_size=8, max_size=8))
+def test_two_clients_on_one_ring_see_one_map(seed, cuts):
+    host = Host()
+    clients, oracle, rng, count = [host.connect(), host.connect()], {}, random.Random(seed), 0
+    for cut in cuts:
+        batch = [(rng.choice(clients), operation) for operation in mixed(seed + cut, cut)]
+        answers = host.exchange(*[client.seal(operation) for client, operation in batch])
+        for (client, operation), answer in zip(batch, answers, strict=True):
+            wanted = expected(oracle, PARAMS.capacity, operation)
+            reply = client.open(answer)
+            assert reply.response == wanted
+            assert (reply.sequence, reply.live, reply.overruns) == (count, len(oracle), 0)
+            count += 1
+
+
+def test_identity_is_readable_and_mirrored_in_the_buffer():
+    host = Host()
+    registers = host.device.registers
+    assert registers.read("IDENTITY") == 0x4F4D4150
+    assert BY_NAME["VERSION"].field("wire", registers.read("VERSION")) == 1
+    assert BY_NAME["VERSION"].field("sessions", registers.read("VERSION")) == 16
+    assert BY_NAME["MODE"].field("hbm_private", registers.read("MODE")) == 0
+    assert BY_NAME["STATUS"].field("state", registers.read("STATUS")) == State.READY
+    digest = b"".join(registers.read(f"DIGEST_{word}").to_bytes(4, "big") for word in range(8))
+    assert digest == PARAMS.digest
+    mirror = RegisterFile(host.buffer[MIRROR : MIRROR + REGISTER_BYTES])
+    for name in ("IDENTITY", "VERSION", "MODE", "STATUS", "FAULT", "DIGEST_7"):
+        assert mirror.read(name) == registers.read(name)
+
+
+def test_the_register_description_is_consistent():
+    assert len({register.offset for register in REGISTERS}) == len({register.name for register in REGISTERS})
+    for register in REGISTERS:
+        assert register.offset % 4 == 0
+        assert register.offset < REGISTER_BYTES
+        taken = 0
+        for field in register.fields:
+            mask = (1 << field.width) - 1 << field.low
+            assert 0 < mask < 1 << 32
+            assert not taken & mask
+            taken |= mask
+
+
+def test_rings_wrap_and_the_device_never_runs_over_answers_not_taken():
+    host = Host(ring_entries=4)
+    client = host.connect()
+    records = [client.seal(Operation(Kind.PUT, key(n), bytes(4))) for n in range(8)]
+    for record in records[:4]:
+        host.put(record)
+    host.device.step()
+    assert read_counter(host.buffer, Counter.RESPONSES_WRITTEN) == 6  # two of the set-up, four of these
+    for record in records[4:8]:
+        host.put(record)
+    host.device.step()
+    assert read_counter(host.buffer, Counter.RESPONSES_WRITTEN) == 6
+    for _ in range(4):
+        assert client.open(host.take()).response.status is Status.OK
+    host.device.step()
+    for _ in range(4):
+        client.open(host.take())
+
+
+@settings(deadline=None, max_examples=30)
+@given(written=st.integers(0, 2**64 - 1), taken=st.integers(0, 2**64 - 1))
+def test_counters_full_of_nonsense_do_no_harm(written, taken):
+    host = Host()
+    write_counter(host.buffer, Counter.COMMANDS_WRITTEN, written)
+    write_counter(host.buffer, Counter.RESPONSES_TAKEN, taken)
+    for _ in range(3):
+        host.device.step()
+    assert host.device.state is State.READY
+    assert read_counter(host.buffer, Counter.COMMANDS_FETCHED) <= 24
+
+
+def test_refusals_do_not_latch():
+    host = Host()
+    client = host.connect()
+    stranger = Header(RecordType.DATA, 3, 0, 99, 0).pack().ljust(64, b"\0")
+    unknown = Header(77, 0, 0, 0, 0).pack().ljust(64, b"\0")
+    confirm = Header(RecordType.CONFIRM, 0, 0, 55, 0).pack().ljust(64, b"\0")
+    record = client.seal(Operation(Kind.NOP))
+    answers = host.exchange(stranger, unknown, record, confirm)
+    assert [read_header(answer).type for answer in answers] == [4, 4, 3, 4]
+    codes = [Refusal.UNKNOWN_SESSION, Refusal.MALFORMED, 0, Refusal.NO_HANDSHAKE]
+    assert [read_header(answer).code for answer in answers] == codes
+    assert client.open(answers[2]).response.status is Status.OK
+    assert host.device.state is State.READY
+
+
+def test_close_runs_as_any_operation_and_ends_the_session():
+    host = Host()
+    client = host.connect()
+    batch = [Operation(Kind.PUT, key(1), bytes(4)), Operation(CLOSE), Operation(Kind.NOP)]
+    records = [client.seal(operation) for operation in batch]
+    answers = host.exchange(*records)
+    assert [client.open(answer).sequence for answer in answers[:2]] == [0, 1]
+    assert read_header(answers[2]).code == Refusal.UNKNOWN_SESSION
+
+
+# -- attacks by the host ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.sec_cm("DEVICE.FAULT.LATCH")
+@pytest.mark.parametrize(
+    ("attack", "fault"),
+    [
+        ("flip", Fault.RECORD_TAG),
+        ("repeat", Fault.RECORD_SEQUENCE),
+        ("drop", Fault.RECORD_SEQUENCE),
+        ("reorder", Fault.RECORD_SEQUENCE),
+        ("splice", Fault.RECORD_TAG),
+        ("page", Fault.PAGE_TAG),
+        ("pages of old", Fault.PAGE_TAG),
+    ],
+)
+def test_attacks_latch_a_fault_and_later_answers_stay_away(attack, fault):
+    host = Host()
+    client, other = host.connect(), host.connect()
+    old = bytes(host.buffer[host.layout.pages :])
+    records = [client.seal(Operation(Kind.PUT, key(n), b"data")) for n in range(4)]
+    assert [client.open(answer).live for answer in host.exchange(records[0])] == [1]
+    if attack == "flip":
+        bad = [records[1][:-1] + bytes([records[1][-1] ^ 1])]
+    elif attack == "repeat":
+        bad = [records[0]]
+    elif attack == "drop":
+        bad = [records[2]]
+    elif attack == "reorder":
+        bad = [records[2], records[1]]
+    elif attack == "splice":
+        head = Header(RecordType.DATA, other.slot, 0, other.session, 0).pack()
+        bad = [head + records[1][HEADER.size :]]
+    else:
+        bad = [records[1], records[2], records[3]]
+        pages = host.layout.pages
+        for number in range(PARAMS.pages):
+            place = slice(pages + number * 64, pages + number * 64 + 64)
+            if attack == "page":
+                host.buffer[place.start] ^= 4
+            else:
+                host.buffer[place] = old[number * 64 : number * 64 + 64]
+    for record in bad:
+        host.put(record)
+    host.device.step()
+    for _ in range(20):
+        if host.device.state is State.FAULT:
+            break
+        host.exchange(client.seal(Operation(Kind.GET, key(0))))
+    assert host.fault is fault
+    assert host.device._map is None
+    assert host.device._sessions is None
+    before = read_counter(host.buffer, Counter.RESPONSES_WRITTEN)
+    host.put(other.seal(Operation(Kind.NOP)))
+    assert host.device.step() == 0
+    host.request(Request.FORMAT)
+    host.request(Request.STOP)
+    assert host.fault is fault
+    assert read_counter(host.buffer, Counter.RESPONSES_WRITTEN) == before
+    assert RegisterFile(host.buffer[MIRROR : MIRROR + REGISTER_BYTES]).read("FAULT") == fault
+
+
+def test_commands_before_a_bad_one_are_answered():
+    host = Host()
+    client = host.connect()
+    records = [client.seal(Operation(Kind.PUT, key(n), b"data")) for n in range(3)]
+    host.put(records[0])
+    host.put(records[1])
+    host.put(records[0])
+    host.device.step()
+    assert [client.open(host.take()).live for _ in range(2)] == [1, 2]
+    assert host.fault is Fault.RECORD_SEQUENCE
+
+
+@pytest.mark.sec_cm("SESSION.FORMAT.ENDS")
+def test_a_format_behind_the_clients_back_ends_its_session():
+    host = Host()
+    client = host.connect()
+    first = client.map_id
+    client.open(host.exchange(client.seal(Operation(Kind.PUT, key(1), b"data")))[0])
+    host.request(Request.FORMAT)
+    answer = host.exchange(client.seal(Operation(Kind.GET, key(1))))[0]
+    assert read_header(answer).code == Refusal.UNKNOWN_SESSION
+    assert host.connect().map_id != first
+
+
+def test_stop_erases():
+    host = Host()
+    client = host.connect()
+    host.request(Request.STOP)
+    assert host.device.state is State.STOPPED
+    host.put(client.seal(Operation(Kind.NOP)))
+    assert host.device.step() == 0
+
+
+def test_a_root_key_has_one_size():
+    with pytest.raises(InputError, match="a root key has 32 bytes, not 16"):
+        DeviceModel(PARAMS, bytes(16), bytearray(BufferLayout(PARAMS, 8).size), ring_entries=8)
