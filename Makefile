@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 DEMO_STAMP := $(VENV)/installed-demo
 FULL_STAMP := $(VENV)/installed-full
 
+# Whatever fails, the rest runs too, so that one run shows everything; pytest's summary comes last.
+CHECK = status=0; $(BIN)/ruff check . || status=1; $(BIN)/ruff format --check . || status=1; $(BIN)/mypy || status=1
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long lint format bench-model bench-sim clean
 
@@ -20,21 +23,13 @@ demo: $(DEMO_STAMP)  ## load 28,000 airports, query them, show what the host saw
 	$(BIN)/omap demo --out $(OUT)
 
 test: $(FULL_STAMP)  ## lint, strict types, and all tests but the long ones
-	@status=0; \
-	$(MAKE) --no-print-directory lint || status=1; \
-	$(BIN)/python -m pytest -q -n 2 -m "not long" $(PYTEST_ARGS) || status=1; \
-	exit $$status
+	@$(CHECK); $(BIN)/python -m pytest -q -n 2 -m "not long" $(PYTEST_ARGS) || status=1; exit $$status
 
 test-long: $(FULL_STAMP)  ## the same with the long tests
-	@status=0; \
-	$(MAKE) --no-print-directory lint || status=1; \
-	$(BIN)/python -m pytest -q -n 2 $(PYTEST_ARGS) || status=1; \
-	exit $$status
+	@$(CHECK); $(BIN)/python -m pytest -q -n 2 $(PYTEST_ARGS) || status=1; exit $$status
 
 lint: $(FULL_STAMP)  ## ruff, ruff format and mypy --strict
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@$(CHECK); exit $$status
 
 format: $(FULL_STAMP)  ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from omap import map as reference
+from omap import sizing
 from omap.backends import Backend
 from omap.demo.run import Contestant
 from omap.demo.table import Table
 from omap.params import Params, Rule
 from omap.plain import PlainTable
+from omap.planner import plan
+
+LEAST_CAPACITY = 512
+"""Smaller tables get a map with room for this many: with a handful of pages there is nothing to see."""
+
+PAGE_TUPLES = 8
+"""Records a page of the oblivious map has room for, at least: the usual choice (see ``omap plan``)."""
 
 
 def contestants(table: Table, backend: Backend) -> list[Contestant]:
@@ -42,30 +50,12 @@ def contestants(table: Table, backend: Backend) -> list[Contestant]:
 
 
 def sized(table: Table, rule: Rule) -> Params:
-    """Return parameters for ``table`` under ``rule``."""
-    import math
-
-    from omap import sizing
-
-    t = table.key_bytes + table.value_bytes
-    n = len(table)
-    if rule is Rule.ONE_CHOICE:
-        return sizing.one_choice(
-            capacity=n, key_bytes=table.key_bytes, value_bytes=table.value_bytes, page_bytes=-(-(8 * t + 16) // 64) * 64
-        )
-    bins = n // 8
-    hb = bins // 5
-    return Params(
-        rule=rule,
-        capacity=n,
+    """Return parameters for ``table`` under ``rule``; ``two_choice`` as published, whatever page it needs."""
+    page_bytes = sizing.page_bytes_for(PAGE_TUPLES, table.key_bytes + table.value_bytes)
+    return plan(
+        capacity=max(len(table), LEAST_CAPACITY),
         key_bytes=table.key_bytes,
         value_bytes=table.value_bytes,
-        page_bytes=-(-(13 * t + 16) // 64) * 64,
-        pages=bins - hb,
-        hbm_bins=hb,
-        descriptor_bytes=64,
-        waiting_slots=n,
-        further_lines=n // 8,
-        bucket_bytes=64,
-        buckets=math.ceil(n / 0.9 / 2 / 4),
-    )
+        rule=rule,
+        page_bytes=page_bytes if rule is Rule.ONE_CHOICE else None,
+    ).params

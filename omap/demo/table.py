@@ -204,7 +204,7 @@ def read_csv(path: Path, key_column: str) -> Table:
             for row, record in _numbered(reader):
                 if len(record) != len(header):
                     raise InputError(
-                        f"row {row} has {len(record)} fields and the header {len(header)}: "
+                        f"row {row} should have {len(header)} fields like the header, not {len(record)}: "
                         "add or remove commas, or quote fields that contain them"
                     )
                 records.append(tuple(record))

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("omap", "rtl", "sim", "host", "boards")
 DECLARING = [package for package in PACKAGES if (ROOT / package / "countermeasures.py").exists()]
-MARK = r"# SEC_CM: ([A-Z0-9_.]+)"
+MARK = r"# SEC_CM: ((?:[A-Z0-9_]+\.)+[A-Z0-9_]+)"
 TEST = r"mark\.sec_cm\(\s*[\"']([A-Z0-9_.]+)[\"']\s*\)"
 LABEL = r"[A-Z0-9_]+(\.[A-Z0-9_]+){2}"
 

@@ -30,7 +30,7 @@ def test_every_error_is_public():
     from omap import errors
 
     names = {name for name, value in vars(errors).items() if isinstance(value, type)}
-    assert names <= set(omap.__all__)
+    assert names <= set(omap.__all__), "import it in omap/__init__.py"
 
 
 def _is_module(value):

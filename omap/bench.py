@@ -1,0 +1,81 @@
+"""``python -m omap.bench``: operations and loaded keys a second of the reference model, and the memory it takes."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import time
+
+import click
+import numpy as np
+
+from omap.interface import Kind, Operation
+from omap.map import create
+from omap.planner import Plan
+from omap.presets import preset
+
+BATCH = 1000
+"""Operations in one call of ``execute``."""
+
+
+def run(name: str, operations: int, seed: int) -> dict[str, float]:
+    """Fill a map of the preset ``name``, run a mix of operations on it, and return what it took."""
+    params = preset(name)
+    plan = Plan(params, "preset")
+    rng = np.random.default_rng(seed)
+    numbers = rng.permutation(params.capacity).astype("<u8")
+    keys = np.zeros((params.capacity, params.key_bytes), np.uint8)
+    keys[:, : min(params.key_bytes, 8)] = numbers.view(np.uint8).reshape(-1, 8)[:, : params.key_bytes]
+    values = rng.integers(0, 256, (params.capacity, params.value_bytes), np.uint8)
+    store = create(params)
+
+    start = time.process_time()
+    store.bulk_load(keys, values)
+    loaded = time.process_time() - start
+
+    draw = random.Random(seed)
+    mix = []
+    for _ in range(operations):  # half reads; deletes leave room for the inserts among the puts
+        kind = draw.choice((Kind.GET, Kind.GET, Kind.PUT, Kind.DELETE))
+        row = draw.randrange(params.capacity)
+        mix.append(Operation(kind, keys[row].tobytes(), values[row].tobytes() if kind is Kind.PUT else b""))
+    start = time.process_time()
+    for first in range(0, operations, BATCH):
+        store.execute(mix[first : first + BATCH])
+    ran = time.process_time() - start
+
+    return {
+        "keys": params.capacity,
+        "operations": operations,
+        "keys_loaded_per_second": params.capacity / loaded,
+        "operations_per_second": operations / ran,
+        "resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "page_bytes_per_operation": 2 * plan.page_bytes_each_way,
+        "page_bytes_over_paper": plan.ratio_to_paper,
+    }
+
+
+@click.command()
+@click.option("--preset", "name", default="PAPER", show_default=True, help="Parameters of the map.")
+@click.option("--operations", default=100_000, show_default=True, help="Operations to time.")
+@click.option("--seed", default=1, show_default=True, help="Of keys and operations; the map draws its own.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def main(name: str, operations: int, seed: int, as_json: bool) -> None:
+    """Time the reference model: Python, one thread, CPU time."""
+    result = run(name, operations, seed)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    click.echo(
+        f"{name.upper()}, {result['keys']:,} keys, reference model (Python, one thread, CPU time)\n"
+        f"  bulk_load   {result['keys_loaded_per_second']:>12,.0f} keys/s\n"
+        f"  execute     {result['operations_per_second']:>12,.0f} operations/s\n"
+        f"  resident    {result['resident_bytes'] / 2**20:>12,.0f} MiB at most\n"
+        f"  page bytes  {result['page_bytes_per_operation']:>12,.0f} an operation, read and write; "
+        f"{result['page_bytes_over_paper']:.2f} of the paper's configuration"
+    )
+
+
+if __name__ == "__main__":
+    main()

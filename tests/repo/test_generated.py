@@ -1,0 +1,50 @@
+"""Parts of documents that follow from the code: compared here, rewritten with ``pytest tests/repo --regenerate``."""
+
+import importlib
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("omap", "rtl", "sim", "host", "boards")
+
+
+def countermeasures():
+    lines = ["| label | promise | where |", "|---|---|---|"]
+    for package in PACKAGES:
+        if not (ROOT / package / "countermeasures.py").exists():
+            continue
+        sources = {path: path.read_text("utf-8") for path in sorted((ROOT / package).rglob("*.py"))}
+        for label, promise in importlib.import_module(f"{package}.countermeasures").COUNTERMEASURES.items():
+            mark = re.compile(rf"# SEC_CM: {re.escape(label)}(?![A-Z0-9_.])")
+            where = [f"`{path.relative_to(ROOT)}`" for path, text in sources.items() if mark.search(text)]
+            lines.append(f"| `{label}` | {promise} | {', '.join(where)} |")
+    return "\n".join(lines)
+
+
+GENERATED = [("SECURITY.md", "countermeasures", countermeasures)]
+
+
+@pytest.mark.parametrize(("document", "section", "make"), GENERATED, ids=lambda value: str(value))
+def test_generated_part(request, document, section, make):
+    path = ROOT / document
+    text = path.read_text("utf-8")
+    found = re.search(rf"(<!-- {section}\b[^>]*-->\n)(.*?)(<!-- end -->)", text, re.DOTALL)
+    assert found, f"{document} has no part called {section}"
+    wanted = make() + "\n"
+    if request.config.getoption("--regenerate"):
+        path.write_text(text[: found.start(2)] + wanted + text[found.end(2) :], encoding="utf-8")
+        return
+    assert found[2] == wanted, f"{document} is out of date: run pytest tests/repo --regenerate"
+
+
+def test_pictures_stand_alone():
+    """Made by ``omap demo --picture``; whoever opens one loads nothing else."""
+    pictures = list((ROOT / "docs" / "pictures").glob("*.svg"))
+    assert pictures
+    for path in pictures:
+        text = path.read_text("utf-8")
+        assert ET.fromstring(text).tag.endswith("svg")
+        assert not re.search(r"href|url\(|@import|<script", text)

@@ -1,0 +1,124 @@
+"""What the README says to type can be typed, and what it points to is there."""
+
+import contextlib
+import importlib.util
+import re
+import shlex
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import click
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = (
+    "README.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    *(f"docs/decisions/{p.name}" for p in (ROOT / "docs/decisions").glob("*.md")),
+)
+README = (ROOT / "README.md").read_text("utf-8")
+MADE = {"omap-demo.html", ".venv"}
+"""Made by what the documents tell to run."""
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+TARGETS = set(re.findall(r"^([a-z-]+):.*?##", MAKEFILE, re.MULTILINE))
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands(line):
+    program, *arguments = shlex.split(line, comments=True)
+    match program:
+        case "make":
+            assert set(arguments) <= TARGETS
+        case "omap":
+            entry_points = metadata.entry_points(group="omap.commands", name=arguments[0])
+            assert entry_points, (
+                f"omap has no subcommand {arguments[0]}: install again after a change of pyproject.toml"
+            )
+            (entry_point,) = entry_points
+            with contextlib.suppress(click.exceptions.Exit):  # --help; a wrong option raises a UsageError
+                entry_point.load().make_context(arguments[0], arguments[1:])
+        case "python":
+            assert arguments[0] == "-m"
+            assert importlib.util.find_spec(arguments[1])
+        case "apt-get":
+            assert arguments[0] == "install"
+            assert set(arguments[1:]) == set(re.findall(r"=([\w+-]+)\)? ?", _ci_packages())) | {
+                "python3",
+                "python3-venv",
+            }
+        case _:
+            pytest.fail(f"nobody checks commands of {program}")
+
+
+def _ci_packages():
+    return re.search(r"packages=\((.*)\)", (ROOT / ".ci" / "run").read_text("utf-8"))[1]
+
+
+def test_there_is_one_command_that_runs():
+    assert COMMANDS[0] == "make demo"
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_examples_run(block):
+    exec(compile(block, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_paths_and_links_lead_somewhere(document):
+    text = (ROOT / document).read_text("utf-8")
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    here = (ROOT / document).parent
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    missing = [link for link in links if not (here / link).exists()]
+    for code in re.findall(r"`([^`\n]+)`", text):
+        is_path = re.fullmatch(r"[\w.-]*/[\w./-]*|[\w-]+\.(md|toml|html)", code)
+        if is_path and code not in MADE and not (ROOT / code).exists():
+            missing.append(code)
+    assert not missing
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_modules_and_make_targets_exist(document):
+    text = (ROOT / document).read_text("utf-8")
+    for code in re.findall(r"`([^`\n]+)`", text):
+        if re.fullmatch(r"(omap|rtl|sim|host|boards)(\.\w+)+", code):
+            assert _is_group(code) or _is_importable(code), code
+        if found := re.fullmatch(r"make ([a-z-]+)", code):
+            assert found[1] in TARGETS, code
+        if found := re.match(r"omap ([a-z]+)\b", code):
+            assert found[1] in metadata.entry_points(group="omap.commands").names, code
+
+
+def _is_importable(code):
+    module, _, name = code.rpartition(".")
+    if importlib.util.find_spec(module) is None:
+        return False
+    loaded = importlib.import_module(module)
+    return hasattr(loaded, name) or (hasattr(loaded, "__path__") and importlib.util.find_spec(code) is not None)
+
+
+def _is_group(name):
+    return name in metadata.entry_points().groups
+
+
+def test_every_target_expands_and_help_lists_it():
+    for target in TARGETS:
+        subprocess.run(["make", "--dry-run", "--no-print-directory", target], cwd=ROOT, check=True, capture_output=True)
+    listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert all(f"make {target} " in listed for target in TARGETS)
+
+
+def test_ci_is_a_sound_script_that_runs_make_test():
+    script = ROOT / ".ci" / "run"
+    subprocess.run(["bash", "-n", script], check=True)
+    assert script.stat().st_mode & 0o111
+    assert re.search(r"^make .*\btest\b", script.read_text("utf-8"), re.MULTILINE)
