@@ -80,7 +80,7 @@ def test_set_up_uses_records_of_the_same_size():
 
 @pytest.mark.sec_cm("RECORD.NONCE.UNIQUE")
 def test_no_key_stream_is_used_twice():
-    client, device = opened()
+    client, _ = opened()
     nop = Operation(Kind.NOP)
     sealed = [client.seal(nop)[HEADER.size :] for _ in range(3)]
     assert len(set(sealed)) == 3
