@@ -1,0 +1,120 @@
+"""What goes over a TCP connection between client and relay: one greeting, then records of one size both ways.
+
+On connect the relay sends a greeting, nothing is asked for it::
+
+    magic "OMAP" (4) || wire version (16 bits) || record bytes (16) || length of the facts (32) || zeros (4)
+    facts: UTF-8 JSON of that length
+
+integers big-endian. The facts are public and *not authenticated*: the client learns from them which map it talks to,
+and the handshake of :mod:`omap.session` proves it, since the digest of the parameters is in every session key. From
+then on both sides send records of ``record bytes`` each. Each record of a client gets one record in answer, in the
+order in which this client sent them. A relay that takes no client says why in ``refused`` and hangs up.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from omap.errors import OmapError, SessionError
+from omap.params import Params
+from omap.wire import WIRE_VERSION, RecordCodec
+
+DEFAULT_PORT = 7450
+"""TCP port of a relay, where none is named."""
+
+MAGIC = b"OMAP"
+PREFIX = struct.Struct(">4sHHI4x")
+"""Fixed part of a greeting: magic, wire version, record bytes, length of the facts."""
+
+MAX_FACTS_BYTES = 1 << 16
+"""A client reads no longer facts than this."""
+
+MAX_REFUSAL = 200
+"""Characters of a relay's reason that a client repeats."""
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a relay tells every client at once. Public; believed only as far as a handshake proves it.
+
+    Parameters
+    ----------
+    params : Params
+        Parameters of the map.
+    ring_entries : int
+        Records in each ring: more than so many in flight wait in the relay.
+    mode : dict of str to bool
+        What the relay says that the board guarantees: the fields of MODE in :mod:`omap.regmap`.
+    refused : str
+        Why the relay takes no client now; empty if it does.
+    """
+
+    params: Params
+    ring_entries: int
+    mode: dict[str, bool] = field(default_factory=dict)
+    refused: str = ""
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of every record."""
+        return RecordCodec(self.params).record_bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as JSON-ready values."""
+        return asdict(self) | {"params": self.params.to_dict(), "digest": self.params.digest.hex()}
+
+    def pack(self) -> bytes:
+        """Return the bytes of the greeting."""
+        facts = json.dumps(self.to_dict(), separators=(",", ":")).encode()
+        return PREFIX.pack(MAGIC, WIRE_VERSION, self.record_bytes, len(facts)) + facts
+
+
+def facts_length(prefix: bytes) -> int:
+    """Return how many bytes of facts follow a greeting's first 16 bytes.
+
+    Raises
+    ------
+    SessionError
+        No relay, or one of another version.
+    """
+    magic, version, _, length = PREFIX.unpack(prefix)
+    if magic != MAGIC:
+        raise SessionError("what answers at this address is no omap relay: check host and port")
+    if version != WIRE_VERSION:
+        raise SessionError(
+            f"the relay speaks wire version {version} and this client {WIRE_VERSION}: install the same version at both"
+        )
+    if not 2 <= length <= MAX_FACTS_BYTES:
+        raise SessionError(f"the relay announces {length} bytes of facts; 2 to {MAX_FACTS_BYTES} are believed")
+    return int(length)
+
+
+def read_greeting(prefix: bytes, facts: bytes) -> Greeting:
+    """Return the greeting made of a prefix, which :func:`facts_length` has accepted, and the facts after it.
+
+    Raises
+    ------
+    SessionError
+        If they contradict each other or are not what this module describes.
+    """
+    record_bytes = PREFIX.unpack(prefix)[2]
+    try:
+        told = json.loads(facts)
+        params = Params.from_dict(told["params"])
+        ring_entries, mode, refused = told["ring_entries"], told["mode"], told["refused"]
+        well_formed = type(ring_entries) is int and 2 <= ring_entries <= 1 << 16 and isinstance(refused, str)
+        well_formed = well_formed and all(type(value) is bool for value in mode.values())
+        digest_fits = told["digest"] == params.digest.hex()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OmapError):
+        well_formed = digest_fits = False
+    if not well_formed or not digest_fits:
+        raise SessionError("the relay's greeting is not well-formed: it was altered, or the relay is broken")
+    greeting = Greeting(params, ring_entries, dict(mode), "".join(filter(str.isprintable, refused))[:MAX_REFUSAL])
+    if greeting.record_bytes != record_bytes:
+        raise SessionError(
+            f"the relay announces records of {record_bytes} bytes; its parameters make {greeting.record_bytes}"
+        )
+    return greeting
