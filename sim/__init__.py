@@ -1,1 +1,1 @@
-"""Simulation: models of HBM, host memory and PCIe, benches, and what an observer of them sees."""
+"""Simulation: compiled harness, cocotb runner, memory models, observer and stream checks."""

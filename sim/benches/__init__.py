@@ -1,0 +1,1 @@
+"""Designs that exercise the models, and cocotb benches."""

@@ -1,0 +1,214 @@
+"""Compiles Verilog with Verilator, for the harness and for cocotb, and keeps what was compiled.
+
+Everything lies under ``build/sim`` at the root of the repository (or the working directory), in folders named by a
+digest of what went in: Verilog, our C++, flags and tool versions. Verilator's own runtime and the harness are the same
+for every design and are compiled once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import cocotb_tools.config
+
+from sim import toolchain
+from sim.verilog import TOP
+
+NATIVE = Path(__file__).parent / "native"
+"""C++ sources of the harness and the memory models."""
+
+VERILATE = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "--output-split", "20000"]
+VERILATE += ["-Wno-fatal", "-Wno-lint", "--prefix", "Vtop", "--top-module", TOP]
+COMPILE = ["-std=gnu++17", "-fPIC", "-faligned-new", "-w"]
+DEFINES = ["VM_COVERAGE=0", "VM_SC=0", "VM_TIMING=0", "VM_TRACE_FST=0", "VM_TRACE_SAIF=0"]
+FAST, SLOW = ["-O2"], ["-O0"]  # parts that run once are not worth optimising
+
+
+def root() -> Path:
+    """Return the folder of everything compiled."""
+    repository = Path(__file__).parent.parent
+    base = repository if (repository / "pyproject.toml").exists() else Path.cwd()
+    return base / "build" / "sim"
+
+
+def digest(*parts: object) -> str:
+    """Return a short digest of texts and their boundaries."""
+    state = hashlib.sha256()
+    for part in (*parts, sorted(toolchain.versions().items())):
+        text = repr(part).encode()
+        state.update(len(text).to_bytes(8, "big") + text)
+    return state.hexdigest()[:24]
+
+
+def native_sources() -> dict[str, str]:
+    """Return the harness's C++ files by name."""
+    return {path.name: path.read_text() for path in sorted(NATIVE.iterdir()) if path.suffix in (".h", ".cpp")}
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def cached(name: str, make: Callable[[Path], None]) -> Path:
+    """Return ``root() / name``, made by ``make(folder)`` if it is not there. Safe among processes; never half made."""
+    folder = root() / name
+    if folder.exists():
+        return folder
+    with _lock(folder.with_name(folder.name + ".lock")):
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            fresh = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
+            try:
+                make(fresh)
+                fresh.rename(folder)
+            except BaseException:
+                shutil.rmtree(fresh, ignore_errors=True)
+                raise
+    return folder
+
+
+def _compile(
+    jobs: list[tuple[Path, list[str]]], folder: Path, *, includes: list[Path], defines: list[str]
+) -> list[Path]:
+    """Compile each (source, flags) into ``folder`` and return the objects, on all processors at once."""
+
+    def one(job: tuple[Path, list[str]]) -> Path:
+        source, flags = job
+        target = folder / (source.stem + ".o")
+        command = ["g++", *COMPILE, *flags, *(f"-D{d}" for d in defines), *(f"-I{i}" for i in includes)]
+        toolchain.run([*command, "-c", str(source), "-o", str(target)], purpose=f"compile {source.name}")
+        return target
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(one, jobs))
+
+
+def _verilate(verilog: str, folder: Path, options: list[str]) -> list[tuple[Path, list[str]]]:
+    """Turn Verilog into C++ in ``folder``; return the C++ files with the flags to compile each with."""
+    source = folder / "design.v"
+    source.write_text(verilog)
+    command = [str(toolchain.verilator_root() / "bin" / "verilator"), *VERILATE, *options, "--Mdir", str(folder)]
+    toolchain.run([*command, str(source)], purpose="translate the design")
+    files = sorted(folder.glob("*.cpp"))
+    return [(file, SLOW if "__Slow" in file.name else FAST) for file in files]
+
+
+def _runtime(names: tuple[str, ...], defines: list[str]) -> list[Path]:
+    """Return objects of Verilator's own files, each compiled once for all designs."""
+    include = toolchain.verilator_root() / "include"
+
+    def one(name: str) -> Path:
+        def make(folder: Path) -> None:
+            source = (include / f"{name}.cpp", FAST)
+            _compile([source], folder, includes=[include, include / "vltstd"], defines=defines)
+
+        return cached(f"runtime-{digest(name, defines, COMPILE, FAST)}", make) / f"{name}.o"
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(one, names))
+
+
+def _harness() -> Path:
+    sources = native_sources()
+
+    def make(folder: Path) -> None:
+        _compile([(NATIVE / "harness.cpp", FAST)], folder, includes=[NATIVE], defines=[])
+
+    return cached(f"harness-{digest(sources, COMPILE, FAST)}", make) / "harness.o"
+
+
+GLUE = """// Ports of the design, for the harness.
+#include "Vtop.h"
+#include "design.h"
+
+namespace {
+struct Compiled : Design {
+    VerilatedContext context;
+    Vtop top{&context, "top"};
+    Compiled() { ports = {%s}; }
+    void eval() override { top.eval(); }
+};
+}  // namespace
+
+Design *make_design() { return new Compiled; }
+"""
+
+
+def _header_ports(header: str) -> list[tuple[str, int, bool]]:
+    """Return (name, width, input) of the ports that Verilator gave its class."""
+    found = re.findall(r"VL_(IN|OUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)(?:,\d+)?\);", header)
+    return [(name, int(high) - int(low) + 1, way == "IN") for way, name, high, low in found]
+
+
+def _glue(header: str) -> str:
+    rows = []
+    for name, width, inward in _header_ports(header):
+        at = f"top.{name}.data()" if width > 64 else f"&top.{name}"
+        plain = name.replace("___05F", "__")
+        rows.append(f'\n        {{"{plain}", {at}, {width}, {"true" if inward else "false"}}},')
+    return GLUE % "".join(rows)
+
+
+def shared_library(verilog: str) -> Path:
+    """Return the shared library of a design with the harness, compiling what is not there yet."""
+    defines = [*DEFINES, "VM_TRACE=0", "VM_TRACE_VCD=0"]
+
+    def make(folder: Path) -> None:
+        jobs = _verilate(verilog, folder, [])
+        glue = folder / "glue.cpp"
+        glue.write_text(_glue((folder / "Vtop.h").read_text()))
+        include = toolchain.verilator_root() / "include"
+        includes = [folder, NATIVE, include, include / "vltstd"]
+        objects = _compile([*jobs, (glue, FAST)], folder, includes=includes, defines=defines)
+        objects += [*_runtime(("verilated", "verilated_threads"), defines), _harness()]
+        command = ["g++", "-shared", "-pthread", "-o", str(folder / "design.so"), *map(str, objects)]
+        toolchain.run(command, purpose="link the design")
+        for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
+            file.unlink()
+
+    name = f"compiled-{digest(verilog, native_sources(), VERILATE, COMPILE, defines, FAST, SLOW, GLUE)}"
+    return cached(name, make) / "design.so"
+
+
+def cocotb_executable(verilog: str, *, waves: bool = False) -> Path:
+    """Return the simulator that cocotb drives, compiling what is not there yet.
+
+    Parameters
+    ----------
+    verilog : str
+        The design, top module :data:`~sim.verilog.TOP`.
+    waves : bool
+        Whether it can record a waveform.
+    """
+    defines = [*DEFINES, f"VM_TRACE={int(waves)}", f"VM_TRACE_VCD={int(waves)}"]
+    options = ["--vpi", "--public-flat-rw", *(["--trace"] if waves else [])]
+    libraries = Path(cocotb_tools.config.libs_dir)
+    main = Path(cocotb_tools.config.share_dir) / "lib" / "verilator" / "verilator.cpp"
+
+    def make(folder: Path) -> None:
+        jobs = _verilate(verilog, folder, options)
+        include = toolchain.verilator_root() / "include"
+        includes = [folder, include, include / "vltstd"]
+        objects = _compile([*jobs, (main, FAST)], folder, includes=includes, defines=defines)
+        names = ("verilated", "verilated_threads", "verilated_vpi", "verilated_dpi")
+        objects += _runtime((*names, *(["verilated_vcd_c"] if waves else [])), defines)
+        command = ["g++", "-pthread", "-o", str(folder / TOP), *map(str, objects), f"-L{libraries}"]
+        command += [f"-Wl,-rpath,{libraries}", "-lcocotbvpi_verilator", "-ldl"]
+        toolchain.run(command, purpose="link the design")
+        for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
+            file.unlink()
+
+    return cached(f"cocotb-{digest(verilog, VERILATE, COMPILE, defines, options, FAST, SLOW)}", make) / TOP
