@@ -22,7 +22,7 @@ Distribution = npt.NDArray[np.float64]
 """Probabilities of 0, 1, 2, ..."""
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
-_TILTS = np.geomspace(1e-6, 1.0, 481)
+_TILTS = np.geomspace(1e-6, 1.0, 241)
 
 
 def mean_share(load: float, slots: int) -> float:
