@@ -6,7 +6,6 @@ and writes them back; the host moves ciphertext and counters only.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 
 from omap.crypto import Secrets
@@ -15,47 +14,21 @@ from omap.interface import Kind, Operation
 from omap.map import create
 from omap.params import Params
 from omap.reference import ReferenceMap
-from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES, Fault, Request, State, identity
+from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, Request, State, identity
 from omap.session import ROOT_KEY_BYTES, DeviceSessions
 from omap.trace import Observer
-from omap.wire import CLOSE, BufferLayout, Counter, Header, RecordType, Refusal, Reply, read_header
-
-_WORD = struct.Struct("<I")
-_COUNT = struct.Struct("<Q")
-
-
-class RegisterFile:
-    """32-bit registers by name, in memory that host and device share.
-
-    Parameters
-    ----------
-    memory : bytearray or memoryview
-        ``REGISTER_BYTES`` bytes, little-endian words at the offsets of :mod:`omap.regmap`.
-    """
-
-    def __init__(self, memory: bytearray | memoryview | None = None) -> None:
-        self.memory = bytearray(REGISTER_BYTES) if memory is None else memory
-
-    def read(self, name: str) -> int:
-        """Return a register's value."""
-        value: int = _WORD.unpack_from(self.memory, BY_NAME[name].offset)[0]
-        return value
-
-    def write(self, name: str, value: int) -> None:
-        """Set a register."""
-        _WORD.pack_into(self.memory, BY_NAME[name].offset, value)
-
-
-def read_counter(buffer: bytearray | memoryview, counter: Counter) -> int:
-    """Return a counter of the control block."""
-    value: int = _COUNT.unpack_from(buffer, counter)[0]
-    return value
-
-
-def write_counter(buffer: bytearray | memoryview, counter: Counter, value: int) -> None:
-    """Set a counter of the control block."""
-    _COUNT.pack_into(buffer, counter, value)
-
+from omap.wire import (
+    CLOSE,
+    BufferLayout,
+    Counter,
+    Header,
+    RecordType,
+    Refusal,
+    Reply,
+    read_counter,
+    read_header,
+    write_counter,
+)
 
 class DeviceModel:
     """Behaves as the card does, in Python. Format it by register before use.
@@ -121,9 +94,20 @@ class DeviceModel:
         return State(self.registers.read("STATUS"))
 
     def _serve_request(self) -> bool:
-        """Do what REQUEST asks for; return whether it asked for anything."""
-        request = self.registers.read("REQUEST")
-        if request == Request.FORMAT and self.state is not State.FAULT:
+        """Do what REQUEST, or its twin in the control block, asks for; return whether it asked for anything."""
+        request, twin = self.registers.read("REQUEST"), read_counter(self.buffer, Counter.REQUESTS)
+        if request != Request.NONE:
+            self._do(request)
+            self.registers.write("REQUEST", Request.NONE)
+        elif twin != read_counter(self.buffer, Counter.REQUESTS_DONE):
+            self._do(twin & 0xFF)
+            write_counter(self.buffer, Counter.REQUESTS_DONE, twin)
+        else:
+            return False
+        return True
+
+    def _do(self, request: int) -> None:
+        if request == Request.FORMAT and self.state in (State.IDLE, State.READY):  # keys that are erased stay away
             self._set_state(State.FORMATTING)
             if self._map is None:
                 pages = self.buffer[self.layout.pages : self.layout.pages + self.params.host_bytes]
@@ -136,9 +120,6 @@ class DeviceModel:
         elif request == Request.STOP and self.state is not State.FAULT:
             self._erase()
             self._set_state(State.STOPPED)
-        if request != Request.NONE:
-            self.registers.write("REQUEST", Request.NONE)
-        return request != Request.NONE
 
     # -- rings --------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ the arguments at 0x10. Everything here is public by nature; what depends on secr
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -152,6 +153,30 @@ REGISTER_BYTES = 0x100
 
 MIRROR = 0x100
 """Offset in the control block where the device repeats its registers, for hosts that can't read registers."""
+
+_WORD = struct.Struct("<I")
+
+
+class RegisterFile:
+    """32-bit registers by name, in memory that host and device share.
+
+    Parameters
+    ----------
+    memory : bytearray or memoryview
+        ``REGISTER_BYTES`` bytes, little-endian words at the offsets of this module.
+    """
+
+    def __init__(self, memory: bytearray | memoryview | None = None) -> None:
+        self.memory = bytearray(REGISTER_BYTES) if memory is None else memory
+
+    def read(self, name: str) -> int:
+        """Return a register's value."""
+        value: int = _WORD.unpack_from(self.memory, BY_NAME[name].offset)[0]
+        return value
+
+    def write(self, name: str, value: int) -> None:
+        """Set a register."""
+        _WORD.pack_into(self.memory, BY_NAME[name].offset, value)
 
 
 def identity(params: Params, *, hbm_private: bool, attested: bool, hardware: bool) -> dict[str, int]:

@@ -165,6 +165,24 @@ class Counter(IntEnum):
     """Written by the device: commands ever fetched; their places are free again."""
     RESPONSES_WRITTEN = 0x0C0
     """Written by the device: responses ever put into the ring. Rises after their bytes are there."""
+    REQUESTS = 0x200
+    """Written by the host, where it can't write REQUEST: any new number is a request, named by its lowest 8 bits."""
+    REQUESTS_DONE = 0x240
+    """Written by the device: the last number of REQUESTS that it has served."""
+
+
+_COUNT = struct.Struct("<Q")
+
+
+def read_counter(buffer: bytearray | memoryview, counter: Counter) -> int:
+    """Return a counter of the control block."""
+    value: int = _COUNT.unpack_from(buffer, counter)[0]
+    return value
+
+
+def write_counter(buffer: bytearray | memoryview, counter: Counter, value: int) -> None:
+    """Set a counter of the control block."""
+    _COUNT.pack_into(buffer, counter, value)
 
 
 @dataclass(frozen=True)

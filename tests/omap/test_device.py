@@ -263,6 +263,36 @@ def test_stop_erases():
     assert host.device.step() == 0
 
 
+def test_what_is_erased_stays_away():
+    host = Host()
+    host.request(Request.STOP)
+    host.request(Request.FORMAT)
+    assert host.device.state is State.STOPPED
+    assert host.device._map is None
+
+
+def test_a_request_in_the_control_block_does_as_the_register_does():
+    host = Host()
+    client = host.connect()
+    first = client.map_id
+    for number, request in [(1, Request.FORMAT), (2, Request.FORMAT), (3, Request.NONE), (4, Request.STOP)]:
+        write_counter(host.buffer, Counter.REQUESTS, number << 8 | request)
+        assert host.device.step() > 0
+        assert read_counter(host.buffer, Counter.REQUESTS_DONE) == number << 8 | request
+        if request is not Request.STOP:
+            assert host.device.step() == 0  # served once
+            session = host.connect()
+            assert session.map_id != first or request is Request.NONE
+            first = session.map_id
+    assert host.device.state is State.STOPPED
+
+
+def test_words_of_the_control_block_do_not_overlap():
+    taken = sorted([(int(counter), 8) for counter in Counter] + [(MIRROR, REGISTER_BYTES)])
+    assert all(at + size <= following for (at, size), (following, _) in zip(taken, taken[1:], strict=False))
+    assert all(at // 64 != MIRROR // 64 and at % 64 == 0 for at, _ in taken if at != MIRROR)
+
+
 def test_a_root_key_has_one_size():
     with pytest.raises(InputError, match="a root key has 32 bytes, not 16"):
         DeviceModel(PARAMS, bytes(16), bytearray(BufferLayout(PARAMS, 8).size), ring_entries=8)
