@@ -86,7 +86,7 @@ def operation_shows(params: Params) -> str:
         case Rule.RESIDENT:
             return "An operation shows no access to host memory at all."
         case Rule.ONE_CHOICE:
-            return f"An operation reads and writes back one page, uniform over {params.pages:,}."
+            return f"An operation reads and writes back one of {params.pages:,} pages, drawn uniformly."
         case _:
             return (
                 f"An operation reads and writes back those of two distinct bins, uniform over {params.bins:,}, "

@@ -17,8 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from omap.errors import InputError
-from omap.interface import Kind, Operation
+from omap.interface import Kind, ObliviousMap, Operation
 from omap.params import Params
+
+BATCH = 1024
+"""Operations in one call of ``execute``."""
 
 ZIPF = 0.99
 """Exponent of the zipf workload, the one that YCSB made customary."""
@@ -180,3 +183,10 @@ def workload(name: str, params: Params, operations: int, *, seed: int = 0) -> Wo
     keys[:, :4] = (numbers * np.uint64(0x9E3779B1)).astype(np.uint32).astype(">u4").view(np.uint8).reshape(-1, 4)
     values = np.random.default_rng(seed).integers(0, 256, (make.loaded, params.value_bytes), np.uint8)
     return Workload(name, keys, values, list(islice(WORKLOADS[name](make), operations)))
+
+
+def load_and_run(workload: Workload, into: ObliviousMap) -> None:
+    """Bulk load the keys of ``workload`` into a map, then run its operations in batches. Answers are not looked at."""
+    into.bulk_load(workload.keys, workload.values)
+    for first in range(0, len(workload.operations), BATCH):
+        into.execute(workload.operations[first : first + BATCH])

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+SHOWN = 5
+"""Failures that a summary explains, of different meaning."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -47,6 +50,13 @@ class Finding:
     def verdict(self) -> str:
         """``pass`` or ``fail``."""
         return "pass" if self.passed else "fail"
+
+    @property
+    def chance(self) -> str:
+        """The probability as text."""
+        if self.p_value == 0:
+            return "impossible in a sound trace"
+        return f"p at most {self.p_value:.2g}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -110,21 +120,31 @@ class Report:
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
+    @property
+    def worst(self) -> Finding:
+        """The least probable finding."""
+        return min(self.findings, key=lambda finding: finding.p_value)
+
+    @property
+    def false_alarm_text(self) -> str:
+        """How sure a verdict is, in a sentence."""
+        return f"A sound trace fails with a probability of at most {self.false_alarm:.1e}, all checks together."
+
     def summary(self) -> str:
         """Return a few lines of text: verdict, why, and how sure."""
         size = f"{self.operations:,} operations, {self.events:,} events of host memory, {len(self.findings)} checks"
-        alarm = f"A sound trace fails with a probability of at most {self.false_alarm:.1e}, all checks together."
         if self.passed:
-            closest = min(self.findings, key=lambda f: f.p_value, default=None)
-            lines = [f"PASS: the trace is what public parameters alone produce ({size}).", self.claim, alarm]
-            if closest is not None and closest.p_value < 1:
-                lines.append(f"Closest to its threshold: {closest.name}, p = {closest.p_value:.2g}.")
+            lines = [f"PASS: the trace is what public parameters alone produce ({size}).", self.claim]
+            lines += [self.false_alarm_text, f"Least probable: {self.worst.name}, {self.worst.chance}."]
         else:
-            lines = [f"FAIL: the trace shows more than the public parameters ({size}).", self.claim, alarm]
-            for finding in self.failures[:6]:
-                chance = "impossible" if finding.p_value == 0 else f"p = {finding.p_value:.1e}"
+            lines = [f"FAIL: the trace shows more than public parameters ({size}).", self.claim, self.false_alarm_text]
+            first: dict[str, Finding] = {}
+            for finding in self.failures:
+                first.setdefault(finding.means, finding)
+            shown = list(first.values())[:SHOWN]
+            for finding in shown:
                 saw = finding.detail or f"{finding.statistic}: {finding.observed:,.6g}, not {finding.expected:,.6g}"
-                lines += [f"- {finding.name} ({chance}): {saw}.", f"    {finding.means}"]
-            if len(self.failures) > 6:
-                lines.append(f"- and {len(self.failures) - 6} more checks failed.")
-        return "\n".join(lines + [f"Note: {note}" for note in self.notes])
+                lines += [f"- {finding.name} ({finding.chance}): {saw}.", f"  {finding.means}"]
+            if len(self.failures) > len(shown):
+                lines.append(f"- and {len(self.failures) - len(shown)} more of {len(self.findings)} checks.")
+        return "\n".join(lines + [f"Note: {note}." for note in self.notes])

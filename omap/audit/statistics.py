@@ -76,7 +76,7 @@ def _draws(page: Ints, pages: int, which: str) -> Iterator[Count]:
         trials = max(n - lag, 0)
         yield Count(
             f"repeat of {which}pages at lag {lag}",
-            f"{which}touches of the page touched {lag} {which}touches before",
+            f"{which}touches of the same page as the {which}touch {lag} before",
             hits,
             trials / pages,
             tails.binomial(hits, trials, 1 / pages),
@@ -222,7 +222,7 @@ def _ages(touches: Touches, params: Params) -> Iterator[Count]:
             f"{which}touches whose page was last touched {int(histogram.argmax()) if most else 0} operations before",
             most,
             trials * width / pages,
-            min(1.0, len(touches.per_operation) * tail),  # over all distances; at each, never more likely than this
+            min(1.0, len(touches.per_operation) * tail) if most else 1.0,  # over all distances, none of them likelier
             "Pages come again with a period: a sweep or a loop over keys shows.",
         )
 

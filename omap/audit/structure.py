@@ -238,12 +238,14 @@ def _pairs_of_events(trace: Trace, order: Ints, params: Params) -> Finding:
 def _distinct(touches: Touches) -> Finding:
     """The pages of one operation differ."""
     again = touches.second & (touches.page == np.roll(touches.page, 1))
-    at = _first(again)
-    detail = f"operation {touches.operation[at]}: page {touches.page[at]} came twice, expected two distinct bins"
+    detail = ""
+    if again.any():
+        at = _first(again)
+        detail = f"operation {touches.operation[at]}: page {touches.page[at]} came twice, expected two distinct bins"
     return _finding(
         "two distinct pages",
         "operations that touch one page twice",
         int(again.sum()),
         "The two bins of a key were drawn independently; keys whose bins are equal overflow their page.",
-        detail if again.any() else "",
+        detail,
     )
