@@ -30,6 +30,7 @@ from omap.wire import (
     write_counter,
 )
 
+
 class DeviceModel:
     """Behaves as the card does, in Python. Format it by register before use.
 

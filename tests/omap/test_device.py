@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import pytest
@@ -289,7 +290,7 @@ def test_a_request_in_the_control_block_does_as_the_register_does():
 
 def test_words_of_the_control_block_do_not_overlap():
     taken = sorted([(int(counter), 8) for counter in Counter] + [(MIRROR, REGISTER_BYTES)])
-    assert all(at + size <= following for (at, size), (following, _) in zip(taken, taken[1:], strict=False))
+    assert all(at + size <= following for (at, size), (following, _) in itertools.pairwise(taken))
     assert all(at // 64 != MIRROR // 64 and at % 64 == 0 for at, _ in taken if at != MIRROR)
 
 
