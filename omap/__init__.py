@@ -10,23 +10,14 @@ Fixed seeds, key and state peeks live in ``omap.hazmat``, which nothing here loa
 """
 
 from omap.errors import (
-    AlteredError,
-    DeviceError,
-    DeviceFaultError,
     ExhaustedError,
     FaultError,
     FullError,
     InputError,
-    LostError,
     OmapError,
     ParamsError,
     PlanError,
-    ReplayedError,
-    RollbackError,
-    SessionError,
     TamperedError,
-    UnknownFateError,
-    WrongKeyError,
 )
 from omap.interface import Kind, ObliviousMap, Operation, Response, Status
 from omap.map import create
@@ -35,15 +26,11 @@ from omap.presets import preset
 from omap.trace import Observer, Trace
 
 __all__ = [
-    "AlteredError",
-    "DeviceError",
-    "DeviceFaultError",
     "ExhaustedError",
     "FaultError",
     "FullError",
     "InputError",
     "Kind",
-    "LostError",
     "ObliviousMap",
     "Observer",
     "OmapError",
@@ -51,16 +38,11 @@ __all__ = [
     "Params",
     "ParamsError",
     "PlanError",
-    "ReplayedError",
     "Response",
-    "RollbackError",
     "Rule",
-    "SessionError",
     "Status",
     "TamperedError",
     "Trace",
-    "UnknownFateError",
-    "WrongKeyError",
     "create",
     "preset",
 ]

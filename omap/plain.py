@@ -21,7 +21,7 @@ class PlainTable(OneChoiceMap):
     """
 
     def _pages(self, candidates: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the page that follows from the candidate buckets of each key: both halves of its hash as a fraction."""
+        """Return the page that follows from each key's candidate buckets: both halves of its hash as a fraction."""
         buckets, pages = self.params.buckets, self.params.pages
         return (candidates[:, 0] * pages + (candidates[:, 1] - buckets) * pages // buckets) // buckets
 

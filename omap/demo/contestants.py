@@ -40,7 +40,7 @@ def contestants(table: Table, backend: Backend) -> list[Contestant]:
         ),
         Contestant(
             name="two_choice",
-            title="Oblivious map, published rule (BOLT)",
+            title="Published rule (BOLT)",
             story="A record lives in the emptier of two random bins; both are touched.",
             oblivious=True,
             params=sized(table, Rule.TWO_CHOICE),

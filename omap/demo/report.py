@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -27,11 +27,15 @@ figcaption { font-size: .95rem; color: var(--soft) }
 figure > strong, .verdict { display: block; color: var(--ink) }
 .verdict b { color: var(--oblivious) } .verdict.fails b { color: var(--plain) }
 .wide { overflow-x: auto; margin: 1rem 0 }
-table { border-collapse: collapse; font-size: .95rem; font-variant-numeric: tabular-nums }
-th, td { padding: .5rem .9rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
-thead th { border-bottom-width: 2px; vertical-align: bottom } td.number, th.number { text-align: right }
-tbody th { font-weight: 600; min-width: 9rem } td .verdict { min-width: 12rem } td small { color: var(--soft) }
-small, footer, dl { font-size: .9rem } dt { font-weight: 600 } dd { margin: 0 0 .5rem }
+table { border-collapse: collapse; font-size: .95rem; line-height: 1.35; font-variant-numeric: tabular-nums }
+th, td { padding: .5rem .8rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
+th { font-weight: 600 } thead :is(th, td) { border-bottom-width: 2px; vertical-align: bottom }
+:is(th, td):first-child { padding-left: 0 } tbody th { min-width: 8rem }
+.verdicts td { min-width: 6.5rem } .numbers :is(td, thead th) { text-align: right }
+td small, th small { color: var(--soft); font-weight: 400 } sup { line-height: 0 }
+@media (max-width: 30rem) { table { font-size: .85rem } th, td { padding-inline: .25rem }
+  tbody th, .verdicts td { min-width: 0 } }
+small, dl { font-size: .9rem } dt { font-weight: 600 } dd { margin: 0 0 .5rem }
 code { background: var(--tint); padding: .1em .3em; border-radius: .25em; overflow-wrap: anywhere }
 """
 )
@@ -148,25 +152,36 @@ def _verdict(seen: Seen) -> str:
     return f'<span class="verdict fails"><b>✗ fails</b> the audit: {escape(worst.means)}</span>'
 
 
-def _row(cells: Iterable[str], tag: str = "td", numbers: bool = False) -> str:
-    kind = ' class="number"' if numbers else ""
-    return "".join(f"<{tag}{kind}>{cell}</{tag}>" for cell in cells)
+def _grid(columns: Iterable[str], rows: Iterable[tuple[str, Iterable[str]]], kind: str) -> str:
+    """Return a table of HTML cells: one column a contestant, one row a heading and its cells."""
+    heads = "".join(f'<th scope="col">{column}</th>' for column in columns)
+    lines = "".join(
+        f'<tr><th scope="row">{heading}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for heading, cells in rows
+    )
+    return (
+        f'<div class="wide"><table class="{kind}"><thead><tr><td></td>{heads}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _titles(outcomes: Sequence[Outcome]) -> list[str]:
+    return [escape(outcome.contestant.title) for outcome in outcomes]
 
 
 def _audit(outcomes: Sequence[Outcome]) -> str:
     report = outcomes[1].seen[0].report
-    head = _row([escape(seen.scenario.title) for seen in outcomes[0].seen], "th")
-    rows = "".join(
-        f'<tr><th scope="row">{escape(outcome.contestant.title)}</th>{_row(_cell(seen) for seen in outcome.seen)}</tr>'
-        for outcome in outcomes
-    )
+    rows = [
+        (escape(seen.scenario.title), [_cell(outcome.seen[place]) for outcome in outcomes])
+        for place, seen in enumerate(outcomes[0].seen)
+    ]
     return (
         "<p>A picture shows only what an eye can see. So the same traces go through an audit "
-        f"(<code>omap audit</code>). It knows the public sizes alone and asks: is this what independent, "
+        "(<code>omap audit</code>). It knows the public sizes alone and asks: is this what independent, "
         "uniformly random pages would look like? It counts what every operation touches, how evenly pages are hit, "
         "how soon they are hit again, which pairs return. A trace that is as it should be fails with a probability "
         f"of at most {_power(report.false_alarm)}, all checks together.</p>"
-        f'<div class="wide"><table><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        + _grid(_titles(outcomes), rows, "verdicts")
     )
 
 
@@ -178,7 +193,7 @@ def _cell(seen: Seen) -> str:
     chance = "impossible by chance" if worst.p_value == 0 else f"chance at most {_power(worst.p_value)}"
     return (
         f'<span class="verdict fails"><b>✗ fails</b> {len(report.failures)} of {len(report.findings)} checks</span>'
-        f"<small>first of all {escape(worst.name)}: {chance}</small>"
+        f"<small>clearest: {escape(worst.name)}, {chance}</small>"
     )
 
 
@@ -189,35 +204,24 @@ def _power(probability: float) -> str:
 
 
 def _costs(outcomes: Sequence[Outcome]) -> str:
-    heads = (
-        "Bytes over PCIe<br>an operation<br><small>read + write</small>",
-        "Host memory<br>bytes a key",
-        "HBM<br>bytes a key",
-        "Operations<br>a second<br><small>Python model</small>",
-        "Keys loaded<br>a second<br><small>Python model</small>",
-        "Answers<br>checked",
-        "wrong",
-    )
-    rows = []
-    for outcome in outcomes:
-        params = outcome.contestant.params
-        cells = [
-            f"{outcome.bytes_per_operation:,.0f}",
-            f"{params.host_bytes / params.capacity:,.0f}",
-            f"{params.hbm_bytes / params.capacity:,.0f}",
-            f"{outcome.operations_per_second:,.0f}",
-            f"{outcome.loaded_per_second:,.0f}",
-            f"{outcome.answers:,}",
-            f"{outcome.wrong:,}",
-        ]
-        rows.append(f'<tr><th scope="row">{escape(outcome.contestant.title)}</th>{_row(cells, numbers=True)}</tr>')
+    def row(heading: str, note: str, value: Callable[[Outcome], float]) -> tuple[str, list[str]]:
+        return f"{heading}<br><small>{note}</small>", [f"{value(outcome):,.0f}" for outcome in outcomes]
+
+    rows = [
+        row("Bytes an operation", "over PCIe, read and write", lambda o: o.bytes_per_operation),
+        row("Host memory", "bytes a key", lambda o: o.contestant.params.host_bytes / o.contestant.params.capacity),
+        row("HBM", "bytes a key", lambda o: o.contestant.params.hbm_bytes / o.contestant.params.capacity),
+        row("Operations a second", "of the Python model", lambda o: o.operations_per_second),
+        row("Keys loaded a second", "of the Python model", lambda o: o.loaded_per_second),
+        row("Answers checked", "against the source table", lambda o: o.answers),
+        row("Answers wrong", "", lambda o: o.wrong),
+    ]
     return (
-        f'<div class="wide"><table><thead><tr><td></td>{_row(heads, "th", numbers=True)}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-        "<p><small>Rates are those of the reference model: Python, one thread, on the machine that made this page. "
-        "They say nothing about the hardware, which is bound by the bytes over PCIe. The encrypted hash table is built "
-        "from the parts of the oblivious map, so that random pages are the only difference; that is why it has the "
-        "same sizes.</small></p>"
+        _grid(_titles(outcomes), rows, "numbers")
+        + "<p><small>Rates are those of the reference model: Python, one thread, on the machine that made this page; "
+        "they vary from run to run, and say nothing about the hardware, which is bound by the bytes over PCIe. The "
+        "encrypted hash table is built from the parts of the oblivious map, so that random pages are the only "
+        "difference; that is why it has the same sizes.</small></p>"
     )
 
 

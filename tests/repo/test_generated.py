@@ -27,7 +27,9 @@ def countermeasures():
 GENERATED = [("SECURITY.md", "countermeasures", countermeasures)]
 
 
-@pytest.mark.parametrize(("document", "section", "make"), GENERATED, ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("document", "section", "make"), GENERATED, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_generated_part(request, document, section, make):
     path = ROOT / document
     text = path.read_text("utf-8")

@@ -16,7 +16,7 @@ DOCUMENTS = (
     "README.md",
     "SECURITY.md",
     "CONTRIBUTING.md",
-    *(f"docs/decisions/{p.name}" for p in (ROOT / "docs/decisions").glob("*.md")),
+    *(f"docs/decisions/{p.name}" for p in sorted((ROOT / "docs/decisions").glob("*.md"))),
 )
 README = (ROOT / "README.md").read_text("utf-8")
 MADE = {"omap-demo.html", ".venv"}
