@@ -33,7 +33,7 @@ BUCKET_ENTRIES = (8, 10, 6)
 @click.option(
     "--rule",
     "rules",
-    type=click.Choice([Rule.ONE_CHOICE, Rule.TWO_CHOICE, POSITION_MAP]),
+    type=click.Choice([Rule.ONE_CHOICE.value, Rule.TWO_CHOICE.value, POSITION_MAP]),
     multiple=True,
     help="What to simulate; may be repeated.  [default: all three]",
 )
