@@ -27,7 +27,13 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 LAGS = range(1, 17)
-"""Lags at which every repeat is counted."""
+"""Lags at which repeats are counted and judged one by one."""
+
+LONG_LAGS = 1024
+"""Repeats are counted up to this lag, and judged together; up to a shorter one if that takes more than ..."""
+
+COMPARISONS = 2_000_000_000
+"""... so many comparisons of two pages."""
 
 COARSE, FINE = 16, 256
 """Most cells that pages are sorted into, by range or by remainder; as many for pairs of successive touches."""
@@ -82,7 +88,20 @@ def _draws(page: Ints, pages: int, which: str) -> Iterator[Count]:
             tails.binomial(hits, trials, 1 / pages),
             "A page comes again because its key came again: repetition of keys shows.",
         )
-    for cells in (COARSE, FINE):
+    last = max(LAGS.stop, min(LONG_LAGS, n - 1, COMPARISONS // max(n, 1)) + 1)
+    small = page.astype(np.uint32)
+    hits_at = np.array([np.count_nonzero(small[lag:] == small[:-lag]) for lag in range(LAGS.stop, last)], np.int64)
+    trials_at = n - np.arange(LAGS.stop, last)
+    most = int(hits_at.argmax()) if len(hits_at) else 0
+    yield Count(
+        f"repeat of {which}pages at a longer lag",
+        f"{which}touches of the same page as the {which}touch {LAGS.stop + most} before, the lag with most of them",
+        int(hits_at[most]) if len(hits_at) else 0,
+        max(n - LAGS.stop - most, 0) / pages,
+        tails.binomial_among(hits_at, trials_at, 1 / pages),
+        "Pages come again with a period: a sweep or a loop over keys shows.",
+    )
+    for cells in sorted({min(COARSE, pages), min(FINE, pages)}):
         for how, cell, chances in _sortings(page, pages, cells):
             yield _unevenness(
                 f"spread of {which}pages over {len(chances)} {how}",

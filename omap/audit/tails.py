@@ -37,6 +37,15 @@ def binomial(count: int, trials: int, chance: float) -> float:
     return min(1.0, 2 * min(binomial_upper(count, trials, chance), binomial_lower(count, trials, chance)))
 
 
+def binomial_among(counts: Ints, trials: Ints, chance: float) -> float:
+    """Bound the two-sided probability of the least probable of several, possibly dependent, binomial counts."""
+    if not len(counts):
+        return 1.0
+    upper = np.where(counts > 0, special.betainc(np.maximum(counts, 1), trials - counts + 1, chance), 1.0)
+    lower = np.where(counts < trials, special.betaincc(counts + 1, np.maximum(trials - counts, 1), chance), 1.0)
+    return min(1.0, 2 * len(counts) * float(np.minimum(upper, lower).min()))
+
+
 def mixed_binomial(count: int, trials: int, mean: float) -> float:
     """Bound the two-sided probability of ``count`` hits in independent trials whose chances differ, ``mean`` their sum.
 

@@ -138,7 +138,9 @@ def test_operations_out_of_order_fail_unless_they_may_overlap():
     places = np.arange(120)
     places[20:24] = [20, 22, 21, 23]  # operations 10 and 11 overlap
     overlapping = take(seen, places)
-    assert failures(overlapping, ONE)["order of events"].startswith("operation 11 was followed by events of operation 10")
+    assert failures(overlapping, ONE)["order of events"].startswith(
+        "operation 11 was followed by events of operation 10"
+    )
     assert audit(overlapping, ONE, overlapping=True).passed
     places[20:24] = [22, 23, 21, 20]  # operation 10 written before it is read
     assert failures(take(seen, places), ONE, overlapping=True).keys() == {"read, then written back"}

@@ -47,7 +47,16 @@ def test_binomial_tails_are_exact(trials, chance):
         assert tails.binomial_lower(count, trials, float(chance)) == pytest.approx(
             float(sum(law[: count + 1])), rel=1e-9, abs=1e-300
         )
+        one = tails.binomial_among(np.array([count]), np.array([trials]), float(chance))
+        assert one == tails.binomial(count, trials, float(chance))
     assert_valid(lambda count: tails.binomial(count, trials, float(chance)), dict(enumerate(law)))
+
+
+def test_the_least_probable_of_several_counts():
+    counts, trials = np.array([50, 52, 9, 45]), np.array([100, 100, 100, 99])
+    assert tails.binomial_among(counts, trials, 0.5) == pytest.approx(4 * tails.binomial(9, 100, 0.5))
+    assert tails.binomial_among(counts[:2], trials[:2], 0.5) == 1.0
+    assert tails.binomial_among(counts[:0], trials[:0], 0.5) == 1.0
 
 
 def test_binomial_tails_are_exact_far_out():
