@@ -35,7 +35,7 @@ def test_the_wheel_holds_just_the_five_packages(wheel):
 
 
 def test_the_wheel_holds_every_file_of_the_packages(wheel):
-    """Also those that are no Python: without a line under package-data they are missing, and only after installation."""
+    """Also those that are no Python: without a line under package-data they are missing after installation."""
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
     wanted = {str(path.relative_to(ROOT)) for path in files if not BUILT & set(path.parts)}
     assert wanted <= set(wheel.namelist())
