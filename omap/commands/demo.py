@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from functools import partial
 from pathlib import Path
@@ -73,9 +74,9 @@ def command(
     table = airports() if keys_csv is None or key_column is None else read_csv(keys_csv, key_column)
     outcomes = _run_all(contestants(table, create), table, scenarios(table, operations, seed))
 
-    arguments = f" --keys-csv {keys_csv.name} --key {key_column}" if keys_csv else ""
+    own = ["--keys-csv", keys_csv.name, "--key", key_column or ""] if keys_csv else []
     facts = Facts(
-        command=f"omap demo{arguments} --operations {operations} --seed {seed}",
+        command=shlex.join(["omap", "demo", *own, "--operations", str(operations), "--seed", str(seed)]),
         date=time.strftime("%Y-%m-%d"),
         versions=versions(),
         backend=backend,

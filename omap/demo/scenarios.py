@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from omap.demo.table import Table, decode_record
 from omap.interface import Kind, Operation, Response, Status
 
-ROUNDS = 8
-"""How often the sweep passes over its stretch of the table."""
+STRETCH = 250
+"""Records in the stretch of the table that is swept again and again: several rounds fit in a picture."""
 
 SMALL_SET = 32
 """Present keys in the mixed workload, and as many absent ones."""
@@ -64,7 +64,7 @@ def scenarios(table: Table, operations: int, seed: int) -> list[Scenario]:
         Of the choices in the mixed workload. It has no influence on the map.
     """
     draw = random.Random(seed)
-    stretch = table.keys[: max(1, operations // ROUNDS)]
+    stretch = table.keys[: min(STRETCH, operations // 4)]
     sweep = [Operation(Kind.GET, stretch[i % len(stretch)]) for i in range(operations)]
 
     places = draw.sample(range(len(table)), min(SMALL_SET, len(table)))

@@ -244,7 +244,7 @@ def make(count):
     return table.make_table(title="test", noun="row", columns=["k"], key_column="k", records=records, rows=range(count))
 
 
-@given(st.integers(1, 400), st.integers(1, 500), st.integers())
+@given(st.integers(1, 400), st.integers(100, 3000), st.integers())
 def test_scenarios_are_as_long_as_asked_and_stay_in_the_table(count, operations, seed):
     rows = make(count)
     for scenario in scenarios.scenarios(rows, operations, seed):

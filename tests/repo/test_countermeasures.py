@@ -40,9 +40,3 @@ def test_every_declared_countermeasure_is_in_the_code_and_back(package):
 
 def test_every_declared_countermeasure_has_a_test_and_back():
     assert set().union(*map(declared, DECLARING)) == labels("tests", TEST)
-
-
-def test_security_md_lists_every_countermeasure_and_no_other():
-    text = (ROOT / "SECURITY.md").read_text("utf-8")
-    table = set(re.findall(rf"^\| `({LABEL.replace('(', '(?:')})` \|", text, re.MULTILINE))
-    assert table == set().union(*map(declared, DECLARING))

@@ -117,6 +117,11 @@ def test_every_target_expands_and_help_lists_it():
     assert all(f"make {target} " in listed for target in TARGETS)
 
 
+def test_modules_that_the_makefile_runs_exist():
+    for module in re.findall(r"-m ([a-z_.]+)", MAKEFILE):
+        assert importlib.util.find_spec(module), module
+
+
 def test_ci_is_a_sound_script_that_runs_make_test():
     script = ROOT / ".ci" / "run"
     subprocess.run(["bash", "-n", script], check=True)
