@@ -9,15 +9,25 @@ b'a value.'
 Fixed seeds, key and state peeks live in ``omap.hazmat``, which nothing here loads; the audit is ``omap.audit``.
 """
 
+from omap.connections import AsyncMap, RemoteMap, connect, connect_async
 from omap.errors import (
+    AlteredError,
+    DeviceError,
+    DeviceFaultError,
     ExhaustedError,
     FaultError,
     FullError,
     InputError,
+    LostError,
     OmapError,
     ParamsError,
     PlanError,
+    ReplayedError,
+    RollbackError,
+    SessionError,
     TamperedError,
+    UnknownFateError,
+    WrongKeyError,
 )
 from omap.interface import Kind, ObliviousMap, Operation, Response, Status
 from omap.map import create
@@ -26,11 +36,16 @@ from omap.presets import preset
 from omap.trace import Observer, Trace
 
 __all__ = [
+    "AlteredError",
+    "AsyncMap",
+    "DeviceError",
+    "DeviceFaultError",
     "ExhaustedError",
     "FaultError",
     "FullError",
     "InputError",
     "Kind",
+    "LostError",
     "ObliviousMap",
     "Observer",
     "OmapError",
@@ -38,11 +53,19 @@ __all__ = [
     "Params",
     "ParamsError",
     "PlanError",
+    "RemoteMap",
+    "ReplayedError",
     "Response",
+    "RollbackError",
     "Rule",
+    "SessionError",
     "Status",
     "TamperedError",
     "Trace",
+    "UnknownFateError",
+    "WrongKeyError",
+    "connect",
+    "connect_async",
     "create",
     "preset",
 ]

@@ -3,6 +3,14 @@
 No message carries a key, a value or anything derived from them: errors travel to logs, and logs to strangers.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omap.interface import Response
+
 
 class OmapError(Exception):
     """Base class of all errors raised on purpose by the project."""
@@ -29,7 +37,18 @@ class FaultError(OmapError):
 
 
 class TamperedError(FaultError):
-    """Something outside the trusted side was altered, replayed, exchanged or withheld, and this was noticed."""
+    """Something outside the trusted side was altered, replayed, exchanged or withheld, and this was noticed.
+
+    Attributes
+    ----------
+    answered, responses, in_doubt, not_sent
+        What a client over a connection knows of the batch, as in :class:`UnknownFateError`.
+    """
+
+    answered: int = 0
+    responses: Sequence[Response] = ()
+    in_doubt: int = 0
+    not_sent: int = 0
 
 
 class AlteredError(TamperedError):
@@ -69,7 +88,24 @@ class WrongKeyError(SessionError):
 
 
 class UnknownFateError(SessionError):
-    """The peer vanished while operations were under way: each ran once or not at all, and nobody can say which."""
+    """The peer vanished while operations were under way: each ran once or not at all, and nobody can say which.
+
+    Attributes
+    ----------
+    answered : int
+        Operations of the batch that were answered, the first ones.
+    responses : sequence of Response
+        Their responses; empty for bulk work on arrays.
+    in_doubt : int
+        Operations after these that were sent: they ran in order up to some point, or will never run.
+    not_sent : int
+        Operations after those, which never left the client and did not run.
+    """
+
+    answered: int = 0
+    responses: Sequence[Response] = ()
+    in_doubt: int = 0
+    not_sent: int = 0
 
 
 class DeviceError(OmapError):

@@ -1,0 +1,84 @@
+import hmac
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from omap.cells import Cells, pack_value, unpack_value
+from omap.errors import InputError
+from omap.kdf import derive
+from omap.presets import preset
+
+KEY = bytes(range(32))
+WIDE, SMALL, TINY = (preset(name) for name in ("WIDE", "SMALL", "TINY"))
+
+
+@given(value=st.binary(max_size=40), size=st.integers(2, 64))
+def test_cells_give_back_what_they_took(value, size):
+    if len(value) <= size - 2:
+        cell = pack_value(value, size)
+        assert len(cell) == size
+        assert unpack_value(cell) == value
+    else:
+        with pytest.raises(InputError, match=f"holds at most {size - 2}"):
+            pack_value(value, size)
+
+
+@given(cell=st.binary(max_size=12))
+def test_any_bytes_are_a_cell_or_refused(cell):
+    try:
+        value = unpack_value(cell)
+    except InputError as error:
+        assert "without omap.cells" in str(error)  # noqa: PT017
+    else:
+        assert pack_value(value, len(cell))[: 2 + len(value)] == cell[: 2 + len(value)]
+
+
+@settings(deadline=None)
+@given(names=st.sets(st.binary(max_size=40), min_size=2, max_size=2), value=st.binary(max_size=200))
+def test_different_names_have_different_keys_and_come_back(names, value):
+    cells = Cells(WIDE, KEY)
+    one, other = names
+    assert len(cells.key(one)) == 16
+    assert cells.key(one) != cells.key(other)
+    cell = cells.pack(one, value)
+    assert len(cell) == WIDE.value_bytes
+    assert cells.unpack(one, cell) == value
+    assert Cells(WIDE, KEY).key(one) == cells.key(one)
+    if cells.is_hashed(other):
+        with pytest.raises(InputError, match="stored for another key"):
+            cells.unpack(other, cell)
+
+
+@given(name=st.binary(max_size=300))
+def test_room_is_what_fits(name):
+    cells = Cells(WIDE, KEY)
+    room = cells.room(name)
+    if room >= 0:
+        assert cells.unpack(name, cells.pack(name, bytes([7]) * room)) == bytes([7]) * room
+    with pytest.raises(InputError, match="fit"):
+        cells.pack(name, bytes(max(room + 1, 0) or 1))
+
+
+@given(name=st.binary(max_size=12))
+def test_short_keys_take_short_names_as_they_are(name):
+    cells = Cells(SMALL, KEY)
+    if len(name) <= 8 and not name.endswith(b"\0"):
+        assert cells.key(name) == name.ljust(8, b"\0")
+    else:
+        with pytest.raises(InputError, match="up to 8 bytes"):
+            cells.key(name)
+
+
+@given(name=st.binary(min_size=17, max_size=60), other=st.binary(min_size=32, max_size=32))
+def test_images_depend_on_the_root_key(name, other):
+    assume(other != KEY)
+    assert Cells(WIDE, KEY).key(name) != Cells(WIDE, other).key(name)
+    secret = derive(KEY, b"omap names 1", b"", 32)
+    assert Cells(WIDE, KEY).key(name) == hmac.new(secret, name, "sha256").digest()[:16]
+
+
+def test_a_cell_without_room_for_a_length():
+    with pytest.raises(InputError, match="at most 0"):
+        pack_value(b"x", 1)
+    assert Cells(TINY, KEY).room(b"ab") == 2
