@@ -1,0 +1,33 @@
+"""Parameter files: what `omap plan --json` prints, or its part ``params`` alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from omap.errors import InputError, ParamsError
+from omap.params import Params
+
+
+def read_params_file(path: str | os.PathLike[str]) -> Params:
+    """Return the parameters in a JSON file.
+
+    Raises
+    ------
+    InputError
+        If it can't be read or is no JSON.
+    ParamsError
+        If what it holds are no parameters.
+    """
+    try:
+        values = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"the parameter file {path} can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"the parameter file {path} is no JSON: {error}") from None
+    if isinstance(values, dict) and isinstance(values.get("params"), dict):
+        values = values["params"]
+    if not isinstance(values, dict):
+        raise ParamsError(f"the parameter file {path} holds no object of parameters")
+    return Params.from_dict(values)

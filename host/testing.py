@@ -1,0 +1,119 @@
+"""A relay in a thread, for tests and for trying things out: ``with running_relay(params, key_file) as relay: ...``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from host.driver import Driver
+from host.relay import Relay
+from host.switch import Limits
+from host.transport import Transport, open_transport
+from omap.params import Params
+
+T = TypeVar("T")
+
+
+@dataclass
+class RunningRelay:
+    """A relay that is running in a thread, and what it stands on.
+
+    Parameters
+    ----------
+    relay : Relay
+        The relay. Its methods belong to its event loop.
+    transport : Transport
+        The way to the device; ``transport.device`` is the device itself, if that runs in this process.
+    key_file : path or None
+        Root key file of the device.
+    loop : asyncio.AbstractEventLoop
+        The relay's event loop.
+    """
+
+    relay: Relay
+    transport: Transport
+    key_file: str | os.PathLike[str] | None
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def host(self) -> str:
+        """Where it listens."""
+        return self.relay.host
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.relay.port
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as an ``omap://`` address."""
+        return self.relay.address
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something in the relay's event loop and return what it returns."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+    def stop(self) -> None:
+        """Shut the relay down, draining; the device goes on."""
+        self.run(self.relay.stop())
+
+
+@contextmanager
+def running_relay(
+    params: Params,
+    key_file: str | os.PathLike[str] | None,
+    *,
+    backend: str = "model",
+    ring_entries: int = 256,
+    limits: Limits | None = None,
+    port: int = 0,
+    transport: Transport | None = None,
+    **options: Any,
+) -> Iterator[RunningRelay]:
+    """Run a relay on a loopback port, in a thread, until the end of the ``with`` block.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    key_file : path or None
+        Root key file.
+    backend : str
+        Transport, see :func:`host.transport.open_transport`.
+    ring_entries : int
+        Records in each ring.
+    limits : Limits, optional
+        The relay's.
+    port : int
+        TCP port; 0 for any.
+    transport : Transport, optional
+        An open one, which stays open, in place of ``backend``.
+    **options
+        What the back end takes.
+    """
+    opened = transport or open_transport(backend, params, ring_entries=ring_entries, key_file=key_file, **options)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="omap-relay", daemon=True)
+    thread.start()
+    try:
+        driver = Driver(opened, params)
+        driver.start()
+        relay = Relay(driver, port=port, limits=limits)
+        running = RunningRelay(relay, opened, key_file, loop)
+        running.run(relay.start())
+        try:
+            yield running
+        finally:
+            running.stop()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+        if transport is None:
+            opened.close()
