@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from rtl.fifo import Fifo
 from rtl.gcm_core import GcmCore
 from rtl.ghash import Ghash
-from rtl.interfaces import BLOCK_BITS, BLOCK_BYTES, page_beat
+from rtl.interfaces import BLOCK_BITS, page_beat
 
 DEEPEST_LUT_FIFO = 64
 
@@ -25,9 +25,12 @@ class GcmOpen(wiring.Component):
     Parameters
     ----------
     sealed_bytes : :class:`int`
-        Bytes of ciphertext and tag: a multiple of 16 * ``lanes``, 32 to 262144.
+        Bytes of a sealed message, header and tag included: a multiple of 16 * ``lanes``, from 32 (48 with a header)
+        to 262144.
     aad_bytes : :class:`int`
-        Bytes of additional data, 0 to 16, the same for all messages under one key.
+        Bytes of additional data that come with the key, 0 to 16, the same for all its messages.
+    header_bytes : :class:`int`
+        Bytes of additional data at the start of every message, in the clear, 0 or 16; 16 only if ``aad_bytes`` is 0.
     key_bits : :class:`int`
         128 or 256.
     key_slots : :class:`int`
@@ -43,10 +46,10 @@ class GcmOpen(wiring.Component):
         Announces a message, in the order in which they come. May run ahead of the data: keystream of 32 beats is
         made beforehand, which hides the latency of the cipher.
     i_sealed : :py:`In(stream.Signature(128 * lanes))`
-        ``sealed_bytes`` of ciphertext and tag for every request.
+        Header, ciphertext and tag, :attr:`beats` for every request.
     o_text : :py:`Out(stream.Signature(StructLayout({"data": 128 * lanes, "last": 1, "fault": 1})))`
-        Verified plaintext, :attr:`text_beats` for every message; ``last`` marks the last beat. With more than one lane
-        the last beat ends in 16 zero bytes, where the tag was.
+        Header and plaintext, verified, :attr:`text_beats` for every message; ``last`` marks the last beat. With more
+        than one lane the last beat ends in 16 zero bytes, where the tag was.
     fault : :py:`Out(1)`
         A tag was wrong. Stays until ``erase``.
     erase : :py:`In(1)`
@@ -70,16 +73,23 @@ class GcmOpen(wiring.Component):
         self,
         *,
         sealed_bytes: int,
-        aad_bytes: int = BLOCK_BYTES,
+        aad_bytes: int = 0,
+        header_bytes: int = 0,
         key_bits: int = 256,
         key_slots: int = 1,
         lanes: int = 1,
     ) -> None:
         self._core = core = GcmCore(
-            sealed_bytes=sealed_bytes, aad_bytes=aad_bytes, key_bits=key_bits, key_slots=key_slots, lanes=lanes
+            sealed_bytes=sealed_bytes,
+            aad_bytes=aad_bytes,
+            header_bytes=header_bytes,
+            key_bits=key_bits,
+            key_slots=key_slots,
+            lanes=lanes,
         )
         self.sealed_bytes = sealed_bytes
         self.aad_bytes = aad_bytes
+        self.header_bytes = header_bytes
         self.key_bits = key_bits
         self.key_slots = key_slots
         self.lanes = lanes
@@ -194,9 +204,12 @@ class GcmSeal(wiring.Component):
     Parameters
     ----------
     sealed_bytes : :class:`int`
-        Bytes of ciphertext and tag: a multiple of 16 * ``lanes``, 32 to 262144.
+        Bytes of a sealed message, header and tag included: a multiple of 16 * ``lanes``, from 32 (48 with a header)
+        to 262144.
     aad_bytes : :class:`int`
-        Bytes of additional data, 0 to 16, the same for all messages under one key.
+        Bytes of additional data that come with the key, 0 to 16, the same for all its messages.
+    header_bytes : :class:`int`
+        Bytes of additional data at the start of every message, in the clear, 0 or 16; 16 only if ``aad_bytes`` is 0.
     key_bits : :class:`int`
         128 or 256.
     key_slots : :class:`int`
@@ -211,10 +224,10 @@ class GcmSeal(wiring.Component):
     i_request : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "nonce": 96})))`
         Announces a message, in the order in which they come. A nonce must never come twice under one key.
     i_text : :py:`In(stream.Signature(128 * lanes))`
-        Plaintext, :attr:`text_beats` for every request. With more than one lane the last 16 bytes of the last beat,
-        where the tag goes, are ignored.
+        Header and plaintext, :attr:`text_beats` for every request. With more than one lane the last 16 bytes of the
+        last beat, where the tag goes, are ignored.
     o_sealed : :py:`Out(stream.Signature(StructLayout({"data": 128 * lanes, "last": 1})))`
-        ``sealed_bytes`` of ciphertext and tag for every request; ``last`` marks the last beat.
+        Header, ciphertext and tag, :attr:`beats` for every request; ``last`` marks the last beat.
     erase : :py:`In(1)`
         Overwrites all keys and drops all messages.
 
@@ -230,16 +243,23 @@ class GcmSeal(wiring.Component):
         self,
         *,
         sealed_bytes: int,
-        aad_bytes: int = BLOCK_BYTES,
+        aad_bytes: int = 0,
+        header_bytes: int = 0,
         key_bits: int = 256,
         key_slots: int = 1,
         lanes: int = 1,
     ) -> None:
         self._core = core = GcmCore(
-            sealed_bytes=sealed_bytes, aad_bytes=aad_bytes, key_bits=key_bits, key_slots=key_slots, lanes=lanes
+            sealed_bytes=sealed_bytes,
+            aad_bytes=aad_bytes,
+            header_bytes=header_bytes,
+            key_bits=key_bits,
+            key_slots=key_slots,
+            lanes=lanes,
         )
         self.sealed_bytes = sealed_bytes
         self.aad_bytes = aad_bytes
+        self.header_bytes = header_bytes
         self.key_bits = key_bits
         self.key_slots = key_slots
         self.lanes = lanes

@@ -32,14 +32,18 @@ class GcmCore(wiring.Component):
     """Keystream and GHASH for messages of ``sealed_bytes``, tag included, a beat of each a cycle.
 
     The place of the tag in the last beat gets the block that masks the tag, so that a message of n blocks and a tag
-    costs n + 1 encryptions in as many places: the cipher never falls behind the data.
+    costs n + 1 encryptions in as many places: the cipher never falls behind the data. A header gets zeros: it passes
+    in the clear.
 
     Parameters
     ----------
     sealed_bytes : :class:`int`
-        Bytes of ciphertext and tag: a multiple of 16 * ``lanes``, 32 to 262144.
+        Bytes of a sealed message, header and tag included: a multiple of 16 * ``lanes``, from 32 (48 with a header)
+        to 262144.
     aad_bytes : :class:`int`
-        Bytes of additional data, 0 to 16, the same for all messages under one key.
+        Bytes of additional data that come with the key, 0 to 16, the same for all its messages.
+    header_bytes : :class:`int`
+        Bytes of additional data at the start of every message, in the clear, 0 or 16; 16 only if ``aad_bytes`` is 0.
     key_bits : :class:`int`
         128 or 256.
     key_slots : :class:`int`
@@ -70,13 +74,7 @@ class GcmCore(wiring.Component):
     """  # noqa: E501 -- a shape is easier to read on one line
 
     def __init__(
-        self,
-        *,
-        sealed_bytes: int,
-        aad_bytes: int = BLOCK_BYTES,
-        key_bits: int = 256,
-        key_slots: int = 1,
-        lanes: int = 1,
+        self, *, sealed_bytes: int, aad_bytes: int, header_bytes: int, key_bits: int, key_slots: int, lanes: int
     ) -> None:
         require_one_of("lanes", lanes, LANES)
         require_whole("sealed_bytes", sealed_bytes, 2 * BLOCK_BYTES, MAX_SEALED_BYTES)
@@ -85,14 +83,21 @@ class GcmCore(wiring.Component):
             sealed_bytes % beat_bytes == 0,
             f"sealed_bytes is {sealed_bytes}; it must be whole beats of {beat_bytes} bytes, lanes is {lanes}",
         )
+        self._aes = Aes(key_bits=key_bits, key_slots=key_slots, lanes=lanes)
+        self._ghash = Ghash(
+            blocks=sealed_bytes // BLOCK_BYTES,
+            aad_bytes=aad_bytes,
+            header_bytes=header_bytes,
+            key_slots=key_slots,
+            lanes=lanes,
+        )
         self.sealed_bytes = sealed_bytes
         self.aad_bytes = aad_bytes
+        self.header_bytes = header_bytes
+        self.key_bits = key_bits
         self.key_slots = key_slots
         self.lanes = lanes
         self.beats = sealed_bytes // beat_bytes
-        self._aes = Aes(key_bits=key_bits, key_slots=key_slots, lanes=lanes)
-        self._ghash = Ghash(blocks=sealed_bytes // BLOCK_BYTES, aad_bytes=aad_bytes, key_slots=key_slots, lanes=lanes)
-        self.key_bits = key_bits
         slot = range(key_slots)
         self.beat_shape = StructLayout({"slot": slot, "data": lanes * BLOCK_BITS})
         super().__init__(
@@ -198,20 +203,23 @@ class GcmCore(wiring.Component):
                 slot.eq(self.i_request.p.slot),
                 nonce.eq(self.i_request.p.nonce),
                 beat.eq(0),
-                counter.eq(FIRST_TEXT_COUNTER),
+                counter.eq(FIRST_TEXT_COUNTER - self.header_bytes // BLOCK_BYTES),
             ]
         taken = self.o_keystream.valid & self.o_keystream.ready
         m.d.sync += room.eq(room - issue + taken)
 
-        companions = [Cat(aes.i_blocks.p.slot, probe)]
+        companions = [Cat(aes.i_blocks.p.slot, beat == 0, probe)]
         for stage in range(aes.latency):
             companions.append(Signal.like(companions[-1], name=f"companion{stage}", reset_less=True))
             m.d.sync += companions[-1].eq(companions[-2])
-        of_probe = companions[-1][-1]
+        slot_after, of_first, of_probe = companions[-1][:-2], companions[-1][-2], companions[-1][-1]
+        stream_blocks = [aes.o_blocks.p[lane] for lane in range(self.lanes)]
+        if self.header_bytes:
+            stream_blocks[0] = Mux(of_first, 0, stream_blocks[0])
         m.d.comb += [
             hash_key_here.eq(aes.o_blocks.valid & of_probe),
             keystream.i.valid.eq(aes.o_blocks.valid & ~of_probe),
-            keystream.i.p.slot.eq(companions[-1][:-1]),
-            keystream.i.p.data.eq(aes.o_blocks.p),
+            keystream.i.p.slot.eq(slot_after),
+            keystream.i.p.data.eq(Cat(stream_blocks)),
         ]
         return ResetInserter(self.erase)(m)

@@ -6,8 +6,8 @@ fixed length the sum can be written out instead,
     S = A H^(n+2)  +  C_1 H^(n+1)  +  ...  +  C_n H^2  +  L H,
 
 with A the additional data, C_i the n blocks of text and L the lengths. Every block meets a known power of H, taken from
-a table, in a multiplier that needs no result of an earlier block; only an addition closes a loop. A and L are the same
-for all messages under one key, so their share is computed once, when the key is loaded.
+a table, in a multiplier that needs no result of an earlier block; only an addition closes a loop. L and, for pages, A
+are the same for all messages under one key, so their share is computed once, when the key is loaded.
 """
 
 from __future__ import annotations
@@ -43,16 +43,18 @@ class _Step(enum.Enum, shape=2):
 class Ghash(wiring.Component):
     """Hashes ``lanes`` blocks a cycle of messages of fixed length, back to back. Must equal :func:`omap.ghash.ghash`.
 
-    A message is ``blocks`` places for blocks, ``lanes`` a beat. The last place is the tag's: what stands there does
-    not count, which lets a sealed page be hashed as it comes. Beats may come with gaps; the digest appears
+    A message is ``blocks`` places for blocks, ``lanes`` a beat: an optional header, text, and the tag's place. What
+    stands in the last does not count, which lets a sealed page be hashed as it comes. Beats may come with gaps; the digest appears
     :attr:`latency` cycles after the last beat of its message, and a new message may begin in the cycle after that beat.
 
     Parameters
     ----------
     blocks : :class:`int`
-        Places in a message, the tag's included: 2 to 16384, a multiple of ``lanes``.
+        Places in a message, header's and tag's included: 2 (3 with a header) to 16384, a multiple of ``lanes``.
     aad_bytes : :class:`int`
-        Bytes of additional data, 0 to 16, the same for all messages under one key.
+        Bytes of additional data that come with the key, 0 to 16, the same for all its messages.
+    header_bytes : :class:`int`
+        Bytes of additional data at the start of every message, 0 or 16; 16 only if ``aad_bytes`` is 0.
     key_slots : :class:`int`
         Hash keys in the table, 1 to 64.
     lanes : :class:`int`
@@ -82,14 +84,23 @@ class Ghash(wiring.Component):
 
     latency = GfMultiplier.latency + 2
 
-    def __init__(self, *, blocks: int, aad_bytes: int = BLOCK_BYTES, key_slots: int = 1, lanes: int = 1) -> None:
+    def __init__(
+        self, *, blocks: int, aad_bytes: int, header_bytes: int = 0, key_slots: int = 1, lanes: int = 1
+    ) -> None:
         require_one_of("lanes", lanes, LANES)
-        require_whole("blocks", blocks, 2, MAX_BLOCKS)
-        require(blocks % lanes == 0, f"blocks is {blocks}; it must be a multiple of lanes, {lanes}")
         require_whole("aad_bytes", aad_bytes, 0, BLOCK_BYTES)
+        require_one_of("header_bytes", header_bytes, (0, BLOCK_BYTES))
+        require(
+            aad_bytes == 0 or header_bytes == 0,
+            f"aad_bytes is {aad_bytes} and header_bytes {header_bytes}; additional data comes with the key or with "
+            "every message, so one of them must be 0",
+        )
+        require_whole("blocks", blocks, 2 + header_bytes // BLOCK_BYTES, MAX_BLOCKS)
+        require(blocks % lanes == 0, f"blocks is {blocks}; it must be a multiple of lanes, {lanes}")
         require_whole("key_slots", key_slots, 1, MAX_KEY_SLOTS)
         self.blocks = blocks
         self.aad_bytes = aad_bytes
+        self.header_bytes = header_bytes
         self.key_slots = key_slots
         self.lanes = lanes
         slot = range(key_slots)
@@ -117,7 +128,8 @@ class Ghash(wiring.Component):
     @property
     def lengths(self) -> int:
         """The last block of every message: lengths of additional data and text in bits, 64 each."""
-        return (8 * self.aad_bytes) << 64 | 8 * BLOCK_BYTES * (self.blocks - 1)
+        text_bytes = BLOCK_BYTES * (self.blocks - 1) - self.header_bytes
+        return 8 * (self.aad_bytes + self.header_bytes) << 64 | 8 * text_bytes
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
