@@ -1,0 +1,81 @@
+"""What the subcommands that use a map have in common: where it is, and how keys and values are typed and shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from host.client import Client
+from host.settings import DEFAULT_URL, Settings
+from omap.errors import InputError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+KEY_FILE_VARIABLE = "OMAP_KEY_FILE"
+
+
+def connection(command: F) -> F:
+    """Add the options that say how to connect; the command gets them as ``where``."""
+    options = (
+        click.option("--url", default=DEFAULT_URL, show_default=True, help="Where the relay is."),
+        click.option(
+            "--key-file",
+            type=click.Path(path_type=Path),
+            envvar=KEY_FILE_VARIABLE,
+            show_envvar=True,
+            required=True,
+            help="The root key, as `omap provision` wrote it.",
+        ),
+        click.option(
+            "--witness",
+            type=click.Path(path_type=Path),
+            help="A file that remembers the map from run to run: an earlier state or another map is noticed.",
+        ),
+        click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait for an answer."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def connect(url: str, key_file: Path, witness: Path | None, timeout: float) -> Client:
+    """Return a connected client."""
+    return Client(Settings.from_url(url, key_file=key_file, witness=witness, timeout=timeout))
+
+
+def typed_bytes(text: str) -> bytes:
+    """Return what somebody typed: the bytes of ``0x`` and hexadecimal digits, else those of the text in UTF-8.
+
+    Raises
+    ------
+    InputError
+        If something that starts with 0x is not hexadecimal.
+    """
+    if not text.startswith("0x"):
+        return text.encode()
+    try:
+        return bytes.fromhex(text[2:])
+    except ValueError:
+        raise InputError(
+            "what starts with 0x must go on with pairs of hexadecimal digits; to mean text that starts with 0x, "
+            "write its bytes in hexadecimal"
+        ) from None
+
+
+def shown(value: bytes) -> str:
+    """Return bytes as text that :func:`typed_bytes` reads back: as they are if printable, else 0x and digits."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return "0x" + value.hex()
+    return text if text.isprintable() and not text.startswith("0x") else "0x" + value.hex()
+
+
+def echo_json(**facts: object) -> None:
+    """Print facts as JSON."""
+    click.echo(json.dumps(facts, indent=2))

@@ -1,0 +1,44 @@
+"""``omap status``: what a relay says of itself, and what its device proves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from host.commands.options import connect, connection, echo_json
+
+
+@click.command()
+@connection
+def command(url: str, key_file: Path, witness: Path | None, timeout: float, as_json: bool) -> None:
+    """Print the facts of a relay and of the map behind it.
+
+    What the relay says is public and unproven, but for the parameters: opening a session has proved them. Live keys,
+    number of the operation and overruns come from the device, sealed, in the answer to a NOP.
+    """
+    with connect(url, key_file, witness, timeout) as client:
+        reply, params, greeting = client.ping(), client.params, client.greeting
+        facts = {
+            "address": client.settings.address,
+            "map_id": client.witness.map_id.hex(),
+            "live_keys": reply.live,
+            "operation": reply.sequence,
+            "overruns": reply.overruns,
+            "capacity": params.capacity,
+            "key_bytes": params.key_bytes,
+            "value_bytes": params.value_bytes,
+            "rule": str(params.rule),
+            "digest": params.digest.hex(),
+            "record_bytes": greeting.record_bytes,
+            "ring_entries": greeting.ring_entries,
+            "mode": greeting.mode,
+        }
+    if as_json:
+        echo_json(**facts)
+        return
+    facts["mode"] = ", ".join(name for name, value in sorted(greeting.mode.items()) if value) or "none"
+    facts["digest"] = params.digest.hex()[:16]
+    for name, value in facts.items():
+        label = "board says it is" if name == "mode" else name.replace("_", " ")
+        click.echo(f"{label:18}{value}")

@@ -1,0 +1,123 @@
+"""A relay of few lines around a device model, in a thread, which does whatever a test wants with records and rings."""
+
+import asyncio
+import threading
+
+from host.framing import Greeting
+from omap.device import DeviceModel, read_counter, write_counter
+from omap.presets import preset
+from omap.regmap import Request, State
+from omap.wire import BufferLayout, Counter
+
+KEY = bytes(range(32))
+
+
+class RogueRelay:
+    """Serves one device model on a free port of this machine.
+
+    ``command`` and ``response`` are called with the number of the connection, the number of the record on it (from 0,
+    HELLO and CONFIRM included) and the record; they return the records that go on in its place. ``ring`` is called with
+    the relay before each step of the device.
+    """
+
+    def __init__(self, params=None, *, ring_entries=64, key=KEY, observer=None, greeting=None):
+        self.params = params or preset("TINY")
+        self.layout = BufferLayout(self.params, ring_entries)
+        self.key, self.observer, self.ring_entries = key, observer, ring_entries
+        self.mode = {"hbm_private": False, "attested": False, "hardware": False}
+        self.greeting = greeting or Greeting(self.params, ring_entries, self.mode).pack()
+        self.command = self.response = lambda connection, number, record: [record]
+        self.ring = lambda relay: None
+        self.connections = 0
+        self.commands, self.answers = [], []
+        self.restart_device()
+
+    def restart_device(self):
+        """Put a new device in the place of the old one."""
+        self.buffer = bytearray(self.layout.size)
+        self.device = DeviceModel(
+            self.params, self.key, self.buffer, ring_entries=self.ring_entries, observer=self.observer
+        )
+        self.format()
+
+    def format(self):
+        self.device.registers.write("REQUEST", Request.FORMAT)
+        self.device.step()
+
+    # -- server ---------------------------------------------------------------------------------------------------
+
+    def __enter__(self):
+        started = threading.Event()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._main(started)), daemon=True)
+        self.thread.start()
+        started.wait(10)
+        return self
+
+    def __exit__(self, *_):
+        self.loop.call_soon_threadsafe(self.stop.set)
+        self.thread.join(10)
+
+    @property
+    def url(self):
+        return f"omap://127.0.0.1:{self.port}"
+
+    async def _main(self, started):
+        self.loop, self.stop, self.writers = asyncio.get_running_loop(), asyncio.Event(), set()
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        started.set()
+        await self.stop.wait()
+        server.close()
+        self.cut()
+        await asyncio.sleep(0)
+
+    def cut(self):
+        """Close all connections (in the relay's thread)."""
+        for writer in list(self.writers):
+            writer.transport.abort()
+
+    def in_thread(self, work):
+        """Run ``work()`` in the relay's thread and wait for it."""
+
+        async def run():
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+
+    async def _serve(self, reader, writer):
+        connection, self.connections = self.connections, self.connections + 1
+        self.writers.add(writer)
+        size = self.layout.record_bytes
+        sent = came = 0
+        try:
+            writer.write(self.greeting)
+            while True:
+                record = await reader.readexactly(size)
+                self.commands.append(record)
+                for changed in self.command(connection, sent, record):
+                    for answer in self.exchange(changed):
+                        for told in self.response(connection, came, answer):
+                            self.answers.append(told)
+                            writer.write(told)
+                        came += 1
+                sent += 1
+                if self.device.state is not State.READY:
+                    break
+        except (EOFError, OSError):
+            pass
+        finally:
+            self.writers.discard(writer)
+            writer.close()
+
+    def exchange(self, record):
+        """Put a record into the ring, let the device work, and return all new answers."""
+        written = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
+        self.buffer[self.layout.entry(self.layout.commands, written)] = record
+        write_counter(self.buffer, Counter.COMMANDS_WRITTEN, written + 1)
+        self.ring(self)
+        self.device.step()
+        first, end = (
+            read_counter(self.buffer, counter) for counter in (Counter.RESPONSES_TAKEN, Counter.RESPONSES_WRITTEN)
+        )
+        write_counter(self.buffer, Counter.RESPONSES_TAKEN, end)
+        return [bytes(self.buffer[self.layout.entry(self.layout.responses, number)]) for number in range(first, end)]
