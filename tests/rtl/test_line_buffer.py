@@ -1,0 +1,124 @@
+"""However touches, memory and consumer interleave, the outcome is that of one access after the other."""
+
+import random
+
+import pytest
+from amaranth.sim import Simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omap.errors import ParamsError
+from rtl.line_buffer import LineBuffer
+
+LINES, WIDTH = 6, 16
+
+
+def run(touches, *, entries, seed, keep):
+    """Use lines in the order of ``touches``; return what was seen, what memory holds in the end, and the fetches.
+
+    A use adds its number to the line, unless ``keep`` says that it leaves it alone. Everything around the buffer
+    answers after times drawn from ``seed``: fetches out of order, writes and the consumer late.
+    """
+    dut = LineBuffer(address_bits=3, line_bits=WIDTH, entries=entries)
+    rng = random.Random(seed)
+    memory, seen, fetches = [100 * line for line in range(LINES)], [], []
+    reads, writes = [], []  # under way: (cycle it is due, id, address or data)
+    slowness = rng.choice([1, 4, 12])
+
+    async def bench(ctx):
+        sent = cycle = 0
+        pending = None
+        idle_for = 0
+        while len(seen) < len(touches) or idle_for < 3:
+            assert cycle < 400 + 100 * len(touches) * slowness, "stuck"
+            ctx.set(dut.i_touch.valid, sent < len(touches) and rng.random() < 0.8)
+            ctx.set(dut.i_touch.payload, touches[min(sent, len(touches) - 1)])
+            ctx.set(dut.o_line.ready, pending is None and rng.random() < 0.7)
+            answer = pending is not None and rng.random() < 0.7
+            ctx.set(dut.i_line.valid, answer)
+            if answer:
+                line, number = pending
+                changed = number not in keep
+                ctx.set(dut.i_line.payload.changed, changed)
+                ctx.set(dut.i_line.payload.data, (line + number + 1) % 2**WIDTH if changed else rng.getrandbits(WIDTH))
+            ctx.set(dut.o_fetch.ready, rng.random() < 0.7)
+            ctx.set(dut.o_flush.ready, rng.random() < 0.7)
+            due = [read for read in reads if read[0] <= cycle]
+            read = rng.choice(due) if due else None
+            ctx.set(dut.i_fetched.valid, read is not None)
+            if read:
+                ctx.set(dut.i_fetched.payload, {"id": read[1], "data": memory[read[2]]})
+            write = next((write for write in writes if write[0] <= cycle), None)
+            ctx.set(dut.i_flushed.valid, write is not None)
+            if write:
+                ctx.set(dut.i_flushed.payload, write[1])
+
+            went = {
+                name: bool(ctx.get(port.valid) and ctx.get(port.ready))
+                for name, port in (("touch", dut.i_touch), ("line", dut.o_line), ("answer", dut.i_line))
+            }
+            if went["touch"]:
+                sent += 1
+            if went["line"]:
+                pending = ctx.get(dut.o_line.payload), len(seen)
+            if went["answer"]:
+                seen.append(pending[0])
+                pending = None
+            if ctx.get(dut.o_fetch.valid) and ctx.get(dut.o_fetch.ready):
+                payload = ctx.get(dut.o_fetch.payload)
+                fetches.append(payload.address)
+                reads.append((cycle + rng.randrange(slowness * 3), payload.id, payload.address))
+            if ctx.get(dut.o_flush.valid) and ctx.get(dut.o_flush.ready):
+                payload = ctx.get(dut.o_flush.payload)
+                writes.append((cycle + rng.randrange(slowness * 3), payload.id, payload.address, payload.data))
+            if read and ctx.get(dut.i_fetched.ready):
+                reads.remove(read)
+            if write:  # the write takes effect when it is acknowledged, as late as it can
+                writes.remove(write)
+                memory[write[2]] = write[3]
+            idle_for = idle_for + 1 if ctx.get(dut.idle) and not writes else 0
+            await ctx.tick()
+            cycle += 1
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return seen, memory, fetches
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    touches=st.lists(st.integers(0, LINES - 1), min_size=1, max_size=40),
+    entries=st.sampled_from([2, 3, 5]),
+    seed=st.integers(0, 2**32 - 1),
+    keep=st.sets(st.integers(0, 39), max_size=20),
+)
+def test_every_use_sees_all_uses_before_it(touches, entries, seed, keep):
+    seen, memory, _ = run(touches, entries=entries, seed=seed, keep=keep)
+    lines, expected = [100 * line for line in range(LINES)], []
+    for number, line in enumerate(touches):
+        expected.append(lines[line])
+        if number not in keep:
+            lines[line] += number + 1
+    assert seen == expected
+    assert memory == lines
+
+
+def test_a_line_in_use_is_fetched_once():
+    _, _, fetches = run([3] * 10 + [1], entries=3, seed=5, keep=set())
+    assert fetches.count(1) == 1
+    assert fetches.count(3) < 10
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"entries": 1}, "entries is 1; it must be a whole number from 2 to 64"),
+        ({"address_bits": 0}, "address_bits is 0; it must be a whole number from 1 to 48"),
+        ({"line_bits": 5000}, "line_bits is 5000; it must be a whole number from 1 to 4096"),
+    ],
+)
+def test_bad_parameters_are_refused(change, text):
+    with pytest.raises(ParamsError, match=text):
+        LineBuffer(**{"address_bits": 3, "line_bits": 16, **change})
