@@ -1,0 +1,207 @@
+"""Commands out of the bytes that a peer sends, with a bound on everything that it can announce.
+
+A command is a RESP array of bulk strings, or a line of words ("inline"). :mod:`hiredis` decodes the arrays. It has no
+limits, however: it allocates whatever the header of an array announces (hiredis issue 1357), and it takes replies too.
+So only what this module has walked, and found to be an array of bulk strings within the limits, reaches it. Limits and
+messages follow Redis 7 (``networking.c``), with lower bounds.
+"""
+
+from __future__ import annotations
+
+import re
+
+import hiredis
+
+LINE_LIMIT = 1 << 16
+"""Bytes of an inline command, or of a header."""
+
+BULK_LIMIT = 1 << 20
+"""Bytes of one argument. The map's own limit is far lower, and has a kinder message."""
+
+ARGUMENTS_LIMIT = 1 << 14
+"""Arguments of one command."""
+
+REQUEST_LIMIT = 1 << 24
+"""Bytes of one command; what a connection makes the proxy hold is no more than this and one read."""
+
+UNAUTHENTICATED_ARGUMENTS, UNAUTHENTICATED_BULK = 10, 16384
+"""The same limits until a connection has given the password, as in Redis."""
+
+_NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+_SPACE = b" \t\n\v\f\r"
+_END = b" \t\n\r"  # of a word; Redis is not quite consistent here
+_ESCAPES = {ord("n"): 10, ord("r"): 13, ord("t"): 9, ord("b"): 8, ord("a"): 7}
+_HEX = re.compile(rb"x[0-9a-fA-F]{2}")
+
+
+class ProtocolError(Exception):
+    """What came is no command; the connection must be closed. The text is the reply, empty for none."""
+
+
+class RequestReader:
+    """Cuts the bytes of one connection into commands.
+
+    Attributes
+    ----------
+    authenticated : bool
+        Whether the higher limits hold.
+    """
+
+    def __init__(self, *, authenticated: bool = True) -> None:
+        self.authenticated = authenticated
+        self._buffer = bytearray()
+        self._start = 0  # of the command under way
+        self._walked = 0  # up to here it is known to be sound
+        self._arguments = -1  # still to come; -1: not even the header
+        self._decoder = hiredis.Reader()
+
+    def feed(self, data: bytes) -> None:
+        """Append bytes that came."""
+        if self._start:
+            del self._buffer[: self._start]
+            self._walked -= self._start
+            self._start = 0
+        self._buffer += data
+
+    def next(self) -> list[bytes] | None:
+        """Return the next command as its words, or None if it is not all there yet. Empty commands are skipped.
+
+        Raises
+        ------
+        ProtocolError
+            With the text for the peer; nothing after this can be read.
+        """
+        buffer = self._buffer
+        while self._start < len(buffer):
+            if buffer[self._start] != 42:  # "*"
+                words = self._inline()
+            elif self._walk():
+                self._decoder.feed(bytes(buffer[self._start : self._walked]))
+                words = self._decoder.gets() or []  # an empty array is no command
+                self._next_from(self._walked)
+            else:
+                return None
+            if words is None:
+                return None
+            if words:
+                if words[0].lower() in (b"post", b"host:"):  # a browser was made to talk to us (Redis does the same)
+                    raise ProtocolError("")
+                return words
+        return None
+
+    def _next_from(self, position: int) -> None:
+        self._start = self._walked = position
+        self._arguments = -1
+
+    def _walk(self) -> bool:
+        """Go on through an array; return whether it is complete."""
+        buffer = self._buffer
+        if self._arguments < 0:
+            count = self._header("mbulk count", "multibulk length")
+            if count is None:
+                return False
+            if count > ARGUMENTS_LIMIT:
+                raise ProtocolError("ERR Protocol error: invalid multibulk length")
+            if count > UNAUTHENTICATED_ARGUMENTS and not self.authenticated:
+                raise ProtocolError("ERR Protocol error: unauthenticated multibulk length")
+            if count <= 0:
+                # the decoder must not see *-1, which is no array to it
+                buffer[self._start : self._walked] = b"*0\r\n"
+                self._walked = self._start + 4
+            self._arguments = max(count, 0)
+        while self._arguments:
+            if self._walked >= len(buffer):
+                return False
+            if buffer[self._walked] != 36:  # "$"
+                came = chr(buffer[self._walked])
+                raise ProtocolError(f"ERR Protocol error: expected '$', got '{came if came.isprintable() else '?'}'")
+            before = self._walked
+            length = self._header("bulk count", "bulk length")
+            if length is None:
+                return False
+            if not 0 <= length <= BULK_LIMIT:
+                raise ProtocolError("ERR Protocol error: invalid bulk length")
+            if length > UNAUTHENTICATED_BULK and not self.authenticated:
+                raise ProtocolError("ERR Protocol error: unauthenticated bulk length")
+            if self._walked + length + 2 - self._start > REQUEST_LIMIT:
+                raise ProtocolError("ERR Protocol error: too big request")
+            if self._walked + length + 2 > len(buffer):
+                self._walked = before
+                return False
+            self._walked += length + 2
+            self._arguments -= 1
+        return True
+
+    def _header(self, name: str, number: str) -> int | None:
+        """Read the header at hand and step over it; None if it is not all there."""
+        end = self._buffer.find(b"\r\n", self._walked, self._walked + LINE_LIMIT)
+        if end < 0:
+            if len(self._buffer) - self._walked > LINE_LIMIT:
+                raise ProtocolError(f"ERR Protocol error: too big {name} string")
+            return None
+        found = _NUMBER.fullmatch(self._buffer, self._walked + 1, end)
+        if not found:
+            raise ProtocolError(f"ERR Protocol error: invalid {number}")
+        self._walked = end + 2
+        return int(found[0])
+
+    def _inline(self) -> list[bytes] | None:
+        end = self._buffer.find(b"\n", self._start)
+        if end < 0:
+            if len(self._buffer) - self._start > LINE_LIMIT:
+                raise ProtocolError("ERR Protocol error: too big inline request")
+            return None
+        line = bytes(self._buffer[self._start : end])
+        self._next_from(end + 1)
+        return split_words(line.removesuffix(b"\r"))
+
+
+def split_words(line: bytes) -> list[bytes]:
+    r"""Split an inline command into words as Redis does (``sdssplitargs``).
+
+    Words are separated by white space; ``"..."`` takes ``\n``, ``\xff`` and the like, ``'...'`` only ``\'``.
+
+    Raises
+    ------
+    ProtocolError
+        If a quote is not closed, or something follows a closing one.
+    """
+    line = line.partition(b"\0")[0]  # a string ends there, for Redis
+    words: list[bytes] = []
+    at = 0
+    while True:
+        while at < len(line) and line[at] in _SPACE:
+            at += 1
+        if at == len(line):
+            return words
+        word = bytearray()
+        while at < len(line) and line[at] not in _END:
+            if line[at] in b"\"'":
+                at = _quoted(line, at, word)
+                if at < len(line) and line[at] not in _SPACE:
+                    raise ProtocolError("ERR Protocol error: unbalanced quotes in request")
+                break
+            word.append(line[at])
+            at += 1
+        words.append(bytes(word))
+
+
+def _quoted(line: bytes, at: int, word: bytearray) -> int:
+    """Append what stands in the quotes that open at ``at``; return the place after them."""
+    quote = line[at]
+    at += 1
+    while at < len(line):
+        if line[at] == quote:
+            return at + 1
+        if line[at] == 92 and at + 1 < len(line):  # backslash
+            if quote == 34 and _HEX.match(line, at + 1):
+                word.append(int(line[at + 2 : at + 4], 16))
+                at += 4
+                continue
+            if quote == 34 or line[at + 1] == 39:
+                word.append(_ESCAPES.get(line[at + 1], line[at + 1]) if quote == 34 else 39)
+                at += 2
+                continue
+        word.append(line[at])
+        at += 1
+    raise ProtocolError("ERR Protocol error: unbalanced quotes in request")

@@ -1,0 +1,236 @@
+"""Sockets of the proxy: takes connections up to a limit, and ends without losing replies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from importlib import metadata
+
+from host.redis import replies
+from host.redis.commands import Data
+from host.redis.connection import DIALECT, Connection, Shared
+from host.redis.scheduler import Scheduler, Store
+from omap.cells import Cells
+from omap.errors import InputError, OmapError
+from omap.params import Params
+
+LOG = logging.getLogger("omap.redis")
+
+DEFAULT_PORT = 6390
+"""TCP port of the proxy: not 6379, where a Redis server may be running."""
+
+READ_BYTES = 1 << 16
+"""Most bytes taken from a connection before its commands are run."""
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much a proxy does for its clients.
+
+    Parameters
+    ----------
+    clients : int
+        Connections at once.
+    drain_seconds : float
+        How long an end waits for commands under way and for clients that take their replies slowly.
+    """
+
+    clients: int = 1000
+    drain_seconds: float = 10.0
+
+
+class Proxy:
+    """A server that speaks the Redis protocol, in front of a map. Made and used in one event loop.
+
+    Parameters
+    ----------
+    store : Store
+        Runs operations on the map. The proxy does not close it.
+    params : Params
+        The map's parameters.
+    root_key : bytes
+        32 secret bytes, under which long keys are hashed.
+    host : str
+        Address to listen at.
+    port : int
+        TCP port; 0 for any.
+    password : str, optional
+        What clients must give to AUTH. Without it only loopback addresses are listened at.
+    limits : Limits, optional
+        How much to do for clients.
+
+    Attributes
+    ----------
+    host, port
+        Where it listens, once started.
+
+    Reveals
+        As :class:`~host.redis.scheduler.Scheduler` does, to whoever watches the map. The connections of its own
+        clients are in the clear: whoever watches those sees everything.
+
+    Raises
+    ------
+    InputError
+        An address that others can reach, without a password.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        params: Params,
+        root_key: bytes,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        *,
+        password: str | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        if password is None and host not in LOOPBACK:
+            # SEC_CM: REDIS.LISTEN.GUARDED -- nobody else's machine reads the map through us by accident
+            raise InputError(
+                f"the proxy would let everybody who can reach {host} read and change the map: give a password, "
+                "or listen at 127.0.0.1"
+            )
+        self.host, self.port = host, port
+        self.limits = limits or Limits()
+        self._params = params
+        data = Data(Cells(params, root_key))
+        scheduler = Scheduler(data, store, self._report)
+        self._shared = Shared(data, scheduler, self._info, password, self.limits.clients)
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._started = time.monotonic()
+        self._accepted = self._rejected = 0
+        self._trouble = ""
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises
+        ------
+        InputError
+            If the address can't be used.
+        """
+        try:
+            self._server = await asyncio.start_server(self._accept, self.host, self.port, limit=READ_BYTES)
+        except OSError as error:
+            raise InputError(
+                f"can't listen at {self.host}:{self.port}: {error.strerror or error}; choose another --port or --host"
+            ) from None
+        self.host, self.port = self._server.sockets[0].getsockname()[:2]
+        LOG.info("listening", extra={"host": self.host, "port": self.port})
+
+    async def stop(self) -> None:
+        """Take no more connections and commands, finish those under way, hang up."""
+        if self._server is None:
+            return
+        LOG.info("stopping", extra={"clients": len(self._tasks)})
+        self._stopping = True
+        self._server.close()
+        for task in list(self._idle):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self.limits.drain_seconds)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+        self._server = None
+        LOG.info("stopped", extra={"connections": self._accepted})
+
+    async def __aenter__(self) -> Proxy:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.stop()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            if self._stopping:
+                return
+            if len(self._tasks) >= self.limits.clients:
+                self._rejected += 1
+                writer.write(replies.error("ERR max number of clients reached"))
+                return
+            self._tasks.add(task)
+            await self._serve(Connection(self._shared, _address(writer)), reader, writer, task)
+        except (ConnectionError, TimeoutError):
+            pass  # the peer is gone, and with it whoever would want to know
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+        except Exception as error:
+            LOG.error("a connection failed", extra={"kind": type(error).__name__})  # never its text: it may hold data
+        finally:
+            self._tasks.discard(task)
+            self._idle.discard(task)
+            writer.close()
+
+    async def _serve(
+        self,
+        connection: Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        task: asyncio.Task[None],
+    ) -> None:
+        self._accepted += 1
+        LOG.info("client connected", extra={"client": connection.number})
+
+        async def send(data: bytes) -> None:
+            writer.write(data)
+            await writer.drain()  # whoever does not read is not read either
+
+        try:
+            while not (connection.closed or self._stopping):
+                self._idle.add(task)
+                data = await reader.read(READ_BYTES)
+                self._idle.discard(task)
+                if not data:
+                    break
+                await connection.handle(data, send)
+        finally:
+            LOG.info("client gone", extra={"client": connection.number})
+
+    def _report(self, problem: OmapError) -> None:
+        """Log an error of the map, once for as long as it is the same."""
+        text = f"{type(problem).__name__}: {problem}"
+        if text != self._trouble:
+            self._trouble = text
+            LOG.error("the map does not answer", extra={"kind": type(problem).__name__, "why": str(problem)})
+
+    def _info(self) -> dict[str, dict[str, object]]:
+        return {
+            "Server": {
+                "redis_version": DIALECT,
+                "redis_mode": "standalone",
+                "omap_version": metadata.version("omap-fpga"),
+                "tcp_port": self.port,
+                "uptime_in_seconds": int(time.monotonic() - self._started),
+            },
+            "Clients": {"connected_clients": len(self._tasks), "maxclients": self.limits.clients},
+            "Stats": {"total_connections_received": self._accepted, "rejected_connections": self._rejected},
+            "Map": {
+                "capacity": self._params.capacity,
+                "key_bytes": self._params.key_bytes,
+                "value_bytes": self._params.value_bytes,
+                "rule": self._params.rule,
+                "last_error": self._trouble.partition(":")[0],
+            },
+        }
+
+
+def _address(writer: asyncio.StreamWriter) -> str:
+    with contextlib.suppress(TypeError, ValueError):
+        host, port = writer.get_extra_info("peername")[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return ""

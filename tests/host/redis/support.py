@@ -1,0 +1,140 @@
+"""A real Redis server to compare with, and a proxy without sockets over the reference map."""
+
+import asyncio
+import re
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from host.redis.commands import Data
+from host.redis.connection import Connection, Shared
+from host.redis.scheduler import Scheduler
+from omap import create
+from omap.cells import Cells
+from omap.interface import Operation
+from omap.sizing import one_choice
+
+ROOT_KEY = bytes(range(32))
+PARAMS = one_choice(capacity=60, key_bytes=16, value_bytes=192, page_bytes=1024)
+
+
+def program(name):
+    """Return the path of a program of Redis, or fail saying what to install."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.fail(f"{name} is not installed; these tests compare with it: apt-get install redis-server redis-tools")
+    return path
+
+
+class RealRedis:
+    """A Redis server on a socket in a directory of its own: nothing it could meet on a port."""
+
+    def __init__(self, folder):
+        self.path = str(folder / "socket")
+        line = [program("redis-server"), "--port", "0", "--unixsocket", self.path, "--save", "", "--databases", "1"]
+        self.process = subprocess.Popen(
+            [*line, "--dir", str(folder), "--loglevel", "warning"], stdout=subprocess.DEVNULL
+        )
+        for _ in range(500):
+            try:
+                told = self.ask(command("info", "server"))
+                # the texts of errors are those of 7.0; of other versions only the kind of an error is compared
+                self.exact = b"redis_version:7.0." in told
+                return
+            except OSError:
+                assert self.process.poll() is None, "redis-server does not start"
+                time.sleep(0.02)
+        raise AssertionError("redis-server does not answer")
+
+    def ask(self, request):
+        """Return all that a fresh connection answers to a request whose commands are all there."""
+        mark = b"-ERR unknown command 'mark', with args beginning with: \r\n"
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(10)
+            link.connect(self.path)
+            link.sendall(request + b"*1\r\n$4\r\nmark\r\n")
+            answer = b""
+            while not answer.endswith(mark):
+                try:
+                    data = link.recv(1 << 16)
+                except ConnectionResetError:
+                    data = b""
+                if not data:
+                    break
+                answer += data
+        return answer.removesuffix(mark)
+
+    def agrees(self, expected, found):
+        """Whether two answers are the same."""
+        if self.exact:
+            return expected == found
+        return [re.sub(rb"^-(\w+).*", rb"-\1", line) for line in expected.split(b"\r\n")] == [
+            re.sub(rb"^-(\w+).*", rb"-\1", line) for line in found.split(b"\r\n")
+        ]
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+class ReferenceStore:
+    """The reference map behind what the proxy wants of a client. Notes every batch, and can fail or wait."""
+
+    def __init__(self, params=PARAMS):
+        self.map = create(params)
+        self.batches = []
+        self.failures = []
+        self.delay = 0
+        self._order = asyncio.Lock()
+
+    def submit(self, batch):
+        self.batches.append([Operation(*operation) for operation in batch])
+        failure = self.failures.pop(0) if self.failures else None
+        return asyncio.ensure_future(self._later(batch, failure))
+
+    async def _later(self, batch, failure):
+        async with self._order:  # fair: in the order of the calls
+            for _ in range(self.delay):
+                await asyncio.sleep(0)
+            if failure is not None:
+                raise failure
+            return self.map.execute(batch)
+
+    async def live(self):
+        await self.submit([Operation(0)])
+        return len(self.map)
+
+
+def shared(store, params=PARAMS, password=None, report=lambda problem: None):
+    data = Data(Cells(params, ROOT_KEY))
+    return Shared(data, Scheduler(data, store, report), lambda: {"Server": {"redis_version": "7.0.0"}}, password)
+
+
+async def ask(connection, data):
+    """Return what a connection answers to some bytes."""
+    out = bytearray()
+
+    async def send(part):
+        out.extend(part)
+
+    await connection.handle(data, send)
+    return bytes(out)
+
+
+def command(*words):
+    """Return a command as clients send it."""
+    parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+def answers(*requests, store=None, params=PARAMS, password=None):
+    """Run requests on one connection to a fresh proxy without sockets; return what it answers to each."""
+
+    async def main():
+        connection = Connection(shared(store or ReferenceStore(params), params, password))
+        return [await ask(connection, request) for request in requests]
+
+    return asyncio.run(main())
