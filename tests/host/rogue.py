@@ -54,8 +54,13 @@ class RogueRelay:
         return self
 
     def __exit__(self, *_):
-        self.loop.call_soon_threadsafe(self.stop.set)
-        self.thread.join(10)
+        self.end()
+
+    def end(self):
+        """Stop serving."""
+        if self.thread.is_alive():
+            self.loop.call_soon_threadsafe(self.stop.set)
+            self.thread.join(10)
 
     @property
     def url(self):
