@@ -165,6 +165,7 @@ class PythonModels:
         self.sinks: dict[str, Sink] = {}
         self.memories: dict[str, AxiMemory] = {}
         self._observed: dict[str, int] = {}
+        self._erase = "erase" in ports.ports and ports.ports["erase"].input
         self._watched: dict[str, tuple[int, int]] = {}
         for name, flow in ports.streams.items():
             if flow.input:
@@ -261,6 +262,9 @@ class PythonModels:
             if moved and name in self._observed:
                 width = -(-flow.width // 8)
                 self.observer.record(cycle, self._observed[name], EventKind.TRANSFER, transfers - 1, width)
+        if self._erase and get("erase"):
+            for sink in self.sinks.values():
+                sink.forget()
         for name, (number, last) in self._watched.items():
             value = get(name)
             if value != last:

@@ -29,8 +29,11 @@ NATIVE = Path(__file__).parent / "native"
 VERILATE = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "--output-split", "20000"]
 VERILATE += ["-Wno-fatal", "-Wno-lint", "--prefix", "Vtop", "--top-module", TOP]
 COMPILE = ["-std=gnu++17", "-fPIC", "-faligned-new", "-w"]
-DEFINES = ["VM_COVERAGE=0", "VM_SC=0", "VM_TIMING=0", "VM_TRACE_FST=0", "VM_TRACE_SAIF=0"]
+DEFINES = [f"VM_{option}=0" for option in ("COVERAGE", "SC", "TIMING", "TRACE_FST", "TRACE_SAIF")]
+NO_WAVES = [*DEFINES, "VM_TRACE=0", "VM_TRACE_VCD=0"]
 FAST, SLOW = ["-O2"], ["-O0"]  # parts that run once are not worth optimising
+GATHERED_BYTES = 200_000
+"""C++ that is worth a processor of its own."""
 
 
 def root() -> Path:
@@ -96,26 +99,38 @@ def _compile(
         return list(pool.map(one, jobs))
 
 
-def _verilate(verilog: str, folder: Path, options: list[str]) -> list[tuple[Path, list[str]]]:
-    """Turn Verilog into C++ in ``folder``; return the C++ files with the flags to compile each with."""
+def _verilate(verilog: str, folder: Path, options: list[str], *extra: Path) -> list[tuple[Path, list[str]]]:
+    """Turn Verilog into C++ in ``folder``; return the C++ files to compile, ``extra`` among them, with their flags.
+
+    Verilator's many files are gathered into few: most of the time to compile a small one goes into its headers.
+    """
     source = folder / "design.v"
     source.write_text(verilog)
     command = [str(toolchain.verilator_root() / "bin" / "verilator"), *VERILATE, *options, "--Mdir", str(folder)]
     toolchain.run([*command, str(source)], purpose="translate the design")
-    files = sorted(folder.glob("*.cpp"))
-    return [(file, SLOW if "__Slow" in file.name else FAST) for file in files]
+    files = sorted(folder.glob("Vtop*.cpp"), key=lambda file: -file.stat().st_size)
+    slow = [file for file in files if "__Slow" in file.name]
+    fast = [file for file in files if file not in slow]
+    count = min(os.cpu_count() or 1, 1 + sum(file.stat().st_size for file in fast) // GATHERED_BYTES)
+    gathered = [(slow, SLOW), *(([*fast[n::count], *(extra if n == 0 else ())], FAST) for n in range(count))]
+    jobs = []
+    for number, (members, flags) in enumerate(gathered):
+        file = folder / f"Vtop_gathered_{number}.cpp"
+        file.write_text("".join(f'#include "{member}"\n' for member in members))
+        jobs.append((file, flags))
+    return jobs
 
 
-def _runtime(names: tuple[str, ...], defines: list[str]) -> list[Path]:
-    """Return objects of Verilator's own files, each compiled once for all designs."""
+def _runtime(*names: str) -> list[Path]:
+    """Return objects of Verilator's own files, each compiled once for all designs, with and without waves."""
     include = toolchain.verilator_root() / "include"
 
     def one(name: str) -> Path:
         def make(folder: Path) -> None:
             source = (include / f"{name}.cpp", FAST)
-            _compile([source], folder, includes=[include, include / "vltstd"], defines=defines)
+            _compile([source], folder, includes=[include, include / "vltstd"], defines=NO_WAVES)
 
-        return cached(f"runtime-{digest(name, defines, COMPILE, FAST)}", make) / f"{name}.o"
+        return cached(f"runtime-{digest(name, NO_WAVES, COMPILE, FAST)}", make) / f"{name}.o"
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(one, names))
@@ -164,22 +179,21 @@ def _glue(header: str) -> str:
 
 def shared_library(verilog: str) -> Path:
     """Return the shared library of a design with the harness, compiling what is not there yet."""
-    defines = [*DEFINES, "VM_TRACE=0", "VM_TRACE_VCD=0"]
 
     def make(folder: Path) -> None:
-        jobs = _verilate(verilog, folder, [])
         glue = folder / "glue.cpp"
+        jobs = _verilate(verilog, folder, [], glue)
         glue.write_text(_glue((folder / "Vtop.h").read_text()))
         include = toolchain.verilator_root() / "include"
         includes = [folder, NATIVE, include, include / "vltstd"]
-        objects = _compile([*jobs, (glue, FAST)], folder, includes=includes, defines=defines)
-        objects += [*_runtime(("verilated", "verilated_threads"), defines), _harness()]
+        objects = _compile(jobs, folder, includes=includes, defines=NO_WAVES)
+        objects += [*_runtime("verilated", "verilated_threads"), _harness()]
         command = ["g++", "-shared", "-pthread", "-o", str(folder / "design.so"), *map(str, objects)]
         toolchain.run(command, purpose="link the design")
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()
 
-    name = f"compiled-{digest(verilog, native_sources(), VERILATE, COMPILE, defines, FAST, SLOW, GLUE)}"
+    name = f"compiled-{digest(verilog, native_sources(), VERILATE, COMPILE, NO_WAVES, FAST, SLOW, GLUE)}"
     return cached(name, make) / "design.so"
 
 
@@ -193,18 +207,18 @@ def cocotb_executable(verilog: str, *, waves: bool = False) -> Path:
     waves : bool
         Whether it can record a waveform.
     """
-    defines = [*DEFINES, f"VM_TRACE={int(waves)}", f"VM_TRACE_VCD={int(waves)}"]
+    defines = [*DEFINES, "VM_TRACE=1", "VM_TRACE_VCD=1"] if waves else NO_WAVES
     options = ["--vpi", "--public-flat-rw", *(["--trace"] if waves else [])]
     libraries = Path(cocotb_tools.config.libs_dir)
     main = Path(cocotb_tools.config.share_dir) / "lib" / "verilator" / "verilator.cpp"
 
     def make(folder: Path) -> None:
-        jobs = _verilate(verilog, folder, options)
+        jobs = _verilate(verilog, folder, options, main)
         include = toolchain.verilator_root() / "include"
         includes = [folder, include, include / "vltstd"]
-        objects = _compile([*jobs, (main, FAST)], folder, includes=includes, defines=defines)
+        objects = _compile(jobs, folder, includes=includes, defines=defines)
         names = ("verilated", "verilated_threads", "verilated_vpi", "verilated_dpi")
-        objects += _runtime((*names, *(["verilated_vcd_c"] if waves else [])), defines)
+        objects += _runtime(*names, *(["verilated_vcd_c"] if waves else []))
         command = ["g++", "-pthread", "-o", str(folder / TOP), *map(str, objects), f"-L{libraries}"]
         command += [f"-Wl,-rpath,{libraries}", "-lcocotbvpi_verilator", "-ldl"]
         toolchain.run(command, purpose="link the design")

@@ -96,7 +96,7 @@ def _run_once(
     """Run the test; return None if it passed, else the end of its log."""
     program = build.cocotb_executable(verilog, waves=waves)
     results, log = folder / "results.xml", folder / "log.txt"
-    with suppress(SystemExit):  # how the runner reports a failure; the results say which
+    with suppress(SystemExit, RuntimeError):  # how the runner reports a failure; the results say which
         get_runner("verilator").test(
             test_module=module,
             hdl_toplevel=TOP,

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from amaranth.hdl import Const
 from amaranth.lib import data
 
 from omap.errors import ParamsError
 from sim.draws import Purpose, draw
-from sim.errors import ProtocolError
 from sim.protocol import Breach, Rule
 from sim.timing import SHARE_ONE
 
@@ -141,6 +141,10 @@ class Check:
         self._open = payload if valid and not ready else None
         return found
 
+    def forget(self) -> None:
+        """Note that the design was erased: what it offered may be gone."""
+        self._open = None
+
 
 class Sink:
     """Takes from a stream and checks its producer.
@@ -177,24 +181,33 @@ class Sink:
         self.transfers += 1
         return True, breach
 
+    def forget(self) -> None:
+        """Note that the design was erased: what it offered may be gone."""
+        self._check.forget()
+
     def take(self) -> list[int]:
         """Return the items that came since the last call."""
         items, self._items = self._items, []
         return items
 
 
-def watch(name: str, flow: Any) -> Any:
+def watch(name: str, flow: Any, *, erase: Any = None) -> Any:
     """Return a process for ``Simulator.add_process`` that checks a stream anywhere in a design.
 
-    A breach raises :class:`~sim.errors.ProtocolError` out of the simulation.
+    A breach raises :class:`~sim.errors.ProtocolError` out of the simulation. After a cycle of ``erase`` an offer may be
+    gone.
     """
 
     async def process(ctx: Any) -> None:
         check, cycle = Check(name), 0
-        async for _, reset, valid, ready, payload in ctx.tick().sample(flow.valid, flow.ready, flow.payload):
+        erasing = Const(0) if erase is None else erase
+        sampled = ctx.tick().sample(flow.valid, flow.ready, flow.payload, erasing)
+        async for _, reset, valid, ready, payload, erased in sampled:
             breach = check.step(cycle, valid, ready, payload)
             if breach and not reset:
-                raise ProtocolError(str(breach.error()))
+                raise breach.error()
+            if erased:
+                check.forget()
             cycle += 1
 
     return process

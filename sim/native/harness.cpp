@@ -26,7 +26,7 @@ struct Target {  // what a run waits for: transfers of a stream, or a value of a
 
 struct Harness {
     std::unique_ptr<Design> design{make_design()};
-    Wire clk, rst;
+    Wire clk, rst, erase;
     Records records;
     std::vector<std::unique_ptr<Stream>> streams;
     std::vector<Source *> sources;
@@ -44,6 +44,7 @@ struct Harness {
             if (port.input) port.clear();
             if (port.name == std::string("clk")) clk = Wire(port);
             if (port.name == std::string("rst")) rst = Wire(port);
+            if (port.name == std::string("erase") && port.input) erase = Wire(port);
         }
     }
 
@@ -91,6 +92,8 @@ struct Harness {
                 for (Sink *sink : sinks) sink->probe(*design, records);
             for (auto &memory : memories) memory->step();
             for (auto &stream : streams) stream->step(records);
+            if (erase.get())
+                for (Sink *sink : sinks) sink->forget();
             for (Watch &w : watches) watch(w);
             stopped = reached();
             edge();

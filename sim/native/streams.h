@@ -75,6 +75,8 @@ class Stream {
     // Looks at the design's outputs at the end of the cycle.
     virtual void step(Records &records) = 0;
     virtual void probe(Design &, Records &) {}
+    // The design was erased: what it offered may be gone.
+    virtual void forget() {}
 };
 
 // Feeds an input stream of the design.
@@ -152,6 +154,8 @@ class Sink : public Stream {
         design.eval();
         if (differs) records.breaches.push_back({cycle, source, STREAM_WAITS});
     }
+
+    void forget() override { open = false; }
 
     void step(Records &records) override {
         const bool is_valid = valid.get();
