@@ -19,6 +19,7 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from omap.errors import OmapError
+from rtl.ports import ports_of
 
 FAMILY = "xcup"
 TOP = "top"
@@ -81,7 +82,7 @@ def synthesise(component: wiring.Component) -> Area:
         If the synthesiser fails; the message holds the end of what it said.
     """
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "block.il").write_text(rtlil.convert(component, name=TOP))
+        (Path(folder) / "block.il").write_text(rtlil.convert(component, name=TOP, ports=ports_of(component)))
         script = (
             f"read_rtlil block.il; synth_xilinx -family {FAMILY} -top {TOP} -flatten -noiopad; write_json block.json"
         )

@@ -11,6 +11,7 @@ from amaranth.hdl import Shape, Value
 from amaranth.lib import stream, wiring
 
 from rtl.axi import AxiReadSignature, AxiSignature, AxiWriteSignature
+from rtl.ports import ports_of as named_ports
 from sim.errors import SimulationError
 
 TOP = "top"
@@ -104,4 +105,4 @@ def ports_of(component: wiring.Component) -> Ports:
 
 def to_verilog(component: wiring.Component) -> str:
     """Return the component as Verilog with top module :data:`TOP`, the same text for the same design."""
-    return verilog.convert(component, name=TOP, emit_src=False, strip_internal_attrs=True)
+    return verilog.convert(component, name=TOP, ports=named_ports(component), emit_src=False, strip_internal_attrs=True)
