@@ -119,7 +119,7 @@ def test_a_million_operations_on_a_million_pages():
     again[500_000:] = np.where(np.arange(500_000) % 1000 == 0, again[:500_000], again[500_000:])
     again = touches(run.operation, again, 10**6)
     worst = min(statistics.counts(again, shape), key=lambda count: count.p_value)
-    assert worst.name == "most frequent distance between touches of a page"
+    assert worst.name == "most frequent distance of touches from the last of their page"
     assert "500000 operations before" in worst.statistic
     assert worst.p_value < 1e-200
 
