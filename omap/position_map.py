@@ -26,6 +26,7 @@ from omap.siphash import siphash24, siphash24_rows
 Words = tuple[int, ...]
 
 _USED = 1 << 31
+_BULK_BLOCKS = 64
 _BULK_ROUNDS = 1000  # a bulk load that has not settled by then never will
 
 
@@ -222,8 +223,29 @@ class PositionMap:
             present |= np.array([row.tobytes() in queued for row in keys])
         return present
 
+    def _fill(
+        self, table: npt.NDArray[np.uint8], entries: npt.NDArray[np.uint8], bucket: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Put entries in free slots of one bucket each.
+
+        Returns those that found none, their buckets, and which of them comes first for its bucket.
+        """
+        order = np.argsort(bucket, kind="stable")
+        entries, bucket = entries[order], bucket[order]
+        rank = np.arange(len(bucket)) - np.searchsorted(bucket, bucket)  # among the entries that want the same bucket
+        used = table[bucket, :, 3] >> 7
+        free = self._entries - used.sum(axis=1)
+        fits = rank < free
+        slot = np.argsort(used, axis=1, kind="stable")[np.arange(len(bucket)), np.minimum(rank, self._entries - 1)]
+        table[bucket[fits], slot[fits]] = entries[fits]
+        return entries[~fits], bucket[~fits], (rank == free)[~fits]
+
     def insert_rows(self, keys: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]) -> None:
         """Insert distinct, absent keys with their (n, entry_words) words.
+
+        Blocks of them go to their emptier candidates first, as single keys do. Placed anyhow, and then moved until all
+        fit, they would leave so many full buckets that the transit queue of the next insertions grew far beyond its
+        sizing (docs/decisions/0003-sizing.md).
 
         Raises
         ------
@@ -233,31 +255,29 @@ class PositionMap:
         table = np.array(self._table())
         entries = np.concatenate([words.astype("<u4").view(np.uint8), keys], axis=1)
         entries[:, 3] |= 0x80
-        side = np.zeros(len(entries), np.int64)
-        side[::2] = 1
+        left = []
+        for block in np.array_split(entries, _BULK_BLOCKS):
+            pair = self.candidates_rows(block[:, self._key_at :])
+            used = (table[pair, :, 3] >> 7).sum(axis=2)
+            left.append(
+                self._fill(table, block, pair[np.arange(len(pair)), (used[:, 1] < used[:, 0]).astype(np.int64)])
+            )
+        entries, bucket = np.concatenate([rest[0] for rest in left]), np.concatenate([rest[1] for rest in left])
         random = np.random.default_rng(0)  # which victims move is nobody's business and never shows
         for _ in range(_BULK_ROUNDS):
-            bucket = self.candidates_rows(entries[:, self._key_at :])[np.arange(len(entries)), side]
-            order = np.argsort(bucket, kind="stable")
-            entries, side, bucket = entries[order], side[order], bucket[order]
-            first = np.searchsorted(bucket, bucket)  # place of the first entry that wants the same bucket
-            rank = np.arange(len(bucket)) - first
-            used = table[bucket, :, 3] >> 7
-            free = self._entries - used.sum(axis=1)
-            fits = rank < free
-            slot = np.argsort(used, axis=1, kind="stable")[np.arange(len(bucket)), np.minimum(rank, self._entries - 1)]
-            table[bucket[fits], slot[fits]] = entries[fits]
-            entries, side, bucket, rank, free = (column[~fits] for column in (entries, side, bucket, rank, free))
+            entries, bucket, leads = self._fill(table, entries, bucket)
             if not len(entries):
                 break
-            leads = rank == free  # the first that did not fit evicts, the others try their other bucket
             victim = random.integers(self._entries, size=int(leads.sum()))
             evicted = table[bucket[leads], victim]
             table[bucket[leads], victim] = entries[leads]
             entries[leads] = evicted
-            side = 1 - side
+            bucket = self.candidates_rows(entries[:, self._key_at :]).sum(axis=1) - bucket  # now try the other one
         if len(entries) > self._transit_limit - len(self.transit):
             raise ExhaustedError(f"the position map could not place {len(entries)} of {len(keys)} keys")
         lines = np.frombuffer(self.region.data, np.uint8).reshape(2 * self._buckets, self._bucket_bytes)
         lines[:, : self._entries * self._entry_bytes] = table.reshape(2 * self._buckets, -1)
-        self.transit.extend(_Transit(e.tobytes(), int(s)) for e, s in zip(entries, side, strict=True))
+        self.transit.extend(
+            _Transit(entry.tobytes(), int(number >= self._buckets))
+            for entry, number in zip(entries, bucket, strict=True)
+        )
