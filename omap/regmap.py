@@ -6,7 +6,6 @@ the arguments at 0x10. Everything here is public by nature; what depends on secr
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -154,8 +153,6 @@ REGISTER_BYTES = 0x100
 MIRROR = 0x100
 """Offset in the control block where the device repeats its registers, for hosts that can't read registers."""
 
-_WORD = struct.Struct("<I")
-
 
 class RegisterFile:
     """32-bit registers by name, in memory that host and device share.
@@ -171,12 +168,16 @@ class RegisterFile:
 
     def read(self, name: str) -> int:
         """Return a register's value."""
-        value: int = _WORD.unpack_from(self.memory, BY_NAME[name].offset)[0]
-        return value
+        return self._word(name)[0]
 
     def write(self, name: str, value: int) -> None:
         """Set a register."""
-        _WORD.pack_into(self.memory, BY_NAME[name].offset, value)
+        self._word(name)[0] = value
+
+    def _word(self, name: str) -> memoryview:
+        # one load or store: struct moves byte after byte and clears first, which the other side could see
+        offset = BY_NAME[name].offset
+        return memoryview(self.memory)[offset : offset + 4].cast("I")
 
 
 def identity(params: Params, *, hbm_private: bool, attested: bool, hardware: bool) -> dict[str, int]:

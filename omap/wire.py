@@ -171,18 +171,15 @@ class Counter(IntEnum):
     """Written by the device: the last number of REQUESTS that it has served."""
 
 
-_COUNT = struct.Struct("<Q")
-
-
 def read_counter(buffer: bytearray | memoryview, counter: Counter) -> int:
     """Return a counter of the control block."""
-    value: int = _COUNT.unpack_from(buffer, counter)[0]
-    return value
+    # one load, and below one store: struct moves byte after byte and clears first, which the other side could see
+    return memoryview(buffer)[counter : counter + 8].cast("Q")[0]
 
 
 def write_counter(buffer: bytearray | memoryview, counter: Counter, value: int) -> None:
     """Set a counter of the control block."""
-    _COUNT.pack_into(buffer, counter, value)
+    memoryview(buffer)[counter : counter + 8].cast("Q")[0] = value
 
 
 @dataclass(frozen=True)
