@@ -46,7 +46,7 @@ clean:  ## remove .venv and everything built
 
 # Only what its target needs: the demo does without simulators and compilers.
 $(DEMO_STAMP): EXTRAS := demo
-$(FULL_STAMP): EXTRAS := bounds,demo,rtl,sim,test
+$(FULL_STAMP): EXTRAS := bounds,demo,host,rtl,sim,test
 
 $(DEMO_STAMP) $(FULL_STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not %d.%d: make PYTHON=python3.12 ..." \

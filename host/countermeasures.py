@@ -7,5 +7,11 @@ COUNTERMEASURES: dict[str, str] = {
     "CLIENT.REFUSAL.DOUBTED": "A refusal proves nothing: the client reports an unknown fate, not that nothing ran.",
     "CLIENT.FAULT.LATCH": "After tampering a client hangs up and refuses all further work.",
     "CLIENT.RATE.CONSTANT": "At a constant rate as many records leave as the clock says, whatever there is to do.",
+    "REDIS.AUTH.CONST_TIME": "The proxy compares passwords in a time that does not depend on how far they agree.",
+    "REDIS.INPUT.BOUNDED": "No peer of the proxy can make it hold more than one command of bounded length.",
+    "REDIS.KEY.VERIFIED": "The proxy returns a value only if the cell holds the long key that was asked for.",
+    "REDIS.LISTEN.GUARDED": "The proxy listens beyond its own machine only if it asks for a password.",
+    "REDIS.OPS.FIXED": "How many operations a Redis command takes follows from its words, not from what is found.",
+    "REDIS.WAIT.KEYLESS": "Commands of the proxy wait for each other by kind; equal keys change nothing.",
 }
 """Label to promise."""

@@ -51,7 +51,6 @@ class Data:
     def key(self, name: bytes) -> bytes:
         """Return the map's key for a name."""
         try:
-            # SEC_CM: REDIS.KEY.PRF -- a long name is looked up by its keyed image, and verified in its cell
             return self.cells.key(name)
         except InputError as problem:
             raise Refused(f"ERR key is too long: {problem}") from None
@@ -68,6 +67,7 @@ class Data:
         if cell is None:
             return None
         try:
+            # SEC_CM: REDIS.KEY.VERIFIED -- a long key is looked up by its keyed image; the cell says whose value it is
             return self.cells.unpack(name, cell)
         except InputError as problem:
             raise Refused(f"ERR omap: {problem}") from None

@@ -100,6 +100,7 @@ class RequestReader:
             count = self._header("mbulk count", "multibulk length")
             if count is None:
                 return False
+            # SEC_CM: REDIS.INPUT.BOUNDED -- no memory is set aside for what is only announced
             if count > ARGUMENTS_LIMIT:
                 raise ProtocolError("ERR Protocol error: invalid multibulk length")
             if count > UNAUTHENTICATED_ARGUMENTS and not self.authenticated:

@@ -13,6 +13,7 @@ from host.redis import replies
 from host.redis.commands import Data
 from host.redis.connection import DIALECT, Connection, Shared
 from host.redis.scheduler import Scheduler, Store
+from host.relay import cannot_listen
 from omap.cells import Cells
 from omap.errors import InputError, OmapError
 from omap.params import Params
@@ -76,7 +77,7 @@ class Proxy:
     Raises
     ------
     InputError
-        An address that others can reach, without a password.
+        An address that others can reach, without a password; or an empty one.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class Proxy:
                 f"the proxy would let everybody who can reach {host} read and change the map: give a password, "
                 "or listen at 127.0.0.1"
             )
+        if password == "":
+            raise InputError("the password is empty: give one, or none to listen at 127.0.0.1 without")
         self.host, self.port = host, port
         self.limits = limits or Limits()
         self._params = params
@@ -110,6 +113,11 @@ class Proxy:
         self._accepted = self._rejected = 0
         self._trouble = ""
 
+    @property
+    def address(self) -> str:
+        """Host and port where it listens."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     async def start(self) -> None:
         """Listen.
 
@@ -121,9 +129,7 @@ class Proxy:
         try:
             self._server = await asyncio.start_server(self._accept, self.host, self.port, limit=READ_BYTES)
         except OSError as error:
-            raise InputError(
-                f"can't listen at {self.host}:{self.port}: {error.strerror or error}; choose another --port or --host"
-            ) from None
+            raise cannot_listen(self.host, self.port, error) from None
         self.host, self.port = self._server.sockets[0].getsockname()[:2]
         LOG.info("listening", extra={"host": self.host, "port": self.port})
 
@@ -184,7 +190,7 @@ class Proxy:
         task: asyncio.Task[None],
     ) -> None:
         self._accepted += 1
-        LOG.info("client connected", extra={"client": connection.number})
+        LOG.debug("client connected", extra={"client": connection.number})
 
         async def send(data: bytes) -> None:
             writer.write(data)
@@ -199,7 +205,7 @@ class Proxy:
                     break
                 await connection.handle(data, send)
         finally:
-            LOG.info("client gone", extra={"client": connection.number})
+            LOG.debug("client gone", extra={"client": connection.number})
 
     def _report(self, problem: OmapError) -> None:
         """Log an error of the map, once for as long as it is the same."""

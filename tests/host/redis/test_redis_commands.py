@@ -195,7 +195,7 @@ def test_a_map_with_short_keys_takes_short_keys():
         assert b"16-byte keys" in answer
 
 
-@pytest.mark.sec_cm("REDIS.KEY.PRF")
+@pytest.mark.sec_cm("REDIS.KEY.VERIFIED")
 def test_two_keys_in_one_place_are_an_error_and_never_a_wrong_value(monkeypatch):
     """Two long keys with the same image do not happen; if they did, the key in the cell would tell."""
     monkeypatch.setattr("omap.cells.image", lambda secret, name: bytes(16))

@@ -90,6 +90,7 @@ def test_anything_else_gives_the_same_whole_or_in_pieces(data, places):
     assert read_all([data[n : n + 1] for n in range(len(data))]) == whole
 
 
+@pytest.mark.sec_cm("REDIS.INPUT.BOUNDED")
 @pytest.mark.parametrize(
     ("stream", "error"),
     [
@@ -136,6 +137,7 @@ def feed_until_refused(reader, piece):
         assert reader.next() is None
 
 
+@pytest.mark.sec_cm("REDIS.INPUT.BOUNDED")
 def test_a_command_without_end_is_refused_before_it_fills_the_memory():
     reader = RequestReader()
     tracemalloc.start()
