@@ -16,8 +16,8 @@ class RogueRelay:
     """Serves one device model on a free port of this machine.
 
     ``command`` and ``response`` are called with the number of the connection, the number of the record on it (from 0,
-    HELLO and CONFIRM included) and the record; they return the records that go on in its place. ``ring`` is called with
-    the relay before each step of the device.
+    HELLO and CONFIRM included) and the record; they return the records that go on in its place; a shorter one
+    ends the connection. ``ring`` is called with the relay before each step of the device.
     """
 
     def __init__(self, params=None, *, ring_entries=64, key=KEY, observer=None, greeting=None):
@@ -104,6 +104,8 @@ class RogueRelay:
                         for told in self.response(connection, came, answer):
                             self.answers.append(told)
                             writer.write(told)
+                            if len(told) < size:
+                                return
                         came += 1
                 sent += 1
                 if self.device.state is not State.READY:

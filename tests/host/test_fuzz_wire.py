@@ -1,0 +1,145 @@
+"""Whatever comes over the wire or stands in the rings: no crash, no hang, no memory without bound."""
+
+import itertools
+import json
+import random
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from host.conversation import Broken, Busy, Conversation, handshake
+from host.framing import MAX_FACTS_BYTES, MAX_REFUSAL, PREFIX, Greeting, facts_length, read_greeting
+from host.witness import Witness
+from omap.device import read_counter, write_counter
+from omap.errors import OmapError, SessionError, TamperedError
+from omap.interface import Kind, Operation
+from omap.presets import preset
+from omap.regmap import State
+from omap.session import ClientSession, DeviceSessions
+from omap.wire import Counter, Header, read_header
+from tests.host.rogue import KEY, RogueRelay
+
+PARAMS = preset("TINY")
+SIZE = 64
+GREETING = Greeting(PARAMS, 64, {"hbm_private": False}).pack()
+
+headers = st.builds(
+    Header,
+    st.integers(0, 255) | st.integers(0, 5),
+    st.integers(0, 255) | st.just(0),
+    st.integers(0, 65535) | st.integers(0, 7),
+    st.integers(0, 2**32 - 1) | st.integers(0, 3),
+    st.integers(0, 2**64 - 1) | st.integers(0, 3),
+)
+records = st.one_of(
+    st.binary(min_size=SIZE, max_size=SIZE),
+    st.builds(lambda header, body: header.pack() + body, headers, st.binary(min_size=48, max_size=48)),
+)
+
+
+def conversation():
+    device, client = DeviceSessions(PARAMS, KEY), ClientSession(PARAMS, KEY)
+    client.opened(device.confirm(client.confirm(device.hello(client.hello(), bytes(16)))))
+    return Conversation(client, Witness())
+
+
+@settings(deadline=None)
+@given(
+    data=st.lists(records, max_size=6).map(b"".join), cuts=st.lists(st.integers(0, 400), max_size=6), sent=st.booleans()
+)
+def test_a_client_gives_nothing_out_for_records_that_no_device_sealed(data, cuts, sent):
+    talk, responses = conversation(), []
+    if sent:
+        talk.seal([Operation(Kind.NOP)])
+    cuts = [0, *sorted(cuts), len(data)]
+    try:
+        for start, end in itertools.pairwise(cuts):
+            talk.feed(data[start:end], responses)
+            assert len(talk._rest) < SIZE
+    except (TamperedError, Broken):
+        pass
+    assert responses == []
+    assert talk.session.received == 0
+
+
+@settings(deadline=None)
+@given(answers=st.lists(records, min_size=1, max_size=2))
+def test_a_handshake_with_nonsense_opens_nothing(answers):
+    steps = handshake(PARAMS, KEY, Witness(), 0)
+    next(steps)
+    with pytest.raises((OmapError, Busy)):
+        list(map(steps.send, [*answers, bytes(SIZE)]))
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_an_altered_greeting_is_read_or_refused(data):
+    greeting = bytearray(GREETING)
+    for _ in range(data.draw(st.integers(1, 4))):
+        greeting[data.draw(st.integers(0, len(greeting) - 1))] = data.draw(st.integers(0, 255))
+    prefix = bytes(greeting[: PREFIX.size])
+    try:
+        length = facts_length(prefix)
+        assert length <= MAX_FACTS_BYTES
+        read_greeting(prefix, bytes(greeting[PREFIX.size :][:length]))
+    except SessionError as error:
+        assert len(str(error)) < 300  # noqa: PT017
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(name=st.sampled_from(["params", "digest", "ring_entries", "mode", "refused"]), value=json_values)
+@example(name="ring_entries", value=float("inf"))
+@example(name="mode", value=[])
+@example(name="params", value=[[]])
+def test_a_greeting_with_any_other_fact_is_refused_or_says_the_same(name, value):
+    facts = json.loads(GREETING[PREFIX.size :])
+    facts[name] = value
+    text = json.dumps(facts).encode()
+    prefix = PREFIX.pack(*PREFIX.unpack(GREETING[: PREFIX.size])[:3], len(text))
+    try:
+        greeting = read_greeting(prefix, text)
+    except SessionError:
+        return
+    assert greeting.params == PARAMS
+    assert len(greeting.refused) <= MAX_REFUSAL
+    assert greeting.refused.isprintable()
+
+
+@given(facts=st.binary(max_size=200))
+@example(facts=b"[" * 100_000)
+@example(facts=b"1" * 10_000)
+@example(facts=b'{"params": {"capacity": ' + b"9" * 5000 + b"}}")
+def test_facts_of_any_bytes_are_refused(facts):
+    with pytest.raises(SessionError, match="not well-formed"):
+        read_greeting(GREETING[: PREFIX.size], facts)
+
+
+@settings(deadline=None, max_examples=60)
+@given(commands=st.lists(records, max_size=12), seed=st.integers(0, 2**32 - 1), opened=st.booleans())
+def test_a_device_answers_or_latches_whatever_is_put_into_its_ring(commands, seed, opened):
+    relay, rng = RogueRelay(PARAMS, ring_entries=8), random.Random(seed)
+    if opened:
+        client = ClientSession(PARAMS, KEY)
+        (answer,) = relay.exchange(client.hello())
+        client.opened(relay.exchange(client.confirm(answer))[0])
+    for number, record in enumerate(commands):
+        answers = relay.exchange(record)
+        if relay.device.state is State.FAULT:
+            assert opened  # a device without sessions has nobody to be attacked
+            assert relay.device._map is None
+            return
+        assert len(answers) == 1, number
+        assert read_header(answers[0]).type in (1, 2, 4)  # nothing ran: no key was known
+        if rng.random() < 0.2:
+            write_counter(relay.buffer, Counter.RESPONSES_TAKEN, rng.getrandbits(64))
+            relay.device.step()
+            write_counter(relay.buffer, Counter.RESPONSES_TAKEN, read_counter(relay.buffer, Counter.RESPONSES_WRITTEN))
+    assert relay.device._map.sequence == 0
