@@ -170,6 +170,8 @@ def _receive(bell: socket.socket, params: Params) -> tuple[BufferLayout, memoryv
             )
         layout = BufferLayout(params, said["ring_entries"])
         return layout, memoryview(mmap.mmap(descriptors[0], memory_bytes(layout)))
+    except OmapError:
+        raise
     except (ValueError, LookupError, TypeError) as error:
         raise DeviceError(f"the device's process said what makes no sense: {error}") from None
     finally:

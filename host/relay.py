@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
+import socket
 import ssl
 import time
 from collections.abc import Coroutine
@@ -399,10 +401,12 @@ class Relay:
 
 def cannot_listen(host: str, port: int, error: OSError) -> InputError:
     """Return the error for an address that can't be used, with what to do."""
-    if error.errno == errno.EADDRINUSE:
+    if isinstance(error, socket.gaierror):
+        remedy = "no such host; give an address of this machine"
+    elif error.errno == errno.EADDRINUSE:
         remedy = "another program uses this port; end it, or choose another port"
     elif error.errno in (errno.EACCES, errno.EPERM):
         remedy = "ports below 1024 are for administrators; choose a higher one"
     else:
-        remedy = f"{error.strerror or error}; choose an address of this machine"
+        remedy = f"{os.strerror(error.errno or 0)}; choose an address of this machine"
     return InputError(f"can't listen at {host}:{port}: {remedy}")

@@ -1,0 +1,198 @@
+"""``omap serve``: a device and the relay in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+from pathlib import Path
+from typing import Any
+
+import click
+
+from host.commands.options import KEY_FILE_VARIABLE, echo_json
+from host.driver import Driver
+from host.framing import DEFAULT_PORT
+from host.logs import log_to_stderr
+from host.monitor import Monitor
+from host.paramsfile import read_params_file
+from host.relay import Relay
+from host.switch import Limits
+from host.transport import names, open_transport
+from omap.errors import DeviceFaultError, InputError, OmapError
+from omap.params import Params, Rule
+
+CAPACITY, KEY_BYTES, VALUE_BYTES = 1 << 16, 16, 256
+"""The map that is served if nothing is said of it: room for hashed keys and short texts."""
+
+_WATCH_SECONDS = 0.1
+
+
+@click.command()
+@click.option("--preset", help="Parameters of the map, by name.")
+@click.option("--params", "params_file", type=click.Path(path_type=Path), help="The same from `omap plan --json`.")
+@click.option("--capacity", type=int, help=f"Most keys of a map to plan.  [default: {CAPACITY}]")
+@click.option("--key-bytes", type=int, help=f"Bytes of its keys: 4, 8 or 16.  [default: {KEY_BYTES}]")
+@click.option("--value-bytes", type=int, help=f"Bytes of its values.  [default: {VALUE_BYTES}]")
+@click.option("--backend", default="process", show_default=True, help="What runs the map: model, process, xrt, ...")
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    envvar=KEY_FILE_VARIABLE,
+    show_envvar=True,
+    help="The root key of a model. A card has its own.",
+)
+@click.option("--attach", type=click.Path(path_type=Path), help="process: socket file of a device that is running.")
+@click.option("--xclbin", type=click.Path(path_type=Path), help="xrt: the card's program.")
+@click.option("--device", help="xrt: the card, by number or by its PCIe address.")
+@click.option("--ring-entries", default=1024, show_default=True, help="Records in each ring, a power of two.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0 for any.")
+@click.option("--max-clients", default=Limits.clients, show_default=True, type=click.IntRange(1), help="At once.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /healthz and /metrics on this port.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM): speak TLS.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
+@click.option("--json-log", is_flag=True, help="Log in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    preset: str | None,
+    params_file: Path | None,
+    capacity: int | None,
+    key_bytes: int | None,
+    value_bytes: int | None,
+    backend: str,
+    key_file: Path | None,
+    attach: Path | None,
+    xclbin: Path | None,
+    device: str | None,
+    ring_entries: int,
+    host: str,
+    port: int,
+    max_clients: int,
+    metrics_port: int | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    json_log: bool,
+    as_json: bool,
+) -> None:
+    """Run a map and let clients in, until SIGTERM or Ctrl-C.
+
+    Prints one line when it is ready. On a signal it lets nobody in, answers what it has read, and ends. With a model
+    the map is lost then, unless the model was started apart and --attach used.
+    """
+    if backend not in names():
+        raise InputError(f"no transport is called {backend!r}; installed are {', '.join(names())}")
+    log_to_stderr(as_json=json_log)
+    params = chosen_params(preset, params_file, capacity, key_bytes, value_bytes)
+    options: dict[str, Any] = {"attach": attach, "xclbin": xclbin, "device": device}
+    if attach is not None:
+        key_file = None  # perhaps from the environment; the running device has its own
+    tls = tls_context(tls_cert, tls_key)
+    transport = open_transport(
+        backend,
+        params,
+        ring_entries=ring_entries,
+        key_file=key_file,
+        **{name: value for name, value in options.items() if value is not None},
+    )
+    with transport:
+        driver = Driver(transport, params)
+        driver.start()
+        relay = Relay(driver, host, port, limits=Limits(clients=max_clients), tls=tls)
+        asyncio.run(_serve(relay, backend, metrics_port, as_json))
+
+
+async def _serve(relay: Relay, backend: str, metrics_port: int | None, as_json: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    monitor = None if metrics_port is None else Monitor(relay, metrics_port)
+    async with relay:
+        if monitor is not None:
+            await monitor.start()
+        _say_ready(relay, backend, monitor, as_json)
+        while not stop.is_set() and not _gone(relay):
+            try:
+                await asyncio.wait_for(stop.wait(), _WATCH_SECONDS)
+            except TimeoutError:
+                continue
+        if monitor is not None:
+            await monitor.stop()
+    if _gone(relay):
+        raise relay.failure or OmapError("the device is gone")
+
+
+def _gone(relay: Relay) -> bool:
+    """Whether there is no use in going on; after a fault there is: clients are told."""
+    return relay.failure is not None and not isinstance(relay.failure, DeviceFaultError)
+
+
+def _say_ready(relay: Relay, backend: str, monitor: Monitor | None, as_json: bool) -> None:
+    params, driver = relay.driver.params, relay.driver
+    if as_json:
+        echo_json(
+            address=relay.address,
+            monitor=None if monitor is None else monitor.address,
+            backend=backend,
+            params=params.to_dict(),
+            digest=params.digest.hex(),
+            ring_entries=driver.ring_entries,
+            mode=driver.mode,
+        )
+    else:
+        facts = f"{backend}, {params.capacity:,} keys of {params.key_bytes} bytes, values of {params.value_bytes}"
+        at = "" if monitor is None else f"; {monitor.address}/healthz"
+        click.echo(f"omap: ready at {relay.address} ({facts}){at}")
+    if not driver.mode["hbm_private"]:
+        logging.getLogger("omap.serve").warning(
+            "the host can read this device's memory: fit for trials, hides nothing from whoever runs this machine"
+        )
+
+
+def chosen_params(
+    preset: str | None, file: Path | None, capacity: int | None, key_bytes: int | None, value_bytes: int | None
+) -> Params:
+    """Return the parameters that the options ask for; raises InputError if they contradict each other."""
+    sizes = (capacity, key_bytes, value_bytes)
+    if (preset is not None) + (file is not None) + any(size is not None for size in sizes) > 1:
+        raise InputError("give one of --preset, --params, and sizes (--capacity, --key-bytes, --value-bytes)")
+    if preset is not None:
+        from omap.presets import preset as named
+
+        return named(preset)
+    if file is not None:
+        return read_params_file(file)
+    from omap.planner import plan
+
+    return plan(
+        capacity=CAPACITY if capacity is None else capacity,
+        key_bytes=KEY_BYTES if key_bytes is None else key_bytes,
+        value_bytes=VALUE_BYTES if value_bytes is None else value_bytes,
+        hbm_bytes=16 << 30,
+        rule=Rule.ONE_CHOICE,
+    ).params
+
+
+def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """Return the context of a TLS server, or None without a certificate.
+
+    Raises
+    ------
+    InputError
+        If only one of the files is given or they can't be used.
+    """
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise InputError("TLS needs both --tls-cert and --tls-key")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"TLS can't use {certificate} with {key}: {getattr(error, 'reason', None) or error}; both must be PEM, "
+            "belong together, and the key have no password"
+        ) from None
+    return context
