@@ -33,7 +33,10 @@ COUNTERS: Final = 9
 
 
 def _compiled(function: _F) -> _F:
-    return cast(_F, numba.njit(cache=True)(function))
+    try:
+        return cast(_F, numba.njit(cache=True)(function))
+    except RuntimeError:  # nowhere to keep compiled code: compile it in every process
+        return cast(_F, numba.njit()(function))
 
 
 @_compiled

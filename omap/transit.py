@@ -14,6 +14,7 @@ import numpy as np
 from omap.bounds import Ints, Operations, chunks, churn, growth, kernels
 from omap.buckets import RELOCATION_STEPS, TRANSIT_ENTRIES, table_buckets
 from omap.errors import InputError
+from omap.interface import Kind
 
 
 class TransitProcess:
@@ -116,11 +117,12 @@ class TransitOutcome:
 
 
 def simulate_transit(
-    bucket_entries: int, keys: int, pairs: int, *, load: float | None = None, seed: int = 1
+    bucket_entries: int, keys: int, pairs: int, *, load: float | None = None, burst: int = 1, seed: int = 1
 ) -> TransitOutcome:
     """Fill a position map, then delete random keys and insert new ones, with relocation steps at insertions only.
 
-    That is the worst workload known: bursts of deletes, then of insertions, seen at the end of the latter.
+    Any operation gives the queue relocation steps, but those of deletes in a burst come when it is empty anyhow: a burst
+    of insertions after a burst of deletes is the worst for it. Of a burst the last twentieth counts: the map is full.
 
     Parameters
     ----------
@@ -132,20 +134,40 @@ def simulate_transit(
         Deletes and insertions to run.
     load : float, optional
         Keys over entries; without it as the sizing has it.
+    burst : int
+        Deletes, and insertions, at a time.
     seed : int
         Of keys and their buckets.
     """
-    if min(keys, pairs) < 1:
-        raise InputError(f"{keys} keys and {pairs} pairs were asked for; both must be at least 1")
+    if min(keys, pairs, burst) < 1 or burst > keys:
+        raise InputError(
+            f"{keys} keys, {pairs} pairs and bursts of {burst} were asked for; "
+            "all must be at least 1, and a burst at most all keys"
+        )
     buckets = table_buckets(keys, bucket_entries) if load is None else math.ceil(keys / (2 * bucket_entries * load))
     process = TransitProcess(buckets, bucket_entries, keys, transit_entries=4 * TRANSIT_ENTRIES, idle_steps=0)
     random = np.random.default_rng([seed, bucket_entries])
-    for make, total in ((growth, keys), (churn, 2 * pairs)):
+
+    def run(operations: Operations) -> None:
+        process.run(operations, random.integers(buckets, size=(len(operations[0]), 2), dtype=np.int32))
+
+    for start, count in chunks(0, keys, keys):
+        run(growth(random, start, count, keys))
+    counted = np.zeros_like(process.peaks)
+    if burst == 1:
         process.peaks[:] = 0
-        for start, count in chunks(0, total, total):
-            fresh = random.integers(buckets, size=(count, 2), dtype=np.int32)
-            process.run(make(random, start, count, keys), fresh)
-    least = process.peaks[::-1].cumsum()[::-1]
+        for start, count in chunks(0, 2 * pairs, 2 * pairs):
+            run(churn(random, start, count, keys))
+        counted += process.peaks
+    for _ in range(-(-pairs // burst) if burst > 1 else 0):
+        gone = random.permutation(keys)[:burst].astype(np.int32)
+        last = max(1, burst // 20)
+        run((np.full(burst, Kind.DELETE, np.int8), gone))
+        run((np.full(burst - last, Kind.PUT, np.int8), gone[last:]))
+        process.peaks[:] = 0
+        run((np.full(last, Kind.PUT, np.int8), gone[:last]))
+        counted += process.peaks
+    least = counted[::-1].cumsum()[::-1]
     tail = -np.log2(least[least > 0] / least[0])
     often = tail[: int((least >= 1000).sum())]
     return TransitOutcome(
