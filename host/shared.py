@@ -29,7 +29,7 @@ DEVICE_SLEEPS = 0x200
 HOST_WAITS = 0x240
 """Offset of the flag that the host sets, and the device clears when it rings."""
 
-_BATCH = 64
+_BATCH = 256
 """Commands that a device runs before it shows their answers."""
 
 _LONGEST_SLEEP = 20

@@ -30,6 +30,10 @@ from omap.wire import (
     write_counter,
 )
 
+# plain numbers, and a table for what a command's kind runs as: enumerations cost a microsecond a record
+_DATA, _PUT, _DELETE = int(RecordType.DATA), int(Kind.PUT), int(Kind.DELETE)
+_KINDS = (*Kind, Kind.NOP)  # CLOSE runs as NOP
+
 
 class DeviceModel:
     """Behaves as the card does, in Python. Format it by register before use.
@@ -138,10 +142,8 @@ class DeviceModel:
         # counters are the host's: whatever they say, no more than a ring's worth is fetched
         count = max(0, min(written - fetched, room, self.layout.ring_entries, limit))
         if count:
-            records = [
-                bytes(self.buffer[self.layout.entry(self.layout.commands, number)])
-                for number in range(fetched, fetched + count)
-            ]
+            entries = self.layout.entries_at(self.layout.commands, fetched, count)
+            records = [bytes(self.buffer[entry]) for entry in entries]
             write_counter(self.buffer, Counter.COMMANDS_FETCHED, fetched + count)
             try:
                 self._serve(fetched, records)
@@ -159,7 +161,7 @@ class DeviceModel:
         try:
             for place, record in enumerate(records):
                 header = read_header(record)
-                if header.type == RecordType.DATA:
+                if header.type == _DATA:
                     command = sessions.open(record, header)
                     if not isinstance(command, Refusal):
                         batch.append((header, command))
@@ -191,20 +193,21 @@ class DeviceModel:
         assert self._map is not None
         assert self._sessions is not None
         start, live = self._map.sequence, len(self._map)
-        operations = [
-            Operation(Kind.NOP if kind == CLOSE else Kind(kind), key, value) for _, (kind, key, value) in batch
-        ]
-        answers = []
-        for place, response in enumerate(self._map.execute(operations)):
-            kind = operations[place].kind
-            live += kind == Kind.PUT and response.status == 0 and response.previous is None
-            live -= kind == Kind.DELETE and response.status == 0
-            answers.append(self._sessions.seal(batch[place][0], Reply(response, start + place, live, 0)))
+        operations = [Operation(_KINDS[kind], key, value) for _, (kind, key, value) in batch]
+        answers, seal = [], self._sessions.seal
+        responses = self._map.execute(operations)
+        for number, (response, (header, (kind, _, _))) in enumerate(zip(responses, batch, strict=True), start):
+            if kind == _PUT:
+                live += response.previous is None and response.status == 0
+            elif kind == _DELETE:
+                live -= response.status == 0
+            answers.append(seal(header, Reply(response, number, live, 0)))
         self._answer(first, answers)
 
     def _answer(self, first: int, answers: list[bytes]) -> None:
-        for place, answer in enumerate(answers):
-            self.buffer[self.layout.entry(self.layout.responses, first + place)] = answer
+        entries = self.layout.entries_at(self.layout.responses, first, len(answers))
+        for entry, answer in zip(entries, answers, strict=True):
+            self.buffer[entry] = answer
         write_counter(self.buffer, Counter.RESPONSES_WRITTEN, first + len(answers))
 
     # -- faults -------------------------------------------------------------------------------------------------

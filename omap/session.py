@@ -48,6 +48,12 @@ RECORD_LIMIT = 1 << 32
 _DEVICE_ROLE, _CLIENT_ROLE = 1, 2
 _SESSION = struct.Struct(">I")
 
+# plain numbers: enumerations cost a microsecond a record
+_COMMAND, _RESPONSE, _DATA, _REFUSED = map(
+    int, (Direction.COMMAND, Direction.RESPONSE, RecordType.DATA, RecordType.REFUSED)
+)
+_HEAD = HEADER.size
+
 
 @dataclass(frozen=True)
 class SessionKeys:
@@ -71,7 +77,7 @@ def session_keys(
     return SessionKeys(keys[:32], keys[32:64], keys[64:])
 
 
-def _nonce(direction: Direction, sequence: int) -> bytes:
+def _nonce(direction: int, sequence: int) -> bytes:
     # SEC_CM: RECORD.NONCE.UNIQUE -- direction and sequence number are in every nonce, so none repeats under one key
     return (direction << 64 | sequence).to_bytes(12, "big")
 
@@ -140,8 +146,8 @@ class ClientSession:
         if self.sent >= RECORD_LIMIT:
             raise SessionError(f"the session has carried {RECORD_LIMIT} records; open a new one")
         # SEC_CM: COMMAND.OP.UNIFORM -- kind, key and value are sealed in records of one size
-        header = Header(RecordType.DATA, self.slot, 0, self.session, self.sent).pack()
-        body = self._command.encrypt(_nonce(Direction.COMMAND, self.sent), self.codec.pack_command(operation), header)
+        header = HEADER.pack(_DATA, self.slot, 0, self.session, self.sent)
+        body = self._command.encrypt(_nonce(_COMMAND, self.sent), self.codec.pack_command(operation), header)
         self.sent += 1
         return header + body
 
@@ -155,16 +161,14 @@ class ClientSession:
         SessionError
             If the device refused the command; this answer is not authenticated.
         """
-        header = read_header(record)
-        if header.type == RecordType.REFUSED:
-            raise refused(header)
-        if header.type != RecordType.DATA or header.session != self.session:
-            raise AlteredError(f"a response of type {header.type} came for session {header.session}; it was exchanged")
-        check_turn(header.sequence, self.received, "response")
+        type_, _, _, session, sequence = HEADER.unpack_from(record)
+        if type_ == _REFUSED:
+            raise refused(read_header(record))
+        if type_ != _DATA or session != self.session:
+            raise AlteredError(f"a response of type {type_} came for session {session}; it was exchanged")
+        check_turn(sequence, self.received, "response")
         try:
-            plaintext = self._response.decrypt(
-                _nonce(Direction.RESPONSE, self.received), record[HEADER.size :], record[: HEADER.size]
-            )
+            plaintext = self._response.decrypt(_nonce(_RESPONSE, self.received), record[_HEAD:], record[:_HEAD])
         except InvalidTag:
             raise AlteredError(
                 f"response {self.received} failed authentication: it was altered between device and client"
@@ -296,9 +300,7 @@ class DeviceSessions:
             return Refusal.REKEY
         check_turn(header.sequence, entry.next, "command")
         try:
-            plaintext = entry.command.decrypt(
-                _nonce(Direction.COMMAND, entry.next), record[HEADER.size :], record[: HEADER.size]
-            )
+            plaintext = entry.command.decrypt(_nonce(_COMMAND, entry.next), record[_HEAD:], record[:_HEAD])
         except InvalidTag:
             raise AlteredError(
                 f"command {entry.next} of session {entry.session} failed authentication: it was altered on its way"
@@ -312,10 +314,8 @@ class DeviceSessions:
         entry = self._table[header.slot]
         assert entry is not None
         assert entry.session == header.session
-        head = Header(RecordType.DATA, header.slot, 0, header.session, header.sequence).pack()
-        return head + entry.response.encrypt(
-            _nonce(Direction.RESPONSE, header.sequence), self.codec.pack_reply(reply), head
-        )
+        head = HEADER.pack(_DATA, header.slot, 0, header.session, header.sequence)
+        return head + entry.response.encrypt(_nonce(_RESPONSE, header.sequence), self.codec.pack_reply(reply), head)
 
     def close(self, header: Header) -> None:
         """Forget an open session."""

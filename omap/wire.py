@@ -34,6 +34,8 @@ COMMAND_FIELDS = struct.Struct(">B7x")
 RESPONSE_FIELDS = struct.Struct(">BB2xIQQ")
 """Plaintext of a response: status, whether there was a value, overruns, operation, live keys; then the value, zeros."""
 
+_STATUSES = tuple(Status)
+
 CONTROL_BYTES = 4096
 """Size of the control block, and alignment of what follows the rings."""
 
@@ -127,7 +129,7 @@ class RecordCodec:
     def pack_command(self, operation: Operation) -> bytes:
         """Return the plaintext of a command; the operation must fit the map."""
         kind, key, value = operation
-        if kind == Kind.NOP or kind == CLOSE:  # whatever a NOP carries stays at home
+        if not kind or kind == CLOSE:  # whatever a NOP carries stays at home
             return COMMAND_FIELDS.pack(kind).ljust(self.plaintext_bytes, b"\0")
         if kind != Kind.PUT:
             value = b""
@@ -151,7 +153,7 @@ class RecordCodec:
         """Return what a response's plaintext says."""
         status, found, overruns, sequence, live = RESPONSE_FIELDS.unpack_from(plaintext)
         previous = plaintext[RESPONSE_FIELDS.size :][: self.params.value_bytes] if found else None
-        return Reply(Response(Status(status), previous), sequence, live, overruns)
+        return Reply(Response(_STATUSES[status], previous), sequence, live, overruns)
 
 
 class Counter(IntEnum):
@@ -235,3 +237,9 @@ class BufferLayout:
         """Return where entry ``number`` of the ring at offset ``ring`` lies."""
         at = ring + number % self.ring_entries * self.record_bytes
         return slice(at, at + self.record_bytes)
+
+    def entries_at(self, ring: int, first: int, count: int) -> list[slice]:
+        """Return where ``count`` entries from ``first`` on lie."""
+        size, last = self.record_bytes, self.ring_entries - 1
+        starts = [ring + (number & last) * size for number in range(first, first + count)]
+        return [slice(at, at + size) for at in starts]
