@@ -121,8 +121,8 @@ def simulate_transit(
 ) -> TransitOutcome:
     """Fill a position map, then delete random keys and insert new ones, with relocation steps at insertions only.
 
-    Any operation gives the queue relocation steps, but those of deletes in a burst come when it is empty anyhow: a burst
-    of insertions after a burst of deletes is the worst for it. Of a burst the last twentieth counts: the map is full.
+    Any operation gives the queue relocation steps, but those of deletes in a burst come when it is empty anyhow: a
+    burst of insertions after a burst of deletes is the worst for it. Of a burst the last tenth counts: the map is full.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def simulate_transit(
         counted += process.peaks
     for _ in range(-(-pairs // burst) if burst > 1 else 0):
         gone = random.permutation(keys)[:burst].astype(np.int32)
-        last = max(1, burst // 20)
+        last = max(1, burst // 10)
         run((np.full(burst, Kind.DELETE, np.int8), gone))
         run((np.full(burst - last, Kind.PUT, np.int8), gone[last:]))
         process.peaks[:] = 0

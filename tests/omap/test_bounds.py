@@ -194,7 +194,7 @@ def test_the_tail_of_the_queue_is_as_steep_as_the_sizing_says(entries):
 
 @pytest.mark.parametrize("entries", [8, 16])
 def test_bursts_leave_it_as_steep(entries):
-    seen = simulate_transit(entries, 1 << 14, 1_500_000, burst=(1 << 14) // 20)
+    seen = simulate_transit(entries, 1 << 14, 2_500_000, burst=(1 << 14) // 20)
     assert seen.bits >= TRANSIT_BITS_AN_ENTRY
 
 
