@@ -7,7 +7,6 @@ value again, so that every answer can be checked, also where long keys are hashe
 from __future__ import annotations
 
 import csv
-import hmac
 import json
 import secrets
 from collections.abc import Iterator, Sequence
@@ -16,16 +15,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import cast
 
+from omap.cells import IMAGE_BYTES, LENGTH_BYTES, image, unpack_value
 from omap.errors import InputError
 
 Field = str | float | int
 """One field of a record."""
 
-LENGTH_BYTES = 2
-"""Length of the JSON in front of it, big-endian."""
-
 MAX_VALUE_BYTES = 4096
-MAX_KEY_BYTES = 16
+MAX_KEY_BYTES = IMAGE_BYTES
 """Longest key that is stored as it is; the contract has longer ones hashed by the client."""
 
 
@@ -93,8 +90,7 @@ def encode_record(record: Sequence[Field]) -> bytes:
 
 def decode_record(value: bytes) -> tuple[Field, ...]:
     """Return the record in a value, padded or not."""
-    length = int.from_bytes(value[:LENGTH_BYTES], "big")
-    return tuple(json.loads(value[LENGTH_BYTES : LENGTH_BYTES + length]))
+    return tuple(json.loads(unpack_value(value)))
 
 
 def encode_keys(names: Sequence[str]) -> tuple[list[bytes], bool]:
@@ -110,7 +106,7 @@ def encode_keys(names: Sequence[str]) -> tuple[list[bytes], bool]:
         size = next(size for size in (4, 8, 16) if longest <= size)
         return [key.ljust(size, b"\0") for key in raw], False
     secret = secrets.token_bytes(32)
-    return [hmac.digest(secret, key, "sha256")[:MAX_KEY_BYTES] for key in raw], True
+    return [image(secret, key) for key in raw], True
 
 
 def make_table(

@@ -1,0 +1,191 @@
+"""provision, get, put, delete, load, status on the command line, against a relay over a model."""
+
+import json
+import socket
+import stat
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from host.commands.options import shown, typed_bytes
+from host.testing import running_relay
+from omap.cells import Cells
+from omap.cli import main
+from omap.errors import InputError
+from omap.presets import preset
+
+WIDE = replace(preset("WIDE"), capacity=64, pages=64, buckets=16, waiting_slots=64, further_lines=64)
+
+
+@pytest.fixture
+def params():
+    return WIDE
+
+
+@pytest.fixture
+def run(relay):
+    """Run a command against the relay; return exit code, what it printed, and its errors."""
+
+    def run(command, *arguments, key_file=relay.key_file):
+        options = ["--url", relay.address, "--key-file", str(key_file)]
+        result = CliRunner().invoke(main, [command, *map(str, arguments), *options])
+        return result.exit_code, result.stdout.strip(), result.stderr.strip()
+
+    return run
+
+
+@given(value=st.binary(max_size=20))
+def test_what_is_shown_can_be_typed(value):
+    text = shown(value)
+    assert text.isprintable()
+    assert typed_bytes(text) == value
+
+
+def test_text_that_starts_with_0x_must_be_hexadecimal():
+    with pytest.raises(InputError, match="pairs of hexadecimal digits"):
+        typed_bytes("0xyz")
+
+
+def test_provision_writes_a_key_once(tmp_path):
+    path = tmp_path / "root.key"
+    result = CliRunner().invoke(main, ["provision", str(path), "--json"])
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"key_file": str(path)})
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    key = path.read_text()
+    assert len(bytes.fromhex(key)) == 32
+    assert key.strip() not in result.output
+    again = CliRunner().invoke(main, ["provision", str(path)])
+    assert again.exit_code == 2
+    assert "exists and may hold the only copy" in again.stderr
+    assert path.read_text() == key
+
+
+def test_put_get_delete(run):
+    assert run("get", "name") == (1, "", "omap: the key is not in the map")
+    assert run("put", "name", "value") == (0, "inserted", "")
+    assert run("put", "name", "0x00ff") == (0, "overwritten", "")
+    assert run("get", "0x6e616d65") == (0, "0x00ff", "")
+    assert run("put", "a name of more than sixteen bytes", "näher") == (0, "inserted", "")
+    assert run("get", "a name of more than sixteen bytes") == (0, "näher", "")
+    assert run("delete", "name") == (0, "0x00ff", "")
+    assert run("delete", "name")[0] == 1
+    assert run("put", "empty", "") == (0, "inserted", "")
+    assert run("get", "empty") == (0, "", "")
+
+
+def test_json(run):
+    assert json.loads(run("put", "name", "value", "--json")[1]) == {"new": True}
+    assert json.loads(run("get", "name", "--json")[1]) == {"found": True, "value": "value"}
+    assert json.loads(run("delete", "name", "--json")[1]) == {"found": True, "value": "value"}
+    code, out, _ = run("get", "name", "--json")
+    assert (code, json.loads(out)) == (1, {"found": False, "value": None})
+
+
+def test_raw_keys_and_values_are_exactly_as_long_as_the_maps(run):
+    key, value = "0x" + "11" * 16, "0x" + "22" * 256
+    assert run("put", key, value, "--raw") == (0, "inserted", "")
+    assert run("get", key, "--raw") == (0, '"' * 256, "")
+    code, _, error = run("get", key)
+    assert code == 2
+    assert "stored without omap.cells; read it raw (--raw)" in error
+    assert "a key must be 16 bytes, not 4 bytes" in run("get", "name", "--raw")[2]
+
+
+def test_what_does_not_fit_is_refused_in_one_line(run):
+    code, _, error = run("put", "name", "v" * 255)
+    assert (code, error.count("\n")) == (2, 0)
+    assert "the value has 255 bytes; under this key 254 fit" in error
+
+
+def test_load(run, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("id,town,people\n" + "".join(f"id-{n},town {n},{n}\n" for n in range(40)))
+    code, out, _ = run("load", table, "--key", "id", "--json")
+    facts = json.loads(out)
+    assert (code, facts["records"], facts["new"], facts["live_keys"]) == (0, 40, 40, 40)
+    assert json.loads(run("get", "id-7")[1]) == {"town": "town 7", "people": "7"}
+    assert run("load", table, "--key", "id", "--value", "town")[:2] == (
+        0,
+        "40 records stored, 0 of them new; 40 keys are live",
+    )
+    assert run("get", "id-7")[1] == "town 7"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "says"),
+    [
+        ("id,a\n1,2\n", ["--key", "none"], "no column 'none'"),
+        ("id,a\n1,2\n", ["--key", "id", "--value", "none"], "choose --value from id, a"),
+        ("id,a\n1,2\n2," + "x" * 300 + "\n", ["--key", "id"], "record 2 of table.csv: the value has"),
+    ],
+)
+def test_a_table_that_can_not_be_loaded_changes_nothing(run, tmp_path, text, arguments, says):
+    (tmp_path / "table.csv").write_text(text)
+    code, _, error = run("load", tmp_path / "table.csv", *arguments)
+    assert code == 2
+    assert says in error
+    assert json.loads(run("status", "--json")[1])["live_keys"] == 0
+
+
+def test_a_table_that_finds_no_room_says_so(run, tmp_path):
+    (tmp_path / "table.csv").write_text("id,a\n" + "".join(f"id-{n},{n}\n" for n in range(100)))
+    code, _, error = run("load", tmp_path / "table.csv", "--key", "id")
+    assert code == 2
+    assert "the map has no room for" in error.splitlines()[-1]
+
+
+def test_status(run, relay):
+    facts = json.loads(run("status", "--json")[1])
+    assert facts["address"] == f"127.0.0.1:{relay.port}"
+    assert (facts["live_keys"], facts["operation"], facts["overruns"]) == (0, 0, 0)
+    assert facts["digest"] == WIDE.digest.hex()
+    assert facts["mode"] == {"hbm_private": False, "attested": False, "hardware": False}
+    assert (facts["ring_entries"], facts["key_bytes"], facts["value_bytes"]) == (256, 16, 256)
+    text = run("status")[1]
+    assert "live keys         0" in text
+    assert "board says it is  none" in text
+
+
+def test_errors_are_one_line_that_says_what_to_do(run, tmp_path, key_file):
+    other = tmp_path / "other.key"
+    CliRunner().invoke(main, ["provision", str(other)])
+    code, out, error = run("status", key_file=other)
+    assert (code, out, error.count("\n")) == (2, "", 0)
+    assert "check the key file" in error
+    assert "can't be read" in run("status", key_file=tmp_path / "absent")[2]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"omap://127.0.0.1:{free.getsockname()[1]}"
+        result = CliRunner().invoke(main, ["get", "x", "--url", url, "--key-file", str(key_file)])
+    assert result.exit_code == 2
+    assert "nothing listens at" in result.stderr
+
+
+def test_the_key_file_may_come_from_the_environment(relay):
+    result = CliRunner().invoke(main, ["status", "--url", relay.address], env={"OMAP_KEY_FILE": str(relay.key_file)})
+    assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(main, ["status", "--url", relay.address], env={"OMAP_KEY_FILE": None})
+    assert result.exit_code == 2
+    assert "--key-file" in result.stderr
+
+
+def test_a_witness_notices_another_map(relay, run, tmp_path):
+    witness = tmp_path / "witness"
+    assert run("put", "name", "value", "--witness", witness)[0] == 0
+    with running_relay(WIDE, relay.key_file) as other:
+        options = ["--url", other.address, "--key-file", str(relay.key_file), "--witness", str(witness)]
+        result = CliRunner().invoke(main, ["get", "name", *options])
+        assert result.exit_code == 2
+        assert "formatted, or another was put in its place" in result.stderr
+
+
+def test_what_the_command_line_stores_programs_read(relay, run):
+    import omap
+
+    run("put", "name", "value")
+    with omap.connect(relay.address, key_file=relay.key_file) as client:
+        cells = Cells(client.params, bytes.fromhex(relay.key_file.read_text()))
+        assert cells.unpack(b"name", client[cells.key(b"name")]) == b"value"
