@@ -140,6 +140,11 @@ def _levels(module: Mapping[str, Any]) -> int:
         else:
             ends += inputs
         added = LUTS.get(kind, 0 if kind in FREE or not through else 1)
+        if kind.startswith("CARRY"):  # a chain is one level, where it is entered
+            carried = [bit for bit in bits["CI"] if isinstance(bit, int)]
+            for bit in outputs:
+                sources[bit].append((0, carried))
+            through = [bit for name in ("S", "DI") for bit in bits[name]]
         for bit in outputs:
             sources[bit].append((added if through else 0, [b for b in through if isinstance(b, int)]))
     return _deepest(sources, [bit for bit in ends if isinstance(bit, int)])
