@@ -117,6 +117,7 @@ def open_process(
                 pass_fds=[far_end.fileno()],
                 stdin=subprocess.DEVNULL,
             )
+        # SEC_CM: RELAY.KEY.ABSENT -- the name of the key file goes to the device, which alone reads it
         order = {"params": params.to_dict(), "ring_entries": ring_entries, "key_file": os.path.abspath(key_file)}
         bell.sendall(json.dumps(order).encode() + b"\n")
         layout, memory = _receive(bell, params)

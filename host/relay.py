@@ -62,6 +62,7 @@ class Connection(Port, asyncio.Protocol):
             return
         self.incoming += data
         if len(self.incoming) >= self._limits.input_bytes:
+            # SEC_CM: RELAY.INPUT.BOUNDED -- the rest stays in its socket
             self.read(False)
         self._relay.changed(self)
 
@@ -73,6 +74,7 @@ class Connection(Port, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read its answers: take no more commands from it, and wait only so long."""
+        # SEC_CM: RELAY.INPUT.BOUNDED -- what is in flight comes back at most, then nothing
         self.blocked = True
         self._start_timer("slow", self._limits.slow_seconds)
 

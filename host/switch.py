@@ -101,6 +101,8 @@ class Port(ABC):
         Nothing is taken from it or delivered any more.
     blocked : bool
         Nothing is taken from it for now.
+    ending : bool
+        Nothing is taken from it any more; what is due to it is delivered.
     """
 
     def __init__(self) -> None:
@@ -109,6 +111,7 @@ class Port(ABC):
         self.sessions: dict[int, None] = {}
         self.closed = False
         self.blocked = False
+        self.ending = False
         self.queued = False
         self.waiting = False
 
@@ -182,7 +185,8 @@ class Switch:
 
     def activate(self, port: Port) -> None:
         """Give a port its turn if it has a record."""
-        if not (port.queued or port.waiting or port.blocked or port.closed) and len(port.incoming) >= self._size:
+        held = port.queued or port.waiting or port.blocked or port.ending or port.closed
+        if not held and len(port.incoming) >= self._size:
             port.queued = True
             self._active.append(port)
 
@@ -206,7 +210,7 @@ class Switch:
             count = min(
                 len(port.incoming) // self._size, self.limits.quantum, self.limits.in_flight - port.in_flight, room
             )
-            if count <= 0 or port.blocked or port.closed:
+            if count <= 0 or port.blocked or port.ending or port.closed:
                 continue  # back when it has records, or answers were delivered
             if self._forward(port, count):
                 port.taken()
@@ -268,7 +272,8 @@ class Switch:
             case RecordType.CONFIRM:
                 self._refuse(port, header, Refusal.NO_HANDSHAKE)
             case RecordType.DATA:
-                port.sessions.clear()  # what follows it in that session would come out of its turn
+                # SEC_CM: RELAY.SESSION.OWNED -- and what follows it in that session would come out of its turn
+                port.sessions.clear()
                 self._refuse(port, header, Refusal.UNKNOWN_SESSION)
             case _:
                 self._refuse(port, header, Refusal.MALFORMED)
@@ -281,7 +286,7 @@ class Switch:
         made = Header(RecordType.REFUSED, header.slot, why, header.session, header.sequence).pack()
         self._routes.append(_Route(port, 0, RecordType.REFUSED, made.ljust(self._size, b"\0")))
         if why is Refusal.MALFORMED:  # whatever talks there is no client
-            port.blocked = True
+            port.ending = True
         self._deliver_made()
 
     # -- from the device ------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,7 @@ def running_relay(
     limits: Limits | None = None,
     port: int = 0,
     transport: Transport | None = None,
+    tls: ssl.SSLContext | None = None,
     **options: Any,
 ) -> Iterator[RunningRelay]:
     """Run a relay on a loopback port, in a thread, until the end of the ``with`` block.
@@ -94,6 +96,8 @@ def running_relay(
         TCP port; 0 for any.
     transport : Transport, optional
         An open one, which stays open, in place of ``backend``.
+    tls : ssl.SSLContext, optional
+        For TLS.
     **options
         What the back end takes.
     """
@@ -104,7 +108,7 @@ def running_relay(
     try:
         driver = Driver(opened, params)
         driver.start()
-        relay = Relay(driver, port=port, limits=limits)
+        relay = Relay(driver, port=port, limits=limits, tls=tls)
         running = RunningRelay(relay, opened, key_file, loop)
         running.run(relay.start())
         try:

@@ -1,0 +1,115 @@
+"""A client's end with nothing around it: on a driver, or on a socket."""
+
+import random
+import socket
+import ssl
+
+from host.framing import facts_length, read_greeting
+from omap.interface import Kind, Operation
+from omap.session import ClientSession
+
+
+def mixed(params, seed, count):
+    """Draw operations on few keys."""
+    rng = random.Random(seed)
+    keys = [bytes([number]) * params.key_bytes for number in range(16)]
+    return [
+        Operation(Kind(rng.randrange(4)), rng.choice(keys), rng.randbytes(params.value_bytes)) for _ in range(count)
+    ]
+
+
+class DriverClient:
+    """Opens a session over a driver, alone."""
+
+    def __init__(self, driver, key, replaces=0):
+        self.driver = driver
+        self.session = ClientSession(driver.params, key, replaces=replaces)
+        confirm = self.session.confirm(driver.exchange(self.session.hello()))
+        self.session.opened(driver.exchange(confirm))
+
+    def seal(self, operations):
+        return b"".join(map(self.session.seal, operations))
+
+    def open(self, answers):
+        size = self.driver.record_bytes
+        return [self.session.open(answers[at : at + size]) for at in range(0, len(answers), size)]
+
+    def run(self, operations):
+        return self.open(self.driver.exchange(self.seal(operations)))
+
+
+class RawClient:
+    """Talks to a relay over a blocking socket."""
+
+    def __init__(self, relay, key=None, timeout=20, tls=None, receive_bytes=None):
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout)
+        if receive_bytes is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        try:
+            self.socket.connect((relay.host, relay.port))
+        except OSError:
+            self.socket.close()
+            raise
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
+        prefix = self.read(16)
+        self.greeting = read_greeting(prefix, self.read(facts_length(prefix)))
+        self.size = self.greeting.record_bytes
+        self.session = None
+        if key is not None:
+            self.open_session(key)
+
+    def open_session(self, key, replaces=0):
+        session = ClientSession(self.greeting.params, key, replaces=replaces)
+        self.send(session.hello())
+        self.send(session.confirm(self.record()))
+        session.opened(self.record())
+        self.session = session
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def read(self, count):
+        data = bytearray()
+        while len(data) < count:
+            part = self.socket.recv(count - len(data))
+            if not part:
+                raise EOFError(f"{len(data)} of {count} bytes")
+            data += part
+        return bytes(data)
+
+    def record(self):
+        return self.read(self.size)
+
+    def submit(self, operations):
+        self.send(b"".join(map(self.session.seal, operations)))
+
+    def answers(self, count):
+        return [self.session.open(self.record()) for _ in range(count)]
+
+    def run(self, operations):
+        self.submit(operations)
+        return self.answers(len(operations))
+
+    def ended(self):
+        """Read to the end of the connection and return what came."""
+        data = bytearray()
+        while True:
+            try:
+                part = self.socket.recv(1 << 16)
+            except (ConnectionError, ssl.SSLEOFError):
+                part = b""
+            if not part:
+                return bytes(data)
+            data += part
+
+    def close(self):
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
