@@ -1,0 +1,216 @@
+"""However bins, HBM and the merge stage interleave, every use sees the lists that the uses before it left."""
+
+import random
+from dataclasses import replace
+
+from amaranth.sim import Simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omap.presets import preset
+from rtl.page import Verdict
+from rtl.waiting import Use, WaitingBins
+
+SHAPE = replace(preset("TINY"), capacity=60, pages=4, waiting_slots=60, further_lines=20, buckets=6)
+FULL = (1 << SHAPE.page_slots) - 1
+
+
+def script(rng, uses):
+    """Return drawn uses with all that goes in, and what must come out, from lists alone."""
+    lists, versions, occupancies = [[] for _ in range(4)], [1] * 4, [0] * 4
+    touches, ins, outs, live = [], {"verdict": [], "occupancy": [], "append": []}, {"bin": [], "waiting": []}, 0
+    growing = rng.random()
+    for number in range(uses):
+        bin_ = rng.choice([0, 0, 0, 1, 2, 3])
+        if rng.random() < 0.5 + growing / 3:
+            touches.append({"bin": bin_, "use": Use.APPEND})
+            present = live < 58 and rng.random() < 0.9
+            entry = number + 1 << 8 | 0x5A
+            ins["append"].append({"present": present, "entry": entry})
+            if present:
+                lists[bin_].append(entry)
+                live += 1
+            continue
+        touches.append({"bin": bin_, "use": Use.TOUCH})
+        outs["bin"].append((versions[bin_], occupancies[bin_]))
+        outs["waiting"] += [(0, entry) for entry in lists[bin_]] + [(1, 0)]
+        keep = rng.choice([0.0, 0.5, 0.9, 1.0])
+        verdicts = [
+            Verdict.KEPT if rng.random() < keep else rng.choice([Verdict.MOVED, Verdict.TAKEN]) for _ in lists[bin_]
+        ]
+        ins["verdict"] += verdicts
+        live -= sum(verdict is not Verdict.KEPT for verdict in verdicts)
+        lists[bin_] = [e for e, verdict in zip(lists[bin_], verdicts, strict=True) if verdict is Verdict.KEPT]
+        versions[bin_] += 1
+        occupancies[bin_] = rng.randint(0, FULL)
+        ins["occupancy"].append(occupancies[bin_])
+    return touches, ins, outs, (lists, versions, occupancies)
+
+
+class Hbm:
+    """Lines and slots behind the block, with answers as late and as disordered as drawn; and the free lists."""
+
+    def __init__(self, dut, rng):
+        self.dut, self.rng, self.slowness = dut, rng, rng.choice([1, 5, 15])
+        self.lines = dict.fromkeys(range(SHAPE.pages), 1)  # version 1, nothing waits
+        self.slots = {}
+        self.reads, self.writes, self.slot_reads, self.slot_writes = [], [], [], []
+        self.free_slots, self.free_lines = list(range(SHAPE.waiting_slots)), list(range(SHAPE.further_lines))
+
+    def due(self, queue, cycle):
+        return [item for item in queue if item[0] <= cycle]
+
+    def later(self, cycle):
+        return cycle + 1 + self.rng.randrange(3 * self.slowness)
+
+    def drive(self, ctx, cycle):
+        dut, rng = self.dut, self.rng
+        for port in (dut.o_line_fetch, dut.o_line_flush, dut.o_slot_fetch, dut.o_slot_write):
+            ctx.set(port.ready, rng.random() < 0.7)
+        for port in (dut.o_freed_slot, dut.o_freed_line):
+            ctx.set(port.ready, rng.random() < 0.8)
+        read = rng.choice(self.due(self.reads, cycle) or [None])
+        write = rng.choice(self.due(self.writes, cycle) or [None])
+        slot = self.slot_reads[0] if self.due(self.slot_reads[:1], cycle) else None
+        done = self.slot_writes[0] if self.due(self.slot_writes[:1], cycle) else None
+        ctx.set(dut.i_line_fetched.valid, read is not None)
+        ctx.set(dut.i_line_flushed.valid, write is not None)
+        ctx.set(dut.i_slot_fetched.valid, slot is not None)
+        ctx.set(dut.i_slot_written.valid, done is not None)
+        if read:
+            ctx.set(dut.i_line_fetched.payload, {"id": read[1], "data": self.lines[read[2]]})
+        if write:
+            ctx.set(dut.i_line_flushed.payload, write[1])
+        if slot:
+            ctx.set(dut.i_slot_fetched.payload, self.slots[slot[1]])
+        ctx.set(dut.i_free_slot.valid, bool(self.free_slots))
+        ctx.set(dut.i_free_line.valid, bool(self.free_lines))
+        ctx.set(dut.i_free_slot.payload, self.free_slots[0] if self.free_slots else 0)
+        ctx.set(dut.i_free_line.payload, self.free_lines[0] if self.free_lines else 0)
+        self.offered = read, write, slot, done
+
+    def step(self, ctx, cycle):
+        dut = self.dut
+        read, write, slot, done = self.offered
+
+        def went(port):
+            return ctx.get(port.valid) and ctx.get(port.ready)
+
+        if went(dut.i_line_fetched):
+            self.reads.remove(read)
+        if went(dut.i_line_flushed):  # a write takes effect as late as it can
+            self.writes.remove(write)
+            self.lines[write[2]] = write[3]
+        if went(dut.i_slot_fetched):
+            self.slot_reads.remove(slot)
+        if went(dut.i_slot_written):
+            self.slot_writes.remove(done)
+            self.slots[done[1]] = done[2]
+        if went(dut.i_free_slot):
+            self.free_slots.pop(0)
+        if went(dut.i_free_line):
+            self.free_lines.pop(0)
+        if went(dut.o_line_fetch):
+            asked = ctx.get(dut.o_line_fetch.payload)
+            self.reads.append((self.later(cycle), asked.id, asked.address))
+        if went(dut.o_line_flush):
+            flushed = ctx.get(dut.o_line_flush.payload)
+            self.writes.append((self.later(cycle), flushed.id, flushed.address, flushed.data))
+        if went(dut.o_slot_fetch):
+            self.slot_reads.append((self.later(cycle), ctx.get(dut.o_slot_fetch.payload)))
+        if went(dut.o_slot_write):
+            written = ctx.get(dut.o_slot_write.payload)
+            self.slot_writes.append((self.later(cycle), written.slot, written.data))
+        if went(dut.o_freed_slot):
+            freed = ctx.get(dut.o_freed_slot.payload)
+            assert freed not in self.free_slots
+            self.free_slots.append(freed)
+        if went(dut.o_freed_line):
+            freed = ctx.get(dut.o_freed_line.payload)
+            assert freed not in self.free_lines
+            self.free_lines.append(freed)
+
+    def contents(self, number):
+        """Follow a descriptor's links and return version, occupancy and list."""
+        line = self.lines[number]
+        count, link = line >> 48 & 0xFFFF, line >> 96 & 0xFFFFFFFF
+        indices = [line >> 128 + 32 * k & 0xFFFFFFFF for k in range(SHAPE.line_indices[0])]
+        lines = []
+        while len(indices) < count:
+            lines.append(link)
+            line = self.lines[SHAPE.pages + link]
+            indices += [line >> 32 + 32 * k & 0xFFFFFFFF for k in range(SHAPE.line_indices[1])]
+            link = line & 0xFFFFFFFF
+        return (self.lines[number] & (1 << 48) - 1, self.lines[number] >> 64 & 0xFFFFFFFF, indices[:count], lines)
+
+
+def run(touches, ins, outs, *, entries, seed):
+    """Run a script against a memory with drawn delays; return what came out and the memory."""
+    dut, rng = WaitingBins(SHAPE, entries=entries), random.Random(seed)
+    hbm = Hbm(dut, rng)
+    sources = {
+        dut.i_touch: list(touches),
+        dut.i_verdict: list(ins["verdict"]),
+        dut.i_occupancy: list(ins["occupancy"]),
+        dut.i_append: list(ins["append"]),
+    }
+    got = {"bin": [], "waiting": []}
+    sinks = {dut.o_bin: "bin", dut.o_waiting: "waiting"}
+    offering = dict.fromkeys(sources, False)
+
+    async def bench(ctx):
+        cycle = quiet = owed = 0
+        while quiet < 4:
+            assert cycle < 1000 + 20 * len(touches) * (4 + hbm.slowness), "stuck"
+            for port in sinks:
+                ctx.set(port.ready, rng.random() < 0.7)
+            for port, items in sources.items():
+                offering[port] = bool(items) and (offering[port] or rng.random() < 0.7)
+                # a verdict comes when its tuple is taken, or later
+                taken = ctx.get(dut.o_waiting.valid) and ctx.get(dut.o_waiting.ready)
+                if port is dut.i_verdict and not (owed or (taken and not ctx.get(dut.o_waiting.payload).end)):
+                    offering[port] = False
+                ctx.set(port.valid, offering[port])
+                if offering[port]:
+                    ctx.set(port.payload, items[0])
+            hbm.drive(ctx, cycle)
+            for port, name in sinks.items():
+                if ctx.get(port.valid) and ctx.get(port.ready):
+                    item = ctx.get(port.payload)
+                    owed += name == "waiting" and not item.end
+                    got[name].append((item.version, item.occupancy) if name == "bin" else (item.end, item.entry))
+            for port, items in sources.items():
+                if ctx.get(port.valid) and ctx.get(port.ready):
+                    items.pop(0)
+                    offering[port] = False
+                    owed -= port is dut.i_verdict
+            hbm.step(ctx, cycle)
+            over = not any(sources.values()) and ctx.get(dut.idle) and not hbm.writes and not hbm.slot_writes
+            quiet = quiet + 1 if over else 0
+            await ctx.tick()
+            cycle += 1
+        assert not ctx.get(dut.exhausted)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return got, hbm
+
+
+@settings(deadline=None, max_examples=8)
+@given(seed=st.integers(0, 2**32 - 1), uses=st.sampled_from([10, 40]), entries=st.sampled_from([2, 3, 5]))
+def test_every_use_sees_the_lists_that_the_uses_before_it_left(seed, uses, entries):
+    rng = random.Random(seed)
+    touches, ins, outs, (lists, versions, occupancies) = script(rng, uses)
+    got, hbm = run(touches, ins, outs, entries=entries, seed=seed)
+    assert got == outs
+    slots, lines = [], []
+    for number in range(SHAPE.pages):
+        version, occupancy, indices, further = hbm.contents(number)
+        assert (version, occupancy) == (versions[number], occupancies[number])
+        assert [hbm.slots[index] for index in indices] == lists[number]
+        slots += indices
+        lines += further
+    assert sorted(slots + hbm.free_slots) == list(range(SHAPE.waiting_slots))
+    assert sorted(lines + hbm.free_lines) == list(range(SHAPE.further_lines))
