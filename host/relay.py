@@ -8,6 +8,7 @@ first, then its connection. When the device has latched a fault, every client ge
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -53,6 +54,7 @@ class Connection(Port, asyncio.Protocol):
         """Greet the client."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         transport.set_write_buffer_limits(high=self._limits.in_flight * self._relay.driver.record_bytes)
         self._relay.welcome(self)
 
@@ -332,6 +334,10 @@ class Relay:
         except DeviceError as error:
             self._fail(error)
             return
+        except Exception as error:  # clients that wait for ever would be worse
+            LOG.exception("defect")
+            self._fail(DeviceError(f"the relay has a defect, see its log: {type(error).__name__}"))
+            return
         if self._timer is None and self._switch.deadline is not None:
             self._turn_in(max(0.0, self._switch.deadline - time.monotonic()))
 
@@ -381,11 +387,9 @@ class Relay:
         """The device does no more work: hand out the answers that it has left, tell everybody, and end all."""
         if self.failure is not None:
             return
-        try:
-            self._switch.collect()
-        except DeviceError as further:
-            LOG.debug("no answers are left", extra={"error": str(further)})
         self.failure = error
+        with contextlib.suppress(Exception):  # there may be none, or no way to them
+            self._switch.collect()
         LOG.error("device failed", extra={"error": str(error)})
         for connection in list(self.connections):
             self._end_failed(connection)

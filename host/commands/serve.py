@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
 import ssl
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 
-from host.commands.options import KEY_FILE_VARIABLE, echo_json
+from host.commands.options import KEY_FILE_VARIABLE
 from host.driver import Driver
 from host.framing import DEFAULT_PORT
 from host.logs import log_to_stderr
@@ -132,19 +133,20 @@ def _gone(relay: Relay) -> bool:
 def _say_ready(relay: Relay, backend: str, monitor: Monitor | None, as_json: bool) -> None:
     params, driver = relay.driver.params, relay.driver
     if as_json:
-        echo_json(
-            address=relay.address,
-            monitor=None if monitor is None else monitor.address,
-            backend=backend,
-            params=params.to_dict(),
-            digest=params.digest.hex(),
-            ring_entries=driver.ring_entries,
-            mode=driver.mode,
-        )
+        facts = {
+            "address": relay.address,
+            "monitor": None if monitor is None else monitor.address,
+            "backend": backend,
+            "params": params.to_dict(),
+            "digest": params.digest.hex(),
+            "ring_entries": driver.ring_entries,
+            "mode": driver.mode,
+        }
+        click.echo(json.dumps(facts))  # one line, for whoever waits for it
     else:
-        facts = f"{backend}, {params.capacity:,} keys of {params.key_bytes} bytes, values of {params.value_bytes}"
+        what = f"{backend}, {params.capacity:,} keys of {params.key_bytes} bytes, values of {params.value_bytes}"
         at = "" if monitor is None else f"; {monitor.address}/healthz"
-        click.echo(f"omap: ready at {relay.address} ({facts}){at}")
+        click.echo(f"omap: ready at {relay.address} ({what}){at}")
     if not driver.mode["hbm_private"]:
         logging.getLogger("omap.serve").warning(
             "the host can read this device's memory: fit for trials, hides nothing from whoever runs this machine"

@@ -346,6 +346,15 @@ def test_a_device_that_is_gone_ends_all_connections(start, key):
         assert late.ended() == b""
 
 
+def test_a_defect_of_the_relay_ends_it(relay, key, monkeypatch, caplog):
+    with RawClient(relay, key) as client:
+        monkeypatch.setattr(relay.relay._switch, "collect", lambda: 1 // 0)
+        client.submit([NOP])
+        assert client.ended() == b""
+    assert str(relay.relay.failure) == "the relay has a defect, see its log: ZeroDivisionError"
+    monkeypatch.undo()
+
+
 def test_a_device_without_a_doorbell_is_polled(start, key, monkeypatch, key_file):
     transport = open_transport("model", PARAMS, key_file=key_file, ring_entries=64)
     monkeypatch.setattr(transport, "fileno", lambda: None)

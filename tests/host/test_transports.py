@@ -109,9 +109,13 @@ def test_models_need_a_usable_key_file(name, params, tmp_path):
 # -- the process ----------------------------------------------------------------------------------------------------
 
 
-def children():
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+def children_of(process):
+    with open(f"/proc/{process}/task/{process}/children") as file:
         return {int(number) for number in file.read().split()}
+
+
+def children():
+    return children_of(os.getpid())
 
 
 def gone(process):
