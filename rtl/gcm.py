@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """AES-GCM (NIST SP 800-38D) of pages and records, whose length is fixed, at one beat a cycle."""
 
 from __future__ import annotations

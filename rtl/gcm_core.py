@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What opening and sealing have in common: keystream, hash, and the keys of both."""
 
 from __future__ import annotations
