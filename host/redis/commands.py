@@ -57,10 +57,11 @@ class Data:
 
     def cell(self, name: bytes, value: bytes) -> bytes:
         """Return the cell of a value."""
-        room = self.cells.room(name)
-        if len(value) > room:
-            raise Refused(f"ERR value is too long: {len(value)} bytes, and under this key {max(0, room)} fit")
-        return self.cells.pack(name, value)
+        try:
+            return self.cells.pack(name, value)
+        except InputError:
+            room = max(0, self.cells.room(name))
+            raise Refused(f"ERR value is too long: {len(value)} bytes, and under this key {room} fit") from None
 
     def value(self, name: bytes, cell: bytes | None) -> bytes | None:
         """Return the value in a cell."""

@@ -27,6 +27,7 @@ REQUEST_LIMIT = 1 << 24
 UNAUTHENTICATED_ARGUMENTS, UNAUTHENTICATED_BULK = 10, 16384
 """The same limits until a connection has given the password, as in Redis."""
 
+_BULK = re.compile(rb"\$(0|[1-9][0-9]{0,18})\r\n")
 _NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _SPACE = b" \t\n\v\f\r"
 _END = b" \t\n\r"  # of a word; Redis is not quite consistent here
@@ -110,28 +111,37 @@ class RequestReader:
                 buffer[self._start : self._walked] = b"*0\r\n"
                 self._walked = self._start + 4
             self._arguments = max(count, 0)
+        limit = BULK_LIMIT if self.authenticated else UNAUTHENTICATED_BULK
+        walked, have = self._walked, len(buffer)
         while self._arguments:
-            if self._walked >= len(buffer):
+            found = _BULK.match(buffer, walked)
+            if not found or (length := int(found[1])) > limit:
+                self._walked = walked
+                self._explain()
                 return False
-            if buffer[self._walked] != 36:  # "$"
-                came = chr(buffer[self._walked])
-                raise ProtocolError(f"ERR Protocol error: expected '$', got '{came if came.isprintable() else '?'}'")
-            before = self._walked
-            length = self._header("bulk count", "bulk length")
-            if length is None:
-                return False
-            if not 0 <= length <= BULK_LIMIT:
-                raise ProtocolError("ERR Protocol error: invalid bulk length")
-            if length > UNAUTHENTICATED_BULK and not self.authenticated:
-                raise ProtocolError("ERR Protocol error: unauthenticated bulk length")
-            if self._walked + length + 2 - self._start > REQUEST_LIMIT:
+            after = found.end() + length + 2
+            if after - self._start > REQUEST_LIMIT:
                 raise ProtocolError("ERR Protocol error: too big request")
-            if self._walked + length + 2 > len(buffer):
-                self._walked = before
-                return False
-            self._walked += length + 2
+            if after > have:
+                break
+            walked = after
             self._arguments -= 1
-        return True
+        self._walked = walked
+        return not self._arguments
+
+    def _explain(self) -> None:
+        """Raise for what stands in place of a bulk string, unless more of it may come."""
+        buffer = self._buffer
+        if self._walked >= len(buffer):
+            return
+        if buffer[self._walked] != 36:  # "$"
+            came = chr(buffer[self._walked])
+            raise ProtocolError(f"ERR Protocol error: expected '$', got '{came if came.isprintable() else '?'}'")
+        length = self._header("bulk count", "bulk length")
+        if length is not None and 0 <= length <= BULK_LIMIT:
+            raise ProtocolError("ERR Protocol error: unauthenticated bulk length")
+        if length is not None:
+            raise ProtocolError("ERR Protocol error: invalid bulk length")
 
     def _header(self, name: str, number: str) -> int | None:
         """Read the header at hand and step over it; None if it is not all there."""
