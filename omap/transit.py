@@ -51,7 +51,7 @@ class TransitProcess:
         self.refused = 0
         self.peaks = np.zeros(transit_entries + 1, np.int64)
         """How many insertions left so many entries in transit, before the relocation steps."""
-        self._used = np.zeros(2 * buckets, np.int32)
+        self.used = np.zeros(2 * buckets, np.int32)
         self._queue = np.zeros((transit_entries + 1, 2), np.int32)
         self._state = np.zeros(3, np.int32)
 
@@ -70,7 +70,7 @@ class TransitProcess:
             self._idle_steps,
             self.candidates,
             self.slots,
-            self._used,
+            self.used,
             self._queue,
             self._state,
             self.peaks,

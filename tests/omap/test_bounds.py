@@ -213,6 +213,27 @@ def test_a_fuller_map_has_a_flatter_tail():
     assert slopes.min() > 0.85 * slopes.max()
 
 
+def test_a_bulk_load_leaves_a_steep_tail_too():
+    """Placed anyhow, as many keys leave two thirds of the buckets full, and a second entry in transit is common."""
+    keys, seen = 1 << 14, np.zeros(129, np.int64)
+    params = sizing.one_choice(capacity=keys, key_bytes=4, value_bytes=4, page_bytes=64)
+    rows = np.arange(keys, dtype=">u4").view(np.uint8).reshape(keys, 4)
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        model = PositionMap(params, random.bytes(16), DeviceMemory())
+        model.insert_rows(rows, np.zeros((keys, 1), np.int64))
+        process = TransitProcess(params.buckets, params.bucket_entries, keys, transit_entries=128, idle_steps=0)
+        table = model._table()
+        process.candidates[:] = model.candidates_rows(rows) - [0, params.buckets]
+        process.slots[:] = np.where(table[:, :, 3] >> 7, np.ascontiguousarray(table[:, :, 4:]).view(">u4")[:, :, 0], -1)
+        process.used[:] = (process.slots >= 0).sum(axis=1)
+        churn = WORKLOADS["churn"](random, 0, keys // 8, keys)
+        process.run(churn, random.integers(params.buckets, size=(keys // 8, 2), dtype=np.int32))
+        seen += process.peaks
+    assert seen[1:].sum() > 1000
+    assert seen[2:].sum() < seen[1:].sum() * 2**-TRANSIT_BITS_AN_ENTRY
+
+
 def test_a_queue_that_is_too_short_refuses():
     process = TransitProcess(1, 2, 10, transit_entries=1)
     kinds = np.full(6, Kind.PUT, np.int8)
