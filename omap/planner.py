@@ -279,16 +279,22 @@ def largest(
         Not even a single key fits.
     """
     shape = {"key_bytes": key_bytes, "value_bytes": value_bytes, "page_bytes": page_bytes}
-    guess = max(1, hbm_bytes // 64)  # the best tuning hardly depends on the capacity
+    guess = min(max(1, hbm_bytes // 64), 1 << 30)  # the best tuning hardly depends on the capacity
     tuning = min(_tunings("bytes"), key=lambda tuning: sizing.one_choice(capacity=guess, **shape, **tuning).hbm_bytes)
 
     def sized(capacity: int) -> Params:
         return sizing.one_choice(capacity=capacity, **shape, **tuning)
 
+    def fits(capacity: int) -> bool:
+        try:
+            return sized(capacity).hbm_bytes <= hbm_bytes
+        except ParamsError:  # more than the indices reach
+            return False
+
     low, high = 0, max(1, hbm_bytes // sized(guess).entry_bytes)
     while low < high:
         middle = (low + high + 1) // 2
-        if sized(middle).hbm_bytes <= hbm_bytes:
+        if fits(middle):
             low = middle
         else:
             high = middle - 1
@@ -327,7 +333,7 @@ def _plan_two_choice(request: _Request) -> Plan:
 
 def _plan_one_choice(request: _Request, prefer: Prefer) -> Plan:
     fitting: list[Params] = []
-    least: list[Params] = []  # of every page size what comes closest, for the message if nothing fits
+    tried: list[Params] = []  # for the message if nothing fits
     refusals: list[str] = []
     for page_bytes in _page_sizes(request):
         sizes = []
@@ -347,13 +353,13 @@ def _plan_one_choice(request: _Request, prefer: Prefer) -> Plan:
             fitting.append(min(fits, key=lambda params: params.hbm_bytes))
             if prefer == "bytes":
                 break  # larger pages only move more
-        least += sizes
+        tried += sizes
     if fitting:
         chosen = min(fitting, key=lambda params: params.hbm_bytes)
         return Plan(chosen, _reason(request, prefer))
-    if not least:
+    if not tried:
         raise PlanError(f"one_choice: {refusals[-1]}")
-    raise PlanError(f"one_choice: {_refusal(request, least)}")
+    raise PlanError(f"one_choice: {_refusal(request, tried)}")
 
 
 def _reason(request: _Request, prefer: Prefer) -> str:
