@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.host.redis.stack import Stack
 from tests.host.redis.support import RealRedis
 
 
@@ -10,3 +11,10 @@ def real_redis(tmp_path_factory):
     server = RealRedis(tmp_path_factory.mktemp("redis"))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    stack = Stack(tmp_path_factory.mktemp("stack"))
+    yield stack
+    stack.stop()
