@@ -105,6 +105,8 @@ def open_process(
         If the device can't be started or reached.
     """
     if attach is not None:
+        if key_file is not None:
+            raise InputError("a running device has its root key already: give either --attach or --key-file")
         return _attach(params, attach)
     if key_file is None:
         raise InputError("a model needs a root key file: `omap provision FILE` writes one")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from host.commands.options import KEY_FILE_VARIABLE
 from host.driver import Driver
@@ -26,6 +27,9 @@ from omap.params import Params, Rule
 
 CAPACITY, KEY_BYTES, VALUE_BYTES = 1 << 16, 16, 256
 """The map that is served if nothing is said of it: room for hashed keys and short texts."""
+
+NEED_KEY = ("model", "process")
+"""Back ends whose device reads a key file."""
 
 _WATCH_SECONDS = 0.1
 
@@ -87,8 +91,9 @@ def command(
     log_to_stderr(as_json=json_log)
     params = chosen_params(preset, params_file, capacity, key_bytes, value_bytes)
     options: dict[str, Any] = {"attach": attach, "xclbin": xclbin, "device": device}
-    if attach is not None:
-        key_file = None  # perhaps from the environment; the running device has its own
+    source = click.get_current_context().get_parameter_source("key_file")
+    if source is ParameterSource.ENVIRONMENT and (attach is not None or backend not in NEED_KEY):
+        key_file = None  # meant for clients: this device has its own
     tls = tls_context(tls_cert, tls_key)
     transport = open_transport(
         backend,

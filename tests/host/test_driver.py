@@ -27,8 +27,8 @@ def transport():
         yield transport
 
 
-def started(transport, **options):
-    driver = Driver(transport, PARAMS, **options)
+def started(transport):
+    driver = Driver(transport, PARAMS)
     driver.start()
     return driver
 
@@ -119,16 +119,17 @@ def test_start_formats_what_never_was_and_nothing_else(transport):
 
 
 def test_start_waits_for_a_format_that_another_driver_asked_for(transport, monkeypatch):
-    driver = Driver(transport, PARAMS, timeout=0.1)
+    driver = Driver(transport, PARAMS)
     poke(transport, "STATUS", State.FORMATTING)
-    with pytest.raises(DeviceError, match=r"has not finished to format in 0\.1\d* s"):
-        driver.start()
+    with pytest.raises(DeviceError, match=r"has not finished to format in 0\.1 s"):
+        driver.start(timeout=0.1)
     monkeypatch.setattr(transport, "wait", lambda *_: poke(transport, "STATUS", State.READY))
     driver.start()
 
 
 def test_a_device_that_does_not_answer_is_given_up(transport, monkeypatch):
-    driver = started(transport, timeout=0.05)
+    driver = started(transport)
+    driver.timeout = 0.05
     monkeypatch.setattr(transport, "wait", lambda *_: None)
     record = bytes(driver.record_bytes)
     with pytest.raises(DeviceError, match=r"has not answered for 0\.05 s"):

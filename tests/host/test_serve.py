@@ -130,7 +130,7 @@ def test_wrong_key_files_are_one_line(backend, key_file, tmp_path):
     assert "needs a root key file: `omap provision FILE` writes one" in refusal(*options[:-1])
 
 
-def test_other_mistakes_are_one_line(key_file, tmp_path):
+def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
     options = ["--preset", "tiny", "--backend", "model", "--key-file", key_file]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -147,6 +147,11 @@ def test_other_mistakes_are_one_line(key_file, tmp_path):
     assert "both must be PEM" in refusal(*options, "--tls-cert", key_file, "--tls-key", key_file)
     assert "no device can be reached at" in refusal("--preset", "tiny", "--attach", tmp_path / "none")
     assert "a card needs its program: give --xclbin" in refusal("--preset", "tiny", "--backend", "xrt")
+    assert "a card holds its own root key" in refusal("--backend", "xrt", "--key-file", key_file)
+    assert "give either --attach or --key-file" in refusal("--attach", tmp_path / "none", "--key-file", key_file)
+    monkeypatch.setenv("OMAP_KEY_FILE", str(key_file))  # a client's; not an option that somebody gave here
+    assert "a card needs its program: give --xclbin" in refusal("--preset", "tiny", "--backend", "xrt")
+    assert "no device can be reached at" in refusal("--preset", "tiny", "--attach", tmp_path / "none")
 
 
 def test_parameters_come_from_a_preset_a_file_or_sizes(tmp_path):

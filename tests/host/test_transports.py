@@ -132,6 +132,7 @@ def gone(process):
 
 
 def test_a_process_leaves_nothing_behind(params, key_file):
+    gc.collect()
     before, files = children(), len(os.listdir("/proc/self/fd"))
     transport = open_transport("process", params, key_file=key_file)
     (child,) = children() - before
