@@ -316,7 +316,7 @@ class Relay:
             self._due = True
             asyncio.get_running_loop().call_soon(self._turn)
 
-    def _turn(self) -> None:
+    def _turn(self, rung: bool = False) -> None:
         """Move what can be moved, then see to it that the next turn comes."""
         self._due = False
         if self._timer is not None:
@@ -327,11 +327,13 @@ class Relay:
         try:
             self._switch.expire()
             moved = self._switch.collect()
+            if rung and not moved:  # then why did it ring?
+                self.driver.check()
             self._switch.pump()
             if self.driver.in_flight:
                 self.driver.transport.arm()
                 self._wait(moved)
-        except DeviceError as error:
+        except OmapError as error:
             self._fail(error)
             return
         except Exception as error:  # clients that wait for ever would be worse
@@ -360,9 +362,7 @@ class Relay:
         self.driver.transport.rest()
         if self.driver.transport.fileno() is None:
             self._forget_bell()
-        if not self.driver.answered:  # then why did it ring?
-            self._look_after()
-        self._turn()
+        self._turn(rung=True)
 
     def _forget_bell(self) -> None:
         if self._bell is not None:
@@ -372,16 +372,9 @@ class Relay:
     async def _heartbeat(self) -> None:
         while self.failure is None:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
-            self._look_after()
-            self._turn_soon()
+            self._turn(rung=True)
 
     # -- the device's end -----------------------------------------------------------------------------------------
-
-    def _look_after(self) -> None:
-        try:
-            self.driver.check()
-        except OmapError as error:
-            self._fail(error)
 
     def _fail(self, error: OmapError) -> None:
         """The device does no more work: hand out the answers that it has left, tell everybody, and end all."""

@@ -35,7 +35,7 @@ from omap.errors import DeviceError, DeviceFaultError, InputError, ReplayedError
 from omap.interface import Kind, Operation
 from omap.presets import preset
 from omap.regmap import State
-from omap.wire import Header, RecordType, Refusal, read_header
+from omap.wire import Counter, Header, RecordType, Refusal, read_header, write_counter
 from tests.contract.test_contract import expected
 from tests.host.clients import RawClient, mixed
 
@@ -353,6 +353,13 @@ def test_a_defect_of_the_relay_ends_it(relay, key, monkeypatch, caplog):
         assert client.ended() == b""
     assert str(relay.relay.failure) == "the relay has a defect, see its log: ZeroDivisionError"
     monkeypatch.undo()
+
+
+def test_counters_without_sense_end_the_relay(relay, key):
+    with RawClient(relay, key) as client:
+        write_counter(relay.transport.buffer, Counter.RESPONSES_WRITTEN, 1 << 40)
+        assert client.ended() == b""
+    assert "the device's counters make no sense" in str(relay.relay.failure)
 
 
 def test_a_device_without_a_doorbell_is_polled(start, key, monkeypatch, key_file):
