@@ -49,7 +49,7 @@ class Limits:
 
     clients: int = 64
     in_flight: int = 512
-    quantum: int = 64
+    quantum: int = 128
     input_bytes: int = 1 << 17
     handshake_seconds: float = 1.0
     idle_seconds: float = 30.0
