@@ -30,4 +30,7 @@ COUNTERMEASURES = {
     "GCM.FAULT.KEY_ERASE": "A wrong tag erases all keys of the block.",
     "GCM.KEY.ERASE": "`erase` overwrites all keys, hash keys and their powers, and drops all messages.",
     "GCM.TIME.CONST": "All times depend on the handshakes alone, not on data, keys or verdicts.",
+    "POSMAP.KEY.ERASE": "`erase` clears the hash key and every register with keys or pages; memory can't be reached.",
+    "POSMAP.KEY.UNREADABLE": "Nothing shows while no operation is under way, and an answer not on offer is zero.",
+    "POSMAP.LOOKUP.CONST_TIME": "Every operation uses a line of each table, at a turn that depends on arrivals alone.",
 }
