@@ -14,7 +14,7 @@ FULL_STAMP := $(VENV)/installed-full
 CHECK = status=0; $(BIN)/ruff check . || status=1; $(BIN)/ruff format --check . || status=1; $(BIN)/mypy || status=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format bench-model bench-sim clean
+.PHONY: help demo test test-long lint format bench-model bench-host bench-sim clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ format: $(FULL_STAMP)  ## let ruff mend what it can
 
 bench-model: $(FULL_STAMP)  ## operations and loaded keys a second of the reference model
 	$(BIN)/python -m omap.bench
+
+bench-host: $(FULL_STAMP)  ## operations a second through client, relay and proxy on the model
+	$(BIN)/python -m host.bench
 
 bench-sim: $(FULL_STAMP)  ## cycles an operation of the simulated engine
 	$(BIN)/python -m sim.bench_sim

@@ -1,0 +1,287 @@
+"""``python -m host.bench``: operations a second through relay and proxy on the model, beside the bare model's.
+
+Relay, device and proxy run in processes of their own, as ``omap serve`` and ``omap proxy`` start them. The bare model
+and the client take turns, so that a busy machine slows both; medians are reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from host.client import Client
+from host.commands.serve import chosen_params
+from host.driver import Driver
+from host.keyfile import read_key_file, write_key_file
+from host.model import ModelTransport
+from host.settings import Settings
+from omap.interface import Kind, Operation, Response, Status
+from omap.map import create
+from omap.params import Params
+from omap.reference import ReferenceMap
+from omap.session import ClientSession, DeviceSessions
+from omap.wire import RecordCodec, Reply, read_header
+
+BATCH = 10_000
+"""Operations in one call of ``execute``."""
+
+ROUNDS = 5
+"""Turns of bare model and client."""
+
+WANTED_RATIO = 0.6
+"""Of the bare model's operations a second that the client shall reach in batches."""
+
+WANTED_PROXY = 5000
+"""Operations a second that ``redis-benchmark`` shall reach."""
+
+CONNECTIONS, PIPELINE = 50, 16
+"""What ``redis-benchmark`` is told."""
+
+
+@dataclass
+class Bench:
+    """Parameters and work that all measurements share."""
+
+    params: Params
+    operations: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        rng = random.Random(self.seed)
+        params = self.params
+        count = min(params.capacity // 2, 50_000)
+        self.keys = [number.to_bytes(4, "big") + rng.randbytes(params.key_bytes - 4) for number in range(count)]
+        self.values = [rng.randbytes(params.value_bytes) for _ in range(count)]
+        self.mix = []
+        for _ in range(self.operations):  # half reads, half writes
+            key = rng.choice(self.keys)
+            put = rng.random() < 0.5
+            self.mix.append(Operation(Kind.PUT, key, rng.choice(self.values)) if put else Operation(Kind.GET, key))
+
+    def batches(self, execute: Callable[[list[Operation]], object], size: int = BATCH) -> float:
+        """Run the mix and return operations a second."""
+        start = time.perf_counter()
+        for first in range(0, len(self.mix), size):
+            execute(self.mix[first : first + size])
+        return len(self.mix) / (time.perf_counter() - start)
+
+    def bare(self) -> ReferenceMap:
+        """Return a filled map in this process."""
+        store = create(self.params)
+        store.bulk_load(self.keys, self.values)
+        return store
+
+
+def shares(bench: Bench) -> dict[str, float]:
+    """Return which part of one process' time records' crypto, rings and the map take; pages' crypto is the map's.
+
+    Client, driver and device run in this process in batches of 256. After each batch its operations run on a bare map,
+    and as many records are sealed and opened with no map between; what is left belongs to rings and copying.
+    """
+    key, batch = bytes(32), 256
+    spent = {"all": 0.0, "map": 0.0, "crypto": 0.0}
+
+    def timed(what: str, work: Callable[[list[Operation]], object], operations: list[Operation]) -> None:
+        start = time.process_time()
+        work(operations)
+        spent[what] += time.process_time() - start
+
+    records, store = Records(bench.params), bench.bare()
+    with ModelTransport(bench.params, key, ring_entries=1024, stepped=True) as transport:
+        driver = Driver(transport, bench.params)
+        driver.start()
+        session = ClientSession(bench.params, key)
+        session.opened(driver.exchange(session.confirm(driver.exchange(session.hello()))))
+        size = RecordCodec(bench.params).record_bytes
+
+        def execute(operations: list[Operation]) -> None:
+            driver.put(b"".join([session.seal(operation) for operation in operations]))
+            transport.step()
+            answers = driver.take()
+            for at in range(0, len(answers), size):
+                session.open(answers[at : at + size])
+
+        fill = [Operation(Kind.PUT, key, value) for key, value in zip(bench.keys, bench.values, strict=True)]
+        for first in range(0, len(fill), batch):
+            execute(fill[first : first + batch])
+        for first in range(0, len(bench.mix), batch):
+            operations = bench.mix[first : first + batch]
+            timed("all", execute, operations)
+            timed("map", store.execute, operations)
+            timed("crypto", records.exchange, operations)
+        driver.close()
+    parts = {name: spent[name] / spent["all"] for name in ("crypto", "map")}
+    return parts | {"rings": 1 - sum(parts.values())}
+
+
+class Records:
+    """Both ends of a session with no map between.
+
+    Parameters
+    ----------
+    params : Params
+        The map's parameters.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self._device, self._client = DeviceSessions(params, bytes(32)), ClientSession(params, bytes(32))
+        hello = self._device.hello(self._client.hello(), bytes(16))
+        self._client.opened(self._device.confirm(self._client.confirm(hello)))
+        self._reply = Reply(Response(Status.OK, bytes(params.value_bytes)), 0, 0, 0)
+
+    def exchange(self, operations: list[Operation]) -> None:
+        """Seal and open a command and a response for every operation."""
+        for operation in operations:
+            record = self._client.seal(operation)
+            header = read_header(record)
+            self._device.open(record, header)
+            self._client.open(self._device.seal(header, self._reply))
+
+
+# -- processes ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def running(*arguments: object) -> Iterator[tuple[dict[str, Any], int]]:
+    """Run a subcommand of ``omap`` until the end of the block; yields what it printed, and its process id."""
+    command = [sys.executable, "-m", "omap.cli", *map(str, arguments), "--json"]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        assert process.stdout is not None
+        try:
+            said, facts = "", None
+            for line in process.stdout:  # JSON on one line or several
+                said += line
+                with contextlib.suppress(ValueError):
+                    facts = json.loads(said)
+                    break
+            if facts is None:
+                process.wait()
+                errors.seek(0)
+                raise click.ClickException(f"`omap {arguments[0]}` did not start: {errors.read().decode().strip()}")
+            yield facts, process.pid
+        finally:
+            process.terminate()
+            process.wait()
+            process.stdout.close()
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the time a process and its children have run; 0 where ``/proc`` does not tell."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(processor_seconds(int(child)) for child in children)
+
+
+def redis_benchmark(host: str, port: int, requests: int, keys: int) -> dict[str, float]:
+    """Return requests a second of SET and GET as ``redis-benchmark`` counts them."""
+    command = ["redis-benchmark", "-h", host, "-p", str(port), "-c", str(CONNECTIONS), "-P", str(PIPELINE)]
+    command += ["-n", str(requests), "-r", str(keys), "-t", "set,get", "-d", "32", "--csv"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    rows = [line.split(",") for line in done.stdout.splitlines()]
+    found = {row[0].strip('"').lower(): float(row[1].strip('"')) for row in rows if row[0].strip('"') in ("SET", "GET")}
+    if len(found) != 2:
+        raise click.ClickException(f"redis-benchmark gave no figures: {(done.stderr or done.stdout).strip()}")
+    return found
+
+
+# -- all of it ----------------------------------------------------------------------------------------------------
+
+
+def run(params: Params, operations: int, seed: int) -> dict[str, Any]:
+    """Measure everything and return the figures."""
+    bench = Bench(params, operations, seed)
+    figures: dict[str, Any] = {"operations": operations, "keys": len(bench.keys), "params": params.to_dict()}
+    figures["shares"] = shares(bench)
+    with tempfile.TemporaryDirectory() as folder:
+        key_file, parameters = Path(folder) / "root.key", Path(folder) / "params.json"
+        write_key_file(key_file)
+        parameters.write_text(json.dumps(params.to_dict()))
+        with running("serve", "--params", parameters, "--key-file", key_file, "--port", 0) as (served, pid):
+            settings = Settings.from_url(served["address"], root_key=read_key_file(key_file))
+            store = bench.bare()
+            with Client(settings) as client:
+                client.put_many(bench.keys, bench.values)
+                before = processor_seconds(pid)
+                pairs, own = [], 0.0
+                for _ in range(ROUNDS):
+                    bare = bench.batches(store.execute)
+                    start = time.process_time()
+                    pairs.append((bare, bench.batches(client.execute)))
+                    own += time.process_time() - start
+                spent = processor_seconds(pid) - before
+            figures["bare"] = statistics.median(bare for bare, _ in pairs)
+            figures["client"] = statistics.median(through for _, through in pairs)
+            figures["ratio"] = statistics.median(through / bare for bare, through in pairs)
+            figures["client_microseconds"] = 1e6 * own / (ROUNDS * operations)
+            figures["serve_microseconds"] = 1e6 * spent / (ROUNDS * operations)
+            if shutil.which("redis-benchmark") is None:
+                figures["proxy"] = None
+            else:
+                with running("proxy", "--url", served["address"], "--key-file", key_file, "--port", 0) as (spoken, _):
+                    host, _, port = spoken["address"].removeprefix("redis://").rpartition(":")
+                    figures["proxy"] = redis_benchmark(host, int(port), operations, params.capacity // 4)
+    return figures
+
+
+def report(figures: dict[str, Any]) -> str:
+    """Return the figures as text."""
+    params, shares_ = figures["params"], figures["shares"]
+    lines = [
+        f"{figures['keys']:,} of {params['capacity']:,} keys of {params['key_bytes']} bytes, values of "
+        f"{params['value_bytes']}; half GET, half PUT; batches of {BATCH:,}; medians of {ROUNDS}",
+        f"  bare model, one thread         {figures['bare']:>9,.0f} operations/s",
+        f"  client, relay, model process   {figures['client']:>9,.0f} operations/s, {figures['ratio']:.0%} of it "
+        f"({_verdict(figures['ratio'] >= WANTED_RATIO)} {WANTED_RATIO:.0%})",
+        f"  processor time an operation    {figures['client_microseconds']:>9.1f} us in the client, "
+        f"{figures['serve_microseconds']:.1f} us in relay and model",
+        "  of all work in one process     "
+        + ", ".join(f"{shares_[part]:.0%} {part}" for part in ("crypto", "rings", "map"))
+        + "  (crypto: that of records; that of pages is the map's)",
+    ]
+    if figures["proxy"] is None:
+        lines.append("  proxy                          not measured: redis-benchmark is not installed (redis-tools)")
+    else:
+        for name, rate in figures["proxy"].items():
+            lines.append(
+                f"  proxy, redis-benchmark {name.upper()}     {rate:>9,.0f} requests/s, {CONNECTIONS} connections, "
+                f"pipeline {PIPELINE} ({_verdict(rate >= WANTED_PROXY)} {WANTED_PROXY:,})"
+            )
+    return "\n".join(lines)
+
+
+def _verdict(good: bool) -> str:
+    return "reaches" if good else "misses"
+
+
+@click.command()
+@click.option("--preset", help="Parameters of the map.  [default: those of `omap serve`]")
+@click.option("--operations", default=20_000, show_default=True, help="Operations in each measurement.")
+@click.option("--seed", default=1, show_default=True, help="Of keys and operations; the map draws its own.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def main(preset: str | None, operations: int, seed: int, as_json: bool) -> None:
+    """Time the host side on the model: client, relay, proxy. Wall-clock time: let nothing else run."""
+    figures = run(chosen_params(preset, None, None, None, None), operations, seed)
+    click.echo(json.dumps(figures, indent=2) if as_json else report(figures))
+
+
+if __name__ == "__main__":
+    main()
