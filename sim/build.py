@@ -147,19 +147,38 @@ def _harness() -> Path:
 
 GLUE = """// Ports of the design, for the harness.
 #include "Vtop.h"
+#include "Vtop___024root.h"
 #include "design.h"
 
+%s
 namespace {
 struct Compiled : Design {
     VerilatedContext context;
     Vtop top{&context, "top"};
     Compiled() { ports = {%s}; }
     void eval() override { top.eval(); }
+    void edge() override {%s}
 };
 }  // namespace
 
 Design *make_design() { return new Compiled; }
 """
+
+PHASES = """
+// Phases of Verilator's eval(). After a rise of the clock alone, that of the inputs would do its work in vain.
+bool Vtop___024root___eval_phase__act(Vtop___024root *);
+bool Vtop___024root___eval_phase__nba(Vtop___024root *);
+"""
+
+EDGE = """
+        top.clk = 1;
+        do {
+            while (Vtop___024root___eval_phase__act(top.rootp)) {}
+        } while (Vtop___024root___eval_phase__nba(top.rootp));
+        top.clk = 0;
+    """
+
+PLAIN_EDGE = "top.clk = 1; top.eval(); top.clk = 0;"
 
 
 def _header_ports(header: str) -> list[tuple[str, int, bool]]:
@@ -168,13 +187,19 @@ def _header_ports(header: str) -> list[tuple[str, int, bool]]:
     return [(name, int(high) - int(low) + 1, way == "IN") for way, name, high, low in found]
 
 
-def _glue(header: str) -> str:
-    rows = []
+def _glue(folder: Path) -> str:
+    """Return the C++ between the harness and what Verilator made in ``folder``."""
+    rows, clocked = [], False
+    header = (folder / "Vtop.h").read_text()
     for name, width, inward in _header_ports(header):
         at = f"top.{name}.data()" if width > 64 else f"&top.{name}"
         plain = name.replace("___05F", "__")
         rows.append(f'\n        {{"{plain}", {at}, {width}, {"true" if inward else "false"}}},')
-    return GLUE % "".join(rows)
+        clocked |= name == "clk"
+    made = "".join(file.read_text() for file in folder.glob("Vtop___024root__*.cpp"))
+    phased = clocked and all(f"\nbool Vtop___024root___eval_phase__{phase}(" in made for phase in ("act", "nba"))
+    edge = (EDGE if phased else PLAIN_EDGE) if clocked else ""
+    return GLUE % (PHASES if phased else "", "".join(rows), edge)
 
 
 def shared_library(verilog: str) -> Path:
@@ -183,7 +208,7 @@ def shared_library(verilog: str) -> Path:
     def make(folder: Path) -> None:
         glue = folder / "glue.cpp"
         jobs = _verilate(verilog, folder, [], glue)
-        glue.write_text(_glue((folder / "Vtop.h").read_text()))
+        glue.write_text(_glue(folder))
         include = toolchain.verilator_root() / "include"
         includes = [folder, NATIVE, include, include / "vltstd"]
         objects = _compile(jobs, folder, includes=includes, defines=NO_WAVES)
@@ -193,7 +218,7 @@ def shared_library(verilog: str) -> Path:
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()
 
-    name = f"compiled-{digest(verilog, native_sources(), VERILATE, COMPILE, NO_WAVES, FAST, SLOW, GLUE)}"
+    name = f"compiled-{digest(verilog, native_sources(), VERILATE, COMPILE, NO_WAVES, FAST, SLOW, GLUE, EDGE)}"
     return cached(name, make) / "design.so"
 
 

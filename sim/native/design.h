@@ -35,7 +35,10 @@ struct Port {
 class Design {
   public:
     virtual ~Design() = default;
+    // Settles the design after a change of its inputs.
     virtual void eval() = 0;
+    // Lets the clock rise and fall. The design must have been settled.
+    virtual void edge() = 0;
     std::vector<Port> ports;
 };
 

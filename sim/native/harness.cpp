@@ -26,7 +26,7 @@ struct Target {  // what a run waits for: transfers of a stream, or a value of a
 
 struct Harness {
     std::unique_ptr<Design> design{make_design()};
-    Wire clk, rst, erase;
+    Wire rst, erase;
     Records records;
     std::vector<std::unique_ptr<Stream>> streams;
     std::vector<Source *> sources;
@@ -42,7 +42,6 @@ struct Harness {
     Harness() {
         for (const Port &port : design->ports) {
             if (port.input) port.clear();
-            if (port.name == std::string("clk")) clk = Wire(port);
             if (port.name == std::string("rst")) rst = Wire(port);
             if (port.name == std::string("erase") && port.input) erase = Wire(port);
         }
@@ -50,17 +49,11 @@ struct Harness {
 
     const Port *port(int64_t index) const { return index < 0 ? nullptr : &design->ports[static_cast<size_t>(index)]; }
 
-    void edge() {
-        clk.set(1);
-        design->eval();
-        clk.set(0);
-    }
-
     void reset(uint64_t cycles) {
         rst.set(1);
         for (uint64_t i = 0; i < cycles; ++i) {
             design->eval();
-            edge();
+            design->edge();
         }
         rst.set(0);
     }
@@ -96,7 +89,7 @@ struct Harness {
                 for (Sink *sink : sinks) sink->forget();
             for (Watch &w : watches) watch(w);
             stopped = reached();
-            edge();
+            design->edge();
             ++cycle;
             ++done;
         }
