@@ -49,10 +49,10 @@ def counts(touches: Touches, params: Params) -> Iterator[Count]:
 def _occupancy(touches: Touches, pages: int) -> Iterator[Count]:
     """How many different pages, and how often the busiest and the quietest."""
     _, times = np.unique(touches.page, return_counts=True)
-    draws = len(touches.page)
+    total = len(touches.page)
     paired = int(touches.second.sum())
-    mean, variance = tails.collision_moments(pages, draws - 2 * paired, paired)
-    collisions = draws - len(times)
+    mean, variance = tails.collision_moments(pages, total - 2 * paired, paired)
+    collisions = total - len(times)
     yield Count(
         "different pages",
         "touches less different pages",
@@ -63,14 +63,14 @@ def _occupancy(touches: Touches, pages: int) -> Iterator[Count]:
     )
     most, least = int(times.max(initial=0)), int(times.min()) if len(times) == pages else 0
     for name, count, tail in (
-        ("busiest page", most, tails.binomial_upper(most, draws, 1 / pages) if most >= draws / pages + 1 else 1.0),
-        ("quietest page", least, tails.binomial_lower(least, draws, 1 / pages) if least <= draws / pages - 1 else 1.0),
+        ("busiest page", most, tails.binomial_upper(most, total, 1 / pages) if most >= total / pages + 1 else 1.0),
+        ("quietest page", least, tails.binomial_lower(least, total, 1 / pages) if least <= total / pages - 1 else 1.0),
     ):
         yield Count(
             name,
             f"touches of the {name}",
             count,
-            draws / pages,
+            total / pages,
             min(1.0, pages * tail),  # a bound over all pages; Hoeffding's for touches that come in pairs
             "One page stands out: it belongs to a key, or is kept away from keys.",
         )

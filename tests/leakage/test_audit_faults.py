@@ -81,7 +81,7 @@ def test_faulty_maps_answer_correctly():
     for fault, class_ in FAULTS.items():
         params = params_for(class_.rule)
         for name in REVEALING:
-            run = workload(name, params, 300, seed=5)
+            run = workload(name, params, 150, seed=5)
             answers = []
             for make in (create, class_):
                 map_ = make(params, secrets=fixed_secrets(5))

@@ -73,7 +73,7 @@ def test_no_probability_is_too_small_over_all_possible_runs(shape, operations):
     ids=lambda value: f"{value.rule}-{value.pages}" if hasattr(value, "rule") else str(value),
 )
 def test_probabilities_of_sound_traces_are_those_stated(shape, operations):
-    runs = 250
+    runs = 150
     found = defaultdict(list)
     for seed in range(runs):
         run = touches(*draw(shape, operations, np.random.default_rng(seed)), operations)
