@@ -56,7 +56,7 @@ class Finding:
         """The probability as text."""
         if self.p_value == 0:
             return "impossible in a sound trace"
-        return f"p at most {self.p_value:.2g}"
+        return f"p at most {self.p_value:.2g}" if self.p_value < 1 else "no deviation"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -143,7 +143,9 @@ class Report:
                 first.setdefault(finding.means, finding)
             shown = list(first.values())[:SHOWN]
             for finding in shown:
-                saw = finding.detail or f"{finding.statistic}: {finding.observed:,.6g}, not {finding.expected:,.6g}"
+                saw = (
+                    finding.detail or f"{finding.statistic}: {finding.observed:,.6g}, expected {finding.expected:,.6g}"
+                )
                 lines += [f"- {finding.name} ({finding.chance}): {saw}.", f"  {finding.means}"]
             if len(self.failures) > len(shown):
                 lines.append(f"- and {len(self.failures) - len(shown)} more of {len(self.findings)} checks.")
