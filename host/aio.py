@@ -19,11 +19,11 @@ import numpy.typing as npt
 from host.conversation import BUSY_SECONDS, HANDSHAKES, Broken, Busy, Conversation, dead, handshake
 from host.framing import PREFIX, Greeting, facts_length, read_greeting
 from host.pacing import Ticks
-from host.settings import Settings, check_greeting, unreachable
+from host.settings import Settings, check_greeting, silent, unreachable
 from host.witness import SAVE_SECONDS, Witness
 from host.work import Batch, GetRows, PutRows, Single, Work
 from omap.connections import AsyncMap, Progress
-from omap.errors import DeviceError, OmapError, SessionError, TamperedError, UnknownFateError
+from omap.errors import OmapError, SessionError, TamperedError, UnknownFateError
 from omap.interface import Operation, Response
 from omap.session import ClientSession
 from omap.wire import CLOSE, Reply
@@ -292,9 +292,10 @@ class AsyncClient(AsyncMap):
 
     async def _open(self) -> None:
         settings = self.settings
+        context = settings.context
         try:
             async with asyncio.timeout(settings.timeout):
-                reader, writer = await asyncio.open_connection(settings.host, settings.port)
+                reader, writer = await asyncio.open_connection(settings.host, settings.port, ssl=context)
         except OSError as error:
             raise unreachable(settings, error) from None
         self._writer = writer
@@ -307,9 +308,7 @@ class AsyncClient(AsyncMap):
                 session = await self._shake_hands(reader, writer)
         except TimeoutError:
             self._hang_up()
-            raise DeviceError(
-                f"{settings.address} let {settings.timeout:g} s pass without opening a session: is the device running?"
-            ) from None
+            raise silent(settings) from None
         except (OSError, EOFError):
             self._hang_up()
             raise SessionError(f"{settings.address} hung up before a session was open: try again") from None

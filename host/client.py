@@ -10,6 +10,7 @@ import contextlib
 import random
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ import numpy.typing as npt
 from host.conversation import BUSY_SECONDS, HANDSHAKES, Broken, Busy, Conversation, dead, handshake
 from host.framing import PREFIX, Greeting, facts_length, read_greeting
 from host.paced import PacedClient
-from host.settings import Settings, check_greeting, unreachable
+from host.settings import Settings, check_greeting, silent, unreachable
 from host.witness import SAVE_SECONDS, Witness
 from host.work import Batch, GetRows, PutRows, Single, Work
 from omap.connections import Progress, RemoteMap
-from omap.errors import DeviceError, OmapError, SessionError, TamperedError
+from omap.errors import OmapError, SessionError, TamperedError
 from omap.interface import Operation, Response
 from omap.session import ClientSession
 from omap.wire import CLOSE, Reply
@@ -35,6 +36,8 @@ PIECE = 128
 
 READ_BYTES = 1 << 18
 """Most bytes taken from the socket at once."""
+
+_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Client(RemoteMap):
@@ -172,11 +175,11 @@ class Client(RemoteMap):
                 if count > 0:
                     outgoing = memoryview(talk.seal(work.next(count)))
             if outgoing:
-                with contextlib.suppress(BlockingIOError):
+                with contextlib.suppress(*_WAIT):
                     outgoing = outgoing[sock.send(outgoing) :]
             try:
                 data = sock.recv(READ_BYTES)
-            except BlockingIOError:
+            except _WAIT:
                 may_send = work.unsent and talk.in_flight < self._window and talk.left
                 if outgoing or not may_send:
                     poll.register(sock, select.POLLIN | (select.POLLOUT if outgoing else 0))
@@ -200,12 +203,15 @@ class Client(RemoteMap):
 
     def _open(self) -> None:
         settings = self.settings
+        context = settings.context
         try:
             sock = socket.create_connection((settings.host, settings.port), settings.timeout)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if context is not None:
+                sock = context.wrap_socket(sock, server_hostname=settings.host)
         except OSError as error:
             raise unreachable(settings, error) from None
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             prefix = _read_exactly(sock, PREFIX.size)
             greeting = read_greeting(prefix, _read_exactly(sock, facts_length(prefix)))
             check_greeting(settings, getattr(self, "greeting", None), greeting)
@@ -214,9 +220,7 @@ class Client(RemoteMap):
             sock.setblocking(False)
         except TimeoutError:
             sock.close()
-            raise DeviceError(
-                f"{settings.address} let {settings.timeout:g} s pass without opening a session: is the device running?"
-            ) from None
+            raise silent(settings) from None
         except (OSError, EOFError):
             sock.close()
             raise SessionError(f"{settings.address} hung up before a session was open: try again") from None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import ssl
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,6 +64,9 @@ class Settings:
         Records after which a session gives way to a new one.
     rate : float, optional
         Send this many operations a second, no more and no fewer: NOPs where there is nothing to do.
+    tls : Path, str, True or ssl.SSLContext, optional
+        Speak TLS, for networks that ask for it; secrecy does not depend on it. A file of certificates to trust, True
+        for those of the system, or a context.
     """
 
     host: str
@@ -73,6 +78,7 @@ class Settings:
     window: int = 512
     record_limit: int = RECORD_LIMIT
     rate: float | None = None
+    tls: Path | str | bool | ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         if len(self.root_key) != ROOT_KEY_BYTES:
@@ -81,6 +87,25 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise InputError(f"{name} is {value!r}; it must be at least {least}")
+
+    @cached_property
+    def context(self) -> ssl.SSLContext | None:
+        """Context of TLS connections, or None without TLS.
+
+        Raises
+        ------
+        InputError
+            If the certificates can't be read.
+        """
+        if isinstance(self.tls, ssl.SSLContext):
+            return self.tls
+        if self.tls is None or self.tls is False:
+            return None
+        try:
+            return ssl.create_default_context(cafile=None if self.tls is True else os.fspath(self.tls))
+        except OSError as error:
+            reason = getattr(error, "reason", None) or error.strerror or error
+            raise InputError(f"the certificates in {self.tls} can't be used: {reason}; give a PEM file") from None
 
     @property
     def address(self) -> str:
@@ -119,9 +144,22 @@ def unreachable(settings: Settings, error: OSError) -> DeviceError:
     # asyncio joins the errors of several addresses of one name in one text
     if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
         return DeviceError(f"nothing listens at {settings.address}: start `omap serve` there, or check host and port")
+    if isinstance(error, ssl.SSLError):
+        return DeviceError(
+            f"no TLS connection to {settings.address}: {error.reason or error}; check its certificate, and that it "
+            "speaks TLS"
+        )
     if isinstance(error, TimeoutError):
         return DeviceError(f"{settings.address} does not answer within {settings.timeout:g} s: check host and network")
     return DeviceError(f"{settings.address} can't be reached: {error.strerror or error}")
+
+
+def silent(settings: Settings) -> DeviceError:
+    """Return the error of a peer that did not open a session in time."""
+    hint = "" if settings.tls else ", and does it speak without TLS"
+    return DeviceError(
+        f"{settings.address} let {settings.timeout:g} s pass without opening a session: is the device running{hint}?"
+    )
 
 
 def check_greeting(settings: Settings, before: Greeting | None, greeting: Greeting) -> None:

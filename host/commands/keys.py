@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from host.client import Client
-from host.commands.options import connect, connection, echo_json, shown, typed_bytes
+from host.commands.options import Where, connection, echo_json, shown, typed_bytes
 from omap.cells import Cells
 from omap.errors import InputError
 
@@ -68,16 +66,13 @@ def _tell(ctx: click.Context, as_json: bool, found: bytes | None) -> None:
 def get(
     ctx: click.Context,
     key: str,
-    url: str,
-    key_file: Path,
-    witness: Path | None,
-    timeout: float,
+    where: Where,
     as_json: bool,
     raw: bool,
 ) -> None:
     """Print the value of KEY. Exit code 1: it is not there."""
     name = typed_bytes(key)
-    with connect(url, key_file, witness, timeout) as client:
+    with where.connect() as client:
         names = Names(client, name, raw)
         cell = client.get(names.key)
         value = None if cell is None else names.unpack(cell)
@@ -89,12 +84,10 @@ def get(
 @click.argument("value")
 @connection
 @click.option("--raw", is_flag=True, help=RAW_HELP)
-def put(
-    key: str, value: str, url: str, key_file: Path, witness: Path | None, timeout: float, as_json: bool, raw: bool
-) -> None:
+def put(key: str, value: str, where: Where, as_json: bool, raw: bool) -> None:
     """Set KEY to VALUE, text or 0x and hexadecimal digits too."""
     name, content = typed_bytes(key), typed_bytes(value)
-    with connect(url, key_file, witness, timeout) as client:
+    with where.connect() as client:
         names = Names(client, name, raw)
         before = client.put(names.key, names.pack(content))
     if as_json:
@@ -111,16 +104,13 @@ def put(
 def delete(
     ctx: click.Context,
     key: str,
-    url: str,
-    key_file: Path,
-    witness: Path | None,
-    timeout: float,
+    where: Where,
     as_json: bool,
     raw: bool,
 ) -> None:
     """Remove KEY and print its value. Exit code 1: it was not there."""
     name = typed_bytes(key)
-    with connect(url, key_file, witness, timeout) as client:
+    with where.connect() as client:
         names = Names(client, name, raw)
         cell = client.delete(names.key)
         value = None if cell is None else names.unpack(cell)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from host.commands.options import connect, connection, echo_json
+from host.commands.options import Where, connection, echo_json
 from omap.cells import Cells
 from omap.errors import InputError
 
@@ -22,10 +22,7 @@ def command(
     file: Path,
     key_column: str,
     value_column: str | None,
-    url: str,
-    key_file: Path,
-    witness: Path | None,
-    timeout: float,
+    where: Where,
     as_json: bool,
 ) -> None:
     """Store every record of FILE, a CSV file with a header line.
@@ -42,7 +39,7 @@ def command(
     if value_column is not None and value_column not in table.columns:
         raise InputError(f"{file.name} has no column {value_column!r}: choose --value from {', '.join(table.columns)}")
     column = table.columns.index(key_column)
-    with connect(url, key_file, witness, timeout) as client:
+    with where.connect() as client:
         cells = Cells(client.params, client.settings.root_key)
         keys, values = [], []
         for number, record in enumerate(table.records, 1):

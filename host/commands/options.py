@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -13,13 +15,49 @@ from host.client import Client
 from host.settings import DEFAULT_URL, Settings
 from omap.errors import InputError
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 KEY_FILE_VARIABLE = "OMAP_KEY_FILE"
 
 
-def connection(command: F) -> F:
-    """Add the options that say how to connect; the command gets them as ``where``."""
+@dataclass(frozen=True)
+class Where:
+    """What the options of :func:`connection` say.
+
+    Parameters
+    ----------
+    url : str
+        Address of the relay.
+    options : dict
+        Options of :func:`omap.connect`.
+    """
+
+    url: str
+    options: dict[str, Any]
+
+    def settings(self, **more: Any) -> Settings:
+        """Return the settings of a client, with further options."""
+        return Settings.from_url(self.url, **self.options, **more)
+
+    def connect(self) -> Client:
+        """Return a connected client."""
+        return Client(self.settings())
+
+
+def connection(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how to connect; the command gets them as ``where``, and ``as_json``."""
+
+    @functools.wraps(command)
+    def wrapped(
+        *arguments: Any,
+        url: str,
+        key_file: Path,
+        witness: Path | None,
+        timeout: float,
+        tls_ca: Path | None,
+        **further: Any,
+    ) -> Any:
+        options = {"key_file": key_file, "witness": witness, "timeout": timeout, "tls": tls_ca}
+        return command(*arguments, where=Where(url, options), **further)
+
     options = (
         click.option("--url", default=DEFAULT_URL, show_default=True, help="Where the relay is."),
         click.option(
@@ -36,16 +74,12 @@ def connection(command: F) -> F:
             help="A file that remembers the map from run to run: an earlier state or another map is noticed.",
         ),
         click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait for an answer."),
+        click.option("--tls-ca", type=click.Path(path_type=Path), help="Speak TLS; certificates to trust (PEM)."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     )
     for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def connect(url: str, key_file: Path, witness: Path | None, timeout: float) -> Client:
-    """Return a connected client."""
-    return Client(Settings.from_url(url, key_file=key_file, witness=witness, timeout=timeout))
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def typed_bytes(text: str) -> bytes:

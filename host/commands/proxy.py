@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from pathlib import Path
-from typing import Any
 
 import click
 
-from host.commands.options import connection, echo_json
+from host.aio import open_client
+from host.commands.options import Where, connection, echo_json
 from host.logs import log_to_stderr
 from host.redis.server import DEFAULT_PORT, Limits, Proxy
+from host.settings import Settings
 
 PASSWORD_VARIABLE = "OMAP_PROXY_PASSWORD"
 
@@ -27,10 +27,7 @@ PASSWORD_VARIABLE = "OMAP_PROXY_PASSWORD"
 @click.option("--rate", type=float, help="Send so many operations a second, always: their times show nothing then.")
 @click.option("--json-log", is_flag=True, help="Log in JSON.")
 def command(
-    url: str,
-    key_file: Path,
-    witness: Path | None,
-    timeout: float,
+    where: Where,
     as_json: bool,
     host: str,
     port: int,
@@ -45,27 +42,23 @@ def command(
     it is ready. If the relay goes away, commands are answered with errors until it is back.
     """
     log_to_stderr(as_json=json_log)
-    options: dict[str, Any] = {"key_file": key_file, "witness": witness, "timeout": timeout, "rate": rate}
-    asyncio.run(_run(url, options, host, port, password, max_clients, as_json))
+    asyncio.run(_run(where.settings(rate=rate), host, port, password, max_clients, as_json))
 
 
 async def _run(
-    url: str,
-    options: dict[str, Any],
+    settings: Settings,
     host: str,
     port: int,
     password: str | None,
     max_clients: int,
     as_json: bool,
 ) -> None:
-    from host.aio import open_url
-
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    client = await open_url(url, **options)
+    client = await open_client(settings)
     try:
-        settings, params = client.settings, client.params
+        params = client.params
         proxy = Proxy(
             client,
             params,

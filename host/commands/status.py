@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from host.commands.options import connect, connection, echo_json
+from host.commands.options import Where, connection, echo_json
 
 
 @click.command()
 @connection
-def command(url: str, key_file: Path, witness: Path | None, timeout: float, as_json: bool) -> None:
+def command(where: Where, as_json: bool) -> None:
     """Print the facts of a relay and of the map behind it.
 
     What the relay says is public and unproven, but for the parameters: opening a session has proved them. Live keys,
     number of the operation and overruns come from the device, sealed, in the answer to a NOP.
     """
-    with connect(url, key_file, witness, timeout) as client:
+    with where.connect() as client:
         reply, params, greeting = client.ping(), client.params, client.greeting
         facts = {
             "address": client.settings.address,

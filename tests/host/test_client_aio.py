@@ -332,7 +332,7 @@ class Device:
     def close(self):
         self.reader.feed_eof()
 
-    async def connect(self, host, port):
+    async def connect(self, host, port, ssl=None):
         self.reader = asyncio.StreamReader()
         self.reader.feed_data(self.relay.greeting)
         return self.reader, self
