@@ -47,8 +47,8 @@ bench-sim: $(FULL_STAMP)  ## cycles an operation of the simulated engine
 clean:  ## remove .venv and everything built
 	rm -rf .venv build sim_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# Only what its target needs: the demo does without simulators and compilers.
-$(DEMO_STAMP): EXTRAS := demo
+# Only what its target needs: the demo, and what README shows after it, do without simulators and compilers.
+$(DEMO_STAMP): EXTRAS := demo,host
 $(FULL_STAMP): EXTRAS := bounds,demo,host,rtl,sim,test
 
 $(DEMO_STAMP) $(FULL_STAMP): pyproject.toml

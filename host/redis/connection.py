@@ -50,6 +50,8 @@ class Shared:
         What AUTH must give.
     max_clients : int
         Connections at most.
+    numbers : iterator of int
+        Numbers of connections to come.
     """
 
     data: Data

@@ -46,7 +46,7 @@ class Store(Protocol):
 
 IN_DOUBT = (
     "ERR omap: unknown fate: the connection to the map broke while this command was under way; it ran once or not at "
-    "all and is not repeated: read before you send it again"
+    "all (of several keys, perhaps the first) and is not repeated: read before you send it again"
 )
 NOT_RUN = "ERR omap: the connection to the map broke before this command was sent: nothing was changed, send it again"
 

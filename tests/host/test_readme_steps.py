@@ -1,0 +1,81 @@
+"""README, "Use it from your application": the steps are run as they stand there, at free ports."""
+
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from host.framing import DEFAULT_PORT as RELAY_PORT
+from host.redis.server import DEFAULT_PORT as PROXY_PORT
+from tests.host.redis.support import program
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def section():
+    text = README.read_text("utf-8")
+    return re.search(r"^## Use it from your application\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)[1]
+
+
+def blocks():
+    return [block.splitlines() for block in re.findall(r"^```sh\n(.*?)^```", section(), re.MULTILINE | re.DOTALL)]
+
+
+def free_ports(count):
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+def test_the_steps_do_what_they_say(tmp_path):
+    relay_port, proxy_port = free_ports(2)
+    elsewhere = {
+        "provision": [],
+        "serve": ["--port", str(relay_port)],
+        "proxy": ["--url", f"omap://127.0.0.1:{relay_port}", "--port", str(proxy_port)],
+    }
+    setting_up, using = blocks()
+    assert len(setting_up) == 3
+    running = []
+    try:
+        for line in setting_up:
+            omap, command, *rest = shlex.split(line)
+            assert omap == "omap"
+            process = subprocess.Popen(
+                [sys.executable, "-m", "omap.cli", command, *rest, *elsewhere[command]],
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            running.append(process)
+            assert process.stdout.readline(), line  # it says that it is ready
+            if command == "provision":
+                assert process.wait(60) == 0
+        answers = []
+        for line in using:
+            redis_cli, *rest = shlex.split(line)
+            assert rest[:2] == ["-p", str(PROXY_PORT)]
+            run = [program(redis_cli), "-p", str(proxy_port), *rest[2:]]
+            answers.append(subprocess.run(run, capture_output=True, text=True, timeout=60, check=True).stdout)
+        assert answers == ["OK\n", "hello, world\n", "1\n"]
+    finally:
+        for process in reversed(running):
+            process.terminate()
+            process.wait(60)
+            process.stdout.close()
+    assert [process.returncode for process in running] == [0, 0, 0]
+
+
+def test_what_the_steps_leave_out_is_the_default():
+    """The proxy finds the relay, and redis-cli the proxy, without being told where."""
+    from host.settings import parse_url
+
+    _, serve, proxy = (shlex.split(line) for line in blocks()[0])
+    assert "--port" not in serve + proxy
+    assert "--url" not in proxy
+    assert parse_url("omap://127.0.0.1") == ("127.0.0.1", RELAY_PORT)
+    assert all(f"-p {PROXY_PORT} " in line for line in blocks()[1])
