@@ -1,8 +1,8 @@
 """Compiles Verilog with Verilator, for the harness and for cocotb, and keeps what was compiled.
 
-Everything lies under ``build/sim`` at the root of the repository (or the working directory), in folders named by a
-digest of what went in: Verilog, our C++, flags and tool versions. Verilator's own runtime and the harness are the same
-for every design and are compiled once.
+Everything lies under ``build/sim`` at the root of the repository (or the working directory; the environment variable
+OMAP_BUILD names another folder than ``build``), in folders named by a digest of what went in: Verilog, our C++, flags
+and tool versions. Verilator's own runtime and the harness are the same for every design and are compiled once.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ GATHERED_BYTES = 200_000
 
 def root() -> Path:
     """Return the folder of everything compiled."""
+    if "OMAP_BUILD" in os.environ:
+        return Path(os.environ["OMAP_BUILD"]).absolute() / "sim"
     repository = Path(__file__).parent.parent
     base = repository if (repository / "pyproject.toml").exists() else Path.cwd()
     return base / "build" / "sim"

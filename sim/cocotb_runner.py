@@ -28,7 +28,7 @@ from cocotb_tools.runner import get_runner
 
 from sim import build, toolchain
 from sim.errors import SimulationError
-from sim.verilog import TOP, to_verilog
+from sim.verilog import TOP, kept_verilog
 
 LOG_LINES = 60
 """Lines of the simulation's log in the error of a failing test."""
@@ -72,7 +72,7 @@ def run_cocotb(module: str, name: str, *, seed: int | None = None, waves: bool =
     """
     component = importlib.import_module(module).component(**parameters)
     seed = zlib.crc32(name.encode()) if seed is None else seed
-    verilog = to_verilog(component)
+    verilog = kept_verilog(component, module, sorted(parameters.items()))
     with tempfile.TemporaryDirectory() as folder:
         log = _run_once(verilog, module, name, seed, Path(folder), parameters, waves=False)
         if log is None:
@@ -125,4 +125,4 @@ def _keep(waveform: Path, name: str) -> str:
     target = build.root() / "failed" / (re.sub(r"[^\w.=-]", "_", name) + ".vcd")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(waveform, target)
-    return str(target.relative_to(build.root().parent.parent))
+    return str(target.relative_to(build.root().parent.parent))  # no path of the machine in a report

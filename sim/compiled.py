@@ -27,7 +27,7 @@ from sim.observer import EVENT, Observer
 from sim.protocol import Breach, Rule
 from sim.streams import pack, share_of
 from sim.timing import HbmTiming, HostTiming
-from sim.verilog import Ports, ports_of, to_verilog
+from sim.verilog import Ports, kept_verilog, ports_of, to_verilog
 
 AXI_SIGNALS = [
     *("awid", "awaddr", "awlen", "awsize", "awburst", "awvalid", "awready"),
@@ -99,6 +99,8 @@ class Design:
     ----------
     component : wiring.Component
         What to simulate; compiled when this is called, if its Verilog was not compiled before.
+    key : tuple, optional
+        The component's parameters: with it even the Verilog is kept (see :func:`sim.verilog.kept_verilog`).
 
     Attributes
     ----------
@@ -108,9 +110,9 @@ class Design:
         The design as Verilog.
     """
 
-    def __init__(self, component: Any) -> None:
+    def __init__(self, component: Any, *, key: tuple[object, ...] | None = None) -> None:
         self.ports: Ports = ports_of(component)
-        self.verilog = to_verilog(component)
+        self.verilog = to_verilog(component) if key is None else kept_verilog(component, *key)
         self.library = _load(build.shared_library(self.verilog))
 
     def bench(self, *, seed: int = 0) -> CompiledBench:
@@ -276,7 +278,7 @@ class CompiledStream:
         self._bench = bench  # keeps the run alive
         flow = bench.ports.streams[name]
         self.shape, self.item_bytes = flow.shape, -(-flow.width // 8)
-        self._cycles: list[npt.NDArray[np.uint64]] = []
+        self._cycles: list[npt.NDArray[np.int64]] = []
 
     @property
     def transfers(self) -> int:
@@ -284,9 +286,9 @@ class CompiledStream:
         return self._lib.sim_stream_transfers(self._h, self.handle)
 
     @property
-    def cycles(self) -> npt.NDArray[np.uint64]:
+    def cycles(self) -> npt.NDArray[np.int64]:
         """Cycle in which each item moved."""
-        fresh = np.empty(self.transfers - sum(map(len, self._cycles)), np.uint64)
+        fresh = np.empty(self.transfers - sum(map(len, self._cycles)), np.int64)
         self._lib.sim_stream_cycles(self._h, self.handle, fresh.ctypes.data, len(fresh))
         self._cycles = [np.concatenate([*self._cycles, fresh])]
         return self._cycles[0]

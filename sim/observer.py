@@ -36,7 +36,7 @@ class EventKind(IntEnum):
 
 
 EVENT = np.dtype(
-    [("cycle", "<u8"), ("address", "<u8"), ("length", "<u4"), ("port", "<u2"), ("kind", "u1"), ("pad", "u1")]
+    [("cycle", "<i8"), ("address", "<u8"), ("length", "<u4"), ("port", "<u2"), ("kind", "u1"), ("pad", "u1")]
 )
 """One event. ``port`` indexes :attr:`Observer.ports`."""
 

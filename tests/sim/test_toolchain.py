@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Prerequisites are named when they are missing, and what was compiled is found again."""
 
 import os
@@ -6,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
-from sim import build, compiled, observer, protocol, toolchain
+from sim import build, compiled, observer, protocol, toolchain, verilog
 from sim.errors import ToolError
 from sim.faults import FaultKind
 
@@ -90,3 +94,30 @@ def test_numbers_are_the_same_in_python_and_in_cpp():
     assert enumerators("FaultKind", "faults.h") == [f"FAULT_{kind.name}" for kind in FaultKind]
     signals = enumerators("AxiSignal", "axi_memory.h")
     assert signals == [*(name.upper() for name in compiled.AXI_SIGNALS), "AXI_SIGNALS"]
+
+
+class Counted(wiring.Component):
+    """Counts how often it is elaborated."""
+
+    elaborated = 0
+
+    def __init__(self, width):
+        self.width = width
+        super().__init__({"i": In(width), "o": Out(width)})
+
+    def elaborate(self, platform):
+        Counted.elaborated += 1
+        m = Module()
+        m.d.sync += self.o.eq(self.i)
+        return m
+
+
+def test_verilog_is_kept_until_something_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "root", lambda: tmp_path)
+    first = verilog.kept_verilog(Counted(3), 3)
+    assert verilog.kept_verilog(Counted(3), 3) == first == verilog.to_verilog(Counted(3))
+    assert Counted.elaborated == 2
+    assert verilog.kept_verilog(Counted(4), 4) != first
+    monkeypatch.setattr(verilog, "_sources", lambda extra: ["another"])
+    verilog.kept_verilog(Counted(3), 3)
+    assert Counted.elaborated == 4
