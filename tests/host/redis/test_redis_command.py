@@ -1,0 +1,114 @@
+"""``omap proxy``: what it prints, and what it says when it can't start."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import redis
+from click.testing import CliRunner
+
+from host.commands.proxy import PASSWORD_VARIABLE
+from host.keyfile import write_key_file
+from host.testing import running_relay
+from omap.cli import main
+from tests.host.redis.support import PARAMS
+
+
+@pytest.fixture
+def running(tmp_path):
+    write_key_file(tmp_path / "root.key")
+    with running_relay(PARAMS, tmp_path / "root.key") as relay:
+        yield relay
+
+
+def refusal(*arguments, **options):
+    """Return the one line with which ``omap proxy`` ends."""
+    result = CliRunner().invoke(main, ["proxy", *map(str, arguments)], **options)
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("omap: ")]
+    assert len(lines) == 1, result.output
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+def test_what_stops_it_is_said_in_one_line(running, tmp_path):
+    where = ["--url", running.address, "--key-file", running.key_file]
+    assert "`omap provision` writes one" in refusal("--key-file", tmp_path / "no.key")
+    write_key_file(tmp_path / "other.key")
+    assert "check the key file" in refusal("--url", running.address, "--key-file", tmp_path / "other.key")
+    assert "is no address of a relay" in refusal("--url", "redis://x", "--key-file", running.key_file)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert "another program uses this port" in refusal(*where, "--port", port)
+    assert "start `omap serve` there" in refusal("--url", f"omap://127.0.0.1:{port}", "--key-file", running.key_file)
+    assert "give a password" in refusal(*where, "--host", "0.0.0.0", "--port", 0)
+    assert "rate is 0" in refusal(*where, "--rate", 0)
+
+
+def start(running, *options, **environment):
+    command = [sys.executable, "-m", "omap.cli", "proxy", "--url", running.address, "--key-file", running.key_file]
+    process = subprocess.Popen(
+        [*command, "--port", "0", "--json", "--json-log", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment or None,
+    )
+    told = ""
+    while not told.endswith("\n}\n"):
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        told += line
+    return process, json.loads(told)
+
+
+def end(process, number):
+    process.send_signal(number)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    return [json.loads(line) for line in log.splitlines()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_is_and_ends_in_order(running, number):
+    process, facts = start(running, **{PASSWORD_VARIABLE: "not to be logged"})
+    assert facts["params"] == PARAMS.to_dict()
+    client = redis.Redis.from_url(facts["address"], password="not to be logged")
+    assert client.set("my key", "my value")
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis.from_url(facts["address"]).get("my key")
+    log = end(process, number)
+    assert [line["event"] for line in log] == ["listening", "stopping", "stopped"]
+    assert "not to be logged" not in repr(log)
+    assert "my " not in repr(log)
+
+
+def test_at_a_constant_rate_records_leave_without_any_command(running):
+    process, facts = start(running, "--rate", "200")
+    client = redis.Redis.from_url(facts["address"])
+    before = running.relay.numbers.records_in
+    for _ in range(600):
+        if running.relay.numbers.records_in > before + 20:
+            break
+        time.sleep(0.05)
+    assert running.relay.numbers.records_in > before + 20
+    assert client.incr("n") == 1
+    end(process, signal.SIGTERM)
+
+
+def test_tampering_is_said_and_nothing_is_believed_afterwards(running):
+    process, facts = start(running)
+    client = redis.Redis.from_url(facts["address"])
+    client.set("a", "1")
+    device = running.transport.device
+    pages = device.layout.pages
+    for at in range(pages, pages + PARAMS.host_bytes):
+        device.buffer[at] ^= 1
+    for _ in range(2):
+        with pytest.raises(redis.ResponseError, match=r"omap: .*(latched a fault|unknown fate)"):
+            client.get("a")
+    end(process, signal.SIGTERM)
