@@ -37,6 +37,9 @@ PIECE = 128
 READ_BYTES = 1 << 18
 """Most bytes taken from the socket at once."""
 
+CLOSE_SECONDS = 2.0
+"""How long closing waits for the device to forget the session."""
+
 _WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -124,7 +127,7 @@ class Client(RemoteMap):
             self._closed = True
             if self._talk is not None and self._talk.left:
                 with contextlib.suppress(OmapError, Broken, OSError):
-                    self._exchange(Single(CLOSE))
+                    self._exchange(Single(CLOSE), min(CLOSE_SECONDS, self.settings.timeout))
             self._hang_up()
         self.witness.save()
 
@@ -141,7 +144,7 @@ class Client(RemoteMap):
             if self._talk is None:
                 self._open()
             try:
-                self._exchange(work)
+                self._exchange(work, self.settings.timeout)
             except TamperedError as error:
                 # SEC_CM: CLIENT.FAULT.LATCH -- after tampering nothing is believed any more
                 self._dead = error
@@ -162,8 +165,8 @@ class Client(RemoteMap):
                 with contextlib.suppress(OmapError):  # close() tries again, and tells
                     self.witness.save()
 
-    def _exchange(self, work: Work) -> None:
-        """Send and receive until all of the work is answered."""
+    def _exchange(self, work: Work, patience: float) -> None:
+        """Send and receive until all of the work is answered; wait for an answer for ``patience`` seconds."""
         talk, sock = self._talk, self._socket
         assert talk is not None
         assert sock is not None
@@ -183,8 +186,8 @@ class Client(RemoteMap):
                 may_send = work.unsent and talk.in_flight < self._window and talk.left
                 if outgoing or not may_send:
                     poll.register(sock, select.POLLIN | (select.POLLOUT if outgoing else 0))
-                    if not poll.poll(1000 * self.settings.timeout):
-                        raise Broken(f"no answer came for {self.settings.timeout:g} s") from None
+                    if not poll.poll(1000 * patience):
+                        raise Broken(f"no answer came for {patience:g} s") from None
                 continue
             if not data:
                 raise Broken("the peer hung up")
@@ -195,7 +198,6 @@ class Client(RemoteMap):
                 self.last = talk.last or self.last
                 work.take(responses)
             if talk.exhausted:
-                sock.settimeout(self.settings.timeout)
                 talk = self._converse(self._shake_hands(sock))
                 sock.setblocking(False)
 
@@ -212,8 +214,8 @@ class Client(RemoteMap):
         except OSError as error:
             raise unreachable(settings, error) from None
         try:
-            prefix = _read_exactly(sock, PREFIX.size)
-            greeting = read_greeting(prefix, _read_exactly(sock, facts_length(prefix)))
+            prefix = _read_exactly(sock, PREFIX.size, settings.timeout)
+            greeting = read_greeting(prefix, _read_exactly(sock, facts_length(prefix), settings.timeout))
             check_greeting(settings, getattr(self, "greeting", None), greeting)
             self.greeting, self.params = greeting, greeting.params
             session = self._shake_hands(sock)
@@ -243,10 +245,11 @@ class Client(RemoteMap):
         for attempt in range(1, HANDSHAKES + 1):
             steps = handshake(self.params, self.settings.root_key, self.witness, self._replaces)
             record = next(steps)
+            sock.settimeout(self.settings.timeout)
             try:
                 while True:
                     sock.sendall(record)
-                    record = steps.send(_read_exactly(sock, size))
+                    record = steps.send(_read_exactly(sock, size, self.settings.timeout))
             except StopIteration as end:
                 session: ClientSession = end.value
                 return session
@@ -261,9 +264,10 @@ class Client(RemoteMap):
             self._socket = None
 
 
-def _read_exactly(sock: socket.socket, count: int) -> bytes:
-    data = b""
+def _read_exactly(sock: socket.socket, count: int, seconds: float) -> bytes:
+    data, end = b"", time.monotonic() + seconds
     while len(data) < count:
+        sock.settimeout(max(1e-3, end - time.monotonic()))  # for all of it, not for a byte at a time
         piece = sock.recv(count - len(data))
         if not piece:
             raise EOFError

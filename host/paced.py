@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from host.aio import AsyncClient, open_client
+from host.aio import open_client
 from host.settings import Settings
 from omap.connections import Progress, RemoteMap
 from omap.errors import SessionError
@@ -43,11 +43,6 @@ class PacedClient(RemoteMap):
             self._stop()
             raise
         self.params = self._client.params
-
-    @property
-    def client(self) -> AsyncClient:
-        """The client in the thread; its methods must run there."""
-        return self._client
 
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
         """Run operations at the ticks to come. See :meth:`host.client.Client.execute`."""

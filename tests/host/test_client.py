@@ -387,6 +387,26 @@ def test_a_peer_that_says_nothing():
             omap.connect(url, root_key=KEY, timeout=0.2)
 
 
+def test_a_peer_that_sends_a_byte_at_a_time():
+    """Patience is for the whole greeting."""
+    ended = threading.Event()
+
+    def trickle(server):
+        with server.accept()[0] as peer:
+            for byte in b"OMAP" + bytes(100):
+                if ended.wait(0.05):
+                    return
+                peer.send(bytes([byte]))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=trickle, args=(server,))
+        thread.start()
+        with pytest.raises(DeviceError, match="without opening a session"):
+            omap.connect(f"omap://127.0.0.1:{server.getsockname()[1]}", root_key=KEY, timeout=0.3)
+        ended.set()
+        thread.join()
+
+
 def test_a_relay_that_hangs_up_at_once(relay):
     relay.command = lambda connection, number, record: relay.cut() or []
     with pytest.raises(SessionError, match="hung up before a session was open"):
