@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-SEED_BYTES = 32
-
 
 class Drbg:
     """Uniform draws below a bound, from 32 bytes of seed.

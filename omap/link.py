@@ -9,7 +9,8 @@ interpolates.
 
 from __future__ import annotations
 
-from omap.params import TAG_BYTES, Params, Rule
+from omap.params import Params, Rule
+from omap.wire import RecordCodec
 
 LINK_BITS_PER_SECOND = 113.7e9
 """PCIe Gen3 x16, each way, after line code and link-layer packets."""
@@ -19,14 +20,6 @@ PAYLOAD_BYTES = 256
 
 HEADER_BYTES = 48
 """What a packet each way costs beside its payload in the busier direction: 24 for the write, 24 for a read request."""
-
-RECORD_HEADER_BYTES = 8
-"""Assumed for what a command or response has beside key, value and tag."""
-
-
-def record_bytes(params: Params) -> int:
-    """Return the bytes of one command or response on its ring: key, value, header and tag in whole 64-byte lines."""
-    return -(-(params.tuple_bytes + RECORD_HEADER_BYTES + TAG_BYTES) // 64) * 64
 
 
 def pages_per_operation(params: Params) -> float:
@@ -44,4 +37,4 @@ def transfer_seconds(count: int) -> float:
 def operations_per_second(params: Params) -> float:
     """Return what the link allows at most; engine, HBM and host memory are not in this figure."""
     pages = pages_per_operation(params) * transfer_seconds(params.page_bytes)
-    return 1 / (pages + transfer_seconds(record_bytes(params)))
+    return 1 / (pages + transfer_seconds(RecordCodec(params).record_bytes))

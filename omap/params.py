@@ -15,6 +15,12 @@ from typing import Any
 
 from omap.errors import ParamsError
 
+KEY_SIZES = (4, 8, 16)
+"""Bytes a key can have."""
+
+MAX_VALUE_BYTES = 4096
+"""Bytes a value can have at most."""
+
 TAG_BYTES = 16
 """AES-GCM tag at the end of every page (NIST SP 800-38D, 128 bits)."""
 
@@ -35,11 +41,16 @@ MAX_INDEX = 1 << 32
 
 
 class Rule(StrEnum):
-    """How keys are placed (see :mod:`omap.placement`)."""
+    """How keys are placed (see :mod:`omap.map`)."""
 
     ONE_CHOICE = "one_choice"
     TWO_CHOICE = "two_choice"
     RESIDENT = "resident"
+
+
+def line_indices(descriptor_bytes: int) -> tuple[int, int]:
+    """Return how many slot indices fit the first line of a descriptor, beside 16 bytes of fields, and a further one."""
+    return (descriptor_bytes - 16) // 4, (descriptor_bytes - 4) // 4
 
 
 def _require(condition: bool, message: str) -> None:
@@ -111,15 +122,17 @@ class Params:
                 )
         object.__setattr__(self, "rule", Rule(self.rule))
         _require(self.capacity >= 1, "capacity is 0; a map needs room for at least 1 key")
+        _require(self.key_bytes in KEY_SIZES, f"key_bytes is {self.key_bytes}; it must be 4, 8 or 16: hash longer keys")
         _require(
-            self.key_bytes in (4, 8, 16), f"key_bytes is {self.key_bytes}; it must be 4, 8 or 16: hash longer keys"
+            1 <= self.value_bytes <= MAX_VALUE_BYTES,
+            f"value_bytes is {self.value_bytes}; it must be 1 to {MAX_VALUE_BYTES}",
         )
-        _require(1 <= self.value_bytes <= 4096, f"value_bytes is {self.value_bytes}; it must be 1 to 4096")
         _require(self.descriptor_bytes in (32, 64), f"descriptor_bytes is {self.descriptor_bytes}; it must be 32 or 64")
         _require(self.bucket_bytes in (64, 128), f"bucket_bytes is {self.bucket_bytes}; it must be 64 or 128")
         _require(
             1 <= self.buckets <= MAX_BUCKETS,
-            f"buckets is {self.buckets}; each position map table needs 1 to {MAX_BUCKETS}",
+            f"buckets is {self.buckets}; each position map table needs 1 to {MAX_BUCKETS} "
+            f"(capacity is {self.capacity})",
         )
         _require(
             self.entries + self.transit_entries >= self.capacity,
@@ -235,8 +248,8 @@ class Params:
 
     @cached_property
     def line_indices(self) -> tuple[int, int]:
-        """Slot indices in the first line of a descriptor, beside 16 bytes of fields, and in each further line."""
-        return (self.descriptor_bytes - 16) // 4, (self.descriptor_bytes - 4) // 4
+        """See :func:`line_indices`."""
+        return line_indices(self.descriptor_bytes)
 
     # -- identity -----------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from omap.errors import ParamsError, PlanError
 from omap.params import MAX_PAGE_SLOTS, Params, Rule
 from omap.theorem import tail_bits, waiting_law
 from omap.units import format_bytes
+from omap.wire import RecordCodec
 
 U55C_HBM_BYTES = 16 << 30
 """HBM of an Alveo U55C."""
@@ -138,7 +139,7 @@ class Plan:
     @property
     def record_bytes_each_way(self) -> int:
         """Bytes of the command that an operation reads, and of the response that it writes."""
-        return link.record_bytes(self.params)
+        return RecordCodec(self.params).record_bytes
 
     @property
     def operations_per_second(self) -> float:

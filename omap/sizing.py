@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from omap.buckets import RELOCATION_STEPS, TRANSIT_ENTRIES, table_buckets
 from omap.errors import ParamsError
-from omap.params import TAG_BYTES, Params, Rule
+from omap.params import KEY_SIZES, TAG_BYTES, Params, Rule, line_indices
 from omap.theorem import provision, waiting_law
 
 TARGET_BITS = 80
@@ -26,9 +26,6 @@ LIFETIME_BITS = 40
 
 INSTANT_BITS = TARGET_BITS + LIFETIME_BITS + 2
 """The same for one structure at one instant: three structures share the target."""
-
-KEY_SIZES = (4, 8, 16)
-"""Bytes a key can have."""
 
 PAGE_LOAD = 0.75
 """Mean tuples a page over the tuples it has room for, where HBM is spent best."""
@@ -205,11 +202,6 @@ def two_choice_bounds(
     spread = most_load(capacity, load) * math.sqrt(log)
     alpha = hbm_bins / (hbm_bins + pages)
     return hbm_bins * load + spread * math.sqrt(hbm_bins), (1 + alpha) * pages / 2 + spread * math.sqrt(pages)
-
-
-def line_indices(descriptor_bytes: int) -> tuple[int, int]:
-    """Return how many slot indices fit the first and each further line of a descriptor."""
-    return (descriptor_bytes - 16) // 4, (descriptor_bytes - 4) // 4
 
 
 def line_costs(count: int, descriptor_bytes: int) -> npt.NDArray[np.int64]:

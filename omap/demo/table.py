@@ -17,11 +17,11 @@ from typing import cast
 
 from omap.cells import IMAGE_BYTES, LENGTH_BYTES, image, unpack_value
 from omap.errors import InputError
+from omap.params import KEY_SIZES, MAX_VALUE_BYTES
 
 Field = str | float | int
 """One field of a record."""
 
-MAX_VALUE_BYTES = 4096
 MAX_KEY_BYTES = IMAGE_BYTES
 """Longest key that is stored as it is; the contract has longer ones hashed by the client."""
 
@@ -103,7 +103,7 @@ def encode_keys(names: Sequence[str]) -> tuple[list[bytes], bool]:
     raw = [name.encode() for name in names]
     longest = max(map(len, raw))
     if longest <= MAX_KEY_BYTES and not any(0 in key for key in raw):
-        size = next(size for size in (4, 8, 16) if longest <= size)
+        size = next(size for size in KEY_SIZES if longest <= size)
         return [key.ljust(size, b"\0") for key in raw], False
     secret = secrets.token_bytes(32)
     return [image(secret, key) for key in raw], True

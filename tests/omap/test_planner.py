@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omap import link, sizing
 from omap.cli import main
 from omap.errors import InputError, ParamsError, PlanError
-from omap.params import Params, Rule
+from omap.params import KEY_SIZES, Params, Rule
 from omap.planner import U55C_HBM_BYTES, largest, plan
 from omap.presets import preset
 from omap.units import UNITS, format_bytes, parse
@@ -86,7 +86,7 @@ def test_largest_refuses_what_holds_nothing():
 @settings(deadline=None, max_examples=30)
 @given(
     capacity=st.integers(1, 10**8),
-    key_bytes=st.sampled_from(sizing.KEY_SIZES),
+    key_bytes=st.sampled_from(KEY_SIZES),
     value_bytes=st.integers(1, 4096),
     rule=st.sampled_from([None, *Rule]),
     hbm_bytes=st.integers(1, 1 << 36),

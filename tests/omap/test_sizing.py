@@ -9,7 +9,7 @@ from scipy import integrate, stats
 
 from omap import buckets, sizing, theorem
 from omap.errors import ParamsError
-from omap.params import MAX_PAGE_SLOTS
+from omap.params import KEY_SIZES, MAX_PAGE_SLOTS
 from omap.presets import NAMES, preset
 
 FIGURES = {(6, 8): 19.31, (8, 8): 21.36, (8, 12): 13.32, (11.25, 15): 10.21, (12, 16): 9.54, (22.5, 30): 4.85}
@@ -109,7 +109,7 @@ def test_the_transit_queue_meets_the_target():
 @settings(deadline=None, max_examples=200)
 @given(
     capacity=st.one_of(st.integers(1, 300), st.integers(1, 10**8)),
-    key_bytes=st.sampled_from(sizing.KEY_SIZES),
+    key_bytes=st.sampled_from(KEY_SIZES),
     value_bytes=st.integers(1, 300),
     slots=st.integers(1, 12),
     descriptor_bytes=st.sampled_from([32, 64]),
@@ -167,7 +167,6 @@ def test_line_costs_are_those_of_the_parameters(descriptor_bytes):
         capacity=100, key_bytes=8, value_bytes=8, page_bytes=128, descriptor_bytes=descriptor_bytes
     )
     first, further = params.line_indices
-    assert sizing.line_indices(descriptor_bytes) == (first, further)
     expected = [max(0, math.ceil((waiting - first) / further)) for waiting in range(100)]
     assert sizing.line_costs(100, descriptor_bytes).tolist() == expected
 
