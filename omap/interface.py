@@ -182,7 +182,8 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> None:
             if type(value) is not bytes or len(value) != value_bytes:
                 raise InputError(f"operation {place}: a value must be {value_bytes} bytes, not {_describe(value)}")
         elif kind != Kind.GET and kind != Kind.DELETE:
-            raise InputError(f"operation {place}: kind must be one of {', '.join(Kind.__members__)}, not {kind!r}")
+            what = kind if type(kind) is int and 0 <= kind < 256 else _describe(kind)
+            raise InputError(f"operation {place}: kind must be one of {', '.join(Kind.__members__)}, not {what}")
 
 
 def as_rows(what: str, width: int, rows: npt.ArrayLike | Sequence[bytes]) -> npt.NDArray[np.uint8]:
@@ -200,4 +201,5 @@ def as_rows(what: str, width: int, rows: npt.ArrayLike | Sequence[bytes]) -> npt
 
 
 def _describe(value: object) -> str:
+    """Say what came without showing it: a misplaced argument may well be a key."""
     return f"{len(value)} bytes" if isinstance(value, bytes) else f"a {type(value).__name__}"

@@ -260,6 +260,8 @@ def test_an_interrupted_operation_latches():
         (Operation(PUT, b"abcd", b"xyz"), "operation 1: a value must be 4 bytes, not 3 bytes"),
         (Operation(PUT, b"abcd", None), "operation 1: a value must be 4 bytes, not a NoneType"),
         (Operation(9, b"abcd"), "operation 1: kind must be one of NOP, GET, PUT, DELETE, not 9"),
+        (Operation(b"abcd", b"abcd"), "operation 1: kind must be one of NOP, GET, PUT, DELETE, not 4 bytes"),
+        (Operation(0x6162, b"abcd"), "operation 1: kind must be one of NOP, GET, PUT, DELETE, not a int"),
     ],
 )
 def test_a_malformed_operation_stops_its_whole_batch(operation, text):
