@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from omap.errors import InputError
+from omap.errors import InputError, OmapError
 from omap.params import Params
 from omap.trace import Trace
 
@@ -19,20 +18,28 @@ FORMAT_NAME = "omap-trace-1"
 def save_trace(path: Path | str, trace: Trace, params: Params) -> None:
     """Write ``trace`` and ``params`` to ``path``. Holds what the observer saw, and nothing secret.
 
-    Operation numbers are stored as they are, addresses as page-independent 64-bit integers; compressed, a touch
-    takes about four bytes.
+    Operation numbers are stored as they are, addresses as 64-bit integers relative to the start of the pages;
+    compressed, a touch takes about four bytes.
+
+    Raises
+    ------
+    InputError
+        If the file can't be written.
     """
-    with open(path, "wb") as file:  # a path of its own: numpy would append .npz to it
-        np.savez_compressed(
-            file,
-            format=np.array(FORMAT_NAME),
-            params=np.array(json.dumps(params.to_dict())),
-            operations=np.array(trace.operations),
-            operation=trace.operation,
-            address=trace.address,
-            length=trace.length,
-            write=trace.write,
-        )
+    try:
+        with open(path, "wb") as file:  # a path of its own: numpy would append .npz to it
+            np.savez_compressed(
+                file,
+                format=np.array(FORMAT_NAME),
+                params=np.array(json.dumps(params.to_dict())),
+                operations=np.array(trace.operations),
+                operation=trace.operation,
+                address=trace.address,
+                length=trace.length,
+                write=trace.write,
+            )
+    except OSError as error:
+        raise InputError(f"{path} can't be written: {error.strerror}; name a folder that exists") from None
 
 
 def load_trace(path: Path | str) -> tuple[Trace, Params]:
@@ -60,10 +67,14 @@ def load_trace(path: Path | str) -> tuple[Trace, Params]:
             )
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; `omap audit --save FILE` writes one") from None
-    except (OSError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no trace: expected an .npz file written by save_trace ({error})") from None
-    except ValueError as error:
-        if isinstance(error, InputError) or "omap" in type(error).__module__:
-            raise
-        raise InputError(f"{path} is no trace: expected an .npz file written by save_trace ({error})") from None
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or 'it is damaged'}") from None
+    except OmapError:
+        raise
+    except Exception:
+        # a damaged file makes numpy raise whatever it trips over, down to errors of Python's tokenizer; and not in its
+        # own words, which suggest to load unsafely whatever is no archive
+        raise InputError(
+            f"{path} is no trace, or it is damaged: expected an .npz file written by `omap audit --save`"
+        ) from None
     return trace, params

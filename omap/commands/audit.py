@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from omap.errors import InputError
 from omap.params import Params, Rule
@@ -38,7 +39,7 @@ PRESETS = tuple(name for name in NAMES if name != "U55C")
     show_default=True,
     help="Operations in each workload.",
 )
-@click.option("--preset", type=click.Choice(PRESETS, case_sensitive=False), default="SMALL", show_default=True)
+@click.option("--preset", type=click.Choice(PRESETS, case_sensitive=False), default="small", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the workload; the map draws its own.")
 @click.option("--backend", default="reference", show_default=True, help="What runs the map.")
 @click.option("--plain", is_flag=True, help="Run an encrypted hash table instead of the map, to see it fail.")
@@ -82,8 +83,12 @@ def command(
     names = workloads or tuple(WORKLOADS)
     if save is not None and (trace is not None or len(names) != 1):
         raise InputError("--save writes one trace: name one --workload, and no TRACE")
-    if trace is not None and (workloads or plain):
-        raise InputError("TRACE is audited as it is: leave out --workload and --plain")
+    if trace is not None:
+        _refuse_what_makes_a_trace(context)
+    elif plain and rule != Rule.ONE_CHOICE:
+        raise InputError(f"--plain has no placement rule: leave out --rule {rule}")
+    if save is not None and not save.parent.is_dir():
+        raise InputError(f"{save} can't be written: the folder {save.parent} does not exist")
     reports: dict[str, Report] = {}
     if trace is not None:
         seen, params = load_trace(trace)
@@ -102,6 +107,17 @@ def command(
     else:
         _show(reports, verbose)
     context.exit(0 if passed else 1)
+
+
+def _refuse_what_makes_a_trace(context: click.Context) -> None:
+    """Refuse options that a saved trace would silently ignore: its file says what ran."""
+    given = [
+        "--" + name.removesuffix("s") if name == "workloads" else "--" + name
+        for name in ("rule", "workloads", "operations", "preset", "seed", "backend", "plain")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise InputError(f"TRACE is audited as it is: leave out {' and '.join(given)}")
 
 
 def params_for(preset: str, rule: Rule) -> Params:

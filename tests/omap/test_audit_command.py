@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from omap.audit import audit, load_trace, save_trace
 from omap.cli import main
-from omap.errors import InputError, ParamsError
+from omap.errors import InputError, OmapError, ParamsError
 from omap.params import Rule
 from omap.trace import FORMAT
 from tests.leakage.synthetic import draw, params, trace
@@ -40,9 +40,9 @@ def test_files_that_are_no_traces(tmp_path):
     path = tmp_path / "file"
     good = dict(format="omap-trace-1", params=json.dumps(SHAPE.to_dict()), operations=200, operation=SEEN.operation)
     good |= dict(address=SEEN.address, length=SEEN.length, write=SEEN.write)
-    for content in (b"", b"text", b"PK\x03\x04 but no archive"):
+    for content in (b"", b"text", bytes(range(256)), b"PK\x03\x04 but no archive"):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="is no trace: expected an .npz file"):
+        with pytest.raises(InputError, match="is no trace, or it is damaged: expected an .npz file"):
             load_trace(path)
     for change, error, text in [
         ({"format": "omap-trace-9"}, InputError, "has format 'omap-trace-9'; this version reads 'omap-trace-1'"),
@@ -57,6 +57,26 @@ def test_files_that_are_no_traces(tmp_path):
             np.savez(file, **columns)
         with pytest.raises(error, match=text):
             load_trace(path)
+
+
+def test_damaged_files_raise_no_errors_but_ours(tmp_path):
+    """Whatever byte is changed; what still loads is another trace, or the same."""
+    path = tmp_path / "file"
+    save_trace(path, SEEN, SHAPE)
+    whole = path.read_bytes()
+    refused = 0
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            load_trace(path)
+        except OmapError:
+            refused += 1
+    assert refused > len(whole) // 14
+
+
+def test_a_trace_that_cannot_be_written_is_refused(tmp_path):
+    with pytest.raises(InputError, match="can't be written: No such file or directory"):
+        save_trace(tmp_path / "no" / "file", SEEN, SHAPE)
 
 
 @pytest.mark.parametrize("rule", Rule)
@@ -112,7 +132,10 @@ def test_bad_arguments(run, tmp_path):
     save_trace(path, SEEN, SHAPE)
     for arguments, text in [
         (["--save", "x.npz"], "--save writes one trace"),
-        (["--workload", "hammer", path], "TRACE is audited as it is"),
+        (["--save", tmp_path / "no" / "x", "--workload", "hammer"], "no does not exist"),
+        (["--workload", "hammer", path], "TRACE is audited as it is: leave out --workload"),
+        (["--rule", "two_choice", "--preset", "tiny", path], "leave out --rule and --preset"),
+        (["--plain", "--rule", "two_choice"], "--plain has no placement rule: leave out --rule two_choice"),
         ([tmp_path / "none"], "there is no file"),
         (["--backend", "abacus"], "no back end is called 'abacus'"),
         (["--workload", "hamster"], "'hamster' is not one of"),
