@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
@@ -246,7 +246,9 @@ class PositionMap(wiring.Component):
                 bucket.eq((upper + (lower >> LIMB)) >> LIMB),
             ]
             # Never full: no more are announced than may be under way.
-            m.submodules[f"touches{t}"] = touches = Fifo(shape=self.buffers[t].address_bits, depth=self.under_way)
+            m.submodules[f"touches{t}"] = touches = Fifo(
+                shape=self.buffers[t].address_bits, depth=self.under_way, ram_style="block"
+            )
             m.d.comb += [touches.i.valid.eq(announced), touches.i.p.eq(bucket)]
             wiring.connect(m, touches.o, self.buffers[t].i_touch)
 
@@ -385,5 +387,6 @@ class PositionMap(wiring.Component):
 
 
 def _count(bits: Value) -> Value:
-    """Return how many bits are set."""
-    return sum((cast(Value, bit) for bit in bits), start=Const(0, 0))
+    """Return how many bits are set: six at a time, which is what one level of logic can count."""
+    ones = Array(Const(value.bit_count(), 3) for value in range(64))
+    return sum((ones[bits[at : at + 6]] for at in range(0, len(bits), 6)), start=Const(0, 0))
