@@ -98,6 +98,8 @@ class CommandGroup(click.Group):
             if reason is None:
                 raise
             raise UserError(reason) from error
+        except MemoryError as error:
+            raise UserError(f"this machine's memory does not suffice: {error}; ask for less") from error
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -58,6 +58,25 @@ def _require(condition: bool, message: str) -> None:
         raise ParamsError(message)
 
 
+def check_shape(capacity: int, key_bytes: int, value_bytes: int) -> None:
+    """Refuse what no map of any rule can be.
+
+    Raises
+    ------
+    ParamsError
+        A value is out of its range; says which.
+    """
+    _require(type(capacity) is int and capacity >= 1, f"capacity is {capacity!r}; it must be a whole number, 1 or more")
+    _require(
+        type(key_bytes) is int and key_bytes in KEY_SIZES,
+        f"key_bytes is {key_bytes!r}; it must be 4, 8 or 16: hash longer keys",
+    )
+    _require(
+        type(value_bytes) is int and 1 <= value_bytes <= MAX_VALUE_BYTES,
+        f"value_bytes is {value_bytes!r}; it must be 1 to {MAX_VALUE_BYTES}",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """Public parameters of one map. Immutable; everything derived is a property.
@@ -121,12 +140,7 @@ class Params:
                     type(value) is int and value >= 0, f"{name} is {value!r}; it must be a whole number, 0 or more"
                 )
         object.__setattr__(self, "rule", Rule(self.rule))
-        _require(self.capacity >= 1, "capacity is 0; a map needs room for at least 1 key")
-        _require(self.key_bytes in KEY_SIZES, f"key_bytes is {self.key_bytes}; it must be 4, 8 or 16: hash longer keys")
-        _require(
-            1 <= self.value_bytes <= MAX_VALUE_BYTES,
-            f"value_bytes is {self.value_bytes}; it must be 1 to {MAX_VALUE_BYTES}",
-        )
+        check_shape(self.capacity, self.key_bytes, self.value_bytes)
         _require(self.descriptor_bytes in (32, 64), f"descriptor_bytes is {self.descriptor_bytes}; it must be 32 or 64")
         _require(self.bucket_bytes in (64, 128), f"bucket_bytes is {self.bucket_bytes}; it must be 64 or 128")
         _require(

@@ -17,7 +17,7 @@ import numpy as np
 from omap import link, sizing
 from omap.buckets import obstruction_bits, transit_bits
 from omap.errors import ParamsError, PlanError
-from omap.params import MAX_PAGE_SLOTS, Params, Rule
+from omap.params import MAX_PAGE_SLOTS, Params, Rule, check_shape
 from omap.theorem import tail_bits, waiting_law
 from omap.units import format_bytes
 from omap.wire import RecordCodec
@@ -240,6 +240,7 @@ def plan(
         raise PlanError(f"prefer is {prefer!r}; choose bytes or hbm")
     if rule is not None and rule not in set(Rule):
         raise PlanError(f"rule is {rule!r}; choose one of {', '.join(Rule)}")
+    check_shape(capacity, key_bytes, value_bytes)  # here: what is wrong with it is no rule's doing
     request = _Request(
         capacity=capacity,
         key_bytes=key_bytes,
@@ -402,10 +403,9 @@ def _sized(make: Callable[[], Params]) -> Params:
 
 
 def _over(what: str, needed: int, given: int) -> str:
-    return (
-        f"{what} is {format_bytes(given)} and {format_bytes(needed)} are needed, "
-        f"{format_bytes(needed - given)} ({needed / max(given, 1) - 1:.1%}) more"
-    )
+    more = f" ({needed / given - 1:.1%})" if given else ""
+    needs = f"{format_bytes(needed)} are needed, {format_bytes(needed - given)}{more} more"
+    return f"{what} is {format_bytes(given)} and {needs}"
 
 
 def _scaled(capacity: int, given: int, needed: int) -> int:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from omap.buckets import RELOCATION_STEPS, TRANSIT_ENTRIES, table_buckets
 from omap.errors import ParamsError
-from omap.params import KEY_SIZES, TAG_BYTES, Params, Rule, line_indices
+from omap.params import TAG_BYTES, Params, Rule, check_shape, line_indices
 from omap.theorem import provision, waiting_law
 
 TARGET_BITS = 80
@@ -65,7 +65,7 @@ def one_choice(
     ParamsError
         The values don't go together; says which bound was broken.
     """
-    _check(capacity, key_bytes, value_bytes)
+    check_shape(capacity, key_bytes, value_bytes)
     slots = (page_bytes - TAG_BYTES) // (key_bytes + value_bytes)
     pages = math.ceil(capacity / (page_load * max(slots, 1)))
     waiting_slots, further_lines = capacity, most_lines(capacity, descriptor_bytes)
@@ -123,7 +123,7 @@ def two_choice(
     ParamsError
         The values don't go together; says which bound was broken.
     """
-    _check(capacity, key_bytes, value_bytes)
+    check_shape(capacity, key_bytes, value_bytes)
     if not 0 <= share < 1 or not load > 0:
         raise ParamsError(f"load is {load} and share {share}; load must be above 0, share at least 0 and below 1")
     bins = max(2, math.ceil(capacity / load))
@@ -164,7 +164,7 @@ def resident(*, capacity: int, key_bytes: int, value_bytes: int, bucket_bytes: i
     ParamsError
         The values don't go together; says which bound was broken.
     """
-    _check(capacity, key_bytes, value_bytes)
+    check_shape(capacity, key_bytes, value_bytes)
     return Params(
         capacity=capacity,
         key_bytes=key_bytes,
@@ -225,12 +225,3 @@ def _position_map(capacity: int, entry_bytes: int, bucket_bytes: int | None) -> 
         "relocation_steps": RELOCATION_STEPS,
         "transit_entries": TRANSIT_ENTRIES,
     }
-
-
-def _check(capacity: int, key_bytes: int, value_bytes: int) -> None:
-    """Refuse what would break the arithmetic before :class:`Params` can say what is wrong with it."""
-    for name, value in (("capacity", capacity), ("key_bytes", key_bytes), ("value_bytes", value_bytes)):
-        if type(value) is not int or value < 1:
-            raise ParamsError(f"{name} is {value!r}; it must be a whole number, 1 or more")
-    if key_bytes not in KEY_SIZES:
-        raise ParamsError(f"key_bytes is {key_bytes}; it must be 4, 8 or 16: hash longer keys")

@@ -12,6 +12,7 @@ import click
 
 from omap.bounds import WORKLOADS
 from omap.commands.plan import size
+from omap.errors import InputError
 from omap.params import Rule
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def command(
     one_choice is held against the theorem, two_choice against the published bounds, the position map against the tail
     that the sizing relies on. Exit code 1: a figure is above its bound.
     """
+    if math.isnan(share) or (load is not None and not math.isfinite(load)):
+        raise InputError(f"--load is {load} and --share {share}; both must be numbers")
     started = time.process_time()
     rows: list[dict[str, Any]] = []
     chosen = rules or (Rule.ONE_CHOICE, Rule.TWO_CHOICE, POSITION_MAP)

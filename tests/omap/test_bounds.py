@@ -304,6 +304,13 @@ def test_bad_input(call, message):
         call()
 
 
+@pytest.mark.parametrize("option", ["--load", "--share"])
+def test_what_is_no_number_is_refused(option):
+    result = run(option, "nan", "--accesses", "10", "--keys", "100")
+    assert result.exit_code == 2
+    assert "both must be numbers" in result.output
+
+
 # -- the figures of the specification, in full ------------------------------------------------------------------
 
 

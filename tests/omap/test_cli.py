@@ -76,6 +76,18 @@ def test_an_error_made_on_purpose_is_one_line_and_exit_code_2(run, plug_in, monk
     assert result.stdout == ""
 
 
+def test_too_little_memory_is_one_line(run, plug_in, monkeypatch):
+    @click.command()
+    def greedy():
+        raise MemoryError("Unable to allocate 4.00 TiB")
+
+    monkeypatch.setattr("omap.commands.version.greedy", greedy, raising=False)
+    plug_in("greedy", "omap.commands.version:greedy")
+    result = run("greedy")
+    assert result.exit_code == 2
+    assert result.stderr == "omap: this machine's memory does not suffice: Unable to allocate 4.00 TiB; ask for less\n"
+
+
 def test_other_errors_keep_their_traceback(run, plug_in, monkeypatch):
     @click.command()
     def broken():

@@ -43,7 +43,7 @@ def test_they_survive_json_and_their_digest_covers_every_field():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"capacity": 0}, "capacity is 0; a map needs room for at least 1 key"),
+        ({"capacity": 0}, "capacity is 0; it must be a whole number, 1 or more"),
         ({"capacity": -1}, "capacity is -1; it must be a whole number"),
         ({"capacity": 1.5}, "capacity is 1.5; it must be a whole number"),
         ({"capacity": True}, "capacity is True; it must be a whole number"),

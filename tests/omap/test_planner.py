@@ -182,6 +182,9 @@ def test_the_command_refuses_clearly():
     assert result.exit_code == 2
     assert "HBM is 16.00 GiB" in result.output
     assert "is no size" in run("--capacity", "many").output
+    assert "omap: capacity is 0; it must be a whole number" in run("--capacity", "0").output
+    assert "HBM is 0 B and" in run("--capacity", "1e6", "--hbm", "0").output
+    assert "%" not in run("--capacity", "1e6", "--hbm", "0").output
     assert "key_bytes is 5" in run("--capacity", "10", "--key-bytes", "5").output
 
 
