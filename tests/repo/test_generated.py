@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import omap
+from omap import sizing
+from omap.planner import Plan
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("omap", "rtl", "sim", "host", "boards")
 
@@ -24,7 +28,26 @@ def countermeasures():
     return "\n".join(lines)
 
 
-GENERATED = [("SECURITY.md", "countermeasures", countermeasures)]
+def sizes():
+    lines = [
+        "| preset: key, value | page | an operation | HBM a key | published rule: page, an operation, HBM a key |",
+        "|---|---|---|---|---|",
+    ]
+    for name in ("PAPER", "STANDARD", "WIDE"):
+        params = omap.preset(name)
+        shape = {"capacity": params.capacity, "key_bytes": params.key_bytes, "value_bytes": params.value_bytes}
+        ours, published = (
+            (plan.params.page_bytes, f"{2 * plan.page_bytes_each_way:.0f}", f"{plan.hbm_bytes_per_key:.1f}")
+            for plan in (Plan(params, ""), Plan(sizing.two_choice(**shape), ""))
+        )
+        lines.append(
+            f"| `{name}`: {params.key_bytes}, {params.value_bytes} | {' | '.join(map(str, ours))} "
+            f"| {', '.join(map(str, published))} |"
+        )
+    return "\n".join(lines)
+
+
+GENERATED = [("SECURITY.md", "countermeasures", countermeasures), ("README.md", "sizes", sizes)]
 
 
 @pytest.mark.parametrize(
