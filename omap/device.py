@@ -169,34 +169,36 @@ class DeviceModel:
                             continue
                         self._run(first + done, batch)
                         sessions.close(header)
-                        done, batch = place + 1, []
+                        done = place + 1
                         continue
                     answer = sessions.refuse(header, command)
                 elif header.type == RecordType.HELLO:
                     answer = sessions.hello(record, self._map.map_id)
                 elif header.type == RecordType.CONFIRM:
                     self._run(first + done, batch)  # it may close a session of the batch
-                    done, batch = place, []
+                    done = place
                     answer = sessions.confirm(record)
                 else:
                     answer = sessions.refuse(header, Refusal.MALFORMED)
                 self._run(first + done, batch)
                 self._answer(first + place, [answer])
-                done, batch = place + 1, []
+                done = place + 1
         finally:  # a record that faults does not undo the ones before it
             self._run(first + done, batch)
 
     def _run(self, first: int, batch: list[tuple[Header, tuple[int, bytes, bytes]]]) -> None:
-        """Run commands in one go and write their answers."""
+        """Run commands in one go, write their answers and empty the list."""
         if not batch:
             return
+        # emptied before anything can fail: what has met a fault is not run again, which would hide the fault's kind
+        commands, batch[:] = batch[:], []
         assert self._map is not None
         assert self._sessions is not None
         start, live = self._map.sequence, len(self._map)
-        operations = [Operation(_KINDS[kind], key, value) for _, (kind, key, value) in batch]
+        operations = [Operation(_KINDS[kind], key, value) for _, (kind, key, value) in commands]
         answers, seal = [], self._sessions.seal
         responses = self._map.execute(operations)
-        for number, (response, (header, (kind, _, _))) in enumerate(zip(responses, batch, strict=True), start):
+        for number, (response, (header, (kind, _, _))) in enumerate(zip(responses, commands, strict=True), start):
             if kind == _PUT:
                 live += response.previous is None and response.status == 0
             elif kind == _DELETE:

@@ -243,6 +243,22 @@ def test_commands_before_a_bad_one_are_answered():
     assert host.fault is Fault.RECORD_SEQUENCE
 
 
+@pytest.mark.sec_cm("DEVICE.FAULT.LATCH")
+@pytest.mark.parametrize("last", ["CLOSE", "HELLO", "CONFIRM"])
+def test_a_bad_page_latches_whatever_follows_in_the_ring(last):
+    """What ends a run of commands makes them run at once; the fault that they meet must not be lost in between."""
+    host = Host()
+    client, other = host.connect(), ClientSession(PARAMS, KEY)
+    hello = other.hello()
+    follows = {"HELLO": hello, "CONFIRM": other.confirm(host.exchange(hello)[0])}
+    for number in range(host.layout.pages, host.layout.size):
+        host.buffer[number] ^= 1
+    host.put(client.seal(Operation(Kind.GET, key(1))))
+    host.put(follows[last] if last in follows else client.seal(Operation(CLOSE)))
+    host.device.step()
+    assert host.fault is Fault.PAGE_TAG
+
+
 @pytest.mark.sec_cm("SESSION.FORMAT.ENDS")
 def test_a_format_behind_the_clients_back_ends_its_session():
     host = Host()
