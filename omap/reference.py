@@ -224,7 +224,8 @@ class ReferenceMap(ObliviousMap):
     # -- faults -------------------------------------------------------------------------------------------------
 
     def _latch(self, error: BaseException) -> None:
-        self.erase(str(error) if isinstance(error, FaultError) else "an operation was interrupted half way")
+        what = str(error).partition(";")[0]  # without the advice, which the refusals repeat
+        self.erase(what if isinstance(error, FaultError) else "an operation was interrupted half way")
 
     def erase(self, why: str = "it was stopped") -> None:
         """Erase all keys and the contents of HBM; only a format brings the map back, empty."""
