@@ -18,6 +18,7 @@ from omap import link, sizing
 from omap.buckets import obstruction_bits, transit_bits
 from omap.errors import ParamsError, PlanError
 from omap.params import MAX_PAGE_SLOTS, Params, Rule, check_shape
+from omap.refusals import Request, broken_bounds, over, refusal, scaled
 from omap.theorem import tail_bits, waiting_law
 from omap.units import format_bytes
 from omap.wire import RecordCodec
@@ -179,26 +180,6 @@ class Plan:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Request:
-    capacity: int
-    key_bytes: int
-    value_bytes: int
-    hbm_bytes: int
-    host_bytes: int | None
-    page_bytes: int | None
-
-    @property
-    def shape(self) -> dict[str, int]:
-        return {"capacity": self.capacity, "key_bytes": self.key_bytes, "value_bytes": self.value_bytes}
-
-    def hbm_fits(self, params: Params) -> bool:
-        return params.hbm_bytes <= self.hbm_bytes
-
-    def host_fits(self, params: Params) -> bool:
-        return self.host_bytes is None or params.host_bytes <= self.host_bytes
-
-
 def plan(
     *,
     capacity: int,
@@ -241,7 +222,7 @@ def plan(
     if rule is not None and rule not in set(Rule):
         raise PlanError(f"rule is {rule!r}; choose one of {', '.join(Rule)}")
     check_shape(capacity, key_bytes, value_bytes)  # here: what is wrong with it is no rule's doing
-    request = _Request(
+    request = Request(
         capacity=capacity,
         key_bytes=key_bytes,
         value_bytes=value_bytes,
@@ -310,22 +291,22 @@ def largest(
 # -- one rule after the other -----------------------------------------------------------------------------------
 
 
-def _plan_resident(request: _Request) -> Plan:
+def _plan_resident(request: Request) -> Plan:
     if request.page_bytes is not None:
         raise PlanError(f"page_bytes is {request.page_bytes}; a resident map has no pages: leave it out")
     params = _sized(lambda: sizing.resident(**request.shape))
     if not request.hbm_fits(params):
         raise PlanError(
-            f"resident: {_over('HBM', params.hbm_bytes, request.hbm_bytes)}; at most about "
-            f"{_scaled(request.capacity, request.hbm_bytes, params.hbm_bytes):,} such keys fit: "
+            f"resident: {over('HBM', params.hbm_bytes, request.hbm_bytes)}; at most about "
+            f"{scaled(request.capacity, request.hbm_bytes, params.hbm_bytes):,} such keys fit: "
             "give fewer keys or more HBM, or let one_choice keep the tuples in host memory"
         )
     return Plan(params, "all tuples fit in HBM, and nothing is faster: pages in host memory would bring nothing")
 
 
-def _plan_two_choice(request: _Request) -> Plan:
+def _plan_two_choice(request: Request) -> Plan:
     params = _sized(lambda: sizing.two_choice(**request.shape, page_bytes=request.page_bytes))
-    broken = _broken(request, params)
+    broken = broken_bounds(request, params)
     if broken:
         raise PlanError(
             f"two_choice: {broken}; give fewer keys or more memory, or use one_choice, which needs less HBM"
@@ -333,7 +314,7 @@ def _plan_two_choice(request: _Request) -> Plan:
     return Plan(params, "the published configuration, for comparison: bins of 8 tuples, a fifth of them in HBM")
 
 
-def _plan_one_choice(request: _Request, prefer: Prefer) -> Plan:
+def _plan_one_choice(request: Request, prefer: Prefer) -> Plan:
     fitting: list[Params] = []
     tried: list[Params] = []  # for the message if nothing fits
     refusals: list[str] = []
@@ -361,10 +342,10 @@ def _plan_one_choice(request: _Request, prefer: Prefer) -> Plan:
         return Plan(chosen, _reason(request, prefer))
     if not tried:
         raise PlanError(f"one_choice: {refusals[-1]}")
-    raise PlanError(f"one_choice: {_refusal(request, tried)}")
+    raise PlanError(f"one_choice: {refusal(request, tried)}")
 
 
-def _reason(request: _Request, prefer: Prefer) -> str:
+def _reason(request: Request, prefer: Prefer) -> str:
     if prefer == "hbm":
         return "of all page sizes and loads this one needs the least HBM"
     if request.page_bytes is not None:
@@ -372,7 +353,7 @@ def _reason(request: _Request, prefer: Prefer) -> str:
     return "the smallest pages, and so the fewest bytes over PCIe, for which both memories suffice"
 
 
-def _page_sizes(request: _Request) -> list[int]:
+def _page_sizes(request: Request) -> list[int]:
     """Return the page sizes worth trying, smallest first: those that hold one tuple more than the one before."""
     if request.page_bytes is not None:
         return [request.page_bytes]
@@ -390,9 +371,6 @@ def _tunings(prefer: Prefer) -> Iterator[dict[str, Any]]:
                 yield {**tuning, "bucket_bytes": 128}
 
 
-# -- refusals ---------------------------------------------------------------------------------------------------
-
-
 def _sized(make: Callable[[], Params]) -> Params:
     try:
         return make()
@@ -400,55 +378,3 @@ def _sized(make: Callable[[], Params]) -> Params:
         raise
     except ParamsError as error:
         raise PlanError(str(error)) from error
-
-
-def _over(what: str, needed: int, given: int) -> str:
-    more = f" ({needed / given - 1:.1%})" if given else ""
-    needs = f"{format_bytes(needed)} are needed, {format_bytes(needed - given)}{more} more"
-    return f"{what} is {format_bytes(given)} and {needs}"
-
-
-def _scaled(capacity: int, given: int, needed: int) -> int:
-    """Return about how many keys fit, a little on the safe side."""
-    return int(capacity * given / needed * 0.99)
-
-
-def _broken(request: _Request, params: Params) -> str:
-    """Return which bounds ``params`` break, and by how much; empty if none."""
-    broken = []
-    if not request.hbm_fits(params):
-        broken.append(_over("HBM", params.hbm_bytes, request.hbm_bytes))
-    if not request.host_fits(params):
-        assert request.host_bytes is not None
-        broken.append(_over("host memory", params.host_bytes, request.host_bytes))
-    return " and ".join(broken)
-
-
-def _refusal(request: _Request, sizes: list[Params]) -> str:
-    """Say what the most modest sizes break, and what to try."""
-    capacity = request.capacity
-    pages = " with pages of that size" if request.page_bytes is not None else " whatever the page size"
-    frugal = min(sizes, key=lambda params: params.hbm_bytes)
-    if not request.hbm_fits(frugal):
-        fewer = _scaled(capacity, request.hbm_bytes, frugal.hbm_bytes)
-        return (
-            f"{_over('HBM', frugal.hbm_bytes, request.hbm_bytes)}{pages}; "
-            f"about {fewer:,} keys fit: give fewer keys or more HBM"
-            + (", or larger pages" if request.page_bytes is not None else "")
-        )
-    dense = min(sizes, key=lambda params: params.host_bytes)
-    assert request.host_bytes is not None
-    if not request.host_fits(dense):
-        fewer = _scaled(capacity, request.host_bytes, dense.host_bytes)
-        return (
-            f"{_over('host memory', dense.host_bytes, request.host_bytes)}{pages}; "
-            f"about {fewer:,} keys fit: give fewer keys or more host memory"
-        )
-    nearest = min(
-        sizes,
-        key=lambda params: max(params.hbm_bytes / request.hbm_bytes, params.host_bytes / (request.host_bytes or 1)),
-    )
-    return (
-        f"either memory would suffice alone, but not both; at best, with pages of {nearest.page_bytes} bytes, "
-        f"{_broken(request, nearest)}: give fewer keys or more of either"
-    )
