@@ -180,15 +180,15 @@ def running(*arguments: object) -> Iterator[tuple[dict[str, Any], int]]:
             process.stdout.close()
 
 
-def processor_seconds(pid: int) -> float:
-    """Return the time a process and its children have run; 0 where ``/proc`` does not tell."""
+def processor_seconds(pid: int) -> tuple[float, float]:
+    """Return the seconds that a process has run, and its children; zeros where ``/proc`` does not tell."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
         fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     except OSError:
-        return 0.0
+        return 0.0, 0.0
     own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(processor_seconds(int(child)) for child in children)
+    return own, sum(sum(processor_seconds(int(child))) for child in children)
 
 
 def redis_benchmark(host: str, port: int, requests: int, keys: int) -> dict[str, float]:
@@ -220,19 +220,23 @@ def run(params: Params, operations: int, seed: int) -> dict[str, Any]:
             store = bench.bare()
             with Client(settings) as client:
                 client.put_many(bench.keys, bench.values)
-                before = processor_seconds(pid)
-                pairs, own = [], 0.0
+                spent = dict.fromkeys(("bare", "client", "relay", "model"), 0.0)
+                pairs = []
                 for _ in range(ROUNDS):
-                    bare = bench.batches(store.execute)
                     start = time.process_time()
+                    bare = bench.batches(store.execute)
+                    spent["bare"] += time.process_time() - start
+                    start, before = time.process_time(), processor_seconds(pid)
                     pairs.append((bare, bench.batches(client.execute)))
-                    own += time.process_time() - start
-                spent = processor_seconds(pid) - before
+                    after = processor_seconds(pid)
+                    spent["client"] += time.process_time() - start
+                    spent["relay"] += after[0] - before[0]
+                    spent["model"] += after[1] - before[1]
             figures["bare"] = statistics.median(bare for bare, _ in pairs)
             figures["client"] = statistics.median(through for _, through in pairs)
             figures["ratio"] = statistics.median(through / bare for bare, through in pairs)
-            figures["client_microseconds"] = 1e6 * own / (ROUNDS * operations)
-            figures["serve_microseconds"] = 1e6 * spent / (ROUNDS * operations)
+            figures["microseconds"] = {name: 1e6 * t / (ROUNDS * operations) for name, t in spent.items()}
+            figures["load"] = os.getloadavg()[0]
             if shutil.which("redis-benchmark") is None:
                 figures["proxy"] = None
             else:
@@ -247,12 +251,14 @@ def report(figures: dict[str, Any]) -> str:
     params, shares_ = figures["params"], figures["shares"]
     lines = [
         f"{figures['keys']:,} of {params['capacity']:,} keys of {params['key_bytes']} bytes, values of "
-        f"{params['value_bytes']}; half GET, half PUT; batches of {BATCH:,}; medians of {ROUNDS}",
+        f"{params['value_bytes']}; half GET, half PUT; batches of {BATCH:,}; medians of {ROUNDS}; "
+        f"{os.cpu_count()} processors, load {figures['load']:.1f}",
         f"  bare model, one thread         {figures['bare']:>9,.0f} operations/s",
         f"  client, relay, model process   {figures['client']:>9,.0f} operations/s, {figures['ratio']:.0%} of it "
         f"({_verdict(figures['ratio'] >= WANTED_RATIO)} {WANTED_RATIO:.0%})",
-        f"  processor time an operation    {figures['client_microseconds']:>9.1f} us in the client, "
-        f"{figures['serve_microseconds']:.1f} us in relay and model",
+        "  processor us an operation      "
+        + ", ".join(f"{name} {each:.1f}" for name, each in figures["microseconds"].items())
+        + f"; with a processor for each: {_bound(figures['microseconds']):.0%} of bare",
         "  of all work in one process     "
         + ", ".join(f"{shares_[part]:.0%} {part}" for part in ("crypto", "rings", "map"))
         + "  (crypto: that of records; that of pages is the map's)",
@@ -266,6 +272,11 @@ def report(figures: dict[str, Any]) -> str:
                 f"pipeline {PIPELINE} ({_verdict(rate >= WANTED_PROXY)} {WANTED_PROXY:,})"
             )
     return "\n".join(lines)
+
+
+def _bound(each: dict[str, float]) -> float:
+    """Return what the busiest process allows, in terms of the bare model."""
+    return each["bare"] / max(each[name] for name in ("client", "relay", "model"))
 
 
 def _verdict(good: bool) -> str:

@@ -31,7 +31,7 @@ from omap.interface import Operation, Response
 from omap.session import ClientSession
 from omap.wire import CLOSE, Reply
 
-PIECE = 128
+PIECE = 64
 """Operations sealed and sent at once."""
 
 READ_BYTES = 1 << 18

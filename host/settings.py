@@ -75,7 +75,7 @@ class Settings:
     witness: Path | str | None = None
     params: Params | None = None
     timeout: float = 30.0
-    window: int = 512
+    window: int = 1024
     record_limit: int = RECORD_LIMIT
     rate: float | None = None
     tls: Path | str | bool | ssl.SSLContext | None = None
