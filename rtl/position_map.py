@@ -158,7 +158,8 @@ class PositionMap(wiring.Component):
         with m.Elif(self.i_key.valid):
             m.d.sync += keyed.eq(1)
 
-        # Transfers under way are counted across `forget`: what answers them belongs to nobody, and is dropped.
+        # Transfers under way are counted across `forget`: nothing begins until all have ended, for their answers name
+        # places that no longer mean what they meant.
         busy = []
         for t, buffer in enumerate(self.buffers):
             inner.submodules[f"table{t}"] = buffer
@@ -172,8 +173,8 @@ class PositionMap(wiring.Component):
                 under_way[kind] = count != 0
             wiring.connect(m, buffer.o_fetch, wiring.flipped(self.o_fetch[t]))
             wiring.connect(m, buffer.o_flush, wiring.flipped(self.o_flush[t]))
-            for outer, own in ((self.i_fetched[t], buffer.i_fetched), (self.i_flushed[t], buffer.i_flushed)):
-                m.d.comb += [own.valid.eq(outer.valid & open_), own.p.eq(outer.p), outer.ready.eq(own.ready)]
+            wiring.connect(m, wiring.flipped(self.i_fetched[t]), buffer.i_fetched)
+            wiring.connect(m, wiring.flipped(self.i_flushed[t]), buffer.i_flushed)
             busy.append(under_way["fetch"] | under_way["flush"])
         with m.If(forget):
             m.d.sync += open_.eq(0)

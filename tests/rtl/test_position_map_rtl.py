@@ -184,6 +184,23 @@ def test_every_key_is_found_again_when_all_places_and_the_queue_are_full():
     assert bench.get("live") == count
 
 
+@pytest.mark.parametrize("key_bytes", [4, 8, 16])
+def test_churn_at_capacity(key_bytes):
+    """Keys come and go while many are in transit: places of the queue are given away while a move is under way."""
+    params, rng = SMALL[key_bytes], random.Random(9)
+    alive, absent = list(range(params.capacity)), list(range(params.capacity, params.capacity + 9))
+    choices = [(PUT, number) for number in alive]
+    for _ in range(1500):
+        at, other = rng.randrange(len(alive)), rng.randrange(len(absent))
+        choices += [(DELETE, alive[at]), (PUT, absent[other]), (GET, rng.choice(alive))]
+        alive[at], absent[other] = absent[other], alive[at]
+    script = operations(choices, key_bytes, 9)
+    bench = start(small(key_bytes).bench(), latency=20, jitter=15)
+    push(bench, script)
+    rules = Rules(params)
+    assert answers(bench, len(script)) == [rules.operate(*operation) for operation in script]
+
+
 def test_the_same_key_back_to_back():
     script = operations(
         [(PUT, 7), (PUT, 7), (GET, 7), (GET, 7), (DELETE, 7), (GET, 7), (PUT, 7), (DELETE, 7)] * 5, 8, 2
@@ -271,7 +288,7 @@ def test_nothing_shows_without_an_operation():
     seen = []
     for key in (bytes(16), HASH_KEY):
         bench = start(small(4).bench(), key=key)
-        push(bench, operations([(PUT, 1), (GET, 1), (GET, 1)], 4, 5))
+        push(bench, operations([(PUT, 1)] + [(GET, 1)] * 8, 4, 5))
         seen.append([])
         for _ in range(150):
             valid, payload = bench.get("o_located__valid"), bench.get("o_located__payload")
