@@ -147,7 +147,9 @@ class Proxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
+        with contextlib.suppress(TimeoutError):  # a peer that takes nothing any more can't hold us
+            async with asyncio.timeout(self.limits.drain_seconds):
+                await self._server.wait_closed()
         self._server = None
         LOG.info("stopped", extra={"connections": self._accepted})
 
@@ -175,6 +177,8 @@ class Proxy:
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
+            if writer.transport.get_write_buffer_size():
+                writer.transport.abort()
         except Exception as error:
             LOG.error("a connection failed", extra={"kind": type(error).__name__})  # never its text: it may hold data
         finally:

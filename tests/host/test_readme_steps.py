@@ -2,13 +2,13 @@
 
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from host.framing import DEFAULT_PORT as RELAY_PORT
 from host.redis.server import DEFAULT_PORT as PROXY_PORT
+from tests.host.redis.stack import free_port
 from tests.host.redis.support import program
 
 README = Path(__file__).parents[2] / "README.md"
@@ -23,16 +23,8 @@ def blocks():
     return [block.splitlines() for block in re.findall(r"^```sh\n(.*?)^```", section(), re.MULTILINE | re.DOTALL)]
 
 
-def free_ports(count):
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
 def test_the_steps_do_what_they_say(tmp_path):
-    relay_port, proxy_port = free_ports(2)
+    relay_port, proxy_port = free_port(), free_port()
     elsewhere = {
         "provision": [],
         "serve": ["--port", str(relay_port)],

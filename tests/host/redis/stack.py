@@ -1,6 +1,8 @@
 """Device, relay and proxy as processes of their own, which can be killed and started again."""
 
+import contextlib
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -13,9 +15,13 @@ PARAMS = one_choice(capacity=500, key_bytes=16, value_bytes=192, page_bytes=1024
 
 
 def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """Return a free port that no system gives to outgoing connections: it stays free while its server is down."""
+    source = random.SystemRandom()
+    for _ in range(100):
+        port = source.randrange(15000, 32000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 class Stack:
@@ -39,8 +45,10 @@ class Stack:
 
     def _start(self, *arguments):
         command = [sys.executable, "-m", "omap.cli", *map(str, arguments), "--json"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        assert process.stdout.readline(), f"omap {arguments[0]} did not start"
+        log = self.folder / f"{arguments[0]}.log"
+        with log.open("w") as file:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file)
+        assert process.stdout.readline(), f"omap {arguments[0]} did not start: {log.read_text()}"
         return process
 
     def start_relay(self):

@@ -1,5 +1,6 @@
 """``omap proxy``: what it prints, and what it says when it can't start."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -97,6 +98,29 @@ def test_at_a_constant_rate_records_leave_without_any_command(running):
         time.sleep(0.05)
     assert running.relay.numbers.records_in > before + 20
     assert client.incr("n") == 1
+    end(process, signal.SIGTERM)
+
+
+def test_the_relay_sees_as_many_records_whatever_is_found(running):
+    process, facts = start(running)
+    client = redis.Redis.from_url(facts["address"])
+    commands = [
+        ["get", "a"],
+        ["incr", "a"],
+        ["mget", "a", "b", "a"],
+        ["set", "b", "x", "NX"],
+        ["append", "b", "x"],
+        ["dbsize"],
+    ]
+    seen = []
+    for setting in (["del", "a", "b"], ["mset", "a", "5", "b", "x"], ["mset", "a", "no number", "b", "v" * 190]):
+        client.execute_command(*setting)
+        before = running.relay.numbers.records_in
+        for command in commands:
+            with contextlib.suppress(redis.ResponseError):
+                client.execute_command(*command)
+        seen.append(running.relay.numbers.records_in - before)
+    assert seen == [1 + 2 + 3 + 2 + 2 + 1] * 3
     end(process, signal.SIGTERM)
 
 

@@ -108,22 +108,24 @@ def test_a_pipeline_is_one_batch_and_a_round_two():
 
 
 class Watched(ReferenceStore):
-    """Notes for every batch its size and how many batches were answered when it came: all that can be seen of it."""
+    """Notes for every batch its size and when it came, in turns of the event loop: all that can be seen of it."""
 
     def __init__(self):
         super().__init__()
         self.delay = 5
         self.seen = []
-        self.answered = 0
+        self.turn = 0
+        self._ticking = None
 
     def submit(self, batch):
-        self.seen.append((len(batch), self.answered))
-        future = super().submit(batch)
-        future.add_done_callback(self._count)
-        return future
+        if self._ticking is None:
+            self._ticking = asyncio.get_running_loop().call_soon(self._tick)
+        self.seen.append((len(batch), self.turn))
+        return super().submit(batch)
 
-    def _count(self, future):
-        self.answered += 1
+    def _tick(self):
+        self.turn += 1
+        self._ticking = asyncio.get_running_loop().call_soon(self._tick)
 
 
 KINDS = {

@@ -117,14 +117,14 @@ def test_the_end_finishes_what_is_under_way():
 
     async def main():
         store = Slow()
-        proxy = Proxy(store, PARAMS, ROOT_KEY, port=0)
+        proxy = Proxy(store, PARAMS, ROOT_KEY, port=0, limits=Limits(drain_seconds=1000))
         await proxy.start()
         idle, _ = await asyncio.open_connection(proxy.host, proxy.port)
         reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
         writer.write(command("incr", "n") + command("get", "n"))
         while not store.batches:
             await asyncio.sleep(0.01)
-        await proxy.stop()
+        await asyncio.wait_for(proxy.stop(), 30)
         assert await reader.read() == b":1\r\n$1\r\n1\r\n"
         assert await idle.read() == b""
         with pytest.raises(ConnectionRefusedError):
