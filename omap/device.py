@@ -131,7 +131,8 @@ class DeviceModel:
     def step(self, limit: int = 256) -> int:
         """Serve requests and up to ``limit`` commands; return how much there was to do.
 
-        Nothing raises out of here: a fault is latched, shows in STATUS and FAULT, and stops the device.
+        A fault is latched, shows in STATUS and FAULT, and stops the device; it does not raise. What has nothing to do
+        with the map (an interrupt, no memory) latches one too, and then raises.
         """
         busy = self._serve_request()
         if self.state is not State.READY:
@@ -149,6 +150,10 @@ class DeviceModel:
                 self._serve(fetched, records)
             except (TamperedError, ExhaustedError) as error:
                 self._fault(error)
+            except BaseException:  # half a batch cannot be undone, whatever stopped it
+                self._erase()
+                self._set_state(State.FAULT, Fault.INTERNAL)
+                raise
         return count + busy
 
     def _serve(self, first: int, records: list[bytes]) -> None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from omap.errors import ExhaustedError
+from omap.errors import FullError
 from omap.memory import DeviceMemory
 from omap.params import Params
 from omap.siphash import siphash24, siphash24_rows
@@ -249,7 +249,7 @@ class PositionMap:
 
         Raises
         ------
-        ExhaustedError
+        FullError
             If they do not fit; the map is as it was.
         """
         table = np.array(self._table())
@@ -274,7 +274,9 @@ class PositionMap:
             entries[leads] = evicted
             bucket = self.candidates_rows(entries[:, self._key_at :]).sum(axis=1) - bucket  # now try the other one
         if len(entries) > self._transit_limit - len(self.transit):
-            raise ExhaustedError(f"the position map could not place {len(entries)} of {len(keys)} keys")
+            raise FullError(
+                f"the position map could not place {len(entries)} of {len(keys)} keys, and is as it was: load fewer"
+            )
         lines = np.frombuffer(self.region.data, np.uint8).reshape(2 * self._buckets, self._bucket_bytes)
         lines[:, : self._entries * self._entry_bytes] = table.reshape(2 * self._buckets, -1)
         self.transit.extend(

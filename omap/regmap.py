@@ -43,6 +43,7 @@ class Fault(IntEnum):
     RECORD_SEQUENCE = 3
     EXHAUSTED = 4
     BUS = 5
+    INTERNAL = 6
 
 
 class Request(IntEnum):

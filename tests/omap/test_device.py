@@ -313,3 +313,15 @@ def test_words_of_the_control_block_do_not_overlap():
 def test_a_root_key_has_one_size():
     with pytest.raises(InputError, match="a root key has 32 bytes, not 16"):
         DeviceModel(PARAMS, bytes(16), bytearray(BufferLayout(PARAMS, 8).size), ring_entries=8)
+
+
+@pytest.mark.sec_cm("DEVICE.FAULT.LATCH")
+def test_whatever_stops_a_batch_latches_a_fault(monkeypatch):
+    host = Host()
+    client = host.connect()
+    host.put(client.seal(Operation(Kind.NOP)))
+    monkeypatch.setattr(host.device._map, "execute", lambda _: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError):
+        host.device.step()
+    assert host.fault is Fault.INTERNAL
+    assert host.device._sessions is None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omap.errors import ExhaustedError
+from omap.errors import FullError
 from omap.memory import DeviceMemory
 from omap.params import Params
 from omap.position_map import PositionMap
@@ -102,7 +102,7 @@ def test_too_many_at_once_leave_the_table_as_it_was():
     put(position_map, b"here", (5,))
     before = bytes(position_map.region.data)
     rows = np.arange(200, dtype=">u4").view(np.uint8).reshape(-1, 4)
-    with pytest.raises(ExhaustedError, match="could not place"):
+    with pytest.raises(FullError, match="could not place"):
         position_map.insert_rows(rows, np.arange(200)[:, None])
     assert bytes(position_map.region.data) == before
     assert not position_map.transit
