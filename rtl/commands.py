@@ -1,0 +1,52 @@
+"""``omap rtl``: the accelerator as Verilog, and what it costs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from omap.presets import preset
+from rtl import generate as generation
+from rtl import report as reporting
+from rtl.netlist import synthesise
+
+PRESET = click.option("--preset", "name", default="PAPER", show_default=True, help="Parameters of the map.")
+
+
+@click.group()
+def command() -> None:
+    """Generate the accelerator and report on it."""
+
+
+@command.command()
+@PRESET
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build/rtl"), show_default=True)
+def generate(name: str, out: Path) -> None:
+    """Write the blocks as Verilog-2005, with a manifest."""
+    manifest = generation.generate(preset(name), out)
+    for file in (*manifest["files"], generation.MANIFEST):
+        click.echo(out / file)
+
+
+@command.command()
+@PRESET
+@click.option("--block", "names", multiple=True, help="Only this block; may be given several times. Default: all.")
+@click.option(
+    "--update",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Document whose table to replace by what is found, such as docs/synthesis.md.",
+)
+def report(name: str, names: tuple[str, ...], update: Path | None) -> None:
+    """Synthesise the blocks for the UltraScale+ family: area, longest path, share of a U55C. Takes minutes a block."""
+    areas = {}
+    click.echo(reporting.table({}))
+    for block_name, block in reporting.choose(preset(name), names).items():
+        areas[block_name] = synthesise(block.make())
+        click.echo(reporting.row(block_name, areas[block_name]))
+    if update is not None:
+        document = update.read_text()
+        areas = reporting.read_table(document) | areas
+        heading = f"Preset {name.upper()}; {reporting.tools()}; {datetime.now(UTC):%Y-%m-%d}."
+        update.write_text(reporting.with_table(document, areas, heading))
