@@ -38,12 +38,18 @@ class RealRedis:
         self.process = subprocess.Popen(
             [*line, "--dir", str(folder), "--loglevel", "warning"], stdout=subprocess.DEVNULL
         )
+        try:
+            # the texts of errors are those of 7.0; of other versions only the kind of an error is compared
+            self.exact = b"redis_version:7.0." in self.wait()
+        except BaseException:
+            self.process.kill()
+            raise
+
+    def wait(self):
+        """Return what the server says of itself, once it runs."""
         for _ in range(500):
             try:
-                told = self.ask(command("info", "server"))
-                # the texts of errors are those of 7.0; of other versions only the kind of an error is compared
-                self.exact = b"redis_version:7.0." in told
-                return
+                return self.ask(command("info", "server"))
             except OSError:
                 assert self.process.poll() is None, "redis-server does not start"
                 time.sleep(0.02)
