@@ -158,7 +158,7 @@ class GcmOpen(wiring.Component):
         with m.If(take):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
 
-        # The tag without its mask is what the digest must be. It waits for the digest, which takes a fixed time.
+        # SEC_CM: GCM.TIME.CONST -- the tag without its mask waits for the digest, which takes a fixed time
         expected = tag_place
         for stage in range(Ghash.latency):
             delayed = Signal(BLOCK_BITS, name=f"expected{stage}", reset_less=True)

@@ -219,8 +219,10 @@ class GcmCore(wiring.Component):
             stream_blocks[0] = Mux(of_first, 0, stream_blocks[0])
         m.d.comb += [
             hash_key_here.eq(aes.o_blocks.valid & of_probe),
+            # SEC_CM: GCM.KEY.UNREADABLE -- the block that is the hash key goes to the hash alone
             keystream.i.valid.eq(aes.o_blocks.valid & ~of_probe),
             keystream.i.p.slot.eq(slot_after),
             keystream.i.p.data.eq(Cat(stream_blocks)),
         ]
+        # SEC_CM: GCM.KEY.ERASE -- cipher and hash, which erase themselves on a reset, and all that is under way
         return ResetInserter(self.erase)(m)
