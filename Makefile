@@ -41,7 +41,7 @@ bench-model: $(FULL_STAMP)  ## operations and loaded keys a second of the refere
 bench-host: $(FULL_STAMP)  ## operations a second through client, relay and proxy on the model
 	$(BIN)/python -m host.bench
 
-bench-sim: $(FULL_STAMP)  ## cycles an operation of the simulated engine
+bench-sim: $(FULL_STAMP)  ## simulated cycles a second of the GCM pair under each simulator
 	$(BIN)/python -m sim.bench_sim
 
 clean:  ## remove .venv and everything built

@@ -8,12 +8,12 @@ what the master shows in a cycle changes the port's signals from the next cycle 
 from __future__ import annotations
 
 import heapq
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from sim.draws import Purpose, draw
+from sim.engine import Address, Burst, Engine
 from sim.faults import Fault, FaultKind
 from sim.memory import Memory
 from sim.observer import EventKind, Observer
@@ -27,16 +27,6 @@ AHEAD = 16
 """Beats of write data that the port takes before their address."""
 OKAY, SLVERR, DECERR = 0, 2, 3
 MAX_BURST = {3: 16, 4: 256}
-
-
-class Address(NamedTuple):
-    """Payload of AR or AW."""
-
-    id: int
-    addr: int
-    len: int
-    size: int
-    burst: int
 
 
 class WriteBeat(NamedTuple):
@@ -74,36 +64,6 @@ class Drive(NamedTuple):
     rdata: int = 0
     rresp: int = 0
     rlast: int = 0
-
-
-class Burst:
-    """A burst on its way: what was asked, and when it takes effect or is answered (``time``, femtoseconds)."""
-
-    __slots__ = (
-        "address", "beats", "data", "done", "drop", "flip", "id", "length", "replay", "resp", "sequence", "stall",
-        "strobe", "time", "write",
-    )  # fmt: skip
-
-    def __init__(self, write: bool, address: Address, length: int, beats: int, resp: int) -> None:
-        self.write, self.id, self.address, self.length, self.beats = write, address.id, address.addr, length, beats
-        self.resp = resp
-        self.data = bytearray()
-        self.strobe = bytearray()
-        self.flip: list[int] = []
-        self.drop = self.replay = self.done = False
-        self.stall = self.time = self.sequence = 0
-
-
-class Engine(ABC):
-    """Gives accesses their times; one per port, called in the order of arrival."""
-
-    @abstractmethod
-    def arrive(self, burst: Burst, now: int) -> None:
-        """Set ``burst.time`` to when the access takes effect in memory, later than ``now``."""
-
-    @abstractmethod
-    def answer(self, burst: Burst) -> None:
-        """Set ``burst.time`` to when the answer is there; called in the order in which accesses take effect."""
 
 
 class AxiMemory:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from omap.errors import ParamsError
-from sim.axi_memory import Address, AxiMemory, Engine, Master, WriteBeat
+from sim.axi_memory import AxiMemory, Master, WriteBeat
 from sim.draws import seed_of
+from sim.engine import Address, Engine
 from sim.errors import CycleLimitError
 from sim.faults import Fault
 from sim.hbm import HbmEngine
@@ -169,11 +170,9 @@ class PythonModels:
         self._watched: dict[str, tuple[int, int]] = {}
         for name, flow in ports.streams.items():
             if flow.input:
-                self.sources[name] = Source(seed_of(seed, name), flow.width, flow.shape)
-                self.sources[name].name = name
+                self.sources[name] = Source(name, seed_of(seed, name), flow.width, flow.shape)
             else:
                 self.sinks[name] = Sink(name, seed_of(seed, name), flow.shape, always_ready=flow.ready is None)
-                self.sinks[name].name = name
 
     def source(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> Source:
         """As :meth:`Bench.source`."""

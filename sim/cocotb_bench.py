@@ -35,7 +35,7 @@ class CocotbBench:
         self._shown: dict[str, int] = {}
 
     @classmethod
-    async def start(cls, dut: Any, component: Any, *, seed: int = 0, clock: bool = True) -> CocotbBench:
+    async def start(cls, dut: Any, component: Any, *, seed: int = 0) -> CocotbBench:
         """Start the clock, reset the design, and return its bench in cycle 0.
 
         Parameters

@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 
 from cocotb_tools.runner import get_runner
 
-from sim import build, toolchain
+from sim import build
 from sim.errors import SimulationError
 from sim.verilog import TOP, kept_verilog
 
@@ -108,7 +108,7 @@ def _run_once(
             seed=seed,
             waves=waves,
             log_file=log,
-            extra_env=toolchain.environment() | {"OMAP_BENCH_PARAMETERS": json.dumps(parameters)},
+            extra_env={"OMAP_BENCH_PARAMETERS": json.dumps(parameters)},
         )
     text = "\n".join(log.read_text().splitlines()[-LOG_LINES:]) if log.exists() else "no log"
     if not results.exists():

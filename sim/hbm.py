@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sim.axi_memory import Burst, Engine
 from sim.draws import Purpose, draw
+from sim.engine import Burst, Engine
 from sim.timing import HbmTiming
 
 

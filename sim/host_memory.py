@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from sim.axi_memory import Burst, Engine
 from sim.draws import Purpose, draw
+from sim.engine import Burst, Engine
 from sim.timing import HostTiming
 
 

@@ -88,7 +88,8 @@ class Source:
         When each item was taken.
     """
 
-    def __init__(self, seed: int, width: int, shape: Any = None) -> None:
+    def __init__(self, name: str, seed: int, width: int, shape: Any = None) -> None:
+        self.name = name
         self.waits = Waits(seed)
         self.shape = shape
         self.cycles: list[int] = []
@@ -156,6 +157,7 @@ class Sink:
     """
 
     def __init__(self, name: str, seed: int, shape: Any = None, *, always_ready: bool = False) -> None:
+        self.name = name
         self.waits = Waits(seed)
         self.shape = shape
         self.cycles: list[int] = []

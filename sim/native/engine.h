@@ -1,4 +1,4 @@
-// A burst on its way, and what gives it its times. Times are femtoseconds. Python form: sim/axi_memory.py.
+// A burst on its way, and what gives it its times. Times are femtoseconds. Python form: sim/engine.py.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -175,6 +175,11 @@ uint64_t sim_stream_take(void *h, int64_t stream, uint8_t *items, uint64_t limit
     return drain(s.data, items, limit * s.item_bytes()) / s.item_bytes();
 }
 
+void sim_stream_untimed(void *h, int64_t stream) {
+    of(h).streams[stream]->timed = false;
+    of(h).streams[stream]->cycles.clear();
+}
+
 uint64_t sim_stream_cycles(void *h, int64_t stream, uint64_t *cycles, uint64_t limit) {
     return drain(of(h).streams[stream]->cycles, cycles, limit);
 }

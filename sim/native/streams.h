@@ -49,7 +49,7 @@ class Stream {
     uint64_t cycle = 0;
 
     void note_transfer(Records &records) {
-        cycles.push_back(cycle);
+        if (timed) cycles.push_back(cycle);
         if (event_port >= 0)
             records.events.push_back({cycle, transfers, bytes, static_cast<uint16_t>(event_port), EVENT_TRANSFER, 0});
         ++transfers;
@@ -58,6 +58,7 @@ class Stream {
   public:
     Waits waits;
     uint64_t transfers = 0;
+    bool timed = true;             // whether to keep `cycles`
     int event_port = -1;           // -1: not observed
     std::vector<uint8_t> data;     // sources: items pushed, the first at `head`; sinks: items taken
     std::vector<uint64_t> cycles;  // when each item was taken

@@ -3,7 +3,8 @@
 import pytest
 
 from omap.errors import ParamsError
-from sim.axi_memory import Address, AxiMemory, Burst, Master
+from sim.axi_memory import AxiMemory, Master
+from sim.engine import Address, Burst
 from sim.hbm import HbmEngine
 from sim.host_memory import HostEngine
 from sim.memory import Memory
