@@ -15,7 +15,7 @@ from omap.errors import ParamsError
 from sim.axi_memory import AxiMemory, Master, WriteBeat
 from sim.draws import seed_of
 from sim.engine import Address, Engine
-from sim.errors import CycleLimitError
+from sim.errors import CycleLimitError, SimulationError
 from sim.faults import Fault
 from sim.hbm import HbmEngine
 from sim.host_memory import HostEngine
@@ -176,13 +176,18 @@ class PythonModels:
 
     def source(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> Source:
         """As :meth:`Bench.source`."""
-        self.ports.find("stream", name)
+        self._direction(name, True)
         return _with_waits(self.sources[name], waits, idle)
 
     def sink(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> Sink:
         """As :meth:`Bench.sink`."""
-        self.ports.find("stream", name)
+        self._direction(name, False)
         return _with_waits(self.sinks[name], waits, idle)
+
+    def _direction(self, name: str, inward: bool) -> None:
+        flow = self.ports.find("stream", name)
+        if flow.input != inward:
+            raise SimulationError(f"stream {name} is an {'input' if flow.input else 'output'} of the design")
 
     def memory(
         self,

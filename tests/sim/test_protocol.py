@@ -87,6 +87,28 @@ def test_a_legal_master_is_not_reported(form):
     bench.run(100)
 
 
+def test_write_data_may_come_before_its_address_up_to_a_limit():
+    seen = []
+    for form in ("python", "compiled"):
+        bench = tap_bench(form)
+        memory = Memory(1 << 16)
+        bench.memory("m_axi", memory, HbmTiming(ids=60), observe=True)
+        for name, value in (BEAT | {"wlast": 1}).items():
+            bench.set(name, value)
+        ready = []
+        for _ in range(20):
+            bench.run(1)
+            ready.append(bench.get("m_axi__wready"))
+        for name, value in (GOOD_WRITE | {"awlen": 0}).items():
+            bench.set(name, value)
+        bench.run(60)
+        assert ready == [1] * 16 + [0] * 4
+        assert memory.read(0x1000, 32) == (5).to_bytes(32, "little")
+        seen.append(bench.observer.events().tolist())
+    assert seen[0] == seen[1]
+    assert len(seen[0]) > 60
+
+
 def test_every_rule_is_tested():
     streams = {Rule.STREAM_WITHDRAWN, Rule.STREAM_CHANGED, Rule.STREAM_WAITS}
     assert set(BREACHES) | streams == set(Rule) == set(TEXTS)
