@@ -1,0 +1,152 @@
+"""What an engine has beside the map's parameters: how wide, how many at a time, how long its fixed offsets are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from omap.params import Params, Rule
+from rtl.bursts import LINE_BYTES
+from rtl.hbm import CHANNEL_BITS, PSEUDO_CHANNELS
+from rtl.interfaces import BLOCK_BYTES, LANES, require, require_one_of, require_whole
+
+CHANNEL_BYTES = 1 << CHANNEL_BITS
+"""Bytes of one HBM pseudo-channel."""
+
+ROW_CYCLES = 3.375
+"""Cycles of 250 MHz that a random access occupies a channel: 13.5 ns, see :class:`sim.timing.HbmTiming`."""
+
+MOST_LOAD = 0.5
+"""Share of its time that a channel may be busy: queues stay short enough for the fixed offsets."""
+
+HOST_IDS = 64
+RING_IDS = 8
+"""AXI IDs of the host port, and how many of them are the rings'; the others are pages under way."""
+
+ACCESSES = {"table 0": 2.5, "table 1": 2.5, "descriptors": 4.0, "slots": 2.4}
+"""Random accesses an operation causes in each structure, on average: a line read and written for each use of a bucket
+or descriptor, moves of the position map, a slot written and on average 1.2 to 1.4 read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """An engine for one map.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    lanes : int
+        Blocks of 16 bytes that a page's beat carries, 1, 2 or 4.
+    interval : int, optional
+        Cycles from one operation to the next at least. Default: what opening and sealing a page take, and no less than
+        the bookkeeping of an operation.
+    in_flight : int
+        Operations between admission and reply.
+    lookup_cycles : int
+        From admission to the read of the page: covers hashing and the position map, at their slowest.
+    merge_cycles : int
+        From the arrival of a page (in its turn) to its write: covers opening, what waits for it, sealing.
+    reply_cycles : int
+        From the same arrival to the reply; a reply needs no sealed page.
+    bin_entries, line_entries : int
+        Copies of bins and of position map lines on chip.
+    timeout : int
+        Cycles after which an unanswered transfer is a fault.
+
+    Raises
+    ------
+    ParamsError
+        If no engine can be built like that; says why.
+    """
+
+    params: Params
+    lanes: int = 1
+    interval: int = 0
+    in_flight: int = 64
+    lookup_cycles: int = 240
+    merge_cycles: int = 0
+    reply_cycles: int = 0
+    bin_entries: int = 64
+    line_entries: int = 64
+    timeout: int = 1 << 16
+
+    def __post_init__(self) -> None:
+        params = self.params
+        require(
+            params.rule is Rule.ONE_CHOICE,
+            f"rule is {params.rule.value!r}; the accelerator implements {Rule.ONE_CHOICE.value!r} alone, "
+            "the other rules are for comparison in the reference",
+        )
+        require_one_of("lanes", self.lanes, LANES)
+        require(
+            params.page_bytes % (BLOCK_BYTES * self.lanes) == 0,
+            f"page_bytes is {params.page_bytes}; {self.lanes} lanes need a multiple of {BLOCK_BYTES * self.lanes}",
+        )
+        if not self.interval:
+            object.__setattr__(self, "interval", max(LEAST_INTERVAL, self.page_beats + self.page_beats % 2))
+        if not self.merge_cycles:
+            object.__setattr__(self, "merge_cycles", MERGE_MARGIN + 3 * self.page_beats + 4 * self.interval)
+        if not self.reply_cycles:
+            object.__setattr__(self, "reply_cycles", self.merge_cycles - self.page_beats)
+        require_whole("interval", self.interval, 4, 4096)
+        require(self.interval % 2 == 0, f"interval is {self.interval}; it must be even")
+        require_whole("in_flight", self.in_flight, 2, 128)
+        require_whole("lookup_cycles", self.lookup_cycles, 2, 4096)
+        require_whole("merge_cycles", self.merge_cycles, 2, 4096)
+        require_whole("reply_cycles", self.reply_cycles, 2, 4096)
+        used = sum(self.channels.values())
+        require(
+            used <= PSEUDO_CHANNELS,
+            f"the structures need {used} HBM channels of {CHANNEL_BYTES >> 20} MiB; a card has 32",
+        )
+
+    @cached_property
+    def page_beats(self) -> int:
+        """Beats of a sealed page on the datapath."""
+        return self.params.page_bytes // (BLOCK_BYTES * self.lanes)
+
+    @cached_property
+    def page_lines(self) -> int:
+        """Lines of a page in host memory."""
+        return self.params.page_bytes // LINE_BYTES
+
+    @cached_property
+    def page_entries(self) -> int:
+        """Pages under way between host and engine: enough for the slowest round trip, as the IDs allow."""
+        trip = 400 + self.merge_cycles
+        return max(4, min(HOST_IDS - RING_IDS, trip // self.interval + 2))
+
+    @cached_property
+    def channels(self) -> dict[str, int]:
+        """HBM channels of each structure, in the order of their ports: by its size, and by its share of the traffic."""
+        params = self.params
+        sizes = {
+            "table 0": params.buckets * params.bucket_bytes,
+            "table 1": params.buckets * params.bucket_bytes,
+            "descriptors": params.hbm_account["page descriptors"],
+            "slots": params.hbm_account["waiting slots"],
+            "free lists": params.hbm_account["free lists"],
+        }
+        wanted = {}
+        for name, size in sizes.items():
+            traffic = ACCESSES.get(name, 0) * ROW_CYCLES / (MOST_LOAD * self.interval)
+            least = max(traffic, size / CHANNEL_BYTES, 1)
+            wanted[name] = 1 << max(0, (-(-int(least * 1000) // 1000) - 1).bit_length())
+        return wanted
+
+    @cached_property
+    def first_channel(self) -> dict[str, int]:
+        """The first channel of each structure."""
+        first, at = {}, 0
+        for name, count in self.channels.items():
+            first[name] = at
+            at += count
+        return first
+
+
+LEAST_INTERVAL = 12
+"""Cycles of bookkeeping that an operation takes at most on average, lists of waiting tuples included."""
+
+MERGE_MARGIN = 60
+"""Cycles from the arrival of a page until it is sealed, beside its beats and the work of earlier operations."""

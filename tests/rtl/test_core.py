@@ -1,0 +1,102 @@
+# amaranth: UnusedElaboratable=no
+"""The core equals the reference on the same secrets and operations: replies, pages in their order, host memory."""
+
+import random
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omap.hazmat.fixed import fixed_secrets
+from omap.interface import Kind, Operation
+from omap.map import create
+from omap.params import Params
+from omap.presets import preset
+from omap.trace import Observer
+from rtl.config import EngineConfig
+from sim.benches.core_on_host import CoreOnHost
+from sim.compiled import Design
+from sim.map_bench import CoreRun
+from sim.timing import HbmTiming, HostTiming
+
+NOP, GET, PUT, DELETE = Kind
+
+
+def tight(name: str, capacity: int = 40, pages: int = 5) -> Params:
+    """Return the shapes of a preset with few pages: they overflow, lists grow over several lines, the map fills."""
+    return replace(
+        preset(name),
+        capacity=capacity,
+        waiting_slots=capacity,
+        further_lines=capacity,
+        descriptor_bytes=32,
+        pages=pages,
+        buckets=6,
+        transit_entries=32,
+    )
+
+
+@cache
+def design(name: str) -> tuple[EngineConfig, Design]:
+    config = EngineConfig(params=tight(name))
+    return config, Design(CoreOnHost(config), key=("tight", name))
+
+
+def operations(rng: random.Random, count: int, params: Params, keys: int, *, kinds=(PUT, PUT, GET, DELETE, NOP)):
+    names = [rng.randbytes(params.key_bytes) for _ in range(keys)]
+    return [
+        Operation(kind, rng.choice(names) if kind else b"", rng.randbytes(params.value_bytes) if kind == PUT else b"")
+        for kind in rng.choices(kinds, k=count)
+    ]
+
+
+def check(
+    config: EngineConfig, found: Design, script, seed: int, *, host=None, hbm=None, idle=0.0, batch=64
+) -> CoreRun:
+    """Run a script on core and reference and compare everything that can be compared."""
+    params, observer = config.params, Observer()
+    reference = create(params, secrets=fixed_secrets(seed), observer=observer)
+    run = CoreRun(found.bench(seed=seed), config, host=host, hbm=hbm)
+    run.bench.source("i_command", idle=idle)
+    run.format(fixed_secrets(seed)())
+    assert run.pages() == bytes(reference.host.data)
+    observer.clear()
+    run.bench.observer.clear()
+    for first in range(0, len(script), batch):
+        part = script[first : first + batch]
+        wanted = reference.execute(part)
+        replies = run.execute(part)
+        assert [reply.response for reply in replies] == wanted
+        assert [reply.sequence for reply in replies] == list(range(first, first + len(part)))
+        assert replies[-1].live == len(reference)
+        assert replies[-1].overruns == 0
+    run.settle()
+    assert run.pages() == bytes(reference.host.data)
+    trace = run.bench.observer.trace(port="m_axi_host", base=run.base, page_bytes=params.page_bytes, pages=params.pages)
+    expected = observer.trace()
+    assert trace.address.tolist() == expected.address.tolist()
+    assert trace.write.tolist() == expected.write.tolist()
+    return run
+
+
+@pytest.mark.parametrize("name", ["TINY", "SMALL"])
+def test_equals_the_reference(name):
+    config, found = design(name)
+
+    @settings(deadline=None, max_examples=8)
+    @given(
+        seed=st.integers(0, 2**32 - 1),
+        count=st.integers(1, 150),
+        keys=st.sampled_from([1, 3, 30, 60]),
+        idle=st.sampled_from([0.0, 0.8]),
+        reorder=st.booleans(),
+        withheld=st.sampled_from([0.0, 0.3]),
+    )
+    def one(seed, count, keys, idle, reorder, withheld):
+        script = operations(random.Random(seed), count, config.params, keys)
+        host = HostTiming(reorder=reorder, ready_withheld=withheld, valid_withheld=withheld)
+        check(config, found, script, seed, host=host, hbm=HbmTiming(ready_withheld=withheld), idle=idle)
+
+    one()
