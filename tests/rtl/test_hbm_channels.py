@@ -3,13 +3,18 @@
 import random
 from functools import cache
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omap.errors import ParamsError
 from rtl.line_channels import LineChannels
 from rtl.slot_channels import SlotChannels
 from sim.compiled import Design
+from sim.faults import Fault, FaultKind
 from sim.memory import Memory
+from sim.observer import EventKind
 from sim.timing import HbmTiming
 
 CHANNEL = 1 << 29
@@ -179,3 +184,154 @@ def test_slots_equal_a_list(shape, timing, seed, idle):
         for item in writes:
             model[item["slot"]] = item["data"]
         assert [run.read(number) for number in range(SLOT_COUNT)] == model
+
+
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+def test_fill_writes_the_first_lines_alone(shape):
+    run = line_run(shape, seed=5, timing=TIMINGS["busy"])
+    bench, line_bytes = run.bench, run.item_bytes
+    fetch, flush = bench.source("i_fetch"), bench.source("i_flush")
+    old = (1 << 8 * line_bytes) - 1
+    for number in range(LINES):
+        run.write(number, old)
+    bench.set("fill", 1)
+    bench.run(1)
+    bench.set("fill", 0)
+    flush.push([{"address": 1, "id": 1, "data": 77}])  # waits until the fill is over
+    fetch.push([{"address": 0, "id": 2}, {"address": LINES - 1, "id": 3}])
+    bench.run(2)
+    assert bench.get("filling") == 1
+    bench.run_until(limit=20_000, values={"filling": 0})
+    over = bench.cycle - 1
+    run.bench.run_until(limit=500, values={"quiet": 1})
+    assert min([*flush.cycles, *fetch.cycles]) >= over
+    assert [run.read(number) for number in range(LINES)] == [INITIAL, 77] + [INITIAL] * (INITIAL_LINES - 2) + [old] * (
+        LINES - INITIAL_LINES
+    )
+    assert sorted(bench.sink("o_fetched").take()) == sorted(
+        [2 | INITIAL << SHAPES[shape][3], 3 | old << SHAPES[shape][3]]
+    )
+    assert bench.sink("o_flushed").take() == [1]
+
+
+def test_fill_keeps_every_channel_busy():
+    """One beat a cycle and channel, but for the start and refreshes."""
+    channels, _, line_bytes, _ = SHAPES["one"]
+    run = line_run("one", timing=HbmTiming(refresh_every_ns=0))
+    run.bench.set("fill", 1)
+    run.bench.run(1)
+    run.bench.set("fill", 0)
+    beats = INITIAL_LINES // channels * line_bytes // 32
+    run.bench.run_until(limit=beats + 60, values={"filling": 0})
+
+
+def test_random_lines_come_at_the_rate_of_the_channels():
+    """Reads and writes of 64-byte lines: two channels give one every 13.5 ns each, but for refreshes."""
+    rng, timing = random.Random(7), HbmTiming()
+    run = line_run("two", timing=HbmTiming(row_bytes=64))  # no two lines share a row
+    count = 4000
+    numbers = [rng.randrange(LINES) for _ in range(2 * count)]
+    run.bench.source("i_fetch").push([{"address": n, "id": k % 32} for k, n in enumerate(numbers[:count])])
+    run.bench.source("i_flush").push([{"address": n, "id": k % 32, "data": k} for k, n in enumerate(numbers[count:])])
+    run.settle(o_fetched=count, o_flushed=count, limit=50_000)
+    spacing = timing.spacing_ns * timing.clock_mhz / 1000 / (1 - timing.refresh_ns / timing.refresh_every_ns)
+    assert run.bench.cycle < 1.2 * spacing * 2 * count / 2
+
+
+def test_slots_of_one_beat_have_many_reads_under_way():
+    run = slot_run("beat", timing=HbmTiming(hit_ns=2000, closed_ns=2000, conflict_ns=2000, refresh_every_ns=0))
+    run.bench.source("i_fetch").push([0, 1] * 40)
+    run.bench.run(400)
+    assert len(run.bench.observer.events()) == 64
+
+
+@pytest.mark.parametrize("block", ["line", "slot"])
+@pytest.mark.parametrize("write", [False, True])
+@pytest.mark.parametrize("kind", [FaultKind.ERROR, FaultKind.DEAD])
+def test_an_error_or_silence_raises_error(block, write, kind):
+    run = line_run("two") if block == "line" else slot_run("beat")
+    bench = run.bench
+    run.models[1].add_fault(Fault(kind=kind, write=write, skip=1))
+    if block == "line":
+        bench.source("i_fetch").push([{"address": n, "id": n} for n in range(6)])
+        bench.source("i_flush").push([{"address": 10 + n, "id": n, "data": n} for n in range(6)])
+    else:
+        bench.source("i_fetch").push([*range(6)])
+        bench.source("i_write").push([{"slot": 10 + n, "data": n} for n in range(6)])
+    if kind is FaultKind.DEAD:
+        bench.run(TIMEOUT - 200)
+        assert bench.get("error") == 0
+    bench.run_until(limit=400, values={"error": 1})
+    bench.run(100)
+    assert bench.get("error") == 1
+
+
+def test_a_port_that_takes_no_address_raises_error():
+    run = line_run("two")
+    run.models[0].add_fault(Fault(kind=FaultKind.DEAD, write=False))
+    run.bench.source("i_fetch").push([{"address": 0, "id": 0}])
+    run.bench.run(100)
+    run.bench.source("i_flush").push([{"address": 2, "id": 1, "data": 3}])
+    run.bench.run_until(limit=TIMEOUT + 200, values={"error": 1})
+
+
+@pytest.mark.parametrize("block", ["line", "slot"])
+def test_two_writes_of_one_address_take_effect_in_order(block):
+    """The first is held up in HBM, and under another ID the second would overtake it."""
+    run = line_run("two") if block == "line" else slot_run("beat")
+    run.models[0].add_fault(Fault(kind=FaultKind.STALL, write=True, argument=1000))
+    items = {"i_flush": "address", "i_write": "slot"}
+    name = "i_flush" if block == "line" else "i_write"
+    for value in (1, 2):
+        item = {items[name]: 4, "data": value} | ({"id": value} if block == "line" else {})
+        run.bench.source(name).push([item])
+    run.settle(**{"o_flushed" if block == "line" else "o_written": 2})
+    assert run.read(4) == 2
+
+
+@pytest.mark.parametrize("block", ["line", "slot"])
+def test_transfers_end_when_whoever_asked_is_slow(block):
+    """Every answer is taken from HBM at once, though nobody takes it from the block."""
+    run = line_run("two") if block == "line" else slot_run("beat")
+    bench = run.bench
+    for name, flow in bench.ports.streams.items():
+        if not flow.input:
+            bench.sink(name, waits=[3000])
+    if block == "line":
+        bench.source("i_fetch").push([{"address": n, "id": n % 32} for n in range(150)])
+        bench.source("i_flush").push([{"address": n, "id": n % 32, "data": n} for n in range(150)])
+    else:
+        bench.source("i_fetch").push([n % SLOT_COUNT for n in range(150)])
+        bench.source("i_write").push([{"slot": n % SLOT_COUNT, "data": n} for n in range(150)])
+    bench.run(2900)
+    kinds = bench.observer.events()["kind"]
+    assert np.sum(kinds == EventKind.READ) == np.sum(kinds == EventKind.READ_DATA) > 0
+    assert np.sum(kinds == EventKind.WRITE) == np.sum(kinds == EventKind.WRITE_DONE) > 0
+    assert bench.get("error") == 0
+    run.settle(o_fetched=150, **{"o_flushed" if block == "line" else "o_written": 150})
+
+
+LINE = {"lines": 100, "line_bytes": 64, "id_bits": 5, "channels": 2, "first_channel": 0}
+SLOT = {"slots": 100, "entry_bytes": 12, "slot_bytes": 32, "channels": 2, "first_channel": 0}
+
+
+@pytest.mark.parametrize(
+    ("block", "change", "text"),
+    [
+        (LineChannels, {"line_bytes": 48}, "line_bytes is 48; it must be one of 32, 64, 128"),
+        (LineChannels, {"channels": 3}, "channels is 3; it must be one of 1, 2, 4, 8"),
+        (LineChannels, {"first_channel": 31}, "first_channel is 31; it must be a whole number from 0 to 30"),
+        (LineChannels, {"lines": (1 << 24) + 1}, "lines is 16777217; it must be a whole number from 1 to 16777216"),
+        (LineChannels, {"id_bits": 7}, "id_bits is 7; it must be a whole number from 1 to 6"),
+        (LineChannels, {"address_bits": 6}, "address_bits is 6; it must be a whole number from 7 to 48"),
+        (LineChannels, {"initial_lines": 101}, "initial_lines is 101; it must be a whole number from 0 to 100"),
+        (LineChannels, {"initial": 1 << 512}, "initial does not fit a line of 64 bytes"),
+        (LineChannels, {"timeout": 1}, "timeout is 1; it must be a whole number from 2"),
+        (SlotChannels, {"slot_bytes": 40}, "slot_bytes is 40; it must be a multiple of 32"),
+        (SlotChannels, {"entry_bytes": 33}, "entry_bytes is 33; it must be a whole number from 1 to 32"),
+        (SlotChannels, {"slots": (1 << 25) + 1}, "slots is 33554433; it must be a whole number from 1 to 33554432"),
+    ],
+)
+def test_bad_parameters_are_refused(block, change, text):
+    with pytest.raises(ParamsError, match=text):
+        block(**{**(LINE if block is LineChannels else SLOT), **change})
