@@ -43,4 +43,8 @@ COUNTERMEASURES = {
     "SESSIONS.CLOSED.REFUSED": "A record that was on its way when its session was closed does not run.",
     "SESSIONS.FORMAT.ENDS": "A format ends all sessions and clears their keys.",
     "SESSIONS.TIME.CONST": "Times depend on handshakes and on the clear part of records, not on keys, text or replies.",
+    "WAITING.TUPLE.ERASE": "`erase` and `clear` forget all bins, and clear every register with tuples or versions.",
+    "WAITING.TUPLE.UNREADABLE": "No tuple shows outside while none is on offer.",
+    "MERGE.TEXT.ERASE": "`erase` clears all registers of the merge stage: keys, pages and tuples.",
+    "MERGE.TEXT.UNREADABLE": "Results and pages are zero while none is on offer.",
 }

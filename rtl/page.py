@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
@@ -52,6 +52,15 @@ class PageMerge(wiring.Component):
         One for each page: the value of the key, 0 if it was not found, and which slots are used now.
     o_text : Out(stream.Signature(page_beat(lanes)))
         The page to seal.
+    erase : In(1)
+        One cycle of it clears every register and drops all that is under way.
+
+    Countermeasures
+    ---------------
+    MERGE.TEXT.ERASE
+        ``erase`` clears keys, pages and tuples.
+    MERGE.TEXT.UNREADABLE
+        ``o_result`` and ``o_text`` are zero while nothing is on offer.
 
     Raises
     ------
@@ -78,11 +87,18 @@ class PageMerge(wiring.Component):
                 "o_verdict": Out(stream.Signature(Verdict)),
                 "o_result": Out(stream.Signature(StructLayout({"found": 1, "value": value, "occupancy": occupancy}))),
                 "o_text": Out(stream.Signature(page_beat(lanes))),
+                "erase": In(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        m = Module()
+        m, inner = Module(), Module()
+        self._merge(inner)
+        # SEC_CM: MERGE.TEXT.ERASE -- there is no register that it spares
+        m.submodules.inner = ResetInserter(self.erase)(inner)
+        return m
+
+    def _merge(self, m: Module) -> None:
         params, beats = self.params, self.text_beats
         beat_bits = self.lanes * BLOCK_BITS
         count, width = params.page_slots, 8 * params.tuple_bytes
@@ -122,12 +138,10 @@ class PageMerge(wiring.Component):
         take, found = Signal(), Signal()
         key, value = Signal(key_bits), Signal(8 * params.value_bytes)
         occupancy, match = Signal(count), Signal(count)
-        lowest_free = Signal(count)
+        lowest_free, full = Signal(count), Signal()
         m.d.comb += [
-            lowest_free.eq(~occupancy & (occupancy + 1)),
-            self.o_result.payload.found.eq(found),
-            self.o_result.payload.value.eq(value),
-            self.o_result.payload.occupancy.eq(occupancy),
+            lowest_free.eq(Cat(~occupancy[k] & occupancy[:k].all() for k in range(count))),
+            full.eq(occupancy.all()),
         ]
         entry = self.i_waiting.payload.entry
         with m.FSM():
@@ -170,7 +184,7 @@ class PageMerge(wiring.Component):
                     self.o_verdict.valid.eq(self.i_waiting.valid & ~last),
                     self.i_waiting.ready.eq(last | self.o_verdict.ready),
                     self.o_verdict.payload.eq(
-                        Mux(wanted, Verdict.TAKEN, Mux(occupancy.all(), Verdict.KEPT, Verdict.MOVED))
+                        Mux(wanted, Verdict.TAKEN, Mux(full, Verdict.KEPT, Verdict.MOVED))
                     ),
                 ]
                 with m.If(self.i_waiting.valid & self.i_waiting.ready):
@@ -178,7 +192,7 @@ class PageMerge(wiring.Component):
                         m.next = "FINISH"
                     with m.Elif(wanted):
                         m.d.sync += [found.eq(1), value.eq(entry[key_bits:])]
-                    with m.Elif(~occupancy.all()):
+                    with m.Elif(~full):
                         for k in range(count):
                             with m.If(lowest_free[k]):
                                 m.d.sync += slots[k].eq(entry)
@@ -190,6 +204,12 @@ class PageMerge(wiring.Component):
                     enter_out.eq(out_free & (told | self.o_result.ready)),
                 ]
                 m.d.sync += told.eq((told | self.o_result.ready) & ~enter_out)
+                # SEC_CM: MERGE.TEXT.UNREADABLE -- a value not on offer, or taken already, shows nowhere
+                with m.If(~told):
+                    m.d.comb += [
+                        self.o_result.p.found.eq(found),
+                        self.o_result.p.value.eq(value),
+                        self.o_result.p.occupancy.eq(occupancy),
+                    ]
                 with m.If(enter_out):
                     m.next = "START"
-        return m

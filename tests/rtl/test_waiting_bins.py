@@ -18,7 +18,7 @@ FULL = (1 << SHAPE.page_slots) - 1
 def script(rng, uses):
     """Return drawn uses with all that goes in, and what must come out, from lists alone."""
     lists, versions, occupancies = [[] for _ in range(4)], [1] * 4, [0] * 4
-    touches, ins, outs, live = [], {"verdict": [], "occupancy": [], "append": []}, {"bin": [], "waiting": []}, 0
+    touches, ins, outs, live = [], {"verdict": [], "occupancy": [], "append": []}, {"version": [], "bin": [], "waiting": []}, 0
     growing = rng.random()
     for number in range(uses):
         bin_ = rng.choice([0, 0, 0, 1, 2, 3])
@@ -32,7 +32,8 @@ def script(rng, uses):
                 live += 1
             continue
         touches.append({"bin": bin_, "use": Use.TOUCH})
-        outs["bin"].append((versions[bin_], occupancies[bin_]))
+        outs["version"].append(versions[bin_])
+        outs["bin"].append(occupancies[bin_])
         outs["waiting"] += [(0, entry) for entry in lists[bin_]] + [(1, 0)]
         keep = rng.choice([0.0, 0.5, 0.9, 1.0])
         verdicts = [
@@ -154,8 +155,8 @@ def run(touches, ins, outs, *, entries, seed):
         dut.i_occupancy: list(ins["occupancy"]),
         dut.i_append: list(ins["append"]),
     }
-    got = {"bin": [], "waiting": []}
-    sinks = {dut.o_bin: "bin", dut.o_waiting: "waiting"}
+    got = {"version": [], "bin": [], "waiting": []}
+    sinks = {dut.o_version: "version", dut.o_bin: "bin", dut.o_waiting: "waiting"}
     offering = dict.fromkeys(sources, False)
 
     async def bench(ctx):
@@ -178,14 +179,16 @@ def run(touches, ins, outs, *, entries, seed):
                 if ctx.get(port.valid) and ctx.get(port.ready):
                     item = ctx.get(port.payload)
                     owed += name == "waiting" and not item.end
-                    got[name].append((item.version, item.occupancy) if name == "bin" else (item.end, item.entry))
+                    got[name].append(
+                        (item.end, item.entry) if name == "waiting" else item.occupancy if name == "bin" else item
+                    )
             for port, items in sources.items():
                 if ctx.get(port.valid) and ctx.get(port.ready):
                     items.pop(0)
                     offering[port] = False
                     owed -= port is dut.i_verdict
             hbm.step(ctx, cycle)
-            over = not any(sources.values()) and ctx.get(dut.idle) and not hbm.writes and not hbm.slot_writes
+            over = not any(sources.values()) and ctx.get(dut.quiet)
             quiet = quiet + 1 if over else 0
             await ctx.tick()
             cycle += 1

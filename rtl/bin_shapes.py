@@ -1,0 +1,111 @@
+"""Widths and layouts that the parts of the waiting bins share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from amaranth.lib import enum
+from amaranth.lib.data import StructLayout
+
+from omap.params import Params
+
+HEAD_BITS = 128
+"""Bits of a first line before its indices: version (48), count (16), occupancy (32), link (32)."""
+
+
+class Use(enum.Enum, shape=1):
+    """What a bin is announced for."""
+
+    TOUCH = 0
+    """Its page is touched: waiting tuples may leave, and the version rises."""
+    APPEND = 1
+    """A tuple may join."""
+
+
+@dataclass(frozen=True)
+class BinShapes:
+    """Widths that follow from the parameters of a map.
+
+    Attributes
+    ----------
+    params : Params
+        Gives the layout of lines and tuples.
+    entries : int
+        Bins kept on chip.
+    most : int
+        Tuples that a bin has room for.
+    id_bits, place_bits, bin_bits, slot_bits, further_bits, line_bits : int
+        Widths of an entry, a place in a bin, a bin, a slot, a further line, and of any line.
+    most_lines : int
+        Further lines that a bin can need.
+    row : StructLayout
+        What is kept of a bin, besides its tuples.
+    item : StructLayout
+        A tuple and the slot it lies in.
+    """
+
+    params: Params
+    entries: int
+    most: int
+    id_bits: int = field(init=False)
+    place_bits: int = field(init=False)
+    bin_bits: int = field(init=False)
+    slot_bits: int = field(init=False)
+    further_bits: int = field(init=False)
+    line_bits: int = field(init=False)
+    most_lines: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        params = self.params
+        first, further = params.line_indices
+        widths = {
+            "id_bits": self.entries,
+            "place_bits": self.most,
+            "bin_bits": params.bins,
+            "slot_bits": params.waiting_slots,
+            "further_bits": params.further_lines,
+            "line_bits": params.bins + params.further_lines,
+        }
+        for name, count in widths.items():
+            object.__setattr__(self, name, max(1, (count - 1).bit_length()))
+        object.__setattr__(self, "most_lines", max(1, -(-(self.most - first) // further)))
+
+    @property
+    def entry_bits(self) -> int:
+        """Width of a tuple."""
+        return 8 * self.params.tuple_bytes
+
+    @property
+    def row(self) -> StructLayout:
+        """See the class."""
+        return StructLayout({"version": 48, "occupancy": self.params.page_slots, "count": range(self.most + 1)})
+
+    @property
+    def item(self) -> StructLayout:
+        """See the class."""
+        return StructLayout({"entry": self.entry_bits, "slot": self.slot_bits})
+
+    @property
+    def address(self) -> StructLayout:
+        """A line to fetch for an entry."""
+        return StructLayout({"address": self.line_bits, "id": self.id_bits})
+
+    @property
+    def line(self) -> StructLayout:
+        """A line fetched for an entry."""
+        return StructLayout({"id": self.id_bits, "data": 8 * self.params.descriptor_bytes})
+
+    @property
+    def flushed(self) -> StructLayout:
+        """A line to write for an entry."""
+        return StructLayout({**dict(self.address.members), "data": 8 * self.params.descriptor_bytes})
+
+    @property
+    def place(self) -> StructLayout:
+        """Where an item of an entry lies."""
+        return StructLayout({"place": self.place_bits, "id": self.id_bits})
+
+    @property
+    def fill(self) -> StructLayout:
+        """An item that came for an entry."""
+        return StructLayout({"id": self.id_bits, "place": self.place_bits, "last": 1, "item": self.item})

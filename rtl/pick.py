@@ -1,0 +1,35 @@
+"""The lowest bit that is set, by a tree: few levels of logic even for a hundred bits."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike
+
+ARITY = 4
+"""Children of a node: what one look-up table can choose among."""
+
+
+def first(m: Module, mask: Value, name: str) -> tuple[Value, Value]:
+    """Return whether a bit of ``mask`` is set, and the number of the lowest one."""
+    nodes: list[tuple[Value, Value]] = [(mask[k], Const(0, 0)) for k in range(len(mask))]
+    while len(nodes) > 1:
+        parents = []
+        for at in range(0, len(nodes), ARITY):
+            group = nodes[at : at + ARITY]
+            high: ValueLike = len(group) - 1
+            low: ValueLike = group[-1][1]
+            for child in reversed(range(len(group) - 1)):
+                high = Mux(group[child][0], child, high)
+            any_ = Signal(name=f"{name}_any_{len(nodes)}_{at}")
+            which = Signal(range(ARITY), name=f"{name}_which_{len(nodes)}_{at}")
+            below = Signal(len(group[0][1]), name=f"{name}_below_{len(nodes)}_{at}")
+            for child in reversed(range(len(group) - 1)):
+                low = Mux(which == child, group[child][1], low)
+            m.d.comb += [any_.eq(Cat(found for found, _ in group).any()), which.eq(high), below.eq(low)]
+            parents.append((any_, Cat(below, which)))
+        nodes = parents
+    return nodes[0]
+
+
+def one_hot(index: Value, count: int, when: ValueLike = 1) -> Value:
+    """Return ``count`` bits: that of ``index`` set if ``when``, all others 0."""
+    return Cat(Value.cast(when) & (index == k) for k in range(count))
