@@ -402,11 +402,11 @@ class Merge(wiring.Component):
         ]
         for mask in (wanted, wanted & later):  # those after the last one granted go first
             with m.If(mask.any()):
-                m.d.comb += granted.eq(mask & -mask)
+                m.d.comb += granted.eq(Cat(mask[k] & ~mask[:k].any() for k in range(self.ways)))
         with m.If(free):
             m.d.sync += self.o.valid.eq(wanted.any())
             with m.If(wanted.any()):
-                m.d.sync += later.eq(~(granted | (granted - 1)))
+                m.d.sync += later.eq(Cat(granted[:k].any() for k in range(self.ways)))
         for k, way in enumerate(self.i):
             m.d.comb += way.ready.eq(free & granted[k])
             with m.If(free & granted[k]):
