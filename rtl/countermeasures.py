@@ -47,4 +47,5 @@ COUNTERMEASURES = {
     "WAITING.TUPLE.UNREADABLE": "No tuple shows outside while none is on offer.",
     "MERGE.TEXT.ERASE": "`erase` clears all registers of the merge stage: keys, pages and tuples.",
     "MERGE.TEXT.UNREADABLE": "Results and pages are zero while none is on offer.",
+    "RING.COUNTERS.BOUND": "However the host sets its counters, no more commands are under way than a ring holds.",
 }
