@@ -12,6 +12,8 @@ from rtl.interfaces import BLOCK_BYTES, NONCE_BITS, swap_bytes
 SLOT = range(SESSIONS)
 """Shape of the number of an open session's slot."""
 
+SLOT_BITS = (SESSIONS - 1).bit_length()
+
 HEADER_FIELDS = StructLayout({"type": 8, "slot": 8, "code": 16, "session": 32, "sequence": 64})
 """The clear part of a record, as numbers. In a beat each field has its bytes in the opposite order."""
 

@@ -13,7 +13,7 @@ from omap.wire import SESSIONS, Direction, RecordType, Refusal
 from rtl.fifo import Fifo
 from rtl.handshake import KEY_BITS, Handshake
 from rtl.interfaces import BLOCK_BITS, NONCE_BITS, page_beat, swap_bytes
-from rtl.record import HEADER_FIELDS, SLOT, TURN_BITS, header_beat, read_header, record_nonce
+from rtl.record import HEADER_FIELDS, SLOT, SLOT_BITS, TURN_BITS, header_beat, read_header, record_nonce
 from rtl.session_table import SESSION_BITS, SessionTable
 
 BEATS_KEPT = 32
@@ -151,25 +151,10 @@ class RecordFront(wiring.Component):
             due.eq(due + going - leave),
             unanswered.eq(unanswered + going - self.answered),
         ]
-        self._elaborate_turns(m, table, handshake, headers, beats, requests, going, due, unanswered, skip)
-        return m
 
-    def _elaborate_turns(
-        self,
-        m: Module,
-        table: SessionTable,
-        handshake: Handshake,
-        headers: Fifo,
-        beats: Fifo,
-        requests: Fifo,
-        going: Signal,
-        due: Signal,
-        unanswered: Signal,
-        skip: Signal,
-    ) -> None:
-        """One record after another: look its slot up, compare, decide."""
+        # One record after another: look its slot up, compare, decide.
         header = read_header(headers.o.p)
-        slot = header.slot[: SLOT.stop.bit_length() - 1]
+        slot = header.slot[:SLOT_BITS]
         data, hello, confirm, known, over, turn = (
             Signal(name=name) for name in ("data", "hello", "confirm", "known", "over", "turn")
         )
@@ -319,3 +304,4 @@ class RecordFront(wiring.Component):
                 m.next = "LOOK"
             with m.State("FAULT"):
                 m.d.comb += self.fault.eq(1)
+        return m

@@ -13,7 +13,7 @@ from rtl.fifo import Fifo
 from rtl.gcm import GcmOpen, GcmSeal
 from rtl.handshake import KEY_BITS, RootKey
 from rtl.interfaces import BLOCK_BITS, page_beat, require_whole
-from rtl.record import SLOT, TURN_BITS, command_layout, read_command, read_header, read_kind, reply_layout
+from rtl.record import SLOT_BITS, TURN_BITS, command_layout, read_command, read_header, read_kind, reply_layout
 from rtl.record_back import RecordBack
 from rtl.record_front import RecordFront
 
@@ -83,6 +83,9 @@ class Sessions(wiring.Component):
         require_whole("in_flight", in_flight, 1, 1 << 16)
         self.params = params
         self.in_flight = in_flight
+        sealed_bytes = RecordCodec(params).record_bytes
+        self._opener = GcmOpen(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, key_slots=SESSIONS)
+        self._sealer = GcmSeal(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, key_slots=SESSIONS)
         super().__init__(
             {
                 "i_root_key": In(stream.Signature(KEY_BITS)),
@@ -101,6 +104,11 @@ class Sessions(wiring.Component):
             }
         )
 
+    @property
+    def latency(self) -> int:
+        """Cycles from a reply to the first beat of its record, if no other is under way."""
+        return self._sealer.latency + 2
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.root = root = RootKey()
@@ -113,15 +121,10 @@ class Sessions(wiring.Component):
 
     def _elaborate_sessions(self, root: RootKey) -> Module:
         m = Module()
-        record = {
-            "sealed_bytes": RecordCodec(self.params).record_bytes,
-            "header_bytes": HEADER.size,
-            "key_slots": SESSIONS,
-        }
         m.submodules.front = front = RecordFront(self.params, most=self.in_flight + MOST_BEFORE)
-        m.submodules.opener = opener = GcmOpen(**record)
+        m.submodules.opener = opener = self._opener
         m.submodules.back = back = RecordBack(self.params, in_flight=self.in_flight)
-        m.submodules.sealer = sealer = GcmSeal(**record)
+        m.submodules.sealer = sealer = self._sealer
         connect(m, flipped(self.i_nonce), front.i_nonce)
         connect(m, flipped(self.i_record), front.i_record)
         connect(m, flipped(self.i_reply), back.i_reply)
@@ -155,7 +158,7 @@ class Sessions(wiring.Component):
             ]
 
         header, text = read_header(message[:BLOCK_BITS]), message[BLOCK_BITS:]
-        slot = header.slot[: len(Signal(SLOT))]
+        slot = header.slot[:SLOT_BITS]
         m.submodules.commands = commands = Fifo(shape=command_layout(self.params), depth=2)
         connect(m, commands.o, flipped(self.o_command))
         running, issue = Signal(), Signal()

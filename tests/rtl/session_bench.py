@@ -18,11 +18,12 @@ def number(data):
 class Client(ClientSession):
     """A client's end with a drawn nonce."""
 
-    def __init__(self, params, rng, *, root_key=ROOT_KEY, replaces=0):
+    def __init__(self, params, rng, root_key, *, replaces=0):
         super().__init__(params, root_key, replaces=replaces)
         self._nonce = rng.randbytes(16)
 
     def operation(self, rng, kind=None):
+        """Return the record of an operation."""
         params = self.codec.params
         kind = rng.randrange(4) if kind is None else kind
         value = rng.randbytes(params.value_bytes) if kind == 2 else b""
@@ -36,10 +37,11 @@ class Twin:
     runs the block until it has answered everything, and compares.
     """
 
-    def __init__(self, design, params, rng, *, root_key=ROOT_KEY, chunk=5, in_flight=8):
+    def __init__(self, design, params, rng, *, schedule=None, root_key=ROOT_KEY, chunk=5, in_flight=8):
         self.params, self.rng, self.chunk, self.in_flight = params, rng, chunk, in_flight
+        self.schedule = schedule or rng
         self.codec = RecordCodec(params)
-        self.bench = design.bench(seed=rng.randrange(1 << 30))
+        self.bench = design.bench(seed=self.schedule.randrange(1 << 30))
         self.root_key = root_key
         self.commands, self.answers, self.replies = [], [], []
         self.got_commands, self.got_beats = [], []
@@ -51,6 +53,13 @@ class Twin:
         self.bench.source("i_root_key").push([root_key])
 
     def format(self):
+        """End all sessions of the reference, and of a block that has settled."""
+        if self.bench.cycle:
+            self.bench.set("open_", 0)
+            self.bench.set("clear", 1)
+            self.bench.run(1)
+            self.bench.set("clear", 0)
+            self.bench.set("open_", 1)
         self.model = DeviceSessions(self.params, self.root_key, nonce=self._nonce)
 
     def _nonce(self):
@@ -59,7 +68,7 @@ class Twin:
         return nonce
 
     def client(self, **options):
-        return Client(self.params, self.rng, **options)
+        return Client(self.params, self.rng, self.root_key, **options)
 
     def opened(self, **options):
         """Open a session."""
@@ -134,7 +143,7 @@ class Twin:
         self.got_beats += self.bench.sink("o_record").take()
         waiting = len(self.got_commands) - self.replied
         assert waiting <= self.in_flight
-        more = self.rng.randint(0, waiting)
+        more = self.schedule.randint(0, waiting)
         self.bench.source("i_reply").push(self.replies[self.replied : self.replied + more])
         self.replied += more
 
@@ -150,7 +159,8 @@ class Twin:
         end = self.bench.cycle + limit
         while len(self.got_beats) < wanted or not self.bench.get("idle"):
             assert self.bench.cycle < end, (len(self.got_beats), wanted, len(self.got_commands), len(self.commands))
-            self.step(self.rng.randint(1, self.chunk))
+            busy = self.replied < len(self.got_commands)
+            self.step(self.schedule.randint(1, self.chunk) if busy else 40)
         self.step(60)
         assert self.got_commands == self.commands
         assert self.got_answers() == self.answers
