@@ -1,9 +1,11 @@
-"""AXI master ports as Amaranth signatures, with the standard's signal names, and the layouts of their channels.
+"""AXI ports as Amaranth signatures, with the standard's signal names, and the layouts of their channels.
 
 Only what this project drives is there: INCR bursts of full beats, no lock, cache, protection, quality or region signals
 (the board tops tie those off), and no WID: write data comes in the order of its addresses, as the HBM ports demand.
 Sources: Arm IHI 0022 (AMBA AXI and ACE), AMD PG276 (AXI3 ports of the HBM controller).
 """
+
+from typing import ClassVar
 
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -16,6 +18,7 @@ __all__ = [
     "RESP_DECERR",
     "RESP_OKAY",
     "RESP_SLVERR",
+    "AxiLiteSignature",
     "AxiReadSignature",
     "AxiSignature",
     "AxiWriteSignature",
@@ -138,6 +141,49 @@ class AxiSignature(_AxiSignature):
     """All five channels of an AXI master. Parameters as :class:`AxiReadSignature`."""
 
     channels = ("aw", "w", "b", "ar", "r")
+
+
+class AxiLiteSignature(wiring.Signature):
+    """All channels of an AXI4-Lite master; a slave has it as ``In``. No protection signals: all access is alike.
+
+    Parameters
+    ----------
+    addr_width, data_width : int
+        Bits of an address (12 to 64) and of a word (32 or 64).
+
+    Raises
+    ------
+    ParamsError
+        If a width is out of range.
+    """
+
+    channels: ClassVar = {
+        "aw": ("addr",),
+        "w": ("data", "strb"),
+        "b": ("resp",),
+        "ar": ("addr",),
+        "r": ("data", "resp"),
+    }
+
+    def __init__(self, *, addr_width, data_width=32):
+        if data_width not in (32, 64):
+            raise ParamsError(f"data_width is {data_width!r}; AXI4-Lite allows 32 or 64")
+        if not 12 <= addr_width <= 64:
+            raise ParamsError(f"addr_width is {addr_width!r}; it must be 12 (one 4 KB window) to 64")
+        self.addr_width, self.data_width = addr_width, data_width
+        shapes = {"addr": addr_width, "data": data_width, "strb": data_width // 8, "resp": 2}
+        members = {}
+        for channel, names in self.channels.items():
+            forward, backward = (In, Out) if channel in "br" else (Out, In)
+            members |= {channel + name: forward(shapes[name]) for name in names}
+            members |= {channel + "valid": forward(1), channel + "ready": backward(1)}
+        super().__init__(members)
+
+    def __eq__(self, other):
+        return type(self) is type(other) and repr(self) == repr(other)
+
+    def __repr__(self):
+        return f"AxiLiteSignature(addr_width={self.addr_width}, data_width={self.data_width})"
 
 
 def connect_channel(m, axi, channel, flow):
