@@ -140,7 +140,7 @@ class PageMerge(wiring.Component):
         occupancy, match = Signal(count), Signal(count)
         lowest_free, full = Signal(count), Signal()
         m.d.comb += [
-            lowest_free.eq(Cat(~occupancy[k] & occupancy[:k].all() for k in range(count))),
+            lowest_free.eq(Cat(~occupancy[0], *(~occupancy[k] & occupancy[:k].all() for k in range(1, count)))),
             full.eq(occupancy.all()),
         ]
         entry = self.i_waiting.payload.entry
@@ -183,9 +183,7 @@ class PageMerge(wiring.Component):
                 m.d.comb += [
                     self.o_verdict.valid.eq(self.i_waiting.valid & ~last),
                     self.i_waiting.ready.eq(last | self.o_verdict.ready),
-                    self.o_verdict.payload.eq(
-                        Mux(wanted, Verdict.TAKEN, Mux(full, Verdict.KEPT, Verdict.MOVED))
-                    ),
+                    self.o_verdict.payload.eq(Mux(wanted, Verdict.TAKEN, Mux(full, Verdict.KEPT, Verdict.MOVED))),
                 ]
                 with m.If(self.i_waiting.valid & self.i_waiting.ready):
                     with m.If(last):

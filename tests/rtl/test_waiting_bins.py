@@ -18,7 +18,8 @@ FULL = (1 << SHAPE.page_slots) - 1
 def script(rng, uses):
     """Return drawn uses with all that goes in, and what must come out, from lists alone."""
     lists, versions, occupancies = [[] for _ in range(4)], [1] * 4, [0] * 4
-    touches, ins, outs, live = [], {"verdict": [], "occupancy": [], "append": []}, {"version": [], "bin": [], "waiting": []}, 0
+    touches, live = [], 0
+    ins, outs = {"verdict": [], "occupancy": [], "append": []}, {"version": [], "bin": [], "waiting": []}
     growing = rng.random()
     for number in range(uses):
         bin_ = rng.choice([0, 0, 0, 1, 2, 3])
