@@ -260,7 +260,10 @@ class HostPort(wiring.Component):
             self.i_page_read.ready.eq(page.ready & ~gone),
         ]
         splitter, account, channel = self._bursts(m, "ar", gone)
-        wiring.connect(m, self._merge(m, page, wiring.flipped(self.i_ring_read), "read"), splitter.i)
+        # keeps what the splitter waits for out of the clients' ready
+        m.submodules.asked = asked = SkidBuffer(shape=access(self.max_lines, AXI_ID_BITS))
+        wiring.connect(m, self._merge(m, page, wiring.flipped(self.i_ring_read), "read"), asked.i)
+        wiring.connect(m, asked.o, splitter.i)
         m.d.comb += [
             channel.valid.eq(splitter.o.valid & account.room),
             splitter.o.ready.eq(channel.ready & account.room),
@@ -275,7 +278,7 @@ class HostPort(wiring.Component):
                 line.payload.data.eq(answer.data),
                 line.payload.last.eq(answer.last & account.last),
             ]
-        return account.idle & ~splitter.waiting & ~splitter.begun, wrong
+        return account.idle & ~splitter.waiting & ~splitter.begun & ~asked.o.valid, wrong
 
     def _writes(self, m: Module, gone: Value) -> tuple[Value, Value]:
         lanes = {}

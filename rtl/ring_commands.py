@@ -185,12 +185,12 @@ class CommandFetch(wiring.Component):
         asked = Signal(COUNTER_BITS)
         place, offset = Signal(RING_BITS), Signal(ADDRESS_BITS - 6)  # of the next record, in records and in lines
 
-        # What there is to ask for, in two steps; too old by a few cycles, hence the wait after each read.
+        # What there is to ask for, in three steps; too old by a few cycles, hence the wait after each read.
         known, limit, room = Signal(COUNTER_BITS), Signal(COUNTER_BITS), Signal(COUNTER_BITS)
         bits = self.batch.bit_length()
         parts = [Signal(bits, name=f"part_{name}") for name in ("known", "room", "ring", "free")]
         some = Signal(bits)
-        wait = Signal(range(3))
+        wait = Signal(range(4))
         ask, taken = Signal(), Signal()
         m.d.sync += [
             known.eq(self.commands_written - asked),
@@ -203,8 +203,8 @@ class CommandFetch(wiring.Component):
             ),
         ]
         fewer = [Mux(parts[k] < parts[k + 1], parts[k], parts[k + 1]) for k in (0, 2)]
+        m.d.sync += some.eq(Mux(fewer[0] < fewer[1], *fewer))
         m.d.comb += [
-            some.eq(Mux(fewer[0] < fewer[1], *fewer)),
             taken.eq(self.o_read.valid & self.o_read.ready),
             ask.eq(self.serve & (wait == 0) & (some != 0) & ~self.o_read.valid),
         ]
@@ -212,7 +212,7 @@ class CommandFetch(wiring.Component):
         m.d.comb += lines.eq(some * self.record_lines)
         with m.If(ask):
             m.d.sync += [
-                wait.eq(2),
+                wait.eq(3),
                 self.o_read.valid.eq(1),
                 self.o_read.payload.address.eq(self.base + (offset << 6)),
                 self.o_read.payload.lines.eq(lines),
