@@ -319,6 +319,18 @@ def test_operations_every_eight_cycles_are_sustained_besides_pages():
     assert not bench.get("error")
 
 
+def test_the_host_is_told_after_eight_responses_at_the_latest():
+    host = Host("TINY", 64, timing=HostTiming(writes=1))  # so slow that there is always another one
+    host.answer([bytes(host.size)] * 60)
+    host.bench.run(1000)
+    host.bench.run_until(limit=10_000, values={"idle": 1})
+    events = host.bench.observer.events(kinds={EventKind.WRITE})
+    runs = "".join("c" if at == BASE + Counter.COMMANDS_FETCHED else "r" for at in events["address"]).split("c")
+    assert sum(map(len, runs)) == 60
+    assert max(map(len, runs)) == 8
+    assert runs[-1] == ""
+
+
 @pytest.mark.parametrize("name", ["TINY", "WIDE"])
 def test_times_do_not_depend_on_records(name):
     seen = []
