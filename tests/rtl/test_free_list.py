@@ -17,6 +17,7 @@ from rtl.free_list import HIGH, ON_CHIP, FreeList, FreeLists
 from sim.compiled import Design
 from sim.faults import Fault, FaultKind
 from sim.memory import Memory
+from sim.observer import EventKind
 from sim.timing import HbmTiming
 
 SLOTS, LINES, CHANNEL = 300, 77, 5
@@ -106,6 +107,14 @@ class Run:
         self.collect()
         assert self.bench.get("error") == 0
 
+    def clear(self):
+        """Clear the lists; what was taken till then counts no longer."""
+        self.bench.set("erase", 1)
+        self.bench.run(1)
+        self.bench.set("erase", 0)
+        self.collect()
+        self.taken = {kind: [] for kind in KINDS}
+
     def take_all(self):
         """Take whatever is left; then everything must be held."""
         for kind, size in KINDS.items():
@@ -140,11 +149,7 @@ def test_every_index_has_one_holder(timing, seed, idle, clears):
         run.bench.run(rng.randint(1, 400))
         while any(run.bench.source(f"i_{kind}").left for kind in KINDS):
             run.bench.run(1)
-        run.bench.set("erase", 1)
-        run.bench.run(1)
-        run.bench.set("erase", 0)
-        run.collect()
-        run.taken = {kind: [] for kind in KINDS}
+        run.clear()
         run.settle()
     run.take_all()
     assert run.bench.get("exhausted") == 0
@@ -158,10 +163,8 @@ def test_a_want_that_cant_be_met_shows_until_clear():
     run.give("line", 1, random.Random(0))
     run.settle()
     assert run.bench.get("exhausted") == 1
-    run.bench.set("erase", 1)
+    run.clear()
     run.bench.run(1)
-    run.bench.set("erase", 0)
-    run.bench.run(2)
     assert run.bench.get("exhausted") == 0
 
 
@@ -192,6 +195,39 @@ def test_giving_and_taking_every_eight_cycles_go_on():
         run.settle()
         steps = source.cycles[before + 1 :] - source.cycles[before:-1]
         assert steps.max() == 8, name
+
+
+def test_a_burst_given_while_a_line_comes_back_leaves_it_room():
+    run, rng = Run(timing="slow"), random.Random(6)
+    run.want("slot", SLOTS)
+    run.settle()
+    run.give("slot", SLOTS, rng)
+    run.settle()
+    reads = 0
+    while not reads:
+        run.want("slot", 1)
+        run.bench.run(3)
+        run.collect()
+        reads = (run.bench.observer.events()["kind"] == EventKind.READ).sum()
+    run.give("slot", 2 * ON_CHIP, rng)
+    run.settle()
+    run.take_all()
+
+
+@pytest.mark.parametrize("delay", range(60, 120, 4))
+def test_clear_in_the_middle_of_a_line(delay):
+    """Nothing of the line that was packed, on its way or not, turns up afterwards."""
+    run, rng = Run(), random.Random(delay)
+    run.want("slot", SLOTS)
+    run.settle()
+    run.give("slot", ON_CHIP + 28, rng)
+    run.bench.run(delay)
+    assert run.bench.source("i_slot").left == 0
+    run.clear()
+    for _ in range(2):
+        run.take_all()
+        run.give("slot", SLOTS, rng)
+        run.settle()
 
 
 def test_most_of_a_burst_stays_on_chip():

@@ -5,10 +5,12 @@ from functools import cache
 
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omap.errors import ParamsError
+from rtl.hbm import ReadPort
 from rtl.line_channels import LineChannels
 from rtl.slot_channels import SlotChannels
 from sim.compiled import Design
@@ -203,6 +205,7 @@ def test_fill_writes_the_first_lines_alone(shape):
     assert bench.get("filling") == 1
     bench.run_until(limit=20_000, values={"filling": 0})
     over = bench.cycle - 1
+    assert [run.read(number) for number in range(INITIAL_LINES)] == [INITIAL] * INITIAL_LINES
     run.bench.run_until(limit=500, values={"quiet": 1})
     assert min([*flush.cycles, *fetch.cycles]) >= over
     assert [run.read(number) for number in range(LINES)] == [INITIAL, 77] + [INITIAL] * (INITIAL_LINES - 2) + [old] * (
@@ -335,3 +338,39 @@ SLOT = {"slots": 100, "entry_bytes": 12, "slot_bytes": 32, "channels": 2, "first
 def test_bad_parameters_are_refused(block, change, text):
     with pytest.raises(ParamsError, match=text):
         block(**{**(LINE if block is LineChannels else SLOT), **change})
+
+
+def test_beats_of_two_bursts_may_mix():
+    """AXI3 allows it; the models never do it."""
+    dut, seen = ReadPort(item_bytes=64, item_bits=4, note_bits=2, channel=1, outstanding=4), []
+
+    async def bench(ctx):
+        axi = dut.m_axi
+        ctx.set(axi.arready, 1)
+        ctx.set(dut.o.ready, 1)
+        for item in (9, 3):
+            ctx.set(dut.i.valid, 1)
+            ctx.set(dut.i.payload, {"item": item, "note": item % 4})
+            await ctx.tick()
+        ctx.set(dut.i.valid, 0)
+        await ctx.tick().repeat(5)
+        for tag, data, last in ((1, 10, 0), (0, 20, 0), (1, 11, 1), (0, 21, 1), (None, 0, 0), (None, 0, 0)):
+            ctx.set(axi.rvalid, tag is not None)
+            ctx.set(axi.rid, tag or 0)
+            ctx.set(axi.rdata, data)
+            ctx.set(axi.rlast, last)
+            if ctx.get(dut.o.valid):
+                payload = ctx.get(dut.o.payload)
+                seen.append((payload.note, payload.data))
+            await ctx.tick()
+        for _ in range(4):
+            if ctx.get(dut.o.valid):
+                payload = ctx.get(dut.o.payload)
+                seen.append((payload.note, payload.data))
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert seen == [(1, 20 | 21 << 256), (3, 10 | 11 << 256)]
