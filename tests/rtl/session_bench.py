@@ -1,14 +1,28 @@
 """The sessions block and the reference side by side: records in, what both make of them compared."""
 
+from functools import cache
+
 from omap.errors import AlteredError, LostError, ReplayedError
 from omap.interface import Operation, Response
+from omap.presets import preset
 from omap.session import ClientSession, DeviceSessions
-from omap.wire import CLOSE, RecordCodec, RecordType, Refusal, Reply, read_header
+from omap.wire import CLOSE, Header, RecordCodec, RecordType, Refusal, Reply, read_header
 from rtl.record import command_layout, reply_layout
+from rtl.sessions import Sessions
+from sim.compiled import Design
 from sim.streams import pack
 
 ROOT_KEY = bytes(range(32))
 MAP_ID = bytes(range(16, 32))
+
+
+IN_FLIGHT = 8
+
+
+@cache
+def design(name):
+    """Return the block for a preset, compiled, and the preset."""
+    return Design(Sessions(preset(name), in_flight=IN_FLIGHT), key=(name, IN_FLIGHT)), preset(name)
 
 
 def number(data):
@@ -37,7 +51,7 @@ class Twin:
     runs the block until it has answered everything, and compares.
     """
 
-    def __init__(self, design, params, rng, *, schedule=None, root_key=ROOT_KEY, chunk=5, in_flight=8):
+    def __init__(self, design, params, rng, *, schedule=None, root_key=ROOT_KEY, chunk=5, in_flight=IN_FLIGHT):
         self.params, self.rng, self.chunk, self.in_flight = params, rng, chunk, in_flight
         self.schedule = schedule or rng
         self.codec = RecordCodec(params)
@@ -167,3 +181,20 @@ class Twin:
         assert self.bench.get("idle") == 1
         for name in ("fault_tag", "fault_sequence"):
             assert self.bench.get(name) == (name == self.fault)
+
+
+def flipped(record, bit):
+    altered = bytearray(record)
+    altered[bit // 8 % len(altered)] ^= 1 << bit % 8
+    return bytes(altered)
+
+
+def data(twin, slot, session, sequence):
+    """A DATA record that nobody sealed."""
+    return Header(RecordType.DATA, slot, twin.rng.getrandbits(16), session, sequence).pack() + twin.rng.randbytes(
+        twin.codec.record_bytes - 16
+    )
+
+
+def is_open(twin, client):
+    return any(entry is not None and entry.session == client.session for entry in twin.model._table)
