@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from omap.params import Params, Rule
+from omap.wire import RecordCodec
 from rtl.bursts import LINE_BYTES
 from rtl.hbm import CHANNEL_BITS, PSEUDO_CHANNELS
 from rtl.interfaces import BLOCK_BYTES, LANES, require, require_one_of, require_whole
+from rtl.ring_port import RING_IDS
 
 CHANNEL_BYTES = 1 << CHANNEL_BITS
 """Bytes of one HBM pseudo-channel."""
@@ -20,8 +22,10 @@ MOST_LOAD = 0.5
 """Share of its time that a channel may be busy: queues stay short enough for the fixed offsets."""
 
 HOST_IDS = 64
-RING_IDS = 8
-"""AXI IDs of the host port, and how many of them are the rings'; the others are pages under way."""
+"""AXI IDs of the host port. Some are the rings', the others are pages under way."""
+
+RECORD_BATCH = 4
+"""Records fetched by one read, if so many are there."""
 
 ACCESSES = {"table 0": 2.5, "table 1": 2.5, "descriptors": 4.0, "slots": 2.4}
 """Random accesses an operation causes in each structure, on average: a line read and written for each use of a bucket
@@ -79,6 +83,7 @@ class EngineConfig:
             "the other rules are for comparison in the reference",
         )
         require_one_of("lanes", self.lanes, LANES)
+        require(params.pages >= 2, "pages is 1; a draw from a single page is no draw: use a smaller page")
         require(
             params.page_bytes % (BLOCK_BYTES * self.lanes) == 0,
             f"page_bytes is {params.page_bytes}; {self.lanes} lanes need a multiple of {BLOCK_BYTES * self.lanes}",
@@ -110,6 +115,11 @@ class EngineConfig:
     def page_lines(self) -> int:
         """Lines of a page in host memory."""
         return self.params.page_bytes // LINE_BYTES
+
+    @cached_property
+    def host_lines(self) -> int:
+        """Most lines of one access to host memory: a page, or some records."""
+        return max(self.page_lines, RECORD_BATCH * RecordCodec(self.params).record_bytes // LINE_BYTES)
 
     @cached_property
     def page_entries(self) -> int:

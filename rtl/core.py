@@ -24,6 +24,7 @@ from rtl.pacer import Pacer
 from rtl.page import PageMerge
 from rtl.pages import Pages
 from rtl.position_map import PositionMap
+from rtl.record import command_layout, reply_layout
 from rtl.secrets import FormatSecrets
 from rtl.slot_channels import SlotChannels
 from rtl.waiting import Use, WaitingBins
@@ -36,17 +37,6 @@ BOOT_BITS = 16
 
 PROGRESS = ("admitted", "located", "read", "arrived", "started", "merged", "sealed", "written", "replied")
 """Bits of :attr:`Core.progress`: each turns over when an operation passes this point."""
-
-
-def command_shape(params: Any) -> StructLayout:
-    """Return the layout of a command: what :meth:`omap.wire.RecordCodec.unpack_command` gives."""
-    return StructLayout({"kind": 2, "key": 8 * params.key_bytes, "value": 8 * params.value_bytes})
-
-
-def reply_shape(params: Any) -> StructLayout:
-    """Return the layout of a reply: what :meth:`omap.wire.RecordCodec.pack_reply` takes."""
-    value = 8 * params.value_bytes
-    return StructLayout({"status": 2, "found": 1, "value": value, "overruns": 32, "operation": 64, "live": 64})
 
 
 class Core(wiring.Component):
@@ -62,9 +52,9 @@ class Core(wiring.Component):
 
     Members
     -------
-    i_command : In(stream of command_shape)
+    i_command : In(stream of command_layout)
         Operations.
-    o_reply : Out(stream of reply_shape)
+    o_reply : Out(stream of reply_layout)
         One for each; held back for reasons of the response ring alone.
     base : In(64)
         Bus address of page 0.
@@ -103,8 +93,8 @@ class Core(wiring.Component):
         pages = self.pages.signature.members
         super().__init__(
             {
-                "i_command": In(stream.Signature(command_shape(params))),
-                "o_reply": Out(stream.Signature(reply_shape(params))),
+                "i_command": In(stream.Signature(command_layout(params))),
+                "o_reply": Out(stream.Signature(reply_layout(params))),
                 "base": In(64),
                 "format": In(1),
                 "i_entropy": In(stream.Signature(BLOCK_BITS)),
@@ -137,7 +127,9 @@ class Core(wiring.Component):
         self.opener = inner.submodules.opener = GcmOpen(**gcm)
         self.sealer = inner.submodules.sealer = GcmSeal(**gcm)
         inner.submodules.pages = self.pages
-        self.free = inner.submodules.free_lists = FreeLists(params, first_channel=config.first_channel["free lists"])
+        self.free = m.submodules.free_lists = FreeLists(
+            params, first_channel=config.first_channel["free lists"], timeout=config.timeout
+        )
         self.secrets = inner.submodules.secrets = FormatSecrets()
 
         lookup = self._admit(inner)
@@ -348,7 +340,9 @@ class Core(wiring.Component):
         with m.If(end):
             m.d.sync += [live.eq(live_now), operation.eq(operation + 1)]
         with m.If(self.format):
-            m.d.sync += [live.eq(0), operation.eq(0), overruns.eq(0)]
+            m.d.sync += [live.eq(0), operation.eq(0)]
+        with m.If(~self.formatted):
+            m.d.sync += overruns.eq(0)
         with m.Else():
             # SEC_CM: OVERRUN.COUNT.SEALED -- counted here, and told in sealed replies alone
             m.d.sync += overruns.eq(overruns + self.pages.late + replies.late + self._read_pacer.late)
@@ -376,7 +370,7 @@ class Core(wiring.Component):
             filled.eq(~self._filling),
             self.position_map.clear.eq(self._clear),
             self.bins.clear.eq(self._clear),
-            self.free.clear.eq(self._clear),
+            self.free.clear.eq(self._clear | self.erase),
             secrets.load.eq(0),
             self.map_id.eq(secrets.map_id),
         ]

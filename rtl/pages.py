@@ -58,7 +58,7 @@ class Pages(wiring.Component):
         self.config = config
         params, lanes = config.params, config.lanes
         self.id_bits = id_bits(config.page_entries)
-        request = access(config.page_lines, self.id_bits)
+        request = access(config.host_lines, self.id_bits)
         self.page_shape = StructLayout({"page": range(params.pages), "blank": 1})
         super().__init__(
             {
@@ -226,7 +226,7 @@ class Pages(wiring.Component):
         config, n, lines = self.config, self.config.page_entries, self.config.page_lines
         m.submodules.widen = widen = Widen(narrow=config.lanes * BLOCK_BITS, wide=LINE_BITS)
         m.submodules.sealed = sealed = Fifo(shape=LINE_BITS, depth=n * lines, ram_style="block")
-        m.submodules.pacer = pacer = Pacer(shape=0, offset=config.merge_cycles, depth=n)
+        m.submodules.pacer = pacer = Pacer(shape=1, offset=config.merge_cycles, depth=n)
         connect(m, widen.o, sealed.i)
         gathered = Signal(range(lines))
         whole = Signal()  # the last line of a page goes into the FIFO

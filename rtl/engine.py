@@ -1,0 +1,231 @@
+# amaranth: UnusedElaboratable=no
+"""The accelerator: rings, sessions, core and registers, with nothing but buses, a root key and entropy outside."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from omap.regmap import Fault, Request, State
+from omap.wire import CONTROL_BYTES, RecordCodec
+from rtl.axi import AxiSignature
+from rtl.bursts import ADDRESS_BITS, LINE_BITS
+from rtl.config import RECORD_BATCH, EngineConfig
+from rtl.core import PROGRESS, Core
+from rtl.csr import Csr
+from rtl.handshake import KEY_BITS
+from rtl.hbm import HBM_AXI
+from rtl.host_port import AXI_ID_BITS, HostPort
+from rtl.interfaces import BLOCK_BITS
+from rtl.ring_port import RING_IDS, RingPort
+from rtl.sessions import Sessions
+
+HOST_AXI = AxiSignature(addr_width=ADDRESS_BITS, data_width=LINE_BITS, id_width=AXI_ID_BITS)
+"""The port on host memory."""
+
+ENGINE_PROGRESS = ("fetched", "answered", *PROGRESS)
+"""Bits of :attr:`Engine.progress`: each turns over when a record, or an operation, passes this point."""
+
+ALIGNMENT_BITS = (CONTROL_BYTES - 1).bit_length()
+
+
+class Engine(wiring.Component):
+    """The whole accelerator. Must behave as :class:`omap.device.DeviceModel` does, in time that tells nothing.
+
+    Parameters
+    ----------
+    config : EngineConfig
+        What to build.
+    hbm_private, attested, hardware : bool
+        What register MODE says; the board knows.
+
+    Members
+    -------
+    s_axi_control : In(AxiLiteSignature)
+        Registers, see :mod:`omap.regmap`.
+    m_axi_host : Out(AxiSignature(addr_width=64, data_width=512, id_width=6))
+        Host memory: the shared buffer of :class:`omap.wire.BufferLayout`.
+    m_axi_hbm : Out(AxiSignature).array(n)
+        HBM, see :attr:`rtl.config.EngineConfig.channels`.
+    i_root_key : In(stream.Signature(256))
+        The root key, once; byte 0 in the lowest bits.
+    i_entropy : In(stream.Signature(128))
+        Fresh random words: six for a format, one for each handshake.
+    progress : Out(len(ENGINE_PROGRESS))
+        For simulation; no board connects it.
+
+    Countermeasures
+    ---------------
+    ENGINE.FAULT.LATCH
+        After a fault all keys are gone, nothing is served, and a register says why; only a reset gets out of it.
+    """
+
+    def __init__(
+        self, config: EngineConfig, *, hbm_private: bool = False, attested: bool = False, hardware: bool = False
+    ) -> None:
+        self.config = config
+        mode = {"hbm_private": hbm_private, "attested": attested, "hardware": hardware}
+        self.core = Core(config)
+        self.sessions = Sessions(config.params, in_flight=config.in_flight)
+        self.ring = RingPort(config.params, max_lines=config.host_lines, batch=RECORD_BATCH, **mode)
+        self.csr = Csr(config.params, **mode)
+        self.port = HostPort(
+            page_ids=config.page_entries, ring_ids=RING_IDS, max_lines=config.host_lines, timeout=config.timeout
+        )
+        super().__init__(
+            {
+                "s_axi_control": self.csr.signature.members["s_axi_control"],
+                "m_axi_host": Out(HOST_AXI),
+                "m_axi_hbm": Out(HBM_AXI).array(len(self.core.m_axi_hbm)),
+                "i_root_key": In(stream.Signature(KEY_BITS)),
+                "i_entropy": In(stream.Signature(BLOCK_BITS)),
+                "progress": Out(len(ENGINE_PROGRESS)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        core, sessions, ring, csr, port = self.core, self.sessions, self.ring, self.csr, self.port
+        m.submodules.core, m.submodules.sessions, m.submodules.ring = core, sessions, ring
+        m.submodules.csr, m.submodules.port = csr, port
+        connect(m, flipped(self.s_axi_control), csr.s_axi_control)
+        connect(m, port.m_axi, flipped(self.m_axi_host))
+        for place in range(len(self.m_axi_hbm)):
+            connect(m, core.m_axi_hbm[place], flipped(self.m_axi_hbm[place]))
+        for client, block in (("page", core), ("ring", ring)):
+            connect(m, block.o_read, getattr(port, f"i_{client}_read"))
+            connect(m, getattr(port, f"o_{client}_data"), block.i_data)
+            connect(m, block.o_write, getattr(port, f"i_{client}_write"))
+            connect(m, block.o_lines, getattr(port, f"i_{client}_lines"))
+            connect(m, getattr(port, f"o_{client}_written"), block.i_written)
+        connect(m, ring.o_record, sessions.i_record)
+        connect(m, sessions.o_record, ring.i_record)
+        connect(m, sessions.o_command, core.i_command)
+        connect(m, core.o_reply, sessions.i_reply)
+        connect(m, flipped(self.i_root_key), sessions.i_root_key)
+        m.d.comb += sessions.map_id.eq(core.map_id)
+        self._place(m)
+        self._control(m)
+
+        marks, ends = Signal(2), [ring.o_record, sessions.o_record]
+        m.d.sync += marks.eq(marks ^ Cat(flow.valid & flow.ready & flow.p.last for flow in ends))
+        m.d.comb += self.progress.eq(Cat(marks, core.progress))
+        return m
+
+    def _place(self, m: Module) -> None:
+        """Derive where the pages are from where the buffer is; all of it is still while the kernel runs."""
+        csr, record_bytes = self.csr, RecordCodec(self.config.params).record_bytes
+        rings, pages = Signal(32), Signal(ADDRESS_BITS)
+        m.d.sync += [
+            rings.eq(csr.ring_entries * (2 * record_bytes) + (CONTROL_BYTES - 1)),
+            pages.eq(csr.base + CONTROL_BYTES + Cat(rings[:ALIGNMENT_BITS] & 0, rings[ALIGNMENT_BITS:])),
+        ]
+        m.d.comb += [
+            self.core.base.eq(pages),
+            self.ring.base.eq(csr.base),
+            self.ring.ring_entries.eq(csr.ring_entries),
+        ]
+
+    def _control(self, m: Module) -> None:
+        """Serve requests, latch faults, and show the state in both places."""
+        core, sessions, ring, csr, port = self.core, self.sessions, self.ring, self.csr, self.port
+        state, fault, erase = Signal(State, init=State.IDLE), Signal(Fault), Signal()
+        found, ready = Signal(Fault), Signal()
+        with m.If(core.page_fault):
+            m.d.comb += found.eq(Fault.PAGE_TAG)
+        with m.Elif(sessions.fault_tag):
+            m.d.comb += found.eq(Fault.RECORD_TAG)
+        with m.Elif(sessions.fault_sequence):
+            m.d.comb += found.eq(Fault.RECORD_SEQUENCE)
+        with m.Elif(core.exhausted):
+            m.d.comb += found.eq(Fault.EXHAUSTED)
+        with m.Elif(core.bus_fault | port.error):
+            m.d.comb += found.eq(Fault.BUS)
+
+        m.d.comb += [
+            ready.eq(state == State.READY),
+            erase.eq((state == State.FAULT) | (state == State.STOPPED)),
+            core.erase.eq(erase),
+            sessions.erase.eq(erase),
+            port.abort.eq(erase),
+            sessions.open_.eq(ready),
+            ring.serve.eq(ready),
+            ring.run.eq(csr.running),
+            csr.state.eq(state),
+            csr.fault.eq(fault),
+        ]
+        shown = self._show(m, state, fault)
+        self._give_entropy(m, state)
+        code, from_ring = Signal(8), Signal()
+        done = Signal()
+        with m.FSM(name="control"):
+            with m.State("IDLE"):
+                m.d.comb += [csr.o_request.ready.eq(1), ring.o_request.ready.eq(~csr.o_request.valid)]
+                m.d.comb += csr.stopped.eq((state == State.STOPPED) & shown)
+                m.d.sync += [
+                    from_ring.eq(~csr.o_request.valid),
+                    code.eq(Mux(csr.o_request.valid, csr.o_request.p, ring.o_request.p)),
+                ]
+                with m.If(csr.o_request.valid | ring.o_request.valid):
+                    m.next = "REQUEST"
+            with m.State("REQUEST"):
+                m.next = "DONE"
+                with m.If((code == Request.FORMAT) & ((state == State.IDLE) | ready)):
+                    m.d.sync += state.eq(State.FORMATTING)
+                    m.next = "DRAIN"
+                with m.Elif((code == Request.STOP) & (state != State.FAULT)):
+                    m.d.sync += state.eq(State.STOPPED)
+            with m.State("DRAIN"):
+                with m.If(erase):
+                    m.next = "DONE"
+                with m.Elif(sessions.idle & core.idle):
+                    m.d.comb += [sessions.clear.eq(1), core.format.eq(1)]
+                    m.next = "BEGUN"
+            with m.State("BEGUN"):
+                m.next = "FORMAT"
+            with m.State("FORMAT"):
+                with m.If(erase):
+                    m.next = "DONE"
+                with m.Elif(core.formatted):
+                    m.d.sync += state.eq(State.READY)
+                    m.next = "DONE"
+            with m.State("DONE"):
+                # A bus that does not answer can't be told; the register can.
+                m.d.comb += [
+                    done.eq(shown | port.error),
+                    csr.i_request_done.valid.eq(done & ~from_ring),
+                    ring.i_request_done.valid.eq(done & from_ring),
+                ]
+                with m.If(done & Mux(from_ring, ring.i_request_done.ready, csr.i_request_done.ready)):
+                    m.next = "IDLE"
+        # SEC_CM: ENGINE.FAULT.LATCH -- whatever is under way; `erase` follows from the state in the next cycle
+        with m.If((found != Fault.NONE) & ~erase):
+            m.d.sync += [state.eq(State.FAULT), fault.eq(found)]
+
+    def _show(self, m: Module, state: Value, fault: Value) -> Signal:
+        """Have state and fault written to the buffer whenever they change; return whether they are there."""
+        mirror = self.ring.i_mirror
+        once, shown, shown_state, shown_fault = Signal(), Signal(), Signal(State), Signal(Fault)
+        m.d.comb += shown.eq(once & (shown_state == state) & (shown_fault == fault) & ~mirror.valid)
+        with m.If(~self.csr.running):
+            m.d.sync += once.eq(0)
+        with m.If(mirror.valid):
+            with m.If(mirror.ready):
+                m.d.sync += [mirror.valid.eq(0), once.eq(1)]
+        with m.Elif(self.csr.running & ~shown):
+            m.d.sync += [
+                mirror.valid.eq(1),
+                mirror.p.state.eq(state),
+                mirror.p.fault.eq(fault),
+                shown_state.eq(state),
+                shown_fault.eq(fault),
+            ]
+        return shown
+
+    def _give_entropy(self, m: Module, state: Value) -> None:
+        """Give random words to the format while there is one, else to the handshakes."""
+        formatting = state == State.FORMATTING
+        for flow, mine in ((self.core.i_entropy, formatting), (self.sessions.i_nonce, ~formatting)):
+            m.d.comb += [flow.valid.eq(self.i_entropy.valid & mine), flow.p.eq(self.i_entropy.p)]
+        m.d.comb += self.i_entropy.ready.eq(Mux(formatting, self.core.i_entropy.ready, self.sessions.i_nonce.ready))
