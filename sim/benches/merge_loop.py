@@ -42,7 +42,8 @@ class MergeLoop(wiring.Component):
     shy : In(1)
         Whether requests are held back at times.
     wipe : In(1)
-        Zeroes a line a cycle, one after the other, in place of what was written, and frees everything.
+        Zeroes a line a cycle, one after the other, in place of what was written, frees everything, and takes what
+        comes in to nowhere.
     quiet, exhausted, clear, erase
         As the blocks have them.
     lost_slots, lost_lines : Out(32)
@@ -72,10 +73,19 @@ class MergeLoop(wiring.Component):
         """Return the circuit."""
         m = Module()
         m.submodules.bins, m.submodules.merge = bins, merge = self.bins, self.merge
-        for name in ("i_touch", "i_append"):
-            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(bins, name))
+        key = self.i_key.signature.flip().create(path=("key",))
+        for outer, part in (
+            (self.i_touch, bins.i_touch),
+            (self.i_append, bins.i_append),
+            (self.i_text, merge.i_text),
+            (self.i_key, key),
+        ):
+            m.d.comb += [
+                part.valid.eq(outer.valid & ~self.wipe),
+                part.p.eq(outer.p),
+                outer.ready.eq(part.ready | self.wipe),
+            ]
         wiring.connect(m, bins.o_version, wiring.flipped(self.o_version))
-        wiring.connect(m, wiring.flipped(self.i_text), merge.i_text)
         wiring.connect(m, merge.o_text, wiring.flipped(self.o_text))
         wiring.connect(m, bins.o_waiting, merge.i_waiting)
         wiring.connect(m, merge.o_verdict, bins.i_verdict)
@@ -84,12 +94,12 @@ class MergeLoop(wiring.Component):
         m.submodules.results = results = Fifo(shape=merge.o_result.p.shape(), depth=4)
         wiring.connect(m, results.o, wiring.flipped(self.o_result))
         m.d.comb += [
-            merge.i_job.valid.eq(self.i_key.valid & bins.o_bin.valid),
-            merge.i_job.p.take.eq(self.i_key.p.take),
-            merge.i_job.p.key.eq(self.i_key.p.key),
+            merge.i_job.valid.eq(key.valid & bins.o_bin.valid),
+            merge.i_job.p.take.eq(key.p.take),
+            merge.i_job.p.key.eq(key.p.key),
             merge.i_job.p.occupancy.eq(bins.o_bin.p.occupancy),
-            self.i_key.ready.eq(merge.i_job.ready & bins.o_bin.valid),
-            bins.o_bin.ready.eq(merge.i_job.ready & self.i_key.valid),
+            key.ready.eq(merge.i_job.ready & bins.o_bin.valid),
+            bins.o_bin.ready.eq(merge.i_job.ready & key.valid),
             bins.i_occupancy.valid.eq(merge.o_result.valid & results.i.ready),
             bins.i_occupancy.p.eq(merge.o_result.p.occupancy),
             results.i.valid.eq(merge.o_result.valid & bins.i_occupancy.ready),

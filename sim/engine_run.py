@@ -1,0 +1,152 @@
+"""A compiled engine as a device: shared buffer, registers and time, for transports, benchmarks and tests."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from omap.errors import DeviceError
+from omap.regmap import BY_NAME
+from omap.wire import BufferLayout
+from rtl.config import EngineConfig
+from rtl.engine import Engine
+from sim.compiled import CompiledBench, Design
+from sim.map_bench import WORD_BYTES, attach_hbm
+from sim.memory import Memory
+from sim.timing import HbmTiming, HostTiming
+
+BUFFER_ADDRESS = 0x2_0000_0000
+"""Bus address of the shared buffer, anything that is not 0."""
+
+BUS_CYCLES = 64
+"""Most cycles that a register access may take."""
+
+BATCH = 64
+"""Entropy words put before the device at a time."""
+
+
+def engine_design(config: EngineConfig) -> Design:
+    """Return the engine of a configuration, compiled; kept from run to run."""
+    return Design(Engine(config), key=(config,))
+
+
+def random_words() -> Iterable[int]:
+    """Yield 128-bit words from the operating system's source, for ever."""
+    while True:
+        yield int.from_bytes(secrets.token_bytes(WORD_BYTES), "little")
+
+
+class EngineRun:
+    """One engine with its memories, started by its registers.
+
+    Parameters
+    ----------
+    design : Design
+        Of :func:`engine_design`.
+    config : EngineConfig
+        The engine.
+    root_key : bytes
+        32 secret bytes, provisioned once.
+    ring_entries : int
+        Records in each ring.
+    entropy : iterable of int, optional
+        128-bit words for formats and handshakes; the operating system's source by default.
+    seed : int
+        Of the memories' latencies.
+    hbm, host : HbmTiming, HostTiming, optional
+        Timing of the memories.
+    start : bool
+        Whether to start the kernel at once.
+
+    Attributes
+    ----------
+    bench : CompiledBench
+        The run.
+    buffer : memoryview
+        The shared buffer.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        config: EngineConfig,
+        root_key: bytes,
+        *,
+        ring_entries: int = 1024,
+        entropy: Iterable[int] | None = None,
+        seed: int = 0,
+        hbm: HbmTiming | None = None,
+        host: HostTiming | None = None,
+        start: bool = True,
+    ) -> None:
+        self.config, self.layout = config, BufferLayout(config.params, ring_entries)
+        self.bench: CompiledBench = design.bench(seed=seed)
+        self.memory = Memory(-(-self.layout.size // 4096) * 4096, BUFFER_ADDRESS)
+        self.buffer = memoryview(self.memory.data)[: self.layout.size]
+        self.host = self.bench.memory("m_axi_host", self.memory, host or HostTiming())
+        self.hbm: list[Any] = attach_hbm(self.bench, config, hbm)
+        self._entropy = iter(random_words() if entropy is None else entropy)
+        self.bench.source("i_root_key").push([int.from_bytes(root_key, "little")])
+        self._feed()
+        if start:
+            self.start()
+
+    def start(self) -> None:
+        """Give the kernel its arguments and start it."""
+        self.write("BUFFER_LOW", BUFFER_ADDRESS & 0xFFFF_FFFF)
+        self.write("BUFFER_HIGH", BUFFER_ADDRESS >> 32)
+        self.write("RING_ENTRIES", self.layout.ring_entries)
+        self.write("CTRL", 1)
+
+    def _feed(self) -> None:
+        source = self.bench.source("i_entropy")
+        if source.left < BATCH // 2:
+            source.push([word for word, _ in zip(self._entropy, range(BATCH), strict=False)])
+
+    def step(self, cycles: int = 256) -> None:
+        """Let time pass."""
+        self._feed()
+        self.bench.run(cycles)
+
+    def until(self, done: Callable[[], bool], *, limit: int, cycles: int = 64) -> int:
+        """Let time pass until ``done()``, and return the cycle; raise DeviceError after ``limit`` cycles."""
+        end = self.bench.cycle + limit
+        while not done():
+            if self.bench.cycle >= end:
+                raise DeviceError(f"the simulated engine has not got there in {limit} cycles")
+            self.step(cycles)
+        return self.bench.cycle
+
+    # -- registers ----------------------------------------------------------------------------------------------
+
+    def read(self, name: str) -> int:
+        """Return a register's value, over the bus."""
+        bench, bus = self.bench, "s_axi_control__"
+        bench.set(bus + "araddr", BY_NAME[name].offset)
+        bench.set(bus + "arvalid", 1)
+        bench.run_until(limit=BUS_CYCLES, values={bus + "arready": 1})
+        bench.run(1)
+        bench.set(bus + "arvalid", 0)
+        bench.run_until(limit=BUS_CYCLES, values={bus + "rvalid": 1})
+        value = bench.get(bus + "rdata")
+        bench.set(bus + "rready", 1)
+        bench.run(1)
+        bench.set(bus + "rready", 0)
+        return value
+
+    def write(self, name: str, value: int) -> None:
+        """Set a register, over the bus."""
+        bench, bus = self.bench, "s_axi_control__"
+        for signal, word in (("awaddr", BY_NAME[name].offset), ("wdata", value), ("wstrb", 0xF)):
+            bench.set(bus + signal, word)
+        for channel in ("aw", "w"):
+            bench.set(f"{bus}{channel}valid", 1)
+        bench.run_until(limit=BUS_CYCLES, values={bus + "awready": 1, bus + "wready": 1})
+        bench.run(1)
+        for channel in ("aw", "w"):
+            bench.set(f"{bus}{channel}valid", 0)
+        bench.set(bus + "bready", 1)
+        bench.run_until(limit=BUS_CYCLES, values={bus + "bvalid": 1})
+        bench.run(1)
+        bench.set(bus + "bready", 0)
