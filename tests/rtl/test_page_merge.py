@@ -13,6 +13,7 @@ from omap.params import Rule
 from omap.presets import preset
 from rtl.page import PageMerge, Verdict
 from sim.amaranth_bench import AmaranthBench
+from sim.secrecy import differences, state
 
 SHAPES = {
     "TINY": preset("TINY"),
@@ -106,6 +107,54 @@ def test_a_page_takes_as_many_cycles_as_it_has_beats():
         bench.sink(name)
     bench.run_until(limit=1000, transfers={"o_text": dut.text_beats * count})
     assert bench.cycle <= (dut.text_beats + 1) * count + 20
+
+
+def offer(bench, dut, rng, waiting):
+    """Offer two jobs whose keys, values and pages come from ``rng``; their keys lie in their pages."""
+    params = dut.params
+    bench.source("i_waiting").push([{"end": 0, "entry": rng.getrandbits(8 * params.tuple_bytes)}] * waiting)
+    bench.source("i_waiting").push([{"end": 1, "entry": 0}] * 2)
+    for _ in range(2):
+        key = rng.getrandbits(8 * params.key_bytes)
+        bench.source("i_job").push([{"take": 1, "key": key, "occupancy": 3}])
+        beats = [rng.getrandbits(128) for _ in range(dut.text_beats)]
+        beats[0] = beats[0] >> 8 * params.key_bytes << 8 * params.key_bytes | key
+        bench.source("i_text").push([{"data": beat, "last": 0} for beat in beats])
+
+
+@pytest.mark.sec_cm("MERGE.TEXT.ERASE")
+@pytest.mark.parametrize("after", [5, 12, 16, 25])
+def test_an_erased_stage_holds_nothing_of_keys_and_pages(after):
+    states = []
+    for seed in (1, 2):
+        dut = PageMerge(SHAPES["PAPER"])
+        bench = AmaranthBench(dut)
+        offer(bench, dut, random.Random(seed), 3)
+        bench.run(after)
+        before = state(bench)
+        bench.set("erase", 1)
+        bench.run(1)
+        states.append((before, state(bench)))
+    assert differences(states[0][0], states[1][0])
+    left = differences(states[0][1], states[1][1])
+    assert not [name for name in left if not name.startswith("i_")]  # what is offered to the block is not in it
+
+
+@pytest.mark.sec_cm("MERGE.TEXT.UNREADABLE")
+def test_results_and_pages_are_zero_while_none_is_on_offer():
+    dut = PageMerge(SHAPES["PAPER"])
+    bench = AmaranthBench(dut)
+    offer(bench, dut, random.Random(3), 2)
+    bench.sink("o_result", waits=[9, 0])
+    bench.sink("o_text", waits=[0, 30])
+    seen = set()
+    for _ in range(120):
+        for name in ("o_result", "o_text"):
+            valid, payload = bench.get(f"{name}__valid"), bench.get(f"{name}__payload")
+            assert valid or not payload
+            seen.add((name, valid))
+        bench.run(1)
+    assert len(seen) == 4
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,18 @@
 import random
 from dataclasses import replace
 
+import pytest
+from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omap.errors import ParamsError
 from omap.presets import preset
 from rtl.page import Verdict
+from rtl.pick import first
 from rtl.waiting import Use, WaitingBins
+from sim.amaranth_bench import AmaranthBench
 
 SHAPE = replace(preset("TINY"), capacity=60, pages=4, waiting_slots=60, further_lines=20, buckets=6)
 FULL = (1 << SHAPE.page_slots) - 1
@@ -176,6 +181,7 @@ def run(touches, ins, outs, *, entries, seed):
                 if offering[port]:
                     ctx.set(port.payload, items[0])
             hbm.drive(ctx, cycle)
+            assert ctx.get(dut.o_waiting.valid) or not ctx.get(dut.o_waiting.payload.as_value())
             for port, name in sinks.items():
                 if ctx.get(port.valid) and ctx.get(port.ready):
                     item = ctx.get(port.payload)
@@ -202,6 +208,7 @@ def run(touches, ins, outs, *, entries, seed):
     return got, hbm
 
 
+@pytest.mark.sec_cm("WAITING.TUPLE.UNREADABLE")
 @settings(deadline=None, max_examples=8)
 @given(seed=st.integers(0, 2**32 - 1), uses=st.sampled_from([10, 40]), entries=st.sampled_from([2, 3, 5]))
 def test_every_use_sees_the_lists_that_the_uses_before_it_left(seed, uses, entries):
@@ -218,3 +225,49 @@ def test_every_use_sees_the_lists_that_the_uses_before_it_left(seed, uses, entri
         lines += further
     assert sorted(slots + hbm.free_slots) == list(range(SHAPE.waiting_slots))
     assert sorted(lines + hbm.free_lines) == list(range(SHAPE.further_lines))
+
+
+def test_a_bin_without_room_loses_the_tuple_and_says_so():
+    dut = WaitingBins(SHAPE, entries=2, most=3)
+    bench = AmaranthBench(dut)
+    bench.source("i_touch").push([{"bin": 1, "use": Use.APPEND}] * 4 + [{"bin": 1, "use": Use.TOUCH}])
+    bench.source("i_append").push([{"present": 1, "entry": number} for number in range(4)])
+    bench.source("i_line_fetched", waits=[20]).push([{"id": 0, "data": 5}])
+    bench.source("i_free_slot").push(range(4))
+    bench.source("i_slot_written", waits=[99])
+    bench.source("i_verdict", waits=[60]).push([Verdict.KEPT.value] * 3)
+    bench.run_until(limit=200, transfers={"o_waiting": 4})
+    waiting = dut.o_waiting.p.shape()
+    assert [waiting.from_bits(raw).entry for raw in bench.sink("o_waiting").take()] == [0, 1, 2, 0]
+    assert bench.sink("o_version").take() == [5]
+    assert bench.get("exhausted")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ({"entries": 1}, "entries is 1; it must be a whole number from 2 to 128"),
+        ({"entries": 129}, "entries is 129; it must be a whole number from 2 to 128"),
+        ({"most": 0}, "most is 0; it must be a whole number from 1 to 1024"),
+    ],
+)
+def test_bad_parameters_are_refused(sizes, text):
+    with pytest.raises(ParamsError, match=text):
+        WaitingBins(SHAPE, **sizes)
+
+
+@given(st.integers(1, 70), st.data())
+@settings(deadline=None, max_examples=20)
+def test_the_lowest_bit_is_picked(width, data):
+    mask = data.draw(st.integers(0, (1 << width) - 1))
+    m, given_ = Module(), Signal(width)
+    found, index = first(m, given_, "pick")
+
+    async def bench(ctx):
+        ctx.set(given_, mask)
+        assert ctx.get(found) == (mask != 0)
+        assert not mask or ctx.get(index) == (mask & -mask).bit_length() - 1
+
+    simulator = Simulator(m)
+    simulator.add_testbench(bench)
+    simulator.run()
