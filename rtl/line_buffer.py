@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
@@ -10,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.fifo import Fifo
 from rtl.interfaces import require_whole
+from rtl.transit_queue import encoded, lowest
 
 
 class LineBuffer(wiring.Component):
@@ -20,8 +23,8 @@ class LineBuffer(wiring.Component):
     access after the other. A changed line goes back to memory once no touch waits for it, and its copy stays until
     that write has arrived there, so that no read can overtake it.
 
-    The rate is one touch a cycle, and one use every two cycles if the consumer answers in the next; memory may answer
-    fetches in any order.
+    The rate is one touch every two cycles, and one use every two cycles if the consumer answers in the next; memory
+    may answer fetches in any order, and waits while a line that was taken has not been answered.
 
     Parameters
     ----------
@@ -78,130 +81,161 @@ class LineBuffer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         n = self.entries
-        touches_bits = range(4 * n + 1)
-
-        m.submodules.order = order = Fifo(shape=self.id_bits, depth=4 * n)
-        m.submodules.fetches = fetches = Fifo(shape=self.o_fetch.payload.shape(), depth=n)
-        wiring.connect(m, fetches.o, wiring.flipped(self.o_fetch))
+        self._used = Signal(n)
+        self._filled = Signal(n)
+        self._changed = Signal(n)
+        self._flushing = Signal(n)  # on its way to memory, or about to be
+        self._touched = Signal(n)  # in this cycle
+        self._waiting = [Signal(range(4 * n + 4), name=f"waiting_{k}") for k in range(n)]  # touches not yet used
+        self._unwanted = Cat(waiting == 0 for waiting in self._waiting)
 
         lines = Memory(shape=self.line_bits, depth=n, init=[], attrs={"ram_style": "distributed"})
-        m.submodules.lines = lines
-        write = lines.write_port()
+        addresses = Memory(shape=self.address_bits, depth=n, init=[], attrs={"ram_style": "distributed"})
+        m.submodules.lines, m.submodules.addresses = lines, addresses
+        m.submodules.order = order = Fifo(shape=self.id_bits, depth=4 * n)
+        write, note = lines.write_port(), addresses.write_port()
         use_read = lines.read_port(domain="comb")
         flush_read = lines.read_port(domain="comb")
+        noted = addresses.read_port(domain="comb")
+        self._touch(m, order, note)
+        self._use(m, order, write, use_read)
+        self._flush(m, flush_read, noted)
+        return m
 
-        # Every entry: which line, and where it stands.
-        address = Array(Signal(self.address_bits, name=f"address_{k}") for k in range(n))
-        used = Signal(n)
-        filled = Signal(n)
-        changed = Signal(n)
-        flushing = Signal(n)
-        waiting = Array(Signal(touches_bits, name=f"waiting_{k}") for k in range(n))  # touches not yet used
-        unwanted = Cat(waiting[k] == 0 for k in range(n))
-        m.d.comb += self.idle.eq(used == 0)
+    def _touch(self, m: Module, order: Fifo, note: Any) -> None:
+        """Compare in one cycle, act in the next: the copy that is here is used, or a free entry and a fetch."""
+        n = self.entries
+        m.submodules.fetches = fetches = Fifo(shape=self.o_fetch.payload.shape(), depth=n)  # never full
+        wiring.connect(m, fetches.o, wiring.flipped(self.o_fetch))
 
-        def lowest(mask: Signal, name: str) -> tuple[Signal, Signal]:
-            found, index = Signal(name=f"{name}_found"), Signal(self.id_bits, name=f"{name}_index")
-            m.d.comb += found.eq(mask.any())
-            for k in reversed(range(n)):
-                with m.If(mask[k]):
-                    m.d.comb += index.eq(k)
-            return found, index
-
-        # Touch: a copy that is here, or a free entry and a fetch.
-        match = Signal(n)
-        m.d.comb += match.eq(Cat(used[k] & (address[k] == self.i_touch.payload) for k in range(n)))
-        hit, hit_index = lowest(match, "hit")
-        free = Signal(n)
-        m.d.comb += free.eq(~used)
-        vacant, vacant_index = lowest(free, "vacant")
-        touched = Signal(self.id_bits)
-        touch = Signal()
+        act = Signal()
+        arrived, arrival = Signal(), Signal(self.address_bits)
+        present, touch = Signal(), Signal(self.address_bits)
+        m.d.sync += act.eq(~act)
         m.d.comb += [
-            touched.eq(Mux(hit, hit_index, vacant_index)),
-            self.i_touch.ready.eq(order.i.ready & (hit | (vacant & fetches.i.ready))),
-            touch.eq(self.i_touch.valid & self.i_touch.ready),
-            order.i.valid.eq(touch),
-            order.i.payload.eq(touched),
-            fetches.i.valid.eq(touch & ~hit),
-            fetches.i.payload.address.eq(self.i_touch.payload),
-            fetches.i.payload.id.eq(vacant_index),
+            self.i_touch.ready.eq(~arrived),
+            self.idle.eq(~(self._used.any() | arrived | present)),
         ]
 
-        # Use: the line of the oldest touch is offered, then replaced by what it becomes.
+        # Entries are released and taken in the cycles of `act` alone, so that what was compared still holds then.
+        match, vacant, roomy = Signal(n), Signal(n), Signal()
+        hit, go = Signal(), Signal()
+        address = [Signal(self.address_bits, name=f"address_{k}") for k in range(n)]
+        m.d.sync += [
+            match.eq(Cat(self._used[k] & (address[k] == touch) for k in range(n))),
+            vacant.eq(lowest(~self._used)),
+            roomy.eq(order.level <= order.depth - 3),  # three may come before the level shows it
+        ]
+        m.d.comb += [
+            hit.eq(match.any()),
+            go.eq(act & present & roomy & (hit | vacant.any())),
+            self._touched.eq(Mux(hit, match, vacant) & go.replicate(n)),
+        ]
+        with m.If(act & (go | ~present)):
+            m.d.sync += [present.eq(arrived), touch.eq(arrival)]
+        with m.If(~arrived):
+            m.d.sync += [arrived.eq(self.i_touch.valid), arrival.eq(self.i_touch.p)]
+        with m.Elif(act & (go | ~present)):
+            m.d.sync += arrived.eq(0)
+        for k in range(n):
+            with m.If(self._touched[k] & ~hit):
+                m.d.sync += [self._used[k].eq(1), address[k].eq(touch)]
+            with m.Elif(
+                # A copy that is unchanged, wanted by nobody and not on its way to memory.
+                act & self._filled[k] & ~self._changed[k] & ~self._flushing[k] & self._unwanted[k] & ~self._touched[k]
+            ):
+                m.d.sync += [self._used[k].eq(0), self._filled[k].eq(0)]
+
+        # What was decided is passed on a cycle later.
+        went, missed, where, what = Signal(), Signal(), Signal(n), Signal(self.address_bits)
+        m.d.sync += [went.eq(go), missed.eq(go & ~hit), where.eq(self._touched), what.eq(touch)]
+        m.d.comb += [
+            order.i.valid.eq(went),
+            order.i.p.eq(encoded(where)),
+            fetches.i.valid.eq(missed),
+            fetches.i.p.address.eq(what),
+            fetches.i.p.id.eq(encoded(where)),
+            note.en.eq(missed),
+            note.addr.eq(encoded(where)),
+            note.data.eq(what),
+        ]
+
+    def _use(self, m: Module, order: Fifo, write: Any, read: Any) -> None:
+        """Offer the line of the oldest touch, then replace it by what it becomes."""
+        n = self.entries
+        head, pending = Signal(self.id_bits), Signal()
         answered = Signal()  # the line was taken; what it becomes is awaited
-        head = order.o.payload
         done = Signal()
         m.d.comb += [
-            use_read.addr.eq(head),
-            self.o_line.valid.eq(order.o.valid & ~answered & filled.bit_select(head, 1)),
-            self.o_line.payload.eq(use_read.data),
+            read.addr.eq(head),
+            self.o_line.valid.eq(pending & ~answered & self._filled.bit_select(head, 1)),
+            self.o_line.p.eq(read.data),
             self.i_line.ready.eq(answered),
-            done.eq(self.i_line.valid & self.i_line.ready),
-            order.o.ready.eq(done),
+            done.eq(self.i_line.valid & answered),
+            order.o.ready.eq(done | ~pending),
         ]
+        with m.If(done | ~pending):
+            m.d.sync += [pending.eq(order.o.valid), head.eq(order.o.p)]
         with m.If(self.o_line.valid & self.o_line.ready):
             m.d.sync += answered.eq(1)
         with m.Elif(done):
             m.d.sync += answered.eq(0)
 
-        # One write port: what a line becomes goes first, a fetched line waits a cycle.
-        replace = Signal()
-        fill = Signal()
+        # One write port: it is kept for what a line becomes, while that is awaited.
+        replace, fill = Signal(), Signal()
         m.d.comb += [
-            replace.eq(done & self.i_line.payload.changed),
-            self.i_fetched.ready.eq(~replace),
-            fill.eq(self.i_fetched.valid & self.i_fetched.ready),
+            replace.eq(done & self.i_line.p.changed),
+            self.i_fetched.ready.eq(~answered),
+            fill.eq(self.i_fetched.valid & ~answered),
             write.en.eq(replace | fill),
-            write.addr.eq(Mux(replace, head, self.i_fetched.payload.id)),
-            write.data.eq(Mux(replace, self.i_line.payload.data, self.i_fetched.payload.data)),
+            write.addr.eq(Mux(answered, head, self.i_fetched.p.id)),
+            write.data.eq(Mux(answered, self.i_line.p.data, self.i_fetched.p.data)),
         ]
-
-        # Flush: a changed line that nobody waits for. The choice is registered, so that the offer stays as it is.
-        candidates = Signal(n)
-        m.d.comb += candidates.eq(used & filled & changed & ~flushing & unwanted)
-        ready_to_flush, flush_index = lowest(candidates, "flush")
-        offer = Signal(self.o_flush.payload.shape())
-        offering = Signal()
-        choose = Signal()
-        chosen = Signal(n)
-        m.d.comb += [
-            choose.eq(ready_to_flush & (~offering | self.o_flush.ready)),
-            flush_read.addr.eq(flush_index),
-            self.o_flush.valid.eq(offering),
-            self.o_flush.payload.eq(offer),
-        ]
-        with m.If(choose):
-            m.d.comb += chosen.eq(1 << flush_index)
-            m.d.sync += [
-                offering.eq(1),
-                offer.address.eq(address[flush_index]),
-                offer.id.eq(flush_index),
-                offer.data.eq(flush_read.data),
-            ]
-        with m.Elif(self.o_flush.ready):
-            m.d.sync += offering.eq(0)
-        m.d.comb += self.i_flushed.ready.eq(1)
-
-        # Release: unchanged, wanted by nobody, and no write on its way.
-        releasable = Signal(n)
-        m.d.comb += releasable.eq(used & filled & ~changed & ~flushing & unwanted)
-
         for k in range(n):
-            touched_now, used_now = touch & (touched == k), done & (head == k)
-            m.d.sync += waiting[k].eq(waiting[k] + touched_now - used_now)
-            with m.If(touched_now & ~hit):
-                m.d.sync += [used[k].eq(1), filled[k].eq(0), changed[k].eq(0), address[k].eq(self.i_touch.payload)]
-            with m.Elif(releasable[k] & ~touched_now):
-                m.d.sync += used[k].eq(0)
-            with m.If(fill & (self.i_fetched.payload.id == k)):
-                m.d.sync += filled[k].eq(1)
-            with m.If(replace & (head == k)):
-                m.d.sync += changed[k].eq(1)
+            used_now = done & (head == k)
+            with m.If(self._touched[k] ^ used_now):
+                m.d.sync += self._waiting[k].eq(self._waiting[k] + Mux(self._touched[k], 1, -1))
+            with m.If(fill & (self.i_fetched.p.id == k)):
+                m.d.sync += self._filled[k].eq(1)
+
+        # A line that is replaced while its former state is on its way to memory goes there once more.
+        self._replaced = Cat(replace & (head == k) for k in range(n))
+
+    def _flush(self, m: Module, read: Any, noted: Any) -> None:
+        """Write back changed lines that nobody waits for. A choice that came too late costs a write, no more."""
+        n = self.entries
+        m.submodules.flushes = flushes = Fifo(shape=self.id_bits, depth=n)  # never full
+        candidates, chosen, former = Signal(n), Signal(n), Signal(n)
+        m.d.sync += [
+            candidates.eq(self._changed & ~self._flushing & self._unwanted),
+            chosen.eq(lowest(candidates & ~chosen & ~former)),  # those two are still among the candidates
+            former.eq(chosen),
+        ]
+        m.d.comb += [flushes.i.valid.eq(former.any()), flushes.i.p.eq(encoded(former)), self.i_flushed.ready.eq(1)]
+        for k in range(n):
+            with m.If(self._replaced[k]):
+                m.d.sync += self._changed[k].eq(1)
             with m.Elif(chosen[k]):
-                m.d.sync += changed[k].eq(0)
+                m.d.sync += self._changed[k].eq(0)
             with m.If(chosen[k]):
-                m.d.sync += flushing[k].eq(1)
-            with m.Elif(self.i_flushed.valid & (self.i_flushed.payload == k)):
-                m.d.sync += flushing[k].eq(0)
-        return m
+                m.d.sync += self._flushing[k].eq(1)
+            with m.Elif(self.i_flushed.valid & (self.i_flushed.p == k)):
+                m.d.sync += self._flushing[k].eq(0)
+
+        # What is on offer stays as it is, whatever becomes of the line: it is read once.
+        offering, offer = Signal(), Signal(self.o_flush.payload.shape())
+        m.d.comb += [
+            read.addr.eq(flushes.o.p),
+            noted.addr.eq(flushes.o.p),
+            flushes.o.ready.eq(~offering | self.o_flush.ready),
+            self.o_flush.valid.eq(offering),
+            self.o_flush.p.eq(offer),
+        ]
+        with m.If(flushes.o.ready):
+            m.d.sync += offering.eq(flushes.o.valid)
+        with m.If(flushes.o.ready & flushes.o.valid):
+            m.d.sync += [
+                offer.address.eq(noted.data),
+                offer.id.eq(flushes.o.p),
+                offer.data.eq(read.data),
+            ]

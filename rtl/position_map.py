@@ -46,7 +46,8 @@ class PositionMap(wiring.Component):
     params : Params
         Geometry of the map; the rule must be ``one_choice``.
     interval : int
-        Cycles from one operation to the next at least, even, 4 to 1024: an operation needs two, a move two.
+        Cycles from one operation to the next at least, even, 4 to 1024: an operation needs two, a move two. Ten leave
+        room for four moves an operation.
     line_entries : int
         Copies of lines kept on chip for each table, 2 to 64: see :class:`~rtl.line_buffer.LineBuffer`.
     transit_entries : int, optional

@@ -123,19 +123,19 @@ class TransitQueue(wiring.Component):
             write.en.eq(self.put),
         ]
 
-        # Whose turn it is, one after the other, chosen in the cycle before.
-        waiting, passed, later = Signal(n), Signal(n), Signal(n)
-        turn, taken = Signal(n), Signal(n)
+        # Whose turn it is, one after the other, chosen in the cycle before. That of a `take` chooses the same again:
+        # the cycle after it offers nothing.
+        waiting, passed, turn, taken = Signal(n), Signal(n), Signal(n), Signal(n)
+        later = waiting & ~passed
         m.d.comb += [
             waiting.eq(held & ~moving),
-            later.eq(waiting & ~passed & ~taken),
             self.next_valid.eq((turn & waiting).any()),
+            self.next_at.eq(encoded(turn)),
             read_next.addr.eq(self.next_at),
             self.next_entry.eq(read_next.data),
             taken.eq(turn & self.take.replicate(n)),
         ]
-        coming = Mux(later.any(), lowest(later), lowest(waiting & ~taken))[:n]
-        m.d.sync += [turn.eq(coming), self.next_at.eq(encoded(coming))]
+        m.d.sync += turn.eq(Mux(later.any(), lowest(later), lowest(waiting)))
         with m.If(self.take):
             m.d.sync += passed.eq(turn | (turn - 1))
 

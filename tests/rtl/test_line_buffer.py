@@ -111,6 +111,46 @@ def test_a_line_in_use_is_fetched_once():
     assert fetches.count(3) < 10
 
 
+@pytest.mark.parametrize("touches", [[0] * 60, [0, 1] * 30, list(range(LINES)) * 10])
+def test_a_line_is_used_every_two_cycles(touches):
+    """All around is as fast as can be; every use changes its line."""
+    dut = LineBuffer(address_bits=3, line_bits=WIDTH, entries=16)
+    uses = []
+
+    async def bench(ctx):
+        sent, answer, reads, writes = 0, False, [], []
+        for port in (dut.o_fetch, dut.o_flush, dut.o_line):
+            ctx.set(port.ready, 1)
+        ctx.set(dut.i_line.payload.changed, 1)
+        for cycle in range(4 * len(touches)):
+            ctx.set(dut.i_touch.valid, sent < len(touches))
+            ctx.set(dut.i_touch.payload, touches[min(sent, len(touches) - 1)])
+            ctx.set(dut.i_line.valid, answer)
+            ctx.set(dut.i_fetched.valid, bool(reads))
+            ctx.set(dut.i_flushed.valid, bool(writes))
+            if reads:
+                ctx.set(dut.i_fetched.payload.id, reads[0])
+                del reads[: ctx.get(dut.i_fetched.ready)]
+            if writes:
+                ctx.set(dut.i_flushed.payload, writes.pop())
+            sent += ctx.get(dut.i_touch.ready)
+            if ctx.get(dut.o_fetch.valid):
+                reads.append(ctx.get(dut.o_fetch.payload.id))
+            if ctx.get(dut.o_flush.valid):
+                writes.append(ctx.get(dut.o_flush.payload.id))
+            answer = bool(ctx.get(dut.o_line.valid))
+            if answer:
+                uses.append(cycle)
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert len(uses) == len(touches)
+    assert uses[-1] - uses[0] <= 2 * len(uses)
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [

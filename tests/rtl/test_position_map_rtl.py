@@ -261,6 +261,23 @@ def test_an_operation_every_four_cycles_is_sustained():
     assert sum(bench.get(f"uses__{t}") for t in range(2)) > 2 * count + 100  # entries moved as well
 
 
+def test_four_entries_move_for_each_operation_every_ten_cycles():
+    params = geometry(4, buckets=1, transit=60, capacity=76)  # 60 entries that never find a place
+    count = 400
+    script = operations([(PUT, k) for k in range(76)] + [(GET, k % 80) for k in range(count)], 4, 8)
+    bench = start(Design(Bench(params, interval=10)).bench())
+    push(bench, script[:76])
+    rules = Rules(params)
+    assert answers(bench, 76) == [rules.operate(*operation) for operation in script[:76]]
+    bench.run(200)
+    before, first = sum(bench.get(f"uses__{t}") for t in range(2)), len(bench.sink("o_located").cycles)
+    push(bench, script[76:])
+    assert answers(bench, count) == [rules.operate(*operation) for operation in script[76:]]
+    cycles = bench.sink("o_located").cycles[first:]
+    assert cycles[-1] - cycles[0] == 10 * (count - 1)
+    assert sum(bench.get(f"uses__{t}") for t in range(2)) - before >= (2 + 4) * (count - 1)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(5))
 def test_long_runs_of_the_worst_load(seed):
