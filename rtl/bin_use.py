@@ -201,7 +201,8 @@ class BinUse(wiring.Component):
                         self.claims_item.eq(here),
                         self.o_slot_write.valid.eq(here & joins & self.i_free_slot.valid & sent.i.ready),
                         self.joined.eq(self.o_slot_write.valid & self.o_slot_write.ready),
-                        self.i_free_slot.ready.eq(self.joined),
+                        # whether or not one is on offer: the free lists tell a taker that waits in vain
+                        self.i_free_slot.ready.eq(here & joins & sent.i.ready & self.o_slot_write.ready),
                         self.done.eq(self.joined | (here & ~joins)),
                         self.i_append.ready.eq(self.done),
                     ]
