@@ -1,0 +1,59 @@
+"""The engines that tests share: each takes more than a minute to compile, so there are few."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from functools import cache
+
+from omap.interface import Kind, Operation
+from omap.params import Params
+from omap.presets import preset
+from rtl.config import EngineConfig
+from sim.compiled import Design
+from sim.engine_run import engine_design
+
+NOP, GET, PUT, DELETE = Kind
+
+
+def tight(name: str, *, capacity: int = 40, pages: int = 5) -> Params:
+    """Return the shapes of a preset with few pages: they overflow, lists grow over several lines, the map fills."""
+    return replace(
+        preset(name),
+        capacity=capacity,
+        waiting_slots=capacity,
+        further_lines=capacity,
+        descriptor_bytes=32,
+        pages=pages,
+        buckets=6,
+        transit_entries=32,
+    )
+
+
+TIGHT = EngineConfig(params=tight("TINY"))
+"""Five pages of 64 bytes: everything overflows, and most operations wait for a page that is under way."""
+
+ROOMY = EngineConfig(params=replace(tight("TINY", capacity=4000, pages=4096), buckets=300))
+"""So many pages that operations rarely meet: for what is said of times."""
+
+
+@cache
+def engine(config: EngineConfig) -> Design:
+    """Return the compiled engine of one of the configurations above."""
+    return engine_design(config)
+
+
+def operations(
+    rng: random.Random,
+    count: int,
+    params: Params,
+    keys: int,
+    *,
+    kinds: tuple[Kind, ...] = (PUT, PUT, GET, DELETE, NOP),
+) -> list[Operation]:
+    """Return drawn operations on ``keys`` different keys."""
+    names = [rng.randbytes(params.key_bytes) for _ in range(keys)]
+    return [
+        Operation(kind, rng.choice(names) if kind else b"", rng.randbytes(params.value_bytes) if kind == PUT else b"")
+        for kind in rng.choices(kinds, k=count)
+    ]
