@@ -13,7 +13,7 @@ from rtl.line_buffer import LineBuffer
 LINES, WIDTH = 6, 16
 
 
-def run(touches, *, entries, seed, keep):
+def run(touches, *, entries, seed, keep, slowness=None):
     """Use lines in the order of ``touches``; return what was seen, what memory holds in the end, and the fetches.
 
     A use adds its number to the line, unless ``keep`` says that it leaves it alone. Everything around the buffer
@@ -23,7 +23,7 @@ def run(touches, *, entries, seed, keep):
     rng = random.Random(seed)
     memory, seen, fetches = [100 * line for line in range(LINES)], [], []
     reads, writes = [], []  # under way: (cycle it is due, id, address or data)
-    slowness = rng.choice([1, 4, 12])
+    slowness = slowness or rng.choice([1, 4, 12])
 
     async def bench(ctx):
         sent = cycle = 0
@@ -70,6 +70,7 @@ def run(touches, *, entries, seed, keep):
                 reads.append((cycle + rng.randrange(slowness * 3), payload.id, payload.address))
             if ctx.get(dut.o_flush.valid) and ctx.get(dut.o_flush.ready):
                 payload = ctx.get(dut.o_flush.payload)
+                assert payload.id not in [write[1] for write in writes], "two writes of a line under way"
                 writes.append((cycle + rng.randrange(slowness * 3), payload.id, payload.address, payload.data))
             if read and ctx.get(dut.i_fetched.ready):
                 reads.remove(read)
@@ -109,6 +110,22 @@ def test_a_line_in_use_is_fetched_once():
     _, _, fetches = run([3] * 10 + [1], entries=3, seed=5, keep=set())
     assert fetches.count(1) == 1
     assert fetches.count(3) < 10
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_more_touches_of_a_line_than_are_kept(seed):
+    seen, memory, _ = run([3] * 40, entries=2, seed=seed, keep=set())
+    assert seen == [300 + number * (number + 1) // 2 for number in range(40)]
+    assert memory[3] == 300 + 820
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_line_changed_again_while_it_is_written(seed):
+    others = 11  # more than are announced ahead, so that nobody waits for the line in between
+    seen, memory, _ = run(([3] + [1] * others) * 8, entries=2, seed=seed, keep=set(), slowness=40)
+    changes = [number * (others + 1) + 1 for number in range(8)]
+    assert seen[:: others + 1] == [300 + sum(changes[:number]) for number in range(8)]
+    assert memory[3] == 300 + sum(changes)
 
 
 @pytest.mark.parametrize("touches", [[0] * 60, [0, 1] * 30, list(range(LINES)) * 10])
