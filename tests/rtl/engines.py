@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from functools import cache
 
+from omap import sizing
 from omap.interface import Kind, Operation
 from omap.params import Params
 from omap.presets import preset
@@ -33,7 +34,9 @@ def tight(name: str, *, capacity: int = 40, pages: int = 5) -> Params:
 TIGHT = EngineConfig(params=tight("TINY"))
 """Five pages of 64 bytes: everything overflows, and most operations wait for a page that is under way."""
 
-ROOMY = EngineConfig(params=replace(tight("TINY", capacity=4000, pages=4096), buckets=300))
+ROOMY = EngineConfig(
+    params=sizing.one_choice(capacity=12_000, key_bytes=4, value_bytes=4, page_bytes=64, descriptor_bytes=32)
+)
 """So many pages that operations rarely meet: for what is said of times."""
 
 
