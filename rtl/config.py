@@ -57,6 +57,9 @@ class EngineConfig:
         Copies of bins and of position map lines on chip.
     timeout : int
         Cycles after which an unanswered transfer is a fault.
+    insecure_unpaced : bool
+        DANGEROUS: everything leaves as soon as it is there, so that times tell which keys are asked for. For the test
+        that shows that they do; never for a map that holds anything.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class EngineConfig:
     bin_entries: int = 64
     line_entries: int = 64
     timeout: int = 1 << 16
+    insecure_unpaced: bool = False
 
     def __post_init__(self) -> None:
         params = self.params

@@ -164,7 +164,10 @@ class Core(wiring.Component):
             shape=self.i_command.payload.shape(), depth=depth, ram_style="block"
         )
         m.submodules.read_pacer = read_pacer = Pacer(
-            shape=range(config.params.pages), offset=config.lookup_cycles, depth=depth
+            shape=range(config.params.pages),
+            offset=config.lookup_cycles,
+            depth=depth,
+            insecure_unpaced=config.insecure_unpaced,
         )
         draws, command = self.drbg.o_draw, self.i_command
         gap, under_way = Signal(range(config.interval)), Signal(range(depth + 1))
@@ -304,7 +307,10 @@ class Core(wiring.Component):
 
         m.submodules.appends = appends = Fifo(shape=self.bins.i_append.payload.shape(), depth=4)
         m.submodules.replies = replies = Pacer(
-            shape=self.o_reply.payload.shape(), offset=self.config.reply_cycles, depth=depth
+            shape=self.o_reply.payload.shape(),
+            offset=self.config.reply_cycles,
+            depth=depth,
+            insecure_unpaced=self.config.insecure_unpaced,
         )
         connect(m, appends.o, self.bins.i_append)
         command, found = pending.o.p.command, pending.o.p.finding

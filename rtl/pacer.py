@@ -27,6 +27,8 @@ class Pacer(wiring.Component):
         Cycles from a start to the offer of its item, 2 to 4096.
     depth : int
         Items that may wait for their time, 1 to 256; as many starts may be under way.
+    insecure_unpaced : bool
+        DANGEROUS: let items go as soon as they are there; none is ever late. See :class:`rtl.config.EngineConfig`.
 
     Members
     -------
@@ -47,10 +49,11 @@ class Pacer(wiring.Component):
         Nothing leaves before its offset has passed.
     """
 
-    def __init__(self, *, shape: Any, offset: int, depth: int) -> None:
+    def __init__(self, *, shape: Any, offset: int, depth: int, insecure_unpaced: bool = False) -> None:
         require_whole("offset", offset, 2, 4096)
         require_whole("depth", depth, 1, 256)
         self.shape, self.offset, self.depth = shape, offset, depth
+        self.insecure_unpaced = insecure_unpaced
         super().__init__(
             {
                 "start": In(1),
@@ -65,6 +68,9 @@ class Pacer(wiring.Component):
         m = Module()
         m.submodules.items = items = Fifo(shape=self.shape, depth=self.depth)
         connect(m, flipped(self.i), items.i)
+        if self.insecure_unpaced:
+            connect(m, items.o, flipped(self.o))
+            return m
 
         # A start travels down a shift register for as long as its item has to wait.
         path = Signal(self.offset - 1)

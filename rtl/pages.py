@@ -226,7 +226,9 @@ class Pages(wiring.Component):
         config, n, lines = self.config, self.config.page_entries, self.config.page_lines
         m.submodules.widen = widen = Widen(narrow=config.lanes * BLOCK_BITS, wide=LINE_BITS)
         m.submodules.sealed = sealed = Fifo(shape=LINE_BITS, depth=n * lines, ram_style="block")
-        m.submodules.pacer = pacer = Pacer(shape=1, offset=config.merge_cycles, depth=n)
+        m.submodules.pacer = pacer = Pacer(
+            shape=1, offset=config.merge_cycles, depth=n, insecure_unpaced=config.insecure_unpaced
+        )
         connect(m, widen.o, sealed.i)
         gathered = Signal(range(lines))
         whole = Signal()  # the last line of a page goes into the FIFO
