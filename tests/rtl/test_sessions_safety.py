@@ -70,10 +70,11 @@ def test_a_format_ends_all_sessions(tiny):
 @pytest.mark.sec_cm("SESSIONS.OLD.FENCED")
 def test_a_new_session_closes_the_one_it_replaces(tiny):
     twin = Twin(*tiny, random.Random(4))
-    old = twin.opened()
+    first, old = twin.opened(), twin.opened()
     twin.feed(old.operation(twin.rng))
     held_back = old.operation(twin.rng)
-    twin.opened(replaces=old.session)
+    twin.feed(first.operation(twin.rng, CLOSE))
+    assert twin.opened(replaces=old.session).slot < old.slot  # the new one does not overwrite the old
     assert read_header(twin.feed(held_back)).code == Refusal.UNKNOWN_SESSION
     twin.settle()
 
