@@ -132,8 +132,7 @@ class Core(wiring.Component):
         )
         self.secrets = inner.submodules.secrets = FormatSecrets()
 
-        lookup = self._admit(inner)
-        self._locate(inner, *lookup)
+        self._locate(inner, *self._admit(inner))
         self._open(inner)
         self._merge(inner)
         self._format(inner)
@@ -155,7 +154,7 @@ class Core(wiring.Component):
 
     # -- admission and lookup -----------------------------------------------------------------------------------
 
-    def _admit(self, m: Module) -> tuple[Fifo, Fifo, Pacer]:
+    def _admit(self, m: Module) -> tuple[Fifo, Pacer]:
         """Admit a command each interval; it draws its pages and gets the time base of its page's read."""
         config, depth = self.config, self.config.in_flight
         m.submodules.lookups = lookups = Fifo(shape=self.position_map.operation_shape, depth=depth, ram_style="block")
@@ -209,9 +208,9 @@ class Core(wiring.Component):
             m.d.sync += index.eq(index + 1)
         self._passed |= {"admitted": admit, "replied": replied}
         self._under_way = under_way
-        return lookups, fresh, read_pacer
+        return fresh, read_pacer
 
-    def _locate(self, m: Module, lookups: Fifo, fresh: Fifo, read_pacer: Pacer) -> None:
+    def _locate(self, m: Module, fresh: Fifo, read_pacer: Pacer) -> None:
         """Announce the bins of an operation whose page is known, and let the page be read at its time."""
         depth, params = self.config.in_flight, self.config.params
         located = self.position_map.o_located
@@ -377,7 +376,6 @@ class Core(wiring.Component):
             self.position_map.clear.eq(self._clear),
             self.bins.clear.eq(self._clear),
             self.free.clear.eq(self._clear | self.erase),
-            secrets.load.eq(0),
             self.map_id.eq(secrets.map_id),
         ]
         connect(m, flipped(self.i_entropy), secrets.i_entropy)
