@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
+import secrets as system
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from host.driver import Driver
+from omap.crypto import Secrets
 from omap.errors import FullError, InputError
 from omap.interface import Kind, ObliviousMap, Operation, Response, as_rows, check_batch
 from omap.params import Params
-from omap.session import ROOT_KEY_BYTES, ClientSession
+from omap.session import NONCE_BYTES, ROOT_KEY_BYTES, ClientSession
 from omap.trace import FORMAT, Observer
 from rtl.config import EngineConfig
 from sim.engine_run import BUFFER_ADDRESS, EngineRun, engine_design
+from sim.map_bench import entropy_words
 from sim.observer import EventKind
+from sim.observer import Observer as BusObserver
 from sim.transport import RtlTransport
 
 RING_ENTRIES = 256
 LOAD = 1024
-"""Keys put at a time in a bulk load."""
+"""Keys looked up or put at a time in a bulk load."""
 
 HOST_PORT = "m_axi_host"
+CLOCK_MHZ = 250.0
 FORMAT_SECONDS = 3600.0
 
 
@@ -38,21 +42,41 @@ class RtlMap(ObliviousMap):
         The map; the rule must be ``one_choice``.
     observer : omap.trace.Observer, optional
         Told of every page access, as the simulated bus saw it.
+    secrets : callable, optional
+        Gives the secrets of each format, for comparisons with a reference that has the same. Otherwise the operating
+        system's source is what the accelerator draws from.
+    seed : int
+        Of the simulated latencies.
 
     Attributes
     ----------
     run : EngineRun
         The engine.
     operations, cycles : int
-        Operations run, and the cycles that batches of them took, first record to last answer.
+        Operations run, and the cycles that their batches took, from the doorbell to the last answer in the ring.
+    clock_mhz : float
+        The clock that is assumed: nothing was measured on a card.
     """
 
-    def __init__(self, params: Params, *, observer: Observer | None = None) -> None:
+    clock_mhz = CLOCK_MHZ
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        observer: Observer | None = None,
+        secrets: Callable[[], Secrets] | None = None,
+        seed: int = 0,
+    ) -> None:
         self.params = params
         config = EngineConfig(params=params)
-        root_key = secrets.token_bytes(ROOT_KEY_BYTES)
-        self.run = EngineRun(engine_design(config), config, root_key, ring_entries=RING_ENTRIES)
+        root_key = system.token_bytes(ROOT_KEY_BYTES)
+        entropy = None if secrets is None else entropy_of(secrets)
+        self.run = EngineRun(
+            engine_design(config), config, root_key, ring_entries=RING_ENTRIES, entropy=entropy, seed=seed
+        )
         self._root_key, self._observer = root_key, observer
+        self._base = BUFFER_ADDRESS + self.run.layout.pages
         self._driver = Driver(RtlTransport(self.run), params, timeout=FORMAT_SECONDS)
         self.operations = self.cycles = 0
         self._live = 0
@@ -65,7 +89,10 @@ class RtlMap(ObliviousMap):
         answer = self._driver.exchange(session.hello())
         session.opened(self._driver.exchange(session.confirm(answer)))
         self._live = 0
-        self._show(scan=True)
+        seen = self._seen()
+        if self._observer is not None:
+            show_format(seen, self._observer, self._base, self.params)
+        seen.clear()
 
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
         """Run operations through the rings. See :meth:`ObliviousMap.execute`."""
@@ -79,7 +106,10 @@ class RtlMap(ObliviousMap):
         self.operations += len(batch)
         replies = [self._session.open(answers[at : at + size]) for at in range(0, len(answers), size)]
         self._live = replies[-1].live
-        self._show()
+        seen = self._seen()
+        if self._observer is not None:
+            show_operations(seen, self._observer, self._base, self.params)
+        seen.clear()
         return [reply.response for reply in replies]
 
     def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
@@ -98,17 +128,14 @@ class RtlMap(ObliviousMap):
             raise FullError(
                 f"{len(rows)} new keys need more room than is left: {self._live} of {self.params.capacity} are live"
             )
-        for kind in (Kind.GET, Kind.PUT):
+        for kind in (Kind.GET, Kind.PUT):  # all are looked up before any is put: a refusal leaves the map as it was
             for first in range(0, len(rows), LOAD):
                 part = slice(first, first + LOAD)
-                pairs = zip(rows[part], cells[part], strict=True)
-                responses = self.execute(
-                    [
-                        Operation(kind, key.tobytes(), value.tobytes() if kind == Kind.PUT else b"")
-                        for key, value in pairs
-                    ]
-                )
-                if any(response.previous is not None for response in responses):
+                batch = [
+                    Operation(kind, key.tobytes(), value.tobytes() if kind == Kind.PUT else b"")
+                    for key, value in zip(rows[part], cells[part], strict=True)
+                ]
+                if any(response.previous is not None for response in self.execute(batch)):
                     raise InputError(
                         "some keys are in the map already; bulk_load only inserts: use execute to overwrite"
                     )
@@ -116,41 +143,54 @@ class RtlMap(ObliviousMap):
     def __len__(self) -> int:
         return self._live
 
-    def _show(self, *, scan: bool = False) -> None:
-        """Hand on what the bus saw of the pages."""
-        self.run.step(2 * self.run.config.merge_cycles)  # the last pages are written after their replies
-        seen = self.run.bench.observer
-        if self._observer is not None:
-            if scan:
-                self._observer.begin_scan(FORMAT)
-                events = seen.events(port=HOST_PORT, kinds={EventKind.WRITE})
-                pages = events["address"].astype(np.int64) - BUFFER_ADDRESS - self.run.layout.pages
-                for address, length in zip(pages.tolist(), events["length"].tolist(), strict=True):
-                    if address >= 0:
-                        self._observer.write(address, length)
-                self._observer.end_scan()
-            else:
-                self._hand_on(seen)
-        seen.clear()
+    def pages(self) -> bytes:
+        """Return host memory: all pages, as they are sealed."""
+        start = self.run.layout.pages
+        return bytes(self.run.buffer[start : start + self.params.host_bytes])
 
-    def _hand_on(self, seen) -> None:  # type: ignore[no-untyped-def]
-        trace = seen.trace(
-            port=HOST_PORT,
-            base=BUFFER_ADDRESS + self.run.layout.pages,
-            page_bytes=self.params.page_bytes,
-            pages=self.params.pages,
-        )
-        assert self._observer is not None
-        for address, length, write in zip(
-            trace.address.tolist(), trace.length.tolist(), trace.write.tolist(), strict=True
-        ):
-            if write:
-                self._observer.write(address, length)
-            else:
-                self._observer.begin_operation()
-                self._observer.read(address, length)
+    def _seen(self) -> BusObserver:
+        """Return what the bus has seen when all of it is there: the last pages are written after their replies."""
+        self.run.step(2 * self.run.config.merge_cycles)
+        return self.run.bench.observer
+
+
+def entropy_of(secrets: Callable[[], Secrets]) -> Iterator[int]:
+    """Yield the words that make formats use given secrets, each followed by one handshake."""
+    while True:
+        yield from entropy_words(secrets())
+        yield int.from_bytes(system.token_bytes(NONCE_BYTES), "little")
+
+
+def show_format(seen: BusObserver, to: Observer, base: int, params: Params) -> None:
+    """Tell an observer of the model what the bus saw of a format."""
+    events = seen.events(port=HOST_PORT, kinds={EventKind.WRITE})
+    address, length = events["address"].astype(np.int64) - base, events["length"].astype(np.int64)
+    inside = (address >= 0) & (address < params.host_bytes)
+    address, length = address[inside], length[inside]
+    first = np.flatnonzero(address % params.page_bytes == 0)  # the rest of a page may follow in a burst of its own
+    to.begin_scan(FORMAT)
+    for start, total in zip(address[first].tolist(), np.add.reduceat(length, first).tolist(), strict=True):
+        to.write(start, total)
+    to.end_scan()
+
+
+def show_operations(seen: BusObserver, to: Observer, base: int, params: Params) -> None:
+    """Tell an observer of the model what the bus saw of operations."""
+    trace = seen.trace(port=HOST_PORT, base=base, page_bytes=params.page_bytes, pages=params.pages)
+    for address, length, write in zip(trace.address.tolist(), trace.length.tolist(), trace.write.tolist(), strict=True):
+        if write:
+            to.write(address, length)
+        else:
+            to.begin_operation()
+            to.read(address, length)
 
 
 def create(params: Params, *, observer: Observer | None = None) -> RtlMap:
     """Return a freshly formatted map on a simulated accelerator. Compiles it at the first use of its parameters."""
     return RtlMap(params, observer=observer)
+
+
+create.notice = (  # type: ignore[attr-defined]
+    "the accelerator is generated and compiled for the sizes of this table first, which takes minutes and is kept "
+    "under build/sim; then every clock cycle is simulated, some hundred to some thousand operations a second"
+)

@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     help="Operations in each workload.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the mixed workload; the map draws its own.")
-@click.option("--backend", default="reference", show_default=True, help="What runs the oblivious map.")
+@click.option(
+    "--backend",
+    default="reference",
+    show_default=True,
+    help="What runs the oblivious map: 'reference', or 'rtl', the accelerator in simulation (takes minutes).",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -72,9 +77,13 @@ def command(
 
     create = backends.load(backend)
     table = airports() if keys_csv is None or key_column is None else read_csv(keys_csv, key_column)
+    if notice := getattr(create, "notice", None):
+        click.echo(f"Back end {backend}: {notice}", err=True)
     outcomes = _run_all(contestants(table, create), table, scenarios(table, operations, seed))
 
     own = ["--keys-csv", keys_csv.name, "--key", key_column or ""] if keys_csv else []
+    if backend != "reference":
+        own += ["--backend", backend]
     facts = Facts(
         command=shlex.join(["omap", "demo", *own, "--operations", str(operations), "--seed", str(seed)]),
         date=time.strftime("%Y-%m-%d"),
@@ -105,12 +114,21 @@ def _run_all(those: list[Contestant], table: Table, asked: list[Scenario]) -> li
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for contestant in those:
+            # A bar without a length moves all the time: making a map may include building what runs it.
+            make = progress.add_task(f"{contestant.title}: preparing", total=None)
             load = progress.add_task(f"{contestant.title}: loading", total=len(table))
             query = progress.add_task(
                 f"{contestant.title}: querying", total=len(table) + sum(len(scenario.operations) for scenario in asked)
             )
             outcomes.append(
-                run(contestant, table, asked, partial(progress.advance, load), partial(progress.advance, query))
+                run(
+                    contestant,
+                    table,
+                    asked,
+                    made=partial(progress.remove_task, make),
+                    loaded=partial(progress.advance, load),
+                    asked=partial(progress.advance, query),
+                )
             )
     return outcomes
 
@@ -136,6 +154,28 @@ def _show(outcomes: list[Outcome]) -> None:
             f"{outcome.wrong:,}",
         )
     grid.caption = "* of this Python model, not of hardware"
+    if any(outcome.clock_mhz for outcome in outcomes):
+        grid.caption = "* of this machine, which simulates the accelerator"
+    Console().print(grid)
+    for outcome in outcomes:
+        _show_cycles(outcome)
+
+
+def _show_cycles(outcome: Outcome) -> None:
+    """Show what an operation takes on hardware, if that is what ran it."""
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    if outcome.cycles_per_operation is None or outcome.clock_mhz is None:
+        return
+    rate = 1e6 * outcome.clock_mhz / outcome.cycles_per_operation
+    grid = Grid(title="Clock cycles an operation, in simulation")
+    grid.add_column("", no_wrap=True)
+    for name in (*(seen.scenario.name for seen in outcome.seen), "all", f"ops/s at {outcome.clock_mhz:g} MHz*"):
+        grid.add_column(name, justify="right")
+    cycles = (*(seen.cycles_per_operation for seen in outcome.seen), outcome.cycles_per_operation)
+    grid.add_row(outcome.contestant.name, *(f"{each:,.1f}" for each in cycles if each is not None), f"{rate:,.0f}")
+    grid.caption = "* this clock is assumed: no card was measured"
     Console().print(grid)
 
 
@@ -161,7 +201,16 @@ def _results(table: Table, outcomes: list[Outcome], out: Path) -> dict[str, Any]
                 "hbm_bytes": outcome.contestant.params.hbm_bytes,
                 "model_operations_per_second": outcome.operations_per_second,
                 "model_keys_loaded_per_second": outcome.loaded_per_second,
-                "workloads": [{"name": seen.scenario.name, "audit": seen.report.to_dict()} for seen in outcome.seen],
+                "cycles_per_operation": outcome.cycles_per_operation,
+                "assumed_clock_mhz": outcome.clock_mhz,
+                "workloads": [
+                    {
+                        "name": seen.scenario.name,
+                        "cycles_per_operation": seen.cycles_per_operation,
+                        "audit": seen.report.to_dict(),
+                    }
+                    for seen in outcome.seen
+                ],
             }
             for outcome in outcomes
         ],

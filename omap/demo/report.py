@@ -207,21 +207,48 @@ def _costs(outcomes: Sequence[Outcome]) -> str:
     def row(heading: str, note: str, value: Callable[[Outcome], float]) -> tuple[str, list[str]]:
         return f"{heading}<br><small>{note}</small>", [f"{value(outcome):,.0f}" for outcome in outcomes]
 
+    clocked = [outcome for outcome in outcomes if outcome.cycles_per_operation is not None]
+    runner = "of Python, or of the simulation" if clocked else "of the Python model"
     rows = [
         row("Bytes an operation", "over PCIe, read and write", lambda o: o.bytes_per_operation),
         row("Host memory", "bytes a key", lambda o: o.contestant.params.host_bytes / o.contestant.params.capacity),
         row("HBM", "bytes a key", lambda o: o.contestant.params.hbm_bytes / o.contestant.params.capacity),
-        row("Operations a second", "of the Python model", lambda o: o.operations_per_second),
-        row("Keys loaded a second", "of the Python model", lambda o: o.loaded_per_second),
+        *([_cycles(outcomes)] if clocked else []),
+        row("Operations a second", runner, lambda o: o.operations_per_second),
+        row("Keys loaded a second", runner, lambda o: o.loaded_per_second),
         row("Answers checked", "against the source table", lambda o: o.answers),
         row("Answers wrong", "", lambda o: o.wrong),
     ]
     return (
         _grid(_titles(outcomes), rows, "numbers")
+        + "".join(map(_speed, clocked))
         + "<p><small>Rates are those of the reference model: Python, one thread, on the machine that made this page; "
         "they vary from run to run, and say nothing about the hardware, which is bound by the bytes over PCIe. The "
         "encrypted hash table is built from the parts of the oblivious map, so that random pages are the only "
         "difference; that is why it has the same sizes.</small></p>"
+    )
+
+
+def _cycles(outcomes: Sequence[Outcome]) -> tuple[str, list[str]]:
+    cells = ["&ndash;" if o.cycles_per_operation is None else f"{o.cycles_per_operation:,.1f}" for o in outcomes]
+    return "Clock cycles an operation<br><small>of the accelerator, in simulation</small>", cells
+
+
+def _speed(outcome: Outcome) -> str:
+    """Say what the cycles of a contestant with a clock come to, one workload after the other."""
+    assert outcome.cycles_per_operation is not None
+    assert outcome.clock_mhz is not None
+    each = ", ".join(
+        f"{escape(seen.scenario.name)} {seen.cycles_per_operation:,.1f}"
+        for seen in outcome.seen
+        if seen.cycles_per_operation is not None
+    )
+    rate = 1e6 * outcome.clock_mhz / outcome.cycles_per_operation
+    return (
+        f"<p>{escape(outcome.contestant.title)}: run by the accelerator as it was generated, simulated cycle by cycle. "
+        "What the host saw is what crossed the simulated bus to its memory. Cycles an operation, in batches, the "
+        f"filling and emptying of the pipeline included: {each}. At an assumed {outcome.clock_mhz:g} MHz the average "
+        f"comes to {rate:,.0f} operations a second. No card was measured.</p>"
     )
 
 

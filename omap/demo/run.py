@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omap.audit import Report, audit
-from omap.backends import Backend
+from omap.backends import Backend, Clocked
 from omap.demo.scenarios import Scenario, Source
 from omap.demo.table import Table
 from omap.interface import Kind, ObliviousMap, Operation
@@ -20,8 +20,14 @@ from omap.trace import Observer, Trace
 LOADS = 10
 """Bulk loads that the table is split into, so that there is progress to show."""
 
+SLOW_LOADS = 60
+"""The same where a load is made of operations in a simulation, and takes minutes."""
+
 BATCH = 256
 """Operations in one call of ``execute``."""
+
+LONG_BATCH = 1000
+"""The same where a clock is read: so that filling and emptying the pipeline weigh little."""
 
 Step = Callable[[int], None]
 """Told how many keys were loaded, or operations run, since the last call."""
@@ -73,6 +79,8 @@ class Seen:
         What the audit says of the trace.
     wrong : int
         Answers that differ from the source.
+    cycles_per_operation : float or None
+        Clock cycles, where what runs the map has a clock.
     """
 
     scenario: Scenario
@@ -81,6 +89,7 @@ class Seen:
     bytes_per_operation: float
     report: Report
     wrong: int
+    cycles_per_operation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,10 @@ class Outcome:
         Answers checked.
     loaded_per_second, operations_per_second : float
         Keys loaded, and operations run, in a second of this machine.
+    cycles_per_operation : float or None
+        Clock cycles of all that was asked, where what runs the map has a clock.
+    clock_mhz : float or None
+        That clock, as it is assumed.
     """
 
     contestant: Contestant
@@ -107,6 +120,8 @@ class Outcome:
     answers: int
     loaded_per_second: float
     operations_per_second: float
+    cycles_per_operation: float | None = None
+    clock_mhz: float | None = None
 
     @property
     def bytes_per_operation(self) -> float:
@@ -115,31 +130,71 @@ class Outcome:
 
 
 def run(
-    contestant: Contestant, table: Table, scenarios: Iterable[Scenario], loaded: Step = _ignore, asked: Step = _ignore
+    contestant: Contestant,
+    table: Table,
+    scenarios: Iterable[Scenario],
+    *,
+    made: Callable[[], None] = lambda: None,
+    loaded: Step = _ignore,
+    asked: Step = _ignore,
 ) -> Outcome:
-    """Load ``table``, run ``scenarios`` and read the whole table back."""
+    """Load ``table``, run ``scenarios`` and read the whole table back; tell when the map is made, and of each step."""
     observer = Observer()
     store = contestant.create(contestant.params, observer=observer)
+    made()
 
     start = time.perf_counter()
     load(store, table, loaded)
     load_seconds = time.perf_counter() - start
 
     source, seen, wrong, answers, seconds = Source(table), [], 0, 0, 0.0
+    whole = Stopwatch(store)
     for scenario in scenarios:
         observer.clear()
+        watch = Stopwatch(store)
         missed, took = ask(store, scenario.operations, source, asked)
-        seen.append(look(observer.trace(), scenario, missed, contestant.params))
+        seen.append(look(observer.trace(), scenario, missed, contestant.params, watch.cycles_per_operation()))
         wrong, answers, seconds = wrong + missed, answers + len(scenario.operations), seconds + took
     observer.clear()
     missed, took = ask(store, [Operation(Kind.GET, key) for key in table.keys], source, asked)
     wrong, answers, seconds = wrong + missed, answers + len(table), seconds + took
-    return Outcome(contestant, seen, wrong, answers, len(table) / load_seconds, answers / seconds)
+    return Outcome(
+        contestant,
+        seen,
+        wrong,
+        answers,
+        loaded_per_second=len(table) / load_seconds,
+        operations_per_second=answers / seconds,
+        cycles_per_operation=whole.cycles_per_operation(),
+        clock_mhz=store.clock_mhz if isinstance(store, Clocked) else None,
+    )
+
+
+class Stopwatch:
+    """Counts a map's clock cycles from now on, if it has a clock.
+
+    Parameters
+    ----------
+    of : ObliviousMap
+        The map.
+    """
+
+    def __init__(self, of: ObliviousMap) -> None:
+        self._clock = of if isinstance(of, Clocked) else None
+        self._begun = self._now()
+
+    def _now(self) -> tuple[int, int]:
+        return (self._clock.operations, self._clock.cycles) if self._clock else (0, 0)
+
+    def cycles_per_operation(self) -> float | None:
+        """Return cycles by operations since the start, or None without a clock or operations."""
+        operations, cycles = (now - begun for now, begun in zip(self._now(), self._begun, strict=True))
+        return cycles / operations if operations else None
 
 
 def load(into: ObliviousMap, table: Table, step: Step) -> None:
-    """Load the whole table in :data:`LOADS` parts."""
-    part = -(-len(table) // LOADS)
+    """Load the whole table in :data:`LOADS` parts, or :data:`SLOW_LOADS`."""
+    part = -(-len(table) // (SLOW_LOADS if isinstance(into, Clocked) else LOADS))
     for first in range(0, len(table), part):
         keys = table.keys[first : first + part]
         into.bulk_load(keys, table.values[first : first + part])
@@ -149,8 +204,9 @@ def load(into: ObliviousMap, table: Table, step: Step) -> None:
 def ask(of: ObliviousMap, operations: Sequence[Operation], source: Source, step: Step) -> tuple[int, float]:
     """Run operations; return how many answers were wrong, and the seconds the map took."""
     wrong, seconds = 0, 0.0
-    for first in range(0, len(operations), BATCH):
-        batch = operations[first : first + BATCH]
+    size = LONG_BATCH if isinstance(of, Clocked) else BATCH
+    for first in range(0, len(operations), size):
+        batch = operations[first : first + size]
         start = time.perf_counter()
         responses = of.execute(batch)
         seconds += time.perf_counter() - start
@@ -159,7 +215,7 @@ def ask(of: ObliviousMap, operations: Sequence[Operation], source: Source, step:
     return wrong, seconds
 
 
-def look(trace: Trace, scenario: Scenario, wrong: int, params: Params) -> Seen:
+def look(trace: Trace, scenario: Scenario, wrong: int, params: Params, cycles: float | None = None) -> Seen:
     """Reduce a trace to what is shown of it."""
     reads = ~trace.write
     return Seen(
@@ -169,4 +225,5 @@ def look(trace: Trace, scenario: Scenario, wrong: int, params: Params) -> Seen:
         bytes_per_operation=float(trace.length.sum()) / trace.operations,
         report=audit(trace, params),
         wrong=wrong,
+        cycles_per_operation=cycles,
     )

@@ -123,6 +123,62 @@ def test_long_keys_are_hashed_and_found_again(demo, tmp_path):
     assert [entry["wrong_answers"] for entry in results["maps"]] == [0, 0, 0]
 
 
+class Clocked(reference.OneChoiceMap):
+    """A map with a clock: ten cycles an operation."""
+
+    clock_mhz = 200.0
+    operations = cycles = 0
+    notice = "takes its time"
+
+    def execute(self, batch):
+        self.operations += len(batch)
+        self.cycles += 10 * len(batch)
+        return super().execute(batch)
+
+
+def test_where_there_is_a_clock_its_cycles_are_shown_everywhere(demo, small_csv, monkeypatch):
+    monkeypatch.setattr(backends, "load", lambda name: Clocked)
+    arguments = ("--keys-csv", small_csv, "--key", "code", "--operations", 200, "--backend", "rtl")
+    result, out = demo(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    plain, one, _ = json.loads(result.stdout)["maps"]
+    assert (one["cycles_per_operation"], one["assumed_clock_mhz"]) == (10, 200)
+    assert [workload["cycles_per_operation"] for workload in one["workloads"]] == [10, 10, 10]
+    assert plain["cycles_per_operation"] is plain["workloads"][0]["cycles_per_operation"] is None
+    assert "Back end rtl: takes its time" in result.stderr
+
+    text = out.read_text("utf-8")
+    Page(text)
+    assert re.search(r"Clock cycles an operation.*?<td>&ndash;</td><td>10.0</td><td>&ndash;</td>", text)
+    assert "hammer 10.0, sweep 10.0, mixed 10.0. At an assumed 200 MHz the average comes to 20,000,000" in text
+    assert "--backend rtl" in text
+
+    shown = demo(*arguments)[0].stdout
+    assert "Clock cycles an operation, in simulation" in shown
+    assert re.search(r"one_choice( │ +10\.0){4} │ +20,000,000", shown)
+    assert "this clock is assumed" in shown
+
+
+def test_without_a_clock_nobody_speaks_of_cycles(demo, small_csv):
+    result, out = demo("--keys-csv", small_csv, "--key", "code", "--operations", 200)
+    assert "ycles" not in result.output
+    assert "ycles" not in out.read_text("utf-8")
+    assert "--backend" not in out.read_text("utf-8")
+
+
+@pytest.mark.long
+def test_a_small_table_on_the_accelerator_in_simulation(demo, tmp_path):
+    path = write_csv(tmp_path / "small.csv", [f"{i},{i}" for i in range(600)])
+    result, out = demo("--keys-csv", path, "--key", "code", "--operations", 1000, "--backend", "rtl", "--json")
+    assert result.exit_code == 0, result.output
+    plain, one, _ = json.loads(result.stdout)["maps"]
+    assert (one["wrong_answers"], one["answers"]) == (0, 3600)
+    assert all(workload["audit"]["passed"] for workload in one["workloads"])
+    assert one["bytes_per_operation"] == plain["bytes_per_operation"]
+    assert all(8 <= workload["cycles_per_operation"] < 100 for workload in one["workloads"])
+    assert "Clock cycles an operation" in out.read_text("utf-8")
+
+
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_the_smallest_tables_run(demo, tmp_path, count):
     path = write_csv(tmp_path / "small.csv", [f"{i},{i}" for i in range(count)])
@@ -159,6 +215,21 @@ def test_unknown_back_ends_are_refused_with_those_there_are(demo):
     assert "no back end is called 'abacus'; installed are" in result.stderr
     assert "reference" in result.stderr
     assert not out.exists()
+
+
+def test_a_back_end_whose_packages_are_missing_is_refused_with_the_remedy(demo, monkeypatch):
+    class Missing:
+        def load(self):
+            raise ModuleNotFoundError("No module named 'amaranth'", name="amaranth")
+
+    monkeypatch.setattr(backends.metadata, "entry_points", lambda **_: [Missing()])
+    with pytest.raises(InputError) as caught:
+        backends.load("rtl")
+    assert "'rtl' can't be loaded: No module named 'amaranth'; pip install '.[rtl,sim,host]'" in str(caught.value)
+
+
+def test_the_accelerator_is_registered_as_a_back_end():
+    assert {"reference", "rtl"} <= set(backends.names())
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(demo, tmp_path):
