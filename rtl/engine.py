@@ -224,8 +224,8 @@ class Engine(wiring.Component):
         return shown
 
     def _give_entropy(self, m: Module, state: Value) -> None:
-        """Give random words to the format while there is one, else to the handshakes."""
-        formatting = state == State.FORMATTING
+        """Give random words to a format once it has begun, else to the handshakes, which it waits for."""
+        formatting = (state == State.FORMATTING) & ~self.core.formatted
         for flow, mine in ((self.core.i_entropy, formatting), (self.sessions.i_nonce, ~formatting)):
             m.d.comb += [flow.valid.eq(self.i_entropy.valid & mine), flow.p.eq(self.i_entropy.p)]
         m.d.comb += self.i_entropy.ready.eq(Mux(formatting, self.core.i_entropy.ready, self.sessions.i_nonce.ready))
