@@ -1,0 +1,226 @@
+"""What the host sees of the engine, and when, does not depend on keys, kinds, hits, repeats, or what the map holds.
+
+Two engines get different operations at the same times and must do the same things in the same cycles. Operations that
+touch a page which is under way wait for it, and that is public: compared are runs in which the same ones wait, or none.
+"""
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omap.audit import audit
+from omap.hazmat.fixed import fixed_secrets
+from omap.interface import Kind, Operation, Status
+from omap.map import create
+from omap.workloads import workload
+from sim.timing import HbmTiming
+from tests.rtl.engines import ROOMY
+from tests.rtl.timed_engine import Pages, TimedEngine, difference, stalls
+
+PARAMS = ROOMY.params
+REACH = ROOMY.page_entries
+"""No more pages are under way: operations further apart than this do not wait for each other."""
+
+NOP, GET, PUT, DELETE = Kind
+LOADED = 100
+"""Keys that are in the map, under the numbers below this."""
+
+OPERATIONS = 10_000
+"""Operations of an audited trace."""
+
+WINDOW = 80
+"""Operations that are compared: few enough that for some secrets none of them waits for another."""
+
+
+def key(number: int) -> bytes:
+    return (number * 0x9E3779B1 % (1 << 32)).to_bytes(4, "big")
+
+
+def value(number: int) -> bytes:
+    return (number * 0x85EBCA6B % (1 << 32)).to_bytes(PARAMS.value_bytes, "big")
+
+
+def do(kind: Kind, number: int) -> Operation:
+    return Operation(kind, key(number) if kind else b"", value(number) if kind == PUT else b"")
+
+
+COMMON = [do(PUT, number) for number in range(LOADED)]
+ABSENT = 1 << 20
+SHAPES = {
+    "nothing": [do(NOP, 0)] * WINDOW,
+    "hammer": [do(GET, 0)] * WINDOW,
+    "hammer, overwriting": [do(PUT, 0), do(GET, 0)] * (WINDOW // 2),
+    "each key twice": [do(GET, number // 2) for number in range(WINDOW)],
+    "sweep": [do(GET, number) for number in range(WINDOW)],
+    "overwrites": [do(PUT, number) for number in range(WINDOW)],
+    "deletes": [do(DELETE, number) for number in range(WINDOW)],
+    "misses": [do(GET, ABSENT + number) for number in range(WINDOW)],
+    "one miss": [do(GET, ABSENT)] * WINDOW,
+    "deletes of what is not there": [do(DELETE, ABSENT + number) for number in range(WINDOW)],
+    "inserts": [do(PUT, ABSENT + number) for number in range(WINDOW)],
+    "insert, read, delete": [do((PUT, GET, DELETE)[number % 3], ABSENT + number // 3) for number in range(WINDOW)],
+}
+
+
+def secrets_for(scripts, first: int = 0) -> int:
+    """Return a seed of secrets under which the same operations wait for a page in all scripts after a common start."""
+    for seed in count(first):
+        waits = []
+        for script in scripts:
+            pages = Pages(PARAMS, seed)
+            pages.touch(COMMON)
+            waits.append(stalls(pages.touch(script), REACH))
+            if waits[-1] != waits[0]:
+                break
+        else:
+            return seed
+    raise AssertionError
+
+
+def run(script, secrets: int, *, arrivals=(), delays: int = 0, config=ROOMY) -> TimedEngine:
+    """Run a script after the common start; answers must be right and in time, and the pages as foretold."""
+    engine = TimedEngine(config, secrets, delays=delays, inside=True)
+    engine.fill(COMMON)
+    engine.run.bench.observer.clear()
+    replies = engine.send(script, arrivals)
+    live, pages = {operation.key: operation.value for operation in COMMON}, Pages(PARAMS, secrets)
+    pages.touch(COMMON)
+    for reply, (kind, name, data) in zip(replies, script, strict=True):
+        assert reply.overruns == 0
+        assert reply.response.previous == (live.get(name) if kind else None)
+        if kind == PUT:
+            live[name] = data
+        elif kind == DELETE:
+            live.pop(name, None)
+    trace = engine.trace()
+    assert (trace.address[~trace.write] // PARAMS.page_bytes).tolist() == pages.touch(script)
+    return engine
+
+
+@pytest.fixture(scope="module")
+def shapes() -> dict[str, TimedEngine]:
+    """The engines after each shape, all in one go."""
+    secrets = secrets_for(SHAPES.values())
+    print(f"secrets of seed {secrets}")
+    return {name: run(script, secrets) for name, script in SHAPES.items()}
+
+
+@pytest.mark.sec_cm("EVENT.TIME.PACED")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_shape_of_operations_shows(shapes, shape):
+    assert difference(shapes[shape], shapes["nothing"]) == ""
+
+
+def test_inside_they_differ(shapes):
+    """Else the comparison above would say nothing: what is hidden takes different times."""
+    assert len({engine.stages["cycle"].tobytes() for engine in shapes.values()}) > len(SHAPES) // 2
+
+
+operation = st.tuples(
+    st.sampled_from(Kind), st.one_of(st.integers(0, 2), st.integers(0, LOADED - 1), st.integers(ABSENT, ABSENT + 20))
+).map(lambda drawn: do(*drawn))
+singles, bursts = st.tuples(st.integers(0, 600), st.integers(1, 3)), st.tuples(st.integers(0, 40), st.integers(1, 40))
+
+
+@settings(deadline=None, max_examples=6)
+@given(
+    pair=st.integers(20, WINDOW).flatmap(lambda n: st.tuples(*[st.lists(operation, min_size=n, max_size=n)] * 2)),
+    arrivals=st.lists(st.one_of(singles, bursts), max_size=12),
+    seed=st.integers(0, 1 << 20),
+)
+def test_no_drawn_pair_of_scripts_can_be_told_apart(pair, arrivals, seed):
+    secrets = secrets_for(pair, seed)
+    one, other = (run(script, secrets, arrivals=arrivals, delays=seed) for script in pair)
+    assert difference(one, other) == ""
+
+
+def longest_and_shortest(secrets: int, fill) -> list[list[Operation]]:
+    """Return reads of the keys for which most tuples, and fewest, wait after a fill with new keys; then new keys."""
+    pages, waiting = Pages(PARAMS, secrets, len(fill)), dict[int, list[bytes]]()
+    touched_last = {page: at for at, page in enumerate(pages.touch(fill))}
+    for at, (name, page) in enumerate(pages.page_of.items()):
+        if at >= touched_last.get(page, 0):
+            waiting.setdefault(page, []).append(name)
+    order = sorted(waiting.values(), key=len)
+    half = WINDOW // 2
+    more = [do(PUT, ABSENT + number) for number in range(half)]
+    assert len(order[-half]) >= len(order[half]) + 3
+    return [[Operation(GET, names[0], b"") for names in part] + more for part in (order[-half:], order[:half])]
+
+
+def test_how_full_the_map_is_and_how_many_tuples_wait_does_not_show():
+    """A fill touches the pages of its dummies, as misses do. Then come the longest lists, the shortest, or misses; and
+    PUTs that a full map refuses. Nobody can ask for one of the longest lists after the other, so they come with gaps.
+    """
+    full = [do(PUT, number) for number in range(PARAMS.capacity)]
+    empty = [do((GET, DELETE, NOP)[number % 3], ABSENT + number) for number in range(PARAMS.capacity)]
+    for secrets in count():
+        long, short = longest_and_shortest(secrets, full)
+        pairs = [(full, long), (full, short), (empty, long)]
+        touched = [Pages(PARAMS, secrets, len(full) + WINDOW).touch(start + script) for start, script in pairs]
+        if not any(stalls(pages[-WINDOW:], REACH) for pages in touched):
+            break
+    engines = []
+    for start, script in pairs:
+        engine = TimedEngine(ROOMY, secrets)
+        engine.fill(start)
+        replies = engine.send(script, [(100, 2)] * (WINDOW // 2))
+        assert replies[-1].overruns == 0
+        assert {reply.response.status for reply in replies[WINDOW // 2 :]} == {
+            Status.FULL if start is full else Status.OK
+        }
+        engines.append(engine)
+        assert difference(engine, engines[0]) == ""
+
+
+def test_overruns_show_in_sealed_replies_alone():
+    """An HBM that stands still now and then is slower than the offsets cover: counted, told to the client, and wrong in
+    nothing else."""
+    script = SHAPES["insert, read, delete"] + SHAPES["overwrites"] + SHAPES["hammer"]
+    slow = HbmTiming(conflict_ns=900.0, refresh_every_ns=20_000.0, refresh_ns=6_000.0)
+    reference = create(PARAMS, secrets=fixed_secrets(0))
+    wanted = reference.execute(COMMON + script)
+    looks, overruns = [], []
+    for hbm in (slow, None):
+        engine = TimedEngine(ROOMY, 0, hbm=hbm)
+        replies = engine.fill(COMMON) + engine.send(script)
+        assert [reply.response for reply in replies] == wanted
+        assert engine.pages == bytes(reference.host.data)
+        overruns.append(replies[-1].overruns)
+        assert overruns == sorted(overruns, reverse=True)
+        looks.append(engine.looks[-1])
+    assert overruns[0] > 0 == overruns[1]
+    for name in ("registers", "control", "headers"):
+        assert getattr(looks[0], name) == getattr(looks[1], name)
+
+
+@pytest.mark.parametrize("name", ["hammer", "sweep", "misses", "insert_then_read"])
+def test_the_trace_passes_the_audit(name):
+    work = workload(name, replace(PARAMS, capacity=LOADED), OPERATIONS, seed=1)
+    operations = [Operation(PUT, *pair) for pair in zip(map(bytes, work.keys), map(bytes, work.values), strict=True)]
+    operations += work.operations
+    engine = TimedEngine(ROOMY, 1)
+    engine.run.bench.observer.clear()
+    replies = engine.fill(operations)
+    assert replies[-1].overruns == 0
+    trace = engine.trace()
+    found = audit(trace, PARAMS, overlapping=True)
+    assert found.passed, found.summary()
+    assert not found.notes
+    assert found.operations == len(operations)
+    pages = Pages(PARAMS, 1, len(operations))
+    assert (trace.address[~trace.write] // PARAMS.page_bytes).tolist() == pages.touch(operations)
+
+
+@pytest.mark.long
+@pytest.mark.sec_cm("EVENT.TIME.PACED")
+def test_without_the_offsets_shapes_do_show():
+    """What takes the offsets away shows in the same comparison, for almost every shape."""
+    config = replace(ROOMY, insecure_unpaced=True)
+    secrets = secrets_for(SHAPES.values())
+    runs = {name: run(script, secrets, config=config) for name, script in SHAPES.items()}
+    told = [name for name, engine in runs.items() if difference(engine, runs["nothing"])]
+    assert len(told) >= len(SHAPES) // 2, told
