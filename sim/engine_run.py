@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from omap.errors import DeviceError
@@ -102,7 +103,7 @@ class EngineRun:
     def _feed(self) -> None:
         source = self.bench.source("i_entropy")
         if source.left < BATCH // 2:
-            source.push([word for word, _ in zip(self._entropy, range(BATCH), strict=False)])
+            source.push(list(islice(self._entropy, BATCH)))
 
     def step(self, cycles: int = 256) -> None:
         """Let time pass."""

@@ -1,15 +1,44 @@
 """The maps that the contract suite runs over: every back end that is done stands in this list."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
+from omap.hazmat.fixed import fixed_secrets
+from omap.hazmat.inspect import contents
+from omap.interface import ObliviousMap
 from omap.map import create
 from omap.params import Params, Rule
 from omap.presets import preset
 from omap.trace import Observer
+from sim.backend import RtlMap
+from tests.rtl.engines import TIGHT
 
 PRESETS = ("TINY", "SMALL", "WIDE")
 RULES = (Rule.ONE_CHOICE, Rule.TWO_CHOICE, Rule.RESIDENT)
 CAPACITY = 40
+
+
+@dataclass
+class Subject:
+    """A map under test.
+
+    Attributes
+    ----------
+    map : ObliviousMap
+        The map.
+    observer : Observer
+        What its host saw.
+    check : callable
+        Compares the map's state with the dict, as far as it can be looked into.
+    scans : bool
+        Whether a bulk load is a scan over all pages.
+    """
+
+    map: ObliviousMap
+    observer: Observer
+    check: Callable[[dict[bytes, bytes]], None]
+    scans: bool = True
 
 
 def tight(name: str, rule: Rule) -> Params:
@@ -24,7 +53,58 @@ def tight(name: str, rule: Rule) -> Params:
     return replace(shape, **sizes, pages=pages, hbm_bins=hbm_bins, buckets=6, transit_entries=16)
 
 
-def reference(name: str, rule: Rule):
+def reference(name: str, rule: Rule) -> Subject:
     """Return a reference map, its oracle of host traffic included."""
     observer = Observer()
-    return create(tight(name, rule), observer=observer), observer
+    made = create(tight(name, rule), observer=observer)
+
+    def check(oracle: dict[bytes, bytes]) -> None:
+        if rule is not Rule.RESIDENT:
+            assert contents(made) == oracle
+
+    return Subject(made, observer, check)
+
+
+class ShadowedRtl(RtlMap):
+    """The accelerator in simulation, and a reference with the same secrets that does the same."""
+
+    shadow: Any = None
+
+    def __init__(self, *, observer: Observer) -> None:
+        self.shadow_observer = Observer()
+        self.sources = [fixed_secrets("contract"), fixed_secrets("contract")]
+        super().__init__(TIGHT.params, observer=observer, secrets=self.sources[0])
+
+    def format(self) -> None:
+        if self.shadow is None:
+            self.shadow = create(TIGHT.params, observer=self.shadow_observer, secrets=self.sources[1])
+        else:
+            self.shadow.format()
+        super().format()
+        self.compare()
+
+    def execute(self, batch):
+        responses = super().execute(batch)
+        assert self.shadow.execute(batch) == responses
+        self.compare()
+        return responses
+
+    def compare(self) -> None:
+        """Pages shown since the last comparison, and host memory, byte for byte."""
+        ours, theirs = self._observer.trace(), self.shadow_observer.trace()
+        count = len(theirs)
+        for column in ("address", "length", "write"):
+            assert (getattr(ours, column)[len(ours) - count :] == getattr(theirs, column)).all()
+        self.shadow_observer.clear()
+        assert self.pages() == bytes(self.shadow.host.data)
+
+
+def rtl() -> Subject:
+    """Return the accelerator in simulation, held to a reference step by step."""
+    observer = Observer()
+    made = ShadowedRtl(observer=observer)
+
+    def check(oracle: dict[bytes, bytes]) -> None:
+        assert contents(made.shadow) == oracle  # whose host memory is the same, see compare()
+
+    return Subject(made, observer, check, scans=False)
