@@ -176,6 +176,7 @@ def test_how_full_the_map_is_and_how_many_tuples_wait_does_not_show():
         assert difference(engine, engines[0]) == ""
 
 
+@pytest.mark.sec_cm("OVERRUN.COUNT.SEALED")
 def test_overruns_show_in_sealed_replies_alone():
     """An HBM that stands still now and then is slower than the offsets cover: counted, told to the client, and wrong in
     nothing else."""
