@@ -1,0 +1,202 @@
+"""The engine equals the device model: every byte of the rings, the pages, the counters and the registers."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from host.driver import Driver
+from omap.interface import Operation, Status
+from omap.regmap import BY_NAME, Request, State
+from omap.session import ClientSession
+from sim.timing import HbmTiming, HostTiming
+from sim.transport import RtlTransport
+from tests.contract.test_contract import expected
+from tests.rtl.engine_bench import SETTLED, Prediction, Twin
+from tests.rtl.engines import DELETE, GET, PUT
+from tests.rtl.session_bench import ROOT_KEY
+
+STRAYS = ("session", "type", "confirm", "key", "handshake")
+
+steps = st.one_of(
+    st.tuples(st.just("send"), st.integers(1, 40), st.sampled_from([1, 3, 60])),
+    st.tuples(st.just("open"), st.booleans()),
+    st.tuples(st.just("close")),
+    st.tuples(st.just("stray"), st.sampled_from(STRAYS)),
+    st.tuples(st.just("pass"), st.integers(1, 3000)),
+    st.tuples(st.just("rest")),
+    st.tuples(st.just("format"), st.booleans()),
+)
+
+
+def play(twin, script):
+    """Do what a script says; a session is always open."""
+    clients = [twin.opened()]
+    for step in script:
+        match step:
+            case ("send", number, keys):
+                twin.send(clients, number, keys=keys)
+            case ("open", replacing):
+                old = twin.rng.choice(clients)
+                clients.append(twin.opened(replaces=old.session if replacing else 0))
+                if replacing:
+                    clients.remove(old)
+                del clients[:-15]  # more than the device keeps: the longest unused would give way
+            case ("close",):
+                twin.close(clients.pop(twin.rng.randrange(len(clients))))
+                clients = clients or [twin.opened()]
+            case ("stray", kind):
+                twin.stray(kind)
+            case ("pass", cycles):
+                twin.run.step(cycles)
+            case ("rest",):
+                twin.rest()
+            case ("format", by_register):
+                twin.rest()
+                twin.request(Request.FORMAT, by_register=by_register)
+                clients = [twin.opened()]
+    twin.rest()
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    ring=st.integers(1, 6),
+    reorder=st.booleans(),
+    withheld=st.sampled_from([0.0, 0.3]),
+    script=st.lists(steps, max_size=8),
+)
+def test_equals_the_model(seed, ring, reorder, withheld, script):
+    host = HostTiming(reorder=reorder, ready_withheld=withheld, valid_withheld=withheld)
+    play(Twin(seed, ring_entries=1 << ring, host=host, hbm=HbmTiming(ready_withheld=withheld)), script)
+
+
+@settings(deadline=None, max_examples=8)
+@given(seed=st.integers(0, 2**32 - 1), cycles=st.integers(0, 4000), by_register=st.booleans())
+def test_a_format_in_the_midst_of_traffic_falls_between_two_records(seed, cycles, by_register):
+    ring = 32
+    twin = Twin(seed, ring_entries=ring)
+    clients = [twin.opened(), twin.opened()]
+    twin.rest()
+    before = [bytes(twin.buffer[twin.layout.entry(twin.layout.commands, number)]) for number in range(4)]
+    records = []
+    for _ in range(ring - 4):
+        client = twin.rng.choice([*clients, None])
+        record = twin.client().hello() if client is None else client.seal(twin.operation())
+        records.append(record)
+        twin.put(record)
+    twin.run.step(cycles + 1)
+    twin.ask(Request.FORMAT, by_register=by_register)
+    twin.run.until(lambda: twin._answered() == ring, limit=40000)
+    twin.run.step(SETTLED)
+    answers = bytes(twin.buffer[twin.layout.responses : twin.layout.pages])
+    for cut in range(len(records) + 1):
+        model = Prediction(seed, twin.params, ring)
+        model.request(Request.FORMAT)
+        for number, record in enumerate([*before, *records]):
+            if number == cut + len(before):
+                model.request(Request.FORMAT)
+            model.feed(record)
+        if cut == len(records):
+            model.request(Request.FORMAT)
+        if bytes(model.buffer[twin.layout.responses : twin.layout.pages]) == answers:
+            break
+    else:
+        raise AssertionError("no order of the format and the records gives these answers")
+    assert model.buffer[twin.layout.pages :] == twin.buffer[twin.layout.pages :]
+
+
+def most_lines(twin):
+    """Return how many descriptor lines the longest list of waiting tuples takes."""
+    waiting = twin.model.device._map.waiting
+    return max(1 + len(waiting.load(number).further) for number in range(twin.params.bins))
+
+
+def page_of(twin, key):
+    """Return the page of a live key, which nobody outside knows."""
+    places = twin.model.device._map.position_map
+    return places.begin(key, places.candidates(key))[0]
+
+
+def test_a_full_map_and_long_lists():
+    """Keys of all pages but one are asked for until every key waits for this one; then for them."""
+    twin = Twin(1, ring_entries=16)
+    client, params = twin.opened(), twin.params
+    keys = [number.to_bytes(params.key_bytes, "big") for number in range(params.capacity + 20)]
+
+    def send(kind, key):
+        twin.feed(client.seal(Operation(kind, key, twin.rng.randbytes(params.value_bytes) if kind == PUT else b"")))
+
+    for key in keys:
+        send(PUT, key)
+    twin.rest()
+    replies = [client.open(answer) for answer in twin.got[2:]]
+    assert [reply.response.status for reply in replies] == [Status.OK] * params.capacity + [Status.FULL] * 20
+    assert replies[-1].live == params.capacity
+    live = keys[: params.capacity]
+    while elsewhere := [key for key in live if page_of(twin, key) != 0]:
+        send(twin.rng.choice((GET, PUT)), twin.rng.choice(elsewhere))
+    assert most_lines(twin) >= 5
+    twin.rest()
+    for key in twin.rng.sample(keys, len(keys)):
+        send(twin.rng.choice((GET, DELETE)), key)
+    twin.rest()
+
+
+@pytest.mark.parametrize("kinds", [(PUT, GET), (GET,), (DELETE, PUT), (PUT,)])
+def test_one_key_back_to_back(kinds):
+    twin = Twin(2, ring_entries=32)
+    client = twin.opened()
+    twin.send([client], 100, kinds=kinds, keys=1)
+    twin.rest()
+
+
+def test_before_the_first_format_nothing_is_served():
+    twin = Twin(3, formatted=False)
+    client = twin.client()
+    twin.put(client.hello())
+    twin.run.step(3000)
+    assert twin.state is State.IDLE
+    assert twin._answered() == 0
+    twin.compare_registers()
+
+
+@pytest.mark.parametrize("by_register", [True, False])
+def test_stop_erases_and_ends_the_kernel(by_register):
+    twin = Twin(4)
+    twin.send([twin.opened()], 5)
+    twin.rest()
+    twin.request(Request.STOP, by_register=by_register)
+    twin.compare_registers()
+    control = BY_NAME["CTRL"]
+    value = twin.run.read("CTRL")
+    assert (control.field("done", value), control.field("idle", value)) == (1, 1)
+    twin.is_dead(State.STOPPED)
+
+
+@settings(deadline=None, max_examples=6)
+@given(seed=st.integers(0, 2**32 - 1), cycles=st.integers(1, 3000))
+def test_a_stop_in_mid_flight(seed, cycles):
+    twin = Twin(seed, ring_entries=32)
+    client = twin.opened()
+    twin.rest()
+    twin.send([client], 32)
+    twin.run.step(cycles)
+    twin.ask(Request.STOP)
+    twin.is_dead(State.STOPPED)
+
+
+def test_the_driver_runs_it():
+    twin = Twin(5, formatted=False)
+    params, key = twin.params, ROOT_KEY
+    with Driver(RtlTransport(twin.run), params) as driver:
+        driver.start(timeout=600)
+        session, oracle = ClientSession(params, key), {}
+        session.opened(driver.exchange(session.confirm(driver.exchange(session.hello()))))
+        script = [twin.operation() for _ in range(100)]
+        answers, size = driver.exchange(b"".join(map(session.seal, script))), driver.record_bytes
+        for at, operation in enumerate(script):
+            reply = session.open(answers[at * size : at * size + size])
+            assert reply.response == expected(oracle, params.capacity, operation)
+            assert (reply.sequence, reply.overruns) == (at, 0)
+        driver.stop()
+        assert driver.state is State.STOPPED

@@ -1,0 +1,358 @@
+"""Whatever host, buses and memories do: the fault is latched and told, keys are gone, and no answer was ever wrong."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omap.interface import Operation
+from omap.regmap import Fault, Request, State
+from omap.wire import HEADER, Counter, Header, RecordType, read_counter, write_counter
+from sim.engine_run import BUFFER_ADDRESS
+from sim.faults import Fault as Injected
+from sim.faults import FaultKind
+from tests.rtl.engine_bench import SETTLED, Twin
+from tests.rtl.engines import GET, PUT, TIGHT
+
+FLIP, REPLAY, DROP, STALL, ERROR, DEAD = FaultKind
+
+RING = 32
+OVERDUE = {"limit": 2 * TIGHT.timeout + 4 * SETTLED, "cycles": 4096}
+"""How long it takes until a missing answer is noticed at the latest."""
+LONG = partial(pytest.param, marks=pytest.mark.long)
+NANOSECONDS = 4
+"""In a cycle."""
+
+
+def used(seed, **options):
+    """Return a twin with two sessions whose pages have all been written several times, at rest."""
+    twin = Twin(seed, ring_entries=RING, **options)
+    clients = [twin.opened(), twin.opened()]
+    twin.send(clients, RING)
+    twin.rest()
+    return twin, clients
+
+
+def pages(twin):
+    """Return the bus addresses of the pages, as a fault has them."""
+    return {"low": BUFFER_ADDRESS + twin.layout.pages, "high": BUFFER_ADDRESS + twin.layout.size}
+
+
+def commands(twin):
+    """Return the bus addresses of the command ring."""
+    return {"low": BUFFER_ADDRESS + twin.layout.commands, "high": BUFFER_ADDRESS + twin.layout.responses}
+
+
+# -- pages ----------------------------------------------------------------------------------------------------------
+
+STRIKES = {
+    "flip what is read": {"kind": FLIP},
+    "flip what is written": {"kind": FLIP, "write": True},
+    "replay": {"kind": REPLAY, "count": 4},
+    "drop": {"kind": DROP, "write": True},
+}
+
+
+def strike_pages(seed, strike, skip, bit):
+    twin, clients = used(seed)
+    if strike == "replay":
+        skip += 20  # the port knows the bytes before the last write if it saw that
+    twin.run.host.add_fault(Injected(**STRIKES[strike], **pages(twin), skip=skip, argument=bit))
+    twin.send(clients, RING)
+    twin.latched(Fault.PAGE_TAG)
+    assert len(twin.got) < len(twin.model.answers)
+
+
+@pytest.mark.sec_cm("ENGINE.FAULT.LATCH")
+@pytest.mark.sec_cm("PAGE.VERSION.FRESH")
+@pytest.mark.parametrize("strike", STRIKES)
+def test_a_page_that_is_not_what_was_written_last_latches(strike):
+    strike_pages(1, strike, 3, 77)
+
+
+@pytest.mark.long
+@settings(deadline=None, max_examples=100)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    strike=st.sampled_from(sorted(STRIKES)),
+    skip=st.integers(0, 8),
+    bit=st.integers(0, 511),
+)
+def test_any_bit_of_any_page_latches(seed, strike, skip, bit):
+    strike_pages(seed, strike, skip, bit)
+
+
+@pytest.mark.sec_cm("PAGE.VERSION.FRESH")
+@pytest.mark.parametrize("attack", ["flip", "replay", "exchange"])
+def test_pages_that_the_host_altered_at_rest_latch(attack):
+    twin, clients = used(2)
+    size, first = twin.params.page_bytes, twin.layout.pages
+    old = bytes(twin.buffer[first:])
+    assert twin.layout.size - first == twin.params.pages * size
+    twin.send(clients, RING)
+    twin.rest()
+    number = len(twin.got)
+    if attack == "flip":
+        for page in range(twin.params.pages):
+            twin.buffer[first + page * size + twin.rng.randrange(size)] ^= 1 << twin.rng.randrange(8)
+    elif attack == "replay":
+        twin.buffer[first:] = old
+    else:
+        twin.buffer[first:] = bytes(twin.buffer[first + size :]) + bytes(twin.buffer[first : first + size])
+    twin.send(clients, RING)
+    twin.latched(Fault.PAGE_TAG)
+    assert len(twin.got) == number
+
+
+# -- commands -------------------------------------------------------------------------------------------------------
+
+
+def altered(twin, attack, clients):
+    """Return the records of an attack on a client that has sent some already."""
+    rng, (client, other) = twin.rng, clients
+    records = [client.seal(twin.operation()) for _ in range(4)]
+    match attack:
+        case "flip":
+            at = HEADER.size + rng.randrange(len(records[0]) - HEADER.size)
+            return [records[0][:at] + bytes([records[0][at] ^ 1 << rng.randrange(8)]) + records[0][at + 1 :]]
+        case "repeat":
+            return [records[0], records[1], records[0]]
+        case "drop":
+            return [records[0], records[2]]
+        case "exchange":
+            return [records[1], records[0]]
+        case "splice":
+            head = Header(RecordType.DATA, other.slot, 0, other.session, other.sent).pack()
+            return [records[0], head + records[1][HEADER.size :]]
+
+
+@pytest.mark.sec_cm("ENGINE.FAULT.LATCH")
+@pytest.mark.parametrize(
+    ("attack", "fault"),
+    [
+        ("flip", Fault.RECORD_TAG),
+        ("repeat", Fault.RECORD_SEQUENCE),
+        ("drop", Fault.RECORD_SEQUENCE),
+        ("exchange", Fault.RECORD_SEQUENCE),
+        ("splice", Fault.RECORD_TAG),
+    ],
+)
+def test_attacks_on_commands_latch_what_they_latch_in_the_model(attack, fault):
+    twin, clients = used(3)
+    twin.send(clients, 5)
+    for record in altered(twin, attack, clients):
+        twin.feed(record)
+    twin.send([clients[1]], 5)
+    assert Fault(twin.model.device.registers.read("FAULT")) is fault
+    twin.latched(fault)
+    assert twin.got == twin.model.answers  # what came before is answered
+
+
+@pytest.mark.long
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32 - 1), bit=st.integers(0, 8 * 64 - 1), before=st.integers(0, 20))
+def test_any_flipped_bit_of_a_command_has_the_effect_that_the_model_gives_it(seed, bit, before):
+    twin, clients = used(seed)
+    twin.send(clients, before)
+    record = bytearray(clients[0].seal(twin.operation()))
+    record[bit // 8] ^= 1 << bit % 8
+    twin.feed(bytes(record))
+    twin.send(clients, 10)
+    fault = Fault(twin.model.device.registers.read("FAULT"))
+    if fault is Fault.NONE:
+        twin.rest()
+    else:
+        twin.latched(fault)
+        assert twin.got == twin.model.answers
+
+
+def test_a_command_that_changes_while_it_is_fetched_latches():
+    twin, clients = used(4)
+    twin.run.host.add_fault(Injected(kind=FLIP, **commands(twin), argument=8 * 40))
+    twin.send(clients[:1], 6)
+    twin.latched(Fault.RECORD_TAG)
+    assert len(twin.got) < len(twin.model.answers)
+
+
+# -- rings ----------------------------------------------------------------------------------------------------------
+
+
+def lie(twin, written, taken):
+    """Set both counters of the host; the engine fetches what fits, and comes to rest."""
+    answered = len(twin.got)
+    write_counter(twin.buffer, Counter.COMMANDS_WRITTEN, written)
+    write_counter(twin.buffer, Counter.RESPONSES_TAKEN, taken)
+    twin.run.step(30000)
+    fetched, responses = (
+        read_counter(twin.buffer, counter) for counter in (Counter.COMMANDS_FETCHED, Counter.RESPONSES_WRITTEN)
+    )
+    assert answered <= responses <= fetched <= responses + twin.layout.ring_entries
+
+
+numbers = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 200), st.integers(2**64 - 100, 2**64 - 1))
+
+
+@settings(deadline=None, max_examples=5)
+@given(written=numbers, taken=numbers)
+def test_counters_full_of_nonsense_do_no_harm_to_an_empty_ring(written, taken):
+    twin = Twin(5)
+    lie(twin, written, taken)
+    assert twin.state is State.READY
+    assert twin.fault is Fault.NONE
+    assert bytes(twin.buffer[twin.layout.pages :]) == twin.model.buffer[twin.layout.pages :]
+
+
+@settings(deadline=None, max_examples=5)
+@given(written=numbers, taken=numbers)
+def test_counters_that_lie_make_no_command_run_again(written, taken):
+    twin, _ = used(6)
+    before = bytes(twin.buffer[twin.layout.pages :])
+    lie(twin, written, taken)
+    assert bytes(twin.buffer[twin.layout.pages :]) == before
+    assert (twin.state, twin.fault) in {(State.READY, Fault.NONE), (State.FAULT, Fault.RECORD_SEQUENCE)}
+
+
+# -- buses ----------------------------------------------------------------------------------------------------------
+
+PLACES = {
+    "pages": lambda twin: pages(twin),
+    "commands": lambda twin: commands(twin),
+    "responses": lambda twin: {
+        "low": BUFFER_ADDRESS + twin.layout.responses,
+        "high": BUFFER_ADDRESS + twin.layout.pages,
+    },
+    "counters": lambda twin: {"low": BUFFER_ADDRESS, "high": BUFFER_ADDRESS + 0x100},
+    "requests": lambda twin: {"low": BUFFER_ADDRESS + Counter.REQUESTS, "high": BUFFER_ADDRESS + Counter.REQUESTS + 8},
+}
+
+HOST = [
+    ("pages", False),
+    ("pages", True),
+    ("commands", False),
+    ("responses", True),
+    ("counters", False),
+    ("counters", True),
+    ("requests", False),
+]
+
+
+@pytest.mark.sec_cm("ENGINE.FAULT.LATCH")
+@pytest.mark.parametrize(("place", "write"), HOST)
+def test_an_error_of_host_memory_latches(place, write):
+    twin, clients = used(7)
+    twin.run.host.add_fault(Injected(kind=ERROR, write=write, **PLACES[place](twin), skip=1))
+    twin.torn = place == "responses"
+    twin.send(clients, 10)
+    twin.latched(Fault.BUS)
+
+
+@pytest.mark.parametrize(
+    ("place", "write"), [("pages", False), LONG("pages", True), LONG("counters", False), LONG("responses", True)]
+)
+def test_host_memory_that_answers_no_more_latches(place, write):
+    twin, clients = used(8)
+    twin.run.host.add_fault(Injected(kind=DEAD, write=write, **PLACES[place](twin), skip=1))
+    twin.send(clients, 10)
+    twin.latched(Fault.BUS, **OVERDUE, silent=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("place", "write"), [("pages", True), ("pages", False), ("commands", False)])
+def test_an_answer_that_comes_after_its_time_latches_and_does_no_harm(place, write):
+    twin, clients = used(9)
+    late = 2 * TIGHT.timeout + 2 * SETTLED
+    twin.run.host.add_fault(
+        Injected(kind=STALL, write=write, **PLACES[place](twin), skip=1, argument=late * NANOSECONDS)
+    )
+    twin.send(clients, 10)
+    twin.latched(Fault.BUS, **OVERDUE, after=late)
+
+
+STRUCTURES = [name for name in TIGHT.channels if name != "free lists"]  # so few indices never leave the chip
+
+
+def hbm(twin, structure):
+    first = TIGHT.first_channel[structure]
+    return twin.run.hbm[first : first + TIGHT.channels[structure]]
+
+
+@pytest.mark.sec_cm("ENGINE.FAULT.LATCH")
+@pytest.mark.parametrize("write", [False, True])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_an_error_of_hbm_latches(structure, write):
+    twin, clients = used(10)
+    for port in hbm(twin, structure):
+        port.add_fault(Injected(kind=ERROR, write=write))
+    twin.send(clients, RING, keys=60)
+    twin.latched(Fault.BUS)
+
+
+@pytest.mark.parametrize("structure", ["slots", *map(LONG, (name for name in STRUCTURES if name != "slots"))])
+def test_hbm_that_answers_no_more_latches(structure):
+    twin, clients = used(11)
+    for port in hbm(twin, structure):
+        port.add_fault(Injected(kind=DEAD))
+    twin.send(clients, RING, keys=60)
+    twin.latched(Fault.BUS, **OVERDUE)
+
+
+@pytest.mark.parametrize("structure", ["table 0", LONG("descriptors")])
+def test_hbm_that_is_dead_from_the_beginning_latches_at_the_format(structure):
+    twin = Twin(12, formatted=False)
+    for port in hbm(twin, structure):
+        port.add_fault(Injected(kind=DEAD, write=True))
+    twin.run.write("REQUEST", Request.FORMAT)
+    twin.latched(Fault.BUS, **OVERDUE)
+    assert twin.run.read("REQUEST") == Request.NONE
+
+
+# -- more -----------------------------------------------------------------------------------------------------------
+
+
+def reset(twin):
+    """Pulse the reset in a cycle in which no bus offers anything, and start the kernel again."""
+    bench = twin.run.bench
+    buses = ["m_axi_host", *(f"m_axi_hbm__{port}" for port in range(len(twin.run.hbm)))]
+    valid = [f"{bus}__{channel}valid" for bus in buses for channel in ("ar", "aw", "w")]
+    while any(map(bench.get, valid)):
+        bench.run(1)
+    port = bench._port("rst")
+    for value in (b"\1", b"\0"):
+        bench._lib.sim_set(bench._h, port, value)
+        bench.run(1)
+
+
+@pytest.mark.parametrize("cycles", [300, 900, 1500])
+def test_a_reset_in_mid_flight_leaves_nothing(cycles):
+    twin, clients = used(13)
+    twin.send(clients, RING)
+    twin.run.step(cycles)
+    reset(twin)
+    assert twin.run.read("CTRL") == 4
+    twin.run.step(SETTLED)
+    kept = bytes(twin.buffer)
+    twin.run.bench.observer.clear()
+    twin.run.step(4 * SETTLED)
+    assert bytes(twin.buffer) == kept
+    assert not len(twin.run.bench.observer.events())
+    # answers to what the reset cut off are nobody's
+    assert (twin.state, twin.fault) in {(State.IDLE, Fault.NONE), (State.FAULT, Fault.BUS)}
+
+
+FEW = replace(TIGHT, params=replace(TIGHT.params, waiting_slots=10))
+
+
+@pytest.mark.long
+def test_waiting_slots_that_run_out_latch():
+    """Keys that are put and never asked for wait until their page is touched."""
+    twin = Twin(14, ring_entries=RING, config=FEW)
+    client = twin.opened()
+    for number in range(40):
+        twin.feed(client.seal(Operation(PUT, bytes([0, 0, 0, number]), b"data")))
+    for _ in range(100):
+        twin.feed(client.seal(Operation(GET, bytes([0, 0, 0, twin.rng.randrange(40)]), b"")))
+        if twin.model.device.state is State.FAULT:
+            break
+    twin.latched(Fault.EXHAUSTED)
