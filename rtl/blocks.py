@@ -11,7 +11,9 @@ from omap.params import Params, Rule
 from omap.session import LABEL, NONCE_BYTES
 from omap.wire import HEADER, SESSIONS, RecordCodec
 from rtl.cmac import Cmac
+from rtl.config import EngineConfig
 from rtl.drbg import Drbg
+from rtl.engine import Engine
 from rtl.gcm import GcmOpen, GcmSeal
 from rtl.interfaces import require
 from rtl.kdf import Kdf
@@ -48,7 +50,7 @@ class Block:
 
 
 def blocks(params: Params) -> dict[str, Block]:
-    """Return the blocks of the accelerator of one map.
+    """Return the accelerator of one map, ``engine``, and its cryptographic blocks.
 
     Raises
     ------
@@ -75,4 +77,5 @@ def blocks(params: Params) -> dict[str, Block]:
         "key_hash": Block(SipHash, {"message_bytes": params.key_bytes}),
         "session_kdf": Block(Kdf, {"fixed_bytes": KDF_FIXED_BYTES, "output_bytes": SESSION_KEY_BYTES}),
         "session_cmac": Block(Cmac),
+        "engine": Block(Engine, {"config": EngineConfig(params=params)}),
     }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from omap.params import Params
 from rtl.blocks import Block, blocks
+from rtl.config import EngineConfig
 from rtl.verilog import to_verilog
 
 PREFIX = "omap_"
@@ -57,6 +59,13 @@ def _entry(top: str, block: Block, text: str) -> dict[str, Any]:
     return {
         "top": top,
         "component": f"{component.__module__}.{component.__qualname__}",
-        "arguments": block.arguments,
+        "arguments": {name: _plain(value) for name, value in block.arguments.items()},
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
+
+
+def _plain(argument: Any) -> Any:
+    """Return an argument as JSON has it; the map's parameters stand in the manifest already."""
+    if isinstance(argument, EngineConfig):
+        return {field.name: getattr(argument, field.name) for field in fields(argument) if field.name != "params"}
+    return argument

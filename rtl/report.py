@@ -32,6 +32,7 @@ COLUMNS = ("block", "LUT", "FF", "BRAM", "URAM", "DSP", "levels", "share of LUTs
 def reported(params: Params) -> dict[str, Block]:
     """Return the blocks that the report shows: those of the map, and what the largest of them are made of."""
     found = blocks(params)
+    del found["engine"]  # its parts are here
     sealed = found["page_open"].arguments
     config = EngineConfig(params=params)
     line = {"address_bits": (params.buckets - 1).bit_length(), "line_bits": 8 * params.bucket_bytes}

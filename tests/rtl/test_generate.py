@@ -15,7 +15,12 @@ from omap.presets import preset
 from omap.wire import RecordCodec
 from rtl.blocks import blocks
 from rtl.commands import command
+from rtl.config import EngineConfig
+from rtl.csr import Csr
+from rtl.engine import Engine
 from rtl.generate import MANIFEST, PREFIX, generate
+from rtl.pages import Pages
+from rtl.ring_port import RingPort
 from rtl.verilog import to_verilog
 from sim import toolchain
 
@@ -34,11 +39,11 @@ def lint(path, top):
     return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("%")]
 
 
-def check(params, folder):
+def check(params, folder, names):
     manifest = generate(params, folder)
     assert json.loads((folder / MANIFEST).read_text()) == manifest
     assert manifest["digest"] == params.digest.hex()
-    assert set(manifest["files"]) == {f"{PREFIX}{name}.v" for name in blocks(params)}
+    assert set(manifest["files"]) == {f"{PREFIX}{name}.v" for name in names}
     for file, entry in manifest["files"].items():
         text = (folder / file).read_text()
         assert hashlib.sha256(text.encode()).hexdigest() == entry["sha256"]
@@ -46,19 +51,55 @@ def check(params, folder):
         assert lint(folder / file, entry["top"]) == []
 
 
-def test_every_block_of_a_small_map(tmp_path):
-    check(preset("TINY"), tmp_path)
+def test_every_block_of_a_small_map(tmp_path, monkeypatch):
+    params = preset("TINY")
+    found = blocks(params)
+    del found["engine"]  # takes as long as all others: see below
+    monkeypatch.setattr("rtl.generate.blocks", lambda params: found)
+    check(params, tmp_path, found)
+
+
+@pytest.mark.parametrize("name", ["csr", "pages", "ring_port"])
+def test_parts_of_the_engine(tmp_path, name):
+    config = EngineConfig(params=preset("TINY"))
+    mode = {"hbm_private": False, "attested": False, "hardware": False}
+    part = {
+        "csr": lambda: Csr(config.params, **mode),
+        "pages": lambda: Pages(config),
+        "ring_port": lambda: RingPort(config.params, max_lines=config.host_lines),
+    }[name]()
+    (tmp_path / "part.v").write_text(to_verilog(part, "part"))
+    assert lint(tmp_path / "part.v", "part") == []
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["SMALL", "PAPER", "STANDARD", "WIDE"])
+@pytest.mark.parametrize("name", ["TINY", "SMALL", "PAPER", "STANDARD", "WIDE"])
 def test_every_block_of_the_presets(tmp_path, name):
-    check(preset(name), tmp_path)
+    params = preset(name)
+    check(params, tmp_path, blocks(params))
 
 
 def test_lint_sees_a_warning(tmp_path):
     (tmp_path / "bad.v").write_text("module bad(input [3:0] a, output b); assign b = a; endmodule\n")
     assert any("WIDTH" in line for line in lint(tmp_path / "bad.v", "bad"))
+
+
+def test_the_engine_is_generated_for_the_map_and_described_in_the_manifest(tmp_path, monkeypatch):
+    params = preset("TINY")
+    engine = blocks(params)["engine"]
+    assert engine.component is Engine
+    assert engine.arguments == {"config": EngineConfig(params=params)}
+    monkeypatch.setattr("rtl.generate.blocks", lambda params: {"engine": engine})
+
+    def stub(component, name):
+        component._MustUse__silence = True
+        return f"module {name}(); endmodule\n"
+
+    monkeypatch.setattr("rtl.generate.to_verilog", stub)
+    (entry,) = generate(params, tmp_path)["files"].values()
+    assert entry["component"] == "rtl.engine.Engine"
+    config = json.loads((tmp_path / MANIFEST).read_text())["files"]["omap_engine.v"]["arguments"]["config"]
+    assert EngineConfig(params=params, **config) == engine.arguments["config"]
 
 
 def test_the_same_design_gives_the_same_text():
