@@ -243,6 +243,68 @@ def test_a_bin_without_room_loses_the_tuple_and_says_so():
     assert bench.get("exhausted")
 
 
+def appended(count):
+    """A bench on which ``count`` tuples have joined bin 1; no write of a line or of a slot arrives."""
+    bench = AmaranthBench(WaitingBins(SHAPE, entries=2))
+    bench.source("i_touch").push([{"bin": 1, "use": Use.APPEND}] * count)
+    bench.source("i_append").push([{"present": 1, "entry": number} for number in range(count)])
+    bench.source("i_free_slot").push(range(count))
+    bench.source("i_free_line").push([3])
+    bench.run_until(limit=20, transfers={"o_line_fetch": 1})
+    bench.source("i_line_fetched").push([{"id": 0, "data": 5}])
+    bench.run_until(limit=40, transfers={"o_slot_write": count})
+    bench.run(20)
+    return bench
+
+
+def test_a_bin_is_not_used_while_its_lines_leave():
+    bench = appended(SHAPE.line_indices[0] + 1)
+    assert bench.sink("o_line_flush").transfers == 1  # the last line waits for the arrival of the others
+    bench.source("i_touch").push([{"bin": 1, "use": Use.TOUCH}])
+    bench.run(20)
+    assert bench.sink("o_version").transfers == 1
+    assert bench.sink("o_waiting").transfers == 0
+    bench.source("i_line_flushed").push([0])
+    bench.run_until(limit=20, transfers={"o_line_flush": 1, "o_waiting": 1})
+
+
+@pytest.mark.parametrize(("lines", "slots"), [(0, 2), (1, 1)])
+def test_a_copy_stays_until_all_its_writes_have_arrived(lines, slots):
+    bench = appended(2)
+    bench.source("i_line_flushed").push([0] * lines)
+    bench.source("i_slot_written").push([0] * slots)
+    bench.run(20)
+    assert not bench.get("quiet")
+    bench.source("i_touch").push([{"bin": 1, "use": Use.TOUCH}])
+    bench.run_until(limit=20, transfers={"o_waiting": 1})
+    assert bench.sink("o_line_fetch").transfers == 1  # it was not read again
+
+
+def test_a_copy_goes_when_all_its_writes_have_arrived():
+    bench = appended(2)
+    bench.source("i_line_flushed").push([0])
+    bench.source("i_slot_written").push([0] * 2)
+    bench.run_until(limit=20, values={"quiet": 1})
+    bench.source("i_touch").push([{"bin": 1, "use": Use.TOUCH}])
+    bench.run_until(limit=20, transfers={"o_line_fetch": 1})
+
+
+@pytest.mark.sec_cm("WAITING.TUPLE.ERASE")
+@pytest.mark.parametrize("control", ["clear", "erase"])
+def test_late_lines_lead_to_nothing(control):
+    bench = AmaranthBench(WaitingBins(SHAPE, entries=2))
+    bench.source("i_touch").push([{"bin": 1, "use": Use.TOUCH}])
+    bench.run_until(limit=20, transfers={"o_line_fetch": 1})
+    bench.set(control, 1)
+    bench.run(1)
+    bench.set(control, 0)
+    bench.source("i_line_fetched", waits=[5]).push([{"id": 0, "data": 5 | 2 << 48}])
+    bench.run_until(limit=20, values={"quiet": 1})
+    bench.run(20)
+    assert bench.get("quiet")
+    assert bench.sink("o_slot_fetch").transfers == bench.sink("o_version").transfers == 0
+
+
 @pytest.mark.parametrize(
     ("sizes", "text"),
     [
