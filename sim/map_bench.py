@@ -145,10 +145,15 @@ def _command(operation: Operation, key_bytes: int, value_bytes: int) -> int:
     return found | int.from_bytes(value, "little") << 2 + 8 * key_bytes if kind == Kind.PUT else found
 
 
-def stage_cycles(events: npt.NDArray[np.void], names: Sequence[str] = PROGRESS) -> dict[str, npt.NDArray[np.int64]]:
-    """Return when operations passed each stage, from the events of a port ``progress`` whose bits have these names."""
+def stage_cycles(
+    events: npt.NDArray[np.void], names: Sequence[str] = PROGRESS, *, before: int = 0
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Return when operations passed each stage, from the events of a port ``progress`` whose bits have these names.
+
+    ``before`` is what the port showed before the first event.
+    """
     values = events["address"].astype(np.uint64)
-    turned = values ^ np.concatenate([np.zeros(1, np.uint64), values[:-1]])
+    turned = values ^ np.concatenate([np.array([before], np.uint64), values[:-1]])
     return {
         name: events["cycle"][(turned >> np.uint64(bit) & np.uint64(1)).astype(bool)] for bit, name in enumerate(names)
     }
