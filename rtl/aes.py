@@ -210,8 +210,9 @@ class Aes(wiring.Component):
         key_slot = Signal(range(self.key_slots))
         key_round = Signal(range(self.rounds + 1))
         expanding = Signal()
-        # SEC_CM: AES.KEY.ERASE -- a reset clears all registers at once and then walks the table, slot by slot
+        # SEC_CM: AES.KEY.ERASE -- a reset clears all registers at once and walks the table, while it lasts and after it
         erasing = Signal(init=1)
+        walk = Signal(range(self.key_slots), reset_less=True)
         m.d.comb += self.i_key.ready.eq(~expanding & ~erasing & ~self.erase)
 
         with m.If(expanding):
@@ -225,7 +226,12 @@ class Aes(wiring.Component):
             expander.load(self.i_key.p.key)
             m.d.sync += [expanding.eq(1), key_slot.eq(self.i_key.p.slot)]
         with m.If(erasing):
-            m.d.sync += [key_slot.eq(key_slot + 1), erasing.eq(key_slot != self.key_slots - 1)]
+            m.d.sync += [
+                key_slot.eq(key_slot + 1),
+                erasing.eq(key_slot != self.key_slots - 1),
+                walk.eq(Mux(walk == self.key_slots - 1, 0, walk + 1)),
+            ]
+        write_slot = Mux(erasing, walk, key_slot)
 
         slots = [self.i_blocks.p.slot]
         for stage in range(self.rounds):
@@ -237,7 +243,7 @@ class Aes(wiring.Component):
         for index in range(self.rounds + 1):
             write = Signal(name=f"write_key{index}")
             m.d.comb += write.eq(erasing | (expanding & (key_round == index)))
-            keys.append(self._stored_key(m, index, write, key_slot, new_key, slots[index]))
+            keys.append(self._stored_key(m, index, write, write_slot, new_key, slots[index]))
 
         valid: Value = self.i_blocks.valid & ~erasing
         states: list[Value] = [self.i_blocks.p.blocks[lane] for lane in range(self.lanes)]

@@ -142,16 +142,22 @@ class Ghash(wiring.Component):
         m.submodules.shares = shares = _table(self.key_slots, "distributed")
         self._elaborate_load(m, powers, shares, depth)
         self._elaborate_sum(m, powers, shares, depth)
-        # SEC_CM: GHASH.KEY.ERASE -- a reset clears all registers at once and then walks the tables
+        # SEC_CM: GHASH.KEY.ERASE -- a reset clears all registers at once and walks the tables, while it lasts and after
         return ResetInserter(self.erase)(m)
 
     def _elaborate_load(self, m: Module, powers: list[Memory], shares: Memory, depth: int) -> None:
         """Fill the tables. Places count from the end: the tag's is 0 and stays zero, place r needs H^(r + 1)."""
         m.submodules.serial = serial = GfSerialMultiplier()
         erasing = Signal(init=1)
-        walk = Signal(range(depth * self.key_slots))
+        places = depth * self.key_slots
+        walked = Signal(range(places))
+        walk = Signal(range(places), reset_less=True)
         with m.If(erasing):
-            m.d.sync += [walk.eq(walk + 1), erasing.eq(walk != depth * self.key_slots - 1)]
+            m.d.sync += [
+                walked.eq(walked + 1),
+                erasing.eq(walked != places - 1),
+                walk.eq(Mux(walk == places - 1, 0, walk + 1)),
+            ]
 
         slot = Signal(range(self.key_slots))
         place = Signal(range(self.blocks + 1))  # the one after the first text block is that of the additional data

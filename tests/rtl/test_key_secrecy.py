@@ -112,8 +112,9 @@ ERASE = [
 
 
 @pytest.mark.parametrize("case", ERASE)
+@pytest.mark.parametrize("held", [False, True], ids=["pulse", "held"])
 @pytest.mark.parametrize("moment", ["early", "late"])
-def test_an_erased_block_holds_nothing_of_its_keys(case, moment):
+def test_an_erased_block_holds_nothing_of_its_keys(case, moment, held):
     states = []
     for seed in (1, 2):
         bench = loaded(case, drawn(seed))
@@ -126,7 +127,7 @@ def test_an_erased_block_holds_nothing_of_its_keys(case, moment):
         before = state(bench)
         bench.set("erase", 1)
         bench.run(1)
-        bench.set("erase", 0)
+        bench.set("erase", held)  # as the engine does: for good
         bench.run(case.erase_cycles)
         # What a FIFO held before is keystream, text or draws: out of reach, but not overwritten.
         states.append((before, state(bench, without_memories_of=["fifo.py"])))
