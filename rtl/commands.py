@@ -24,7 +24,7 @@ def command() -> None:
 @PRESET
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build/rtl"), show_default=True)
 def generate(name: str, out: Path) -> None:
-    """Write the blocks as Verilog-2005, with a manifest."""
+    """Write the engine and its cryptographic blocks as Verilog-2005, with a manifest. Takes minutes."""
     manifest = generation.generate(preset(name), out)
     for file in (*manifest["files"], generation.MANIFEST):
         click.echo(out / file)
