@@ -14,7 +14,7 @@ FULL_STAMP := $(VENV)/installed-full
 CHECK = status=0; $(BIN)/ruff check . || status=1; $(BIN)/ruff format --check . || status=1; $(BIN)/mypy || status=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format bench-model bench-host bench-sim clean
+.PHONY: help demo test test-long lint format bench-model bench-host bench-sim bench-engine clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ bench-host: $(FULL_STAMP)  ## operations a second through client, relay and prox
 
 bench-sim: $(FULL_STAMP)  ## simulated cycles a second of the GCM pair under each simulator
 	$(BIN)/python -m sim.bench_sim
+
+bench-engine: $(FULL_STAMP)  ## cycles an operation, latency and stages of the engine in simulation (takes half an hour)
+	$(BIN)/python -m sim.bench_engine
 
 clean:  ## remove .venv and everything built
 	rm -rf .venv build sim_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -76,7 +76,7 @@ class LineChannels(wiring.Component):
         require_one_of("channels", channels, (1, 2, 4, 8))
         require_whole("first_channel", first_channel, 0, PSEUDO_CHANNELS - channels)
         require_whole("lines", lines, 1, (channels << CHANNEL_BITS) // line_bytes)
-        require_whole("id_bits", id_bits, 1, 6)
+        require_whole("id_bits", id_bits, 1, 7)
         address_bits = max(1, (lines - 1).bit_length()) if address_bits is None else address_bits
         require_whole("address_bits", address_bits, max(1, (lines - 1).bit_length()), 48)
         require_whole("initial_lines", initial_lines, 0, lines)

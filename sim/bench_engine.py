@@ -59,14 +59,17 @@ class Measured:
         Events that left later than their fixed offset.
     simulated : float
         Operations a second of this machine.
-    stages : dict of str to float array
+    stages : dict of str to array
         Cycles from each stage's predecessor, an item an operation.
+    stalls : dict of str to float
+        Cycles an operation that were lost, by cause.
     """
 
     cycles: float
     overruns: int
     simulated: float
     stages: dict[str, np.ndarray]
+    stalls: dict[str, float]
 
 
 class Subject:
@@ -118,7 +121,24 @@ class Subject:
         }
         stages["replied"] = passed["replied"] - passed["started"]
         stages["answered"] = answered - passed["replied"]
-        return Measured(float(rate), overruns, len(operations) / seconds, stages)
+        return Measured(float(rate), overruns, len(operations) / seconds, stages, self._stalls(passed, middle))
+
+    def _stalls(self, passed: dict[str, np.ndarray], middle: slice) -> dict[str, float]:
+        """Tell apart why operations were not admitted at the interval, and why pages were read after their time."""
+        config = self.config
+        admitted, replied = passed["admitted"][middle], passed["replied"]
+        gaps = np.diff(admitted) - config.interval
+        under_way = np.arange(len(passed["admitted"]))[middle][1:] - np.searchsorted(replied, admitted[1:] - 1)
+        full = under_way >= config.in_flight - 1
+        late = passed["read"] - passed["admitted"]
+        return {
+            f"admission: {config.in_flight} operations are under way": float(np.where(full, gaps, 0).mean()),
+            "admission: no record is there": float(np.where(full, 0, gaps).mean()),
+            "page read after its time (page under way, no place, host port)": float((late - late.min()).mean()),
+            "page started after the shortest round trip (host, order, interval)": float(
+                (passed["started"] - passed["read"]).mean() - (passed["started"] - passed["read"]).min()
+            ),
+        }
 
     def latencies(self, operations: Sequence[Operation]) -> np.ndarray:
         """Return for single operations the cycles from their doorbell to the response, and to its counter."""
@@ -194,12 +214,15 @@ def report(name: str, keys: int, operations: int) -> None:
     )
     print(f"  format: {subject.format_cycles / params.pages:.2f} cycles a page")
     print(f"  simulation: {found.simulated:,.0f} operations/s; compiled in {subject.compile_seconds:.0f} s")
-    print("  cycles of an operation, from the stage before:   mean    least     99 %     most")
+    print("  cycles from the stage before:      mean    least     99 %     most   operations there")
     for stage, cycles in found.stages.items():
         print(
-            f"    {stage:<44} {cycles.mean():>9.1f} {cycles.min():>8}"
-            f" {np.percentile(cycles, 99):>8.0f} {cycles.max():>8}"
+            f"    {stage:<28} {cycles.mean():>9.1f} {cycles.min():>8} {np.percentile(cycles, 99):>8.0f}"
+            f" {cycles.max():>8} {cycles.mean() / found.cycles:>12.1f}"
         )
+    print("  stalls, cycles an operation:")
+    for cause, cycles in found.stalls.items():
+        print(f"    {cause:<60} {cycles:>9.2f}")
 
 
 def main() -> None:
