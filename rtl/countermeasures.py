@@ -50,4 +50,11 @@ COUNTERMEASURES = {
     "RING.COUNTERS.BOUND": "However the host sets its counters, no more commands are under way than a ring holds.",
     "EVENT.TIME.PACED": "Pages are read and written, and replies leave, a fixed time after public events.",
     "OVERRUN.COUNT.SEALED": "What was not in time for its offset is counted, and told in sealed replies alone.",
+    "PAGE.ADDR.FRESH": "Every operation, whatever it is, draws the page on which its key is placed.",
+    "PAGE.MISS.DUMMY": "An operation that finds no key touches the page drawn for it; all else happens as for a hit.",
+    "PAGE.NONCE.UNIQUE": "Page index and version make every nonce unique under a page key.",
+    "PAGE.VERSION.FRESH": "A page opens under the version that HBM has of it alone: an earlier one latches a fault.",
+    "FORMAT.KEY.CLEARED": "The secrets of a format stay where they were gathered only until they are handed out.",
+    "ENGINE.STATE.ERASE": "`erase` clears all keys and registers of the core; HBM transfers under way end properly.",
+    "ENGINE.FAULT.LATCH": "A fault of any block erases all of them, shows in a register, and lasts until a reset.",
 }

@@ -5,19 +5,22 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import pytest
+
 from host.keyfile import read_key_file
 from host.model import ModelTransport
 from host.transport import open_transport
 from tests.host.fake_pyxrt import FakeXrt
 
-NAMES = ("model", "stepped", "process", "attached", "xrt")
+NAMES = ("model", "stepped", "process", "attached", "xrt", pytest.param("rtl", marks=pytest.mark.long))
+"""The accelerator takes minutes to compile, for parameters that no other test needs."""
 
 
 @contextmanager
 def opened(name, params, key_file, ring_entries=8, tmp_path=None):
     """Open a transport by name."""
     match name:
-        case "model" | "process":
+        case "model" | "process" | "rtl":
             transport = open_transport(name, params, ring_entries=ring_entries, key_file=key_file)
         case "stepped":
             transport = ModelTransport(params, read_key_file(key_file), ring_entries=ring_entries, stepped=True)

@@ -7,6 +7,7 @@ from omap.crypto import Secrets
 from omap.device import DeviceModel
 from omap.interface import Operation
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, Request, State
+from omap.trace import Observer
 from omap.wire import CLOSE, BufferLayout, Counter, Header, RecordType, read_counter, write_counter
 from sim.engine_run import EngineRun
 from sim.observer import EventKind
@@ -44,7 +45,10 @@ class Prediction:
         self.layout = BufferLayout(params, ring_entries)
         self.buffer = bytearray(self.layout.size)
         self._words = words(seed)
-        self.device = DeviceModel(params, ROOT_KEY, self.buffer, ring_entries=ring_entries, secrets=self._secrets)
+        self.observer = Observer()
+        self.device = DeviceModel(
+            params, ROOT_KEY, self.buffer, ring_entries=ring_entries, secrets=self._secrets, observer=self.observer
+        )
         self.answers = []
         self._share_nonces()
 
@@ -103,6 +107,8 @@ class Twin:
         """Have both serve a request while nothing is under way."""
         self.model.request(request)
         self.ask(request, by_register=by_register)
+        self.model.observer.clear()
+        self.run.bench.observer.clear()
 
     def ask(self, request, *, by_register=True, limit=20000):
         """Have the engine serve a request."""
@@ -213,13 +219,22 @@ class Twin:
         self.compare()
 
     def compare(self):
-        """Compare all that a host can look at."""
+        """Compare all that a host can look at, and the pages touched since the last request."""
         layout, ours, theirs = self.layout, self.buffer, memoryview(self.model.buffer)
         for low, high in ((layout.commands, layout.responses), (layout.responses, layout.pages), (layout.pages, None)):
             assert ours[low:high] == theirs[low:high]
         for counter in (Counter.COMMANDS_FETCHED, Counter.RESPONSES_WRITTEN):
             assert read_counter(ours, counter) == read_counter(theirs, counter)
         self.compare_registers()
+        seen = self.run.bench.observer.trace(
+            port=PORT,
+            base=self.run.memory.base + layout.pages,
+            page_bytes=self.params.page_bytes,
+            pages=self.params.pages,
+        )
+        wanted = self.model.observer.trace()
+        assert seen.address.tolist() == wanted.address.tolist()
+        assert seen.write.tolist() == wanted.write.tolist()
 
     def compare_registers(self):
         """Compare the registers of both, on the bus and in the buffer."""

@@ -57,6 +57,8 @@ def play(twin, script):
     twin.rest()
 
 
+@pytest.mark.sec_cm("PAGE.ADDR.FRESH")
+@pytest.mark.sec_cm("PAGE.MISS.DUMMY")
 @settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),

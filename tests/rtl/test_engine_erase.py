@@ -1,0 +1,156 @@
+# amaranth: UnusedElaboratable=no
+"""Faults reach every block that holds keys, erased keys are gone from the core, and nonces are the reference's."""
+
+import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.sim import Simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omap.crypto import PageCodec, Secrets
+from omap.hazmat.fixed import fixed_secrets
+from omap.regmap import Fault, State
+from rtl import engine
+from rtl.core import Core, page_nonce
+from rtl.host_port import HostPort
+from rtl.secrets import WORDS, FormatSecrets
+from rtl.sessions import Sessions
+from sim.amaranth_bench import AmaranthBench
+from sim.map_bench import attach_hbm, entropy_words
+from sim.secrecy import Recorder, differences, state
+from tests.rtl.engines import TIGHT
+
+# -- the latch ------------------------------------------------------------------------------------------------------
+
+
+def hollow(block):
+    """Return a block with the ports of another and nothing inside: a test drives its outputs."""
+    return type(block.__name__, (block,), {"elaborate": lambda self, platform: Module()})
+
+
+@pytest.fixture
+def frame(monkeypatch):
+    """An engine of which only what controls it is there."""
+    for block in (Core, Sessions, HostPort):
+        monkeypatch.setattr(engine, block.__name__, hollow(block))
+    return engine.Engine(TIGHT)
+
+
+SOURCES = {
+    "page": (lambda frame: frame.core.page_fault, Fault.PAGE_TAG),
+    "tag": (lambda frame: frame.sessions.fault_tag, Fault.RECORD_TAG),
+    "turn": (lambda frame: frame.sessions.fault_sequence, Fault.RECORD_SEQUENCE),
+    "exhausted": (lambda frame: frame.core.exhausted, Fault.EXHAUSTED),
+    "hbm": (lambda frame: frame.core.bus_fault, Fault.BUS),
+    "host": (lambda frame: frame.port.error, Fault.BUS),
+}
+
+
+@pytest.mark.sec_cm("ENGINE.FAULT.LATCH")
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_fault_of_any_block_erases_all_of_them_and_stays(frame, source):
+    signal, fault = SOURCES[source]
+    erased = [frame.core.erase, frame.sessions.erase, frame.port.abort]
+
+    async def bench(ctx):
+        await ctx.tick().repeat(3)
+        assert not any(ctx.get(erase) for erase in erased)
+        ctx.set(signal(frame), 1)
+        await ctx.tick()
+        ctx.set(signal(frame), 0)
+        ctx.set(SOURCES["host" if source == "page" else "page"][0](frame), 1)  # comes too late to count
+        for _ in range(40):
+            assert all(ctx.get(erase) for erase in erased)
+            assert (ctx.get(frame.csr.state), ctx.get(frame.csr.fault)) == (State.FAULT, fault)
+            assert not ctx.get(frame.ring.serve)
+            assert not ctx.get(frame.sessions.open_)
+            await ctx.tick()
+
+    simulator = Simulator(frame)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+# -- keys -----------------------------------------------------------------------------------------------------------
+
+
+def secrets_of(seed):
+    """Return secrets that differ between seeds, but for the map id, which is public."""
+    drawn = fixed_secrets(seed)()
+    return Secrets(drawn.page_key, drawn.draw_seed, drawn.hash_key, bytes(16))
+
+
+@pytest.mark.sec_cm("FORMAT.KEY.CLEARED")
+def test_the_secrets_of_a_format_are_forgotten_when_they_were_handed_out():
+    before, after, shown = [], [], []
+    for seed in (1, 2):
+        bench = AmaranthBench(FormatSecrets())
+        recorder = Recorder(bench)
+        bench.sink("o_page_key", waits=[30])
+        bench.set("load", 1)
+        bench.source("i_entropy").push(entropy_words(secrets_of(seed)))
+        bench.run(WORDS + 10)
+        before.append(state(bench))
+        bench.run_until(limit=100, transfers={"o_page_key": 1})
+        bench.set("load", 0)
+        bench.run(2)
+        after.append(state(bench))
+        given = [bench.sink(name).take() for name in ("o_page_key", "o_draw_seed", "o_hash_key")]
+        drawn = secrets_of(seed)
+        keys = (drawn.page_key, drawn.draw_seed, drawn.hash_key)
+        assert given == [[int.from_bytes(key, "little")] for key in keys]
+        shown.append(recorder.rows[-1])
+    assert differences(*before)
+    assert not differences(*after)
+    assert shown[0] == shown[1]
+
+
+@pytest.mark.sec_cm("ENGINE.STATE.ERASE")
+def test_an_erased_core_holds_nothing_of_its_keys():
+    """Erased with all keys loaded, and once more while half of the next ones are there."""
+    seen = []
+    for seed in (1, 2):
+        bench = AmaranthBench(Core(TIGHT))
+        attach_hbm(bench, TIGHT)
+        states = []
+        for words, cycles in ((WORDS, 150), (WORDS - 3, 40)):
+            bench.source("i_entropy").push(entropy_words(secrets_of(seed))[:words])
+            bench.set("format", 1)
+            bench.run(1)
+            bench.set("format", 0)
+            bench.run(cycles)
+            assert not bench.source("i_entropy").left
+            states.append(state(bench))
+            bench.set("erase", 1)
+            bench.run(20)
+            bench.set("erase", 0)
+            states.append(state(bench, without_memories_of=["fifo.py"]))
+        seen.append(states)
+    loaded, erased, half, erased_again = zip(*seen, strict=True)
+    assert differences(*loaded)
+    assert not differences(*erased)
+    assert differences(*half)
+    assert not differences(*erased_again)
+
+
+# -- nonces ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.sec_cm("PAGE.NONCE.UNIQUE")
+@settings(deadline=None, max_examples=20)
+@given(page=st.integers(0, 2**32 - 1), version=st.integers(0, 2**48 - 1))
+def test_nonces_of_pages_are_those_of_the_reference(page, version):
+    number, turn, nonce = Signal(32), Signal(48), Signal(96)
+    m = Module()
+    m.d.comb += nonce.eq(page_nonce(number, turn))
+
+    async def bench(ctx):
+        ctx.set(number, page)
+        ctx.set(turn, version)
+        wanted = PageCodec(bytes(32), bytes(16))._nonce(page, version)
+        assert ctx.get(nonce).to_bytes(12, "little") == wanted
+
+    simulator = Simulator(m)
+    simulator.add_testbench(bench)
+    simulator.run()
