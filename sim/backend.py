@@ -191,6 +191,6 @@ def create(params: Params, *, observer: Observer | None = None) -> RtlMap:
 
 
 create.notice = (  # type: ignore[attr-defined]
-    "the accelerator is generated and compiled for the sizes of this table first, which takes minutes and is kept "
-    "under build/sim; then every clock cycle is simulated, some hundred to some thousand operations a second"
+    "the accelerator is generated and compiled for the sizes of this table, which takes minutes once (it is kept under "
+    "build/sim), then simulated cycle by cycle, which takes minutes for ten thousands of operations"
 )
