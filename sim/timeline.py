@@ -128,17 +128,28 @@ def table(moments: Sequence[Moment]) -> str:
     return "\n".join(rows)
 
 
-def section(config: EngineConfig, moments: Sequence[Moment], rate: float) -> str:
-    """Return the generated part of the document."""
+def subject() -> EngineConfig:
+    """Return the engine that is shown."""
+    return EngineConfig(params=sizing.one_choice(capacity=KEYS, **SHAPES[SHAPE]))
+
+
+def described(config: EngineConfig) -> str:
+    """Return what an engine is."""
     params = config.params
-    head = (
+    return (
         f"{SHAPE}: {params.capacity:,} keys of {params.key_bytes} and values of {params.value_bytes} bytes, pages of "
         f"{params.page_bytes}; interval {config.interval}, lookup {config.lookup_cycles}, merge {config.merge_cycles}, "
         f"reply {config.reply_cycles} cycles. Simulated with the default memory models, {CLOCK_MHZ:g} MHz assumed (a "
-        f"cycle is {1000 / CLOCK_MHZ:g} ns). A GET of a key that is there, on an engine at rest; {TOGETHER} operations "
-        f"given at once leave it one every {rate:.1f} cycles."
+        f"cycle is {1000 / CLOCK_MHZ:g} ns)."
     )
-    return f"{head}\n\n{table(moments)}\n"
+
+
+def section(config: EngineConfig, moments: Sequence[Moment], rate: float) -> str:
+    """Return the generated part of the document."""
+    return (
+        f"{described(config)} A GET of a key that is there, on an engine at rest; {TOGETHER} operations given at once "
+        f"leave it one every {rate:.1f} cycles.\n\n{table(moments)}\n"
+    )
 
 
 def with_section(document: str, text: str) -> str:
@@ -151,7 +162,7 @@ def with_section(document: str, text: str) -> str:
 
 def measure() -> tuple[EngineConfig, list[Moment], Mapping[str, Any]]:
     """Run the engine; return its configuration, one operation alone, and many together."""
-    config = EngineConfig(params=sizing.one_choice(capacity=KEYS, **SHAPES[SHAPE]))
+    config = subject()
     params, watched = config.params, Watched(config)
     keys = [number.to_bytes(params.key_bytes, "big") for number in range(FILLED)]
     watched.execute([Operation(Kind.PUT, key, bytes(params.value_bytes)) for key in keys])

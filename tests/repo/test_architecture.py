@@ -82,6 +82,10 @@ def test_the_table_has_every_stage_and_the_picture_every_phase():
     assert set(PROGRESS) < set(ENGINE_PROGRESS)
 
 
+def test_the_times_are_those_of_the_engine_as_it_is_configured_now():
+    assert timeline.described(timeline.subject()) in DOCUMENT, "out of date: python -m sim.timeline (takes minutes)"
+
+
 @pytest.mark.long
 def test_table_and_picture_are_what_the_engine_does(request):
     text, picture = timeline.documented()
