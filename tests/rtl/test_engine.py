@@ -139,6 +139,7 @@ def test_a_full_map_and_long_lists():
         send(twin.rng.choice((GET, PUT)), twin.rng.choice(elsewhere))
     assert most_lines(twin) >= 5
     twin.rest()
+    twin.late = True  # lists like these never come up where pages are drawn
     for key in twin.rng.sample(keys, len(keys)):
         send(twin.rng.choice((GET, DELETE)), key)
     twin.rest()
