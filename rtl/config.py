@@ -98,7 +98,8 @@ class EngineConfig:
             words = params.key_bytes // 8 + 1  # that SipHash takes, 4 cycles each
             object.__setattr__(self, "lookup_cycles", SLOWEST_LOOKUP + 4 * words)
         if not self.reply_cycles:
-            object.__setattr__(self, "reply_cycles", SLOWEST_MERGE + self.page_beats)
+            further = SLOWEST_FETCH if params.line_indices[0] < USUAL_WAITING else 0
+            object.__setattr__(self, "reply_cycles", SLOWEST_MERGE + further + self.page_beats)
         if not self.merge_cycles:
             object.__setattr__(self, "merge_cycles", self.reply_cycles + self.page_beats + SEALING)
         require_whole("interval", self.interval, 4, 4096)
@@ -169,6 +170,12 @@ SLOWEST_LOOKUP = 168
 
 SLOWEST_MERGE = 60
 """Cycles from the arrival of a page in its turn to its reply, without its beats: opening, and what queued."""
+
+USUAL_WAITING = 8
+"""Tuples that now and then wait for one page: if the first line of a descriptor names fewer, a further one is read."""
+
+SLOWEST_FETCH = 170
+"""Cycles that a further line of a descriptor takes, a refresh of HBM included, and what queues behind its operation."""
 
 SEALING = 16
 """Cycles from a reply to the sealed page, without its beats."""
