@@ -1,0 +1,81 @@
+"""The whole engine with the reference in lock-step, for as many operations as an hour allows: answers, pages, audit."""
+
+import random
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from omap import sizing
+from omap.audit import audit
+from omap.hazmat.fixed import fixed_secrets
+from omap.interface import Kind
+from omap.map import create
+from omap.trace import Observer, Trace
+from rtl.config import EngineConfig
+from tests.rtl.engines import ROOMY, operations
+from tests.rtl.timed_engine import TimedEngine
+
+CHUNK = 8192
+"""Operations between two comparisons."""
+
+SEED = 5
+
+RUNS = {
+    "TINY": (ROOMY, 1_000_000),
+    "PAPER": (
+        EngineConfig(params=sizing.one_choice(capacity=1 << 16, key_bytes=4, value_bytes=8, page_bytes=128)),
+        1_000_000,
+    ),
+    "STANDARD": (
+        EngineConfig(params=sizing.one_choice(capacity=1 << 14, key_bytes=8, value_bytes=64, page_bytes=640)),
+        250_000,
+    ),
+    "WIDE": (
+        EngineConfig(params=sizing.one_choice(capacity=1 << 12, key_bytes=16, value_bytes=256, page_bytes=4096)),
+        40_000,
+    ),
+}
+"""Engines with keys, values and pages of the presets of these names, and how many operations each runs."""
+
+NOP, GET, PUT, DELETE = Kind
+KINDS = (PUT, PUT, PUT, PUT, PUT, GET, GET, GET, DELETE, NOP)
+"""So many more PUTs than DELETEs that the map gets full."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", RUNS)
+def test_a_long_run_equals_the_reference(name):
+    config, count = RUNS[name]
+    params, rng, seen = config.params, random.Random(SEED), Observer()
+    begun = time.perf_counter()
+    engine, reference = TimedEngine(config, SEED), create(params, secrets=fixed_secrets(SEED), observer=seen)
+    observer, cycle = engine.run.bench.observer, engine.run.bench.cycle
+    script = operations(rng, count, params, params.capacity * 5 // 4, kinds=KINDS)
+    ready, full, touched = time.perf_counter(), 0, []
+    for first in range(0, count, CHUNK):
+        part = script[first : first + CHUNK]
+        observer.clear()
+        seen.clear()
+        wanted, replies = reference.execute(part), engine.fill(part)
+        assert [reply.response for reply in replies] == wanted
+        assert [reply.sequence for reply in replies] == list(range(first, first + len(part)))
+        assert replies[-1].live == len(reference)
+        assert replies[-1].overruns == 0, f"in operations {first} to {first + len(part)}"
+        full += replies[-1].live == params.capacity
+        trace, wanted_trace = engine.trace(), seen.trace()
+        for column in ("operation", "address", "length", "write"):
+            assert np.array_equal(getattr(trace, column), getattr(wanted_trace, column)), column
+        touched.append(replace(trace, operation=trace.operation + first))
+    assert engine.pages == bytes(reference.host.data)
+    assert full
+    columns = {c: np.concatenate([getattr(t, c) for t in touched]) for c in ("operation", "address", "length", "write")}
+    found = audit(Trace(**columns, operations=count), params)
+    assert found.passed, found.summary()
+    took = time.perf_counter() - ready
+    cycles = (engine.run.bench.cycle - cycle) / count
+    print(
+        f"{name}: {count:,} operations in {took:.0f} s, {count / took:,.0f} a second, {cycles:.2f} cycles each; "
+        f"{ready - begun:.0f} s to get ready"
+    )
