@@ -170,7 +170,7 @@ class Core(wiring.Component):
         )
         draws, command = self.drbg.o_draw, self.i_command
         gap, under_way = Signal(range(config.interval)), Signal(range(depth + 1))
-        may, admit, replied = Signal(), Signal(), Signal()
+        may, admit, replied, gone = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             replied.eq(self.o_reply.valid & self.o_reply.ready),
             self.i_command.ready.eq(may & draws.valid),
@@ -190,12 +190,13 @@ class Core(wiring.Component):
         ]
         following, spacing = Signal.like(under_way), Signal.like(gap)
         m.d.comb += [
-            following.eq(under_way + admit - replied),
+            following.eq(under_way + admit - gone),
             spacing.eq(Mux(admit, config.interval - 1, Mux(gap == 0, 0, gap - 1))),
         ]
         m.d.sync += [
             under_way.eq(following),
             gap.eq(spacing),
+            gone.eq(replied),  # counted a cycle later, for a shorter path
             may.eq(self.formatted & (following != depth) & (spacing == 0)),
         ]
         connect(m, lookups.o, self.position_map.i_operation)
