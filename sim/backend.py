@@ -29,6 +29,8 @@ LOAD = 1024
 HOST_PORT = "m_axi_host"
 CLOCK_MHZ = 250.0
 FORMAT_SECONDS = 3600.0
+SLOWEST_WRITE = 512
+"""Cycles in which a page has arrived in host memory: more than the slowest answer of :class:`sim.timing.HostTiming`."""
 
 
 class RtlMap(ObliviousMap):
@@ -150,7 +152,7 @@ class RtlMap(ObliviousMap):
 
     def _seen(self) -> BusObserver:
         """Return what the bus has seen when all of it is there: the last pages are written after their replies."""
-        self.run.step(2 * self.run.config.merge_cycles)
+        self.run.step(2 * self.run.config.merge_cycles + SLOWEST_WRITE)
         return self.run.bench.observer
 
 
