@@ -99,7 +99,7 @@ class EngineConfig:
             object.__setattr__(self, "lookup_cycles", SLOWEST_LOOKUP + 4 * words)
         if not self.reply_cycles:
             further = SLOWEST_FETCH if params.line_indices[0] < USUAL_WAITING else 0
-            object.__setattr__(self, "reply_cycles", SLOWEST_MERGE + further + self.page_beats)
+            object.__setattr__(self, "reply_cycles", SLOWEST_MERGE + further + 2 * self.page_beats)
         if not self.merge_cycles:
             object.__setattr__(self, "merge_cycles", self.reply_cycles + self.page_beats + SEALING)
         require_whole("interval", self.interval, 4, 4096)
@@ -168,8 +168,9 @@ LEAST_INTERVAL = 8
 SLOWEST_LOOKUP = 168
 """Cycles from admission to a known page, without hashing: a refresh of HBM (88 cycles), a fetch, and what queued."""
 
-SLOWEST_MERGE = 60
-"""Cycles from the arrival of a page in its turn to its reply, without its beats: opening, and what queued."""
+SLOWEST_MERGE = 52
+"""Cycles from the arrival of a page in its turn to its reply, beside its beats into the opener and, once its tag was
+found right, out of it: the latency of opening, and what queued."""
 
 USUAL_WAITING = 8
 """Tuples that now and then wait for one page: if the first line of a descriptor names fewer, a further one is read."""
