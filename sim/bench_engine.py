@@ -89,7 +89,8 @@ class Subject:
         self.session = ClientSession(params, key)
         answer = self.driver.exchange(self.session.hello())
         self.session.opened(self.driver.exchange(self.session.confirm(answer)))
-        self.run.bench.observer.clear()
+        self.run.bench.observe("progress")
+        self.run.step()
 
     def execute(self, operations: Sequence[Operation]) -> int:
         """Run operations and return the overruns so far; answers are opened, and must be the session's."""
@@ -105,11 +106,11 @@ class Subject:
         """Run operations with the ring full at all times and look at when they passed which stage."""
         bench = self.run.bench
         bench.observer.clear()
-        bench.observe("progress")
+        before = bench.get("progress")
         started = time.perf_counter()
         overruns = self.execute(operations)
         seconds = time.perf_counter() - started
-        passed = stage_cycles(bench.observer.events(port="progress"), ENGINE_PROGRESS)
+        passed = stage_cycles(bench.observer.events(port="progress"), ENGINE_PROGRESS, before=before)
         answered = passed["answered"]
         middle = slice(len(answered) // 10, None)  # the ring is full from there on
         rate = np.diff(answered[middle]).mean()
