@@ -325,7 +325,7 @@ SLOT = {"slots": 100, "entry_bytes": 12, "slot_bytes": 32, "channels": 2, "first
         (LineChannels, {"channels": 3}, "channels is 3; it must be one of 1, 2, 4, 8"),
         (LineChannels, {"first_channel": 31}, "first_channel is 31; it must be a whole number from 0 to 30"),
         (LineChannels, {"lines": (1 << 24) + 1}, "lines is 16777217; it must be a whole number from 1 to 16777216"),
-        (LineChannels, {"id_bits": 7}, "id_bits is 7; it must be a whole number from 1 to 6"),
+        (LineChannels, {"id_bits": 8}, "id_bits is 8; it must be a whole number from 1 to 7"),
         (LineChannels, {"address_bits": 6}, "address_bits is 6; it must be a whole number from 7 to 48"),
         (LineChannels, {"initial_lines": 101}, "initial_lines is 101; it must be a whole number from 0 to 100"),
         (LineChannels, {"initial": 1 << 512}, "initial does not fit a line of 64 bytes"),
