@@ -27,7 +27,7 @@ class LineChannels(wiring.Component):
     line_bytes : int
         32, 64 or 128.
     id_bits : int
-        Width of the id that an answer brings back, 1 to 6.
+        Width of the id that an answer brings back, 1 to 7.
     channels, first_channel : int
         Pseudo-channels, 1, 2, 4 or 8, and the number of the first.
     address_bits : int
