@@ -10,10 +10,11 @@ from click.testing import CliRunner
 from omap.errors import ParamsError
 from omap.presets import preset
 from rtl.commands import command
-from rtl.netlist import Area, SynthesisError, measure, synthesise, yosys
+from rtl.netlist import U55C, Area, SynthesisError, measure, synthesise, yosys
 from rtl.report import (
     BEGIN,
     END,
+    ENGINE_SHARE,
     GCM_LUT_BUDGET,
     LEVEL_BUDGET,
     choose,
@@ -110,6 +111,10 @@ def test_the_document_shows_all_blocks_within_the_budgets():
     assert set(areas) == set(reported(preset("PAPER")))
     assert max(area.levels for area in areas.values()) <= LEVEL_BUDGET
     assert max(areas[name].lut for name in ("page_open", "page_seal")) < GCM_LUT_BUDGET
+    engine = areas["engine"]
+    assert engine.levels < LEVEL_BUDGET
+    assert engine.lut < ENGINE_SHARE * U55C.lut
+    assert engine.bram < ENGINE_SHARE * U55C.bram
 
 
 def test_the_synthesiser_says_what_it_refuses(tmp_path):
