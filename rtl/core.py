@@ -66,7 +66,8 @@ class Core(wiring.Component):
         A map is there. Falls with ``format``.
     map_id : Out(128)
         Its id.
-    host : the page client of HostPort, see :class:`rtl.pages.Pages`
+    o_read, i_data, o_write, o_lines, i_written
+        The page client of HostPort, see :class:`rtl.pages.Pages`.
     m_axi_hbm : Out(AxiSignature).array(n)
         Pseudo-channels, as :attr:`EngineConfig.channels` has them.
     page_fault, exhausted, bus_fault : Out(1)
