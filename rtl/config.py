@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -110,7 +111,8 @@ class EngineConfig:
         used = sum(self.channels.values())
         require(
             used <= PSEUDO_CHANNELS,
-            f"the structures need {used} HBM channels of {CHANNEL_BYTES >> 20} MiB; a card has 32",
+            f"the structures need {used} HBM channels of {CHANNEL_BYTES >> 20} MiB, each a power of two of them; "
+            f"a card has {PSEUDO_CHANNELS}: plan for fewer keys",
         )
 
     @cached_property
@@ -149,7 +151,7 @@ class EngineConfig:
         for name, size in sizes.items():
             traffic = ACCESSES.get(name, 0) * ROW_CYCLES / (MOST_LOAD * self.interval)
             least = max(traffic, size / CHANNEL_BYTES, 1)
-            wanted[name] = 1 << max(0, (-(-int(least * 1000) // 1000) - 1).bit_length())
+            wanted[name] = 1 << (math.ceil(least) - 1).bit_length()
         return wanted
 
     @cached_property
