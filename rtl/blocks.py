@@ -7,6 +7,7 @@ from typing import Any
 
 from amaranth.lib import wiring
 
+from omap.crypto import MAP_ID_BYTES
 from omap.params import Params, Rule
 from omap.session import LABEL, NONCE_BYTES
 from omap.wire import HEADER, SESSIONS, RecordCodec
@@ -19,7 +20,6 @@ from rtl.interfaces import require
 from rtl.kdf import Kdf
 from rtl.siphash import SipHash
 
-MAP_ID_BYTES = 16
 DIGEST_BYTES = 32
 SESSION_BYTES = 4
 SESSION_KEY_BYTES = 96

@@ -20,6 +20,7 @@ from sim.engine_run import BUFFER_ADDRESS, EngineRun, engine_design
 from sim.map_bench import entropy_words
 from sim.observer import EventKind
 from sim.observer import Observer as BusObserver
+from sim.timing import HostTiming
 from sim.transport import RtlTransport
 
 RING_ENTRIES = 256
@@ -27,7 +28,7 @@ LOAD = 1024
 """Keys looked up or put at a time in a bulk load."""
 
 HOST_PORT = "m_axi_host"
-CLOCK_MHZ = 250.0
+CLOCK_MHZ = HostTiming.clock_mhz  # what the memory models assume
 FORMAT_SECONDS = 3600.0
 SLOWEST_WRITE = 512
 """Cycles in which a page has arrived in host memory: more than the slowest answer of :class:`sim.timing.HostTiming`."""

@@ -29,7 +29,7 @@ from sim.map_bench import stage_cycles
 from sim.timing import HostTiming
 from sim.transport import RtlTransport
 
-CLOCK_MHZ = 250.0
+CLOCK_MHZ = HostTiming.clock_mhz  # what the memory models assume
 BOLT_MICROSECONDS = 4.57
 """A query of BOLT's prototype, 1 M keys of 8 bytes (Guo et al., CCS 2025)."""
 
