@@ -26,7 +26,7 @@ FAULT_TEXT = {
     Fault.RECORD_SEQUENCE: "a record was repeated, dropped or reordered on its way to the device",
     Fault.EXHAUSTED: "a structure in device memory ran out",
     Fault.BUS: "a transfer on the device's buses failed",
-    Fault.INTERNAL: "it was stopped half way through an operation",
+    Fault.INTERNAL: "it was stopped half way through an operation, or its source of entropy failed",
 }
 """What each fault means."""
 

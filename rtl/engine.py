@@ -52,6 +52,8 @@ class Engine(wiring.Component):
         The root key, once; byte 0 in the lowest bits.
     i_entropy : In(stream.Signature(128))
         Fresh random words: six for a format, one for each handshake.
+    broken : In(1)
+        The board has found something that it depends on broken, its entropy above all: latches a fault.
     progress : Out(len(ENGINE_PROGRESS))
         For simulation; no board connects it.
 
@@ -80,6 +82,7 @@ class Engine(wiring.Component):
                 "m_axi_hbm": Out(HBM_AXI).array(len(self.core.m_axi_hbm)),
                 "i_root_key": In(stream.Signature(KEY_BITS)),
                 "i_entropy": In(stream.Signature(BLOCK_BITS)),
+                "broken": In(1),
                 "progress": Out(len(ENGINE_PROGRESS)),
             }
         )
@@ -142,6 +145,8 @@ class Engine(wiring.Component):
             m.d.comb += found.eq(Fault.EXHAUSTED)
         with m.Elif(core.bus_fault | port.error):
             m.d.comb += found.eq(Fault.BUS)
+        with m.Elif(self.broken):
+            m.d.comb += found.eq(Fault.INTERNAL)
 
         m.d.comb += [
             ready.eq(state == State.READY),

@@ -344,6 +344,13 @@ def test_a_reset_in_mid_flight_leaves_nothing(cycles):
 FEW = replace(TIGHT, params=replace(TIGHT.params, waiting_slots=10))
 
 
+def test_what_the_board_finds_broken_latches():
+    twin, clients = used(17)
+    twin.send(clients, 8)
+    twin.run.bench.set("broken", 1)
+    twin.latched(Fault.INTERNAL)
+
+
 @pytest.mark.long
 def test_waiting_slots_that_run_out_latch():
     """Keys that are put and never asked for wait until their page is touched."""
