@@ -151,8 +151,24 @@ BY_NAME = {register.name: register for register in REGISTERS}
 REGISTER_BYTES = 0x100
 """Size of the register window."""
 
+HBM_POINTERS = 0x400
+"""Offset of the first of the pointers that AMD's linker wants for memory ports, and a card's engine ignores.
+
+It connects a port only where a 64-bit argument names it, so under a shell HBM port ``i`` has one, ``hbm_NN``, at
+:func:`hbm_pointer` of ``i``. They are no registers: they read 0, and what is written is forgotten. The ports have the
+addresses of their pseudo-channels by themselves.
+"""
+
+POINTER_STRIDE = 12
+"""Bytes from one 64-bit argument of an ``ap_ctrl_hs`` kernel to the next."""
+
 MIRROR = 0x100
 """Offset in the control block where the device repeats its registers, for hosts that can't read registers."""
+
+
+def hbm_pointer(port: int) -> int:
+    """Return the offset of the pointer that names HBM port ``port``."""
+    return HBM_POINTERS + POINTER_STRIDE * port
 
 
 class RegisterFile:

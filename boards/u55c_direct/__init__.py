@@ -1,0 +1,1 @@
+"""The Alveo U55C without a shell: HBM is wired to the engine alone."""

@@ -1,0 +1,215 @@
+# amaranth: UnusedElaboratable=no
+"""The card without a shell: a register BAR, a way to host memory, and HBM that nothing but the engine reaches.
+
+:class:`DirectCard` is all our logic, :class:`DirectTop` the pins and the vendor's blocks around it. Everything runs on
+the clock of the PCIe bridge, the HBM ports too; only HBM's own control port has the reference clock.
+
+Unverified on a card.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Const, Instance, Module, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.wiring import In, Member, Out, connect
+
+from boards.core import BoardCore
+from boards.flat import clock, join_master, join_slave, members
+from boards.gate import Gate
+from boards.u55c_direct import vendor
+from rtl.config import CHANNEL_BYTES, EngineConfig
+from rtl.engine import HOST_AXI
+from rtl.hbm import HBM_AXI
+
+MODULE = "omap_u55c_direct"
+"""Name of the Verilog module."""
+
+BAR, HOST = "s_axi_bar", "m_axi_host"
+CLOCK, RESET = "axi_aclk", "axi_aresetn"
+HOST_TIES = ("REGION",)
+
+
+class DirectCard(wiring.Component):
+    """All logic of the card, between the PCIe bridge and the HBM core.
+
+    Parameters
+    ----------
+    config : EngineConfig
+        The engine.
+    attested : bool
+        What register MODE says: the user has fused the card so that it boots our encrypted bitstream alone.
+    channel_bytes : int
+        Bytes to zero in each HBM channel at the start: all of it, but in simulation.
+
+    Members
+    -------
+    axi_aclk, axi_aresetn : In(1)
+        Clock and reset of the bridge.
+    s_axi_bar_* : AXI4, 512 bits
+        The register BAR.
+    m_axi_host_* : AXI4, 512 bits
+        Host memory.
+    AXI_nn_* : AXI3, 256 bits
+        HBM channel nn.
+    hbm_up : In(1)
+        HBM has come up; of any clock.
+
+    Countermeasures
+    ---------------
+    BOARD.HBM.UNREACHABLE
+        The BAR leads to registers, HBM's ports to the engine; :mod:`boards.connectivity` proves it on the netlist.
+    BOARD.HBM.CLEARED
+        HBM is zeroed before the engine leaves its reset: nothing of an earlier map is left in it.
+    """
+
+    def __init__(self, config: EngineConfig, *, attested: bool = False, channel_bytes: int = CHANNEL_BYTES) -> None:
+        self.core = BoardCore(config, hbm_private=True, attested=attested)
+        self.channels = len(self.core.m_axi_hbm)
+        self.channel_bytes = channel_bytes
+        flat = {CLOCK: In(1), RESET: In(1), "hbm_up": In(1)}
+        flat |= members(BAR, vendor.BAR_AXI.flip())
+        flat |= members(HOST, HOST_AXI, ties=HOST_TIES)
+        for channel in range(self.channels):
+            flat |= members(hbm_port(channel), HBM_AXI)
+        super().__init__(flat)
+
+    def elaborate(self, platform: object) -> Module:
+        from boards.bar import BarAdapter
+        from boards.clear import Clear
+
+        m = Module()
+        clock(m, getattr(self, CLOCK), getattr(self, RESET))
+        m.submodules.bar = bar = BarAdapter(id_width=vendor.BAR_AXI.id_width)
+        m.submodules.gate = gate = Gate(bar.m_axi.signature)
+        m.submodules.clear = clear = Clear(channels=self.channels, channel_bytes=self.channel_bytes)
+        # until all of HBM is zero the engine is in reset, and the clearer has the ports
+        m.submodules.core = ResetInserter(~gate.open_)(self.core)
+        core = self.core
+
+        up = Signal()
+        m.submodules.up = FFSynchronizer(self.hbm_up, up, stages=3)
+        m.d.comb += [clear.start.eq(up), gate.go.eq(clear.done & ~clear.error), gate.broken.eq(clear.error)]
+
+        join_slave(m, self, BAR, bar.s_axi)
+        connect(m, bar.m_axi, gate.s_axi)
+        connect(m, gate.m_axi, core.s_axi_control)
+        join_master(m, self, HOST, core.m_axi_host, HOST_TIES)
+        for channel in range(self.channels):
+            # an HBM port has one master, and that is not the BAR's
+            connect(m, core.m_axi_hbm[channel], clear.i_axi[channel])
+            join_master(m, self, hbm_port(channel), clear.m_axi[channel])
+        return m
+
+
+def hbm_port(channel: int) -> str:
+    """Return the interface name of an HBM channel."""
+    return vendor.hbm_prefix(channel).removesuffix("_")
+
+
+class DirectTop(wiring.Component):
+    """The pins of the card, the vendor's blocks, and :class:`DirectCard`.
+
+    Parameters
+    ----------
+    config, attested
+        As :class:`DirectCard`.
+
+    Members
+    -------
+    pcie_refclk_p, pcie_refclk_n : In(1)
+        PCIe's reference clock, 100 MHz.
+    pcie_rst_n : In(1)
+        PERST#.
+    pcie_rx_p, pcie_rx_n : In(16)
+        Lanes in.
+    pcie_tx_p, pcie_tx_n : Out(16)
+        Lanes out.
+    hbm_refclk_p, hbm_refclk_n : In(1)
+        HBM's reference clock, 100 MHz.
+    hbm_cattrip : Out(1)
+        Too hot: makes the card's controller cut the power. Must be driven, an open pin means too hot.
+    """
+
+    def __init__(self, config: EngineConfig, *, attested: bool = False) -> None:
+        self.card = DirectCard(config, attested=attested)
+        pins: dict[str, Member] = {
+            **{f"{name}_{pole}": In(1) for name in ("pcie_refclk", "hbm_refclk") for pole in "pn"},
+            "pcie_rst_n": In(1),
+            **{f"pcie_rx_{pole}": In(vendor.LANES) for pole in "pn"},
+            **{f"pcie_tx_{pole}": Out(vendor.LANES) for pole in "pn"},
+            "hbm_cattrip": Out(1),
+        }
+        super().__init__(pins)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.card = self.card
+        gt_clock, half_clock, buffered, reference = Signal(), Signal(), Signal(), Signal()
+        m.submodules.pcie_clock = _instance(
+            "IBUFDS_GTE4",
+            vendor.PRIMITIVES["IBUFDS_GTE4"],
+            {"I": self.pcie_refclk_p, "IB": self.pcie_refclk_n, "O": gt_clock, "ODIV2": half_clock},
+        )
+        m.submodules.hbm_clock = _instance(
+            "IBUFDS", vendor.PRIMITIVES["IBUFDS"], {"I": self.hbm_refclk_p, "IB": self.hbm_refclk_n, "O": buffered}
+        )
+        m.submodules.hbm_global = _instance("BUFG", vendor.PRIMITIVES["BUFG"], {"I": buffered, "O": reference})
+        self._pcie(m, gt_clock, half_clock)
+        self._hbm(m, reference)
+        return m
+
+    def _pcie(self, m: Module, gt_clock: Signal, half_clock: Signal) -> None:
+        card, ports = self.card, vendor.pcie_ports()
+        wires: dict[str, Any] = {
+            "sys_clk": half_clock,
+            "sys_clk_gt": gt_clock,
+            "sys_rst_n": self.pcie_rst_n,
+            "axi_aclk": getattr(card, CLOCK),
+            "axi_aresetn": getattr(card, RESET),
+        }
+        for pole in "pn":
+            wires[f"pci_exp_tx{pole}"] = getattr(self, f"pcie_tx_{pole}")
+            wires[f"pci_exp_rx{pole}"] = getattr(self, f"pcie_rx_{pole}")
+        for theirs, ours in (("m_axib_", BAR), ("s_axib_", HOST)):
+            wires |= {
+                name: getattr(card, f"{ours}_{name.removeprefix(theirs).upper()}")
+                for name in ports
+                if name.startswith(theirs)
+            }
+        m.submodules.pcie = _instance(vendor.PCIE, ports, wires)
+
+    def _hbm(self, m: Module, reference: Signal) -> None:
+        card, ports = self.card, vendor.hbm_ports(self.card.channels)
+        stacks = vendor.stacks(card.channels)
+        complete, trip = Signal(stacks), Signal(stacks)
+        wires: dict[str, Any] = {}
+        for stack in range(stacks):
+            wires |= {
+                f"HBM_REF_CLK_{stack}": reference,
+                f"APB_{stack}_PCLK": reference,
+                f"APB_{stack}_PRESET_N": Const(1),
+                f"apb_complete_{stack}": complete[stack],
+                f"DRAM_{stack}_STAT_CATTRIP": trip[stack],
+            }
+        for channel in range(card.channels):
+            prefix = vendor.hbm_prefix(channel)
+            wires |= {f"{prefix}ACLK": getattr(card, CLOCK), f"{prefix}ARESET_N": getattr(card, RESET)}
+            wires |= {prefix + name.upper(): getattr(card, prefix + name.upper()) for name in HBM_AXI.members}
+        m.submodules.hbm = _instance(vendor.HBM, ports, wires)
+        m.d.comb += [card.hbm_up.eq(complete.all()), self.hbm_cattrip.eq(trip.any())]
+
+
+def _instance(name: str, ports: vendor.Ports, wires: dict[str, Any]) -> Instance:
+    """Return a vendor's block. Inputs that are not wired are 0; a wire for which there is no port is a mistake."""
+    assert wires.keys() <= ports.keys(), sorted(wires.keys() - ports.keys())
+    arguments: dict[str, Any] = {}
+    for port, (way, width) in ports.items():
+        if port in wires:
+            assert len(wires[port]) == width, f"{name}.{port} has {width} bits, {len(wires[port])} came"
+            arguments[f"{way[0]}_{port}"] = wires[port]
+        elif way == "input":
+            arguments[f"i_{port}"] = Const(0, width)
+    return Instance(name, **arguments)
