@@ -1,0 +1,5 @@
+"""Countermeasures of the boards: label and what it promises; see :mod:`rtl.countermeasures`."""
+
+COUNTERMEASURES = {
+    "HBM.START.CLEARED": "The engine reaches HBM only when every byte of its channels was overwritten with zeros.",
+}
