@@ -93,6 +93,11 @@ def _load(path: Path) -> ctypes.CDLL:
     return library
 
 
+def load_library(verilog: str) -> ctypes.CDLL:
+    """Return the library of a design with the harness; compiled if it was not before."""
+    return _load(build.shared_library(verilog))
+
+
 class Design:
     """A compiled design, of which any number of benches can be made.
 
@@ -114,7 +119,7 @@ class Design:
     def __init__(self, component: Any, *, key: tuple[object, ...] | None = None) -> None:
         self.ports: Ports = ports_of(component)
         self.verilog = to_verilog(component) if key is None else kept_verilog(component, *key)
-        self.library = _load(build.shared_library(self.verilog))
+        self.library = load_library(self.verilog)
 
     def bench(self, *, seed: int = 0) -> CompiledBench:
         """Return a fresh bench, in reset until its first cycle."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -13,7 +13,7 @@ from omap.wire import BufferLayout
 from rtl.config import EngineConfig
 from rtl.engine import Engine
 from sim.compiled import CompiledBench, Design
-from sim.map_bench import WORD_BYTES, attach_hbm
+from sim.map_bench import WORD_BYTES, attach_hbm, engine_hbm_port
 from sim.memory import Memory
 from sim.timing import HbmTiming, HostTiming
 
@@ -68,6 +68,8 @@ class EngineRun:
         The shared buffer.
     """
 
+    hbm_port = staticmethod(engine_hbm_port)
+
     def __init__(
         self,
         design: Design,
@@ -86,12 +88,16 @@ class EngineRun:
         self.memory = Memory(-(-self.layout.size // 4096) * 4096, BUFFER_ADDRESS)
         self.buffer = memoryview(self.memory.data)[: self.layout.size]
         self.host = self.bench.memory("m_axi_host", self.memory, host or HostTiming())
-        self.hbm: list[Any] = attach_hbm(self.bench, config, hbm)
+        self.hbm: list[Any] = attach_hbm(self.bench, config, hbm, name=self.hbm_port)
         self._entropy = iter(random_words() if entropy is None else entropy)
-        self.bench.source("i_root_key").push([int.from_bytes(root_key, "little")])
-        self._feed()
+        self._provision(root_key)
         if start:
             self.start()
+
+    def _provision(self, root_key: bytes) -> None:
+        """Give the engine what a board would."""
+        self.bench.source("i_root_key").push([int.from_bytes(root_key, "little")])
+        self._feed()
 
     def start(self) -> None:
         """Give the kernel its arguments and start it."""
@@ -123,31 +129,55 @@ class EngineRun:
 
     def read(self, name: str) -> int:
         """Return a register's value, over the bus."""
-        bench, bus = self.bench, "s_axi_control__"
-        bench.set(bus + "araddr", BY_NAME[name].offset)
-        bench.set(bus + "arvalid", 1)
-        bench.run_until(limit=BUS_CYCLES, values={bus + "arready": 1})
-        bench.run(1)
-        bench.set(bus + "arvalid", 0)
-        bench.run_until(limit=BUS_CYCLES, values={bus + "rvalid": 1})
-        value = bench.get(bus + "rdata")
-        bench.set(bus + "rready", 1)
-        bench.run(1)
-        bench.set(bus + "rready", 0)
-        return value
+        return self.read_word(BY_NAME[name].offset)
 
     def write(self, name: str, value: int) -> None:
         """Set a register, over the bus."""
-        bench, bus = self.bench, "s_axi_control__"
-        for signal, word in (("awaddr", BY_NAME[name].offset), ("wdata", value), ("wstrb", 0xF)):
-            bench.set(bus + signal, word)
-        for channel in ("aw", "w"):
-            bench.set(f"{bus}{channel}valid", 1)
-        bench.run_until(limit=BUS_CYCLES, values={bus + "awready": 1, bus + "wready": 1})
+        self.write_word(BY_NAME[name].offset, value)
+
+    def read_word(self, offset: int) -> int:
+        """Return the word at an offset."""
+        return self._read_bus("s_axi_control__{}", {"araddr": offset})
+
+    def write_word(self, offset: int, value: int) -> None:
+        """Write the word at an offset."""
+        self._write_bus("s_axi_control__{}", {"awaddr": offset}, {"wdata": value, "wstrb": 0xF})
+
+    def _read_bus(self, form: str, address: Mapping[str, int]) -> int:
+        """Read one beat; ``form`` makes a port's name of a signal's."""
+        bench = self.bench
+        for signal, word in address.items():
+            bench.set(form.format(signal), word)
+        self._offer(form, ["ar"])
+        bench.run_until(limit=BUS_CYCLES, values={form.format("rvalid"): 1})
+        value = bench.get(form.format("rdata"))
+        bench.set(form.format("rready"), 1)
         bench.run(1)
-        for channel in ("aw", "w"):
-            bench.set(f"{bus}{channel}valid", 0)
-        bench.set(bus + "bready", 1)
-        bench.run_until(limit=BUS_CYCLES, values={bus + "bvalid": 1})
+        bench.set(form.format("rready"), 0)
+        return value
+
+    def _write_bus(self, form: str, address: Mapping[str, int], data: Mapping[str, int]) -> None:
+        """Write one beat."""
+        bench = self.bench
+        for signal, word in (*address.items(), *data.items()):
+            bench.set(form.format(signal), word)
+        self._offer(form, ["aw", "w"])
+        bench.run_until(limit=BUS_CYCLES, values={form.format("bvalid"): 1})
+        bench.set(form.format("bready"), 1)
         bench.run(1)
-        bench.set(bus + "bready", 0)
+        bench.set(form.format("bready"), 0)
+
+    def _offer(self, form: str, channels: list[str]) -> None:
+        """Hold valid on channels until each was taken, in whatever order."""
+        bench = self.bench
+        for channel in channels:
+            bench.set(form.format(f"{channel}valid"), 1)
+        for _ in range(BUS_CYCLES):
+            taken = [channel for channel in channels if bench.get(form.format(f"{channel}ready"))]
+            bench.run(1)
+            for channel in taken:
+                bench.set(form.format(f"{channel}valid"), 0)
+            channels = [channel for channel in channels if channel not in taken]
+            if not channels:
+                return
+        raise DeviceError(f"the simulated bus took nothing on {', '.join(channels)} for {BUS_CYCLES} cycles")

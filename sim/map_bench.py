@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,21 @@ def entropy_words(secrets: Secrets) -> list[int]:
     return [int.from_bytes(stream[at : at + WORD_BYTES], "little") for at in range(0, len(stream), WORD_BYTES)]
 
 
-def attach_hbm(bench: Bench, config: EngineConfig, timing: HbmTiming | None = None) -> list[Any]:
-    """Put an HBM model on every HBM port and return them."""
+def engine_hbm_port(channel: int) -> str:
+    """Return the name of an engine's port of an HBM channel."""
+    return f"m_axi_hbm__{channel}"
+
+
+def attach_hbm(
+    bench: Bench,
+    config: EngineConfig,
+    timing: HbmTiming | None = None,
+    *,
+    name: Callable[[int], str] = engine_hbm_port,
+) -> list[Any]:
+    """Put an HBM model on every HBM port, called ``name(channel)``, and return them."""
     timing = timing or HbmTiming()
-    return [
-        bench.memory(f"m_axi_hbm__{index}", memory, timing) for index, memory in enumerate(channel_memories(config))
-    ]
+    return [bench.memory(name(index), memory, timing) for index, memory in enumerate(channel_memories(config))]
 
 
 class CoreRun:
