@@ -25,7 +25,8 @@ class RootKey(wiring.Component):
         The key, byte 0 in the lowest bits.
     """
 
-    o: Out(stream.Signature(BITS))
+    def __init__(self) -> None:
+        super().__init__({"o": Out(stream.Signature(BITS))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
