@@ -34,7 +34,7 @@ class ClearChannel(wiring.Component):
     ----------
     channel : int
         Its number, from 0.
-    channel_bytes : int
+    channel_bytes, stride : int
         As for :class:`Clear`.
     timeout : int
         Cycles without an answer that are an error.
@@ -55,16 +55,21 @@ class ClearChannel(wiring.Component):
         HBM reported an error, or an answer is overdue. Stays.
     """
 
-    def __init__(self, *, channel: int, channel_bytes: int, timeout: int = TIMEOUT) -> None:
+    def __init__(self, *, channel: int, channel_bytes: int, stride: int = 0, timeout: int = TIMEOUT) -> None:
         require_whole("channel", channel, 0, PSEUDO_CHANNELS - 1)
         require_whole("channel_bytes", channel_bytes, BURST_BYTES, 1 << HBM_AXI.addr_width)
         require(channel_bytes.bit_count() == 1, f"channel_bytes is {channel_bytes}; it must be a power of two")
+        stride = stride or channel_bytes
         require(
-            (channel + 1) * channel_bytes <= 1 << HBM_AXI.addr_width,
-            f"channel {channel} of {channel_bytes} bytes lies beyond the {HBM_AXI.addr_width} bits of an address",
+            stride.bit_count() == 1 and stride >= channel_bytes,
+            f"stride is {stride}; it must be a power of two no less than channel_bytes, {channel_bytes}",
+        )
+        require(
+            (channel + 1) * stride <= 1 << HBM_AXI.addr_width,
+            f"channel {channel} of {stride} bytes lies beyond the {HBM_AXI.addr_width} bits of an address",
         )
         require_whole("timeout", timeout, 2, 1 << 24)
-        self.channel, self.channel_bytes, self.timeout = channel, channel_bytes, timeout
+        self.channel, self.channel_bytes, self.stride, self.timeout = channel, channel_bytes, stride, timeout
         super().__init__(
             {
                 "i_axi": In(HBM_AXI),
@@ -101,7 +106,8 @@ class ClearChannel(wiring.Component):
         beats_left = Signal(range(BEATS), init=BEATS - 1)
         launch, answered = Signal(), Signal()
         line_free = ~axi.wvalid | (axi.wready & axi.wlast)
-        target = Cat(Const(0, offset_bits), number, Const(self.channel, HBM_AXI.addr_width))[: HBM_AXI.addr_width]
+        gap = self.stride.bit_length() - self.channel_bytes.bit_length()
+        target = Cat(Const(0, offset_bits), number, Const(0, gap), Const(self.channel, HBM_AXI.addr_width))
         m.d.comb += [
             launch.eq(to_send & (unanswered != OUTSTANDING) & (~axi.awvalid | axi.awready) & line_free),
             answered.eq(axi.bvalid & ~self.cleared),
@@ -116,7 +122,12 @@ class ClearChannel(wiring.Component):
         with m.If(self.start & ~begun):
             m.d.sync += [begun.eq(1), to_send.eq(1)]
         with m.If(launch):
-            m.d.sync += [axi.awvalid.eq(1), axi.awaddr.eq(target), axi.wvalid.eq(1), number.eq(number + 1)]
+            m.d.sync += [
+                axi.awvalid.eq(1),
+                axi.awaddr.eq(target[: HBM_AXI.addr_width]),
+                axi.wvalid.eq(1),
+                number.eq(number + 1),
+            ]
             m.d.sync += to_send.eq(~number.all() if len(number) else 0)
         with m.Else():
             with m.If(axi.awready):
@@ -148,9 +159,12 @@ class Clear(wiring.Component):
     channels : int
         Channels that the engine uses.
     channel_bytes : int
-        Bytes of each, a power of two of at least 512; channel ``k`` lies at address ``k * channel_bytes``.
+        Bytes of each, a power of two of at least 512; channel ``k`` lies at address ``k * stride``.
     first : int
         Number of the first of them.
+    stride : int
+        Bytes from one channel to the next, a power of two. Default: ``channel_bytes``. More if only the beginning of
+        each is zeroed, as in simulations.
     timeout : int
         Cycles without an answer that are an error.
 
@@ -173,11 +187,13 @@ class Clear(wiring.Component):
         The engine reaches HBM only when every byte of its channels was overwritten with zeros.
     """
 
-    def __init__(self, channels: int, channel_bytes: int, first: int = 0, timeout: int = TIMEOUT) -> None:
+    def __init__(
+        self, channels: int, channel_bytes: int, first: int = 0, stride: int = 0, timeout: int = TIMEOUT
+    ) -> None:
         require_whole("channels", channels, 1, PSEUDO_CHANNELS)
         require_whole("first", first, 0, PSEUDO_CHANNELS - channels)
         self.parts = [
-            ClearChannel(channel=first + place, channel_bytes=channel_bytes, timeout=timeout)
+            ClearChannel(channel=first + place, channel_bytes=channel_bytes, stride=stride, timeout=timeout)
             for place in range(channels)
         ]
         super().__init__(

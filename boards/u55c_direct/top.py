@@ -16,6 +16,8 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Member, Out, connect
 
+from boards.bar import BarAdapter
+from boards.clear import Clear
 from boards.core import BoardCore
 from boards.flat import clock, join_master, join_slave, members
 from boards.gate import Gate
@@ -77,14 +79,11 @@ class DirectCard(wiring.Component):
         super().__init__(flat)
 
     def elaborate(self, platform: object) -> Module:
-        from boards.bar import BarAdapter
-        from boards.clear import Clear
-
         m = Module()
         clock(m, getattr(self, CLOCK), getattr(self, RESET))
         m.submodules.bar = bar = BarAdapter(id_width=vendor.BAR_AXI.id_width)
         m.submodules.gate = gate = Gate(bar.m_axi.signature)
-        m.submodules.clear = clear = Clear(channels=self.channels, channel_bytes=self.channel_bytes)
+        m.submodules.clear = clear = Clear(self.channels, self.channel_bytes, stride=CHANNEL_BYTES)
         # until all of HBM is zero the engine is in reset, and the clearer has the ports
         m.submodules.core = ResetInserter(~gate.open_)(self.core)
         core = self.core
