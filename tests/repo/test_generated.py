@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import omap
+from boards import registers
 from omap import sizing
 from omap.planner import Plan
 
@@ -47,7 +48,11 @@ def sizes():
     return "\n".join(lines)
 
 
-GENERATED = [("SECURITY.md", "countermeasures", countermeasures), ("README.md", "sizes", sizes)]
+GENERATED = [
+    ("SECURITY.md", "countermeasures", countermeasures),
+    ("README.md", "sizes", sizes),
+    ("docs/registers.md", "registers", registers.table),
+]
 
 
 @pytest.mark.parametrize(
