@@ -2,4 +2,5 @@
 
 COUNTERMEASURES = {
     "HBM.START.CLEARED": "The engine reaches HBM only when every byte of its channels was overwritten with zeros.",
+    "ENTROPY.HEALTH.TESTED": "No random word is given before the noise was tested, and none once a test failed.",
 }
