@@ -1,0 +1,100 @@
+"""The scripts of a build folder for the Vitis shell: packaging, linking, and linking for emulation."""
+
+from __future__ import annotations
+
+from importlib.resources import files as package_files
+
+from boards import folder as folders
+from boards import steps
+from boards.clocks import CLOCK_MHZ
+from boards.entropy import MODULE as NOISE
+from boards.manifest import Plan
+from boards.templates import fill
+from boards.u55c_vitis import kernel
+from boards.u55c_vitis.kernel import Ports
+from boards.u55c_vitis.top import CLOCK, CONTROL, RESET
+from omap.board import BOARDS
+
+PACKAGE, LINK, EMULATE = "package.tcl", "link.cfg", "hw_emu.sh"
+VENDOR, LIBRARY = "omap", "kernel"
+SLR = "SLR0"
+"""Where HBM's ports are."""
+
+
+def files(plan: Plan) -> dict[str, str]:
+    """Return the files by name."""
+    ports = plan.target.ports(plan.params)
+    noise = f"{NOISE}.xdc"
+    return {
+        PACKAGE: package(plan, ports),
+        LINK: link(plan, ports),
+        EMULATE: emulate(plan),
+        noise: package_files("boards").joinpath(noise).read_text("utf-8"),
+    }
+
+
+def package(plan: Plan, ports: Ports) -> str:
+    """Return the script that makes a kernel of the Verilog."""
+    masters = [(name, ports[f"{name}_WDATA"][1], kernel.id_values(ports, name)) for name in kernel.masters(ports)]
+    registers = [
+        (register.name, f"{register.offset:#05x}", register.bits, register.bus or "{}")
+        for register in kernel.registers(ports)
+    ]
+    return fill(
+        "boards.u55c_vitis",
+        PACKAGE,
+        out=folders.OUT,
+        secret=folders.SECRET,
+        no_key=steps.no_key(),
+        part=BOARDS[plan.target.board].part,
+        top=plan.target.module,
+        noise=NOISE,
+        vendor=VENDOR,
+        library=LIBRARY,
+        clock=CLOCK,
+        reset=RESET,
+        control=CONTROL,
+        range=kernel.control_bytes(ports),
+        masters=_table(masters),
+        registers=_table(registers),
+    )
+
+
+def _table(rows: list[tuple[object, ...]]) -> str:
+    return "\n".join("    " + " ".join(map(str, row)) for row in rows)
+
+
+def link(plan: Plan, ports: Ports) -> str:
+    """Return the linker's configuration: which memory each port is connected to, and the clock."""
+    top, instance = plan.target.module, kernel.INSTANCE
+    return "\n".join(
+        [
+            "# How v++ connects the kernel. Written by `omap board build`; unverified with the tools.",
+            f"platform={BOARDS[plan.target.board].platform}",
+            f"kernel_frequency=0:{CLOCK_MHZ}",
+            "",
+            "[connectivity]",
+            f"nk={top}:1:{instance}",
+            f"slr={instance}:{SLR}",
+            *(f"sp={instance}.{port}:{memory}" for port, memory in kernel.masters(ports).items()),
+            "",
+        ]
+    )
+
+
+def emulate(plan: Plan) -> str:
+    """Return the script that links for emulation in place of a card."""
+    top, out = plan.target.module, folders.OUT
+    return "\n".join(
+        [
+            "#!/bin/sh",
+            "# Links the packaged kernel for emulation of the hardware: no card needed, thousands of times slower.",
+            "# Written by `omap board build`; unverified with the tools. Afterwards, with XCL_EMULATION_MODE=hw_emu in",
+            f"# the environment and {out} as working directory, XRT takes the emulator for a card.",
+            "set -e",
+            'cd "$(dirname "$0")"',
+            f"v++ --link --target hw_emu --config {LINK} --output {out}/{top}.hw_emu.xclbin {out}/{top}.xo",
+            f"emconfigutil --platform {BOARDS[plan.target.board].platform} --od {out}",
+            "",
+        ]
+    )

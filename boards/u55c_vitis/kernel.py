@@ -1,0 +1,90 @@
+"""The kernel as the linker and XRT see it: its arguments in the register map, and the memory that each port is for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from boards.u55c_vitis.top import CONTROL, HOST, hbm_port
+from omap.errors import InputError
+from omap.regmap import BY_NAME, hbm_pointer
+
+INSTANCE = "omap_1"
+"""Name of the one compute unit."""
+
+Ports = Mapping[str, tuple[str, int]]
+"""Name to direction and width, as :meth:`boards.targets.Target.ports` has them."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A register of the kernel: of its control, or one of its arguments.
+
+    Parameters
+    ----------
+    name : str
+        As the packager and XRT know it.
+    offset, bits : int
+        Where it is, and how wide.
+    text : str
+        What it is for.
+    bus : str or None
+        The memory port that a pointer belongs to.
+    """
+
+    name: str
+    offset: int
+    bits: int
+    text: str
+    bus: str | None = None
+
+
+CONTROLS = {"CTRL": "CTRL", "GIER": "GIER", "IP_IER": "IER", "IP_ISR": "ISR"}
+"""Registers of the protocol: AMD's names to those of :mod:`omap.regmap`."""
+
+
+def channels(ports: Ports) -> int:
+    """Return how many HBM ports a kernel has.
+
+    Raises
+    ------
+    InputError
+        If they are not those of the first channels, each once.
+    """
+    found = sorted({match[0] for name in ports if (match := re.match(r"m_axi_hbm\d+(?=_)", name))})
+    if found != [hbm_port(channel) for channel in range(len(found))]:
+        raise InputError(f"HBM ports are {', '.join(found)}; they should be numbered from 00 without a gap")
+    return len(found)
+
+
+def masters(ports: Ports) -> dict[str, str]:
+    """Return the memory ports by name, and the memory that each is connected to."""
+    return {HOST: "HOST[0]"} | {hbm_port(channel): f"HBM[{channel}]" for channel in range(channels(ports))}
+
+
+def registers(ports: Ports) -> tuple[Argument, ...]:
+    """Return control registers and arguments of a kernel, in the order in which it is called with them.
+
+    Registers that are only read are no arguments, and the packager must not hear of them.
+    """
+    low, high = BY_NAME["BUFFER_LOW"], BY_NAME["BUFFER_HIGH"]
+    assert high.offset == low.offset + 4
+    found = [Argument(name, BY_NAME[ours].offset, 32, BY_NAME[ours].text) for name, ours in CONTROLS.items()]
+    found.append(Argument("buffer", low.offset, 64, "The shared buffer's bus address.", HOST))
+    for name in ("RING_ENTRIES", "REQUEST"):
+        found.append(Argument(name.lower(), BY_NAME[name].offset, 32, BY_NAME[name].text))
+    for channel in range(channels(ports)):
+        text = "Names the port to the linker; the kernel ignores it."
+        found.append(Argument(f"hbm_{channel:02d}", hbm_pointer(channel), 64, text, hbm_port(channel)))
+    return tuple(found)
+
+
+def id_values(ports: Ports, bus: str) -> int:
+    """Return how many accesses a port may have under way: each has an ID of its own."""
+    return 1 << ports[f"{bus}_AWID"][1]
+
+
+def control_bytes(ports: Ports) -> int:
+    """Return the size of the register window that the address lines reach."""
+    return 1 << ports[f"{CONTROL}_AWADDR"][1]
