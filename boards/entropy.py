@@ -116,7 +116,9 @@ class Conditioner(wiring.Component):
         ]
         m.d.sync += whole.eq(sample & position[: BLOCK_BITS.bit_length() - 1].all())
         with m.If(sample):
-            m.d.sync += [block.eq(Cat(block[1:], mixed)), last.eq(position.all())]
+            m.d.sync += block.eq(Cat(block[1:], mixed))
+        with m.If(whole):
+            m.d.sync += last.eq(position == 0)  # the next sample begins a window
 
         tested_before = Signal()  # the window at the start is over
         with m.If(self.o.ready):
