@@ -1,0 +1,131 @@
+"""``omap board``: build folders for cards: write, check, and bring into a card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from boards import build as building
+from boards import checks, manifest, steps, tools
+from boards.folder import SECRET
+from boards.manifest import Plan
+from boards.steps import Step
+from boards.targets import TARGETS
+from host.paramsfile import read_params_file
+from omap.board import BOARDS
+from omap.errors import InputError
+from omap.params import Params
+from omap.presets import preset
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+
+
+@click.group()
+def command() -> None:
+    """Build a map's accelerator for a card."""
+
+
+@command.command("list")
+def list_targets() -> None:
+    """List the targets: card, whether HBM is private, what a map may take."""
+    for target in TARGETS.values():
+        board = BOARDS[target.board]
+        private = "private: the host has no way to it" if target.hbm_private else "open to the host"
+        click.echo(f"{target.name:<14}{board.part}, HBM {private}")
+
+
+@command.command()
+@click.argument("target", type=click.Choice(list(TARGETS)))
+@click.option("--preset", "name", help="Parameters of the map, by name.  [default: PAPER]")
+@click.option("--params", "params_file", type=click.Path(path_type=Path), help="The same from `omap plan --json`.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: build/TARGET]")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Root key of the card, from `omap provision`.")
+@click.option("--attested", is_flag=True, help="The card is fused to boot this encrypted bitstream alone.")
+@click.option("--plain", is_flag=True, help="Leave the bitstream unencrypted: for trials, it protects nothing.")
+@click.option("--run/--no-run", default=None, help="Run the vendor's tools.  [default: if they are on PATH]")
+def build(
+    target: str,
+    name: str | None,
+    params_file: Path | None,
+    out: Path | None,
+    key_file: Path | None,
+    attested: bool,
+    plain: bool,
+    run: bool | None,
+) -> None:
+    """Write a complete build folder for TARGET (minutes), then run the vendor's tools on it (hours).
+
+    The same inputs give the same bytes. Without --key-file the folder has no root key, and nothing is run.
+    """
+    plan = Plan(TARGETS[target], _params(name, params_file), attested, plain)
+    folder = out or Path("build") / target
+    for note in building.build(plan, folder, key_file):
+        click.echo(note)
+    click.echo(f"{folder} is written; {folder / 'README.md'} says what to do with it")
+    _run(folder, steps.build_steps(plan), run)
+
+
+@command.command()
+@FOLDER
+def check(folder: Path) -> None:
+    """Check that a build folder is whole and that its parts fit together. Needs no tools of the vendor."""
+    failed = 0
+    for result in checks.check(folder):
+        failed += bool(result.problems)
+        click.echo(f"{'FAIL' if result.problems else 'ok  '}  {result.check.name}: {result.check.promise}")
+        for problem in result.problems[:SHOWN]:
+            click.echo(f"        {problem}")
+        if len(result.problems) > SHOWN:
+            click.echo(f"        and {len(result.problems) - SHOWN} more")
+    if failed:
+        raise InputError(f"{failed} of {len(checks.CHECKS)} checks of {folder} failed")
+
+
+SHOWN = 10
+"""Most problems of one check that are printed."""
+
+
+@command.command()
+@FOLDER
+@click.option("--device", help="The card's PCIe address, such as 0000:3b:00.1.")
+@click.option("--run/--no-run", default=None, help="Run the vendor's tools.  [default: if they are on PATH]")
+def flash(folder: Path, device: str | None, run: bool | None) -> None:
+    """Bring what was built in FOLDER into a card."""
+    plan = manifest.plan_of(manifest.read(folder))
+    wanted = steps.flash_steps(plan, device)
+    for product in steps.build_steps(plan)[-1].makes:
+        if run is not False and not (folder / product).exists():
+            raise InputError(f"{folder / product} is not there: `omap board build` makes it, with the vendor's tools")
+    for step in wanted:
+        if step.root:
+            click.echo(f"{step.title}, as root:\n  {step.shown}")
+    _run(folder, tuple(step for step in wanted if not step.root), run)
+    served = steps.serve_step(plan, device)
+    click.echo(f"{served.title}, in {folder}:\n  {served.shown}")
+
+
+def _params(name: str | None, params_file: Path | None) -> Params:
+    if name is not None and params_file is not None:
+        raise InputError("--preset and --params both say which map: give one of them")
+    return preset(name or "PAPER") if params_file is None else read_params_file(params_file)
+
+
+def _run(folder: Path, wanted: tuple[Step, ...], run: bool | None) -> None:
+    """Run steps, or say what to run and where, if something is missing here or running is not wanted."""
+    absent = tools.missing(wanted)
+    lacks = [f"{', '.join(absent)} not on PATH: source the settings of the vendor's tools"] if absent else []
+    if any(step.key for step in wanted) and not (folder / SECRET).exists():
+        lacks.append(steps.no_key())
+    if run is False or lacks:
+        if run:
+            raise InputError("; ".join(lacks))
+        for lack in lacks:
+            click.echo(lack)
+        click.echo(f"To run in {folder}, on a machine with the vendor's tools:")
+        for step in wanted:
+            click.echo(f"  {step.shown}")
+        return
+    for number, step in enumerate(wanted, 1):
+        click.echo(f"{step.title}: {step.shown}")
+        tools.run(folder, number, step, click.echo)
