@@ -11,6 +11,13 @@ from dataclasses import dataclass
 GIB = 1 << 30
 MHZ = 1_000_000
 
+DIRECT_DEVICE = 0x903F
+"""PCIe device id of a card that runs the direct target: the one that AMD's XDMA block has for Gen3 x16 if nobody asks
+for another (the ids in AMD's driver, dma_ip_drivers). Other designs have it too: IDENTITY says what a card is."""
+
+LINK_RATES = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0}
+"""GT/s of a lane, by PCIe generation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pins:
