@@ -2,8 +2,8 @@
 
 A back end is a factory registered in the entry-point group ``omap.transports`` and called as
 ``factory(params, ring_entries=..., key_file=..., **options)``; it returns an open :class:`Transport`. ``model`` runs
-the device's program in a thread of this process, ``process`` in a process of its own, ``xrt`` talks to a card. A
-simulator registers its own.
+the device's program in a thread of this process, ``process`` in a process of its own, ``xrt`` and ``vfio`` talk to a
+card. A simulator registers its own.
 """
 
 from __future__ import annotations

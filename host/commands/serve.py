@@ -40,7 +40,7 @@ _WATCH_SECONDS = 0.1
 @click.option("--capacity", type=int, help=f"Most keys of a map to plan.  [default: {CAPACITY}]")
 @click.option("--key-bytes", type=int, help=f"Bytes of its keys: 4, 8 or 16.  [default: {KEY_BYTES}]")
 @click.option("--value-bytes", type=int, help=f"Bytes of its values.  [default: {VALUE_BYTES}]")
-@click.option("--backend", default="process", show_default=True, help="What runs the map: model, process, xrt, ...")
+@click.option("--backend", default="process", show_default=True, help="Runs the map: model, process, xrt, vfio, ...")
 @click.option(
     "--key-file",
     type=click.Path(path_type=Path),
@@ -50,7 +50,7 @@ _WATCH_SECONDS = 0.1
 )
 @click.option("--attach", type=click.Path(path_type=Path), help="process: socket file of a device that is running.")
 @click.option("--xclbin", type=click.Path(path_type=Path), help="xrt: the card's program.")
-@click.option("--device", help="xrt: the card, by number or by its PCIe address.")
+@click.option("--device", help="xrt, vfio: the card, by its PCIe address; xrt: or by number.")
 @click.option("--ring-entries", default=1024, show_default=True, help="Records in each ring, a power of two.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0 for any.")

@@ -148,9 +148,14 @@ def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
     assert "no device can be reached at" in refusal("--preset", "tiny", "--attach", tmp_path / "none")
     assert "a card needs its program: give --xclbin" in refusal("--preset", "tiny", "--backend", "xrt")
     assert "a card holds its own root key" in refusal("--backend", "xrt", "--key-file", key_file)
+    assert "a card holds its own root key" in refusal("--backend", "vfio", "--key-file", key_file)
+    assert "'0' is no PCIe address" in refusal("--preset", "tiny", "--backend", "vfio", "--device", 0)
+    assert "there is no PCIe device ffff:ff:1f.7" in refusal("--backend", "vfio", "--device", "ffff:ff:1f.7")
+    assert "does not take this: got an unexpected" in refusal("--backend", "vfio", "--xclbin", tmp_path)
     assert "give either --attach or --key-file" in refusal("--attach", tmp_path / "none", "--key-file", key_file)
     monkeypatch.setenv("OMAP_KEY_FILE", str(key_file))  # a client's; not an option that somebody gave here
     assert "a card needs its program: give --xclbin" in refusal("--preset", "tiny", "--backend", "xrt")
+    assert "there is no PCIe device ffff:ff:1f.7" in refusal("--backend", "vfio", "--device", "ffff:ff:1f.7")
     assert "no device can be reached at" in refusal("--preset", "tiny", "--attach", tmp_path / "none")
 
 

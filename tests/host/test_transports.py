@@ -88,8 +88,8 @@ def test_close_twice_then_nothing_works(transport):
 
 
 def test_transports_are_found_by_name():
-    assert {"model", "process", "xrt"} <= set(names())
-    with pytest.raises(InputError, match=r"no transport is called 'pcie'; installed are .*model.*process.*xrt"):
+    assert {"model", "process", "vfio", "xrt"} <= set(names())
+    with pytest.raises(InputError, match=r"no transport is called 'pcie'; installed are .*model.*process.*vfio.*xrt"):
         load("pcie")
 
 

@@ -11,8 +11,9 @@ from host.keyfile import read_key_file
 from host.model import ModelTransport
 from host.transport import open_transport
 from tests.host.fake_pyxrt import FakeXrt
+from tests.host.fake_vfio import FakeVfio
 
-NAMES = ("model", "stepped", "process", "attached", "xrt", pytest.param("rtl", marks=pytest.mark.long))
+NAMES = ("model", "stepped", "process", "attached", "xrt", "vfio", pytest.param("rtl", marks=pytest.mark.long))
 """The accelerator takes minutes to compile, for parameters that no other test needs."""
 
 
@@ -35,6 +36,13 @@ def opened(name, params, key_file, ring_entries=8, tmp_path=None):
             with (
                 FakeXrt(params, read_key_file(key_file)) as fake,
                 open_transport("xrt", params, ring_entries=ring_entries, xclbin=fake.xclbin(tmp_path)) as transport,
+            ):
+                yield transport
+            return
+        case "vfio":
+            with (
+                FakeVfio(tmp_path, params, read_key_file(key_file)) as machine,
+                open_transport("vfio", params, ring_entries=ring_entries, system=machine) as transport,
             ):
                 yield transport
             return
