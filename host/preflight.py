@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from omap.board import BOARDS
 from omap.errors import DeviceError
 
 ENABLE_HOST_MEMORY = (
@@ -72,11 +73,28 @@ def check_xclbin(pyxrt: ModuleType, card: Any, path: str | os.PathLike[str], ker
         raise DeviceError(f"{path} is built for the platform {platform}; this card runs {name}: build it for that one")
     if not hasattr(program, "get_mems"):
         return
-    used = {bank.get_tag() for bank in program.get_mems() if bank.get_used()}
+    banks = [bank for bank in program.get_mems() if bank.get_used()]
+    used = {bank.get_tag() for bank in banks}
     if not any(tag.startswith("HOST") for tag in used):
         raise DeviceError(f"{path} does not use host memory: link it with sp=omap_1.m_axi_host:HOST[0]")
     if not any(tag.startswith("HBM") for tag in used):
         raise DeviceError(f"{path} does not use HBM: link it with sp=omap_1.m_axi_hbm00:HBM[0], one line for each port")
+    _check_addresses(path, platform, banks)
+
+
+def _check_addresses(path: str, platform: str, banks: list[Any]) -> None:
+    """Check that each bank of HBM lies where the kernel expects it: the kernel's ports carry no base address."""
+    boards = [board for board in BOARDS.values() if _platform(board.platform) == platform]
+    for bank in banks:
+        found = re.fullmatch(r"HBM\[(\d+)\]", bank.get_tag())
+        if found is None or not boards or not hasattr(bank, "get_base_address"):
+            continue
+        have, wanted = bank.get_base_address(), int(found[1]) << boards[0].channel_bits
+        if have != wanted:
+            raise DeviceError(
+                f"{path} has {found[0]} at {have:#x}, and the kernel looks for it at {wanted:#x}: build both for one "
+                f"platform, with one bank to a port (sp=omap_1.m_axi_hbm{int(found[1]):02}:{found[0]})"
+            )
 
 
 def check_host_memory(pyxrt: ModuleType, card: Any, size: int) -> None:

@@ -9,6 +9,12 @@ started once and runs until it is stopped, and all traffic is in one buffer of h
 * REQUEST, the one register that is written while the kernel runs: a number in the counter REQUESTS
   (:class:`omap.wire.Counter`), which the device acknowledges in REQUESTS_DONE.
 
+The kernel has an argument for each HBM port after those that are given here, because the linker connects a port only
+with one. The kernel ignores them, and they are left out: ``pyxrt`` sets the arguments it is given and starts (XRT's
+pyxrt.cpp, ``kernel.__call__``), and XRT's native interface does not ask whether all are set (xrt_kernel.cpp,
+``run_impl``). It writes all words up to the last argument, whatever they hold. Read in XRT's source, unverified on a
+card.
+
 The buffer belongs to this process. When it ends, or :meth:`XrtTransport.close` is called, pages and map are gone; a
 driver that crashed can't be followed by another here. The host's processor sees what the card writes without further
 calls (x86: coherent); only the zeros of the start are flushed.

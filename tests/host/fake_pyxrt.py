@@ -1,7 +1,7 @@
 """A stand-in for ``pyxrt`` with a card behind it, which fails the way the real one does.
 
-Read for its manner: XRT's ``pyxrt.cpp`` and ``xrt_bo.cpp``, and the issues that `host.preflight` answers. The card is a
-device model that works on the buffer it was given; its registers can't be reached, as with the real binding.
+Read for its manner: XRT's ``pyxrt.cpp``, ``xrt_kernel.cpp`` and ``xrt_bo.cpp``, and the issues that `host.preflight`
+answers. The card works on the buffer it was given; its registers can't be reached, as with the real binding.
 """
 
 import enum
@@ -10,11 +10,14 @@ import threading
 import time
 import types
 
-from omap.device import DeviceModel
+from omap.regmap import BY_NAME
 from omap.wire import BufferLayout
+from tests.host.cards import START, BusFaultError, ModelCard
 
 CARD_NAME = "xilinx_u55c_gen3x16_xdma_base_3"
 XSA_NAME = "xilinx_u55c_gen3x16_xdma_3_202210_1"
+ADDRESS = 0x2_0000_0000
+"""Where a buffer is for the card; never at 0."""
 
 
 class BusError(Exception):
@@ -43,15 +46,17 @@ class FakeXrt:
     """Puts a module ``pyxrt`` in place while it is entered.
 
     ``generation`` 1 has no ``hw_context``, 2 does not support ``load_xclbin``. ``host_memory`` is what XRT says is
-    enabled: bytes, a text, or None if it does not say. Flaws:
+    enabled: bytes, a text, or None if it does not say. ``card`` is a card of :mod:`tests.host.cards`. Flaws:
 
-    ``no device``, ``offline``, ``platform``, ``busy``, ``no kernel``, ``no host bank``, ``no hbm``, ``bad xclbin``,
+    ``no device``, ``offline``, ``platform``, ``busy``, ``no kernel``, ``no host bank``, ``no hbm``, ``hbm moved``,
+    ``old mems`` (XRT does not say where banks lie), ``bad xclbin``,
     ``no buffer`` (host memory is not enabled), ``silent`` (nothing gets to host memory), ``dies`` (soon after start).
     """
 
-    def __init__(self, params, root_key, *, generation=1, host_memory=4 << 30, flaws=(), bdf="0000:3b:00.1"):
+    def __init__(self, params, root_key, *, generation=1, host_memory=4 << 30, flaws=(), bdf="0000:3b:00.1", card=None):
         self.params, self.root_key, self.bdf = params, root_key, bdf
         self.generation, self.host_memory, self.flaws = generation, host_memory, set(flaws)
+        self.card = ModelCard(params, root_key) if card is None else card
         self.calls = []
         self.stop = threading.Event()
         self.threads = []
@@ -146,7 +151,7 @@ class FakeXrt:
                 assert group == 32
                 if "no buffer" in fake.flaws:
                     raise RuntimeError("unable to allocate buffer: Operation not permitted")
-                self.memory = bytearray(b"\xa5" * size)  # nobody promises zeros
+                self.memory = fake.card.allocate(size)
 
             def map(self):
                 return memoryview(self.memory)
@@ -156,9 +161,11 @@ class FakeXrt:
                 assert offset + size <= len(self.memory)
 
         class Named:
-            def __init__(self, name, used=True):
+            def __init__(self, name, used=True, address=None):
                 self.get_name = self.get_tag = lambda: name
                 self.get_used = lambda: used
+                if address is not None and "old mems" not in fake.flaws:
+                    self.get_base_address = lambda: address
 
         class Xclbin:
             def __init__(self, path):
@@ -173,8 +180,13 @@ class FakeXrt:
                 return [Named("vadd" if "no kernel" in fake.flaws else "omap_kernel")]
 
             def get_mems(self):
-                return [Named("HBM[0]", "no hbm" not in fake.flaws), Named("HBM[1]", False), Named("DDR[0]", False)] + [
-                    Named("HOST[0]", "no host bank" not in fake.flaws)
+                moved = (1 << 28) * ("hbm moved" in fake.flaws)
+                return [
+                    Named("HBM[0]", "no hbm" not in fake.flaws, 0),
+                    Named("HBM[1]", False, 1),
+                    Named("HBM[2]", "no hbm" not in fake.flaws, (1 << 30) - moved),
+                    Named("DDR[0]", False, 0x40_0000_0000),
+                    Named("HOST[0]", "no host bank" not in fake.flaws, 0x20_0000_0000),
                 ]
 
         module.xrt_info_device = info
@@ -210,16 +222,36 @@ class FakeXrt:
             state=lambda: State.ERT_CMD_STATE_ERROR if self.dead else Running() if self.threads else State(7)
         )
         if "silent" not in self.flaws:
-            entries = arguments.get(1, 0)
-            self.device = DeviceModel(self.params, self.root_key, arguments[0].memory, ring_entries=entries)
-            assert len(arguments[0].memory) >= BufferLayout(self.params, entries).size
-            self.threads.append(threading.Thread(target=self.work, daemon=True))
-            self.threads[-1].start()
+            self.run_card(arguments[0].memory, arguments.get(1, 0), arguments.get(2, 0))
         if "dies" in self.flaws:
             self.dead = True
         return run
 
+    def run_card(self, memory, ring_entries, request):
+        """Give the card its arguments and start it, as XRT does."""
+        size = BufferLayout(self.params, ring_entries).size
+        address = self.card.address or ADDRESS
+
+        def bus(at, length):
+            if at != address or length > len(memory):
+                raise BusFaultError(f"the card has used {length} bytes at {at:#x}; its buffer is at {address:#x}")
+            return memory
+
+        assert len(memory) >= size
+        self.card.bus = bus
+        arguments = {"BUFFER_LOW": address & 0xFFFFFFFF, "BUFFER_HIGH": address >> 32}
+        arguments |= {"RING_ENTRIES": ring_entries, "REQUEST": request, "CTRL": START}
+        for name, value in arguments.items():
+            self.card.store(BY_NAME[name].offset, value)
+        self.threads.append(threading.Thread(target=self.work, daemon=True))
+        self.threads[-1].start()
+
+    @property
+    def device(self):
+        """The device model, if the card is one."""
+        return self.card.device
+
     def work(self):
         while not self.stop.is_set():
-            if not self.device.step(16):
+            if not self.card.step():
                 time.sleep(50e-6)

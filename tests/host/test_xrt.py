@@ -108,6 +108,10 @@ def test_the_fake_leaves_out_what_the_real_one_does_and_then_falls(params):
         ("platform", r"built for the platform xilinx_u280_gen3x16_xdma_3; this card runs xilinx_u55c_gen3x16_xdma_3"),
         ("no host bank", r"does not use host memory: link it with sp=omap_1.m_axi_host:HOST\[0\]"),
         ("no hbm", r"does not use HBM: link it with sp=omap_1.m_axi_hbm00:HBM\[0\]"),
+        (
+            "hbm moved",
+            r"has HBM\[2\] at 0x30000000, and the kernel looks for it at 0x40000000: .*m_axi_hbm02:HBM\[2\]",
+        ),
         ("busy", r"did not load .*busy\): another program uses the card"),
         (
             "refused",
@@ -123,6 +127,10 @@ def test_each_complaint_has_a_remedy(open_fake, generation, flaw, match):
     flaws = {flaw} if flaw != "dies" else {"dies", "silent"}
     with pytest.raises(DeviceError, match=match):
         open_fake(generation=generation, flaws=flaws)
+
+
+def test_where_banks_lie_is_not_asked_of_an_older_xrt(open_fake):
+    assert open_fake(flaws={"hbm moved", "old mems"}).read("STATUS") == State.IDLE
 
 
 def test_a_kernel_that_dies_later_is_noticed(open_fake, params):
