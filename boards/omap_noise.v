@@ -4,10 +4,8 @@
 // takes one every INTERVAL cycles), hence on device, placement, voltage and temperature: measure it on the card
 // (NIST SP 800-90B, section 3; unverified on a card).
 //
-// The loops are meant. Attributes keep the synthesiser off; the implementation needs in its constraints, for its design
-// rule LUTLP-1 and so that no path through the rings is timed:
-//   set_property ALLOW_COMBINATORIAL_LOOPS TRUE [get_nets -hierarchical -regexp {.*rings\[\d+\]\.ring.*}]
-//   set_false_path -to [get_cells -hierarchical -regexp {.*rings\[\d+\]\.first_reg}]
+// The loops are meant. Attributes keep the synthesiser off; omap_noise.xdc tells the implementation, for its design rule
+// LUTLP-1, and so that no path through the rings is timed.
 
 (* KEEP_HIERARCHY = "TRUE" *)
 module omap_noise #(

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from boards.tcl import Answer, Call, RefusedError, Thing, Tool, command
+from boards.signatures import Answer, Call, RefusedError, command
+from boards.tcl import Thing, Tool
 from boards.u55c_vitis.kernel import Argument
 from rtl.axi import AxiLiteSignature, AxiSignature
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from boards.signatures import Answer, Body, Call, RefusedError, Signature, command
 from omap.errors import InputError, OmapError
 
 PLAIN = ("list", "set", "expr")
@@ -38,93 +39,6 @@ class ScriptError(OmapError):
 
 class ScriptStoppedError(ScriptError):
     """A script ended itself with an error of its own."""
-
-
-class RefusedError(Exception):
-    """Raised by commands of a tool, becomes a :class:`ScriptError` that says where."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a command takes, from a line such as ``-force -part=! name directory?``.
-
-    ``-force`` takes no value, ``-part=`` one, ``!`` says that it must be there. ``name`` is a word that must be there,
-    ``directory?`` one that may, ``files*`` stands for any number of them.
-    """
-
-    flags: frozenset[str]
-    valued: frozenset[str]
-    needed: frozenset[str]
-    least: int
-    most: int | None
-
-    @classmethod
-    def of(cls, line: str) -> Signature:
-        """Return the signature that a line describes."""
-        flags, valued, needed, least, most = set(), set(), set(), 0, 0
-        many = False
-        for word in line.split():
-            name = word.rstrip("=!")
-            if word.startswith("-"):
-                (valued if "=" in word else flags).add(name)
-                if word.endswith("!"):
-                    needed.add(name)
-            else:
-                least += word[-1] not in "?*"
-                most += 1
-                many = many or word.endswith("*")
-        return cls(frozenset(flags), frozenset(valued), frozenset(needed), least, None if many else most)
-
-    def parse(self, words: Sequence[str]) -> Call:
-        """Return the options and words of a call; refuse one that does not fit."""
-        call, rest = Call({}, []), list(words)
-        while rest:
-            word = rest.pop(0)
-            if word in self.flags:
-                call.options[word] = ""
-            elif word in self.valued:
-                if not rest:
-                    raise RefusedError(f"option {word} has no value")
-                if word in call.options:
-                    raise RefusedError(f"option {word} is given twice")
-                call.options[word] = rest.pop(0)
-            elif re.match(r"-[a-zA-Z]", word):
-                known = ", ".join(sorted(self.flags | self.valued)) or "none"
-                raise RefusedError(f"there is no option {word}; options are {known}")
-            else:
-                call.words.append(word)
-        for name in sorted(self.needed - call.options.keys()):
-            raise RefusedError(f"option {name} is missing")
-        if len(call.words) < self.least or (self.most is not None and len(call.words) > self.most):
-            most = "more" if self.most is None else self.most
-            raise RefusedError(f"{len(call.words)} arguments came, {self.least} to {most} were expected")
-        return call
-
-
-@dataclass
-class Call:
-    """One call of a command: options by name, and the other words in their order."""
-
-    options: dict[str, str]
-    words: list[str]
-
-    def get(self, name: str) -> str | None:
-        """Return the value of an option, None if it is not there."""
-        return self.options.get(name)
-
-
-Answer = str | tuple[str, ...] | None
-Body = Callable[[Any, Call], Answer]
-
-
-def command(name: str, signature: str = "") -> Callable[[Body], Body]:
-    """Mark a method of a :class:`Tool` as the body of a command."""
-
-    def mark(body: Body) -> Body:
-        body.tcl_command = (name, Signature.of(signature))  # type: ignore[attr-defined]
-        return body
-
-    return mark
 
 
 @dataclass
@@ -175,8 +89,15 @@ class Tool:
         self.place = ""
         self._running: _Interpreter | None = None
 
-    def run(self, script: str, *, arguments: Sequence[str] = ()) -> None:
+    def run(self, script: str, *, environment: Mapping[str, str] | None = None) -> None:
         """Run a script of the folder.
+
+        Parameters
+        ----------
+        script : str
+            Its name.
+        environment : mapping, optional
+            What it finds in ``env``.
 
         Raises
         ------
@@ -185,11 +106,11 @@ class Tool:
         ScriptStoppedError
             If it ended itself.
         """
-        self._source(script, self.commands(), CONTROL, arguments)
+        self._source(script, self.commands(), CONTROL, environment or {})
 
     def commands(self) -> dict[str, tuple[Signature, Body]]:
         """Return name, signature and body of each command."""
-        found = {}
+        found: dict[str, tuple[Signature, Body]] = {}
         for kind in type(self).__mro__:
             for body in vars(kind).values():
                 if hasattr(body, "tcl_command"):
@@ -198,12 +119,16 @@ class Tool:
         return found
 
     def _source(
-        self, script: str, commands: Mapping[str, tuple[Signature, Body]], own: Sequence[str], arguments: Sequence[str]
+        self,
+        script: str,
+        commands: Mapping[str, tuple[Signature, Body]],
+        own: Sequence[str],
+        environment: Mapping[str, str],
     ) -> None:
         outer, place = self._running, self.place
         self._running = _Interpreter(self, script, commands, own)
         try:
-            self._running.run(arguments)
+            self._running.run(environment)
         finally:
             self._running, self.place = outer, place
 
@@ -345,7 +270,7 @@ class _Interpreter:
     ) -> None:
         self.tool, self.script, self.commands, self.own = tool, script, commands, own
         self.stopped: str | None = None
-        self.refused: ScriptError | None = None
+        self.refused: Exception | None = None
         self.tk = _tkinter()
         self.tcl = self.tk.Tcl()
         self.tcl.eval("interp create -safe tool")
@@ -366,12 +291,12 @@ class _Interpreter:
         except self.tk.TclError as error:
             raise RefusedError(f"{text!r} is no list: {error}") from None
 
-    def run(self, arguments: Sequence[str]) -> None:
+    def run(self, environment: Mapping[str, str]) -> None:
         path = str(self.tool.folder / self.script)
         tcl = self.tcl
         tcl.eval(f"interp limit tool time -seconds [expr {{[clock seconds] + {LONGEST_SECONDS}}}]")
-        tcl.call("interp", "eval", "tool", ("set", "argv", tuple(arguments)))
-        tcl.call("interp", "eval", "tool", ("set", "argc", len(arguments)))
+        for name, value in environment.items():
+            tcl.call("interp", "eval", "tool", ("set", f"::env({name})", value))
         try:
             # `source` is hidden from the script
             tcl.call("interp", "invokehidden", "tool", "source", path)
@@ -413,7 +338,7 @@ class _Interpreter:
             if self.stopped is None and self.refused is None:
                 self.refused = ScriptError(f"{tool.place}: {name}: {error}")
             return 0, str(error)
-        except ScriptError as error:  # of a script that this one reads
+        except Exception as error:  # of a script that this one reads, or our own mistake: Tcl would lose it
             self.refused = error
             return 0, str(error)
         return 1, "" if result is None else result

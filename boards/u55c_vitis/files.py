@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.resources import files as package_files
 
 from boards import folder as folders
@@ -60,7 +61,7 @@ def package(plan: Plan, ports: Ports) -> str:
     )
 
 
-def _table(rows: list[tuple[object, ...]]) -> str:
+def _table(rows: Iterable[tuple[object, ...]]) -> str:
     return "\n".join("    " + " ".join(map(str, row)) for row in rows)
 
 

@@ -1,0 +1,265 @@
+"""Whether the scripts of a direct build folder make what they should, and stop where they should.
+
+They are run without the tools, see boards.vivado: once as if all went well, and then once for each thing that must not
+end in a bitstream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from boards import folder as folders
+from boards.entropy import MODULE as NOISE
+from boards.jtag import HardwareManager
+from boards.manifest import Plan
+from boards.tcl import ScriptError, ScriptStoppedError
+from boards.u55c_direct import cores, files, vendor
+from boards.vivado import Made, Vivado
+from boards.xdc import Parts
+from omap.board import BOARDS
+from omap.errors import InputError
+
+KEY = "/elsewhere/card.nky"
+"""A key of a bitstream outside the folder; no such file is looked for."""
+
+GOOD = Made(
+    primitives={files.PCIE_PRIMITIVE: 1, **dict.fromkeys(files.FORBIDDEN, 0)},
+    properties={files.PCIE_PRIMITIVE: {"mcap_enable": "FALSE"}},
+)
+
+BY_CORE = ("pcie_rx_p", "pcie_rx_n", "pcie_tx_p", "pcie_tx_n")
+"""Ports whose pins are those of the transceivers that the PCIe core takes."""
+
+CLOSED = {
+    "bitstream.config.configfallback": "DISABLE",
+    "bitstream.config.persist": "NO",
+    "bitstream.readback.activereconfig": "NO",
+    "bitstream.readback.security": "LEVEL2",
+    "bitstream.general.jtag_sysmon": "DISABLE",
+    "bitstream.general.disable_jtag": "YES",
+}
+"""What must hold of every bitstream."""
+
+ENCRYPTED = {
+    "bitstream.encryption.encrypt": "YES",
+    "bitstream.encryption.encryptkeyselect": "eFUSE",
+    "bitstream.encryption.keyfile": KEY,
+}
+
+
+STAGES = ("core", "generated", "synthesised")
+"""Properties of a core that are none of its settings."""
+
+
+@cache
+def parts(plan: Plan) -> Parts:
+    """Return what constraints may name in the design; to make its ports takes time."""
+    noise = f"{files.CELL}/core/entropy/noise"
+    return Parts(
+        ports=plan.target.ports(plan.params),
+        cells=(files.CELL, f"{noise}/rings[0].first_reg", f"{noise}/rings[3].second_reg"),
+        nets=(f"{noise}/rings[0].ring[0]", f"{noise}/rings[3].ring[6]", f"{files.CELL}/core/engine/ring/rings[0]"),
+        pins=tuple(f"pcie/{port}" for port in vendor.pcie_ports()),
+        loops=r".*/rings\[\d+\]\.ring\[\d+\]",
+    )
+
+
+def tool(
+    folder: Path, plan: Plan, *, made: Made = GOOD, present: tuple[str, ...] | None = None, absent: tuple[str, ...] = ()
+) -> Vivado:
+    """Return the tools for a folder, in which the secret is if nothing else is said, and a key elsewhere."""
+    known = cores.cores(BOARDS[plan.target.board], files.channels(plan))
+    return Vivado(
+        folder,
+        top=plan.target.module,
+        parts=parts(plan),
+        catalogue=dict(known.values()),
+        made=made,
+        present=(folders.SECRET, KEY) if present is None else present,
+        absent=absent,
+    )
+
+
+def problems(folder: Path, plan: Plan) -> list[str]:
+    """Return what is wrong with the scripts and constraints in a folder."""
+    run = tool(folder, plan)
+    try:
+        run.run(files.BUILD, environment={files.KEY_VARIABLE: KEY})
+    except ScriptError as error:
+        return [str(error)]
+    return [
+        *_made(run, plan),
+        *_cores(run, plan),
+        *_ports(run, plan),
+        *_closed(run, plan),
+        *_stops(folder, plan),
+        *_constants(folder, plan),
+        *_instances(folder, plan),
+        *_flash(folder, plan),
+    ]
+
+
+def _made(run: Vivado, plan: Plan) -> Iterator[str]:
+    top, part = plan.target.module, BOARDS[plan.target.board].part
+    if run.bitstreams != [f"{folders.OUT}/{top}.bit"]:
+        yield f"{files.BUILD} makes {run.bitstreams}, not {folders.OUT}/{top}.bit"
+    if sorted(run.sources) != sorted([f"{top}.v", f"{NOISE}.v", folders.SECRET]):
+        yield f"{files.BUILD} reads {', '.join(run.sources)}"
+    wanted = [files.PINS, files.CONFIG, f"{NOISE}.xdc", files.IMPLEMENTATION]
+    if run.constraints != wanted:
+        yield f"{files.BUILD} reads the constraints {', '.join(run.constraints)}, not {', '.join(wanted)}"
+    found = {project.properties["part"] for project in run.all("project")}
+    found |= {call.options["-part"] for name, _, call in run.calls if name == "synth_design"}
+    if found != {part}:
+        yield f"{files.BUILD} is for {', '.join(sorted(found))}, not for {part}"
+    if not any(net.properties for net in run.all("net")):
+        yield f"{NOISE}.xdc allows no loops: the rings of the noise source would be refused"
+    if [(area.properties.get("place"), area.properties.get("cells")) for area in run.all("pblock")] != [
+        ("SLR0", files.CELL)
+    ]:
+        yield f"{files.IMPLEMENTATION} does not put {files.CELL} into SLR0"
+    if not run.called("set_clock_groups"):
+        yield f"{files.IMPLEMENTATION} does not say that the clocks of PCIe and HBM are asynchronous"
+
+
+def _cores(run: Vivado, plan: Plan) -> Iterator[str]:
+    wanted = cores.cores(BOARDS[plan.target.board], files.channels(plan))
+    for name in {core.name for core in run.all("core")} ^ wanted.keys():
+        yield f"{files.BUILD}: core {name} is missing, or should not be there"
+    for core in run.all("core"):
+        kind = core.properties["core"].split()[0]
+        found = {setting: value for setting, value in core.properties.items() if setting not in STAGES}
+        right = wanted.get(core.name, (("", ""), {}))[1]
+        for setting in sorted(found.keys() | right.keys()):
+            if found.get(setting) != right.get(setting):
+                yield (
+                    f"{files.BUILD}: {setting} of core {core.name} is {found.get(setting)}, not {right.get(setting)}"
+                    + (": a way in is open" if setting in cores.CLOSED.get(kind, {}) else "")
+                )
+
+
+def _ports(run: Vivado, plan: Plan) -> Iterator[str]:
+    board = BOARDS[plan.target.board]
+    for thing in run.all("port"):
+        by_core = thing.name.partition("[")[0] in BY_CORE
+        if by_core == ("package_pin" in thing.properties):
+            yield f"port {thing.name} has {'a pin, which is for the PCIe core to say' if by_core else 'no pin'}"
+    for name, port in files.PORTS.items():
+        where = getattr(board.pins, name)
+        pair = {f"{port}_p": where[0], f"{port}_n": where[1]} if isinstance(where, tuple) else {port: where}
+        for one, pin in pair.items():
+            found = run.things[f"port:{one}"].properties.get("package_pin") if f"port:{one}" in run.things else None
+            if found not in (None, pin):
+                yield f"port {one} is on pin {found}, on the card it is {pin}"
+    clocks = {clock.properties.get("source"): clock.properties.get("period") for clock in run.all("clock")}
+    for pin, hertz in (("pcie_refclk_p", board.pcie_refclk_hz), ("hbm_refclk_p", board.hbm_refclk_hz)):
+        if float(clocks.get(pin) or 0) != 1e9 / hertz:
+            yield f"{files.PINS}: the clock of {pin} has a period of {clocks.get(pin)} ns, not {1e9 / hertz:.3f}"
+
+
+def _closed(run: Vivado, plan: Plan) -> Iterator[str]:
+    (design,) = run.all("design") or [run.add("design", "none")]
+    wanted: dict[str, str | None] = dict(CLOSED)
+    wanted |= ENCRYPTED if plan.encrypted else dict.fromkeys(ENCRYPTED)
+    for name, value in wanted.items():
+        if design.properties.get(name) != value:
+            yield f"{name.upper()} is {design.properties.get(name)}, not {value}"
+
+
+def must_stop(plan: Plan) -> dict[str, tuple[Made, tuple[str, ...], Mapping[str, str]]]:
+    """Return what must not end in a bitstream: what the tools made, files that are there, and the environment."""
+
+    def made(**changed: object) -> Made:
+        return Made(**{"primitives": GOOD.primitives, "properties": GOOD.properties, **changed})  # type: ignore[arg-type]
+
+    there, key = (folders.SECRET, KEY), {files.KEY_VARIABLE: KEY}
+    block = files.PCIE_PRIMITIVE
+    cases: dict[str, tuple[Made, tuple[str, ...], Mapping[str, str]]] = {
+        "set-up fails": (made(slack={"max": -0.001, "min": 0.01}), there, key),
+        "hold fails": (made(slack={"max": 0.01, "min": -0.001}), there, key),
+        "nothing is timed": (made(slack={"max": None, "min": None}), there, key),
+        "a debug core": (made(debug_cores=1), there, key),
+        "configuration over PCIe": (made(properties={block: {"mcap_enable": "TRUE"}}), there, key),
+        "no word of configuration over PCIe": (made(properties={}), there, key),
+        "no PCIe block": (made(primitives={}), there, key),
+        "a second PCIe block": (made(primitives={block: 2}), there, key),
+        "no root key": (GOOD, (KEY,), key),
+    }
+    for primitive in ("BSCANE2", "ICAPE3", "DNA_PORTE2", "MASTER_JTAG", "EFUSE_USR", "FRAME_ECCE4", "STARTUPE3"):
+        cases[f"a {primitive}"] = (made(primitives={**GOOD.primitives, primitive: 1}), there, key)
+    if plan.encrypted:
+        inside = "card.nky"
+        cases |= {
+            "no key for the bitstream": (GOOD, there, {}),
+            "a key that is not there": (GOOD, (folders.SECRET,), key),
+            "a key inside the folder": (GOOD, (*there, inside), {files.KEY_VARIABLE: "@/" + inside}),
+        }
+    return cases
+
+
+def _stops(folder: Path, plan: Plan) -> Iterator[str]:
+    for what, (made, there, environment) in must_stop(plan).items():
+        absent = () if folders.SECRET in there else (folders.SECRET,)
+        run = tool(folder, plan, made=made, present=there, absent=absent)
+        places = {name: value.replace("@", str(run.folder)) for name, value in environment.items()}
+        try:
+            run.run(files.BUILD, environment=places)
+        except ScriptStoppedError as error:
+            if absent and "--key-file" not in str(error):
+                yield f"{files.BUILD} does not say how a root key is made: {error}"
+            if run.bitstreams:
+                yield f"{files.BUILD} stops for {what}, but after the bitstream was written"
+        except ScriptError as error:
+            yield f"{files.BUILD}, with {what}: {error}"
+        else:
+            yield f"{files.BUILD} makes a bitstream in spite of {what}"
+
+
+def _constants(folder: Path, plan: Plan) -> Iterator[str]:
+    text = _text(folder, files.BUILD)
+    for name, value in (("plain", not plan.encrypted), ("attested", plan.attested)):
+        if re.findall(rf"^set {name} (.*)$", text, re.MULTILINE) != [str(int(value))]:
+            yield f"{files.BUILD} does not set {name} to {int(value)}, as the manifest has it"
+
+
+def _instances(folder: Path, plan: Plan) -> Iterator[str]:
+    top = plan.target.module
+    match = re.search(rf"^module {top}\b.*?^endmodule", _text(folder, f"{top}.v"), re.MULTILINE | re.DOTALL)
+    body = match[0] if match else ""
+    for instance in (files.CELL, files.CLOCK_PIN.partition("/")[0]):
+        if not re.search(rf"^ *\\?\S+ +{instance} \(", body, re.MULTILINE):
+            yield f"{top}.v has no instance {instance}, which the constraints name"
+
+
+def _flash(folder: Path, plan: Plan) -> Iterator[str]:
+    bitstream = f"{folders.OUT}/{plan.target.module}.bit"
+    try:
+        run = HardwareManager(folder, present=(bitstream,))
+        run.run(files.FLASH)
+    except ScriptError as error:
+        yield str(error)
+    else:
+        if run.loaded != [bitstream]:
+            yield f"{files.FLASH} loads {run.loaded}, not {bitstream}"
+    for what, tool_ in {
+        "without a bitstream": HardwareManager(folder, absent=(bitstream,)),
+        "with two cards": HardwareManager(folder, cards=2, present=(bitstream,)),
+    }.items():
+        try:
+            tool_.run(files.FLASH)
+        except ScriptStoppedError:
+            continue
+        except ScriptError as error:
+            yield f"{files.FLASH}, {what}: {error}"
+        else:
+            yield f"{files.FLASH} goes on {what}"
+
+
+def _text(folder: Path, name: str) -> str:
+    try:
+        return (folder / name).read_text("utf-8")
+    except OSError as error:
+        raise InputError(f"{name} can't be read: {error.strerror}") from None

@@ -1,0 +1,105 @@
+"""The scripts and constraints of a build folder for a card without a shell."""
+
+from __future__ import annotations
+
+from importlib.resources import files as package_files
+
+from boards import folder as folders
+from boards import steps
+from boards.entropy import MODULE as NOISE
+from boards.manifest import Plan
+from boards.templates import fill
+from boards.u55c_direct import cores
+from omap.board import BOARDS, Board
+
+PACKAGE = "boards.u55c_direct"
+BUILD, FLASH, PINS, CONFIG, IMPLEMENTATION = "build.tcl", "flash.tcl", "pins.xdc", "config.xdc", "implementation.xdc"
+
+KEY_VARIABLE = "OMAP_BITSTREAM_KEY"
+"""Environment variable that names the file with the bitstream's key."""
+
+POWER_WATTS = 150
+"""What the slot and the card's connector give, 75 W each; the tools warn beyond it. Unverified."""
+
+CELL, CLOCK_PIN = "card", "pcie/axi_aclk"
+"""Instance with all our logic, and the pin that drives its clock; see :class:`boards.u55c_direct.top.DirectTop`."""
+
+PCIE_PRIMITIVE = "PCIE4CE4"
+FORBIDDEN = (
+    "BSCANE2", "ICAPE3", "MASTER_JTAG", "DNA_PORTE2", "EFUSE_USR", "FRAME_ECCE4", "STARTUPE3", "USR_ACCESSE2",
+)  # fmt: skip
+"""Primitives that lead to configuration, JTAG, fuses or flash (AMD UG974)."""
+
+PORTS = {"pcie_refclk": "pcie_refclk", "hbm_refclk": "hbm_refclk", "perst": "pcie_rst_n", "cattrip": "hbm_cattrip"}
+"""Pins of :class:`omap.board.Pins` to ports of the top; pairs end in ``_p`` and ``_n``."""
+
+STANDARDS = {
+    "hbm_refclk": "IOSTANDARD LVDS",
+    "perst": "IOSTANDARD LVCMOS18 PULLUP TRUE",
+    "cattrip": "IOSTANDARD LVCMOS18",
+}
+"""Properties beside the pin; those of transceivers have none."""
+
+
+def channels(plan: Plan) -> int:
+    """Return how many HBM channels the map takes."""
+    return sum(plan.target.config(plan.params).channels.values())
+
+
+def files(plan: Plan) -> dict[str, str]:
+    """Return the files by name."""
+    board, top, noise = BOARDS[plan.target.board], plan.target.module, f"{NOISE}.xdc"
+    return {
+        BUILD: build(plan),
+        FLASH: fill(PACKAGE, FLASH, out=folders.OUT, top=top),
+        PINS: pins(board),
+        CONFIG: fill(PACKAGE, CONFIG),
+        IMPLEMENTATION: fill(PACKAGE, IMPLEMENTATION, cell=CELL, clock_pin=CLOCK_PIN, watts=POWER_WATTS),
+        noise: package_files("boards").joinpath(noise).read_text("utf-8"),
+    }
+
+
+def build(plan: Plan) -> str:
+    """Return the script that makes the bitstream."""
+    board, lines = BOARDS[plan.target.board], []
+    for name, ((core, version), settings) in cores.cores(board, channels(plan)).items():
+        lines.append(f"    {name} {core} {version} {{")
+        lines += [f"        CONFIG.{setting} {value}" for setting, value in settings.items()]
+        lines.append("    }")
+    return fill(
+        PACKAGE,
+        BUILD,
+        out=folders.OUT,
+        part=board.part,
+        plain=int(not plan.encrypted),
+        attested=int(plan.attested),
+        secret=folders.SECRET,
+        no_key=steps.no_key(),
+        environment=KEY_VARIABLE,
+        cores="\n".join(lines),
+        top=plan.target.module,
+        noise=NOISE,
+        forbidden=" ".join(FORBIDDEN),
+        pcie_primitive=PCIE_PRIMITIVE,
+    )
+
+
+def pins(board: Board) -> str:
+    """Return where the ports of the top are on the package, and what comes in through them."""
+    lines = [
+        "# Pins of the card, from public constraints; unverified on a card.",
+        "# The lanes are where the PCIe core puts its transceivers.",
+    ]
+    for name, port in PORTS.items():
+        where, more = getattr(board.pins, name), STANDARDS.get(name, "")
+        pair = zip((f"{port}_p", f"{port}_n"), where, strict=True) if isinstance(where, tuple) else [(port, where)]
+        for one, pin in pair:
+            lines.append(f"set_property -dict {{{f'PACKAGE_PIN {pin} {more}'.strip()}}} [get_ports {one}]")
+    for port, hertz in (("pcie_refclk", board.pcie_refclk_hz), ("hbm_refclk", board.hbm_refclk_hz)):
+        lines.append(f"create_clock -period {1e9 / hertz:.3f} -name {port} [get_ports {port}_p]")
+    lines += [
+        "set_false_path -from [get_ports pcie_rst_n]",
+        "set_false_path -to [get_ports hbm_cattrip]",
+        "",
+    ]
+    return "\n".join(lines)
