@@ -83,7 +83,8 @@ class ModelCard:
 
 
 class RunCard:
-    """A simulated top, such as :class:`sim.engine_run.EngineRun`: has ``memory``, ``read``, ``write``, ``step``.
+    """A simulated top, such as :class:`sim.engine_run.EngineRun`: has ``layout``, ``memory``, ``read``,
+    ``write``, ``step``.
 
     Parameters
     ----------
@@ -117,15 +118,15 @@ class RunCard:
 
     def store(self, offset, value):
         name = BY_OFFSET[offset].name
-        self.run.write(name, value)
         if name == "CTRL" and value & START:
             address = self.run.read("BUFFER_HIGH") << 32 | self.run.read("BUFFER_LOW")
-            assert address == self.run.memory.base, "the run's host memory is at another address"
+            assert address == self.address, f"the buffer is at {address:#x}, the run's host memory at {self.address:#x}"
             self.running = True
+        self.run.write(name, value)
 
     def step(self):
         if self.running:
-            self.bus(self.run.memory.base, self.run.memory.size)
+            self.bus(self.address, self.run.layout.size)
             self.running = not self.run.read("CTRL") & IDLE
         self.run.step(self.cycles)
         return 1

@@ -57,7 +57,7 @@ class FakeXrt:
         self.params, self.root_key, self.bdf = params, root_key, bdf
         self.generation, self.host_memory, self.flaws = generation, host_memory, set(flaws)
         self.card = ModelCard(params, root_key) if card is None else card
-        self.calls = []
+        self.calls, self.faults = [], []
         self.stop = threading.Event()
         self.threads = []
         self.dead = False
@@ -72,7 +72,7 @@ class FakeXrt:
         sys.modules["pyxrt"] = self.module()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         self.stop.set()
         for thread in self.threads:
             thread.join()
@@ -80,6 +80,8 @@ class FakeXrt:
             del sys.modules["pyxrt"]
         else:
             sys.modules["pyxrt"] = self.before
+        if kind is None:
+            assert not self.faults
 
     def module(self):
         fake, module = self, types.ModuleType("pyxrt")
@@ -252,6 +254,10 @@ class FakeXrt:
         return self.card.device
 
     def work(self):
-        while not self.stop.is_set():
-            if not self.card.step():
-                time.sleep(50e-6)
+        try:
+            while not self.stop.is_set():
+                if not self.card.step():
+                    time.sleep(50e-6)
+        except BusFaultError as fault:
+            self.faults.append(str(fault))
+            self.dead = True

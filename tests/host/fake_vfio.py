@@ -46,6 +46,8 @@ class FakeVfio(System):
         self.flaws = set(flaws)
         self.card = ModelCard(params, root_key) if card is None else card
         self.card.bus = self.reach
+        if self.card.address is not None:  # then the IOMMU begins where the card takes its buffer
+            ranges = ((self.card.address, self.card.address + (1 << 32) - 1),)
         self.ranges, self.slow, self.opening = ranges, slow, 0
         self.pages = {1 << 21: 64} if pages is None else pages
         self.log, self.faults = [], []
@@ -331,7 +333,9 @@ class FakeMemory:
 
     def __init__(self, machine, view, page):
         self.machine, self.view, self.page = machine, view, page
-        self.address = 0x7F00_0000_0000 + (0x12_3000 if page == 4096 else 0)
+        self.address = 0x7F00_0000_0000
+        if page == 4096 and machine.card.address is None:
+            self.address += 0x12_3000
 
     def clear(self):
         self.view[:] = bytes(len(self.view))
