@@ -63,7 +63,7 @@ def words(samples):
 def noise_bits(index, count):
     """Return the first bits of the source ``index`` of omap_noise_model.v."""
     mask = (1 << 64) - 1
-    state, bits = 0x9E3779B97F4A7C15 + 7 * index & mask, []
+    state, bits = 0x9E3779B97F4A7C15 * (2 * index + 1) & mask, []
     for _ in range(count):
         bits.append(state >> 63)
         state ^= state << 13 & mask

@@ -9,7 +9,7 @@ module omap_noise #(
 );
     reg [63:0] state;
     wire [63:0] left, right, next;
-    initial state = 64'h9e3779b97f4a7c15 + 64'd7 * {32'd0, INDEX[31:0]};
+    initial state = 64'h9e3779b97f4a7c15 * (64'd2 * {32'd0, INDEX[31:0]} + 64'd1);
 
     assign left = state ^ {state[50:0], 13'd0};
     assign right = left ^ {7'd0, left[63:7]};
