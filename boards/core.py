@@ -7,6 +7,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import connect, flipped
 
+from boards.entropy import INTERVAL, Entropy
 from boards.root_key import RootKey
 from omap.errors import ParamsError
 from rtl.config import EngineConfig
@@ -35,6 +36,8 @@ class BoardCore(wiring.Component):
         The engine.
     hbm_private, attested : bool
         What the board guarantees, for register MODE, which also says that this is hardware.
+    entropy_interval : int
+        Cycles between samples of noise, see :class:`boards.entropy.Entropy`; fewer in simulations alone.
 
     Members
     -------
@@ -45,24 +48,29 @@ class BoardCore(wiring.Component):
     ------
     ParamsError
         If the engine is one for simulation alone.
+
+    Countermeasures
+    ---------------
+    BOARD.ENTROPY.CHECKED
+        The engine serves nothing, and erases its keys, once the noise has failed its tests.
     """
 
-    def __init__(self, config: EngineConfig, *, hbm_private: bool, attested: bool) -> None:
+    def __init__(
+        self, config: EngineConfig, *, hbm_private: bool, attested: bool, entropy_interval: int = INTERVAL
+    ) -> None:
         check_config(config)
-        self.config = config
+        self.config, self.entropy_interval = config, entropy_interval
         self.engine = Engine(config, hbm_private=hbm_private, attested=attested, hardware=True)
         super().__init__({name: self.engine.signature.members[name] for name in BUSES})
 
     def elaborate(self, platform: object) -> Module:
-        from boards.entropy import Entropy
-
         m = Module()
         m.submodules.engine = engine = self.engine
-        m.submodules.entropy = entropy = Entropy()
+        m.submodules.entropy = entropy = Entropy(interval=self.entropy_interval)
         m.submodules.root_key = root_key = RootKey()
         connect(m, root_key.o, engine.i_root_key)
         connect(m, entropy.o, engine.i_entropy)
-        # noise that fails its tests ends the service
+        # SEC_CM: BOARD.ENTROPY.CHECKED -- noise that fails its tests ends the service
         m.d.comb += engine.broken.eq(entropy.failed)
         connect(m, flipped(self.s_axi_control), engine.s_axi_control)
         connect(m, engine.m_axi_host, flipped(self.m_axi_host))

@@ -3,4 +3,10 @@
 COUNTERMEASURES = {
     "HBM.START.CLEARED": "The engine reaches HBM only when every byte of its channels was overwritten with zeros.",
     "ENTROPY.HEALTH.TESTED": "No random word is given before the noise was tested, and none once a test failed.",
+    "BUILD.KEY.OWNER": "The root key in a build folder is in one file, which its owner alone can read.",
+    "BUILD.KEY.KEPT": "A build never replaces or drops a root key that stands in its folder.",
+    "BUILD.HBM.PROVEN": "A folder passes its check only if its Verilog has no path from the register BAR to HBM.",
+    "BOARD.HBM.UNREACHABLE": "No path leads from the register BAR to an HBM port, or from HBM's data to the BAR.",
+    "BOARD.HBM.CLEARED": "While HBM is not cleared the engine is in reset, and its registers can't be reached.",
+    "BOARD.ENTROPY.CHECKED": "Noise that fails its tests makes the engine erase its keys and stop.",
 }

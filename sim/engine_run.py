@@ -32,6 +32,11 @@ def engine_design(config: EngineConfig) -> Design:
     return Design(Engine(config), key=(config,))
 
 
+def _control(signal: str) -> str:
+    """Return the port of a signal of the registers' bus."""
+    return f"s_axi_control__{signal}"
+
+
 def random_words() -> Iterable[int]:
     """Yield 128-bit words from the operating system's source, for ever."""
     while True:
@@ -137,46 +142,46 @@ class EngineRun:
 
     def read_word(self, offset: int) -> int:
         """Return the word at an offset."""
-        return self._read_bus("s_axi_control__{}", {"araddr": offset})
+        return self._read_bus(_control, {"araddr": offset})
 
     def write_word(self, offset: int, value: int) -> None:
         """Write the word at an offset."""
-        self._write_bus("s_axi_control__{}", {"awaddr": offset}, {"wdata": value, "wstrb": 0xF})
+        self._write_bus(_control, {"awaddr": offset}, {"wdata": value, "wstrb": 0xF})
 
-    def _read_bus(self, form: str, address: Mapping[str, int]) -> int:
-        """Read one beat; ``form`` makes a port's name of a signal's."""
+    def _read_bus(self, form: Callable[[str], str], address: Mapping[str, int]) -> int:
+        """Read one beat; ``form`` makes the name of a port of a signal's."""
         bench = self.bench
         for signal, word in address.items():
-            bench.set(form.format(signal), word)
+            bench.set(form(signal), word)
         self._offer(form, ["ar"])
-        bench.run_until(limit=BUS_CYCLES, values={form.format("rvalid"): 1})
-        value = bench.get(form.format("rdata"))
-        bench.set(form.format("rready"), 1)
+        bench.run_until(limit=BUS_CYCLES, values={form("rvalid"): 1})
+        value = bench.get(form("rdata"))
+        bench.set(form("rready"), 1)
         bench.run(1)
-        bench.set(form.format("rready"), 0)
+        bench.set(form("rready"), 0)
         return value
 
-    def _write_bus(self, form: str, address: Mapping[str, int], data: Mapping[str, int]) -> None:
+    def _write_bus(self, form: Callable[[str], str], address: Mapping[str, int], data: Mapping[str, int]) -> None:
         """Write one beat."""
         bench = self.bench
         for signal, word in (*address.items(), *data.items()):
-            bench.set(form.format(signal), word)
+            bench.set(form(signal), word)
         self._offer(form, ["aw", "w"])
-        bench.run_until(limit=BUS_CYCLES, values={form.format("bvalid"): 1})
-        bench.set(form.format("bready"), 1)
+        bench.run_until(limit=BUS_CYCLES, values={form("bvalid"): 1})
+        bench.set(form("bready"), 1)
         bench.run(1)
-        bench.set(form.format("bready"), 0)
+        bench.set(form("bready"), 0)
 
-    def _offer(self, form: str, channels: list[str]) -> None:
+    def _offer(self, form: Callable[[str], str], channels: list[str]) -> None:
         """Hold valid on channels until each was taken, in whatever order."""
         bench = self.bench
         for channel in channels:
-            bench.set(form.format(f"{channel}valid"), 1)
+            bench.set(form(f"{channel}valid"), 1)
         for _ in range(BUS_CYCLES):
-            taken = [channel for channel in channels if bench.get(form.format(f"{channel}ready"))]
+            taken = [channel for channel in channels if bench.get(form(f"{channel}ready"))]
             bench.run(1)
             for channel in taken:
-                bench.set(form.format(f"{channel}valid"), 0)
+                bench.set(form(f"{channel}valid"), 0)
             channels = [channel for channel in channels if channel not in taken]
             if not channels:
                 return

@@ -19,6 +19,7 @@ from amaranth.lib.wiring import In, Member, Out, connect
 from boards.bar import BarAdapter
 from boards.clear import Clear
 from boards.core import BoardCore
+from boards.entropy import INTERVAL
 from boards.flat import clock, join_master, join_slave, members
 from boards.gate import Gate
 from boards.u55c_direct import vendor
@@ -44,7 +45,9 @@ class DirectCard(wiring.Component):
     attested : bool
         What register MODE says: the user has fused the card so that it boots our encrypted bitstream alone.
     channel_bytes : int
-        Bytes to zero in each HBM channel at the start: all of it, but in simulation.
+        Bytes to zero in each HBM channel at the start: all of it, but in simulations.
+    entropy_interval : int
+        As for :class:`boards.core.BoardCore`.
 
     Members
     -------
@@ -64,11 +67,19 @@ class DirectCard(wiring.Component):
     BOARD.HBM.UNREACHABLE
         The BAR leads to registers, HBM's ports to the engine; :mod:`boards.connectivity` proves it on the netlist.
     BOARD.HBM.CLEARED
-        HBM is zeroed before the engine leaves its reset: nothing of an earlier map is left in it.
+        HBM is zeroed before the engine leaves its reset: nothing of an earlier map is left in it. Until then the
+        registers read 0 (:mod:`boards.gate`).
     """
 
-    def __init__(self, config: EngineConfig, *, attested: bool = False, channel_bytes: int = CHANNEL_BYTES) -> None:
-        self.core = BoardCore(config, hbm_private=True, attested=attested)
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        attested: bool = False,
+        channel_bytes: int = CHANNEL_BYTES,
+        entropy_interval: int = INTERVAL,
+    ) -> None:
+        self.core = BoardCore(config, hbm_private=True, attested=attested, entropy_interval=entropy_interval)
         self.channels = len(self.core.m_axi_hbm)
         self.channel_bytes = channel_bytes
         flat = {CLOCK: In(1), RESET: In(1), "hbm_up": In(1)}
@@ -84,20 +95,22 @@ class DirectCard(wiring.Component):
         m.submodules.bar = bar = BarAdapter(id_width=vendor.BAR_AXI.id_width)
         m.submodules.gate = gate = Gate(bar.m_axi.signature)
         m.submodules.clear = clear = Clear(self.channels, self.channel_bytes, stride=CHANNEL_BYTES)
-        # until all of HBM is zero the engine is in reset, and the clearer has the ports
-        m.submodules.core = ResetInserter(~gate.open_)(self.core)
+        # SEC_CM: BOARD.HBM.CLEARED -- until all of HBM is zero the engine is in reset, and the gate shows nothing of it
+        engine_reset = Signal(init=1)
+        m.d.sync += engine_reset.eq(~clear.done | clear.error)
+        m.submodules.core = ResetInserter(engine_reset)(self.core)
         core = self.core
 
         up = Signal()
-        m.submodules.up = FFSynchronizer(self.hbm_up, up, stages=3)
-        m.d.comb += [clear.start.eq(up), gate.go.eq(clear.done & ~clear.error), gate.broken.eq(clear.error)]
+        m.submodules.hbm_sync = FFSynchronizer(self.hbm_up, up, stages=3)
+        m.d.comb += [clear.start.eq(up), gate.go.eq(~engine_reset), gate.broken.eq(clear.error)]
 
         join_slave(m, self, BAR, bar.s_axi)
         connect(m, bar.m_axi, gate.s_axi)
         connect(m, gate.m_axi, core.s_axi_control)
         join_master(m, self, HOST, core.m_axi_host, HOST_TIES)
         for channel in range(self.channels):
-            # an HBM port has one master, and that is not the BAR's
+            # SEC_CM: BOARD.HBM.UNREACHABLE -- an HBM port has one master, and that is not the BAR's
             connect(m, core.m_axi_hbm[channel], clear.i_axi[channel])
             join_master(m, self, hbm_port(channel), clear.m_axi[channel])
         return m

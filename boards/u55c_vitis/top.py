@@ -12,6 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from boards.core import BoardCore
+from boards.entropy import INTERVAL
 from boards.flat import KERNEL_TIES, clock, join_master, join_slave, members
 from rtl.config import EngineConfig
 
@@ -34,6 +35,8 @@ class VitisKernel(wiring.Component):
     ----------
     config : EngineConfig
         The engine.
+    entropy_interval : int
+        As for :class:`boards.core.BoardCore`.
 
     Members
     -------
@@ -45,8 +48,8 @@ class VitisKernel(wiring.Component):
         Host memory and pseudo-channel NN: AXI4 with 64-bit addresses.
     """
 
-    def __init__(self, config: EngineConfig) -> None:
-        self.core = BoardCore(config, hbm_private=False, attested=False)
+    def __init__(self, config: EngineConfig, *, entropy_interval: int = INTERVAL) -> None:
+        self.core = BoardCore(config, hbm_private=False, attested=False, entropy_interval=entropy_interval)
         buses = self.core.signature.members
         masters = {HOST: buses["m_axi_host"].signature} | {
             hbm_port(channel): buses["m_axi_hbm"].signature for channel in range(len(self.core.m_axi_hbm))
