@@ -114,7 +114,7 @@ headers = {
     "burst": st.integers(0, 3),
 }
 strobes = st.sampled_from(["word", "part", "none", "beyond", "all", "any"])
-ends = st.sampled_from(["kept", "kept", "kept", "kept", "early"])
+ends = st.sampled_from(["kept", "kept", "kept", "kept", "early", "missing"])
 writes = st.tuples(st.fixed_dictionaries(headers), strobes, ends, st.integers(0, 2**32 - 1))
 reads = st.fixed_dictionaries(headers)
 
@@ -140,8 +140,9 @@ def beats_of(write):
     count = header["len"] + 1
     if end == "early" and count > 1:
         count = rng.randrange(1, count)
-    beats = [{"data": rng.getrandbits(512), "strb": mask, "last": n == count - 1} for n in range(count)]
-    return beats, plain(header) and not mask & ~word
+    last = None if end == "missing" else count - 1
+    beats = [{"data": rng.getrandbits(512), "strb": mask, "last": n == last} for n in range(count)]
+    return beats, plain(header) and last == 0 and not mask & ~word
 
 
 @settings(deadline=None, max_examples=150)

@@ -221,8 +221,7 @@ def test_a_window_may_lean_so_far_and_no_farther(source, window):
         leaning = biased(rng, source, equal)
         samples = fair(rng, window * WINDOW)
         samples += leaning
-        # Right behind it the source goes on repeating itself, which must not count for the window that is over.
-        samples += [tuple(1 - bit for bit in leaning[0])] + fair(rng, WINDOW - 1)
+        samples += [leaning[0]] + fair(rng, WINDOW - 1)  # once more, which is for the next window alone
         run = Run(samples)
         assert run.whole() == noise.words(samples)
         assert run.failed_after() == ((window + 1) * WINDOW if failing else None)
