@@ -218,6 +218,10 @@ class CompiledBench(Bench):
             model.add_fault(fault)
         return model
 
+    def reset(self) -> None:
+        """Reset the design once more, in no time: streams and memories know nothing of it."""
+        self._lib.sim_reset(self._h, RESET_CYCLES)
+
     def observe(self, name: str) -> None:
         """As :meth:`Bench.observe`."""
         if name in self._streams:

@@ -13,7 +13,7 @@ from sim.engine_run import BUFFER_ADDRESS
 from sim.faults import Fault as Strike
 from sim.faults import FaultKind
 from sim.transport import RtlTransport
-from tests.boards.top_run import CLEARED_BYTES, KEY, DirectRun, VitisRun
+from tests.boards.top_run import CLEARED_BYTES, KEY, RESET_CYCLES, DirectRun, VitisRun
 from tests.rtl.engines import TIGHT, operations
 
 RUNS = {"u55c_vitis": VitisRun, "u55c_direct": DirectRun}
@@ -101,8 +101,10 @@ def test_a_card_that_is_reset_begins_anew():
     """A reset of the bridge, as at a restart of the host: keys are gone, HBM is zeroed again."""
     run = DirectRun(TIGHT, ring_entries=8)
     assert run.read("RING_ENTRIES") == 8
+    run.step(1000)
     run.bench.reset()
     junk(run)
+    run.bench.run(RESET_CYCLES)
     assert run.read("IDENTITY") == 0
     run.open()
     assert run.read("RING_ENTRIES") == 0

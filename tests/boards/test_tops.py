@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The tops as Verilog: ports, ties, lint; and what no board is built with."""
 
 import re
@@ -80,8 +81,8 @@ def test_the_ties_of_the_kernel():
         for name, value in {"LOCK": "1'h0", "CACHE": "4'h3", "PROT": "3'h0", "QOS": "4'h0"}.items():
             assert f"  assign m_axi_hbm07_A{way}{name} = {value};" in verilog
     # AXI3 lengths have 4 bits, HBM's addresses 34: above them are zeros
-    assert "  assign m_axi_hbm07_AWADDR[63:34] = 30'h00000000;" in verilog
-    assert "  assign m_axi_hbm07_AWLEN[7:4] = 4'h0;" in verilog
+    assert re.search(r"^  assign m_axi_hbm07_AWADDR = \{ 30'h00000000, \w+ \};$", verilog, re.MULTILINE)
+    assert re.search(r"^  assign m_axi_hbm07_AWLEN = \{ 4'h0, \w+ \};$", verilog, re.MULTILINE)
 
 
 def test_every_input_of_the_vendors_blocks_is_driven():
@@ -89,7 +90,9 @@ def test_every_input_of_the_vendors_blocks_is_driven():
     verilog = hollow_verilog("u55c_direct")
     for name, ports in vendor.blocks(CHANNELS).items():
         start = verilog.index(f"  {name} ")
-        wired = dict(re.findall(r"^    \.(\w+)\((.*?) ?\),?$", verilog[start : verilog.index(");\n", start)], re.M))
+        wired = dict(
+            re.findall(r"^    \.(\w+)\((.*?) ?\),?$", verilog[start : verilog.index(");\n", start)], re.MULTILINE)
+        )
         for port, (way, _) in ports.items():
             if way == "input":
                 assert wired.get(port), f"{name}.{port}"
