@@ -23,10 +23,11 @@ from sim.memory import Memory
 from sim.timing import HbmTiming
 
 SHAPES = {
-    # name: channels, bytes of each, first channel
-    "small": (2, BURST_BYTES * 8, 3),
-    "several": (3, 1 << 14, 0),
-    "last": (1, 1 << 13, 31),
+    # name: channels, bytes of each, first channel, bytes from one to the next
+    "small": (2, BURST_BYTES * 8, 3, BURST_BYTES * 8),
+    "several": (3, 1 << 14, 0, 1 << 14),
+    "last": (1, 1 << 13, 31, 1 << 13),
+    "apart": (2, 1 << 12, 1, 1 << 14),
 }
 TIMEOUT = 2000
 TIMINGS = {
@@ -43,8 +44,8 @@ class Bench(wiring.Component):
 
     STREAMS = ("i_read", "o_read", "i_write", "i_data", "o_written")
 
-    def __init__(self, channels, channel_bytes, first):
-        self.clear = Clear(channels, channel_bytes, first=first, timeout=TIMEOUT)
+    def __init__(self, channels, channel_bytes, first, stride):
+        self.clear = Clear(channels, channel_bytes, first=first, stride=stride, timeout=TIMEOUT)
         self.engines = [Dma() for _ in range(channels)]
         members = {name: self.engines[0].signature.members[name].array(channels) for name in self.STREAMS}
         flags = {"start": In(1), "done": Out(1), "error": Out(1)}
@@ -71,19 +72,18 @@ def design(shape):
 
 class Run:
     def __init__(self, shape, *, seed=0, timing="usual", faults=()):
-        self.channels, self.channel_bytes, self.first = SHAPES[shape]
+        self.channels, self.channel_bytes, self.first, self.stride = SHAPES[shape]
         self.bench = design(shape).bench(seed=seed)
-        size = self.channel_bytes * (self.first + self.channels)
-        base = max(0, self.first - 1) * self.channel_bytes  # with the channel before
-        self.memory = Memory(size + self.channel_bytes - base, base)  # and the one after
+        base = max(0, self.first - 1) * self.stride  # with the channel before, and the one after
+        self.memory = Memory((self.first + self.channels + 1) * self.stride - base, base)
         self.rng = np.random.default_rng(seed)
         self.memory.data[:] = self.before = self.rng.integers(1, 256, self.memory.size, np.uint8)
-        settings = HbmTiming(channel_bytes=self.channel_bytes, **TIMINGS[timing])
+        settings = HbmTiming(channel_bytes=self.stride, **TIMINGS[timing])
         for place in range(self.channels):
             self.bench.memory(f"m_axi__{place}", self.memory, settings, faults=faults if place == 0 else ())
 
     def base(self, place):
-        return (self.first + place) * self.channel_bytes
+        return (self.first + place) * self.stride
 
     def start(self, limit=LIMIT):
         self.bench.set("start", 1)
@@ -92,8 +92,9 @@ class Run:
         self.bench.run_until(limit=limit, values={"done": 1})
 
     def expected(self):
-        data, at = self.before.copy(), self.base(0) - self.memory.base
-        data[at : at + self.channels * self.channel_bytes] = 0
+        data = self.before.copy()
+        for place in range(self.channels):
+            data[self.base(place) - self.memory.base :][: self.channel_bytes] = 0
         return data
 
     def beats(self, place):
@@ -145,7 +146,7 @@ def test_the_engine_reads_nothing_that_was_there_before(timing):
     bench = run.bench
     ends = [run.base(place) + at for place in range(run.channels) for at in (0, run.channel_bytes - BURST_BYTES)]
     for address in ends:  # what it asks for before and meanwhile has to wait
-        place = address // run.channel_bytes - run.first
+        place = address // run.stride - run.first
         bench.source(f"i_read__{place}").push([{"addr": address, "len": 15, "id": 0}])
         bench.source(f"i_write__{place}").push([{"addr": address, "len": 0, "id": 0}])
         bench.source(f"i_data__{place}").push([1])
@@ -209,6 +210,7 @@ def test_errors_after_that_are_the_engines():
         ((2, 4096, 31), "first is 31; it must be a whole number from 0 to 30"),
         ((1, 256), "channel_bytes is 256"),
         ((1, 4096 + 512), "channel_bytes is 4608; it must be a power of two"),
+        ((1, 4096, 0, 2048), "stride is 2048"),
         ((1, 1 << 33, 2), "channel 2 of 8589934592 bytes lies beyond the 34 bits"),
     ],
 )
