@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import click
 
@@ -63,7 +66,7 @@ def build(
     for note in building.build(plan, folder, key_file):
         click.echo(note)
     click.echo(f"{folder} is written; {folder / 'README.md'} says what to do with it")
-    _run(folder, steps.build_steps(plan), run)
+    _run(folder, steps.build_steps(plan), run, steps.environment(plan))
 
 
 @command.command()
@@ -97,10 +100,7 @@ def flash(folder: Path, device: str | None, run: bool | None) -> None:
     for product in steps.build_steps(plan)[-1].makes:
         if run is not False and not (folder / product).exists():
             raise InputError(f"{folder / product} is not there: `omap board build` makes it, with the vendor's tools")
-    for step in wanted:
-        if step.root:
-            click.echo(f"{step.title}, as root:\n  {step.shown}")
-    _run(folder, tuple(step for step in wanted if not step.root), run)
+    _run(folder, wanted, run)
     served = steps.serve_step(plan, device)
     click.echo(f"{served.title}, in {folder}:\n  {served.shown}")
 
@@ -111,12 +111,15 @@ def _params(name: str | None, params_file: Path | None) -> Params:
     return preset(name or "PAPER") if params_file is None else read_params_file(params_file)
 
 
-def _run(folder: Path, wanted: tuple[Step, ...], run: bool | None) -> None:
+def _run(
+    folder: Path, wanted: tuple[Step, ...], run: bool | None, environment: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Run steps, or say what to run and where, if something is missing here or running is not wanted."""
     absent = tools.missing(wanted)
     lacks = [f"{', '.join(absent)} not on PATH: source the settings of the vendor's tools"] if absent else []
     if any(step.key for step in wanted) and not (folder / SECRET).exists():
         lacks.append(steps.no_key())
+    lacks += [f"{name} is not set: it names {what}" for name, what in environment.items() if not os.environ.get(name)]
     if run is False or lacks:
         if run:
             raise InputError("; ".join(lacks))
@@ -127,5 +130,8 @@ def _run(folder: Path, wanted: tuple[Step, ...], run: bool | None) -> None:
             click.echo(f"  {step.shown}")
         return
     for number, step in enumerate(wanted, 1):
-        click.echo(f"{step.title}: {step.shown}")
-        tools.run(folder, number, step, click.echo)
+        if step.root:
+            click.echo(f"{step.title}, as root:\n  {step.shown}")
+        else:
+            click.echo(f"{step.title}: {step.shown}")
+            tools.run(folder, number, step, click.echo)

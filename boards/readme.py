@@ -52,6 +52,8 @@ def text(plan: Plan) -> str:
             + ("--key-file", "../root.key", "--out", ".", "--no-run")
         ),
     )
+    for name, what in steps.environment(plan).items():
+        add(f"Name {what} (`omap board build --plain` does without)", f"export {name}=../../card.nky")
     for step in (*steps.build_steps(plan), *steps.flash_steps(plan, None), steps.serve_step(plan, None)):
         add(step.title, step.shown)
     lines += [

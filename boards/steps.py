@@ -79,6 +79,15 @@ def build_steps(plan: Plan) -> tuple[Step, ...]:
     return (Step("Make the bitstream (hours)", vivado("build.tcl", "build"), (f"{folders.OUT}/{top}.bit",), key=True),)
 
 
+def environment(plan: Plan) -> dict[str, str]:
+    """Return what variables the steps need, and what each names."""
+    if not plan.encrypted:
+        return {}
+    from boards.u55c_direct.files import KEY_VARIABLE  # which imports this module
+
+    return {KEY_VARIABLE: "the .nky file, outside this folder, with the key that is in the fuses of the card"}
+
+
 def vivado(script: str, name: str, *arguments: str) -> tuple[str, ...]:
     """Return the command that runs a Tcl script."""
     logs = ("-nojournal", "-log", f"{folders.OUT}/{name}.vivado.log")
@@ -107,7 +116,13 @@ def flash_steps(plan: Plan, device: str | None) -> tuple[Step, ...]:
             Step("See that the card is there", ("xrt-smi", "examine", *card)),
             Step("Load the program", ("xrt-smi", "program", *card, "--user", program)),
         )
-    return (Step("Write the bitstream through JTAG", vivado("flash.tcl", "flash")),)
+    return (
+        Step("Load the bitstream through JTAG, until the card loses its power", vivado("flash.tcl", "flash")),
+        Step(
+            "Restart the machine without switching its power off: it finds the card", ("systemctl", "reboot"), root=True
+        ),
+        Step("Let programs have the card; `omap serve` says how it is bound", ("modprobe", "vfio-pci"), root=True),
+    )
 
 
 def serve_step(plan: Plan, device: str | None) -> Step:
@@ -140,7 +155,9 @@ def makefile(plan: Plan) -> str:
         before = step.makes[0]
     lines += ["", f"flash: {before}"]
     for step in flash_steps(plan, None):
-        lines.append(f"\t{step.shown.replace(f' {DEVICE}', f' $({DEVICE})')}")
+        shown = step.shown.replace(f" {DEVICE}", f" $({DEVICE})")
+        told = f"{step.title}, as root: {shown}"
+        lines.append(f"\t@echo {shlex.quote(told)}" if step.root else f"\t{shown}")
     return "\n".join(lines) + "\n"
 
 
