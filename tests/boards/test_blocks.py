@@ -1,0 +1,29 @@
+# amaranth: UnusedElaboratable=no
+"""The blocks of the boards as Verilog without a warning, and within the budget of the timing."""
+
+import pytest
+
+from boards.bar import BarAdapter
+from boards.clear import Clear
+from boards.entropy import Conditioner
+from rtl.netlist import synthesise
+from rtl.report import LEVEL_BUDGET
+from rtl.verilog import to_verilog
+from tests.rtl.test_generate import lint
+
+BLOCKS = {
+    "bar": BarAdapter,
+    "clear": lambda: Clear(2, 1 << 29, first=3),
+    "conditioner": Conditioner,
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_verilog_has_no_warning(tmp_path, name):
+    (tmp_path / "block.v").write_text(to_verilog(BLOCKS[name](), "block"))
+    assert lint(tmp_path / "block.v", "block") == []
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_paths_are_short(name):
+    assert synthesise(BLOCKS[name]()).levels <= LEVEL_BUDGET
