@@ -24,8 +24,8 @@ ENABLE_HOST_MEMORY = (
 )
 
 _HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages")
-_WINDOW_BYTES = 16 << 30
-"""Most host memory that a kernel reaches through HOST[0]."""
+_WINDOW_BYTES = BOARDS["u55c"].host_window_bytes
+"""Most host memory that a kernel reaches through HOST[0]; other cards' windows are not known."""
 
 
 def find_pyxrt() -> ModuleType:
@@ -99,7 +99,7 @@ def _check_addresses(path: str, platform: str, banks: list[Any]) -> None:
 
 def check_host_memory(pyxrt: ModuleType, card: Any, size: int) -> None:
     """Check that as many bytes of host memory are enabled, and that huge pages are there if they are needed."""
-    if size > _WINDOW_BYTES:
+    if _WINDOW_BYTES is not None and size > _WINDOW_BYTES:
         raise DeviceError(f"rings and pages take {size} bytes; a kernel reaches {_WINDOW_BYTES}: plan a smaller map")
     enabled = _enabled_bytes(_info(pyxrt, card, "pcie_info"))
     if enabled is None or enabled >= size:

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from omap.channels import CHANNEL_BYTES as CHANNEL_BYTES
+from omap.channels import Layout, account, layouts, least_interval, total
 from omap.params import Params, Rule
+from omap.units import format_bytes
 from omap.wire import RecordCodec
 from rtl.bursts import LINE_BYTES
 from rtl.hbm import CHANNEL_BITS, PSEUDO_CHANNELS
 from rtl.interfaces import BLOCK_BYTES, LANES, require, require_one_of, require_whole
 from rtl.ring_port import RING_IDS
 
-CHANNEL_BYTES = 1 << CHANNEL_BITS
-"""Bytes of one HBM pseudo-channel."""
-
-ROW_CYCLES = 3.375
-"""Cycles of 250 MHz that a random access occupies a channel: 13.5 ns, see :class:`sim.timing.HbmTiming`."""
-
-MOST_LOAD = 0.5
-"""Share of its time that a channel may be busy: queues stay short enough for the fixed offsets."""
-
 HOST_IDS = 64
 """AXI IDs of the host port. Some are the rings', the others are pages under way."""
 
 RECORD_BATCH = 4
 """Records fetched by one read, if so many are there."""
-
-ACCESSES = {"table 0": 2.5, "table 1": 2.5, "descriptors": 4.0, "slots": 2.4}
-"""Random accesses an operation causes in each structure, on average: a line read and written for each use of a bucket
-or descriptor, moves of the position map, a slot written and on average 1.2 to 1.4 read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +47,8 @@ class EngineConfig:
         Copies of bins and of position map lines on chip.
     timeout : int
         Cycles after which an unanswered transfer is a fault.
+    channel_bits : int
+        Address bits within a pseudo-channel: :attr:`omap.board.Board.channel_bits`. Default: the U55C's.
     insecure_unpaced : bool
         DANGEROUS: everything leaves as soon as it is there, so that times tell which keys are asked for. For the test
         that shows that they do; never for a map that holds anything.
@@ -78,6 +69,7 @@ class EngineConfig:
     bin_entries: int = 128
     line_entries: int = 64
     timeout: int = 1 << 16
+    channel_bits: int = CHANNEL_BITS
     insecure_unpaced: bool = False
 
     def __post_init__(self) -> None:
@@ -94,7 +86,7 @@ class EngineConfig:
             f"page_bytes is {params.page_bytes}; {self.lanes} lanes need a multiple of {BLOCK_BYTES * self.lanes}",
         )
         if not self.interval:
-            object.__setattr__(self, "interval", max(LEAST_INTERVAL, self.page_beats + 1))
+            object.__setattr__(self, "interval", least_interval(params, self.lanes))
         if not self.lookup_cycles:
             words = params.key_bytes // 8 + 1  # that SipHash takes, 4 cycles each
             object.__setattr__(self, "lookup_cycles", SLOWEST_LOOKUP + 4 * words)
@@ -108,11 +100,12 @@ class EngineConfig:
         require_whole("lookup_cycles", self.lookup_cycles, 2, 4096)
         require_whole("merge_cycles", self.merge_cycles, 2, 4096)
         require_whole("reply_cycles", self.reply_cycles, 2, 4096)
-        used = sum(self.channels.values())
+        require_whole("channel_bits", self.channel_bits, 12, CHANNEL_BITS)
+        used = total(self.layouts)
         require(
             used <= PSEUDO_CHANNELS,
-            f"the structures need {used} HBM channels of {CHANNEL_BYTES >> 20} MiB, each a power of two of them; "
-            f"a card has {PSEUDO_CHANNELS}: plan for fewer keys",
+            f"the structures need {used} HBM channels of {format_bytes(1 << self.channel_bits)} "
+            f"({account(self.layouts)}); a card has {PSEUDO_CHANNELS}: plan for fewer keys",
         )
 
     @cached_property
@@ -137,22 +130,14 @@ class EngineConfig:
         return max(4, min(HOST_IDS - RING_IDS, trip // self.interval + 2))
 
     @cached_property
+    def layouts(self) -> dict[str, Layout]:
+        """How each structure lies in HBM, in the order of their ports."""
+        return layouts(self.params, interval=self.interval, channel_bytes=1 << self.channel_bits)
+
+    @cached_property
     def channels(self) -> dict[str, int]:
-        """HBM channels of each structure, in the order of their ports: by its size, and by its share of the traffic."""
-        params = self.params
-        sizes = {
-            "table 0": params.buckets * params.bucket_bytes,
-            "table 1": params.buckets * params.bucket_bytes,
-            "descriptors": params.hbm_account["page descriptors"],
-            "slots": params.hbm_account["waiting slots"],
-            "free lists": params.hbm_account["free lists"],
-        }
-        wanted = {}
-        for name, size in sizes.items():
-            traffic = ACCESSES.get(name, 0) * ROW_CYCLES / (MOST_LOAD * self.interval)
-            least = max(traffic, size / CHANNEL_BYTES, 1)
-            wanted[name] = 1 << (math.ceil(least) - 1).bit_length()
-        return wanted
+        """HBM channels of each structure, in the order of their ports."""
+        return {name: layout.channels for name, layout in self.layouts.items()}
 
     @cached_property
     def first_channel(self) -> dict[str, int]:
@@ -163,9 +148,6 @@ class EngineConfig:
             at += count
         return first
 
-
-LEAST_INTERVAL = 8
-"""Cycles of bookkeeping that an operation takes on average, with 1.2 waiting tuples in a touched page (PAPER)."""
 
 SLOWEST_LOOKUP = 168
 """Cycles from admission to a known page, without hashing: a refresh of HBM (88 cycles), a fetch, and what queued."""

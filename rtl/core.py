@@ -129,7 +129,11 @@ class Core(wiring.Component):
         self.sealer = inner.submodules.sealer = GcmSeal(**gcm)
         inner.submodules.pages = self.pages
         self.free = m.submodules.free_lists = FreeLists(
-            params, first_channel=config.first_channel["free lists"], timeout=config.timeout
+            params,
+            first_channel=config.first_channel["free lists"],
+            layout=config.layouts["free lists"],
+            timeout=config.timeout,
+            channel_bits=config.channel_bits,
         )
         self.secrets = inner.submodules.secrets = FormatSecrets()
 
@@ -467,9 +471,10 @@ class Core(wiring.Component):
         def lines(name: str, **sizes: Any) -> LineChannels:
             label = name.replace(" ", "_")
             m.submodules[label] = block = LineChannels(
-                channels=config.channels[name],
+                layout=config.layouts[name],
                 first_channel=config.first_channel[name],
                 timeout=config.timeout,
+                channel_bits=config.channel_bits,
                 **sizes,
             )
             place(name, block)
@@ -486,8 +491,6 @@ class Core(wiring.Component):
         for t, buffer in enumerate(tables.buffers):
             block = lines(
                 f"table {t}",
-                lines=params.buckets,
-                line_bytes=params.bucket_bytes,
                 id_bits=buffer.id_bits,
                 address_bits=buffer.address_bits,
                 initial=0,
@@ -500,8 +503,6 @@ class Core(wiring.Component):
         bins = self.bins
         block = lines(
             "descriptors",
-            lines=params.bins + params.further_lines,
-            line_bytes=params.descriptor_bytes,
             id_bits=bins.id_bits,
             address_bits=bins.line_bits,
             initial=FIRST_VERSION,
@@ -512,12 +513,11 @@ class Core(wiring.Component):
         connect(m, bins.o_line_flush, block.i_flush)
         connect(m, block.o_flushed, bins.i_line_flushed)
         m.submodules.slots = slots = SlotChannels(
-            slots=params.waiting_slots,
+            layout=config.layouts["slots"],
             entry_bytes=params.tuple_bytes,
-            slot_bytes=params.slot_bytes,
-            channels=config.channels["slots"],
             first_channel=config.first_channel["slots"],
             timeout=config.timeout,
+            channel_bits=config.channel_bits,
         )
         place("slots", slots)
         connect(m, bins.o_slot_fetch, slots.i_fetch)

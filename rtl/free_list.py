@@ -7,15 +7,16 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
+from omap.channels import FREE_LINE_BYTES, INDEX_BYTES, Layout, list_lines
 from omap.params import Params
 from rtl.fifo import Fifo
-from rtl.hbm import HBM_AXI, TIMEOUT, Merge
+from rtl.hbm import CHANNEL_BITS, HBM_AXI, TIMEOUT, Merge
 from rtl.interfaces import require_whole
 from rtl.line_channels import LineChannels
 
-LINE_BYTES = 64
-INDEX_BITS = 32
-LINE_INDICES = 8 * LINE_BYTES // INDEX_BITS
+LINE_BYTES = FREE_LINE_BYTES
+INDEX_BITS = 8 * INDEX_BYTES
+LINE_INDICES = LINE_BYTES // INDEX_BYTES
 
 ON_CHIP = 2 * LINE_INDICES
 """Indices kept of those to hand out, and of those given back."""
@@ -25,11 +26,6 @@ LOW = LINE_INDICES
 
 HIGH = 24
 """Given indices from which a line goes to HBM, if no room is left for them on chip."""
-
-
-def lines_of(size: int) -> int:
-    """Return how many lines a list of ``size`` indices may need in HBM."""
-    return -(-size // LINE_INDICES)
 
 
 class FreeList(wiring.Component):
@@ -72,7 +68,7 @@ class FreeList(wiring.Component):
         require_whole("size", size, 1, 1 << INDEX_BITS)
         require_whole("first_line", first_line, 0, 1 << INDEX_BITS)
         require_whole("id", id, 0, 1)
-        least = max(1, (first_line + lines_of(size) - 1).bit_length())
+        least = max(1, (first_line + list_lines(size) - 1).bit_length())
         address_bits = least if address_bits is None else address_bits
         require_whole("address_bits", address_bits, least, 48)
         self.size, self.first_line, self.id = size, first_line, id
@@ -201,18 +197,22 @@ class FreeList(wiring.Component):
 
 
 class FreeLists(wiring.Component):
-    """The free waiting slots and the free further lines of a map, in one channel of HBM.
+    """The free waiting slots and the free further lines of a map, in channels of HBM of their own.
 
-    What drives the channel must not be reset while transfers are under way: to forget everything, use ``clear``.
+    What drives the channels must not be reset while transfers are under way: to forget everything, use ``clear``.
 
     Parameters
     ----------
     params : Params
         Gives the sizes; there may be no further lines.
     first_channel : int
-        Pseudo-channel.
+        The first pseudo-channel.
+    layout : Layout, optional
+        How the lines of both lie in their channels, those of the slots first; without it in one channel.
     timeout : int
         Cycles without an answer that are an error.
+    channel_bits : int
+        Address bits within a pseudo-channel.
 
     Members
     -------
@@ -220,7 +220,7 @@ class FreeLists(wiring.Component):
         Waiting slots to take, and those given back.
     o_line, i_line : streams of line numbers, out and in
         Further lines to take, and those given back.
-    m_axi : Out(AxiSignature).array(1)
+    m_axi : Out(AxiSignature).array(channels)
         HBM, 256-bit AXI3.
     clear : In(1)
         One cycle of it makes everything free; what is on offer is withdrawn.
@@ -233,22 +233,29 @@ class FreeLists(wiring.Component):
         HBM reported an error, or gave no answer for ``timeout`` cycles. Stays.
     """
 
-    def __init__(self, params: Params, first_channel: int, *, timeout: int = TIMEOUT) -> None:
+    def __init__(
+        self,
+        params: Params,
+        first_channel: int,
+        *,
+        layout: Layout | None = None,
+        timeout: int = TIMEOUT,
+        channel_bits: int = CHANNEL_BITS,
+    ) -> None:
         slots, further = params.waiting_slots, params.further_lines
-        lines = lines_of(slots) + lines_of(further)
+        lines = list_lines(slots) + list_lines(further)
         self.channel = LineChannels(
-            lines=lines,
-            line_bytes=LINE_BYTES,
+            layout=layout or Layout(items=lines, item_bytes=LINE_BYTES),
             id_bits=1,
-            channels=1,
             first_channel=first_channel,
             timeout=timeout,
+            channel_bits=channel_bits,
         )
         address_bits = len(self.channel.i_fetch.payload.address)
         self.lists = [FreeList(size=slots, address_bits=address_bits, id=0)]
         if further:
             self.lists.append(
-                FreeList(size=further, first_line=lines_of(slots), address_bits=address_bits, id=1),
+                FreeList(size=further, first_line=list_lines(slots), address_bits=address_bits, id=1),
             )
         slot, line = self.lists[0].index_bits, max(1, (further - 1).bit_length())
         super().__init__(
@@ -257,7 +264,7 @@ class FreeLists(wiring.Component):
                 "i_slot": In(stream.Signature(slot)),
                 "o_line": Out(stream.Signature(line)),
                 "i_line": In(stream.Signature(line)),
-                "m_axi": Out(HBM_AXI).array(1),
+                "m_axi": Out(HBM_AXI).array(self.channel.channels),
                 "clear": In(1),
                 "exhausted": Out(1),
                 "quiet": Out(1),
@@ -273,7 +280,8 @@ class FreeLists(wiring.Component):
         m.submodules.flush = flush = Merge(shape=channel.i_flush.payload.shape(), ways=ways)
         wiring.connect(m, fetch.o, channel.i_fetch)
         wiring.connect(m, flush.o, channel.i_flush)
-        wiring.connect(m, channel.m_axi[0], wiring.flipped(self.m_axi[0]))
+        for inner, outer in zip(channel.m_axi, self.m_axi, strict=True):
+            wiring.connect(m, inner, wiring.flipped(outer))
         m.d.comb += [channel.o_fetched.ready.eq(1), channel.o_flushed.ready.eq(1), self.error.eq(channel.error)]
 
         ends = [(self.o_slot, self.i_slot), (self.o_line, self.i_line)]

@@ -16,19 +16,23 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from omap.board import BOARDS
 from rtl.axi import BURST_INCR, RESP_OKAY, AxiReadSignature, AxiSignature, AxiWriteSignature
 from rtl.fifo import Fifo
 from rtl.interfaces import require, require_one_of, require_whole
 
-WIDTHS = {"addr_width": 34, "data_width": 256, "id_width": 6, "version": 3}
+ADDRESS_BITS = 34
+WIDTHS = {"addr_width": ADDRESS_BITS, "data_width": 256, "id_width": 6, "version": 3}
 HBM_AXI = AxiSignature(**WIDTHS)
 """An AXI3 port of HBM (AMD PG276)."""
 
 BEAT_BYTES = HBM_AXI.beat_bytes
-CHANNEL_BITS = 29
-"""Address bits within a pseudo-channel of 512 MB."""
+CHANNEL_BITS = BOARDS["u55c"].channel_bits
+"""Address bits within a pseudo-channel where nothing else is said."""
 
-PSEUDO_CHANNELS = 32
+PSEUDO_CHANNELS = BOARDS["u55c"].pseudo_channels
+"""Pseudo-channels, and ports, of a card."""
+
 QUEUE = 16
 """Items that wait at a port, so that one busy channel does not hold up the others."""
 
@@ -43,6 +47,8 @@ class Bursts:
     ----------
     item_bytes : int
         A multiple of 32.
+    channel_bits : int
+        Address bits within a pseudo-channel.
 
     Attributes
     ----------
@@ -52,18 +58,20 @@ class Bursts:
         Bursts of one item.
     """
 
-    def __init__(self, item_bytes: int) -> None:
+    def __init__(self, item_bytes: int, channel_bits: int = CHANNEL_BITS) -> None:
         require_whole("item_bytes", item_bytes, BEAT_BYTES, 1 << 16)
         require(item_bytes % BEAT_BYTES == 0, f"item_bytes is {item_bytes}; HBM has beats of {BEAT_BYTES} bytes")
         self.bytes = min(item_bytes & -item_bytes, BEAT_BYTES * HBM_AXI.max_burst)
         self.beats = self.bytes // BEAT_BYTES
         self.each = item_bytes // self.bytes
         self.bits = 8 * self.bytes
-        self.number_bits = CHANNEL_BITS - (self.bytes - 1).bit_length()
+        require_whole("channel_bits", channel_bits, 12, ADDRESS_BITS - 5)
+        self.channel_bits, self.number_bits = channel_bits, channel_bits - (self.bytes - 1).bit_length()
 
     def address(self, number: Value, channel: int) -> Value:
         """Return the address of a channel's burst ``number``."""
-        return Cat(Const(0, CHANNEL_BITS - self.number_bits), number, Const(channel, 34 - CHANNEL_BITS))
+        within = Const(0, self.channel_bits - self.number_bits)
+        return Cat(within, number, Const(channel, ADDRESS_BITS - self.channel_bits))
 
 
 def _check(channel: int, outstanding: int, timeout: int) -> None:
@@ -98,6 +106,8 @@ class ReadPort(wiring.Component):
         Bursts under way, a power of two from 2 to 64.
     timeout : int
         Cycles without an answer that are an error.
+    channel_bits : int
+        Address bits within a pseudo-channel.
 
     Members
     -------
@@ -122,9 +132,10 @@ class ReadPort(wiring.Component):
         channel: int,
         outstanding: int = 32,
         timeout: int = TIMEOUT,
+        channel_bits: int = CHANNEL_BITS,
     ) -> None:
         _check(channel, outstanding, timeout)
-        self.bursts = Bursts(item_bytes)
+        self.bursts = Bursts(item_bytes, channel_bits)
         self.channel, self.outstanding, self.timeout = channel, outstanding, timeout
         self.item_shape = StructLayout({"item": item_bits, "note": note_bits})
         super().__init__(
@@ -240,7 +251,7 @@ class WritePort(wiring.Component):
 
     Parameters
     ----------
-    item_bytes, item_bits, note_bits, channel, outstanding, timeout
+    item_bytes, item_bits, note_bits, channel, outstanding, timeout, channel_bits
         As :class:`ReadPort`; the note comes back once for each item.
     initial : int
         What is written for an item that is marked ``initial``.
@@ -268,11 +279,12 @@ class WritePort(wiring.Component):
         channel: int,
         outstanding: int = 16,
         timeout: int = TIMEOUT,
+        channel_bits: int = CHANNEL_BITS,
         initial: int = 0,
     ) -> None:
         _check(channel, outstanding, timeout)
         require(0 <= initial < 1 << 8 * item_bytes, f"initial does not fit an item of {item_bytes} bytes")
-        self.bursts = Bursts(item_bytes)
+        self.bursts = Bursts(item_bytes, channel_bits)
         require(initial == 0 or self.bursts.each == 1, "initial needs items of one burst")
         self.channel, self.outstanding, self.timeout, self.initial = channel, outstanding, timeout, initial
         self.item_shape = StructLayout(

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
+from omap.channels import Layout
 from rtl.hbm import CHANNEL_BITS, HBM_AXI, PSEUDO_CHANNELS, TIMEOUT, Merge, ReadPort, WritePort, join
 from rtl.interfaces import require, require_one_of, require_whole
+from rtl.places import Places
 
 
 class LineChannels(wiring.Component):
     """Serves fetches and flushes of lines, as :class:`~rtl.line_buffer.LineBuffer` asks for them.
 
-    Line ``n`` lies in channel ``n % channels`` at ``n // channels * line_bytes``. One fetch and one flush a cycle go
-    in; each channel gives what HBM gives, and as long as its queue has room it does not hold up the others. A fetch
-    that comes after a flush was answered sees it; two flushes of one line take effect in their order.
+    A line lies where its layout says. One fetch and one flush a cycle go in; each channel gives what HBM gives, and as
+    long as its queue has room it does not hold up the others. A fetch that comes after a flush was answered sees it;
+    two flushes of one line take effect in their order.
 
     Nothing resets this block, and no transfer under way is dropped, whatever becomes of those it serves.
 
     Parameters
     ----------
-    lines : int
-        Lines, in all channels together.
-    line_bytes : int
-        32, 64 or 128.
+    layout : Layout
+        How many lines there are, of 32, 64 or 128 bytes, and how they lie in their channels.
     id_bits : int
         Width of the id that an answer brings back, 1 to 7.
-    channels, first_channel : int
-        Pseudo-channels, 1, 2, 4 or 8, and the number of the first.
+    first_channel : int
+        Number of the first pseudo-channel.
     address_bits : int
-        Width of a line's number; at least what ``lines`` need.
+        Width of a line's number; at least what the lines need.
     initial, initial_lines : int
         What ``fill`` writes, and into how many lines, from line 0.
     timeout : int
         Cycles without an answer that are an error.
+    channel_bits : int
+        Address bits within a pseudo-channel.
 
     Members
     -------
@@ -62,33 +64,33 @@ class LineChannels(wiring.Component):
     def __init__(
         self,
         *,
-        lines: int,
-        line_bytes: int,
+        layout: Layout,
         id_bits: int,
-        channels: int,
         first_channel: int,
         address_bits: int | None = None,
         initial: int = 0,
         initial_lines: int = 0,
         timeout: int = TIMEOUT,
+        channel_bits: int = CHANNEL_BITS,
     ) -> None:
-        require_one_of("line_bytes", line_bytes, (32, 64, 128))
-        require_one_of("channels", channels, (1, 2, 4, 8))
+        lines, line_bytes, channels = layout.items, layout.item_bytes, layout.channels
+        require_one_of("item_bytes", line_bytes, (32, 64, 128))
+        require_whole("channels", channels, 1, PSEUDO_CHANNELS)
         require_whole("first_channel", first_channel, 0, PSEUDO_CHANNELS - channels)
-        require_whole("lines", lines, 1, (channels << CHANNEL_BITS) // line_bytes)
+        require_whole("per_group", layout.per_group, 1, (1 << channel_bits) // line_bytes)
         require_whole("id_bits", id_bits, 1, 7)
         address_bits = max(1, (lines - 1).bit_length()) if address_bits is None else address_bits
         require_whole("address_bits", address_bits, max(1, (lines - 1).bit_length()), 48)
         require_whole("initial_lines", initial_lines, 0, lines)
         require(0 <= initial < 1 << 8 * line_bytes, f"initial does not fit a line of {line_bytes} bytes")
-        self.lines, self.line_bytes, self.id_bits, self.channels = lines, line_bytes, id_bits, channels
-        self.initial_lines = initial_lines
-        self.choice_bits = (channels - 1).bit_length()
+        self.layout, self.id_bits, self.channels, self.initial_lines = layout, id_bits, channels, initial_lines
+        self.places = Places(layout)
         common = {
             "item_bytes": line_bytes,
-            "item_bits": max(1, (-(-lines // channels) - 1).bit_length()),
+            "item_bits": self.places.row_bits,
             "note_bits": id_bits,
             "timeout": timeout,
+            "channel_bits": channel_bits,
         }
         numbers = range(first_channel, first_channel + channels)
         reads, writes = min(32, 1 << id_bits), min(32 if line_bytes == 32 else 16, 4 << id_bits)
@@ -118,23 +120,27 @@ class LineChannels(wiring.Component):
         wiring.connect(m, fetched.o, wiring.flipped(self.o_fetched))
         wiring.connect(m, flushed.o, wiring.flipped(self.o_flushed))
 
-        def chosen(address: Value, channel: int) -> Value:
-            return address[: self.choice_bits] == channel if self.choice_bits else Value.cast(1)
-
-        fetch, flush = self.i_fetch.payload, self.i_flush.payload
+        places, fetch, flush = self.places, self.i_fetch.payload, self.i_flush.payload
+        fetched_from, flushed_to = Signal(self.channels), Signal(self.channels)
+        m.d.comb += [
+            fetched_from.eq(places.chosen(fetch.address)),
+            flushed_to.eq(places.chosen(flush.address)),
+            self.i_fetch.ready.eq((fetched_from & Cat(read.i.ready for read in self.reads)).any() & ~self.filling),
+            self.i_flush.ready.eq((flushed_to & Cat(write.i.ready for write in self.writes)).any() & ~self.filling),
+        ]
         filled, idle, error = Signal(self.channels), Signal(self.channels), Signal(self.channels)
         for k, (read, write) in enumerate(zip(self.reads, self.writes, strict=True)):
             m.submodules[f"read_{k}"], m.submodules[f"write_{k}"] = read, write
             join(m, self.m_axi[k], read, write)
-            mine = -(-(self.initial_lines - k) // self.channels) if self.initial_lines > k else 0
+            mine = self.layout.below(self.initial_lines, k)
             line = Signal(range(mine + 1))  # the next one to fill
             m.d.comb += [
-                read.i.valid.eq(self.i_fetch.valid & chosen(fetch.address, k) & ~self.filling),
-                read.i.payload.item.eq(fetch.address >> self.choice_bits),
+                read.i.valid.eq(self.i_fetch.valid & fetched_from[k] & ~self.filling),
+                read.i.payload.item.eq(places.row(fetch.address, k)),
                 read.i.payload.note.eq(fetch.id),
                 filled[k].eq(line == mine),
-                write.i.valid.eq(Mux(self.filling, ~filled[k], self.i_flush.valid & chosen(flush.address, k))),
-                write.i.payload.item.eq(Mux(self.filling, line, flush.address >> self.choice_bits)),
+                write.i.valid.eq(Mux(self.filling, ~filled[k], self.i_flush.valid & flushed_to[k])),
+                write.i.payload.item.eq(Mux(self.filling, line, places.row(flush.address, k))),
                 write.i.payload.note.eq(flush.id),
                 write.i.payload.initial.eq(self.filling),
                 write.i.payload.data.eq(flush.data),
@@ -148,10 +154,6 @@ class LineChannels(wiring.Component):
                 idle[k].eq(read.idle & write.idle),
                 error[k].eq(read.error | write.error),
             ]
-            with m.If(chosen(fetch.address, k)):
-                m.d.comb += self.i_fetch.ready.eq(read.i.ready & ~self.filling)
-            with m.If(chosen(flush.address, k)):
-                m.d.comb += self.i_flush.ready.eq(write.i.ready & ~self.filling)
             with m.If(~self.filling):
                 m.d.sync += line.eq(0)
             with m.Elif(~filled[k] & write.i.ready):

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
+from omap.channels import Layout
 from rtl.fifo import Fifo
 from rtl.hbm import BEAT_BYTES, CHANNEL_BITS, HBM_AXI, PSEUDO_CHANNELS, TIMEOUT, ReadPort, WritePort, join
-from rtl.interfaces import require, require_one_of, require_whole
+from rtl.interfaces import require, require_whole
+from rtl.places import Places
 
 
 class SlotChannels(wiring.Component):
     """Reads and writes waiting slots, as :class:`~rtl.waiting.WaitingBins` asks for them.
 
-    Slot ``n`` lies in channel ``n % channels`` at ``n // channels * slot_bytes``; what of it the entry does not need is
-    written as zero. One read and one write a cycle go in. A read that comes after a write was reported sees it; two
-    writes of one slot take effect in their order.
+    A slot lies where its layout says; what of it the entry does not need is written as zero. One read and one write a
+    cycle go in. A read that comes after a write was reported sees it; two writes of one slot take effect in their
+    order.
 
     Nothing resets this block, and no transfer under way is dropped, whatever becomes of those it serves.
 
     Parameters
     ----------
-    slots : int
-        Slots, in all channels together.
-    entry_bytes, slot_bytes : int
-        Bytes of an entry, and of the slot it lies in: a multiple of 32.
-    channels, first_channel : int
-        Pseudo-channels, 1, 2, 4 or 8, and the number of the first.
+    layout : Layout
+        How many slots there are, of a multiple of 32 bytes, and how they lie in their channels.
+    entry_bytes : int
+        Bytes of a slot's entry.
+    first_channel : int
+        Number of the first pseudo-channel.
     timeout : int
         Cycles without an answer that are an error.
+    channel_bits : int
+        Address bits within a pseudo-channel.
 
     Members
     -------
@@ -53,27 +57,28 @@ class SlotChannels(wiring.Component):
     def __init__(
         self,
         *,
-        slots: int,
+        layout: Layout,
         entry_bytes: int,
-        slot_bytes: int,
-        channels: int,
         first_channel: int,
         timeout: int = TIMEOUT,
+        channel_bits: int = CHANNEL_BITS,
     ) -> None:
-        require_one_of("channels", channels, (1, 2, 4, 8))
+        slot_bytes, channels = layout.item_bytes, layout.channels
+        require_whole("channels", channels, 1, PSEUDO_CHANNELS)
         require_whole("first_channel", first_channel, 0, PSEUDO_CHANNELS - channels)
-        require_whole("slot_bytes", slot_bytes, BEAT_BYTES, 1 << 16)
-        require(slot_bytes % BEAT_BYTES == 0, f"slot_bytes is {slot_bytes}; it must be a multiple of {BEAT_BYTES}")
+        require_whole("item_bytes", slot_bytes, BEAT_BYTES, 1 << 16)
+        require(slot_bytes % BEAT_BYTES == 0, f"item_bytes is {slot_bytes}; it must be a multiple of {BEAT_BYTES}")
         require_whole("entry_bytes", entry_bytes, 1, slot_bytes)
-        require_whole("slots", slots, 1, channels * ((1 << CHANNEL_BITS) // slot_bytes))
-        self.entry_bytes, self.channels = entry_bytes, channels
-        self.slot_bits = max(1, (slots - 1).bit_length())
-        self.choice_bits = (channels - 1).bit_length()
+        require_whole("per_group", layout.per_group, 1, (1 << channel_bits) // slot_bytes)
+        self.layout, self.entry_bytes, self.channels = layout, entry_bytes, channels
+        self.slot_bits = max(1, (layout.items - 1).bit_length())
+        self.places = Places(layout)
         common = {
             "item_bytes": slot_bytes,
-            "item_bits": max(1, (-(-slots // channels) - 1).bit_length()),
+            "item_bits": self.places.row_bits,
             "note_bits": 0,
             "timeout": timeout,
+            "channel_bits": channel_bits,
         }
         numbers = range(first_channel, first_channel + channels)
         self.reads = [ReadPort(**common, channel=number, outstanding=32) for number in numbers]
@@ -93,27 +98,29 @@ class SlotChannels(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        ports = range(self.channels)
-        bursts = self.reads[0].bursts
-        choice = max(1, self.choice_bits)
-        # Room for whatever a channel holds, so that this is never what holds a request up.
-        m.submodules.reading = reading = Fifo(shape=choice, depth=64 * self.channels)
-        m.submodules.writing = writing = Fifo(shape=choice, depth=64 * self.channels)
+        bursts, places = self.reads[0].bursts, self.places
+        choice = max(1, places.channel_bits)
+        # Room for whatever a group's channels hold, so that this is never what holds a request up: further groups bring
+        # room, and no traffic.
+        m.submodules.reading = reading = Fifo(shape=choice, depth=64 << self.layout.spread)
+        m.submodules.writing = writing = Fifo(shape=choice, depth=64 << self.layout.spread)
         idle, error = Signal(self.channels), Signal(self.channels)
 
         def spread(slot: Value, flow: stream.Interface, order: Fifo, ends: list[stream.Interface]) -> None:
             """Pass an item to its channel, and note the choice."""
-            which = Signal(choice)
-            m.d.comb += which.eq(slot[: self.choice_bits])
-            m.d.comb += order.i.payload.eq(which)
+            chosen, ready = Signal(self.channels), Signal()
+            m.d.comb += [
+                chosen.eq(places.chosen(slot)),
+                ready.eq((chosen & Cat(end.ready for end in ends)).any()),
+                order.i.payload.eq(places.channel(slot)),
+                order.i.valid.eq(flow.valid & ready),
+                flow.ready.eq(order.i.ready & ready),
+            ]
             for k, end in enumerate(ends):
-                m.d.comb += end.payload.item.eq(slot >> self.choice_bits)
-                with m.If(which == k):
-                    m.d.comb += [
-                        end.valid.eq(flow.valid & order.i.ready),
-                        order.i.valid.eq(flow.valid & end.ready),
-                        flow.ready.eq(order.i.ready & end.ready),
-                    ]
+                m.d.comb += [
+                    end.payload.item.eq(places.row(slot, k)),
+                    end.valid.eq(flow.valid & order.i.ready & chosen[k]),
+                ]
 
         for k, (read, write) in enumerate(zip(self.reads, self.writes, strict=True)):
             m.submodules[f"read_{k}"], m.submodules[f"write_{k}"] = read, write
@@ -125,18 +132,17 @@ class SlotChannels(wiring.Component):
 
         # The bursts of the oldest read, first to last, become its entry.
         whole = Signal(bursts.each * bursts.bits)
-        burst, part, take = Signal(bursts.bits), Signal(range(bursts.each)), Signal()
-        here = Cat(reading.o.valid & (reading.o.payload == k) & self.reads[k].o.valid for k in ports)
+        part, take = Signal(range(bursts.each)), Signal()
+        burst = Array(read.o.payload.data for read in self.reads)[reading.o.payload]
+        here = reading.o.valid & Array(read.o.valid for read in self.reads)[reading.o.payload]
         free = ~self.o_fetched.valid | self.o_fetched.ready
         m.d.comb += [
-            take.eq(here.any() & free),
+            take.eq(here & free),
             reading.o.ready.eq(take & (part == bursts.each - 1)),
             self.o_fetched.payload.eq(whole),
         ]
         for k, read in enumerate(self.reads):
-            m.d.comb += read.o.ready.eq(here[k] & free)
-            with m.If(here[k]):
-                m.d.comb += burst.eq(read.o.payload.data)
+            m.d.comb += read.o.ready.eq(reading.o.valid & (reading.o.payload == k) & free)
         with m.If(free):
             m.d.sync += self.o_fetched.valid.eq(reading.o.ready)
         with m.If(take):
@@ -148,13 +154,13 @@ class SlotChannels(wiring.Component):
                 m.d.sync += part.eq(part + 1)
 
         # The oldest write is reported when its channel reports it.
-        done = Cat(writing.o.valid & (writing.o.payload == k) & self.writes[k].o.valid for k in ports)
+        done = writing.o.valid & Array(write.o.valid for write in self.writes)[writing.o.payload]
         unsaid = ~self.o_written.valid | self.o_written.ready
-        m.d.comb += writing.o.ready.eq(done.any() & unsaid)
+        m.d.comb += writing.o.ready.eq(done & unsaid)
         for k, write in enumerate(self.writes):
-            m.d.comb += write.o.ready.eq(done[k] & unsaid)
+            m.d.comb += write.o.ready.eq(writing.o.valid & (writing.o.payload == k) & unsaid)
         with m.If(unsaid):
-            m.d.sync += self.o_written.valid.eq(done.any())
+            m.d.sync += self.o_written.valid.eq(done)
 
         m.d.sync += self.error.eq(self.error | error.any())
         m.d.comb += self.quiet.eq(idle.all() & ~self.o_fetched.valid & ~self.o_written.valid)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from omap.crypto import Secrets
 from omap.interface import Kind, Operation, Response, Status
 from omap.wire import Reply
-from rtl.config import CHANNEL_BYTES, EngineConfig
+from rtl.config import EngineConfig
 from rtl.core import PROGRESS
 from sim.bench import Bench
 from sim.memory import Memory
@@ -22,19 +22,11 @@ WORD_BYTES = 16
 
 def channel_memories(config: EngineConfig) -> list[Memory]:
     """Return a memory for every HBM port of an engine, no larger than what lies there."""
-    account = config.params.hbm_account
-    table = config.params.buckets * config.params.bucket_bytes
-    sizes = {
-        "table 0": table,
-        "table 1": table,
-        "descriptors": account["page descriptors"],
-        "slots": account["waiting slots"],
-        "free lists": 2 * account["free lists"],
-    }
     memories = []
-    for name, count in config.channels.items():
-        size = (sizes[name] // count // 4096 + 2) * 4096
-        memories += [Memory(size, (config.first_channel[name] + k) * CHANNEL_BYTES) for k in range(count)]
+    for name, layout in config.layouts.items():
+        for k in range(layout.channels):
+            size = layout.below(layout.items, k) * layout.item_bytes
+            memories.append(Memory(-(-size // 4096) * 4096, config.first_channel[name] + k << config.channel_bits))
     return memories
 
 

@@ -40,6 +40,21 @@ ROOMY = EngineConfig(
 """So many pages that operations rarely meet: for what is said of times."""
 
 
+GROUPED = EngineConfig(
+    params=replace(
+        preset("STANDARD"),
+        capacity=400,
+        waiting_slots=400,
+        further_lines=400,
+        descriptor_bytes=32,
+        pages=300,
+        buckets=70,
+    ),
+    channel_bits=12,
+)
+"""Channels of 4 KB, so that structures get 3, 6 and 10 of them: for what a map of a card's size needs."""
+
+
 @cache
 def engine(config: EngineConfig) -> Design:
     """Return the compiled engine of one of the configurations above."""

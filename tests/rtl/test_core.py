@@ -16,7 +16,7 @@ from sim.benches.core_on_host import CoreOnHost
 from sim.compiled import Design
 from sim.map_bench import CoreRun
 from sim.timing import HbmTiming, HostTiming
-from tests.rtl.engines import operations, tight
+from tests.rtl.engines import DELETE, GET, GROUPED, PUT, operations, tight
 
 
 @cache
@@ -73,3 +73,17 @@ def test_equals_the_reference(name):
         check(config, found, script, seed, host=host, hbm=HbmTiming(ready_withheld=withheld), idle=idle)
 
     one()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_the_reference_on_channels_in_groups(seed):
+    """Numbers of channels that are no powers of two; all structures but the free lists cross from group to group."""
+    assert GROUPED.channels == {"table 0": 3, "table 1": 3, "descriptors": 6, "slots": 10, "free lists": 1}
+    found = Design(CoreOnHost(GROUPED), key=(GROUPED,))
+    script = operations(random.Random(seed), 2500, GROUPED.params, 390, kinds=(PUT, PUT, PUT, GET, DELETE))
+    run = check(GROUPED, found, script, seed)
+    for name, least in {"table 0": 3, "table 1": 3, "descriptors": 3, "slots": 4}.items():
+        first = GROUPED.first_channel[name]
+        used = [bool(port.memory.data.any()) for port in run.hbm[first : first + GROUPED.channels[name]]]
+        assert sum(used) >= least, (name, used)

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Lines and slots over HBM ports equal plain lists, whatever HBM's times; errors and silence are seen."""
 
 import random
@@ -9,6 +10,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omap.channels import Layout
 from omap.errors import ParamsError
 from rtl.hbm import ReadPort
 from rtl.line_channels import LineChannels
@@ -21,20 +23,35 @@ from sim.timing import HbmTiming
 
 CHANNEL = 1 << 29
 INITIAL = 0x1234 << 200 | 0xBEE1
-SHAPES = {
-    # name: channels, first channel, line bytes, id bits
-    "one": (1, 3, 128, 5),
-    "two": (2, 30, 64, 5),
-    "four": (4, 0, 32, 6),
-}
 LINES, INITIAL_LINES, TIMEOUT = 157, 101, 2000
-SLOTS = {
-    # name: channels, first channel, slot bytes, entry bytes
-    "beat": (2, 6, 32, 12),
-    "odd": (2, 0, 96, 93),
-    "burst": (1, 1, 128, 100),
-}
 SLOT_COUNT = 75
+
+
+def lines(line_bytes, **layout):
+    return Layout(items=LINES, item_bytes=line_bytes, **layout)
+
+
+def slots(slot_bytes, **layout):
+    return Layout(items=SLOT_COUNT, item_bytes=slot_bytes, **layout)
+
+
+SHAPES = {
+    # name: layout, first channel, id bits
+    "one": (lines(128), 3, 5),
+    "two": (lines(64, spread=1), 30, 5),
+    "four": (lines(32, spread=2), 0, 6),
+    "six groups": (lines(64, groups=6, per_group=28), 26, 5),
+    "fifteen groups": (lines(32, groups=15, per_group=11), 0, 5),
+    "three groups of two": (lines(128, spread=1, groups=3, per_group=32), 7, 5),
+}
+SLOTS = {
+    # name: layout, first channel, entry bytes
+    "beat": (slots(32, spread=1), 6, 12),
+    "odd": (slots(96, spread=1), 0, 93),
+    "burst": (slots(128), 1, 100),
+    "fifteen groups": (slots(96, groups=15, per_group=5), 2, 72),
+    "three groups of two": (slots(32, spread=1, groups=3, per_group=14), 26, 12),
+}
 TIMINGS = {
     "usual": HbmTiming(),
     "busy": HbmTiming(ready_withheld=0.5, valid_withheld=0.3, reads=5, writes=3),
@@ -44,13 +61,11 @@ TIMINGS = {
 
 @cache
 def line_design(shape):
-    channels, first, line_bytes, id_bits = SHAPES[shape]
+    layout, first, id_bits = SHAPES[shape]
     return Design(
         LineChannels(
-            lines=LINES,
-            line_bytes=line_bytes,
+            layout=layout,
             id_bits=id_bits,
-            channels=channels,
             first_channel=first,
             initial=INITIAL,
             initial_lines=INITIAL_LINES,
@@ -61,34 +76,27 @@ def line_design(shape):
 
 @cache
 def slot_design(shape):
-    channels, first, slot_bytes, entry_bytes = SLOTS[shape]
-    return Design(
-        SlotChannels(
-            slots=SLOT_COUNT,
-            entry_bytes=entry_bytes,
-            slot_bytes=slot_bytes,
-            channels=channels,
-            first_channel=first,
-            timeout=TIMEOUT,
-        )
-    )
+    layout, first, entry_bytes = SLOTS[shape]
+    return Design(SlotChannels(layout=layout, entry_bytes=entry_bytes, first_channel=first, timeout=TIMEOUT))
 
 
 class Run:
     """A bench with memory on every port, and how items lie in it."""
 
-    def __init__(self, design, channels, first, item_bytes, *, seed=0, timing=None):
-        self.channels, self.item_bytes = channels, item_bytes
+    def __init__(self, design, layout, first, *, seed=0, timing=None):
+        self.layout, self.item_bytes = layout, layout.item_bytes
         self.bench = design.bench(seed=seed)
-        self.memories = [Memory(1 << 16, (first + k) * CHANNEL) for k in range(channels)]
+        self.memories = [Memory(1 << 16, (first + k) * CHANNEL) for k in range(layout.channels)]
         self.models = [
             self.bench.memory(f"m_axi__{k}", memory, timing or HbmTiming(), observe=True)
             for k, memory in enumerate(self.memories)
         ]
 
     def place(self, number):
-        memory = self.memories[number % self.channels]
-        return memory, memory.base + number // self.channels * self.item_bytes
+        turns = 1 << self.layout.spread
+        group, row = divmod(number // turns, self.layout.per_group)
+        memory = self.memories[group * turns + number % turns]
+        return memory, memory.base + row * self.item_bytes
 
     def read(self, number):
         memory, address = self.place(number)
@@ -109,13 +117,13 @@ class Run:
 
 
 def line_run(shape, **settings):
-    channels, first, line_bytes, _ = SHAPES[shape]
-    return Run(line_design(shape), channels, first, line_bytes, **settings)
+    layout, first, _ = SHAPES[shape]
+    return Run(line_design(shape), layout, first, **settings)
 
 
 def slot_run(shape, **settings):
-    channels, first, slot_bytes, _ = SLOTS[shape]
-    return Run(slot_design(shape), channels, first, slot_bytes, **settings)
+    layout, first, _ = SLOTS[shape]
+    return Run(slot_design(shape), layout, first, **settings)
 
 
 @settings(deadline=None, max_examples=20)
@@ -127,7 +135,8 @@ def slot_run(shape, **settings):
 )
 def test_lines_equal_a_list(shape, timing, seed, idle):
     rng = random.Random(seed)
-    _, _, line_bytes, id_bits = SHAPES[shape]
+    layout, _, id_bits = SHAPES[shape]
+    line_bytes = layout.item_bytes
     run = line_run(shape, seed=seed, timing=TIMINGS[timing])
     bench, model = run.bench, [rng.getrandbits(8 * line_bytes) for _ in range(LINES)]
     for number, value in enumerate(model):
@@ -164,7 +173,7 @@ def test_lines_equal_a_list(shape, timing, seed, idle):
 )
 def test_slots_equal_a_list(shape, timing, seed, idle):
     rng = random.Random(seed)
-    entry_bits = 8 * SLOTS[shape][3]
+    entry_bits = 8 * SLOTS[shape][2]
     run = slot_run(shape, seed=seed, timing=TIMINGS[timing])
     bench, model = run.bench, [rng.getrandbits(entry_bits) for _ in range(SLOT_COUNT)]
     for number, value in enumerate(model):
@@ -212,19 +221,18 @@ def test_fill_writes_the_first_lines_alone(shape):
         LINES - INITIAL_LINES
     )
     assert sorted(bench.sink("o_fetched").take()) == sorted(
-        [2 | INITIAL << SHAPES[shape][3], 3 | old << SHAPES[shape][3]]
+        [2 | INITIAL << SHAPES[shape][2], 3 | old << SHAPES[shape][2]]
     )
     assert bench.sink("o_flushed").take() == [1]
 
 
 def test_fill_keeps_every_channel_busy():
     """One beat a cycle and channel, but for the start and refreshes."""
-    channels, _, line_bytes, _ = SHAPES["one"]
     run = line_run("one", timing=HbmTiming(refresh_every_ns=0))
     run.bench.set("fill", 1)
     run.bench.run(1)
     run.bench.set("fill", 0)
-    beats = INITIAL_LINES // channels * line_bytes // 32
+    beats = INITIAL_LINES * run.item_bytes // 32
     run.bench.run_until(limit=beats + 60, values={"filling": 0})
 
 
@@ -314,30 +322,68 @@ def test_transfers_end_when_whoever_asked_is_slow(block):
     run.settle(o_fetched=150, **{"o_flushed" if block == "line" else "o_written": 150})
 
 
-LINE = {"lines": 100, "line_bytes": 64, "id_bits": 5, "channels": 2, "first_channel": 0}
-SLOT = {"slots": 100, "entry_bytes": 12, "slot_bytes": 32, "channels": 2, "first_channel": 0}
+def test_groups_are_whole_channels():
+    """Items next to a group's border lie in channels of their own, at their ends."""
+    for block, item_bytes, first in ((LineChannels, 128, 0), (SlotChannels, 96, 1)):
+        room = (1 << 28) // item_bytes
+        layout = Layout(items=2 * room + 1, item_bytes=item_bytes, groups=3, per_group=room)
+        extra = {"id_bits": 5} if block is LineChannels else {"entry_bytes": 72}
+        run = Design(block(layout=layout, first_channel=first, channel_bits=28, **extra)).bench()
+        memories = [Memory(1 << 28, first + k << 28) for k in range(3)]
+        for k, memory in enumerate(memories):
+            run.memory(f"m_axi__{k}", memory, HbmTiming())
+            memory.write(memory.base, (2 * k + 1).to_bytes(item_bytes, "little"))
+            memory.write(memory.base + (room - 1) * item_bytes, (2 * k + 2).to_bytes(item_bytes, "little"))
+        numbers = [0, room - 1, room, 2 * room - 1, 2 * room]
+        fetches = [{"address": n, "id": k} for k, n in enumerate(numbers)] if block is LineChannels else numbers
+        run.source("i_fetch").push(fetches)
+        run.run_until(limit=2000, transfers={"o_fetched": len(numbers)})
+        fetched = run.sink("o_fetched").take()
+        if block is LineChannels:
+            fetched = [item >> 5 for item in sorted(fetched, key=lambda item: item & 31)]
+        assert fetched == [1, 2, 3, 4, 5]
+
+
+LINE = {"id_bits": 5, "first_channel": 0}
+SLOT = {"entry_bytes": 12, "first_channel": 0}
 
 
 @pytest.mark.parametrize(
     ("block", "change", "text"),
     [
-        (LineChannels, {"line_bytes": 48}, "line_bytes is 48; it must be one of 32, 64, 128"),
-        (LineChannels, {"channels": 3}, "channels is 3; it must be one of 1, 2, 4, 8"),
+        (LineChannels, {"layout": lines(48)}, "item_bytes is 48; it must be one of 32, 64, 128"),
+        (LineChannels, {"layout": lines(64, spread=6)}, "channels is 64; it must be a whole number from 1 to 32"),
         (LineChannels, {"first_channel": 31}, "first_channel is 31; it must be a whole number from 0 to 30"),
-        (LineChannels, {"lines": (1 << 24) + 1}, "lines is 16777217; it must be a whole number from 1 to 16777216"),
+        (
+            LineChannels,
+            {"layout": Layout(items=(1 << 24) + 1, item_bytes=64, spread=1)},
+            "per_group is 8388609; it must be a whole number from 1 to 8388608",
+        ),
+        (
+            LineChannels,
+            {"layout": Layout(items=(1 << 23) + 1, item_bytes=64, spread=1), "channel_bits": 28},
+            "per_group is 4194305; it must be a whole number from 1 to 4194304",
+        ),
+        (LineChannels, {"channel_bits": 30}, "channel_bits is 30; it must be a whole number from 12 to 29"),
         (LineChannels, {"id_bits": 8}, "id_bits is 8; it must be a whole number from 1 to 7"),
-        (LineChannels, {"address_bits": 6}, "address_bits is 6; it must be a whole number from 7 to 48"),
-        (LineChannels, {"initial_lines": 101}, "initial_lines is 101; it must be a whole number from 0 to 100"),
+        (LineChannels, {"address_bits": 6}, "address_bits is 6; it must be a whole number from 8 to 48"),
+        (LineChannels, {"initial_lines": 158}, "initial_lines is 158; it must be a whole number from 0 to 157"),
         (LineChannels, {"initial": 1 << 512}, "initial does not fit a line of 64 bytes"),
         (LineChannels, {"timeout": 1}, "timeout is 1; it must be a whole number from 2"),
-        (SlotChannels, {"slot_bytes": 40}, "slot_bytes is 40; it must be a multiple of 32"),
+        (SlotChannels, {"layout": slots(40)}, "item_bytes is 40; it must be a multiple of 32"),
         (SlotChannels, {"entry_bytes": 33}, "entry_bytes is 33; it must be a whole number from 1 to 32"),
-        (SlotChannels, {"slots": (1 << 25) + 1}, "slots is 33554433; it must be a whole number from 1 to 33554432"),
+        (SlotChannels, {"first_channel": 31}, "first_channel is 31; it must be a whole number from 0 to 30"),
+        (
+            SlotChannels,
+            {"layout": Layout(items=(1 << 25) + 1, item_bytes=32, spread=1)},
+            "per_group is 16777217; it must be a whole number from 1 to 16777216",
+        ),
     ],
 )
 def test_bad_parameters_are_refused(block, change, text):
+    usual = LINE | {"layout": lines(64, spread=1)} if block is LineChannels else SLOT | {"layout": slots(32, spread=1)}
     with pytest.raises(ParamsError, match=text):
-        block(**{**(LINE if block is LineChannels else SLOT), **change})
+        block(**usual | change)
 
 
 def test_beats_of_two_bursts_may_mix():
