@@ -15,7 +15,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from omap import link, sizing
+from omap.board import BOARDS, Board
 from omap.buckets import obstruction_bits, transit_bits
+from omap.channels import layouts
 from omap.errors import ParamsError, PlanError
 from omap.params import MAX_PAGE_SLOTS, Params, Rule, check_shape
 from omap.refusals import Request, broken_bounds, over, refusal, scaled
@@ -23,7 +25,7 @@ from omap.theorem import tail_bits, waiting_law
 from omap.units import format_bytes
 from omap.wire import RecordCodec
 
-U55C_HBM_BYTES = 16 << 30
+U55C_HBM_BYTES = BOARDS["u55c"].hbm_bytes
 """HBM of an Alveo U55C."""
 
 Prefer = Literal["bytes", "hbm"]
@@ -56,15 +58,26 @@ class Plan:
         What was chosen.
     reason : str
         Why, in one sentence.
+    board : Board, optional
+        The card it is for.
     """
 
     params: Params
     reason: str
+    board: Board | None = None
 
     @property
     def hbm_bytes_per_key(self) -> float:
         """HBM over capacity."""
         return self.params.hbm_bytes / self.params.capacity
+
+    @cached_property
+    def channels(self) -> dict[str, int] | None:
+        """HBM channels of each structure on the board; None without one."""
+        if self.board is None:
+            return None
+        found = layouts(self.params, channel_bytes=self.board.channel_bytes)
+        return {name: layout.channels for name, layout in found.items()}
 
     @cached_property
     def mean_waiting(self) -> float:
@@ -161,11 +174,13 @@ class Plan:
         params = self.params
         return {
             "reason": self.reason,
+            "board": self.board.name if self.board else None,
             "params": params.to_dict(),
             "page_slots": params.page_slots,
             "host_bytes": params.host_bytes,
             "hbm_bytes": params.hbm_bytes,
             "hbm_account": params.hbm_account,
+            "hbm_channels": self.channels,
             "hbm_bytes_per_key": self.hbm_bytes_per_key,
             "mean_waiting": self.mean_waiting,
             "waiting_slots": params.waiting_slots,
@@ -185,7 +200,8 @@ def plan(
     capacity: int,
     key_bytes: int,
     value_bytes: int,
-    hbm_bytes: int = U55C_HBM_BYTES,
+    hbm_bytes: int | None = None,
+    board: Board | None = None,
     host_bytes: int | None = None,
     rule: Rule | str | None = None,
     page_bytes: int | None = None,
@@ -199,8 +215,11 @@ def plan(
         Most keys that can be live at once.
     key_bytes, value_bytes : int
         Sizes of every key (4, 8 or 16) and value (1 to 4096).
-    hbm_bytes : int
-        HBM there is.
+    hbm_bytes : int, optional
+        HBM there is; without it, and without a board, that of a U55C.
+    board : Board, optional
+        The card that the map is for: its structures must fit whole HBM channels of it, and the rule is ``one_choice``,
+        which is what accelerators are built for.
     host_bytes : int, optional
         Host memory there is for pages; without it any amount.
     rule : Rule or str, optional
@@ -221,20 +240,25 @@ def plan(
         raise PlanError(f"prefer is {prefer!r}; choose bytes or hbm")
     if rule is not None and rule not in set(Rule):
         raise PlanError(f"rule is {rule!r}; choose one of {', '.join(Rule)}")
+    if board is not None and rule not in (None, Rule.ONE_CHOICE):
+        raise PlanError(
+            f"rule is {rule!r}; accelerators are built for one_choice alone: leave the rule out or plan without a board"
+        )
     check_shape(capacity, key_bytes, value_bytes)  # here: what is wrong with it is no rule's doing
     request = Request(
         capacity=capacity,
         key_bytes=key_bytes,
         value_bytes=value_bytes,
-        hbm_bytes=hbm_bytes,
+        hbm_bytes=_given(hbm_bytes, board),
         host_bytes=host_bytes,
         page_bytes=page_bytes,
+        board=board,
     )
     if rule == Rule.RESIDENT:
         return _plan_resident(request)
     if rule == Rule.TWO_CHOICE:
         return _plan_two_choice(request)
-    if rule is None and page_bytes is None and prefer == "bytes":
+    if rule is None and board is None and page_bytes is None and prefer == "bytes":
         try:
             return _plan_resident(request)
         except PlanError:
@@ -247,13 +271,14 @@ def largest(
     key_bytes: int,
     value_bytes: int,
     page_bytes: int,
-    hbm_bytes: int = U55C_HBM_BYTES,
+    hbm_bytes: int | None = None,
+    board: Board | None = None,
 ) -> Plan:
     """Return the one_choice plan with the most keys that fits the HBM.
 
     Parameters
     ----------
-    key_bytes, value_bytes, page_bytes, hbm_bytes : int
+    key_bytes, value_bytes, page_bytes, hbm_bytes, board
         As for :func:`plan`.
 
     Raises
@@ -261,31 +286,47 @@ def largest(
     PlanError
         Not even a single key fits.
     """
+    given = _given(hbm_bytes, board)
     shape = {"key_bytes": key_bytes, "value_bytes": value_bytes, "page_bytes": page_bytes}
-    guess = min(max(1, hbm_bytes // 64), 1 << 30)  # the best tuning hardly depends on the capacity
-    tuning = min(_tunings("bytes"), key=lambda tuning: sizing.one_choice(capacity=guess, **shape, **tuning).hbm_bytes)
+    sizing.one_choice(capacity=1, **shape)  # refuses what is wrong with the shape
 
-    def sized(capacity: int) -> Params:
-        return sizing.one_choice(capacity=capacity, **shape, **tuning)
-
-    def fits(capacity: int) -> bool:
+    def sized(capacity: int, tuning: dict[str, Any]) -> Params | None:
+        request = Request(capacity=capacity, **shape, hbm_bytes=given, host_bytes=None, board=board)
         try:
-            return sized(capacity).hbm_bytes <= hbm_bytes
+            params = sizing.one_choice(capacity=capacity, **shape, **tuning)
         except ParamsError:  # more than the indices reach
-            return False
+            return None
+        return params if request.hbm_fits(params) else None
 
-    low, high = 0, max(1, hbm_bytes // sized(guess).entry_bytes)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if fits(middle):
-            low = middle
-        else:
-            high = middle - 1
-    if low == 0:
-        raise PlanError(f"hbm_bytes is {hbm_bytes}: not even one key fits; give more")
-    return Plan(
-        sized(low), f"the most keys that {format_bytes(hbm_bytes)} of HBM hold with pages of {page_bytes} bytes"
-    )
+    best: Params | None = None
+    for tuning in _tunings("bytes"):
+        low = best.capacity if best else 0
+        high = given // (key_bytes + 4)  # an entry of the position map
+        if sized(low + 1, tuning) is None:
+            continue
+        while low < high:
+            middle = (low + high + 1) // 2
+            found = sized(middle, tuning)
+            if found is not None:
+                low, best = middle, found
+            else:
+                high = middle - 1
+    if best is None:
+        raise PlanError(f"hbm_bytes is {given}: not even one key fits; give more")
+    where = f"{format_bytes(given)} of HBM" if board is None else f"the HBM channels of a {board.name.upper()}"
+    return Plan(best, f"the most keys that {where} hold with pages of {page_bytes} bytes", board)
+
+
+def _given(hbm_bytes: int | None, board: Board | None) -> int:
+    """Return the HBM there is."""
+    if board is None:
+        return U55C_HBM_BYTES if hbm_bytes is None else hbm_bytes
+    if hbm_bytes is not None:
+        raise PlanError(
+            f"the board is {board.name}, which has {format_bytes(board.hbm_bytes)} of HBM, and HBM of "
+            f"{format_bytes(hbm_bytes)} is given besides: give one of the two"
+        )
+    return board.hbm_bytes
 
 
 # -- one rule after the other -----------------------------------------------------------------------------------
@@ -339,7 +380,7 @@ def _plan_one_choice(request: Request, prefer: Prefer) -> Plan:
         tried += sizes
     if fitting:
         chosen = min(fitting, key=lambda params: params.hbm_bytes)
-        return Plan(chosen, _reason(request, prefer))
+        return Plan(chosen, _reason(request, prefer), request.board)
     if not tried:
         raise PlanError(f"one_choice: {refusals[-1]}")
     raise PlanError(f"one_choice: {refusal(request, tried)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from omap import planner, sizing
+from omap.board import BOARDS
 from omap.errors import ParamsError
 from omap.params import Params
 
@@ -19,7 +20,8 @@ def preset(name: str) -> Params:
     """Return the preset called ``name``, in upper or lower case.
 
     TINY is for exhaustive tests, SMALL for simulation; PAPER has the keys and values of BOLT's evaluation, STANDARD and
-    WIDE larger ones, all with 2^20 keys; U55C is the largest STANDARD map whose structures fit 16 GiB of HBM.
+    WIDE larger ones, all with 2^20 keys; U55C is the largest STANDARD map whose structures fit the HBM
+    channels of a U55C.
 
     Raises
     ------
@@ -38,5 +40,5 @@ def preset(name: str) -> Params:
         case "WIDE":
             return sizing.one_choice(capacity=MILLION, key_bytes=16, value_bytes=256, page_bytes=4096)
         case "U55C":
-            return planner.largest(key_bytes=8, value_bytes=64, page_bytes=640).params
+            return planner.largest(key_bytes=8, value_bytes=64, page_bytes=640, board=BOARDS["u55c"]).params
     raise ParamsError(f"no preset is called {name!r}; choose one of {', '.join(NAMES)}")

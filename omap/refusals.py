@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from omap.board import Board
+from omap.channels import account, layouts, total
 from omap.params import Params
 from omap.units import format_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What was asked for; arguments as of :func:`omap.planner.plan`."""
+    """What was asked for; arguments as of :func:`omap.planner.plan`, ``hbm_bytes`` as the board has it."""
 
     capacity: int
     key_bytes: int
@@ -18,6 +20,7 @@ class Request:
     hbm_bytes: int
     host_bytes: int | None
     page_bytes: int | None
+    board: Board | None = None
 
     @property
     def shape(self) -> dict[str, int]:
@@ -25,8 +28,27 @@ class Request:
         return {"capacity": self.capacity, "key_bytes": self.key_bytes, "value_bytes": self.value_bytes}
 
     def hbm_fits(self, params: Params) -> bool:
-        """Return whether the HBM there is holds ``params``."""
-        return params.hbm_bytes <= self.hbm_bytes
+        """Return whether the HBM there is holds ``params``: in bytes, or in whole channels of the board."""
+        needed, given = self.hbm_need(params)
+        return needed <= given
+
+    def hbm_need(self, params: Params) -> tuple[int, int]:
+        """Return how much HBM ``params`` need and how much there is: bytes, or channels of the board."""
+        if self.board is None:
+            return params.hbm_bytes, self.hbm_bytes
+        return total(layouts(params, channel_bytes=self.board.channel_bytes)), self.board.pseudo_channels
+
+    def hbm_over(self, params: Params) -> str:
+        """Say by how much the HBM is too small for ``params``."""
+        needed, given = self.hbm_need(params)
+        if self.board is None:
+            return over("HBM", needed, given)
+        found = layouts(params, channel_bytes=self.board.channel_bytes)
+        most = max(found, key=lambda name: found[name].channels)
+        return (
+            f"HBM of a {self.board.name.upper()} has {given} channels of {format_bytes(self.board.channel_bytes)} and "
+            f"{needed} are needed, {needed - given} more, most of them for {most} ({account(found)})"
+        )
 
     def host_fits(self, params: Params) -> bool:
         """Return whether the host memory there is holds ``params``."""
@@ -49,7 +71,7 @@ def broken_bounds(request: Request, params: Params) -> str:
     """Return which bounds ``params`` break, and by how much; empty if none."""
     broken = []
     if not request.hbm_fits(params):
-        broken.append(over("HBM", params.hbm_bytes, request.hbm_bytes))
+        broken.append(request.hbm_over(params))
     if not request.host_fits(params):
         assert request.host_bytes is not None
         broken.append(over("host memory", params.host_bytes, request.host_bytes))
@@ -60,13 +82,12 @@ def refusal(request: Request, sizes: list[Params]) -> str:
     """Say what the most modest sizes break, and what to try."""
     capacity = request.capacity
     pages = " with pages of that size" if request.page_bytes is not None else " whatever the page size"
-    frugal = min(sizes, key=lambda params: params.hbm_bytes)
+    frugal = min(sizes, key=lambda params: (request.hbm_need(params)[0], params.hbm_bytes))
     if not request.hbm_fits(frugal):
-        fewer = scaled(capacity, request.hbm_bytes, frugal.hbm_bytes)
-        return (
-            f"{over('HBM', frugal.hbm_bytes, request.hbm_bytes)}{pages}; "
-            f"about {fewer:,} keys fit: give fewer keys or more HBM"
-            + (", or larger pages" if request.page_bytes is not None else "")
+        needed, given = request.hbm_need(frugal)
+        fewer = scaled(capacity, given, needed)
+        return f"{request.hbm_over(frugal)}{pages}; about {fewer:,} keys fit: give fewer keys or more HBM" + (
+            ", or larger pages" if request.page_bytes is not None else ""
         )
     dense = min(sizes, key=lambda params: params.host_bytes)
     assert request.host_bytes is not None
@@ -76,10 +97,12 @@ def refusal(request: Request, sizes: list[Params]) -> str:
             f"{over('host memory', dense.host_bytes, request.host_bytes)}{pages}; "
             f"about {fewer:,} keys fit: give fewer keys or more host memory"
         )
-    nearest = min(
-        sizes,
-        key=lambda params: max(params.hbm_bytes / request.hbm_bytes, params.host_bytes / (request.host_bytes or 1)),
-    )
+
+    def worst(params: Params) -> float:
+        needed, given = request.hbm_need(params)
+        return max(needed / given, params.host_bytes / (request.host_bytes or 1))
+
+    nearest = min(sizes, key=worst)
     return (
         f"either memory would suffice alone, but not both; at best, with pages of {nearest.page_bytes} bytes, "
         f"{broken_bounds(request, nearest)}: give fewer keys or more of either"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from omap.board import BOARDS
 from omap.errors import InputError
 from omap.link import HEADER_BYTES, LINK_BITS_PER_SECOND, PAYLOAD_BYTES
 from omap.params import Rule
@@ -31,7 +32,8 @@ def size(value: str) -> int:
 @click.option("--capacity", type=size, required=True, help="Most keys that can be live at once, such as 100e6 or 2^20.")
 @click.option("--key-bytes", type=size, default="8", show_default=True, help="Bytes of every key: 4, 8 or 16.")
 @click.option("--value-bytes", type=size, default="64", show_default=True, help="Bytes of every value, 1 to 4096.")
-@click.option("--hbm", type=size, default="16GiB", show_default=True, help="HBM there is.")
+@click.option("--hbm", type=size, help="HBM there is.  [default: 16GiB]")
+@click.option("--board", type=click.Choice([*BOARDS]), help="Card that the map is for: its HBM, in whole channels.")
 @click.option("--host", type=size, help="Host memory there is for pages.  [default: any amount]")
 @click.option(
     "--rule", type=click.Choice([str(rule) for rule in Rule]), help="Placement rule.  [default: what is best]"
@@ -49,7 +51,8 @@ def command(
     capacity: int,
     key_bytes: int,
     value_bytes: int,
-    hbm: int,
+    hbm: int | None,
+    board: str | None,
     host: int | None,
     rule: str | None,
     page_bytes: int | None,
@@ -61,13 +64,14 @@ def command(
     Prints what they take in HBM and host memory, what an operation moves, and how unlikely it is that anything ever
     runs out. Exit code 2: nothing fits; the message names the bound that broke, and by how much.
     """
-    from omap.planner import plan
+    from omap.planner import U55C_HBM_BYTES, plan
 
     chosen = plan(
         capacity=capacity,
         key_bytes=key_bytes,
         value_bytes=value_bytes,
         hbm_bytes=hbm,
+        board=BOARDS[board] if board else None,
         host_bytes=host,
         rule=rule,
         page_bytes=page_bytes,
@@ -76,7 +80,7 @@ def command(
     if as_json:
         click.echo(json.dumps(chosen.to_dict(), indent=2))
     else:
-        _show(chosen, hbm)
+        _show(chosen, chosen.board.hbm_bytes if chosen.board else U55C_HBM_BYTES if hbm is None else hbm)
 
 
 def _show(plan: Plan, hbm: int) -> None:
@@ -124,6 +128,13 @@ def _layout(plan: Plan, hbm: int) -> Table:
     if params.pages:
         pages = f"{params.pages:,}", f"{params.page_bytes:,}"
         table.add_row(f"host memory: pages of {params.page_slots} tuples", *pages, *total(params.host_bytes))
+    if plan.board and plan.channels:
+        each = ", ".join(f"{name} {count}" for name, count in plan.channels.items())
+        table.caption = (
+            f"HBM channels of {format_bytes(plan.board.channel_bytes)}: {each}; "
+            f"{sum(plan.channels.values())} of the {plan.board.pseudo_channels} of a {plan.board.name.upper()}."
+        )
+        table.caption_justify = "left"
     return table
 
 

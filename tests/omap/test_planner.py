@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -8,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omap import link, sizing
+from omap.board import BOARDS
+from omap.channels import layouts, total
 from omap.cli import main
 from omap.errors import InputError, ParamsError, PlanError
 from omap.params import KEY_SIZES, Params, Rule
@@ -67,14 +70,48 @@ def test_prefer_hbm_needs_at_most_25_bytes_a_key(capacity):
 
 
 def test_u55c_is_the_largest_standard_map():
-    params = preset("U55C")
+    params, board = preset("U55C"), BOARDS["u55c"]
     standard = preset("STANDARD")
     for name in ("key_bytes", "value_bytes", "page_bytes", "rule", "bucket_bytes"):
         assert getattr(params, name) == getattr(standard, name)
-    assert params.hbm_bytes <= U55C_HBM_BYTES
+    with pytest.raises(PlanError, match="33 are needed, 1 more, most of them for slots"):
+        plan(capacity=params.capacity + 10_000, key_bytes=8, value_bytes=64, page_bytes=640, board=board)
+    chosen = plan(capacity=params.capacity, key_bytes=8, value_bytes=64, page_bytes=640, board=board)
+    assert chosen.params == params
+    assert sum(chosen.channels.values()) == board.pseudo_channels
+    in_bytes = largest(key_bytes=8, value_bytes=64, page_bytes=640).params
+    assert 0.96 < params.capacity / in_bytes.capacity < 1
+    assert in_bytes.hbm_bytes <= U55C_HBM_BYTES
     with pytest.raises(PlanError, match="HBM is"):
-        plan(capacity=params.capacity + 10_000, key_bytes=8, value_bytes=64, page_bytes=640)
-    assert plan(capacity=params.capacity, key_bytes=8, value_bytes=64, page_bytes=640).params == params
+        plan(capacity=in_bytes.capacity + 10_000, key_bytes=8, value_bytes=64, page_bytes=640)
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_a_plan_for_a_board_fits_its_channels(board):
+    wanted = TABLE | dict(capacity=100_000_000)
+    chosen = plan(**wanted, board=board)
+    assert chosen.params.rule is Rule.ONE_CHOICE  # although all of it would fit the HBM of a U55C
+    found = layouts(chosen.params, channel_bytes=board.channel_bytes)
+    assert chosen.channels == {name: layout.channels for name, layout in found.items()}
+    assert total(found) <= board.pseudo_channels
+    assert all(layout.per_group * layout.item_bytes <= board.channel_bytes for layout in found.values())
+    assert plan(**wanted, rule="one_choice", board=board) == chosen
+    assert chosen.to_dict()["board"] == board.name
+    assert plan(**wanted).to_dict()["hbm_channels"] is None
+
+
+def test_whole_channels_can_be_what_does_not_fit():
+    """In bytes it fits; no structure may share a channel with another."""
+    wide = dict(capacity=440_000_000, key_bytes=8, value_bytes=64, page_bytes=640)
+    assert plan(**wide).params.hbm_bytes < U55C_HBM_BYTES
+    with pytest.raises(PlanError) as raised:
+        plan(**wide, board=BOARDS["u55c"])
+    message = str(raised.value)
+    found = re.search(r"HBM of a U55C has 32 channels of 512.00 MiB and (\d+) are needed, (\d+) more, most of", message)
+    assert int(found[1]) == 32 + int(found[2])
+    assert sum(map(int, re.findall(r" (\d+)[,)]", message.partition("(")[2].partition(" with")[0]))) == int(found[1])
+    fewer = int(message.split("about ")[1].split(" keys")[0].replace(",", ""))
+    assert plan(**wide | dict(capacity=fewer), board=BOARDS["u55c"]).channels
 
 
 def test_largest_refuses_what_holds_nothing():
@@ -133,6 +170,10 @@ def test_refusals_name_the_bound_and_the_amount():
     fails("a resident map has no pages", rule="resident", page_bytes=640)
     fails("choose one of one_choice", rule="three_choice")
     fails("choose bytes or hbm", prefer="speed")
+    fails("HBM of a U50 has 32 channels of 256.00 MiB and", board=BOARDS["u50"], page_bytes=640)
+    fails("the board is u50, which has 8.00 GiB of HBM, and", board=BOARDS["u50"], hbm_bytes=8 * GIB)
+    fails("accelerators are built for one_choice alone", board=BOARDS["u50"], rule="resident")
+    fails("either memory would suffice alone", board=BOARDS["u50"], host_bytes=20 * GIB)
     fails("buckets is", capacity=10**10)
     with pytest.raises(ParamsError, match="key_bytes is 7; it must be 4, 8 or 16"):
         plan(capacity=10, key_bytes=7, value_bytes=8)
@@ -175,6 +216,12 @@ def test_the_command_prints_what_the_library_says():
         assert words in text
     assert "resident" in run("--capacity", "100e6", "--key-bytes", "8", "--value-bytes", "64").output
     assert "two_choice" in run("--capacity", "1e6", "--rule", "two_choice").output
+    on_board = run("--capacity", "3e8", "--board", "u55c", "--json").output
+    assert json.loads(on_board) == plan(**TABLE, board=BOARDS["u55c"]).to_dict()
+    text = " ".join(run("--capacity", "2e8", "--board", "u50").output.split())
+    assert re.search(
+        r"HBM, 8.00 GiB given .* HBM channels of 256.00 MiB: table 0 \d+, .*; \d+ of the 32 of a U50\.", text
+    )
 
 
 def test_the_command_refuses_clearly():
@@ -186,6 +233,9 @@ def test_the_command_refuses_clearly():
     assert "HBM is 0 B and" in run("--capacity", "1e6", "--hbm", "0").output
     assert "%" not in run("--capacity", "1e6", "--hbm", "0").output
     assert "key_bytes is 5" in run("--capacity", "10", "--key-bytes", "5").output
+    both = run("--capacity", "10", "--board", "u280", "--hbm", "16GiB")
+    assert both.exit_code == 2
+    assert "the board is u280, which has 8.00 GiB of HBM" in both.output
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from omap.board import BOARDS
+from omap.channels import CHANNEL_BYTES
 from omap.errors import ParamsError
 from omap.params import Params, Rule
-from omap.presets import preset
+from omap.planner import largest
+from omap.presets import NAMES, preset
 from omap.sizing import resident
-from rtl.config import CHANNEL_BYTES, EngineConfig
+from rtl.config import EngineConfig
 
 
 def with_descriptors(size: int) -> Params:
@@ -18,8 +21,21 @@ def with_descriptors(size: int) -> Params:
     return replace(standard, pages=lines - standard.further_lines)
 
 
-@pytest.mark.parametrize(("over", "channels"), [(0, 2), (64, 4)])
-def test_a_structure_that_is_one_line_too_large_gets_more_channels(over, channels):
+@pytest.mark.parametrize("name", NAMES)
+def test_there_is_an_engine_for_every_preset(name):
+    config = EngineConfig(params=preset(name))
+    assert sum(config.channels.values()) <= BOARDS["u55c"].pseudo_channels
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_there_is_an_engine_for_the_largest_map_of_every_board(board):
+    chosen = largest(key_bytes=8, value_bytes=64, page_bytes=640, board=board)
+    config = EngineConfig(params=chosen.params, channel_bits=board.channel_bits)
+    assert config.channels == chosen.channels
+
+
+@pytest.mark.parametrize(("over", "channels"), [(0, 2), (64, 3)])
+def test_a_structure_that_is_one_line_too_large_gets_another_channel(over, channels):
     config = EngineConfig(params=with_descriptors(2 * CHANNEL_BYTES + over))
     assert config.channels["descriptors"] == channels
 
@@ -31,8 +47,11 @@ def test_structures_lie_one_after_the_other():
 
 
 def test_what_no_engine_can_be_is_refused():
-    with pytest.raises(ParamsError, match="need 41 HBM channels of 512 MiB.*a card has 32: plan for fewer keys"):
-        EngineConfig(params=preset("U55C"))
+    text = r"need \d+ HBM channels of 256.00 MiB \(table 0 \d+, .*slots \d+, .*\); a card has 32: plan for fewer keys"
+    with pytest.raises(ParamsError, match=text):
+        EngineConfig(params=preset("U55C"), channel_bits=28)
+    with pytest.raises(ParamsError, match="channel_bits is 30; it must be a whole number from 12 to 29"):
+        EngineConfig(params=preset("TINY"), channel_bits=30)
     with pytest.raises(ParamsError, match=f"rule is '{Rule.RESIDENT}'"):
         EngineConfig(params=resident(capacity=10, key_bytes=4, value_bytes=4))
     with pytest.raises(ParamsError, match="lanes is 3"):

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from omap import sizing
 from omap.errors import ParamsError
-from omap.presets import preset
+from omap.presets import NAMES, preset
 from omap.wire import RecordCodec
 from rtl.blocks import blocks
 from rtl.commands import command
@@ -73,7 +73,7 @@ def test_parts_of_the_engine(tmp_path, name):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["TINY", "SMALL", "PAPER", "STANDARD", "WIDE"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_block_of_the_presets(tmp_path, name):
     params = preset(name)
     check(params, tmp_path, blocks(params))
