@@ -5,11 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from rtl.netlist import yosys
-from rtl.ports import ports_of
+from rtl.rtlil import to_rtlil, with_zeros
 from rtl.widths import equalised
 
 PASSES = (
@@ -30,10 +29,10 @@ def to_verilog(component: wiring.Component, name: str) -> str:
     SynthesisError
         If the writer fails.
     """
-    text = equalised(rtlil.convert(component, name=name, ports=ports_of(component), emit_src=False))
+    text = equalised(to_rtlil(component, name))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "design.il").write_text(text)
         yosys(
             ["-q", "-p", "; ".join(["read_rtlil design.il", *PASSES, "write_verilog -norename design.v"])], Path(folder)
         )
-        return (Path(folder) / "design.v").read_text()
+        return with_zeros((Path(folder) / "design.v").read_text())

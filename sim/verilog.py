@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from amaranth._toolchain.yosys import find_yosys  # the Yosys that Amaranth itself would take
-from amaranth.back import rtlil
 from amaranth.hdl import Shape, Value
 from amaranth.lib import stream, wiring
 
 from rtl.axi import AxiReadSignature, AxiSignature, AxiWriteSignature
-from rtl.ports import ports_of as named_ports
+from rtl.rtlil import to_rtlil, with_zeros
 from sim.errors import SimulationError
 
 TOP = "top"
@@ -113,11 +112,11 @@ def to_verilog(component: wiring.Component) -> str:
     As :func:`amaranth.back.verilog.convert` does it, but without Yosys's pass over expressions: that takes masked words
     apart into bits, which Verilator does not put together again (AES-GCM runs a fifth slower).
     """
-    text = rtlil.convert(component, name=TOP, ports=named_ports(component), emit_src=False)
-    script = [f"read_rtlil <<rtlil\n{text}\nrtlil", "proc -nomux -norom -noopt", "memory_collect"]
+    script = [f"read_rtlil <<rtlil\n{to_rtlil(component, TOP)}\nrtlil", "proc -nomux -norom -noopt", "memory_collect"]
     script.append("write_verilog -norename -noattr")
     yosys = find_yosys(lambda version: version >= (0, 40))
-    return yosys.run(["-q", "-"], "\n".join(script), ignore_warnings=True)  # as Amaranth does: it warns of processes
+    verilog = yosys.run(["-q", "-"], "\n".join(script), ignore_warnings=True)  # as Amaranth does: it warns of processes
+    return with_zeros(verilog)
 
 
 def kept_verilog(component: wiring.Component, *key: object) -> str:
