@@ -102,8 +102,14 @@ def _files(folder: Folder) -> Iterator[str]:
 
 def _claims(folder: Folder) -> Iterator[str]:
     for name, right in folder.plan.facts().items():
-        if folder.manifest.get(name) != right and name not in ("params", "digest", "registers"):
-            yield f"the manifest says {name} = {folder.manifest.get(name)!r}; this target and map have {right!r}"
+        said = folder.manifest.get(name)
+        if isinstance(said, dict) and isinstance(right, dict):
+            said, right = (
+                {key: side.get(key) for key in said | right if said.get(key) != right.get(key)}
+                for side in (said, right)
+            )
+        if said != right and name not in ("params", "digest", "registers"):
+            yield f"the manifest says {name} = {said!r}; this target and map have {right!r}"
 
 
 def _ports(folder: Folder) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,6 +12,7 @@ import click
 
 from boards import build as building
 from boards import checks, manifest, steps, tools
+from boards import report as reporting
 from boards.folder import SECRET
 from boards.manifest import Plan
 from boards.steps import Step
@@ -20,6 +22,7 @@ from omap.board import BOARDS
 from omap.errors import InputError
 from omap.params import Params
 from omap.presets import preset
+from rtl import report as table
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 
@@ -105,6 +108,47 @@ def flash(folder: Path, device: str | None, run: bool | None) -> None:
     click.echo(f"{served.title}, in {folder}:\n  {served.shown}")
 
 
+@command.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--preset", "name", default="PAPER", show_default=True, help="Parameters of the map.")
+@click.option(
+    "--engine",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    default=Path("docs/synthesis.md"),
+    show_default=True,
+    help="Document with the engine's row, by `omap rtl report`.",
+)
+@click.option(
+    "--update",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Document whose table to replace by what is found, such as boards/README.md.",
+)
+def report(names: tuple[str, ...], name: str, engine: Path, update: Path | None) -> None:
+    """Synthesise what the boards have around the engine: area, longest path, share of the card. Takes minutes.
+
+    NAME: only this part. The engine's row is taken from a document: it takes half an hour.
+    """
+    params, areas = preset(name), {}
+    chosen = reporting.choose(params, names)
+    whole = table.read_table(engine.read_text("utf-8")).get(reporting.ENGINE)
+    if whole is None:
+        raise InputError(f"{engine} has no row {reporting.ENGINE}: `omap rtl report --update {engine}` makes one")
+    click.echo(table.table({}))
+    for part, synthesise in chosen.items():
+        areas[part] = synthesise()
+        click.echo(table.row(part, areas[part]))
+    document = "" if update is None else update.read_text("utf-8")
+    areas = reporting.with_tops(table.read_table(document) | areas, whole)
+    for target in TARGETS:
+        if target in areas:
+            click.echo(table.row(target, areas[target]))
+    if update is not None:
+        ordered = {row: areas[row] for row in reporting.names(params) if row in areas}
+        tops = "\n".join(reporting.shares(target, areas[target]) for target in TARGETS if target in areas)
+        heading = f"Preset {name.upper()}; {table.tools()}; {datetime.now(UTC):%Y-%m-%d}.\n{tops}"
+        update.write_text(table.with_table(document, ordered, heading), "utf-8")
+
+
 def _params(name: str | None, params_file: Path | None) -> Params:
     if name is not None and params_file is not None:
         raise InputError("--preset and --params both say which map: give one of them")
@@ -126,8 +170,8 @@ def _run(
         for lack in lacks:
             click.echo(lack)
         click.echo(f"To run in {folder}, on a machine with the vendor's tools:")
-        for step in wanted:
-            click.echo(f"  {step.shown}")
+        for line in (steps.PREPARE, *(step.shown for step in wanted)):
+            click.echo(f"  {line}")
         return
     for number, step in enumerate(wanted, 1):
         if step.root:

@@ -54,7 +54,9 @@ def text(plan: Plan) -> str:
     )
     for name, what in steps.environment(plan).items():
         add(f"Name {what} (`omap board build --plain` does without)", f"export {name}=../../card.nky")
-    for step in (*steps.build_steps(plan), *steps.flash_steps(plan, None), steps.serve_step(plan, None)):
+    first, *further = steps.build_steps(plan)
+    add(first.title, steps.PREPARE, first.shown)
+    for step in (*further, *steps.flash_steps(plan, None), steps.serve_step(plan, None)):
         add(step.title, step.shown)
     lines += [
         f"`{steps.DEVICE}` is the card's PCIe address, such as `0000:3b:00.1`.",

@@ -17,6 +17,9 @@ from omap.wire import BufferLayout
 RING_ENTRIES = 1024
 """What ``omap serve`` takes unless told otherwise."""
 
+PREPARE = f"mkdir -p {folders.OUT}"
+"""Comes before the first step; the tools write there."""
+
 DEVICE = "BDF"
 """Stands for the card's PCIe address where none is given."""
 
@@ -148,12 +151,16 @@ def makefile(plan: Plan) -> str:
     ]
     before = sources
     for step in steps:
-        lines += ["", f"{step.makes[0]}: {before}", f"\tmkdir -p {folders.OUT}"]
+        lines += ["", f"{step.makes[0]}: {before}", f"\t{PREPARE}"]
         if step.key:
             lines.append(f"\t@test -f {folders.SECRET} || {{ echo '{no_key()}' >&2; exit 1; }}")
         lines.append(f"\t{step.shown}")
         before = step.makes[0]
     lines += ["", f"flash: {before}"]
+    if any(DEVICE in step.command for step in flash_steps(plan, None)):
+        lines.append(
+            f"\t@test -n '$({DEVICE})' || {{ echo 'give {DEVICE}=, the PCIe address of the card' >&2; exit 1; }}"
+        )
     for step in flash_steps(plan, None):
         shown = step.shown.replace(f" {DEVICE}", f" $({DEVICE})")
         told = f"{step.title}, as root: {shown}"
