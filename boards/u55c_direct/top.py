@@ -23,7 +23,7 @@ from boards.entropy import INTERVAL
 from boards.flat import clock, join_master, join_slave, members
 from boards.gate import Gate
 from boards.u55c_direct import vendor
-from rtl.config import CHANNEL_BYTES, EngineConfig
+from rtl.config import EngineConfig
 from rtl.engine import HOST_AXI
 from rtl.hbm import HBM_AXI
 
@@ -45,7 +45,7 @@ class DirectCard(wiring.Component):
     attested : bool
         What register MODE says: the user has fused the card so that it boots our encrypted bitstream alone.
     channel_bytes : int
-        Bytes to zero in each HBM channel at the start: all of it, but in simulations.
+        Bytes to zero in each HBM channel at the start. Default: all of it; less in simulations alone.
     entropy_interval : int
         As for :class:`boards.core.BoardCore`.
 
@@ -76,12 +76,13 @@ class DirectCard(wiring.Component):
         config: EngineConfig,
         *,
         attested: bool = False,
-        channel_bytes: int = CHANNEL_BYTES,
+        channel_bytes: int = 0,
         entropy_interval: int = INTERVAL,
     ) -> None:
         self.core = BoardCore(config, hbm_private=True, attested=attested, entropy_interval=entropy_interval)
         self.channels = len(self.core.m_axi_hbm)
-        self.channel_bytes = channel_bytes
+        self.stride = 1 << config.channel_bits
+        self.channel_bytes = channel_bytes or self.stride
         flat = {CLOCK: In(1), RESET: In(1), "hbm_up": In(1)}
         flat |= members(BAR, vendor.BAR_AXI.flip())
         flat |= members(HOST, HOST_AXI, ties=HOST_TIES)
@@ -94,7 +95,7 @@ class DirectCard(wiring.Component):
         clock(m, getattr(self, CLOCK), getattr(self, RESET))
         m.submodules.bar = bar = BarAdapter(id_width=vendor.BAR_AXI.id_width)
         m.submodules.gate = gate = Gate(bar.m_axi.signature)
-        m.submodules.clear = clear = Clear(self.channels, self.channel_bytes, stride=CHANNEL_BYTES)
+        m.submodules.clear = clear = Clear(self.channels, self.channel_bytes, stride=self.stride)
         # SEC_CM: BOARD.HBM.CLEARED -- until all of HBM is zero the engine is in reset, and the gate shows nothing of it
         engine_reset = Signal(init=1)
         m.d.sync += engine_reset.eq(~clear.done | clear.error)

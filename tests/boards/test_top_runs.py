@@ -8,7 +8,6 @@ from host.driver import Driver
 from omap.interface import Kind, Status
 from omap.regmap import BY_NAME, IDENTITY, Fault, State, hbm_pointer
 from omap.session import ClientSession
-from rtl.config import CHANNEL_BYTES
 from sim.engine_run import BUFFER_ADDRESS
 from sim.faults import Fault as Strike
 from sim.faults import FaultKind
@@ -77,7 +76,7 @@ def test_nothing_is_served_before_hbm_was_zeroed():
     run.hbm_up()
     run.open()
     for channel, port in enumerate(run.hbm):
-        assert port.memory.base == channel * CHANNEL_BYTES
+        assert port.memory.base == channel << TIGHT.channel_bits
         assert not port.memory.data[:CLEARED_BYTES].any()
         assert (port.memory.data[CLEARED_BYTES:] == JUNK).all()
     assert run.read("RING_ENTRIES") == 0

@@ -21,7 +21,7 @@ KEY = bytes(range(1, 33))
 """The root key of these designs. It is part of their text, so that another one would have to be compiled again."""
 
 ENTROPY_INTERVAL = 1
-CLEARED_BYTES = 8192
+CLEARED_BYTES = 2048
 """Zeroed in each HBM channel: no memory of a channel is smaller, see :func:`sim.map_bench.channel_memories`."""
 
 RESET_CYCLES = 16
