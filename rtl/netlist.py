@@ -10,14 +10,16 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from omap.board import BOARDS
 from omap.errors import OmapError
 from rtl.ports import ports_of
 
@@ -89,12 +91,20 @@ class Area:
     levels: int
 
 
-U55C = Area(lut=1_303_680, ff=2_607_360, bram=2016, uram=960, dsp=9024, levels=0)
-"""What an Alveo U55C has (AMD data sheet DS978)."""
+U55C = Area(levels=0, **{name: getattr(BOARDS["u55c"], name) for name in ("lut", "ff", "bram", "uram", "dsp")})
+"""What an Alveo U55C has."""
 
 
-def synthesise(component: wiring.Component) -> Area:
+def synthesise(component: wiring.Component, boxes: Mapping[str, str] = MappingProxyType({})) -> Area:
     """Synthesise ``component`` for the UltraScale+ family and count what comes out. Takes seconds to minutes.
+
+    Parameters
+    ----------
+    component : Component
+        What to synthesise.
+    boxes : mapping
+        Modules that it instantiates and that are left out: name to empty Verilog module; no text for primitives, which
+        the synthesiser knows. They cost nothing, and paths end at their ports.
 
     Raises
     ------
@@ -103,9 +113,10 @@ def synthesise(component: wiring.Component) -> Area:
     """
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "block.il").write_text(rtlil.convert(component, name=TOP, ports=ports_of(component)))
-        script = "; ".join(("read_rtlil block.il", *FLOW, "write_json block.json"))
+        (Path(folder) / "boxes.v").write_text("".join(boxes.values()))
+        script = "; ".join(("read_verilog -lib boxes.v", "read_rtlil block.il", *FLOW, "write_json block.json"))
         yosys(["-q", "-p", script], Path(folder))
-        return measure(json.loads((Path(folder) / "block.json").read_text())["modules"][TOP])
+        return measure(json.loads((Path(folder) / "block.json").read_text())["modules"][TOP], boxes)
 
 
 def yosys(arguments: list[str], folder: Path) -> str:
@@ -124,9 +135,9 @@ def yosys(arguments: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def measure(module: Mapping[str, Any]) -> Area:
-    """Return what a flat netlist, as the synthesiser writes it in JSON, occupies."""
-    count = Counter(cell["type"] for cell in module["cells"].values())
+def measure(module: Mapping[str, Any], boxes: Container[str] = ()) -> Area:
+    """Return what a flat netlist, as the synthesiser writes it in JSON, occupies; ``boxes`` are not counted."""
+    count = Counter(cell["type"] for cell in module["cells"].values() if cell["type"] not in boxes)
     known = {*LUTS, *LUT_MEMORIES, *FLIP_FLOPS, *BLOCK_RAMS, *FREE, "URAM288", "DSP48E2", "CARRY4", "CARRY8"}
     if unknown := sorted(set(count) - known - {"$scopeinfo"}):
         raise SynthesisError(f"the netlist has cells that the report cannot count: {', '.join(unknown)}")

@@ -5,6 +5,9 @@ import math
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import ClockSignal, Instance, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from click.testing import CliRunner
 
 from omap.errors import ParamsError
@@ -121,6 +124,35 @@ def test_the_synthesiser_says_what_it_refuses(tmp_path):
     (tmp_path / "block.v").write_text("module top(input a, output y); FDRE #(.INIT(0)) ff(.D(a), .Q(y)); endmodule")
     with pytest.raises(SynthesisError, match="ERROR: Module `\\\\FDRE' .* is not part of the design"):
         yosys(["-q", "-p", "read_verilog block.v; hierarchy -check -top top"], tmp_path)
+
+
+class Around(wiring.Component):
+    """Two levels of logic before something, and one behind it."""
+
+    def __init__(self, inner):
+        self.inner = inner
+        super().__init__({"a": In(30), "o": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        there, back = Signal(), Signal()
+        m.submodules.inner = Instance(self.inner, i_clk=ClockSignal(), i_there=there, o_back=back)
+        m.d.comb += [there.eq(self.a.xor()), self.o.eq(back & self.a[0])]
+        return m
+
+
+BOX = {"box": "module box(clk, there, back);\n  input clk;\n  input there;\n  output back;\nendmodule\n"}
+
+
+def test_a_black_box_costs_nothing_and_ends_paths():
+    area = synthesise(Around("box"), BOX)
+    assert (area.ff, area.levels) == (0, 2)
+    assert area.lut >= 7
+
+
+def test_what_is_no_black_box_is_refused():
+    with pytest.raises(SynthesisError, match="stranger"):
+        synthesise(Around("stranger"), BOX)
 
 
 @pytest.mark.parametrize("name", ["key_hash", "aes_iterative"])
