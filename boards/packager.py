@@ -18,6 +18,9 @@ from rtl.axi import AxiLiteSignature, AxiSignature
 
 SOURCES, CONSTRAINTS = "sources_1", "constrs_1"
 
+BUS_PARAMETERS = ("DATA_WIDTH", "NUM_READ_OUTSTANDING", "NUM_WRITE_OUTSTANDING")
+"""What the linker should know of a memory port."""
+
 _ANY = r".+"
 _NUMBER = r"0x[0-9a-fA-F]+|\d+"
 _REGISTERED = re.compile(r"([sm]_axi_\w+?)_([A-Z]+)")
@@ -47,11 +50,11 @@ class Packager(Tool):
             "core_revision": r"\d+", "display_name": _ANY, "description": _ANY,
             "sdx_kernel": "true", "sdx_kernel_type": "rtl",
             "vitis_drc": r"ctrl_protocol (ap_ctrl_hs|ap_ctrl_chain|ap_ctrl_none|user_managed)",
-            "ipi_drc": "ignore_freq_hz (true|false)",
+            "ipi_drc": "ignore_freq_hz true",
         },
         "bus interface": {"slave_memory_map_ref": r"\w+"},
         "bus parameter": {"value": r"\w+"},
-        "address block": {"range": _NUMBER, "width": _NUMBER, "usage": "register|memory|reserved"},
+        "address block": {"range": _NUMBER, "width": "32", "usage": "register"},
         "register": {"description": _ANY, "address_offset": _NUMBER, "size": _NUMBER, "access": "read-write"},
         "register parameter": {"value": r"\w+"},
     }  # fmt: skip
@@ -214,7 +217,7 @@ class Packager(Tool):
     def add_bus_parameter(self, call: Call) -> Answer:
         """Add a parameter to an interface."""
         name, bus = call.words[0], self.find(call.words[1], "bus interface")
-        if name not in ("DATA_WIDTH", "NUM_READ_OUTSTANDING", "NUM_WRITE_OUTSTANDING"):
+        if name not in BUS_PARAMETERS:
             raise RefusedError(f"an interface has no parameter {name}")
         return self.add("bus parameter", name, bus).handle
 
@@ -272,11 +275,12 @@ class Packager(Tool):
             bus = self.registers[thing.of.name].bus
             if value != bus:
                 raise RefusedError(f"{thing.of.name} belongs to {bus}, not to {value}")
-        if thing.kind == "bus parameter" and thing.name == "DATA_WIDTH":
+        if thing.kind == "bus parameter":
             assert thing.of is not None
-            width = self.ports[f"{thing.of.name}_WDATA"][1]
-            if value != str(width):
-                raise RefusedError(f"{thing.of.name} has {width} data bits, not {value}")
+            bits, ids = self.ports[f"{thing.of.name}_WDATA"][1], self.ports[f"{thing.of.name}_AWID"][1]
+            right_value = bits if thing.name == "DATA_WIDTH" else 1 << ids
+            if value != str(right_value):
+                raise RefusedError(f"{thing.name} of {thing.of.name} is {right_value}, not {value}")
 
     # Writing it
 
@@ -303,10 +307,28 @@ class Packager(Tool):
                 raise RefusedError(f"bus interface {bus} is associated with no clock")
         if self.resets.get(self.clock) != self.reset:
             raise RefusedError(f"clock {self.clock} is associated with no reset")
-        for name, value in (("sdx_kernel", "true"), ("sdx_kernel_type", "rtl"), ("vitis_drc", None)):
-            if name not in core.properties or value not in (None, core.properties[name]):
-                raise RefusedError(f"property {name} of the core is not set")
+        self._all_set(core, "core_revision", "sdx_kernel", "sdx_kernel_type", "vitis_drc", "ipi_drc")
+        for file in self.all("file"):
+            if file.name.endswith(".xdc"):
+                self._all_set(file, "used_in", "processing_order")
+        self._whole_buses(core)
         self._whole_registers()
+
+    def _all_set(self, thing: Thing, *names: str) -> None:
+        for name in names:
+            if name not in thing.properties:
+                raise RefusedError(f"property {name} of {thing.kind} {thing.name} is not set, see {thing.place}")
+
+    def _whole_buses(self, core: Thing) -> None:
+        for bus in self.all("bus interface"):
+            if bus.name.startswith("m_"):
+                for name in BUS_PARAMETERS:
+                    self._all_set(self.named("bus parameter", name, bus), "value")
+            if bus.name.startswith("s_"):
+                self._all_set(bus, "slave_memory_map_ref")
+                used = self.named("memory map", bus.properties["slave_memory_map_ref"], core)
+                for block in (block for block in self.all("address block") if block.of is used):
+                    self._all_set(block, "range", "width", "usage")
 
     def _whole_registers(self) -> None:
         found = {thing.name: thing for thing in self.all("register")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -78,6 +78,24 @@ class Parts:
         )
 
 
+NOISE_PARTS = Parts(
+    cells=("noise/rings[0].first_reg", "noise/rings[3].first_reg", "noise/rings[3].second_reg"),
+    nets=("noise/rings[0].ring[0]", "noise/rings[3].ring[6]", "noise/run", "ring/rings[0]"),
+    loops=r".*noise/rings\[\d+\]\.ring\[\d+\]",
+)
+"""Parts of a noise source (omap_noise.v), and some that are none."""
+
+
+def noise_problems(run: Constraints, name: str) -> Iterator[str]:
+    """Yield what constraints, which were read, lack for the noise source."""
+    for net in run.all("net"):
+        if re.fullmatch(run.parts.loops, net.name) and "allow_combinatorial_loops" not in net.properties:
+            yield f"{name} does not allow the loop {net.name}: the tools would refuse the rings"
+    for cell in run.all("cell"):
+        if cell.name.endswith(".first_reg") != (("-to", cell.handle) in run.free) and "/rings[" in cell.name:
+            yield f"{name} is wrong about {cell.name}: paths that end in the first register of a ring alone are free"
+
+
 class Constraints(Tool):
     """Reads constraints.
 
@@ -101,7 +119,7 @@ class Constraints(Tool):
     def __init__(self, folder: Path, parts: Parts, *, present: Iterable[str] = (), absent: Iterable[str] = ()) -> None:
         super().__init__(folder, present=present, absent=absent)
         self.parts = parts
-        self.exceptions: list[tuple[str, str, Call]] = []
+        self.free: set[tuple[str, str]] = set()
         for kind in ("cell", "net", "pin"):
             for name in getattr(parts, f"{kind}s"):
                 self.add(kind, name)
@@ -196,9 +214,9 @@ class Constraints(Tool):
         """Say that paths are not timed."""
         if not call.options:
             raise RefusedError("no path of the whole design would be timed")
-        for value in call.options.values():
+        for way, value in call.options.items():
             self._some(value, "port", "cell", "pin")
-        self.exceptions.append(("set_false_path", self.place, call))
+            self.free |= {(way, handle) for handle in self.split(value)}
 
     @command("set_clock_groups", "-asynchronous -group=+")
     def set_clock_groups(self, call: Call) -> None:

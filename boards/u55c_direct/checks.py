@@ -18,7 +18,7 @@ from boards.manifest import Plan
 from boards.tcl import ScriptError, ScriptStoppedError
 from boards.u55c_direct import cores, files, vendor
 from boards.vivado import Made, Vivado
-from boards.xdc import Parts
+from boards.xdc import NOISE_PARTS, Parts, noise_problems
 from omap.board import BOARDS
 from omap.errors import InputError
 
@@ -32,6 +32,24 @@ GOOD = Made(
 
 BY_CORE = ("pcie_rx_p", "pcie_rx_n", "pcie_tx_p", "pcie_tx_n")
 """Ports whose pins are those of the transceivers that the PCIe core takes."""
+
+REPORTS = ("report_utilization", "report_timing_summary", "report_drc", "report_power")
+WIDTHS_DIFFER = "Synth 8-689"
+"""The tools' message for a port that is wider or narrower than what it is connected to."""
+
+FLASH = {
+    "cfgbvs": "GND",
+    "config_voltage": "1.8",
+    "config_mode": "SPIx4",
+    "bitstream.config.spi_buswidth": "4",
+    "bitstream.config.spi_32bit_addr": "YES",
+    "bitstream.config.spi_fall_edge": "YES",
+    "bitstream.config.configrate": "85.0",
+    "bitstream.config.extmastercclk_en": "DISABLE",
+    "bitstream.config.unusedpin": "PULLUP",
+    "bitstream.config.overtempshutdown": "ENABLE",
+}
+"""How the card reads a bitstream, as in public constraints for it."""
 
 CLOSED = {
     "bitstream.config.configfallback": "DISABLE",
@@ -57,13 +75,12 @@ STAGES = ("core", "generated", "synthesised")
 @cache
 def parts(plan: Plan) -> Parts:
     """Return what constraints may name in the design; to make its ports takes time."""
-    noise = f"{files.CELL}/core/entropy/noise"
     return Parts(
         ports=plan.target.ports(plan.params),
-        cells=(files.CELL, f"{noise}/rings[0].first_reg", f"{noise}/rings[3].second_reg"),
-        nets=(f"{noise}/rings[0].ring[0]", f"{noise}/rings[3].ring[6]", f"{files.CELL}/core/engine/ring/rings[0]"),
+        cells=(files.CELL, *NOISE_PARTS.cells),
+        nets=NOISE_PARTS.nets,
         pins=tuple(f"pcie/{port}" for port in vendor.pcie_ports()),
-        loops=r".*/rings\[\d+\]\.ring\[\d+\]",
+        loops=NOISE_PARTS.loops,
     )
 
 
@@ -115,14 +132,19 @@ def _made(run: Vivado, plan: Plan) -> Iterator[str]:
     found |= {call.options["-part"] for name, _, call in run.calls if name == "synth_design"}
     if found != {part}:
         yield f"{files.BUILD} is for {', '.join(sorted(found))}, not for {part}"
-    if not any(net.properties for net in run.all("net")):
-        yield f"{NOISE}.xdc allows no loops: the rings of the noise source would be refused"
+    yield from noise_problems(run, f"{NOISE}.xdc")
+    for way, port in (("-from", "pcie_rst_n"), ("-to", "hbm_cattrip")):
+        if (way, f"port:{port}") not in run.free:
+            yield f"{files.PINS} has paths of {port} timed, which keeps to no clock"
+    for name in ("set_clock_groups", "set_operating_conditions", "phys_opt_design", *REPORTS):
+        if not any(name == called for called, _, _ in run.calls):
+            yield f"{files.BUILD} and its constraints have no {name}"
+    if WIDTHS_DIFFER not in run.errors:
+        yield f"{files.BUILD} goes on if a core has ports of other widths than expected"
     if [(area.properties.get("place"), area.properties.get("cells")) for area in run.all("pblock")] != [
         ("SLR0", files.CELL)
     ]:
         yield f"{files.IMPLEMENTATION} does not put {files.CELL} into SLR0"
-    if not run.called("set_clock_groups"):
-        yield f"{files.IMPLEMENTATION} does not say that the clocks of PCIe and HBM are asynchronous"
 
 
 def _cores(run: Vivado, plan: Plan) -> Iterator[str]:
@@ -162,11 +184,10 @@ def _ports(run: Vivado, plan: Plan) -> Iterator[str]:
 
 def _closed(run: Vivado, plan: Plan) -> Iterator[str]:
     (design,) = run.all("design") or [run.add("design", "none")]
-    wanted: dict[str, str | None] = dict(CLOSED)
-    wanted |= ENCRYPTED if plan.encrypted else dict.fromkeys(ENCRYPTED)
-    for name, value in wanted.items():
-        if design.properties.get(name) != value:
-            yield f"{name.upper()} is {design.properties.get(name)}, not {value}"
+    wanted = FLASH | CLOSED | (ENCRYPTED if plan.encrypted else {})
+    for name in sorted(wanted.keys() | design.properties.keys()):
+        if design.properties.get(name) != wanted.get(name):
+            yield f"{name.upper()} is {design.properties.get(name)}, not {wanted.get(name)}"
 
 
 def must_stop(plan: Plan) -> dict[str, tuple[Made, tuple[str, ...], Mapping[str, str]]]:

@@ -16,6 +16,7 @@ from boards.tcl import ScriptError, ScriptStoppedError
 from boards.u55c_vitis import files, kernel
 from boards.u55c_vitis.kernel import Ports
 from boards.u55c_vitis.top import CLOCK, CONTROL, RESET
+from boards.xdc import NOISE_PARTS, Constraints, noise_problems
 from omap.board import BOARDS
 from omap.errors import InputError
 
@@ -27,6 +28,7 @@ def problems(folder: Path, plan: Plan) -> list[str]:
     ports = plan.target.ports(plan.params)
     return [
         *package_problems(folder, plan, ports),
+        *loop_problems(folder),
         *link_problems(folder, plan, ports),
         *emulation_problems(folder, plan),
     ]
@@ -65,6 +67,17 @@ def package_problems(folder: Path, plan: Plan, ports: Ports) -> Iterator[str]:
         if int(block.properties.get("range", "0"), 0) != kernel.control_bytes(ports):
             yield f"{block.place}: the address block has another size than {CONTROL}'s addresses reach"
     yield from needs_key(tool(absent=(folders.SECRET,)), files.PACKAGE)
+
+
+def loop_problems(folder: Path) -> Iterator[str]:
+    """Yield what is wrong with the constraints of the noise source."""
+    name, run = f"{NOISE}.xdc", Constraints(folder, NOISE_PARTS)
+    try:
+        run.read(name)
+    except ScriptError as error:
+        yield str(error)
+    else:
+        yield from noise_problems(run, name)
 
 
 def needs_key(run: Packager, script: str) -> Iterator[str]:
