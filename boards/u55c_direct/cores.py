@@ -85,7 +85,7 @@ def pcie(board: Board) -> Settings:
         "pf0_interrupt_pin": "NONE",
     }
     settings |= {f"pf0_bar{bar}_enabled": "false" for bar in range(1, 6)}
-    return settings | CLOSED["xdma"]
+    return settings | CLOSED["xdma"]  # SEC_CM: BUILD.CORES.CLOSED -- the host would have ways around the logic
 
 
 CLOSED: dict[str, Settings] = {
@@ -131,6 +131,7 @@ def hbm(board: Board, channels: int) -> Settings:
             f"USER_AXI_INPUT_CLK{stack or ''}_FREQ": str(CLOCK_MHZ),
             f"USER_CLK_SEL_LIST{stack}": f"{vendor.hbm_prefix(stack * vendor.STACK_CHANNELS)}ACLK",
         }
+    # SEC_CM: BUILD.CORES.CLOSED -- HBM could be read over JTAG, or from another port
     settings |= {name: value for name, value in CLOSED["hbm"].items() if stacks == 2 or not name.endswith("_01")}
     ports = stacks * vendor.STACK_CHANNELS
     settings |= {f"USER_SAXI_{port:02d}": str(port < channels).lower() for port in range(ports)}

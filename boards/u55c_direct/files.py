@@ -71,6 +71,7 @@ def build(plan: Plan) -> str:
         BUILD,
         out=folders.OUT,
         part=board.part,
+        # SEC_CM: BUILD.BITSTREAM.SEALED -- it holds the root key
         plain=int(not plan.encrypted),
         attested=int(plan.attested),
         secret=folders.SECRET,
@@ -79,6 +80,7 @@ def build(plan: Plan) -> str:
         cores="\n".join(lines),
         top=plan.target.module,
         noise=NOISE,
+        # SEC_CM: BUILD.DESIGN.CLOSED -- whatever a core or a tool has added
         forbidden=" ".join(FORBIDDEN),
         pcie_primitive=PCIE_PRIMITIVE,
     )

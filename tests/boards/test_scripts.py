@@ -4,6 +4,7 @@ import functools
 import importlib
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from boards.manifest import Plan
 from boards.targets import TARGETS
+from boards.tcl import ScriptStoppedError
 from boards.u55c_direct import checks, cores
 from boards.u55c_direct import files as direct_files
 from boards.u55c_vitis import kernel
@@ -221,6 +223,46 @@ def test_the_kernel_has_the_registers_of_the_register_map():
     pointers = [register for register in kernel.registers(ports) if register.name.startswith("hbm_")]
     assert [register.offset for register in pointers] == [hbm_pointer(channel) for channel in range(CHANNELS)]
     assert list(kernel.masters(ports).values()) == ["HOST[0]", *(f"HBM[{channel}]" for channel in range(CHANNELS))]
+
+
+def stopped(made, environment):
+    """Return whether the build script of a direct target ends without a bitstream."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in (TOPS | scripts(plan(DIRECT))).items():
+            (Path(folder) / name).write_text(text)
+        run = checks.tool(Path(folder), plan(DIRECT), made=made)
+        try:
+            run.run("build.tcl", environment=environment)
+        except ScriptStoppedError:
+            return not run.bitstreams
+        assert run.things["design:design"].properties["bitstream.encryption.encrypt"] == "YES"
+        return False
+
+
+@pytest.mark.sec_cm("BUILD.BITSTREAM.SEALED")
+def test_without_a_key_there_is_no_bitstream_and_with_one_it_is_encrypted():
+    assert stopped(checks.GOOD, {})
+    assert not stopped(checks.GOOD, {direct_files.KEY_VARIABLE: checks.KEY})
+
+
+@pytest.mark.sec_cm("BUILD.DESIGN.CLOSED")
+@pytest.mark.parametrize("primitive", ["BSCANE2", "ICAPE3", "DNA_PORTE2", "MASTER_JTAG", "EFUSE_USR", None])
+def test_a_way_to_configuration_or_jtag_makes_no_bitstream(primitive):
+    found = {"debug_cores": 1} if primitive is None else {"primitives": {**checks.GOOD.primitives, primitive: 1}}
+    assert stopped(replace(checks.GOOD, **found), {direct_files.KEY_VARIABLE: checks.KEY})
+
+
+@pytest.mark.sec_cm("BUILD.CORES.CLOSED")
+@pytest.mark.parametrize("channels", [11, 32])
+def test_the_cores_have_no_other_ways_in(channels):
+    hbm, pcie = cores.hbm(BOARDS["u55c"], channels), cores.pcie(BOARDS["u55c"])
+    assert {hbm[name].lower() for name in ("USER_XSDB_INTF_EN", "USER_APB_EN", "USER_DEBUG_EN")} == {"false"}
+    assert {hbm[name] for name in hbm if name.startswith("USER_SWITCH_ENABLE")} == {"FALSE"}
+    assert pcie["mcap_enablement"] == "None"
+    shut = ("enable_jtag_dbg", "enable_ltssm_dbg", "enable_ibert", "enable_mark_debug", "enable_pcie_debug",
+            "enable_pcie_debug_ports", "ext_xvc_vsec_enable", "en_ext_ch_gt_drp", "en_pcie_drp", "cfg_mgmt_if",
+            "xdma_axilite_slave", "pf0_expansion_rom_enabled")  # fmt: skip
+    assert {pcie[name].lower() for name in shut} == {"false"}
 
 
 @pytest.mark.parametrize("channels", range(1, 33))
