@@ -23,7 +23,6 @@ from boards.targets import TARGETS, Target
 from boards.u55c_direct import vendor
 from boards.u55c_direct.top import DirectTop
 from omap.params import Params
-from rtl.config import CHANNEL_BYTES
 from rtl.interfaces import require
 from rtl.netlist import U55C, Area, synthesise
 
@@ -76,12 +75,13 @@ def parts(params: Params) -> dict[str, Callable[[], Area]]:
     params : Params
         The map.
     """
-    channels = _channels(TARGETS["u55c_direct"], params)
+    direct = TARGETS["u55c_direct"]
+    channels, channel_bytes = _channels(direct, params), 1 << direct.config(params).channel_bits
     registers = BarAdapter().m_axi.signature
     found: dict[str, Callable[[], Area]] = {
         "bar": lambda: synthesise(BarAdapter(id_width=vendor.BAR_AXI.id_width)),
         "gate": lambda: synthesise(Gate(registers)),
-        "clear": lambda: synthesise(Clear(channels, CHANNEL_BYTES)),
+        "clear": lambda: synthesise(Clear(channels, channel_bytes)),
         "entropy": lambda: synthesise(entropy.Entropy(), BOXES),
         "root_key": lambda: synthesise(root_key.RootKey(), BOXES),
     }
