@@ -20,9 +20,9 @@ from tests.rtl.engines import DELETE, GET, GROUPED, PUT, operations, tight
 
 
 @cache
-def design(name: str) -> tuple[EngineConfig, Design]:
-    config = EngineConfig(params=tight(name))
-    return config, Design(CoreOnHost(config), key=("tight", name))
+def design(name: str, lanes: int = 1) -> tuple[EngineConfig, Design]:
+    config = EngineConfig(params=tight(name), lanes=lanes)
+    return config, Design(CoreOnHost(config), key=("tight", name, lanes))
 
 
 def check(
@@ -54,9 +54,11 @@ def check(
     return run
 
 
-@pytest.mark.parametrize("name", ["SMALL"])
-def test_equals_the_reference(name):
-    config, found = design(name)
+@pytest.mark.parametrize(
+    ("name", "lanes"), [("SMALL", 1), *(pytest.param("SMALL", lanes, marks=pytest.mark.long) for lanes in (2, 4))]
+)
+def test_equals_the_reference(name, lanes):
+    config, found = design(name, lanes)
 
     @settings(deadline=None, max_examples=8)
     @given(

@@ -22,16 +22,17 @@ CHUNK = 8192
 
 SEED = 5
 
+STANDARD = sizing.one_choice(capacity=1 << 14, key_bytes=8, value_bytes=64, page_bytes=640)
+
 RUNS = {
     "TINY": (ROOMY, 1_000_000),
     "PAPER": (
         EngineConfig(params=sizing.one_choice(capacity=1 << 16, key_bytes=4, value_bytes=8, page_bytes=128)),
         1_000_000,
     ),
-    "STANDARD": (
-        EngineConfig(params=sizing.one_choice(capacity=1 << 14, key_bytes=8, value_bytes=64, page_bytes=640)),
-        1_000_000,
-    ),
+    "STANDARD": (EngineConfig(params=STANDARD), 1_000_000),
+    "STANDARD, 2 lanes": (EngineConfig(params=STANDARD, lanes=2), 100_000),
+    "STANDARD, 4 lanes": (EngineConfig(params=STANDARD, lanes=4), 100_000),
     "WIDE": (
         EngineConfig(params=sizing.one_choice(capacity=1 << 12, key_bytes=16, value_bytes=256, page_bytes=4096)),
         100_000,
