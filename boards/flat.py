@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from amaranth.hdl import Cat, ClockDomain, Module, Signal, Value
+from amaranth.hdl import Cat, ClockDomain, Module, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
@@ -74,10 +74,17 @@ def join_master(
 
 
 def join_slave(m: Module, top: wiring.Component, prefix: str, axi: wiring.PureInterface) -> None:
-    """Drive the slave port of a component from the flat slave port ``prefix`` of ``top`` around it."""
+    """Drive the slave port of a component from the flat slave port ``prefix`` of ``top`` around it.
+
+    Nothing is taken in a reset: inside it lasts some cycles longer than its pin says (:func:`clock`), and a master that
+    goes by the pin would wait for ever for an answer to what was lost.
+    """
     for name, member in axi.signature.members.items():
         flat, ours = getattr(top, f"{prefix}_{name.upper()}"), getattr(axi, name)
-        m.d.comb += ours.eq(flat) if member.flow is In else flat.eq(ours)
+        if member.flow is In:
+            m.d.comb += ours.eq(flat)
+        else:
+            m.d.comb += flat.eq(ours & ~ResetSignal() if name.endswith("ready") else ours)
 
 
 def clock(m: Module, clk: Signal, rst_n: Value) -> None:
