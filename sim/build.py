@@ -227,7 +227,7 @@ def shared_library(verilog: str) -> Path:
     return cached(name, make) / "design.so"
 
 
-def cocotb_executable(verilog: str, *, waves: bool = False) -> Path:
+def cocotb_executable(verilog: str, *, waves: bool = False, inside: bool = True) -> Path:
     """Return the simulator that cocotb drives, compiling what is not there yet.
 
     Parameters
@@ -236,9 +236,12 @@ def cocotb_executable(verilog: str, *, waves: bool = False) -> Path:
         The design, top module :data:`~sim.verilog.TOP`.
     waves : bool
         Whether it can record a waveform.
+    inside : bool
+        Whether cocotb sees every signal; without, only those that the Verilog marks ``/*verilator public_flat_rw*/``,
+        and the simulator is made and runs several times as fast.
     """
     defines = [*DEFINES, "VM_TRACE=1", "VM_TRACE_VCD=1"] if waves else NO_WAVES
-    options = ["--vpi", "--public-flat-rw", *(["--trace"] if waves else [])]
+    options = ["--vpi", *(["--public-flat-rw"] if inside else []), *(["--trace"] if waves else [])]
     libraries = Path(cocotb_tools.config.libs_dir)
     main = Path(cocotb_tools.config.share_dir) / "lib" / "verilator" / "verilator.cpp"
 

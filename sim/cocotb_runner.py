@@ -20,6 +20,7 @@ import shutil
 import tempfile
 import zlib
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -55,7 +56,9 @@ def run_cocotb(module: str, name: str, *, seed: int | None = None, waves: bool =
     Parameters
     ----------
     module : str
-        Importable module with the test and a function ``component``, which returns the design.
+        Importable module with the test and a function ``component``, which returns the design; or with a function
+        ``verilog``, which returns its text, top module :data:`sim.verilog.TOP`, and marks with
+        ``/*verilator public_flat_rw*/`` what cocotb may see.
     name : str
         Test, as :func:`cocotb_tests` lists it.
     seed : int, optional
@@ -63,24 +66,29 @@ def run_cocotb(module: str, name: str, *, seed: int | None = None, waves: bool =
     waves : bool
         Whether to run a failing test again for its waveform.
     **parameters
-        Passed to ``component``; the test finds them in :func:`parameters_of_run`.
+        Passed to that function; the test finds them in :func:`parameters_of_run`.
 
     Raises
     ------
     CocotbFailure
         If the test fails or does not end.
     """
-    component = importlib.import_module(module).component(**parameters)
+    bench = importlib.import_module(module)
     seed = zlib.crc32(name.encode()) if seed is None else seed
-    verilog = kept_verilog(component, module, sorted(parameters.items()))
+    inside = not hasattr(bench, "verilog")
+    if inside:
+        verilog = kept_verilog(bench.component(**parameters), module, sorted(parameters.items()))
+    else:
+        verilog = bench.verilog(**parameters)
+    run = partial(_run_once, verilog, module, name, seed, parameters=parameters, inside=inside)
     with tempfile.TemporaryDirectory() as folder:
-        log = _run_once(verilog, module, name, seed, Path(folder), parameters, waves=False)
+        log = run(Path(folder), waves=False)
         if log is None:
             return
     where = "none was asked for"
     if waves:
         with tempfile.TemporaryDirectory() as folder:
-            _run_once(verilog, module, name, seed, Path(folder), parameters, waves=True)
+            run(Path(folder), waves=True)
             where = _keep(Path(folder) / "dump.vcd", f"{module}.{name}")
     raise CocotbFailure(f"cocotb test {module}.{name} failed (seed {seed}; waveform: {where})\n{log}")
 
@@ -91,10 +99,18 @@ def parameters_of_run() -> dict[str, Any]:
 
 
 def _run_once(
-    verilog: str, module: str, name: str, seed: int, folder: Path, parameters: dict[str, Any], *, waves: bool
+    verilog: str,
+    module: str,
+    name: str,
+    seed: int,
+    folder: Path,
+    *,
+    parameters: dict[str, Any],
+    inside: bool,
+    waves: bool,
 ) -> str | None:
     """Run the test; return None if it passed, else the end of its log."""
-    program = build.cocotb_executable(verilog, waves=waves)
+    program = build.cocotb_executable(verilog, waves=waves, inside=inside)
     results, log = folder / "results.xml", folder / "log.txt"
     with suppress(SystemExit, RuntimeError):  # how the runner reports a failure; the results say which
         get_runner("verilator").test(
