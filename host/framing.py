@@ -20,7 +20,7 @@ from typing import Any
 
 from omap.errors import OmapError, SessionError
 from omap.params import Params
-from omap.wire import WIRE_VERSION, RecordCodec
+from omap.wire import MAX_RING_ENTRIES, WIRE_VERSION, RecordCodec
 
 DEFAULT_PORT = 7450
 """TCP port of a relay, where none is named."""
@@ -105,7 +105,7 @@ def read_greeting(prefix: bytes, facts: bytes) -> Greeting:
         told = json.loads(facts)
         params = Params.from_dict(told["params"])
         ring_entries, mode, refused = told["ring_entries"], told["mode"], told["refused"]
-        well_formed = type(ring_entries) is int and 2 <= ring_entries <= 1 << 16 and isinstance(refused, str)
+        well_formed = type(ring_entries) is int and 2 <= ring_entries <= MAX_RING_ENTRIES and isinstance(refused, str)
         well_formed = well_formed and all(type(value) is bool for value in mode.values())
         digest_fits = told["digest"] == params.digest.hex()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OmapError):

@@ -45,6 +45,41 @@ class Pins:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Flash:
+    """The flash from which a card configures itself.
+
+    Sources: how Corundum's makefiles for U50, U55N and U280 write it (all fields); public scripts for the device
+    xcu280_u55c do the same on the U55C (part, size, start). Unverified on a card.
+
+    Parameters
+    ----------
+    part : str
+        As Vivado calls it.
+    lanes : int
+        Data lines.
+    mebibytes : int
+        Its size: a gigabit.
+    start : int
+        Address of the user's image, in bytes. Below it lies the factory's, which is write-protected (AMD UG1289, of
+        U200 and U250) and goes on to this address if something is there (corundum#248).
+    """
+
+    part: str
+    lanes: int
+    mebibytes: int
+    start: int
+
+    @property
+    def interface(self) -> str:
+        """How it is connected, as Vivado calls it."""
+        return f"SPIx{self.lanes}"
+
+
+ALVEO_FLASH = Flash(part="mt25qu01g-spi-x1_x2_x4", lanes=4, mebibytes=128, start=0x0100_2000)
+"""Of all cards here."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """One kind of card.
 
@@ -72,6 +107,8 @@ class Board:
         Frequency of the reference clocks, in hertz (constraints as for :class:`Pins`).
     pins : Pins
         Where they are.
+    flash : Flash
+        What it boots from.
     host_window_bytes : int, optional
         Most host memory that a kernel reaches through HOST[0], in bytes. U55C: unverified; others: no source.
     lut, ff, bram, uram, dsp : int
@@ -95,6 +132,7 @@ class Board:
     pcie_refclk_hz: int
     hbm_refclk_hz: int
     pins: Pins
+    flash: Flash
     host_window_bytes: int | None
     lut: int
     ff: int
@@ -111,6 +149,10 @@ class Board:
     def hbm_bytes(self) -> int:
         """Bytes of HBM."""
         return self.pseudo_channels * self.channel_bytes
+
+    def window_holds(self, size: int) -> bool | None:
+        """Return whether a kernel under the shell reaches a buffer of so many bytes; None if that is not known."""
+        return None if self.host_window_bytes is None else size <= self.host_window_bytes
 
 
 BOARDS = {
@@ -133,6 +175,7 @@ BOARDS = {
             pcie_refclk_hz=100 * MHZ,
             hbm_refclk_hz=100 * MHZ,
             pins=Pins(pcie_refclk=("AR15", "AR14"), perst="BF41", hbm_refclk=("BK10", "BL10"), cattrip="BE45"),
+            flash=ALVEO_FLASH,
             host_window_bytes=16 * GIB,
             lut=1_303_680,
             ff=2_607_360,
@@ -157,6 +200,7 @@ BOARDS = {
             pcie_refclk_hz=100 * MHZ,
             hbm_refclk_hz=100 * MHZ,
             pins=Pins(pcie_refclk=("AR15", "AR14"), perst="BH26", hbm_refclk=("BJ43", "BJ44"), cattrip="D32"),
+            flash=ALVEO_FLASH,
             host_window_bytes=None,
             lut=1_303_680,
             ff=2_607_360,
@@ -181,6 +225,7 @@ BOARDS = {
             pcie_refclk_hz=100 * MHZ,
             hbm_refclk_hz=100 * MHZ,
             pins=Pins(pcie_refclk=("AF9", "AF8"), perst="AW27", hbm_refclk=("BB18", "BC18"), cattrip="J18"),
+            flash=ALVEO_FLASH,
             host_window_bytes=None,
             lut=871_680,
             ff=1_743_360,

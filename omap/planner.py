@@ -23,7 +23,7 @@ from omap.params import MAX_PAGE_SLOTS, Params, Rule, check_shape
 from omap.refusals import Request, broken_bounds, over, refusal, scaled
 from omap.theorem import tail_bits, waiting_law
 from omap.units import format_bytes
-from omap.wire import RecordCodec
+from omap.wire import BufferLayout, RecordCodec
 
 U55C_HBM_BYTES = BOARDS["u55c"].hbm_bytes
 """HBM of an Alveo U55C."""
@@ -78,6 +78,16 @@ class Plan:
             return None
         found = layouts(self.params, channel_bytes=self.board.channel_bytes)
         return {name: layout.channels for name, layout in found.items()}
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of the buffer that host and device share: pages, and rings as long as they may be."""
+        return BufferLayout.largest(self.params).size
+
+    @property
+    def fits_host_window(self) -> bool | None:
+        """Whether a kernel under the board's shell reaches all of that; None without a board, or if nobody knows."""
+        return None if self.board is None else self.board.window_holds(self.shared_bytes)
 
     @cached_property
     def mean_waiting(self) -> float:
@@ -178,6 +188,8 @@ class Plan:
             "params": params.to_dict(),
             "page_slots": params.page_slots,
             "host_bytes": params.host_bytes,
+            "shared_bytes": self.shared_bytes,
+            "fits_host_window": self.fits_host_window,
             "hbm_bytes": params.hbm_bytes,
             "hbm_account": params.hbm_account,
             "hbm_channels": self.channels,

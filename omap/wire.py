@@ -184,6 +184,10 @@ def write_counter(buffer: bytearray | memoryview, counter: Counter, value: int) 
     memoryview(buffer)[counter : counter + 8].cast("Q")[0] = value
 
 
+MAX_RING_ENTRIES = 1 << 16
+"""Most records in a ring."""
+
+
 @dataclass(frozen=True)
 class BufferLayout:
     """Where things lie in the buffer that host and device share.
@@ -205,8 +209,15 @@ class BufferLayout:
     ring_entries: int = 1024
 
     def __post_init__(self) -> None:
-        if self.ring_entries not in {1 << n for n in range(1, 17)}:
-            raise ParamsError(f"ring_entries is {self.ring_entries}; it must be a power of two from 2 to 65536")
+        if self.ring_entries not in {1 << n for n in range(1, MAX_RING_ENTRIES.bit_length())}:
+            raise ParamsError(
+                f"ring_entries is {self.ring_entries}; it must be a power of two from 2 to {MAX_RING_ENTRIES}"
+            )
+
+    @classmethod
+    def largest(cls, params: Params) -> BufferLayout:
+        """Return the layout with the longest rings: what must fit, whatever rings are asked for later."""
+        return cls(params, MAX_RING_ENTRIES)
 
     @cached_property
     def record_bytes(self) -> int:

@@ -15,6 +15,7 @@ from omap.params import Rule
 from omap.units import format_bytes, parse
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from omap.planner import Plan, Prefer
@@ -93,8 +94,22 @@ def _show(plan: Plan, hbm: int) -> None:
         console.print("Add --rule one_choice to see it with pages.")
     for table in (_layout(plan, hbm), _moved(plan), _risks(plan)):
         console.print(table)
+    _window(plan, console)
     for name, risk in plan.risks.items():
         console.print(f"{name}: {risk.method}.", highlight=False, style="dim")
+
+
+def _window(plan: Plan, console: Console) -> None:
+    if plan.fits_host_window is not False:
+        return
+    assert plan.board is not None
+    assert plan.board.host_window_bytes is not None
+    console.print(
+        f"[bold]Too large for the shell:[/] pages and rings take up to {format_bytes(plan.shared_bytes)} of host "
+        f"memory; a kernel under the shell of a {plan.board.name.upper()} reaches "
+        f"{format_bytes(plan.board.host_window_bytes)} of it. Build it for a target without the shell, or plan with "
+        "--host.\n"
+    )
 
 
 def _grid(title: str, *headings: str) -> Table:

@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 
 from host import preflight
-from omap.board import BOARDS, Board, Pins
+from omap.board import BOARDS, Board, Flash, Pins
 from omap.units import format_bytes
 from rtl import hbm, netlist
 
@@ -36,7 +36,22 @@ def test_pins_are_pins_and_differ(board):
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("kind", [Board, Pins])
+@CARDS
+def test_the_users_image_is_in_the_flash_and_the_factorys_is_below_it(board):
+    assert board.flash.mebibytes.bit_count() == 1  # as write_cfgmem wants it
+    assert 0 < board.flash.start < board.flash.mebibytes << 20
+    assert board.flash.interface == f"SPIx{board.flash.lanes}"
+    assert board.flash.part.endswith(f"_x{board.flash.lanes}")
+
+
+@CARDS
+def test_a_window_holds_what_is_no_larger(board):
+    window = board.host_window_bytes
+    found = [board.window_holds(size) for size in ((window or 0), (window or 0) + 1)]
+    assert found == ([None, None] if window is None else [True, False])
+
+
+@pytest.mark.parametrize("kind", [Board, Flash, Pins])
 def test_every_field_is_explained(kind):
     for field in fields(kind):
         assert re.search(rf"^    (\w+, )*{field.name}(, \w+)* : ", kind.__doc__, re.MULTILINE), field.name

@@ -17,6 +17,7 @@ from omap.params import KEY_SIZES, Params, Rule
 from omap.planner import U55C_HBM_BYTES, largest, plan
 from omap.presets import preset
 from omap.units import UNITS, format_bytes, parse
+from omap.wire import BufferLayout
 
 GIB = 1 << 30
 TABLE = dict(capacity=300_000_000, key_bytes=8, value_bytes=64)
@@ -98,6 +99,20 @@ def test_a_plan_for_a_board_fits_its_channels(board):
     assert plan(**wanted, rule="one_choice", board=board) == chosen
     assert chosen.to_dict()["board"] == board.name
     assert plan(**wanted).to_dict()["hbm_channels"] is None
+
+
+def test_a_plan_says_whether_a_shell_reaches_all_of_it():
+    board = BOARDS["u55c"]
+    window = board.host_window_bytes
+    large = plan(capacity=preset("U55C").capacity, key_bytes=8, value_bytes=64, page_bytes=640, board=board)
+    small = plan(**TABLE | dict(capacity=1_000_000), board=board)
+    for chosen, fits in ((large, False), (small, True)):
+        assert chosen.shared_bytes == max(BufferLayout(chosen.params, 1 << n).size for n in range(1, 17))
+        assert (chosen.shared_bytes <= window) == chosen.fits_host_window == fits
+        assert chosen.to_dict()["fits_host_window"] == fits
+        assert chosen.to_dict()["shared_bytes"] == chosen.shared_bytes
+    assert plan(**TABLE | dict(capacity=1_000_000)).fits_host_window is None
+    assert plan(**TABLE | dict(capacity=1_000_000), board=BOARDS["u50"]).fits_host_window is None  # nobody knows it
 
 
 def test_whole_channels_can_be_what_does_not_fit():
@@ -218,6 +233,12 @@ def test_the_command_prints_what_the_library_says():
     assert "two_choice" in run("--capacity", "1e6", "--rule", "two_choice").output
     on_board = run("--capacity", "3e8", "--board", "u55c", "--json").output
     assert json.loads(on_board) == plan(**TABLE, board=BOARDS["u55c"]).to_dict()
+    text = " ".join(run("--capacity", "3e8", "--board", "u55c").output.split())
+    words = (
+        r"Too large for the shell: pages and rings take up to (\d+\.\d+ GiB) of host memory; .* U55C reaches 16.00 GiB"
+    )
+    assert re.search(words, text)[1] == format_bytes(plan(**TABLE, board=BOARDS["u55c"]).shared_bytes)
+    assert "Too large" not in run("--capacity", "1e6", "--board", "u55c").output
     text = " ".join(run("--capacity", "2e8", "--board", "u50").output.split())
     assert re.search(
         r"HBM, 8.00 GiB given .* HBM channels of 256.00 MiB: table 0 \d+, .*; \d+ of the 32 of a U50\.", text
