@@ -47,7 +47,7 @@ class Plan:
     Raises
     ------
     ParamsError
-        If the target can't be like that.
+        If the target can't be like that, or has no room for the map's pages.
     """
 
     target: Target
@@ -63,6 +63,7 @@ class Plan:
             )
         if self.attested and self.plain:
             raise ParamsError("an attested card boots encrypted bitstreams alone: leave --attested or --plain out")
+        self.target.check(self.params)
 
     @property
     def encrypted(self) -> bool:

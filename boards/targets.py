@@ -10,8 +10,11 @@ from amaranth.lib import wiring
 from boards.flat import port_table
 from boards.u55c_direct import top as direct
 from boards.u55c_vitis import top as vitis
+from omap.board import BOARDS
 from omap.errors import ParamsError
 from omap.params import Params
+from omap.units import format_bytes
+from omap.wire import BufferLayout
 from rtl.config import EngineConfig
 
 
@@ -38,6 +41,26 @@ class Target:
     module: str
     hbm_private: bool
     make: Callable[[EngineConfig, bool], wiring.Component]
+
+    def check(self, params: Params) -> None:
+        """Check that a map's pages and rings are within reach.
+
+        Raises
+        ------
+        ParamsError
+            If a kernel under the card's shell reaches less host memory than they may take.
+        """
+        board, needed = BOARDS[self.board], BufferLayout.largest(params).size
+        if self.hbm_private:  # there is no shell
+            return
+        if board.window_holds(needed) is False:
+            assert board.host_window_bytes is not None
+            others = ", ".join(target.name for target in TARGETS.values() if target.hbm_private)
+            raise ParamsError(
+                f"pages and rings of this map take up to {format_bytes(needed)} of host memory, and {self.name} "
+                f"reaches {format_bytes(board.host_window_bytes)} of it through HOST[0]: take a target without a shell "
+                f"({others}), or a smaller map (`omap plan --board {self.board} --host`)"
+            )
 
     def config(self, params: Params) -> EngineConfig:
         """Return the engine for a map."""
