@@ -22,6 +22,7 @@ from omap.board import BOARDS
 from omap.errors import InputError
 from omap.params import Params
 from omap.presets import preset
+from omap.units import format_bytes
 from rtl import report as table
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
@@ -37,8 +38,12 @@ def list_targets() -> None:
     """List the targets: card, whether HBM is private, what a map may take."""
     for target in TARGETS.values():
         board = BOARDS[target.board]
-        private = "private: the host has no way to it" if target.hbm_private else "open to the host"
-        click.echo(f"{target.name:<14}{board.part}, HBM {private}")
+        if target.hbm_private:
+            claims = "HBM private: the host has no way to it"
+        else:
+            most = "?" if board.host_window_bytes is None else format_bytes(board.host_window_bytes)
+            claims = f"HBM open to the host, at most {most} of pages"
+        click.echo(f"{target.name:<14}{board.part}, {claims}")
 
 
 @command.command()
@@ -95,15 +100,24 @@ SHOWN = 10
 @command.command()
 @FOLDER
 @click.option("--device", help="The card's PCIe address, such as 0000:3b:00.1.")
+@click.option("--volatile", is_flag=True, help="Load it through JTAG until power goes, in place of writing the flash.")
+@click.option("--yes", is_flag=True, help="Do not ask before the flash is written.")
 @click.option("--run/--no-run", default=None, help="Run the vendor's tools.  [default: if they are on PATH]")
-def flash(folder: Path, device: str | None, run: bool | None) -> None:
-    """Bring what was built in FOLDER into a card."""
+def flash(folder: Path, device: str | None, volatile: bool, yes: bool, run: bool | None) -> None:
+    """Bring what was built in FOLDER into a card.
+
+    A target without a shell is written into the flash from which the card boots, unless --volatile is given; under the
+    shell XRT loads the program, until power goes.
+    """
     plan = manifest.plan_of(manifest.read(folder))
-    wanted = steps.flash_steps(plan, device)
+    wanted = steps.flash_steps(plan, device, volatile=volatile)
+    notes = () if volatile else steps.flash_notes(plan)
+    for note in notes:
+        click.echo(note)
     for product in steps.build_steps(plan)[-1].makes:
         if run is not False and not (folder / product).exists():
             raise InputError(f"{folder / product} is not there: `omap board build` makes it, with the vendor's tools")
-    _run(folder, wanted, run)
+    _run(folder, wanted, run, ask="Write the flash?" if notes and not yes else None)
     served = steps.serve_step(plan, device)
     click.echo(f"{served.title}, in {folder}:\n  {served.shown}")
 
@@ -156,9 +170,17 @@ def _params(name: str | None, params_file: Path | None) -> Params:
 
 
 def _run(
-    folder: Path, wanted: tuple[Step, ...], run: bool | None, environment: Mapping[str, str] = MappingProxyType({})
+    folder: Path,
+    wanted: tuple[Step, ...],
+    run: bool | None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    *,
+    ask: str | None = None,
 ) -> None:
-    """Run steps, or say what to run and where, if something is missing here or running is not wanted."""
+    """Run steps, or say what to run and where, if something is missing here or running is not wanted.
+
+    With ``ask`` nothing is run unless the user says yes to it.
+    """
     absent = tools.missing(wanted)
     lacks = [f"{', '.join(absent)} not on PATH: source the settings of the vendor's tools"] if absent else []
     if any(step.key for step in wanted) and not (folder / SECRET).exists():
@@ -173,6 +195,8 @@ def _run(
         for line in (steps.PREPARE, *(step.shown for step in wanted)):
             click.echo(f"  {line}")
         return
+    if ask is not None:
+        click.confirm(ask, abort=True)
     for number, step in enumerate(wanted, 1):
         if step.root:
             click.echo(f"{step.title}, as root:\n  {step.shown}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 
 from boards import folder as folders
 from boards import registers, steps
 from boards.manifest import Plan
 from omap.board import BOARDS
+
+WIDTH = 120
+"""Of lines."""
 
 
 def text(plan: Plan) -> str:
@@ -58,6 +62,7 @@ def text(plan: Plan) -> str:
     add(first.title, steps.PREPARE, first.shown)
     for step in (*further, *steps.flash_steps(plan, None), steps.serve_step(plan, None)):
         add(step.title, step.shown)
+    lines += [*_otherwise(plan)]
     lines += [
         f"`{steps.DEVICE}` is the card's PCIe address, such as `0000:3b:00.1`.",
         "",
@@ -68,6 +73,29 @@ def text(plan: Plan) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _otherwise(plan: Plan) -> list[str]:
+    """Say what else can be done with what was built."""
+    emulation = steps.emulation_step(plan)
+    if emulation is not None:
+        return [
+            f"`make hw_emu`, which is `{emulation.shown}`, links the packaged kernel for emulation, thousands of times",
+            f"slower than a card. With `XCL_EMULATION_MODE=hw_emu` in the environment and `{folders.OUT}/` as working",
+            "directory XRT takes the emulator for a card.",
+            "",
+        ]
+    load, restart, *_ = steps.flash_steps(plan, None, volatile=True)
+    return [
+        *textwrap.wrap(" ".join(steps.flash_notes(plan)), WIDTH),
+        f"That is `omap board flash --volatile .`, or `make load`: {load.title[0].lower()}{load.title[1:]}.",
+        "",
+        "```sh",
+        load.shown,
+        restart.shown,
+        "```",
+        "",
+    ]
 
 
 def _guard(plan: Plan) -> list[str]:

@@ -12,6 +12,7 @@ from importlib import import_module
 
 from boards import folder as folders
 from boards.manifest import Plan
+from omap.errors import InputError
 from omap.wire import BufferLayout
 
 RING_ENTRIES = 1024
@@ -79,7 +80,19 @@ def build_steps(plan: Plan) -> tuple[Step, ...]:
                 (program,),
             ),
         )
-    return (Step("Make the bitstream (hours)", vivado("build.tcl", "build"), (f"{folders.OUT}/{top}.bit",), key=True),)
+    products = (f"{folders.OUT}/{top}.bit", f"{folders.OUT}/{top}.mcs")
+    return (Step("Make the bitstream (hours)", vivado("build.tcl", "build"), products, key=True),)
+
+
+def emulation_step(plan: Plan) -> Step | None:
+    """Return what links for emulation in place of a card, None if the target has no emulation."""
+    if plan.target.name != "u55c_vitis":
+        return None
+    return Step(
+        "Link the kernel for emulation in place of a card",
+        ("sh", "hw_emu.sh"),
+        (f"{folders.OUT}/{plan.target.module}.hw_emu.xclbin",),
+    )
 
 
 def environment(plan: Plan) -> dict[str, str]:
@@ -97,7 +110,7 @@ def vivado(script: str, name: str, *arguments: str) -> tuple[str, ...]:
     return ("vivado", "-mode", "batch", *logs, "-source", script, *(("-tclargs", *arguments) if arguments else ()))
 
 
-def flash_steps(plan: Plan, device: str | None) -> tuple[Step, ...]:
+def flash_steps(plan: Plan, device: str | None, *, volatile: bool = False) -> tuple[Step, ...]:
     """Return what brings the program into a card.
 
     Parameters
@@ -106,9 +119,21 @@ def flash_steps(plan: Plan, device: str | None) -> tuple[Step, ...]:
         Of the folder.
     device : str or None
         The card's PCIe address.
+    volatile : bool
+        Load it until the card loses its power, where it could be written into a flash.
+
+    Raises
+    ------
+    InputError
+        If ``volatile`` is asked of a target that knows nothing else.
     """
     card = ("--device", device or DEVICE)
     if plan.target.name == "u55c_vitis":
+        if volatile:
+            raise InputError(
+                f"under the shell of {plan.target.name} XRT loads the program, until power goes, and no flash is "
+                "written: leave --volatile out"
+            )
         program = build_steps(plan)[-1].makes[0]
         return (
             Step(
@@ -119,13 +144,37 @@ def flash_steps(plan: Plan, device: str | None) -> tuple[Step, ...]:
             Step("See that the card is there", ("xrt-smi", "examine", *card)),
             Step("Load the program", ("xrt-smi", "program", *card, "--user", program)),
         )
-    return (
-        Step("Load the bitstream through JTAG, until the card loses its power", vivado("flash.tcl", "flash")),
+    load = (
+        Step("Load the bitstream through JTAG, until the card loses its power", vivado("load.tcl", "load")),
         Step(
             "Restart the machine without switching its power off: it finds the card", ("systemctl", "reboot"), root=True
         ),
+    )
+    write = (
+        Step("Write the bitstream into the card's flash, through JTAG (minutes)", vivado("flash.tcl", "flash")),
+        Step(
+            "Switch the machine's power off, and on again: the card boots from its flash",
+            ("systemctl", "poweroff"),
+            root=True,
+        ),
+    )
+    return (
+        *(load if volatile else write),
         Step("Let programs have the card; `omap serve` says how it is bound", ("modprobe", "vfio-pci"), root=True),
     )
+
+
+def flash_notes(plan: Plan) -> tuple[str, ...]:
+    """Return what to know before a card's flash is written."""
+    if not plan.target.hbm_private:
+        return ()
+    stays = (
+        "What is written into the flash stays: the card boots it from then on, in place of AMD's shell, and closes "
+        "JTAG once it runs. Whether the flash can be written again then nobody has tried: load the same bitstream "
+        "with --volatile before."
+    )
+    plain = "This bitstream is not encrypted: whoever reads the flash has the root key."
+    return (stays,) if plan.encrypted else (stays, plain)
 
 
 def serve_step(plan: Plan, device: str | None) -> Step:
@@ -139,14 +188,17 @@ def serve_step(plan: Plan, device: str | None) -> Step:
 
 def makefile(plan: Plan) -> str:
     """Return the Makefile of a folder."""
-    steps = build_steps(plan)
+    steps, emulation = build_steps(plan), emulation_step(plan)
+    into_card = {"flash": flash_steps(plan, None)}
+    if plan.target.hbm_private:
+        into_card["load"] = flash_steps(plan, None, volatile=True)
     sources = " ".join(("$(wildcard *.v)", "$(wildcard secret/*.v)", *sorted(scripts(plan))))
     lines = [
         "# The steps of README.md. Each needs the vendor's tools on PATH.",
         "",
         f"{DEVICE} ?= ",
         "",
-        ".PHONY: all flash",
+        f".PHONY: {' '.join(['all', *into_card, *(['hw_emu'] if emulation else [])])}",
         f"all: {' '.join(steps[-1].makes)}",
     ]
     before = sources
@@ -155,16 +207,21 @@ def makefile(plan: Plan) -> str:
         if step.key:
             lines.append(f"\t@test -f {folders.SECRET} || {{ echo '{no_key()}' >&2; exit 1; }}")
         lines.append(f"\t{step.shown}")
+        lines += [line for made in step.makes[1:] for line in ("", f"{made}: {step.makes[0]}")]
         before = step.makes[0]
-    lines += ["", f"flash: {before}"]
-    if any(DEVICE in step.command for step in flash_steps(plan, None)):
-        lines.append(
-            f"\t@test -n '$({DEVICE})' || {{ echo 'give {DEVICE}=, the PCIe address of the card' >&2; exit 1; }}"
-        )
-    for step in flash_steps(plan, None):
-        shown = step.shown.replace(f" {DEVICE}", f" $({DEVICE})")
-        told = f"{step.title}, as root: {shown}"
-        lines.append(f"\t@echo {shlex.quote(told)}" if step.root else f"\t{shown}")
+    if emulation:
+        (made,), (*_, script) = emulation.makes, emulation.command
+        lines += ["", f"hw_emu: {made}", "", f"{made}: {steps[0].makes[0]} {script}", f"\t{emulation.shown}"]
+    for name, wanted in into_card.items():
+        lines += ["", f"{name}: {' '.join(steps[-1].makes)}"]
+        if any(DEVICE in step.command for step in wanted):
+            lines.append(
+                f"\t@test -n '$({DEVICE})' || {{ echo 'give {DEVICE}=, the PCIe address of the card' >&2; exit 1; }}"
+            )
+        for step in wanted:
+            shown = step.shown.replace(f" {DEVICE}", f" $({DEVICE})")
+            told = f"{step.title}, as root: {shown}"
+            lines.append(f"\t@echo {shlex.quote(told)}" if step.root else f"\t{shown}")
     return "\n".join(lines) + "\n"
 
 

@@ -58,6 +58,11 @@ class Vivado(Constraints):
         Name and version of each core that there is, to the names of its parameters.
     made : Made
         What the tools make of it.
+
+    Attributes
+    ----------
+    images : dict
+        What is written for a flash, to the bitstream in it, interface and megabytes of the flash, and address.
     """
 
     PROPERTIES: ClassVar[Mapping[str, Mapping[str, str]]] = {**Constraints.PROPERTIES, "core": {}}
@@ -80,6 +85,7 @@ class Vivado(Constraints):
         self.constraints: list[str] = []
         self.errors: set[str] = set()
         self.bitstreams: list[str] = []
+        self.images: dict[str, tuple[str, str, int, int]] = {}
 
     # Cores and sources
 
@@ -267,3 +273,14 @@ class Vivado(Constraints):
         """Write what the card loads."""
         self.after("route_design")
         self.bitstreams.append(self.path(call.words[0]))
+
+    @command("write_cfgmem", "-force -format=! -size=! -interface=! -loadbit=! file")
+    def write_cfgmem(self, call: Call) -> None:
+        """Write a bitstream as a flash holds it."""
+        way, start, *bitstream = self.split(call.options["-loadbit"])
+        if way != "up" or len(bitstream) != 1 or self.path(bitstream[0]) not in self.bitstreams:
+            raise RefusedError(f"up, an address and a bitstream were expected, not {call.options['-loadbit']}")
+        if call.options["-format"] != "mcs":
+            raise RefusedError(f"the format mcs was expected, not {call.options['-format']}")
+        flash = (call.options["-interface"], int(call.options["-size"]), int(start, 0))
+        self.images[self.path(call.words[0])] = (self.path(bitstream[0]), *flash)

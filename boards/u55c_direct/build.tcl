@@ -98,3 +98,6 @@ if {!$plain} {
     set_property BITSTREAM.ENCRYPTION.KEYFILE $bitstream_key [current_design]
 }
 write_bitstream -force [file join $out @top.bit]
+# the same for the flash, behind the factory's image
+write_cfgmem -force -format mcs -size @mebibytes -interface @interface -loadbit [list up @start [file join $out @top.bit]] \
+    [file join $out @top.mcs]

@@ -37,11 +37,9 @@ REPORTS = ("report_utilization", "report_timing_summary", "report_drc", "report_
 WIDTHS_DIFFER = "Synth 8-689"
 """The tools' message for a port that is wider or narrower than what it is connected to."""
 
-FLASH = {
+BOOT = {
     "cfgbvs": "GND",
     "config_voltage": "1.8",
-    "config_mode": "SPIx4",
-    "bitstream.config.spi_buswidth": "4",
     "bitstream.config.spi_32bit_addr": "YES",
     "bitstream.config.spi_fall_edge": "YES",
     "bitstream.config.configrate": "85.0",
@@ -49,7 +47,7 @@ FLASH = {
     "bitstream.config.unusedpin": "PULLUP",
     "bitstream.config.overtempshutdown": "ENABLE",
 }
-"""How the card reads a bitstream, as in public constraints for it."""
+"""How the card reads a bitstream, as in public constraints for it; besides, what follows from its flash."""
 
 CLOSED = {
     "bitstream.config.configfallback": "DISABLE",
@@ -115,6 +113,7 @@ def problems(folder: Path, plan: Plan) -> list[str]:
         *_stops(folder, plan),
         *_constants(folder, plan),
         *_instances(folder, plan),
+        *_load(folder, plan),
         *_flash(folder, plan),
     ]
 
@@ -123,6 +122,10 @@ def _made(run: Vivado, plan: Plan) -> Iterator[str]:
     top, part = plan.target.module, BOARDS[plan.target.board].part
     if run.bitstreams != [f"{folders.OUT}/{top}.bit"]:
         yield f"{files.BUILD} makes {run.bitstreams}, not {folders.OUT}/{top}.bit"
+    flash = BOARDS[plan.target.board].flash
+    image = (f"{folders.OUT}/{top}.bit", flash.interface, flash.mebibytes, flash.start)
+    if run.images != {f"{folders.OUT}/{top}.mcs": image}:
+        yield f"{files.BUILD} makes {run.images} for the flash, not {folders.OUT}/{top}.mcs of {image}"
     if sorted(run.sources) != sorted([f"{top}.v", f"{NOISE}.v", folders.SECRET]):
         yield f"{files.BUILD} reads {', '.join(run.sources)}"
     wanted = [files.PINS, files.CONFIG, f"{NOISE}.xdc", files.IMPLEMENTATION]
@@ -184,7 +187,9 @@ def _ports(run: Vivado, plan: Plan) -> Iterator[str]:
 
 def _closed(run: Vivado, plan: Plan) -> Iterator[str]:
     (design,) = run.all("design") or [run.add("design", "none")]
-    wanted = FLASH | CLOSED | (ENCRYPTED if plan.encrypted else {})
+    flash = BOARDS[plan.target.board].flash
+    lanes = {"config_mode": flash.interface, "bitstream.config.spi_buswidth": str(flash.lanes)}
+    wanted = BOOT | lanes | CLOSED | (ENCRYPTED if plan.encrypted else {})
     for name in sorted(wanted.keys() | design.properties.keys()):
         if design.properties.get(name) != wanted.get(name):
             yield f"{name.upper()} is {design.properties.get(name)}, not {wanted.get(name)}"
@@ -255,28 +260,56 @@ def _instances(folder: Path, plan: Plan) -> Iterator[str]:
             yield f"{top}.v has no instance {instance}, which the constraints name"
 
 
-def _flash(folder: Path, plan: Plan) -> Iterator[str]:
+def _load(folder: Path, plan: Plan) -> Iterator[str]:
     bitstream = f"{folders.OUT}/{plan.target.module}.bit"
+    run = HardwareManager(folder, present=(bitstream,))
+    yield from _runs(run, files.LOAD)
+    if run.loaded != [bitstream] or run.written:
+        yield f"{files.LOAD} loads {run.loaded}, not {bitstream}"
+    yield from _refuses(
+        files.LOAD,
+        {
+            "without a bitstream": HardwareManager(folder, absent=(bitstream,)),
+            "with two cards": HardwareManager(folder, cards=2, present=(bitstream,)),
+        },
+    )
+
+
+def _flash(folder: Path, plan: Plan) -> Iterator[str]:
+    image, flash = f"{folders.OUT}/{plan.target.module}.mcs", BOARDS[plan.target.board].flash.part
+    run = HardwareManager(folder, flashes=(flash,), present=(image,))
+    yield from _runs(run, files.FLASH)
+    if run.written != [(flash, image)] or run.loaded:
+        yield f"{files.FLASH} writes {run.written}, not {image} into {flash}"
+    if not run.booted:
+        yield f"{files.FLASH} does not have the card boot what it has written"
+    yield from _refuses(
+        files.FLASH,
+        {
+            "without an image": HardwareManager(folder, flashes=(flash,), absent=(image,)),
+            "with two cards": HardwareManager(folder, cards=2, flashes=(flash,), present=(image,)),
+            "with tools that do not know the flash": HardwareManager(folder, present=(image,)),
+        },
+    )
+
+
+def _runs(run: HardwareManager, script: str) -> Iterator[str]:
     try:
-        run = HardwareManager(folder, present=(bitstream,))
-        run.run(files.FLASH)
+        run.run(script)
     except ScriptError as error:
         yield str(error)
-    else:
-        if run.loaded != [bitstream]:
-            yield f"{files.FLASH} loads {run.loaded}, not {bitstream}"
-    for what, tool_ in {
-        "without a bitstream": HardwareManager(folder, absent=(bitstream,)),
-        "with two cards": HardwareManager(folder, cards=2, present=(bitstream,)),
-    }.items():
+
+
+def _refuses(script: str, tools: Mapping[str, HardwareManager]) -> Iterator[str]:
+    for what, run in tools.items():
         try:
-            tool_.run(files.FLASH)
+            run.run(script)
         except ScriptStoppedError:
             continue
         except ScriptError as error:
-            yield f"{files.FLASH}, {what}: {error}"
+            yield f"{script}, {what}: {error}"
         else:
-            yield f"{files.FLASH} goes on {what}"
+            yield f"{script} goes on {what}"
 
 
 def _text(folder: Path, name: str) -> str:

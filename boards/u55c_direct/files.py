@@ -13,7 +13,8 @@ from boards.u55c_direct import cores
 from omap.board import BOARDS, Board
 
 PACKAGE = "boards.u55c_direct"
-BUILD, FLASH, PINS, CONFIG, IMPLEMENTATION = "build.tcl", "flash.tcl", "pins.xdc", "config.xdc", "implementation.xdc"
+BUILD, FLASH, LOAD = "build.tcl", "flash.tcl", "load.tcl"
+PINS, CONFIG, IMPLEMENTATION = "pins.xdc", "config.xdc", "implementation.xdc"
 
 KEY_VARIABLE = "OMAP_BITSTREAM_KEY"
 """Environment variable that names the file with the bitstream's key."""
@@ -51,9 +52,10 @@ def files(plan: Plan) -> dict[str, str]:
     board, top, noise = BOARDS[plan.target.board], plan.target.module, f"{NOISE}.xdc"
     return {
         BUILD: build(plan),
-        FLASH: fill(PACKAGE, FLASH, out=folders.OUT, top=top),
+        FLASH: fill(PACKAGE, FLASH, out=folders.OUT, top=top, part=board.flash.part),
+        LOAD: fill(PACKAGE, LOAD, out=folders.OUT, top=top),
         PINS: pins(board),
-        CONFIG: fill(PACKAGE, CONFIG),
+        CONFIG: fill(PACKAGE, CONFIG, interface=board.flash.interface, lanes=board.flash.lanes),
         IMPLEMENTATION: fill(PACKAGE, IMPLEMENTATION, cell=CELL, clock_pin=CLOCK_PIN, watts=POWER_WATTS),
         noise: package_files("boards").joinpath(noise).read_text("utf-8"),
     }
@@ -83,6 +85,9 @@ def build(plan: Plan) -> str:
         # SEC_CM: BUILD.DESIGN.CLOSED -- whatever a core or a tool has added
         forbidden=" ".join(FORBIDDEN),
         pcie_primitive=PCIE_PRIMITIVE,
+        mebibytes=board.flash.mebibytes,
+        interface=board.flash.interface,
+        start=f"{board.flash.start:#010x}",
     )
 
 

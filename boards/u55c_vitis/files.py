@@ -66,7 +66,12 @@ def _table(rows: Iterable[tuple[object, ...]]) -> str:
 
 
 def link(plan: Plan, ports: Ports) -> str:
-    """Return the linker's configuration: which memory each port is connected to, and the clock."""
+    """Return the linker's configuration: which memory each port is connected to, and the clock.
+
+    ``sp`` takes the name of an interface as well as that of an argument: AMD UG1393, *Mapping Kernel Ports to Memory*,
+    has "kernel argument (or interface)"; XRT's page on host memory has ``sp=krnl_vadd_1.m_axi_gmem:HOST[0]``, and
+    public projects for this card name interfaces for HBM. Each interface here has one argument: both say the same.
+    """
     top, instance = plan.target.module, kernel.INSTANCE
     return "\n".join(
         [
@@ -77,6 +82,7 @@ def link(plan: Plan, ports: Ports) -> str:
             "[connectivity]",
             f"nk={top}:1:{instance}",
             f"slr={instance}:{SLR}",
+            "# by interface, as UG1393 and XRT's page on host memory have it",
             *(f"sp={instance}.{port}:{memory}" for port, memory in kernel.masters(ports).items()),
             "",
         ]
@@ -85,7 +91,8 @@ def link(plan: Plan, ports: Ports) -> str:
 
 def emulate(plan: Plan) -> str:
     """Return the script that links for emulation in place of a card."""
-    top, out = plan.target.module, folders.OUT
+    top, out, linked = plan.target.module, folders.OUT, steps.emulation_step(plan)
+    assert linked is not None
     return "\n".join(
         [
             "#!/bin/sh",
@@ -94,7 +101,7 @@ def emulate(plan: Plan) -> str:
             f"# the environment and {out} as working directory, XRT takes the emulator for a card.",
             "set -e",
             'cd "$(dirname "$0")"',
-            f"v++ --link --target hw_emu --config {LINK} --output {out}/{top}.hw_emu.xclbin {out}/{top}.xo",
+            f"v++ --link --target hw_emu --config {LINK} --output {linked.makes[0]} {out}/{top}.xo",
             f"emconfigutil --platform {BOARDS[plan.target.board].platform} --od {out}",
             "",
         ]

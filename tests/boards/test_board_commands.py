@@ -12,7 +12,11 @@ from click.testing import CliRunner
 
 from boards import checks, folder, manifest, steps
 from boards.targets import TARGETS
+from omap.board import BOARDS
 from omap.cli import main
+from omap.presets import preset
+from omap.units import format_bytes
+from omap.wire import BufferLayout
 from tests.boards.folders import KEY, change, key_file, plan, use_hollow
 from tests.rtl.engines import TIGHT
 
@@ -66,11 +70,12 @@ def built(tmp_path, target, *options):
 
 
 def test_list_says_what_a_target_claims():
-    lines = run("list").output.splitlines()
+    lines, window = run("list").output.splitlines(), format_bytes(BOARDS["u55c"].host_window_bytes)
     assert len(lines) == len(TARGETS)
     for line, target in zip(lines, TARGETS.values(), strict=True):
         assert line.startswith(f"{target.name} ")
         assert ("private" in line) == target.hbm_private
+        assert (f"at most {window} of pages" in line) == (not target.hbm_private)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -121,7 +126,7 @@ def test_without_a_key_tools_are_not_run(tmp_path, params_file, tools):
 
 
 def test_without_the_key_of_the_bitstream_tools_are_not_run(tmp_path, params_file, tools):
-    log = tools("vivado", "out/omap_u55c_direct.bit")
+    log = tools("vivado", *steps.build_steps(plan("u55c_direct"))[0].makes)
     arguments = ("build", "u55c_direct", "--params", params_file, "--key-file", key_file(tmp_path))
     result = run(*arguments, "--out", tmp_path / "sealed")
     assert result.exit_code == 0
@@ -134,20 +139,18 @@ def test_without_the_key_of_the_bitstream_tools_are_not_run(tmp_path, params_fil
     assert "OMAP_BITSTREAM_KEY" not in (tmp_path / "plain" / "README.md").read_text()
 
 
-def test_a_tool_that_fails_is_an_error_that_names_its_log(tmp_path, params_file, tools):
-    tools("vivado", code=3)
+@pytest.mark.parametrize(
+    ("code", "said"), [(3, "failed with exit code 3"), (0, "ended without an error, but made no out/omap_kernel.xo")]
+)
+def test_a_tool_that_fails_is_an_error_that_names_its_log(tmp_path, params_file, tools, code, said):
+    tools("vivado", code=code)
     tools("v++")
     out = tmp_path / "out"
-    arguments = ("build", "u55c_vitis", "--params", params_file, "--out", out, "--key-file", key_file(tmp_path))
-    result = run(*arguments)
-    assert result.exit_code == 2
-    assert "failed with exit code 3" in result.output
+    result = run("build", "u55c_vitis", "--params", params_file, "--out", out, "--key-file", key_file(tmp_path))
+    assert result.exit_code == 2, result.output
+    assert said in result.output
     assert str(out / folder.OUT / "1-vivado.log") in result.output
     assert "v++ says" not in result.output
-    tools("vivado")
-    result = run(*arguments)
-    assert result.exit_code == 2
-    assert "ended without an error, but made no out/omap_kernel.xo" in result.output
 
 
 def test_presets_and_their_refusals(tmp_path, params_file):
@@ -155,6 +158,12 @@ def test_presets_and_their_refusals(tmp_path, params_file):
     assert "no preset is called" in run("build", "u55c_vitis", "--preset", "NONE", "--out", tmp_path / "x").output
     assert "its host loads the program" in run("build", "u55c_vitis", "--attested").output
     assert run("build", "u99").exit_code == 2
+    needed = format_bytes(BufferLayout.largest(preset("U55C")).size)
+    message = f"take up to {needed} of host memory, and u55c_vitis reaches 16.00 GiB of it through HOST[0]"
+    refused = run("build", "u55c_vitis", "--preset", "U55C", "--out", tmp_path / "x")
+    assert refused.exit_code == 2
+    assert message in refused.output
+    assert "take a target without a shell (u55c_direct)" in refused.output
     assert not (tmp_path / "x").exists()
 
 
@@ -295,38 +304,90 @@ def test_what_is_no_build_folder_is_refused(tmp_path):
     assert "is no build folder" in result.output
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_flash_without_tools_says_what_to_run(tmp_path, tools, target):
+WAYS = pytest.mark.parametrize(
+    ("target", "options"), [("u55c_vitis", ()), ("u55c_direct", ()), ("u55c_direct", ("--volatile",))]
+)
+
+
+def with_products(tmp_path, target, *options):
+    """Build a folder in which everything is that the vendor's tools make."""
+    out = built(tmp_path, target, *options)
+    (out / folder.OUT).mkdir()
+    for name in steps.build_steps(plan(target))[-1].makes:
+        (out / name).touch()
+    return out
+
+
+@WAYS
+def test_flash_without_tools_says_what_to_run(tmp_path, tools, target, options):
     out = built(tmp_path, target)
-    product = out / steps.build_steps(plan(target))[-1].makes[0]
-    early = run("flash", out)
-    assert early.exit_code == 2
-    assert f"{product} is not there" in early.output
-    product.parent.mkdir()
-    product.touch()
-    result = run("flash", out, "--device", BDF)
+    (out / folder.OUT).mkdir()
+    for name in steps.build_steps(plan(target))[-1].makes:
+        early = run("flash", out, *options)
+        assert early.exit_code == 2
+        assert f"{out / name} is not there" in early.output
+        (out / name).touch()
+    result = run("flash", out, "--device", BDF, *options)
     assert result.exit_code == 0, result.output
-    for step in (*steps.flash_steps(plan(target), BDF), steps.serve_step(plan(target), BDF)):
+    wanted = steps.flash_steps(plan(target), BDF, volatile=bool(options))
+    for step in (*wanted, steps.serve_step(plan(target), BDF)):
         assert f"  {step.shown}\n" in result.output
     assert f"To run in {out}" in result.output
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_flash_with_tools_runs_them_but_for_what_root_must_do(tmp_path, tools, target):
-    out = built(tmp_path, target)
-    product = out / steps.build_steps(plan(target))[-1].makes[0]
-    product.parent.mkdir()
-    product.touch()
-    wanted = steps.flash_steps(plan(target), BDF)
+@WAYS
+def test_flash_with_tools_runs_them_but_for_what_root_must_do(tmp_path, tools, target, options):
+    out = with_products(tmp_path, target)
+    wanted = steps.flash_steps(plan(target), BDF, volatile=bool(options))
     for step in wanted:
         if not step.root:
             log = tools(step.command[0])
-    result = run("flash", out, "--device", BDF)
+    result = run("flash", out, "--device", BDF, "--yes", *options)
     assert result.exit_code == 0, result.output
     assert log.read_text().splitlines() == [step.shown for step in wanted if not step.root]
     for step in wanted:
         if step.root:
             assert f"as root:\n  {step.shown}" in result.output
+
+
+def test_the_flash_is_what_is_written_unless_it_is_not_wanted():
+    lasting, volatile = (
+        " ".join(step.shown for step in steps.flash_steps(plan("u55c_direct"), BDF, volatile=way))
+        for way in (False, True)
+    )
+    assert "-source flash.tcl" in lasting
+    assert "-source load.tcl" in volatile
+    assert "poweroff" in lasting  # a restart alone would not have the card boot
+    assert "poweroff" not in volatile
+
+
+@pytest.mark.parametrize(("answer", "written"), [("y\n", True), ("n\n", False), ("", False)])
+def test_before_the_flash_is_written_it_asks(tmp_path, tools, answer, written):
+    out = with_products(tmp_path, "u55c_direct", "--plain")
+    log = tools("vivado")
+    result = CliRunner().invoke(main, ["board", "flash", str(out)], input=answer)
+    assert "Write the flash? [y/N]" in result.output
+    assert "stays: the card boots it from then on" in result.output
+    assert "whoever reads the flash has the root key" in result.output  # it is plain
+    assert log.exists() == written
+    assert (result.exit_code == 0) == written
+
+
+def test_only_what_lasts_is_asked_for_and_warned_of(tmp_path, tools):
+    out = with_products(tmp_path, "u55c_direct")
+    assert "root key" not in run("flash", out, "--no-run").output
+    log = tools("vivado")
+    result = run("flash", out, "--volatile")
+    assert result.exit_code == 0
+    assert "?" not in result.output
+    assert "stays" not in result.output
+    assert log.exists()
+
+
+def test_under_the_shell_nothing_is_written_into_a_flash(tmp_path):
+    result = run("flash", with_products(tmp_path, "u55c_vitis"), "--volatile")
+    assert result.exit_code == 2
+    assert "XRT loads the program, until power goes" in result.output
 
 
 def test_the_older_name_of_a_tool_will_do(tmp_path, tools):

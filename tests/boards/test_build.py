@@ -209,13 +209,21 @@ def test_the_readme_and_the_makefile_tell_the_same_steps(tmp_path):
         out = tmp_path / target
         build.build(plan(target), out, None)
         readme = (out / "README.md").read_text()
+        volatile = steps.flash_steps(plan(target), None, volatile=True)[:2] if plan(target).encrypted else ()
+        emulated = [step for step in (steps.emulation_step(plan(target)),) if step]
+        assert bool(volatile) != bool(emulated)
         for step in (*steps.build_steps(plan(target)), *steps.flash_steps(plan(target), None)):
             assert f"   {step.shown}\n" in readme
+        for step in volatile:
+            assert f"\n{step.shown}\n" in readme
+        for step in emulated:
+            assert f"`make hw_emu`, which is `{step.shown}`" in readme
+        for step in (*steps.build_steps(plan(target)), *volatile, *emulated):
             for name in step.command:
-                if name.endswith((".tcl", ".cfg", ".xdc")):
+                if name.endswith((".tcl", ".cfg", ".xdc", ".sh")):
                     assert (out / name).exists()
         shown = subprocess.run(
-            ["make", "--dry-run", "all", "flash", "BDF=0000:01:00.1"],
+            ["make", "--dry-run", "all", "flash", "load" if volatile else "hw_emu", "BDF=0000:01:00.1"],
             cwd=out,
             capture_output=True,
             text=True,
@@ -223,7 +231,7 @@ def test_the_readme_and_the_makefile_tell_the_same_steps(tmp_path):
         ).stdout
         for step in steps.build_steps(plan(target)):
             assert step.shown in shown
-        for step in steps.flash_steps(plan(target), "0000:01:00.1"):
+        for step in (*steps.flash_steps(plan(target), "0000:01:00.1"), *volatile, *emulated):
             assert step.shown in shown
         refused = subprocess.run(["make"], cwd=out, capture_output=True, text=True, check=False)
         assert refused.returncode
