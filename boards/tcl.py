@@ -130,6 +130,7 @@ class Tool:
         try:
             self._running.run(environment)
         finally:
+            self._running.close()
             self._running, self.place = outer, place
 
     def split(self, text: str) -> tuple[str, ...]:
@@ -307,6 +308,11 @@ class _Interpreter:
                 raise ScriptError(f"{self._place(self._line())}: {error}") from None
         if self.refused is not None:
             raise self.refused
+
+    def close(self) -> None:
+        """Give the memory back: the collector does not see that Tcl's command and this object hold each other."""
+        self.tcl.eval("interp delete tool")
+        self.tcl.tk.deletecommand("answer")
 
     def _place(self, line: str) -> str:
         return f"{self.script}, line {line}"
