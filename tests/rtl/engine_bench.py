@@ -50,15 +50,19 @@ class Prediction:
         The map.
     ring_entries : int
         Records in each ring.
+    root_key : bytes
+        Shared with the clients.
+    taken : iterable of bytes, optional
+        Random words to use instead of those of the seed.
     """
 
-    def __init__(self, seed, params, ring_entries):
+    def __init__(self, seed, params, ring_entries, *, root_key=ROOT_KEY, taken=None):
         self.layout = BufferLayout(params, ring_entries)
         self.buffer = bytearray(self.layout.size)
-        self._words = words(seed)
+        self._words = words(seed) if taken is None else iter(taken)
         self.observer = Observer()
         self.device = DeviceModel(
-            params, ROOT_KEY, self.buffer, ring_entries=ring_entries, secrets=self._secrets, observer=self.observer
+            params, root_key, self.buffer, ring_entries=ring_entries, secrets=self._secrets, observer=self.observer
         )
         self.answers = []
         self._share_nonces()
