@@ -10,9 +10,11 @@ import contextlib
 import json
 import mmap
 import os
+import select
 import signal
 import socket
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import click
@@ -117,7 +119,7 @@ def _serve_file(path: str, program: _Program) -> None:
                     except OSError:
                         continue
                     listener.setblocking(False)
-                    run_device(program.device, program.memory, bell, lambda: _turn_away(listener))
+                    run_device(program.device, program.memory, bell, partial(_turn_away, listener, bell))
                     listener.setblocking(True)
                 while program.device.step():  # what its driver left in the ring
                     pass
@@ -148,7 +150,14 @@ def _listener(path: str) -> socket.socket:
     return listener
 
 
-def _turn_away(listener: socket.socket) -> None:
+def _turn_away(listener: socket.socket, attached: socket.socket) -> None:
+    """Refuse whoever comes while a driver is attached. If that one has left before, it is the next one's turn."""
+    here = select.poll()
+    here.register(listener, select.POLLIN)
+    left = select.poll()
+    left.register(attached, 0)  # tells of the other end's close, whatever is still to be read
+    if not here.poll(0) or left.poll(0):  # in this order
+        return
     try:
         bell, _ = listener.accept()
     except OSError:

@@ -168,8 +168,9 @@ class XrtTransport(Transport):
             end = time.monotonic() + _STOP_SECONDS
             while self.read("REQUEST") != Request.NONE and time.monotonic() < end:
                 time.sleep(1e-3)
+                self.check()
         except DeviceError:
-            pass  # it is not running
+            pass  # it is not running, or not any more
         self._run = None
 
 

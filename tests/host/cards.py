@@ -33,8 +33,8 @@ class ModelCard:
     address = None
     """The only bus address where it takes its buffer, if there is one."""
 
-    def __init__(self, params, root_key):
-        self.params, self.root_key = params, root_key
+    def __init__(self, params, root_key, *, observer=None):
+        self.params, self.root_key, self.observer = params, root_key, observer
         self.bus = None
         self.reset()
 
@@ -64,7 +64,12 @@ class ModelCard:
         self.registers.write("CTRL", START)
         entries = self.registers.read("RING_ENTRIES")
         self.device = DeviceModel(
-            self.params, self.root_key, self._buffer(), ring_entries=entries, registers=self.registers
+            self.params,
+            self.root_key,
+            self._buffer(),
+            ring_entries=entries,
+            registers=self.registers,
+            observer=self.observer,
         )
 
     def _buffer(self):
@@ -84,7 +89,7 @@ class ModelCard:
 
 class RunCard:
     """A simulated top, such as :class:`sim.engine_run.EngineRun`: has ``layout``, ``memory``, ``read``,
-    ``write``, ``step``.
+    ``write``, ``step``, and ``hbm_up`` if it waits for HBM.
 
     Parameters
     ----------
@@ -92,13 +97,15 @@ class RunCard:
         Returns a run that was not started; called again at every reset.
     cycles : int
         Clock cycles that pass between two accesses of the host to a register.
+    hbm_late : int
+        Accesses after a reset until HBM has come up, for a top that waits for it.
     """
 
     threaded = False
     """Its time passes when its registers are read; where they can't be (XRT), in a thread all the same."""
 
-    def __init__(self, make_run, cycles=256):
-        self.make_run, self.cycles = make_run, cycles
+    def __init__(self, make_run, cycles=256, hbm_late=0):
+        self.make_run, self.cycles, self.hbm_late = make_run, cycles, hbm_late
         self.bus = None
         self.reset()
         self.address = self.run.memory.base
@@ -110,7 +117,7 @@ class RunCard:
         return memoryview(memory.data)[:size]
 
     def reset(self):
-        self.run, self.running = self.make_run(), False
+        self.run, self.running, self.waits = self.make_run(), False, self.hbm_late
 
     def load(self, offset):
         self.step()
@@ -125,6 +132,10 @@ class RunCard:
         self.run.write(name, value)
 
     def step(self):
+        if self.waits:
+            self.waits -= 1
+            if not self.waits:
+                self.run.hbm_up()
         if self.running:
             self.bus(self.address, self.run.layout.size)
             self.running = not self.run.read("CTRL") & IDLE

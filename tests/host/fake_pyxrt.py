@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import types
+from contextlib import contextmanager
 
 from omap.regmap import BY_NAME
 from omap.wire import BufferLayout
@@ -60,6 +61,7 @@ class FakeXrt:
         self.calls, self.faults = [], []
         self.stop = threading.Event()
         self.threads = []
+        self.turn, self.lock = threading.Lock(), threading.Lock()
         self.dead = False
 
     def xclbin(self, folder):
@@ -220,14 +222,20 @@ class FakeXrt:
         self.calls.append(arguments)
         if 0 not in arguments:
             raise BusError("the kernel wrote to address 0")
-        run = types.SimpleNamespace(
-            state=lambda: State.ERT_CMD_STATE_ERROR if self.dead else Running() if self.threads else State(7)
-        )
+        run = types.SimpleNamespace(state=self.state)
         if "silent" not in self.flaws:
             self.run_card(arguments[0].memory, arguments.get(1, 0), arguments.get(2, 0))
         if "dies" in self.flaws:
             self.dead = True
         return run
+
+    def state(self):
+        """Return the state of the only run."""
+        if self.dead:
+            return State.ERT_CMD_STATE_ERROR
+        if not self.threads:
+            return State.ERT_CMD_STATE_SUBMITTED
+        return Running() if self.card.running else State.ERT_CMD_STATE_COMPLETED
 
     def run_card(self, memory, ring_entries, request):
         """Give the card its arguments and start it, as XRT does."""
@@ -253,10 +261,20 @@ class FakeXrt:
         """The device model, if the card is one."""
         return self.card.device
 
+    @contextmanager
+    def still(self):
+        """Keep the card from taking a step, so that it can be looked at."""
+        with self.turn, self.lock:
+            yield
+
     def work(self):
         try:
             while not self.stop.is_set():
-                if not self.card.step():
+                with self.turn:  # whoever wants the card still comes next
+                    pass
+                with self.lock:
+                    done = self.card.step()
+                if not done:
                     time.sleep(50e-6)
         except BusFaultError as fault:
             self.faults.append(str(fault))

@@ -8,6 +8,7 @@ import errno
 import os
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from host import vfio_abi as abi
@@ -82,6 +83,12 @@ class FakeVfio(System):
                 done = self.step()
             if not done:
                 time.sleep(50e-6)
+
+    @contextmanager
+    def still(self):
+        """Keep the card from taking a step, so that it can be looked at."""
+        with self.lock:
+            yield
 
     def step(self):
         try:

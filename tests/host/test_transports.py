@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 from host.driver import Driver
 from host.keyfile import read_key_file, write_key_file
 from host.model import ModelTransport
+from host.model_process import _turn_away
 from host.paramsfile import read_params_file
 from host.transport import load, names, open_transport
 from omap.errors import DeviceError, InputError, ParamsError
@@ -27,7 +29,8 @@ SMALL = preset("SMALL")
 
 @pytest.fixture(params=transports.NAMES)
 def transport(request, params, key_file, tmp_path):
-    with transports.opened(request.param, params, key_file, tmp_path=tmp_path) as transport:
+    fitting = transports.fitting(request.param, params, key_file)
+    with transports.opened(request.param, fitting, key_file, tmp_path=tmp_path) as transport:
         yield transport
 
 
@@ -39,10 +42,10 @@ def test_registers_and_requests(transport):
     assert transport.read("STATUS") == State.IDLE
     for request, state in [(Request.FORMAT, State.READY), (Request.FORMAT, State.READY), (Request.STOP, State.STOPPED)]:
         transport.write("REQUEST", request)
-        for turn in range(500):
-            if transport.read("REQUEST") == Request.NONE:
-                break
+        end, turn = time.monotonic() + 600, 0
+        while transport.read("REQUEST") != Request.NONE and time.monotonic() < end:
             transport.wait(0.02, turn)
+            turn += 1
         assert transport.read("REQUEST") == Request.NONE
         assert transport.read("STATUS") == state
 
@@ -54,8 +57,8 @@ def test_the_buffer_is_shared_and_large_enough(transport):
         assert any(transport.buffer[transport.layout.pages : transport.layout.size])
 
 
-def test_operations_equal_those_of_a_table_while_rings_wrap(transport, params, key_file):
-    oracle = {}
+def test_operations_equal_those_of_a_table_while_rings_wrap(transport, key_file):
+    oracle, params = {}, transport.layout.params
     with Driver(transport, params) as driver:
         driver.start()
         client = DriverClient(driver, read_key_file(key_file))
@@ -214,6 +217,24 @@ def test_a_running_device_says_what_it_is_and_lets_in_one_driver(params, key_fil
             assert driver.state is State.READY
     with pytest.raises(DeviceError, match=r"no device can be reached at .*model_process --listen"):
         open_transport("process", params, attach=path)
+
+
+def test_whoever_comes_after_a_driver_has_left_is_not_turned_away(tmp_path):
+    address = str(tmp_path / "device")
+    ours, theirs = socket.socketpair()
+    with ours, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        listener.setblocking(False)
+        with theirs, socket.socket(socket.AF_UNIX) as comer:
+            comer.connect(address)
+            _turn_away(listener, ours)
+            assert b"another driver is attached" in comer.recv(1000)
+            theirs.send(b"\0")  # what it has still said does not hide that it has left
+        with socket.socket(socket.AF_UNIX) as comer:
+            comer.connect(address)
+            _turn_away(listener, ours)
+            listener.accept()[0].close()
 
 
 def test_a_socket_file_left_behind_is_replaced(params, key_file, tmp_path):
