@@ -16,6 +16,7 @@ from omap.hazmat.fixed import fixed_secrets
 from omap.interface import Kind, Operation, Status
 from omap.map import create
 from omap.workloads import workload
+from rtl.config import EngineConfig
 from sim.timing import HbmTiming
 from tests.rtl.engines import ROOMY
 from tests.rtl.timed_engine import Pages, TimedEngine, difference, stalls
@@ -214,6 +215,16 @@ def test_the_trace_passes_the_audit(name):
     assert found.operations == len(operations)
     pages = Pages(PARAMS, 1, len(operations))
     assert (trace.address[~trace.write] // PARAMS.page_bytes).tolist() == pages.touch(operations)
+
+
+@pytest.mark.long
+@pytest.mark.sec_cm("EVENT.TIME.PACED")
+def test_nor_with_two_lanes():
+    config = EngineConfig(params=PARAMS, lanes=2)
+    assert config.page_entries <= REACH
+    secrets = secrets_for(SHAPES.values())
+    runs = {name: run(script, secrets, config=config) for name, script in SHAPES.items()}
+    assert {name for name, engine in runs.items() if difference(engine, runs["nothing"])} == set()
 
 
 @pytest.mark.long
