@@ -18,8 +18,9 @@ from tests.boards.shell_use import (
     BusTransport,
     Registers,
     Use,
-    ended,
+    at_rest,
     host_time,
+    resume_until,
     stays_ended,
 )
 
@@ -40,11 +41,11 @@ class Kernel:
 
     A start is what XRT's driver makes of it (xocl, ``cu_hls.c``): no interrupts; every word of the arguments from the
     first to the last, those of HBM's banks among them, whether they were set or not; then the start bit. The state is
-    CTRL, polled. Read in XRT's source, unverified on a card.
+    CTRL, polled until it says once that the kernel has ended. Read in XRT's source, unverified on a card.
     """
 
     def __init__(self, registers):
-        self.registers = registers
+        self.registers, self.completed = registers, False
 
     def group_id(self, argument):
         return argument
@@ -60,12 +61,14 @@ class Kernel:
         return SimpleNamespace(state=self.state)
 
     def state(self):
-        control = self.registers.read("CTRL")
-        assert control in (START, ENDED)
-        return SimpleNamespace(name="ERT_CMD_STATE_COMPLETED" if control == ENDED else "???")
+        if not self.completed:
+            control = self.registers.read("CTRL")
+            assert control in (START, ENDED)
+            self.completed = control == ENDED
+        return SimpleNamespace(name="ERT_CMD_STATE_COMPLETED" if self.completed else "???")
 
 
-def opened(shell, registers, address):
+def opened(shell, kernel, address):
     """Return the transport of users, which has allocated its buffer and started the kernel."""
 
     def buffer(card, size, flags, group):
@@ -74,13 +77,13 @@ def opened(shell, registers, address):
 
     buffer.flags = SimpleNamespace(host_only=2)
     pyxrt = SimpleNamespace(bo=buffer, xclBOSyncDirection=SimpleNamespace(XCL_BO_SYNC_BO_TO_DEVICE=0))
-    return XrtTransport(LAYOUT, pyxrt, None, Kernel(registers))
+    return XrtTransport(LAYOUT, pyxrt, None, kernel)
 
 
 def life(shell, master, registers, rng):
     """Two lives of a kernel: the first ends by a reset, in flight; the second by a stop."""
     with host_time(shell):
-        use = Use(shell, opened(shell, registers, ADDRESSES[0]), rng)
+        use = Use(shell, opened(shell, Kernel(registers), ADDRESSES[0]), rng)
         use.format()  # by the counter REQUESTS
         session = use.session(40)
         use.compare()
@@ -91,13 +94,15 @@ def life(shell, master, registers, rng):
 
         shell.pause(master)
         shell.litter()
-        transport = opened(shell, registers, ADDRESSES[1])
+        kernel = Kernel(registers)
+        transport = opened(shell, kernel, ADDRESSES[1])
         use = Use(shell, BusTransport(registers, transport.buffer), rng)
         use.format()  # by the register
         use.session(24)
         use.compare()
         transport.close()
-        ended(registers)
+        resume_until(kernel.state, lambda state: state.name == "ERT_CMD_STATE_COMPLETED")
+        at_rest(registers)
         stays_ended(shell, registers, transport.buffer)
 
 

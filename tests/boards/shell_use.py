@@ -165,6 +165,11 @@ def start(registers, address):
 def ended(registers):
     """Poll CTRL until the kernel has ended; it says once that it is done and ready."""
     assert resume_until(lambda: registers.read("CTRL"), lambda control: control != START) == ENDED
+    at_rest(registers)
+
+
+def at_rest(registers):
+    """Check that a kernel has ended, and has said so."""
     assert registers.read("CTRL") == IDLE
     assert registers.read("STATUS") == State.STOPPED
 
@@ -185,4 +190,4 @@ def resume_until(read, good, *, limit=500):
         value = read()
         if good(value):
             return value
-    raise AssertionError(f"the last that was read is {value:#x}")
+    raise AssertionError(f"the last that was read is {value}")
