@@ -1,9 +1,16 @@
 """The maps that the contract suite runs over: every back end that is done stands in this list."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from host.driver import Driver
+from host.keyfile import read_key_file, write_key_file
+from host.transport import Transport
+from omap.device import DeviceModel
 from omap.hazmat.fixed import fixed_secrets
 from omap.hazmat.inspect import contents
 from omap.interface import ObliviousMap
@@ -11,7 +18,9 @@ from omap.map import create
 from omap.params import Params, Rule
 from omap.presets import preset
 from omap.trace import Observer
-from sim.backend import RtlMap
+from sim.backend import RtlMap, show_format, show_operations
+from sim.driver_map import DriverMap
+from tests.host import transports
 from tests.rtl.engines import TIGHT
 
 PRESETS = ("TINY", "SMALL", "WIDE")
@@ -33,12 +42,15 @@ class Subject:
         Compares the map's state with the dict, as far as it can be looked into.
     scans : bool
         Whether a bulk load is a scan over all pages.
+    close : callable
+        Lets go of what the map needs.
     """
 
     map: ObliviousMap
     observer: Observer
     check: Callable[[dict[bytes, bytes]], None]
     scans: bool = True
+    close: Callable[[], None] = lambda: None
 
 
 def tight(name: str, rule: Rule) -> Params:
@@ -108,3 +120,49 @@ def rtl() -> Subject:
         assert contents(made.shadow) == oracle  # whose host memory is the same, see compare()
 
     return Subject(made, observer, check, scans=False)
+
+
+class DrivenMap(DriverMap):
+    """A map behind a transport. Its observer is told by a device model itself, and here of what a top's bus saw."""
+
+    def __init__(self, transport: Transport, root_key: bytes, observer: Observer) -> None:
+        self._machine, self._observer = getattr(transport, "machine", None), observer
+        self.run = getattr(getattr(self._machine, "card", None), "run", None)
+        driver = Driver(transport, transport.layout.params, timeout=transports.PATIENCE)
+        super().__init__(driver, root_key, format_seconds=transports.PATIENCE)
+
+    def format(self) -> None:
+        super().format()
+        self._show(show_format)
+
+    def execute(self, batch):
+        responses = super().execute(batch)
+        if batch:
+            self._show(show_operations)
+        return responses
+
+    def _show(self, show: Any) -> None:
+        if self.run is not None:
+            with self._machine.still():
+                show(self.run, self._observer)
+
+
+def driven(name: str) -> Subject:
+    """Return a map behind a transport, by name, and the driver that people use."""
+    observer = Observer()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        write_key_file(key_file := folder / "root.key")
+        params = transports.fitting(name, tight("TINY", Rule.ONE_CHOICE), key_file)
+        opened = transports.opened(name, params, key_file, tmp_path=folder, observer=observer)
+        transport = stack.enter_context(opened)
+        made = DrivenMap(transport, read_key_file(key_file), observer)
+        close = stack.pop_all().close
+
+    def check(oracle: dict[bytes, bytes]) -> None:
+        card = transport.machine.card if hasattr(transport, "machine") else transport
+        device: DeviceModel | None = getattr(card, "device", None)
+        if device is not None:
+            assert contents(device._map) == oracle
+
+    return Subject(made, observer, check, scans=False, close=close)

@@ -8,7 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from omap.interface import Kind, Operation, Response, Status
 from omap.params import Rule
-from tests.contract.maps import PRESETS, RULES, reference, rtl
+from tests.contract.maps import PRESETS, RULES, driven, reference, rtl
+from tests.host import transports
 from tests.rtl.engines import TIGHT, engine
 
 
@@ -53,12 +54,18 @@ def check_traffic(params, trace, operations):
 
 def machine(make):
     class Machine(RuleBasedStateMachine):
+        subject = None
+
         @initialize()
         def start(self):
             self.subject = make()
             self.map, self.observer = self.subject.map, self.subject.observer
             self.params = self.map.params
             self.oracle = {}
+
+        def teardown(self):
+            if self.subject is not None:
+                self.subject.close()
 
         def key(self, number):  # few keys, so that they repeat; some numbers give keys full of zeros
             return number.to_bytes(self.params.key_bytes, "big")
@@ -159,3 +166,21 @@ def test_the_accelerator_equals_a_dict_and_the_reference():
 def test_the_accelerator_equals_a_dict_and_the_reference_for_long():
     engine(TIGHT)
     run_machine(rtl, examples=60, steps=30)
+
+
+@pytest.mark.parametrize("name", ["model", "xrt", "vfio"])
+def test_a_device_model_behind_its_driver_equals_a_dict(name):
+    run_machine(lambda: driven(name), examples=15, steps=20)
+
+
+@pytest.mark.parametrize("name", transports.TOPS)
+def test_a_top_behind_its_driver_equals_a_dict(name):
+    driven(name).close()  # what goes wrong when it is compiled is not Hypothesis's affair
+    run_machine(lambda: driven(name), examples=3, steps=10)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", transports.TOPS)
+def test_a_top_behind_its_driver_equals_a_dict_for_long(name):
+    driven(name).close()
+    run_machine(lambda: driven(name), examples=30, steps=25)

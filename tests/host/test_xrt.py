@@ -142,6 +142,22 @@ def test_a_kernel_that_dies_later_is_noticed(open_fake, params):
             driver.exchange(bytes(driver.record_bytes))
 
 
+def test_a_kernel_that_ends_while_it_is_being_stopped_is_not_waited_for(open_fake, monkeypatch):
+    transport = open_fake()
+    fake, naps = transport.fake, []
+    fake.stop.set()
+    fake.threads[0].join()
+
+    def nap(seconds):
+        naps.append(seconds)
+        fake.dead = True
+        assert len(naps) < 10
+
+    monkeypatch.setattr(xrt.time, "sleep", nap)
+    transport.close()
+    assert len(naps) == 1
+
+
 @pytest.mark.parametrize(
     ("host_memory", "enough"),
     [(0, False), (4096, False), ("0 Byte", False), ("4 KB", False), (1 << 30, True), ("4 GB", True), (None, True)],
