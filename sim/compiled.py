@@ -93,9 +93,9 @@ def _load(path: Path) -> ctypes.CDLL:
     return library
 
 
-def load_library(verilog: str) -> ctypes.CDLL:
+def load_library(verilog: str, flags: list[str] = build.FAST) -> ctypes.CDLL:
     """Return the library of a design with the harness; compiled if it was not before."""
-    return _load(build.shared_library(verilog))
+    return _load(build.shared_library(verilog, flags))
 
 
 class Design:

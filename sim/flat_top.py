@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sim import build
 from sim.compiled import Design, load_library
 from sim.errors import SimulationError
 from sim.verilog import TOP, AxiPort, Port, Ports
@@ -77,7 +78,7 @@ class FlatTop:
 
 
 class FlatDesign(Design):
-    """A compiled design that was given as Verilog.
+    """A compiled design that was given as Verilog. It is meant for short runs: quick to compile, not to run.
 
     Parameters
     ----------
@@ -88,4 +89,4 @@ class FlatDesign(Design):
     def __init__(self, top: FlatTop) -> None:
         self.ports = top.shown
         self.verilog = top.text
-        self.library = load_library(self.verilog)
+        self.library = load_library(self.verilog, build.QUICK)
