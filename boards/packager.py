@@ -268,8 +268,8 @@ class Packager(Tool):
         if thing.kind == "register":
             right = self.registers[thing.name]
             wanted = {"address_offset": right.offset, "size": right.bits}
-            if name in wanted and int(value, 0) != wanted[name]:
-                raise RefusedError(f"{name} of {thing.name} is {wanted[name]:#x}, not {int(value, 0):#x}")
+            if name in wanted and not _same_number(value, wanted[name]):
+                raise RefusedError(f"{name} of {thing.name} is {wanted[name]:#x}, not {value}")
         if thing.kind == "register parameter":
             assert thing.of is not None
             bus = self.registers[thing.of.name].bus
@@ -360,3 +360,11 @@ class Packager(Tool):
         if call.options["-ctrl_protocol"] != protocol:
             raise RefusedError(f"the core's protocol is {protocol}")
         self.kernels.append(self.path(call.options["-xo_path"]))
+
+
+def _same_number(text: str, number: int) -> bool:
+    """Whether a text is this number; one with zeros before it is none, it is octal to some readers."""
+    try:
+        return int(text, 0) == number
+    except ValueError:
+        return False

@@ -71,6 +71,7 @@ MUTATIONS = [
     # target, file, what stands there, what stands there instead, what is said
     (VITIS, "package.tcl", "hbm_00 0x400 64", "hbm_00 0x404 64", "address_offset of hbm_00 is 0x400, not 0x404"),
     (VITIS, "package.tcl", "ring_entries 0x01c 32", "ring_entries 0x01c 64", "size of ring_entries"),
+    (VITIS, "package.tcl", "CTRL 0x000 32", "CTRL 0x000 02", "size of CTRL is 0x20, not 02"),
     (VITIS, "package.tcl", "request 0x024", "request 0x028", "address_offset of request"),
     (VITIS, "package.tcl", "ring_entries 0x01c", "ring_count 0x01c", "no register ring_count"),
     (VITIS, "package.tcl", "    request 0x024 32 {}\n", "", "register request is missing"),
