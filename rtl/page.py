@@ -132,7 +132,8 @@ class PageMerge(wiring.Component):
         with m.If(enter_out):
             m.d.sync += [page_out.eq(Cat(slots)), beats_out.eq(beats)]  # what is beyond the slots is padding: zero
         with m.Elif(self.o_text.valid & self.o_text.ready):
-            m.d.sync += [page_out.eq(page_out >> beat_bits), beats_out.eq(beats_out - 1)]
+            # A slice: to Amaranth, a shift of a page is as many paths as the square of its bits.
+            m.d.sync += [page_out.eq(page_out[beat_bits:]), beats_out.eq(beats_out - 1)]
 
         # Work.
         take, found = Signal(), Signal()
