@@ -146,7 +146,8 @@ def test_words_and_verdicts_equal_the_model(seed, windows, rest, data):
     found = run.whole()
     expected, failure = noise.words(samples), noise.failure(samples)
     if failure is None:
-        assert run.failed_after() is None
+        after = run.failed_after()
+        assert after is None or after > count  # when all samples were taken the last goes on
         assert found == expected
     else:
         assert run.failed_after() == failure

@@ -15,6 +15,8 @@ from sim.transport import RtlTransport
 from tests.boards.top_run import CLEARED_BYTES, KEY, RESET_CYCLES, DirectRun, VitisRun
 from tests.rtl.engines import TIGHT, operations
 
+pytestmark = pytest.mark.long  # each top takes minutes to compile; under cocotb both run in every test
+
 RUNS = {"u55c_vitis": VitisRun, "u55c_direct": DirectRun}
 HBM_PRIVATE, HARDWARE = 1, 4
 JUNK = 0xA5

@@ -173,6 +173,7 @@ def test_a_device_model_behind_its_driver_equals_a_dict(name):
     run_machine(lambda: driven(name), examples=15, steps=20)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", transports.TOPS)
 def test_a_top_behind_its_driver_equals_a_dict(name):
     driven(name).close()  # what goes wrong when it is compiled is not Hypothesis's affair

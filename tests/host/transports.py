@@ -9,6 +9,8 @@ import sys
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
+import pytest
+
 from host import vfio, xrt
 from host.keyfile import read_key_file
 from host.model import ModelTransport
@@ -24,7 +26,8 @@ TOPS = ("xrt on the kernel", "vfio on the card")
 
 SIMULATED = ("rtl", *TOPS)
 
-NAMES = ("model", "stepped", "process", "attached", "xrt", "vfio", *SIMULATED)
+NAMES = ("model", "stepped", "process", "attached", "xrt", "vfio", "rtl")
+NAMES += tuple(pytest.param(name, marks=pytest.mark.long) for name in TOPS)  # each takes minutes to compile
 
 PATIENCE = 600.0
 """Seconds, instead of a few, that the drivers of cards grant a simulation."""
