@@ -108,6 +108,18 @@ class Transport(ABC):
         self.close()
 
 
+def refuse_key(key_file: str | os.PathLike[str] | None) -> None:
+    """Refuse a root key for a card.
+
+    Raises
+    ------
+    InputError
+        If there is one; says that it is to be left out.
+    """
+    if key_file is not None:
+        raise InputError("a card holds its own root key and takes none from a file: leave --key-file out")
+
+
 class Factory(Protocol):
     """Opens a transport."""
 

@@ -28,11 +28,11 @@ import time
 from contextlib import ExitStack
 
 from host import preflight_vfio as preflight
-from host.transport import Transport
+from host.transport import Transport, refuse_key
 from host.vfio_card import SUPERPAGE, VfioCard
 from host.vfio_system import Mapping, Memory, System
 from omap.board import BOARDS, DIRECT_DEVICE, LINK_RATES
-from omap.errors import DeviceError, InputError
+from omap.errors import DeviceError
 from omap.params import Params
 from omap.regmap import BY_NAME, IDENTITY, MIRROR, REGISTER_BYTES, RegisterFile, Request, State
 from omap.wire import BufferLayout
@@ -132,8 +132,8 @@ class VfioTransport(Transport):
         while (identity := self._load("IDENTITY")) in (0, _ONES):
             if identity == 0 and BY_NAME["STATUS"].field("state", self._load("STATUS")) == State.FAULT:
                 raise DeviceError(
-                    f"{self._card.address} has failed before it was ready: its HBM could not be zeroed, or its source "
-                    "of entropy is broken; load its bitstream again, and try another card if that does not help"
+                    f"{self._card.address} has failed before it was ready: its HBM could not be zeroed; load its "
+                    "bitstream again, and try another card if that does not help"
                 )
             if time.monotonic() > end:
                 if identity:
@@ -305,8 +305,7 @@ def open_vfio(
     DeviceError
         If something is missing or does not fit; says what to do.
     """
-    if key_file is not None:
-        raise InputError("a card holds its own root key and takes none from a file: leave --key-file out")
+    refuse_key(key_file)
     layout = BufferLayout(params, ring_entries)
     system = System() if system is None else system
     address = preflight.find_card(system, device, WANTED)

@@ -30,7 +30,7 @@ from types import ModuleType
 from typing import Any
 
 from host import preflight
-from host.transport import Transport
+from host.transport import Transport, refuse_key
 from omap.errors import DeviceError, InputError
 from omap.params import Params
 from omap.regmap import MIRROR, REGISTER_BYTES, RegisterFile, Request
@@ -207,8 +207,7 @@ def open_xrt(
     DeviceError
         If something is missing or does not fit; says what to do.
     """
-    if key_file is not None:
-        raise InputError("a card holds its own root key and takes none from a file: leave --key-file out")
+    refuse_key(key_file)
     if xclbin is None:
         raise InputError("a card needs its program: give --xclbin")
     layout = BufferLayout(params, ring_entries)
