@@ -15,11 +15,8 @@ from boards.manifest import Plan
 from omap.errors import InputError
 from omap.wire import BufferLayout
 
-RING_ENTRIES = 1024
-"""What ``omap serve`` takes unless told otherwise."""
-
-PREPARE = f"mkdir -p {folders.OUT}"
-"""Comes before the first step; the tools write there."""
+PREPARE = f"mkdir -p -m 700 {folders.OUT}"
+"""Comes before the first step; the tools write there, and what they write may hold the root key."""
 
 DEVICE = "BDF"
 """Stands for the card's PCIe address where none is given."""
@@ -63,7 +60,7 @@ def scripts(plan: Plan) -> dict[str, str]:
 
 def host_memory(plan: Plan) -> str:
     """Return how much host memory the shell must give to the card: rings and pages, in a power of two of GiB."""
-    size = BufferLayout(plan.params, RING_ENTRIES).size
+    size = BufferLayout(plan.params).size
     return f"{1 << max(0, (size - 1 >> 30).bit_length())}G"
 
 

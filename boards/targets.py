@@ -64,7 +64,7 @@ class Target:
 
     def config(self, params: Params) -> EngineConfig:
         """Return the engine for a map."""
-        return EngineConfig(params=params)
+        return EngineConfig(params=params, channel_bits=BOARDS[self.board].channel_bits)
 
     def top(self, params: Params, *, attested: bool = False) -> wiring.Component:
         """Return the top for a map, to be elaborated once.

@@ -110,6 +110,7 @@ def test_with_tools_and_a_key_it_runs_them(tmp_path, params_file, tools, target,
         assert f"{step.command[0]} says hello" in result.output
         assert (out / folder.OUT / f"{number}-{step.command[0]}.log").read_text() == f"{step.command[0]} says hello\n"
         assert all((out / product).exists() for product in step.makes)
+    assert stat.S_IMODE((out / folder.OUT).stat().st_mode) == 0o700  # a plain bitstream holds the root key
     assert KEY[::-1].hex() not in result.output
     assert run("check", out).exit_code == 0
 
