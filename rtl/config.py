@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from omap.channels import CHANNEL_BYTES as CHANNEL_BYTES
 from omap.channels import Layout, account, layouts, least_interval, total
 from omap.params import Params, Rule
 from omap.units import format_bytes

@@ -13,7 +13,7 @@ from cocotbext.axi import AddressSpace, AxiBus, AxiSlave, MemoryRegion, SparseMe
 from boards.flat import AXI4_LEN_BITS, port_table
 from boards.u55c_direct import top as direct
 from boards.u55c_vitis import top as vitis
-from rtl.config import CHANNEL_BYTES
+from omap.channels import CHANNEL_BYTES
 from rtl.hbm import HBM_AXI
 from sim.cocotb_bench import PERIOD_NS
 from sim.verilog import TOP
