@@ -14,6 +14,7 @@ from omap.board import BOARDS, Board
 
 PACKAGE = "boards.u55c_direct"
 BUILD, FLASH, LOAD = "build.tcl", "flash.tcl", "load.tcl"
+OPEN_CARD = "open_card.tcl"  # what the latter two begin with
 PINS, CONFIG, IMPLEMENTATION = "pins.xdc", "config.xdc", "implementation.xdc"
 
 KEY_VARIABLE = "OMAP_BITSTREAM_KEY"
@@ -50,10 +51,11 @@ def channels(plan: Plan) -> int:
 def files(plan: Plan) -> dict[str, str]:
     """Return the files by name."""
     board, top, noise = BOARDS[plan.target.board], plan.target.module, f"{NOISE}.xdc"
+    card = fill(PACKAGE, OPEN_CARD).rstrip("\n")
     return {
         BUILD: build(plan),
-        FLASH: fill(PACKAGE, FLASH, out=folders.OUT, top=top, part=board.flash.part),
-        LOAD: fill(PACKAGE, LOAD, out=folders.OUT, top=top),
+        FLASH: fill(PACKAGE, FLASH, open_card=card, out=folders.OUT, top=top, part=board.flash.part),
+        LOAD: fill(PACKAGE, LOAD, open_card=card, out=folders.OUT, top=top),
         PINS: pins(board),
         CONFIG: fill(PACKAGE, CONFIG, interface=board.flash.interface, lanes=board.flash.lanes),
         IMPLEMENTATION: fill(PACKAGE, IMPLEMENTATION, cell=CELL, clock_pin=CLOCK_PIN, watts=POWER_WATTS),

@@ -10,15 +10,7 @@ set image [file join $here @out @top.mcs]
 if {![file exists $image]} {
     error {there is no image for the flash: run build.tcl before}
 }
-open_hw_manager
-connect_hw_server
-open_hw_target
-set devices [get_hw_devices]
-if {[llength $devices] != 1} {
-    error "one card was expected on JTAG, there are [llength $devices]: $devices"
-}
-set card [lindex $devices 0]
-current_hw_device $card
+@open_card
 
 set parts [get_cfgmem_parts @part]
 if {[llength $parts] == 0} {

@@ -9,15 +9,7 @@ set bitstream [file join $here @out @top.bit]
 if {![file exists $bitstream]} {
     error {there is no bitstream: run build.tcl before}
 }
-open_hw_manager
-connect_hw_server
-open_hw_target
-set devices [get_hw_devices]
-if {[llength $devices] != 1} {
-    error "one card was expected on JTAG, there are [llength $devices]: $devices"
-}
-set card [lindex $devices 0]
-current_hw_device $card
+@open_card
 set_property PROGRAM.FILE $bitstream $card
 program_hw_devices $card
 close_hw_manager
