@@ -213,7 +213,7 @@ def _glue(folder: Path) -> str:
     return GLUE % (PHASES if phased else "", "".join(rows), edge)
 
 
-def shared_library(verilog: str, flags: list[str] = FAST) -> Path:
+def shared_library(verilog: str, flags: list[str]) -> Path:
     """Return the shared library of a design with the harness, compiling what is not there yet.
 
     ``flags`` is :data:`FAST` or :data:`QUICK`.

@@ -93,7 +93,7 @@ def _load(path: Path) -> ctypes.CDLL:
     return library
 
 
-def load_library(verilog: str, flags: list[str] = build.FAST) -> ctypes.CDLL:
+def load_library(verilog: str, flags: list[str]) -> ctypes.CDLL:
     """Return the library of a design with the harness; compiled if it was not before."""
     return _load(build.shared_library(verilog, flags))
 
@@ -107,6 +107,8 @@ class Design:
         What to simulate; compiled when this is called, if its Verilog was not compiled before.
     key : tuple, optional
         The component's parameters: with it even the Verilog is kept (see :func:`sim.verilog.kept_verilog`).
+    flags : list of str
+        :data:`sim.build.QUICK`, or :data:`~sim.build.FAST` for what runs for minutes.
 
     Attributes
     ----------
@@ -116,10 +118,12 @@ class Design:
         The design as Verilog.
     """
 
-    def __init__(self, component: Any, *, key: tuple[object, ...] | None = None) -> None:
+    def __init__(
+        self, component: Any, *, key: tuple[object, ...] | None = None, flags: list[str] = build.QUICK
+    ) -> None:
         self.ports: Ports = ports_of(component)
         self.verilog = to_verilog(component) if key is None else kept_verilog(component, *key)
-        self.library = load_library(self.verilog)
+        self.library = load_library(self.verilog, flags)
 
     def bench(self, *, seed: int = 0) -> CompiledBench:
         """Return a fresh bench, in reset until its first cycle."""

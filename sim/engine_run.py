@@ -12,6 +12,7 @@ from omap.regmap import BY_NAME
 from omap.wire import BufferLayout
 from rtl.config import EngineConfig
 from rtl.engine import Engine
+from sim.build import FAST
 from sim.compiled import CompiledBench, Design
 from sim.map_bench import WORD_BYTES, attach_hbm, engine_hbm_port
 from sim.memory import Memory
@@ -29,7 +30,7 @@ BATCH = 64
 
 def engine_design(config: EngineConfig) -> Design:
     """Return the engine of a configuration, compiled; kept from run to run."""
-    return Design(Engine(config), key=(config,))
+    return Design(Engine(config), key=(config,), flags=FAST)
 
 
 def _control(signal: str) -> str:

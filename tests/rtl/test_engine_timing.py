@@ -199,7 +199,10 @@ def test_overruns_show_in_sealed_replies_alone():
         assert getattr(looks[0], name) == getattr(looks[1], name)
 
 
-@pytest.mark.parametrize("name", ["hammer", "sweep", "misses", "insert_then_read"])
+@pytest.mark.parametrize(
+    "name",
+    ["hammer", "sweep", *(pytest.param(name, marks=pytest.mark.long) for name in ("misses", "insert_then_read"))],
+)
 def test_the_trace_passes_the_audit(name):
     work = workload(name, replace(PARAMS, capacity=LOADED), OPERATIONS, seed=1)
     operations = [Operation(PUT, *pair) for pair in zip(map(bytes, work.keys), map(bytes, work.values), strict=True)]

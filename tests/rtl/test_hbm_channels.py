@@ -126,7 +126,7 @@ def slot_run(shape, **settings):
     return Run(slot_design(shape), layout, first, **settings)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(
     shape=st.sampled_from(sorted(SHAPES)),
     timing=st.sampled_from(sorted(TIMINGS)),
@@ -164,7 +164,7 @@ def test_lines_equal_a_list(shape, timing, seed, idle):
         assert [run.read(number) for number in range(LINES)] == model
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(
     shape=st.sampled_from(sorted(SLOTS)),
     timing=st.sampled_from(sorted(TIMINGS)),

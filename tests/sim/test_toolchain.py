@@ -51,7 +51,7 @@ def test_a_failing_tool_shows_what_it_said():
 
 def test_a_design_that_verilator_refuses_is_reported():
     with pytest.raises(ToolError, match="failed to translate the design"):
-        build.shared_library("module top(input clk); nonsense endmodule")
+        build.shared_library("module top(input clk); nonsense endmodule", build.QUICK)
 
 
 def test_builds_are_made_once_and_never_half(tmp_path, monkeypatch):
