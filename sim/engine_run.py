@@ -96,12 +96,12 @@ class EngineRun:
         self.host = self.bench.memory("m_axi_host", self.memory, host or HostTiming())
         self.hbm: list[Any] = attach_hbm(self.bench, config, hbm, name=self.hbm_port)
         self._entropy = iter(random_words() if entropy is None else entropy)
-        self._provision(root_key)
+        self.provision(root_key)
         if start:
             self.start()
 
-    def _provision(self, root_key: bytes) -> None:
-        """Give the engine what a board would."""
+    def provision(self, root_key: bytes) -> None:
+        """Give the engine what a board would: it takes one root key after each reset."""
         self.bench.source("i_root_key").push([int.from_bytes(root_key, "little")])
         self._feed()
 

@@ -88,7 +88,7 @@ class TopRun(EngineRun):
     def __init__(self, config, **options):
         super().__init__(top_design(self.target, config), config, KEY, entropy=(), **options)
 
-    def _provision(self, root_key):
+    def provision(self, root_key):
         self.bench.run(RESET_CYCLES)
 
     def _feed(self):

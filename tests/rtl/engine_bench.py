@@ -114,6 +114,7 @@ class Twin:
         self.late = False  # replies may tell overruns, which a model without time has not
         self.requests = 0
         self.names = [self.rng.randbytes(self.params.key_bytes) for _ in range(60)]
+        self.tuples = set()  # key and value, one after the other, as in commands and in pages
         if formatted:
             self.request(Request.FORMAT)
 
@@ -202,9 +203,10 @@ class Twin:
         """Draw an operation."""
         kind = self.rng.choice(kinds)
         name = self.names[self.rng.randrange(keys)]
-        return Operation(
-            kind, name if kind else b"", self.rng.randbytes(self.params.value_bytes) if kind == PUT else b""
-        )
+        value = self.rng.randbytes(self.params.value_bytes) if kind == PUT else b""
+        if value:
+            self.tuples.add(name + value)
+        return Operation(kind, name if kind else b"", value)
 
     def send(self, clients, number, **options):
         """Send drawn operations in drawn sessions; those that the model answers must be answered so."""
@@ -276,6 +278,11 @@ class Twin:
         assert {name: mirror.read(name) for name in REGISTERS} == wanted
         assert mirror.read("RING_ENTRIES") == self.run.read("RING_ENTRIES") == self.layout.ring_entries
 
+    def in_the_clear(self):
+        """Return the tuples sent that lie in the buffer as they are."""
+        buffer = bytes(self.buffer)
+        return {one for one in self.tuples if one in buffer}
+
     # -- after the end ------------------------------------------------------------------------------------------
 
     def latched(self, fault, *, limit=40000, cycles=256, silent=False, after=0):
@@ -291,6 +298,7 @@ class Twin:
         run.step(SETTLED)
         if not silent:
             self.take()
+        assert not self.in_the_clear()
         kept, hbm = bytes(self.buffer), [port.memory.data.copy() for port in run.hbm]
         run.bench.observer.clear()
         for _ in range(2):

@@ -15,6 +15,7 @@ from sim.faults import Fault as Injected
 from sim.faults import FaultKind
 from tests.rtl.engine_bench import SETTLED, Twin
 from tests.rtl.engines import GET, PUT, TIGHT
+from tests.rtl.session_bench import ROOT_KEY
 
 FLIP, REPLAY, DROP, STALL, ERROR, DEAD = FaultKind
 
@@ -312,7 +313,7 @@ def test_hbm_that_is_dead_from_the_beginning_latches_at_the_format(structure):
 
 
 def reset(twin):
-    """Pulse the reset in a cycle in which no bus offers anything, and start the kernel again."""
+    """Pulse the reset in a cycle in which no bus offers anything."""
     bench = twin.run.bench
     buses = ["m_axi_host", *(f"m_axi_hbm__{port}" for port in range(len(twin.run.hbm)))]
     valid = [f"{bus}__{channel}valid" for bus in buses for channel in ("ar", "aw", "w")]
@@ -339,6 +340,32 @@ def test_a_reset_in_mid_flight_leaves_nothing(cycles):
     assert not len(twin.run.bench.observer.events())
     # answers to what the reset cut off are nobody's
     assert (twin.state, twin.fault) in {(State.IDLE, Fault.NONE), (State.FAULT, Fault.BUS)}
+
+    # once all is at rest, another reset gives a new start: without the root key, and with no session known
+    reset(twin)
+    twin.buffer[:] = bytes(len(twin.buffer))
+    twin.run.start()
+    twin.run.write("REQUEST", Request.FORMAT)
+    records = [clients[0].seal(twin.operation()), twin.client().hello()]
+    for number, record in enumerate(records):
+        twin.buffer[twin.layout.entry(twin.layout.commands, number)] = record
+    write_counter(twin.buffer, Counter.COMMANDS_WRITTEN, len(records))
+    twin.run.step(8 * SETTLED)
+    assert read_counter(twin.buffer, Counter.RESPONSES_WRITTEN) == 1  # what refuses a record needs no key
+    twin.run.provision(ROOT_KEY)
+    twin.run.until(lambda: read_counter(twin.buffer, Counter.RESPONSES_WRITTEN) == len(records), limit=40000)
+    answers = [twin.buffer[twin.layout.entry(twin.layout.responses, number)] for number in range(len(records))]
+    assert [answer[0] for answer in answers] == [RecordType.REFUSED, RecordType.HELLO]
+    assert not twin.in_the_clear()
+
+
+def test_what_lies_in_the_clear_is_found():
+    twin, _ = used(14)
+    assert twin.tuples
+    assert not twin.in_the_clear()
+    one = next(iter(twin.tuples))
+    twin.buffer[twin.layout.pages + 3 : twin.layout.pages + 3 + len(one)] = one
+    assert twin.in_the_clear() == {one}
 
 
 FEW = replace(TIGHT, params=replace(TIGHT.params, waiting_slots=10))
