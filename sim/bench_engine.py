@@ -40,6 +40,9 @@ SHAPES = {
 }
 """Keys, values and pages of the presets of these names."""
 
+CAPACITIES = {"PAPER": (1 << 12, 1 << 18), "STANDARD": (1 << 14,), "WIDE": (1 << 12,)}
+"""Keys of the maps that are measured."""
+
 BARS = {"PAPER": 16.0, "STANDARD": 1.25 * 40, "WIDE": 1.25 * 256}
 """Most cycles an operation may take."""
 
@@ -231,13 +234,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--operations", type=int, default=20_000)
     parser.add_argument("--shape", choices=[*SHAPES, "all"], default="all")
-    parser.add_argument("--keys", type=int, nargs="*", help="capacities for PAPER; default 2^12 and 2^18")
+    parser.add_argument("--keys", type=int, nargs="*", help="capacities, instead of the usual ones")
     arguments = parser.parse_args()
     print(f"engine in simulation; default memory models, 32 outstanding host reads; {platform.machine()}")
     for name in SHAPES if arguments.shape == "all" else (arguments.shape,):
-        sizes = arguments.keys or ([1 << 12, 1 << 18] if name == "PAPER" else [1 << 12])
-        for keys in sizes:
-            report(name, keys, arguments.operations if name == "PAPER" else max(2000, arguments.operations // 4))
+        for keys in arguments.keys or CAPACITIES[name]:
+            report(name, keys, arguments.operations)
 
 
 if __name__ == "__main__":
