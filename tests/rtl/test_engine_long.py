@@ -31,8 +31,8 @@ RUNS = {
         1_000_000,
     ),
     "STANDARD": (EngineConfig(params=STANDARD), 1_000_000),
-    "STANDARD, 2 lanes": (EngineConfig(params=STANDARD, lanes=2), 100_000),
-    "STANDARD, 4 lanes": (EngineConfig(params=STANDARD, lanes=4), 100_000),
+    "STANDARD, 2 lanes": (EngineConfig(params=STANDARD, lanes=2), 150_000),
+    "STANDARD, 4 lanes": (EngineConfig(params=STANDARD, lanes=4), 150_000),
     "WIDE": (
         EngineConfig(params=sizing.one_choice(capacity=1 << 12, key_bytes=16, value_bytes=256, page_bytes=4096)),
         100_000,
