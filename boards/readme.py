@@ -64,7 +64,7 @@ def text(plan: Plan) -> str:
         add(step.title, step.shown)
     lines += [*_otherwise(plan)]
     lines += [
-        f"`{steps.DEVICE}` is the card's PCIe address, such as `0000:3b:00.1`.",
+        f"`{steps.DEVICE}` is the card's PCIe address, such as `0000:3b:00.{0 if target.hbm_private else 1}`.",
         "",
         *_guard(plan),
         "## Registers",

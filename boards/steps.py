@@ -15,8 +15,11 @@ from boards.manifest import Plan
 from omap.errors import InputError
 from omap.wire import BufferLayout
 
-PREPARE = f"mkdir -p -m 700 {folders.OUT}"
+PREPARE = f"install -d -m 700 {folders.OUT}"
 """Comes before the first step; the tools write there, and what they write may hold the root key."""
+
+TEMPORARY = f"{folders.OUT}/_x"
+"""Where the linker unpacks the kernel, root key included (AMD UG1393: the working directory, unless told otherwise)."""
 
 DEVICE = "BDF"
 """Stands for the card's PCIe address where none is given."""
@@ -73,7 +76,7 @@ def build_steps(plan: Plan) -> tuple[Step, ...]:
             Step("Package the kernel (minutes)", vivado("package.tcl", "package"), (kernel,), key=True),
             Step(
                 "Link it with the shell (hours)",
-                ("v++", "--link", "--config", "link.cfg", "--output", program, kernel),
+                ("v++", "--link", "--config", "link.cfg", "--temp_dir", TEMPORARY, "--output", program, kernel),
                 (program,),
             ),
         )
@@ -103,7 +106,7 @@ def environment(plan: Plan) -> dict[str, str]:
 
 def vivado(script: str, name: str, *arguments: str) -> tuple[str, ...]:
     """Return the command that runs a Tcl script."""
-    logs = ("-nojournal", "-log", f"{folders.OUT}/{name}.vivado.log")
+    logs = ("-nojournal", "-log", f"{folders.OUT}/{name}.vivado.log", "-tempDir", folders.OUT)
     return ("vivado", "-mode", "batch", *logs, "-source", script, *(("-tclargs", *arguments) if arguments else ()))
 
 

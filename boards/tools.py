@@ -54,6 +54,7 @@ def run(folder: Path, number: int, step: Step, echo: Callable[[str], object]) ->
         raise ToolError(f"{step.command[0]} is not on PATH: source the settings of its installation in this shell")
     out = folder / folders.OUT
     out.mkdir(mode=0o700, exist_ok=True)
+    out.chmod(0o700)  # it may have been there
     log = out / f"{number}-{Path(step.command[0]).name}.log"
     with (
         log.open("w", encoding="utf-8") as file,

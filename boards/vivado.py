@@ -103,7 +103,7 @@ class Vivado(Constraints):
             raise RefusedError("messages are only taken more seriously here, not less")
         self.errors.add(call.options["-id"])
 
-    @command("create_ip", "-name=! -vendor=! -library=! -version=! -module_name=! -dir=!")
+    @command("create_ip", "-force -name=! -vendor=! -library=! -version=! -module_name=! -dir=!")
     def create_ip(self, call: Call) -> None:
         """Make a core of the catalogue."""
         self.after("create_project")

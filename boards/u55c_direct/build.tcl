@@ -22,11 +22,11 @@ if {!$plain} {
         error {@environment is not set: it names the .nky file with the key in the fuses of the card, outside this folder. For a bitstream that anybody can read and change, build the folder with --plain}
     }
     set bitstream_key [file normalize $::env(@environment)]
-    if {[string first $here/ $bitstream_key] == 0} {
-        error {the key of the bitstream lies in this folder, beside what it is to protect: move it elsewhere}
-    }
     if {![file exists $bitstream_key]} {
         error "there is no file $bitstream_key, which @environment names"
+    }
+    if {[string first $here/ $bitstream_key] == 0} {
+        error {the key of the bitstream lies in this folder, beside what it is to protect: move it elsewhere}
     }
 } elseif {$attested} {
     error {the card would claim to boot encrypted bitstreams alone, and this one is plain: build the folder again}
@@ -36,11 +36,12 @@ create_project -in_memory -part $part
 # ports of a core that are wider or narrower than those expected
 set_msg_config -id {Synth 8-689} -new_severity ERROR
 
-# Cores: name in the design, name and version in the catalogue, parameters.
+# Cores: name in the design, name and version in the catalogue, parameters. A build that stopped may have left some.
+file mkdir [file join $out ip]
 foreach {name core version settings} {
 @cores
 } {
-    create_ip -name $core -vendor xilinx.com -library ip -version $version -module_name $name -dir [file join $out ip]
+    create_ip -force -name $core -vendor xilinx.com -library ip -version $version -module_name $name -dir [file join $out ip]
     set_property -dict $settings [get_ips $name]
     generate_target all [get_ips $name]
     synth_ip [get_ips $name]

@@ -101,7 +101,8 @@ def emulate(plan: Plan) -> str:
             f"# the environment and {out} as working directory, XRT takes the emulator for a card.",
             "set -e",
             'cd "$(dirname "$0")"',
-            f"v++ --link --target hw_emu --config {LINK} --output {linked.makes[0]} {out}/{top}.xo",
+            f"v++ --link --target hw_emu --config {LINK} --temp_dir {steps.TEMPORARY} \\",
+            f"    --output {linked.makes[0]} {out}/{top}.xo",
             f"emconfigutil --platform {BOARDS[plan.target.board].platform} --od {out}",
             "",
         ]

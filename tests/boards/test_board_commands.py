@@ -111,6 +111,7 @@ def test_with_tools_and_a_key_it_runs_them(tmp_path, params_file, tools, target,
         assert (out / folder.OUT / f"{number}-{step.command[0]}.log").read_text() == f"{step.command[0]} says hello\n"
         assert all((out / product).exists() for product in step.makes)
     assert stat.S_IMODE((out / folder.OUT).stat().st_mode) == 0o700  # a plain bitstream holds the root key
+    assert all(steps.TEMPORARY in step.command for step in wanted if step.command[0] == "v++")  # so does this
     assert KEY[::-1].hex() not in result.output
     assert run("check", out).exit_code == 0
 

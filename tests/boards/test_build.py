@@ -238,6 +238,8 @@ def test_the_readme_and_the_makefile_tell_the_same_steps(tmp_path):
         assert steps.no_key() in refused.stderr
         assert TIGHT.params.digest.hex() in readme
         assert f"   {steps.PREPARE}\n" in readme
+        (out / folder.OUT).mkdir(0o755, exist_ok=True)
+        (out / folder.OUT).chmod(0o755)
         subprocess.run(steps.PREPARE, cwd=out, shell=True, check=True)
         assert stat.S_IMODE((out / folder.OUT).stat().st_mode) == 0o700
     flash = ["make", "-o", "out/omap_kernel.xclbin", "flash"]
