@@ -5,11 +5,13 @@ each input to each output that it may change, through registers from data, enabl
 the ports of modules. Clocks are no paths. It is followed
 
 * forward from all that the PCIe block says on the BAR's channels: addresses, data, strobes, handshakes;
-* backward from all that is answered there.
+* backward from all that is answered there;
+* backward from all that the PCIe block hears for host memory, which must come from the engine's host port alone;
+* forward from all that HBM answers to reads, which must end in the map's port for that channel.
 
 Inside the modules of :data:`FOLLOWED` every path is followed. Where it ends must be in :data:`TAKES` (forward) or
 :data:`GIVES` (backward): the whole list of what the engine learns from the registers and shows in them. Anything else
-is a finding, HBM above all. Besides, all paths to a port of HBM, followed backward, must come from the map's port for
+is a finding, HBM above all. All paths to a port of HBM, followed backward, must come from the map's port for
 that channel, or from the clearing (:func:`drives`).
 
 What this does not see: what the engine does with what is listed (its timing rule and its tests are for that), what is
@@ -82,10 +84,20 @@ def drives(channel: int) -> tuple[str, ...]:
     return (rf"{_ENGINE}\.core\.m_axi_hbm__{channel}__\w+", r"pcie\.axi_aresetn", *_CLEARING)
 
 
+TELLS = (rf"{_ENGINE}\.port\.m_axi__\w+",)
+"""Where a path to host memory may come from."""
+
+
+def hears(channel: int) -> tuple[str, ...]:
+    """Return where a path from what a channel of HBM has read may end."""
+    return (rf"{_ENGINE}\.core\.m_axi_hbm__{channel}__r\w+",)
+
+
 BITWISE = {"$and", "$or", "$xor", "$xnor", "$not", "$pos", "$mux", "$_NOT_"}
 """Operators in which a bit of the result depends on the same bit of each operand of the same width."""
 
 HBM_PORT = re.compile(r"AXI_(\d\d)_(?!ACLK|ARESET_N)")
+HBM_READ = re.compile(r"AXI_\d\d_R(DATA|ID|LAST|RESP|VALID)")
 REGISTER = re.compile(r"\$(a|al|s)?dff(e|sr|sre|ce)?$")
 
 Bit = tuple[str, int]
@@ -212,17 +224,24 @@ def check(verilog: str) -> Report:
     netlist = Netlist(_modules(verilog))
     bar, ways = {f"m_axib_{name}" for name in vendor.BAR_AXI.members}, vendor.pcie_ports()
     says = [pin for pin in netlist.pins["pcie"] if pin.port in bar and ways[pin.port][0] == "output"]
-    hears = [pin for pin in netlist.pins["pcie"] if pin.port in bar and ways[pin.port][0] == "input"]
+    answered = [pin for pin in netlist.pins["pcie"] if pin.port in bar and ways[pin.port][0] == "input"]
+    host = [pin for pin in netlist.pins["pcie"] if pin.port.startswith("s_axib_") and ways[pin.port][0] == "input"]
     hbm: dict[int, list[Pin]] = defaultdict(list)
     for pin in netlist.pins["hbm"]:
         if channel := HBM_PORT.match(pin.port):
             hbm[int(channel[1])].append(pin)
-    if not says or not hears or not hbm:
+    if not says or not answered or not host or not hbm:
         raise InputError(f"{MODULE} has no BAR or no HBM: this is no top of the direct target")
     findings: list[str] = []
     takes = _ends(netlist.reach(says), _all(TAKES), "the register BAR reaches {}", findings)
-    gives = _ends(netlist.reach(hears, back=True), _all(GIVES), "the register BAR shows {}", findings)
+    gives = _ends(netlist.reach(answered, back=True), _all(GIVES), "the register BAR shows {}", findings)
+    if not _ends(netlist.reach(host, back=True), TELLS, "host memory is told {}", findings):
+        findings.append("nothing reaches host memory: the check has lost its way")
     for channel_number, pins in sorted(hbm.items()):
+        read = [pin for pin in pins if HBM_READ.fullmatch(pin.port)]
+        what = f"what HBM port {channel_number} has read reaches {{}}"
+        if not _ends(netlist.reach(read), hears(channel_number), what, findings):
+            findings.append(f"nothing takes what HBM port {channel_number} has read: the check has lost its way")
         what = f"HBM port {channel_number} depends on {{}}"
         if not _ends(netlist.reach(pins, back=True), drives(channel_number), what, findings):
             findings.append(f"nothing drives HBM port {channel_number}: the check has lost its way")

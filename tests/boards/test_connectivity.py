@@ -79,6 +79,21 @@ MUTANTS = {
         "  spy spy_i (.heard(s_axi_bar_WDATA));\n" + HBM,
         "the register BAR reaches spy_i.heard",
     ),
+    "HBM is written to host memory": (
+        ".s_axib_wdata(m_axi_host_WDATA)",
+        ".s_axib_wdata(m_axi_host_WDATA | {AXI_00_RDATA, AXI_00_RDATA})",
+        "host memory is told hbm.AXI_00_RDATA",
+    ),
+    "HBM shows in the addresses in host memory": (
+        ".s_axib_awaddr(m_axi_host_AWADDR)",
+        ".s_axib_awaddr(m_axi_host_AWADDR ^ AXI_02_RDATA[63:0])",
+        "what HBM port 2 has read reaches pcie.s_axib_awaddr",
+    ),
+    "a block that nobody knows listens to HBM": (
+        HBM,
+        "  spy spy_i (.heard({AXI_01_RDATA, AXI_01_RDATA}));\n" + HBM,
+        "what HBM port 1 has read reaches spy_i.heard",
+    ),
     "two channels are exchanged": (
         ".AXI_04_WDATA(AXI_04_WDATA)",
         ".AXI_04_WDATA(AXI_05_WDATA)",
