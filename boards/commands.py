@@ -101,7 +101,7 @@ SHOWN = 10
 @FOLDER
 @click.option("--device", help="The card's PCIe address, such as 0000:3b:00.1.")
 @click.option("--volatile", is_flag=True, help="Load it through JTAG until power goes, in place of writing the flash.")
-@click.option("--yes", is_flag=True, help="Do not ask before the flash is written.")
+@click.option("--yes", is_flag=True, help="Ask nothing: write the flash; what root must do is done.")
 @click.option("--run/--no-run", default=None, help="Run the vendor's tools.  [default: if they are on PATH]")
 def flash(folder: Path, device: str | None, volatile: bool, yes: bool, run: bool | None) -> None:
     """Bring what was built in FOLDER into a card.
@@ -117,7 +117,8 @@ def flash(folder: Path, device: str | None, volatile: bool, yes: bool, run: bool
     for product in steps.build_steps(plan)[-1].makes:
         if run is not False and not (folder / product).exists():
             raise InputError(f"{folder / product} is not there: `omap board build` makes it, with the vendor's tools")
-    _run(folder, wanted, run, ask="Write the flash?" if notes and not yes else None)
+    built = len(steps.build_steps(plan))
+    _run(folder, wanted, run, ask="Write the flash?" if notes and not yes else None, sure=yes, first=built + 1)
     served = steps.serve_step(plan, device)
     click.echo(f"{served.title}, in {folder}:\n  {served.shown}")
 
@@ -176,13 +177,18 @@ def _run(
     environment: Mapping[str, str] = MappingProxyType({}),
     *,
     ask: str | None = None,
+    sure: bool = False,
+    first: int = 1,
 ) -> None:
     """Run steps, or say what to run and where, if something is missing here or running is not wanted.
 
-    With ``ask`` nothing is run unless the user says yes to it.
+    With ``ask`` nothing is run unless the user says yes to it; unless ``sure``, nothing that comes after a step of root
+    before the user says that it is done. Logs are numbered from ``first``.
     """
     absent = tools.missing(wanted)
     lacks = [f"{', '.join(absent)} not on PATH: source the settings of the vendor's tools"] if absent else []
+    if any(steps.DEVICE in step.command for step in wanted):
+        lacks.append("--device is not given: the card's PCIe address, as `lspci -D -d 10ee:` shows it")
     if any(step.key for step in wanted) and not (folder / SECRET).exists():
         lacks.append(steps.no_key())
     lacks += [f"{name} is not set: it names {what}" for name, what in environment.items() if not os.environ.get(name)]
@@ -197,9 +203,11 @@ def _run(
         return
     if ask is not None:
         click.confirm(ask, abort=True)
-    for number, step in enumerate(wanted, 1):
+    for number, step in enumerate(wanted, first):
         if step.root:
             click.echo(f"{step.title}, as root:\n  {step.shown}")
+            if not sure and not all(later.root for later in wanted[number - first :]):
+                click.confirm("Is that done?", abort=True)
         else:
             click.echo(f"{step.title}: {step.shown}")
             tools.run(folder, number, step, click.echo)

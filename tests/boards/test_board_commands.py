@@ -392,12 +392,44 @@ def test_under_the_shell_nothing_is_written_into_a_flash(tmp_path):
     assert "XRT loads the program, until power goes" in result.output
 
 
+def test_what_comes_after_a_step_of_root_s_waits_for_it(tmp_path, tools):
+    out, log = with_products(tmp_path, "u55c_vitis"), tools("xrt-smi")
+    asked = ["board", "flash", str(out), "--device", BDF]
+    for answer in ("n\n", ""):
+        result = CliRunner().invoke(main, asked, input=answer)
+        assert "Is that done? [y/N]" in result.output
+        assert result.exit_code
+        assert not log.exists()
+    assert CliRunner().invoke(main, asked, input="y\n").exit_code == 0
+    assert "xrt-smi program" in log.read_text()
+
+
+def test_no_card_is_no_place_to_load_into(tmp_path, tools):
+    out, log = with_products(tmp_path, "u55c_vitis"), tools("xrt-smi")
+    told = run("flash", out, "--yes")
+    assert told.exit_code == 0
+    assert "--device is not given" in told.output
+    refused = run("flash", out, "--yes", "--run")
+    assert refused.exit_code == 2
+    assert "--device is not given" in refused.output
+    assert not log.exists()
+
+
+def test_logs_of_the_build_are_kept(tmp_path, tools):
+    out = with_products(tmp_path, "u55c_direct")
+    built_log = out / folder.OUT / "1-vivado.log"
+    built_log.write_text("of the build")
+    tools("vivado")
+    assert run("flash", out, "--yes").exit_code == 0
+    assert built_log.read_text() == "of the build"
+
+
 def test_the_older_name_of_a_tool_will_do(tmp_path, tools):
     out = built(tmp_path, "u55c_vitis")
     (out / folder.OUT).mkdir()
     (out / folder.OUT / "omap_kernel.xclbin").touch()
     log = tools("xbutil")
-    assert run("flash", out, "--device", BDF).exit_code == 0
+    assert run("flash", out, "--device", BDF, "--yes").exit_code == 0
     assert f"xbutil program --device {BDF} --user out/omap_kernel.xclbin" in log.read_text()
 
 
