@@ -172,7 +172,11 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "answers", "the registers in the Verilog read and write as described, for this map and these claims", _answers
     ),
-    Check("paths", "where HBM is said to be private, the Verilog has no path from the register BAR to it", _paths),
+    Check(
+        "paths",
+        "where HBM is said to be private, in the Verilog it meets register BAR and host memory nowhere but in the map",
+        _paths,
+    ),
     Check("secret", "the root key is in no file but its own, which its owner alone can read", _secret),
 )
 """In the order in which they are made."""

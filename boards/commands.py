@@ -114,11 +114,12 @@ def flash(folder: Path, device: str | None, volatile: bool, yes: bool, run: bool
     notes = () if volatile else steps.flash_notes(plan)
     for note in notes:
         click.echo(note)
-    for product in steps.build_steps(plan)[-1].makes:
+    built = steps.build_steps(plan)
+    for product in built[-1].makes:
         if run is not False and not (folder / product).exists():
             raise InputError(f"{folder / product} is not there: `omap board build` makes it, with the vendor's tools")
-    built = len(steps.build_steps(plan))
-    _run(folder, wanted, run, ask="Write the flash?" if notes and not yes else None, sure=yes, first=built + 1)
+    ask = "Write the flash?" if notes and not yes else None
+    _run(folder, wanted, run, ask=ask, sure=yes, first=len(built) + 1)
     served = steps.serve_step(plan, device)
     click.echo(f"{served.title}, in {folder}:\n  {served.shown}")
 

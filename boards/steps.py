@@ -15,6 +15,7 @@ from boards.manifest import Plan
 from omap.errors import InputError
 from omap.wire import BufferLayout
 
+# SEC_CM: BUILD.OUT.OWNER -- whatever the umask, and whoever made the folder
 PREPARE = f"install -d -m 700 {folders.OUT}"
 """Comes before the first step; the tools write there, and what they write may hold the root key."""
 

@@ -53,8 +53,9 @@ def run(folder: Path, number: int, step: Step, echo: Callable[[str], object]) ->
     if program is None:
         raise ToolError(f"{step.command[0]} is not on PATH: source the settings of its installation in this shell")
     out = folder / folders.OUT
+    # SEC_CM: BUILD.OUT.OWNER -- it may have been there
     out.mkdir(mode=0o700, exist_ok=True)
-    out.chmod(0o700)  # it may have been there
+    out.chmod(0o700)
     log = out / f"{number}-{Path(step.command[0]).name}.log"
     with (
         log.open("w", encoding="utf-8") as file,

@@ -123,7 +123,7 @@ class Design:
     ) -> None:
         self.ports: Ports = ports_of(component)
         self.verilog = to_verilog(component) if key is None else kept_verilog(component, *key)
-        self.library = load_library(self.verilog, flags)
+        self.native = load_library(self.verilog, flags)
 
     def bench(self, *, seed: int = 0) -> CompiledBench:
         """Return a fresh bench, in reset until its first cycle."""
@@ -143,7 +143,7 @@ class CompiledBench(Bench):
 
     def __init__(self, design: Design, *, seed: int = 0) -> None:
         self.design, self.ports, self.seed = design, design.ports, seed
-        self._lib = design.library
+        self._lib = design.native
         self._h = self._lib.sim_new()
         self._observer = Observer()
         self._names: list[str] = []  # of sinks and memories, in the order of their creation

@@ -89,4 +89,4 @@ class FlatDesign(Design):
     def __init__(self, top: FlatTop) -> None:
         self.ports = top.shown
         self.verilog = top.text
-        self.library = load_library(self.verilog, build.QUICK)
+        self.native = load_library(self.verilog, build.QUICK)

@@ -424,6 +424,15 @@ def test_logs_of_the_build_are_kept(tmp_path, tools):
     assert built_log.read_text() == "of the build"
 
 
+@pytest.mark.sec_cm("BUILD.OUT.OWNER")
+def test_a_folder_that_was_open_is_closed_before_a_tool_runs(tmp_path, tools):
+    out = with_products(tmp_path, "u55c_direct")
+    (out / folder.OUT).chmod(0o755)
+    tools("vivado")
+    assert run("flash", out, "--yes").exit_code == 0
+    assert stat.S_IMODE((out / folder.OUT).stat().st_mode) == 0o700
+
+
 def test_the_older_name_of_a_tool_will_do(tmp_path, tools):
     out = built(tmp_path, "u55c_vitis")
     (out / folder.OUT).mkdir()

@@ -202,6 +202,7 @@ def test_what_can_be_refused_is_refused_before_the_long_work(tmp_path, monkeypat
         build.build(plan("u55c_vitis"), tmp_path / "new", tmp_path / "no.key")
 
 
+@pytest.mark.sec_cm("BUILD.OUT.OWNER")
 def test_the_readme_and_the_makefile_tell_the_same_steps(tmp_path):
     from boards import steps
 

@@ -78,6 +78,10 @@ def design(sources=SOURCES, interval=1):
     return Design(Bench(sources, interval))
 
 
+FURTHER = 20
+"""Cycles that a run goes on after the last sample, in which the sources show zeros."""
+
+
 class Run:
     def __init__(self, samples, *, take=1, interval=1, seed=0):
         self.sources = len(samples[0])
@@ -99,7 +103,7 @@ class Run:
 
     def whole(self):
         """Run for as long as the samples last, and not much longer: nothing but zeros would follow."""
-        self.bench.run(len(self.samples) * self.interval + 20)
+        self.bench.run(len(self.samples) * self.interval + FURTHER)
         return self.bench.sink("o_word").take()
 
     def failed_after(self):
@@ -132,7 +136,7 @@ def test_the_key_is_what_it_says():
 
 
 @settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 2**32 - 1), windows=st.integers(0, 5), rest=st.integers(0, WINDOW - 101), data=st.data())
+@given(seed=st.integers(0, 2**32 - 1), windows=st.integers(0, 5), rest=st.integers(0, WINDOW - 1), data=st.data())
 def test_words_and_verdicts_equal_the_model(seed, windows, rest, data):
     rng = random.Random(seed)
     count = windows * WINDOW + rest + 1
@@ -147,8 +151,9 @@ def test_words_and_verdicts_equal_the_model(seed, windows, rest, data):
     expected, failure = noise.words(samples), noise.failure(samples)
     if failure is None:
         after = run.failed_after()
-        assert after is None or after > count  # when all samples were taken the last goes on
-        assert found == expected
+        assert after is None or after > count
+        silence = [(0,) * SOURCES] * FURTHER  # after the last sample, which may complete a window
+        assert found in (expected, noise.words(samples + silence))
     else:
         assert run.failed_after() == failure
         assert found == expected
