@@ -51,9 +51,11 @@ def test_the_small_parts_pass_lint(target, verilog, tmp_path):
     assert lint(tmp_path / "top.v", target.module) == []
 
 
-@pytest.mark.long
 def test_the_whole_passes_lint(target, tmp_path):
-    """What is simulated: for the direct target, all but the pins, whose lint is above."""
+    """Engine and all, from the Verilog that the tests under cocotb run: whoever comes first makes it.
+
+    Of the direct target that is the card without its pins, which are linted above: together, all of each top.
+    """
     text = top_verilog(target.name, TIGHT)
     (tmp_path / "top.v").write_text(text + models())
     assert lint(tmp_path / "top.v", re.search(r"^module (\w+)\(", text, re.MULTILINE)[1]) == []
