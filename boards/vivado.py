@@ -98,7 +98,9 @@ class Vivado(Constraints):
 
     @command("set_msg_config", "-id=! -new_severity=!")
     def set_msg_config(self, call: Call) -> None:
-        """Take a message for an error."""
+        """Take a message for an error, in our own design: it is not for us to judge what is inside the cores."""
+        if self.called("synth_design"):
+            raise RefusedError("synth_design has been, and has said what it has to say")
         if call.options["-new_severity"] != "ERROR":
             raise RefusedError("messages are only taken more seriously here, not less")
         self.errors.add(call.options["-id"])
@@ -141,6 +143,8 @@ class Vivado(Constraints):
     def synth_ip(self, call: Call) -> None:
         """Synthesise a core."""
         core = self.find(call.words[0], "core")
+        if self.errors:
+            raise RefusedError(f"{', '.join(sorted(self.errors))} would be an error inside {core.name} too")
         if "generated" not in core.properties:
             raise RefusedError(f"{core.name} must be generated before")
         core.properties["synthesised"] = "yes"

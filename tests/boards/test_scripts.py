@@ -67,6 +67,7 @@ def test_the_scripts_pass(target, options):
 
 
 HBM, PCIE = "CONFIG.USER_", "CONFIG."
+WIDTHS = f"set_msg_config -id {{{checks.WIDTHS_DIFFER}}} -new_severity ERROR\n"
 MUTATIONS = [
     # target, file, what stands there, what stands there instead, what is said
     (VITIS, "package.tcl", "hbm_00 0x400 64", "hbm_00 0x404 64", "address_offset of hbm_00 is 0x400, not 0x404"),
@@ -111,6 +112,8 @@ MUTATIONS = [
     (DIRECT, "build.tcl", "\nopt_design", "\ncreate_debug_core hub ila\nopt_design", "create_debug_core"),
     (DIRECT, "build.tcl", "    omap_hbm hbm 1.0", "    omap_ila ila 6.2 {}\n    omap_hbm hbm 1.0", "6.2 is no core"),
     (DIRECT, "build.tcl", "opt_design\nplace_design", "place_design\nopt_design", "opt_design must come before"),
+    (DIRECT, "build.tcl", "create_project -in_memory", f"{WIDTHS}create_project -in_memory", "an error inside"),
+    (DIRECT, "build.tcl", "opt_design\nplace_design", f"{WIDTHS}opt_design\nplace_design", "synth_design has been"),
     (DIRECT, "build.tcl", "read_xdc [file join $here omap_noise.xdc]\n", "", "reads the constraints"),
     (DIRECT, "build.tcl", "synth_design -top omap_u55c_direct", "synth_design -top top", "the top is omap_u55c_direct"),
     (DIRECT, "build.tcl", "-flatten_hierarchy", "-flatten", "no option -flatten"),
