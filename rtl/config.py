@@ -20,6 +20,9 @@ HOST_IDS = 64
 RECORD_BATCH = 4
 """Records fetched by one read, if so many are there."""
 
+MOST_PAGE_BYTES = 1 << 13
+"""What opening and merging hold in registers, twice."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
@@ -44,6 +47,9 @@ class EngineConfig:
         From the same arrival to the reply; a reply needs no sealed page.
     bin_entries, line_entries : int
         Copies of bins and of position map lines on chip.
+    transit_entries : int
+        Position map entries between buckets. More than :attr:`omap.params.Params.transit_entries`: here a move waits
+        for HBM, while further operations come (docs/decisions/0003).
     timeout : int
         Cycles after which an unanswered transfer is a fault.
     channel_bits : int
@@ -67,6 +73,7 @@ class EngineConfig:
     reply_cycles: int = 0
     bin_entries: int = 128
     line_entries: int = 64
+    transit_entries: int = 64
     timeout: int = 1 << 16
     channel_bits: int = CHANNEL_BITS
     insecure_unpaced: bool = False
@@ -83,6 +90,11 @@ class EngineConfig:
         require(
             params.page_bytes % (BLOCK_BYTES * self.lanes) == 0,
             f"page_bytes is {params.page_bytes}; {self.lanes} lanes need a multiple of {BLOCK_BYTES * self.lanes}",
+        )
+        require(
+            params.page_bytes <= MOST_PAGE_BYTES,
+            f"page_bytes is {params.page_bytes}; the accelerator holds pages in registers, of at most "
+            f"{MOST_PAGE_BYTES} bytes: plan with smaller pages",
         )
         if not self.interval:
             object.__setattr__(self, "interval", least_interval(params, self.lanes))

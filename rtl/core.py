@@ -119,7 +119,7 @@ class Core(wiring.Component):
         self._passed: dict[str, Value] = {}
 
         self.position_map = inner.submodules.position_map = PositionMap(
-            params, interval=4, line_entries=config.line_entries
+            params, interval=4, line_entries=config.line_entries, transit_entries=config.transit_entries
         )
         self.bins = inner.submodules.bins = WaitingBins(params, entries=config.bin_entries)
         self.merge = inner.submodules.merge = PageMerge(params, lanes=config.lanes)

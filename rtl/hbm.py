@@ -10,7 +10,7 @@ kept for its answer (and all its data at hand), and take every answer in the cyc
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
@@ -20,6 +20,7 @@ from omap.board import BOARDS
 from rtl.axi import BURST_INCR, RESP_OKAY, AxiReadSignature, AxiSignature, AxiWriteSignature
 from rtl.fifo import Fifo
 from rtl.interfaces import require, require_one_of, require_whole
+from rtl.pick import one_hot
 
 ADDRESS_BITS = 34
 WIDTHS = {"addr_width": ADDRESS_BITS, "data_width": 256, "id_width": 6, "version": 3}
@@ -35,6 +36,9 @@ PSEUDO_CHANNELS = BOARDS["u55c"].pseudo_channels
 
 QUEUE = 16
 """Items that wait at a port, so that one busy channel does not hold up the others."""
+
+SIEVE = 64
+"""Kinds of addresses that are told apart among the writes under way."""
 
 TIMEOUT = 4096
 """Cycles after which an answer is overdue: ten times what the slowest HBM takes under load."""
@@ -120,7 +124,7 @@ class ReadPort(wiring.Component):
     idle : Out(1)
         Nothing is under way.
     error : Out(1)
-        HBM reported an error, or an answer is overdue. Stays.
+        HBM reported an error, gave an answer that nobody asked for, or owes one for too long. Stays.
     """
 
     def __init__(
@@ -183,9 +187,14 @@ class ReadPort(wiring.Component):
             m.d.sync += axi.arvalid.eq(0)
 
         # Collect: each beat goes to its place, for which there is room since its burst was asked for.
-        beat, beat_valid = Signal(HBM_AXI.layout("r")), Signal()
-        m.d.comb += axi.rready.eq(1)
-        m.d.sync += [beat_valid.eq(axi.rvalid), *(beat[name].eq(getattr(axi, "r" + name)) for name in ("id", "data"))]
+        beat, came, beat_valid, stray = Signal(HBM_AXI.layout("r")), Signal(), Signal(), Signal()
+        asked, arrived = Signal(n), Signal(n)
+        m.d.comb += [
+            axi.rready.eq(1),
+            beat_valid.eq(came & asked.bit_select(beat.id, 1)),
+            stray.eq(came & ~beat_valid),
+        ]
+        m.d.sync += [came.eq(axi.rvalid), *(beat[name].eq(getattr(axi, "r" + name)) for name in ("id", "data"))]
         tag = beat.id[:tag_bits]
         lines = [
             Memory(shape=HBM_AXI.data_width, depth=n, init=[], attrs={"ram_style": "distributed"})
@@ -225,20 +234,18 @@ class ReadPort(wiring.Component):
                 self.o.payload.note.eq(recall.data),
             ]
 
-        arrived, unanswered = Signal(n), Signal(range(n + 1))
+        whole = one_hot(tag, n, last)
         m.d.comb += [
             self.o.valid.eq(arrived.bit_select(oldest, 1)),
             retire.eq(self.o.valid & self.o.ready),
             self.idle.eq((queue.level == 0) & ~busy & (used == 0)),
         ]
-        m.d.sync += unanswered.eq(unanswered + launch - last)
-        for k in range(n):
-            with m.If(last & (tag == k)):
-                m.d.sync += arrived[k].eq(1)
-            with m.Elif(retire & (oldest == k)):
-                m.d.sync += arrived[k].eq(0)
-        late = _overdue(m, unanswered, axi.rvalid, self.timeout)
-        with m.If(late | (axi.rvalid & (axi.rresp != RESP_OKAY))):
+        m.d.sync += [
+            asked.eq((asked & ~whole) | one_hot(newest, n, launch)),
+            arrived.eq((arrived & ~one_hot(oldest, n, retire)) | whole),
+        ]
+        late = _overdue(m, asked, axi.rvalid, self.timeout)
+        with m.If(late | stray | (axi.rvalid & (axi.rresp != RESP_OKAY))):
             m.d.sync += self.error.eq(1)
         return m
 
@@ -247,7 +254,8 @@ class WritePort(wiring.Component):
     """Writes items of one channel.
 
     No burst is offered while an earlier one to the same address is under way: AXI promises no order under different
-    IDs, and a slot may be freed, taken and written again while its first write is on its way.
+    IDs, and a slot may be freed, taken and written again while its first write is on its way. What is compared are the
+    last bits of the burst's number, so that one in :data:`SIEVE` is held up without need.
 
     Parameters
     ----------
@@ -267,7 +275,7 @@ class WritePort(wiring.Component):
     idle : Out(1)
         Nothing is under way.
     error : Out(1)
-        HBM reported an error, or an answer is overdue. Stays.
+        As :class:`ReadPort`.
     """
 
     def __init__(
@@ -313,10 +321,11 @@ class WritePort(wiring.Component):
         used, launch, retire = Signal(range(n + 1)), Signal(), Signal()
         newest, oldest = Signal(tag_bits), Signal(tag_bits)
         pending = Signal(n)  # not answered yet
-        targets = Array(Signal(bursts.number_bits, name=f"target_{k}") for k in range(n))
+        written = Signal(SIEVE)  # what is not answered yet, by the last bits of its number
+        sieve_bits = min(bursts.number_bits, (SIEVE - 1).bit_length())
         clash, line_free = Signal(), Signal()
         m.d.comb += [
-            clash.eq(Cat(pending[k] & (targets[k] == number) for k in range(n)).any()),
+            clash.eq(written.bit_select(number[:sieve_bits], 1)),
             line_free.eq(~axi.wvalid | (axi.wready & axi.wlast)),
             launch.eq(busy & ~clash & (used != n) & (~axi.awvalid | axi.awready) & line_free),
             queue.o.ready.eq(~busy | (launch & (left == 0))),
@@ -356,26 +365,33 @@ class WritePort(wiring.Component):
         fates = Memory(shape=fate, depth=n, init=[], attrs={"ram_style": "distributed"})
         m.submodules.fates = fates
         keep, recall = fates.write_port(), fates.read_port(domain="comb")
-        answer, answer_valid = Signal(tag_bits), Signal()
+        targets = Memory(shape=sieve_bits, depth=n, init=[], attrs={"ram_style": "distributed"})
+        m.submodules.targets = targets
+        target, answered = targets.write_port(), targets.read_port(domain="comb")
+        answer, came, answer_valid, stray = Signal(HBM_AXI.layout("b")["id"].shape), Signal(), Signal(), Signal()
         settled = Signal()
         m.d.comb += [
             axi.bready.eq(1),
             *(keep.addr.eq(newest), keep.en.eq(launch), recall.addr.eq(oldest)),
             *(keep.data.note.eq(note), keep.data.report.eq(~initial & (left == 0))),
+            *(target.addr.eq(newest), target.en.eq(launch), target.data.eq(number)),
+            answered.addr.eq(answer),
+            *(answer_valid.eq(came & pending.bit_select(answer, 1)), stray.eq(came & ~answer_valid)),
             settled.eq((used != 0) & ~pending.bit_select(oldest, 1)),
             self.o.valid.eq(settled & recall.data.report),
             self.o.payload.note.eq(recall.data.note),
             retire.eq(settled & (self.o.ready | ~recall.data.report)),
             self.idle.eq((queue.level == 0) & ~busy & (used == 0)),
         ]
-        m.d.sync += [answer_valid.eq(axi.bvalid), answer.eq(axi.bid)]
-        for k in range(n):
-            with m.If(launch & (newest == k)):
-                m.d.sync += [pending[k].eq(1), targets[k].eq(number)]
-            with m.Elif(answer_valid & (answer == k)):
-                m.d.sync += pending[k].eq(0)
+        m.d.sync += [
+            *(came.eq(axi.bvalid), answer.eq(axi.bid)),
+            pending.eq((pending & ~one_hot(answer, n, answer_valid)) | one_hot(newest, n, launch)),
+            written.eq(
+                (written & ~one_hot(answered.data, SIEVE, answer_valid)) | one_hot(number[:sieve_bits], SIEVE, launch)
+            ),
+        ]
         late = _overdue(m, pending, axi.bvalid, self.timeout)
-        with m.If(late | (axi.bvalid & (axi.bresp != RESP_OKAY))):
+        with m.If(late | stray | (axi.bvalid & (axi.bresp != RESP_OKAY))):
             m.d.sync += self.error.eq(1)
         return m
 

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.fifo import Fifo
 from rtl.interfaces import require_whole
+from rtl.pick import one_hot
 from rtl.transit_queue import encoded, lowest
 
 
@@ -85,7 +86,7 @@ class LineBuffer(wiring.Component):
         self._filled = Signal(n)
         self._changed = Signal(n)
         self._flushing = Signal(n)  # on its way to memory, or about to be
-        self._touched = Signal(n)  # in this cycle
+        self._touched, self._arriving, self._replaced = Signal(n), Signal(n), Signal(n)  # in this cycle
         self._waiting = [Signal(range(4 * n + 4), name=f"waiting_{k}") for k in range(n)]  # touches not yet used
         self._unwanted = Cat(waiting == 0 for waiting in self._waiting)
 
@@ -137,14 +138,17 @@ class LineBuffer(wiring.Component):
             m.d.sync += [arrived.eq(self.i_touch.valid), arrival.eq(self.i_touch.p)]
         with m.Elif(act & (go | ~present)):
             m.d.sync += arrived.eq(0)
+        taken, released = Signal(n), Signal(n)
+        m.d.comb += taken.eq(Mux(hit, 0, self._touched))
+        with m.If(act):  # a copy that is unchanged, wanted by nobody and not on its way to memory
+            m.d.comb += released.eq(self._filled & ~self._changed & ~self._flushing & self._unwanted & ~self._touched)
+        m.d.sync += [
+            self._used.eq((self._used & ~released) | taken),
+            self._filled.eq((self._filled & ~released) | self._arriving),
+        ]
         for k in range(n):
-            with m.If(self._touched[k] & ~hit):
-                m.d.sync += [self._used[k].eq(1), address[k].eq(touch)]
-            with m.Elif(
-                # A copy that is unchanged, wanted by nobody and not on its way to memory.
-                act & self._filled[k] & ~self._changed[k] & ~self._flushing[k] & self._unwanted[k] & ~self._touched[k]
-            ):
-                m.d.sync += [self._used[k].eq(0), self._filled[k].eq(0)]
+            with m.If(taken[k]):
+                m.d.sync += address[k].eq(touch)
 
         # What was decided is passed on a cycle later.
         went, missed, where, what = Signal(), Signal(), Signal(n), Signal(self.address_bits)
@@ -191,15 +195,16 @@ class LineBuffer(wiring.Component):
             write.addr.eq(Mux(answered, head, self.i_fetched.p.id)),
             write.data.eq(Mux(answered, self.i_line.p.data, self.i_fetched.p.data)),
         ]
+        used_now = Signal(n)
+        m.d.comb += [
+            used_now.eq(one_hot(head, n, done)),
+            self._arriving.eq(one_hot(self.i_fetched.p.id, n, fill)),
+            # A line that is replaced while its former state is on its way to memory goes there once more.
+            self._replaced.eq(one_hot(head, n, replace)),
+        ]
         for k in range(n):
-            used_now = done & (head == k)
-            with m.If(self._touched[k] ^ used_now):
+            with m.If(self._touched[k] ^ used_now[k]):
                 m.d.sync += self._waiting[k].eq(self._waiting[k] + Mux(self._touched[k], 1, -1))
-            with m.If(fill & (self.i_fetched.p.id == k)):
-                m.d.sync += self._filled[k].eq(1)
-
-        # A line that is replaced while its former state is on its way to memory goes there once more.
-        self._replaced = Cat(replace & (head == k) for k in range(n))
 
     def _flush(self, m: Module, read: Any, noted: Any) -> None:
         """Write back changed lines that nobody waits for. A choice that came too late costs a write, no more."""
@@ -212,15 +217,10 @@ class LineBuffer(wiring.Component):
             former.eq(chosen),
         ]
         m.d.comb += [flushes.i.valid.eq(former.any()), flushes.i.p.eq(encoded(former)), self.i_flushed.ready.eq(1)]
-        for k in range(n):
-            with m.If(self._replaced[k]):
-                m.d.sync += self._changed[k].eq(1)
-            with m.Elif(chosen[k]):
-                m.d.sync += self._changed[k].eq(0)
-            with m.If(chosen[k]):
-                m.d.sync += self._flushing[k].eq(1)
-            with m.Elif(self.i_flushed.valid & (self.i_flushed.p == k)):
-                m.d.sync += self._flushing[k].eq(0)
+        m.d.sync += [
+            self._changed.eq((self._changed & ~chosen) | self._replaced),
+            self._flushing.eq((self._flushing & ~one_hot(self.i_flushed.p, n, self.i_flushed.valid)) | chosen),
+        ]
 
         # What is on offer stays as it is, whatever becomes of the line: it is read once.
         offering, offer = Signal(), Signal(self.o_flush.payload.shape())

@@ -16,6 +16,7 @@ from rtl.gearbox import Narrow, Widen
 from rtl.host_port import id_bits
 from rtl.interfaces import BLOCK_BITS, page_beat
 from rtl.pacer import Pacer
+from rtl.pick import one_hot
 
 
 class Pages(wiring.Component):
@@ -97,11 +98,7 @@ class Pages(wiring.Component):
         self._hand_on(m, begin, arrived, start, start_slot)
         written = self._write(m, begin, start, place_of.read_port(domain="comb"))
 
-        for k in range(n):
-            with m.If(begin["go"] & (begin["slot"] == k)):
-                m.d.sync += busy[k].eq(1)
-            with m.Elif(written & (self.i_written.p == k)):
-                m.d.sync += busy[k].eq(0)
+        m.d.sync += busy.eq((busy & ~one_hot(self.i_written.p, n, written)) | one_hot(begin["slot"], n, begin["go"]))
         m.d.comb += self.idle.eq(~busy.any() & ~begin["pending"])
         return m
 
@@ -178,11 +175,8 @@ class Pages(wiring.Component):
             write.data.eq(data.data),
             self.o_arrived.eq(self.i_data.valid & data.last),
         ]
-        for k in range(n):
-            with m.If(self.i_data.valid & data.last & (data.id == k)):
-                m.d.sync += arrived[k].eq(1)
-            with m.Elif(start & (start_slot == k)):
-                m.d.sync += arrived[k].eq(0)
+        came = one_hot(data.id, n, self.i_data.valid & data.last)
+        m.d.sync += arrived.eq((arrived & ~one_hot(start_slot, n, start)) | came)
 
     def _hand_on(self, m: Module, begin: dict[str, Signal], arrived: Signal, start: Signal, turn: Signal) -> None:
         """Start pages in their turn, at the interval, and hand on what was read of them."""

@@ -32,4 +32,4 @@ def first(m: Module, mask: Value, name: str) -> tuple[Value, Value]:
 
 def one_hot(index: Value, count: int, when: ValueLike = 1) -> Value:
     """Return ``count`` bits: that of ``index`` set if ``when``, all others 0."""
-    return Cat(Value.cast(when) & (index == k) for k in range(count))
+    return (Value.cast(when) << index)[:count]

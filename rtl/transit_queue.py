@@ -12,6 +12,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.interfaces import require_whole
+from rtl.pick import one_hot
 
 
 def lowest(mask: Value) -> Value:
@@ -22,7 +23,7 @@ def lowest(mask: Value) -> Value:
 def encoded(one_hot: Value) -> Value:
     """Return the number of the bit that is set in ``one_hot``; 0 if none is."""
     bits = range(max((len(one_hot) - 1).bit_length(), 1))
-    return Cat(Cat(one_hot[k] for k in range(len(one_hot)) if k >> bit & 1).any() for bit in bits)
+    return Cat((one_hot & sum(1 << k for k in range(len(one_hot)) if k >> bit & 1)).any() for bit in bits)
 
 
 def chosen(one_hot: Value, values: list[Value]) -> Value:
@@ -139,17 +140,13 @@ class TransitQueue(wiring.Component):
         with m.If(self.take):
             m.d.sync += passed.eq(turn | (turn - 1))
 
+        put, drop, settle = (one_hot(self.at, n, event) for event in (self.put, self.drop, self.settle))
+        m.d.sync += [
+            held.eq((held & ~drop) | put),
+            moving.eq((moving | taken) & ~settle),
+            void.eq(((void & ~drop) | (drop & (moving | taken))) & ~settle),
+        ]
         for k in range(n):
-            here = self.at == k
-            with m.If(self.put & here):
-                m.d.sync += [held[k].eq(1), keys[k].eq(self.put_entry.key)]
-            with m.Elif(self.drop & here):
-                m.d.sync += held[k].eq(0)
-            with m.If(self.settle & here):
-                m.d.sync += [moving[k].eq(0), void[k].eq(0)]
-            with m.Else():
-                with m.If(taken[k]):
-                    m.d.sync += moving[k].eq(1)
-                with m.If(self.drop & here):
-                    m.d.sync += void[k].eq(moving[k] | taken[k])
+            with m.If(put[k]):
+                m.d.sync += keys[k].eq(self.put_entry.key)
         return m

@@ -10,7 +10,7 @@ from omap.errors import ParamsError
 from omap.params import Params, Rule
 from omap.planner import largest
 from omap.presets import NAMES, preset
-from omap.sizing import resident
+from omap.sizing import one_choice, resident
 from rtl.config import EngineConfig
 
 
@@ -19,6 +19,17 @@ def with_descriptors(size: int) -> Params:
     standard = preset("STANDARD")  # slow enough that one channel carries the traffic
     lines = size // standard.descriptor_bytes
     return replace(standard, pages=lines - standard.further_lines)
+
+
+def with_pages(size: int) -> Params:
+    """Return a map whose pages are as many bytes, and full of the longest values."""
+    return one_choice(capacity=1 << 10, key_bytes=8, value_bytes=size // 32 - 9, page_bytes=size)
+
+
+def test_pages_have_at_most_8_kb():
+    assert EngineConfig(params=with_pages(1 << 13)).page_beats == 512
+    with pytest.raises(ParamsError, match="page_bytes is 16384; .* at most 8192 bytes: plan with smaller pages"):
+        EngineConfig(params=with_pages(1 << 14), lanes=4)
 
 
 @pytest.mark.parametrize("name", NAMES)
