@@ -183,6 +183,7 @@ def _run(
 ) -> None:
     """Run steps, or say what to run and where, if something is missing here or running is not wanted.
 
+    ``environment`` has the variables that the steps need, each of which names a file, and what file that is.
     With ``ask`` nothing is run unless the user says yes to it; unless ``sure``, nothing that comes after a step of root
     before the user says that it is done. Logs are numbered from ``first``.
     """
@@ -192,7 +193,14 @@ def _run(
         lacks.append("--device is not given: the card's PCIe address, as `lspci -D -d 10ee:` shows it")
     if any(step.key for step in wanted) and not (folder / SECRET).exists():
         lacks.append(steps.no_key())
-    lacks += [f"{name} is not set: it names {what}" for name, what in environment.items() if not os.environ.get(name)]
+    named: dict[str, str] = {}
+    for name, what in environment.items():
+        if not os.environ.get(name):
+            lacks.append(f"{name} is not set: it names {what}")
+            continue
+        named[name] = os.path.abspath(os.environ[name])  # the tools run in the build folder, their user elsewhere
+        if not os.path.isfile(named[name]):
+            lacks.append(f"there is no file {named[name]}, as {name} has it: it names {what}")
     if run is False or lacks:
         if run:
             raise InputError("; ".join(lacks))
@@ -211,4 +219,4 @@ def _run(
                 click.confirm("Is that done?", abort=True)
         else:
             click.echo(f"{step.title}: {step.shown}")
-            tools.run(folder, number, step, click.echo)
+            tools.run(folder, number, step, click.echo, named)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from boards import folder as folders
@@ -26,7 +27,7 @@ def missing(wanted: Iterable[Step]) -> list[str]:
     return [program for program in programs if _find(program) is None]
 
 
-def run(folder: Path, number: int, step: Step, echo: Callable[[str], object]) -> None:
+def run(folder: Path, number: int, step: Step, echo: Callable[[str], object], environment: Mapping[str, str]) -> None:
     """Run a step in a folder; what it prints goes to ``echo``, line by line, and to a file.
 
     Parameters
@@ -39,6 +40,8 @@ def run(folder: Path, number: int, step: Step, echo: Callable[[str], object]) ->
         What to run.
     echo : callable
         Takes a line.
+    environment : mapping
+        Variables that the tool gets beside those of this process.
 
     Raises
     ------
@@ -62,6 +65,7 @@ def run(folder: Path, number: int, step: Step, echo: Callable[[str], object]) ->
         subprocess.Popen(
             [program, *step.command[1:]],
             cwd=folder,
+            env=os.environ | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from boards import checks, folder, manifest, steps
 from boards.targets import TARGETS
+from boards.u55c_direct.files import KEY_VARIABLE
 from omap.board import BOARDS
 from omap.cli import main
 from omap.presets import preset
@@ -44,15 +45,21 @@ def tools(tmp_path, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
 
-    def add(name, *makes, code=0):
+    def add(name, *makes, code=0, says="hello"):
         made = "".join(f"mkdir -p $(dirname {file}); echo made > {file}\n" for file in makes)
         path = bin_folder / name
         log = tmp_path / "calls.txt"
-        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {log}\necho "{name} says hello"\n{made}exit {code}\n')
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {log}\necho "{name} says {says}"\n{made}exit {code}\n')
         path.chmod(0o755)
         return log
 
     return add
+
+
+def bitstream_key(folder):
+    path = folder / "card.nky"
+    path.write_text("Device xcu55c;\n")
+    return path
 
 
 def run(*arguments):
@@ -99,7 +106,7 @@ def test_without_tools_it_says_what_to_run_and_where(tmp_path, params_file, tool
 def test_with_tools_and_a_key_it_runs_them(tmp_path, params_file, tools, target, monkeypatch):
     wanted = steps.build_steps(plan(target))
     for variable in steps.environment(plan(target)):
-        monkeypatch.setenv(variable, "card.nky")
+        monkeypatch.setenv(variable, str(bitstream_key(tmp_path)))
     for step in wanted:
         log = tools(step.command[0], *step.makes)
     out = tmp_path / "out"
@@ -132,13 +139,31 @@ def test_without_the_key_of_the_bitstream_tools_are_not_run(tmp_path, params_fil
     arguments = ("build", "u55c_direct", "--params", params_file, "--key-file", key_file(tmp_path))
     result = run(*arguments, "--out", tmp_path / "sealed")
     assert result.exit_code == 0
-    assert "OMAP_BITSTREAM_KEY is not set: it names the .nky file" in result.output
+    assert f"{KEY_VARIABLE} is not set: it names the .nky file" in result.output
     assert not log.exists()
-    assert "export OMAP_BITSTREAM_KEY=" in (tmp_path / "sealed" / "README.md").read_text()
+    assert f"export {KEY_VARIABLE}=" in (tmp_path / "sealed" / "README.md").read_text()
     result = run(*arguments, "--out", tmp_path / "plain", "--plain")
     assert result.exit_code == 0
     assert log.exists()
-    assert "OMAP_BITSTREAM_KEY" not in (tmp_path / "plain" / "README.md").read_text()
+    assert KEY_VARIABLE not in (tmp_path / "plain" / "README.md").read_text()
+
+
+def test_the_key_of_the_bitstream_is_named_as_its_user_sees_it(tmp_path, params_file, tools, monkeypatch):
+    """The tools run in another folder."""
+    log = tools("vivado", *steps.build_steps(plan("u55c_direct"))[0].makes, says=f"${KEY_VARIABLE}")
+    arguments = ("build", "u55c_direct", "--params", params_file, "--key-file", key_file(tmp_path))
+    (tmp_path / "keys").mkdir()
+    monkeypatch.chdir(tmp_path / "keys")
+    monkeypatch.setenv(KEY_VARIABLE, "card.nky")
+    result = run(*arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert f"there is no file {tmp_path / 'keys' / 'card.nky'}, as {KEY_VARIABLE} has it" in result.output
+    assert not log.exists()
+    assert run(*arguments, "--out", tmp_path / "out", "--run").exit_code == 2
+    key = bitstream_key(tmp_path / "keys")
+    result = run(*arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert f"vivado says {key}\n" in result.output
 
 
 @pytest.mark.parametrize(
