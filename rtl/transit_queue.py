@@ -51,6 +51,8 @@ class TransitQueue(wiring.Component):
         Key to search for.
     match : Out(entries)
         The place that holds it, if any, in the same cycle.
+    held : Out(entries)
+        The places that hold something.
     vacant : Out(entries)
         The lowest place that holds nothing, if any.
     at : In(index)
@@ -86,6 +88,7 @@ class TransitQueue(wiring.Component):
             {
                 "key": In(key_bits),
                 "match": Out(entries),
+                "held": Out(entries),
                 "vacant": Out(entries),
                 "at": In(self.index_bits),
                 "entry": Out(self.entry_shape),
@@ -105,7 +108,7 @@ class TransitQueue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         n = self.entries
-        held = Signal(n)
+        held = self.held
         moving = Signal(n)
         void = Signal(n)  # the move under way is not that of the entry held
         keys = [Signal(len(self.key), name=f"key_{k}") for k in range(n)]

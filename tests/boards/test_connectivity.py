@@ -8,6 +8,8 @@ from boards import connectivity
 from boards.connectivity import GIVES, TAKES, check
 from omap.errors import InputError
 from tests.boards.hollow import hollow_verilog
+from tests.boards.top_run import top_verilog
+from tests.rtl.engines import TIGHT
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,12 @@ def report(design):
 @pytest.mark.sec_cm("BOARD.HBM.UNREACHABLE")
 def test_the_direct_target_has_no_path(report):
     assert report.findings == []
+
+
+@pytest.mark.sec_cm("BUILD.HBM.PROVEN")
+def test_nor_has_one_with_a_real_engine():
+    """The generator gives other names to the ports of modules with something inside."""
+    assert check(top_verilog("u55c_direct", TIGHT, built=True)).findings == []
 
 
 @pytest.mark.sec_cm("BOARD.ENTROPY.CHECKED")

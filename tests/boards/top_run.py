@@ -5,6 +5,7 @@ from pathlib import Path
 
 from boards import root_key
 from boards.flat import port_table
+from boards.targets import TARGETS
 from boards.u55c_direct import top as direct
 from boards.u55c_vitis import top as vitis
 from rtl.engine import HOST_AXI
@@ -42,15 +43,19 @@ def top(target, config):
     return card, CARD
 
 
-def top_verilog(target, config):
-    """Return the Verilog of a top, from a file if no source has changed since it was made: that takes a minute."""
+def top_verilog(target, config, *, built=False):
+    """Return the Verilog of a top, from a file if no source has changed since it was made: that takes a minute.
+
+    It is that of :func:`top`, or the one of a build, with its pins.
+    """
     files = [path for name in ("omap", "rtl") for path in sorted((ROOT / name).rglob("*.py"))]
     files += [ROOT / "boards" / f"{name}.py" for name in PARTS]
     sources = [path.read_text() for path in files]
-    settings = [target, config, ENTROPY_INTERVAL, CLEARED_BYTES]
+    settings = [target, config, ENTROPY_INTERVAL, CLEARED_BYTES, built]
 
     def make(folder):
-        component, module = top(target, config)
+        known = TARGETS[target]
+        component, module = (known.top(config.params), known.module) if built else top(target, config)
         (folder / "top.v").write_text(to_verilog(component, module))
 
     return (build.cached(f"top-{build.digest(settings, sources)}", make) / "top.v").read_text()

@@ -152,7 +152,7 @@ class Twin:
         """Put a record before the engine alone, as soon as there is room."""
         written = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
         if written - len(self.got) >= self.layout.ring_entries:
-            self.run.until(lambda: self._answered() > len(self.got), limit=40000)
+            self.run.until(lambda: self.answered > len(self.got), limit=40000)
             self.take()
         self.buffer[self.layout.entry(self.layout.commands, written)] = record
         write_counter(self.buffer, Counter.COMMANDS_WRITTEN, written + 1)
@@ -163,12 +163,13 @@ class Twin:
         self.put(record)
         return answer
 
-    def _answered(self):
+    @property
+    def answered(self):
         return read_counter(self.buffer, Counter.RESPONSES_WRITTEN)
 
     def take(self):
         """Take the engine's answers out of its ring, each of which must be the model's."""
-        first, end = len(self.got), self._answered()
+        first, end = len(self.got), self.answered
         for number in range(first, end):
             self.got.append(bytes(self.buffer[self.layout.entry(self.layout.responses, number)]))
         write_counter(self.buffer, Counter.RESPONSES_TAKEN, end)
@@ -245,7 +246,7 @@ class Twin:
 
     def rest(self):
         """Let the engine answer everything and come to rest, and compare it with the model."""
-        self.run.until(lambda: self._answered() == len(self.model.answers), limit=40000)
+        self.run.until(lambda: self.answered == len(self.model.answers), limit=40000)
         self.run.step(SETTLED)
         self.take()
         self.compare()

@@ -88,7 +88,7 @@ def test_a_format_in_the_midst_of_traffic_falls_between_two_records(seed, cycles
         twin.put(record)
     twin.run.step(cycles + 1)
     twin.ask(Request.FORMAT, by_register=by_register)
-    twin.run.until(lambda: twin._answered() == ring, limit=40000)
+    twin.run.until(lambda: twin.answered == ring, limit=40000)
     twin.run.step(SETTLED)
     answers = bytes(twin.buffer[twin.layout.responses : twin.layout.pages])
     for cut in range(len(records) + 1):
@@ -159,7 +159,7 @@ def test_before_the_first_format_nothing_is_served():
     twin.put(client.hello())
     twin.run.step(3000)
     assert twin.state is State.IDLE
-    assert twin._answered() == 0
+    assert twin.answered == 0
     twin.compare_registers()
 
 

@@ -14,7 +14,7 @@ from sim.engine_run import BUFFER_ADDRESS
 from sim.faults import Fault as Injected
 from sim.faults import FaultKind
 from tests.rtl.engine_bench import SETTLED, Twin
-from tests.rtl.engines import GET, PUT, TIGHT
+from tests.rtl.engines import DELETE, GET, PUT, ROOMY, TIGHT
 from tests.rtl.session_bench import ROOT_KEY
 
 FLIP, REPLAY, DROP, STALL, ERROR, DEAD = FaultKind
@@ -275,8 +275,8 @@ STRUCTURES = [name for name in TIGHT.channels if name != "free lists"]  # so few
 
 
 def hbm(twin, structure):
-    first = TIGHT.first_channel[structure]
-    return twin.run.hbm[first : first + TIGHT.channels[structure]]
+    first = twin.config.first_channel[structure]
+    return twin.run.hbm[first : first + twin.config.channels[structure]]
 
 
 @pytest.mark.sec_cm("ENGINE.FAULT.LATCH")
@@ -287,6 +287,27 @@ def test_an_error_of_hbm_latches(structure, write):
     for port in hbm(twin, structure):
         port.add_fault(Injected(kind=ERROR, write=write))
     twin.send(clients, RING, keys=60)
+    twin.latched(Fault.BUS)
+
+
+@pytest.mark.long
+@pytest.mark.sec_cm("ENGINE.FAULT.LATCH")
+@pytest.mark.parametrize("write", [False, True])
+def test_an_error_of_the_free_lists_latches(write):
+    """Tuples of new keys wait until the keys are deleted: more slots are free then than stay on chip."""
+    twin = Twin(18, ring_entries=RING, config=ROOMY)
+    client = twin.opened()
+    for port in hbm(twin, "free lists"):
+        port.add_fault(Injected(kind=ERROR, write=write))
+    keys = [number.to_bytes(4, "little") for number in range(160)]
+    script = [Operation(kind, key, b"data" if kind == PUT else b"") for kind in (PUT, DELETE, PUT) for key in keys]
+    for first in range(0, len(script), RING):
+        for operation in script[first : first + RING]:
+            twin.feed(client.seal(operation))
+        twin.run.until(lambda: twin.state is State.FAULT or twin.answered == len(twin.model.answers), limit=40000)
+        if twin.state is State.FAULT:
+            break
+        twin.take()
     twin.latched(Fault.BUS)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from omap.channels import Layout
 from omap.errors import ParamsError
-from rtl.hbm import ReadPort
+from rtl.hbm import ReadPort, WritePort
 from rtl.line_channels import LineChannels
 from rtl.slot_channels import SlotChannels
 from sim.compiled import Design
@@ -420,3 +420,50 @@ def test_beats_of_two_bursts_may_mix():
     simulator.add_testbench(bench)
     simulator.run()
     assert seen == [(1, 20 | 21 << 256), (3, 10 | 11 << 256)]
+
+
+def errors_after(dut, channel, answers):
+    """Answer what was asked of a port, then more: return whether it showed an error after each answer."""
+    axi, seen = dut.m_axi, []
+
+    async def bench(ctx):
+        for name in {"arready", "awready", "wready"} & set(axi.signature.members):
+            ctx.set(getattr(axi, name), 1)
+        ctx.set(dut.o.ready, 1)
+        for item in (9, 3):
+            ctx.set(dut.i.valid, 1)
+            ctx.set(dut.i.payload.item, item)
+            await ctx.tick()
+        ctx.set(dut.i.valid, 0)
+        await ctx.tick().repeat(8)
+        for tag in answers:
+            ctx.set(getattr(axi, f"{channel}valid"), 1)
+            ctx.set(getattr(axi, f"{channel}id"), tag)
+            await ctx.tick()
+            ctx.set(getattr(axi, f"{channel}valid"), 0)
+            await ctx.tick().repeat(3)
+            seen.append(ctx.get(dut.error))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return seen
+
+
+@pytest.mark.parametrize("port", [ReadPort, WritePort])
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        ((0, 1), [0, 0]),
+        ((1, 0), [0, 0]),
+        ((2,), [1]),  # of the port, but not asked
+        ((0, 0), [0, 1]),  # answered before
+        ((0, 1, 0), [0, 0, 1]),  # nothing is asked any more
+        ((32,), [1]),  # not of the port
+    ],
+)
+def test_an_answer_that_nobody_asked_for_is_an_error(port, answers, error):
+    """Such as those to what a reset cut off: taken for another's, it would be a wrong line."""
+    dut = port(item_bytes=32, item_bits=4, note_bits=2, channel=1, outstanding=4)
+    assert errors_after(dut, "r" if port is ReadPort else "b", answers) == error
