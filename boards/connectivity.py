@@ -7,7 +7,7 @@ the ports of modules. Clocks are no paths. It is followed
 * forward from all that the PCIe block says on the BAR's channels: addresses, data, strobes, handshakes;
 * backward from all that is answered there;
 * backward from all that the PCIe block hears for host memory, which must come from the engine's host port alone;
-* forward from all that HBM answers to reads, which must end in the map's port for that channel.
+* forward from all that HBM answers to reads, which must end in the map.
 
 Inside the modules of :data:`FOLLOWED` every path is followed. Where it ends must be in :data:`TAKES` (forward) or
 :data:`GIVES` (backward): the whole list of what the engine learns from the registers and shows in them. Anything else
@@ -84,14 +84,11 @@ def drives(channel: int) -> tuple[str, ...]:
     return (rf"{_ENGINE}\.core\.m_axi_hbm__{channel}__\w+", r"pcie\.axi_aresetn", *_CLEARING)
 
 
-TELLS = (rf"{_ENGINE}\.port\.m_axi__\w+",)
-"""Where a path to host memory may come from."""
+TELLS = (rf"{_ENGINE}\.port\.\w+",)
+"""Where a path to host memory may come from: the host port, by whatever names the generator gives to its outputs."""
 
-
-def hears(channel: int) -> tuple[str, ...]:
-    """Return where a path from what a channel of HBM has read may end."""
-    return (rf"{_ENGINE}\.core\.m_axi_hbm__{channel}__r\w+",)
-
+HEARS = (rf"{_ENGINE}\.core\.\w+",)
+"""Where a path from what HBM has read may end: the map, which may name its inputs after its insides."""
 
 BITWISE = {"$and", "$or", "$xor", "$xnor", "$not", "$pos", "$mux", "$_NOT_"}
 """Operators in which a bit of the result depends on the same bit of each operand of the same width."""
@@ -240,7 +237,7 @@ def check(verilog: str) -> Report:
     for channel_number, pins in sorted(hbm.items()):
         read = [pin for pin in pins if HBM_READ.fullmatch(pin.port)]
         what = f"what HBM port {channel_number} has read reaches {{}}"
-        if not _ends(netlist.reach(read), hears(channel_number), what, findings):
+        if not _ends(netlist.reach(read), HEARS, what, findings):
             findings.append(f"nothing takes what HBM port {channel_number} has read: the check has lost its way")
         what = f"HBM port {channel_number} depends on {{}}"
         if not _ends(netlist.reach(pins, back=True), drives(channel_number), what, findings):
