@@ -114,11 +114,16 @@ def check_host_memory(pyxrt: ModuleType, card: Any, size: int) -> None:
     raise DeviceError(text)
 
 
+def reset_card(pyxrt: ModuleType, card: Any) -> str:
+    """Return the command that makes a card forget the program that is on it."""
+    return f"`xrt-smi reset -d {_info(pyxrt, card, 'bdf') or '<bdf>'}`"
+
+
 def load_failed(pyxrt: ModuleType, card: Any, path: str, error: Exception) -> str:
     """Return what to say when XRT refuses an xclbin."""
     text, lower = f"XRT did not load {path} ({error}): ", str(error).lower()
     if "busy" in lower:
-        return text + "another program uses the card; end it, or `xrt-smi reset`"
+        return text + f"another program uses the card; end it, or {reset_card(pyxrt, card)}"
     if "permission" in lower or "not permitted" in lower:
         return text + "this user may not use the card; see the groups of /dev/dri/renderD*"
     if "kernel" in lower and ("no such" in lower or "not found" in lower):

@@ -15,6 +15,10 @@ pyxrt.cpp, ``kernel.__call__``), and XRT's native interface does not ask whether
 ``run_impl``). It writes all words up to the last argument, whatever they hold. Read in XRT's source, unverified on a
 card.
 
+XRT does not load a program again that is on the card already, by its UUID (XRT issue 5833). A kernel that has run is
+then as it was left: stopped, so that a start ends at once, or still running for a process that is no more, so that a
+start has to wait. Either is told, and the card must be reset.
+
 The buffer belongs to this process. When it ends, or :meth:`XrtTransport.close` is called, pages and map are gone; a
 driver that crashed can't be followed by another here. The host's processor sees what the card writes without further
 calls (x86: coherent); only the zeros of the start are flushed.
@@ -33,7 +37,7 @@ from host import preflight
 from host.transport import Transport, refuse_key
 from omap.errors import DeviceError, InputError
 from omap.params import Params
-from omap.regmap import MIRROR, REGISTER_BYTES, RegisterFile, Request
+from omap.regmap import MIRROR, REGISTER_BYTES, RegisterFile, Request, State
 from omap.wire import BufferLayout, Counter, read_counter, write_counter
 
 KERNEL = "omap_kernel"
@@ -117,10 +121,28 @@ class XrtTransport(Transport):
             self.check()
             if time.monotonic() > end:
                 raise DeviceError(
-                    "the kernel was started and has written nothing into host memory: is m_axi_host linked to HOST[0], "
-                    f"and is this an omap kernel? Otherwise {preflight.ENABLE_HOST_MEMORY}, and reset the card"
+                    "the kernel was started and has written nothing into host memory: it may still be running for an "
+                    f"earlier process, then {self._reset}; is m_axi_host linked to HOST[0], and is this an omap "
+                    f"kernel? Otherwise {preflight.ENABLE_HOST_MEMORY}, and reset the card"
                 )
             time.sleep(1e-3)
+        # It lies in the same 64 bytes as IDENTITY, so it is there; XRT may hear later that the kernel has ended.
+        if self._mirror.read("STATUS") == State.STOPPED:
+            raise DeviceError(self._ended("COMPLETED"))
+
+    @property
+    def _reset(self) -> str:
+        return preflight.reset_card(self._pyxrt, self._card)
+
+    def _ended(self, state: str) -> str:
+        """Return what to say of a kernel that has ended."""
+        why = "see `dmesg` and `xrt-smi examine`"
+        if state == "COMPLETED":  # the end that was asked for here is not told
+            why = "an earlier run has stopped it, and XRT does not load again what is on the card already"
+        return (
+            f"the kernel is not running any more, XRT says {state}: {why}; {self._reset}, then start again; the map "
+            "is lost"
+        )
 
     def check(self) -> None:
         """Raise DeviceError if the kernel is not running any more."""
@@ -128,10 +150,7 @@ class XrtTransport(Transport):
             raise DeviceError("the device is gone: the transport was closed; open it again")
         state = str(getattr(self._run.state(), "name", "")).removeprefix("ERT_CMD_STATE_")
         if state in _ENDED:
-            raise DeviceError(
-                f"the kernel is not running any more, XRT says {state}: see `dmesg` and `xrt-smi examine`, reset the "
-                "card (`xrt-smi reset`), and start again; the map is lost"
-            )
+            raise DeviceError(self._ended(state))
 
     def read(self, name: str) -> int:
         """Return a register's value, from its copy in the buffer."""

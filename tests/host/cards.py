@@ -6,7 +6,7 @@ through ``bus(address, size)`` alone, which its machine sets, and which raises :
 """
 
 from omap.device import DeviceModel
-from omap.regmap import BY_NAME, REGISTERS, RegisterFile, State, identity
+from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES, REGISTERS, RegisterFile, State, identity
 from omap.wire import BufferLayout
 
 BY_OFFSET = {register.offset: register for register in REGISTERS}
@@ -19,7 +19,7 @@ class BusFaultError(Exception):
 
 
 class ModelCard:
-    """A device model with the registers of a card: it starts when CTRL says so, and stops for good.
+    """A device model with the registers of a card: it starts when CTRL says so, and stops until it is reset.
 
     Attributes
     ----------
@@ -60,6 +60,9 @@ class ModelCard:
             self.start()
 
     def start(self):
+        if self.device is not None:  # it has stopped before: it shows that, and ends
+            self._buffer()[MIRROR : MIRROR + REGISTER_BYTES] = self.registers.memory
+            return
         self.running = True
         self.registers.write("CTRL", START)
         entries = self.registers.read("RING_ENTRIES")

@@ -1,7 +1,8 @@
 """A stand-in for ``pyxrt`` with a card behind it, which fails the way the real one does.
 
 Read for its manner: XRT's ``pyxrt.cpp``, ``xrt_kernel.cpp`` and ``xrt_bo.cpp``, and the issues that `host.preflight`
-answers. The card works on the buffer it was given; its registers can't be reached, as with the real binding.
+answers. The card works on the buffer it was given; its registers can't be reached, as with the real binding. A program
+that is on the card is not loaded again (XRT issue 5833): it is as it was left, until :meth:`FakeXrt.reset`.
 """
 
 import enum
@@ -10,6 +11,7 @@ import threading
 import time
 import types
 from contextlib import contextmanager
+from pathlib import Path
 
 from omap.regmap import BY_NAME
 from omap.wire import BufferLayout
@@ -63,11 +65,18 @@ class FakeXrt:
         self.threads = []
         self.turn, self.lock = threading.Lock(), threading.Lock()
         self.dead = False
+        self.loaded = None
 
-    def xclbin(self, folder):
-        path = folder / "omap.xclbin"
-        path.write_bytes(b"xclbin2\0")
+    def xclbin(self, folder, uuid=b"one"):
+        path = folder / f"omap-{uuid.decode()}.xclbin"
+        path.write_bytes(b"xclbin2\0" + uuid)
         return path
+
+    def reset(self):
+        """Do as ``xrt-smi reset``: nothing is on the card then."""
+        with self.still():
+            self.card.reset()
+        self.loaded = None
 
     def __enter__(self):
         self.before = sys.modules.get("pyxrt")
@@ -90,7 +99,8 @@ class FakeXrt:
         info = enum.Enum("xrt_info_device", "bdf interface_uuid name offline memory platform pcie_info host")
 
         class Uuid:
-            pass
+            def __init__(self, path):
+                self.text = Path(path).read_bytes()
 
         class Device:
             def __init__(self, which):
@@ -102,13 +112,15 @@ class FakeXrt:
                 assert type(path) is str
                 if fake.generation == 2:
                     raise RuntimeError("load_xclbin: Operation not supported")
-                return fake.load()
+                return fake.load(Uuid(path))
 
             def get_info(self, key):
                 if key is info.name:
                     return CARD_NAME
                 if key is info.offline:
                     return str(int("offline" in fake.flaws))
+                if key is info.bdf:
+                    return fake.bdf
                 if key is info.pcie_info:
                     return fake.pcie_info()
                 return "NA"
@@ -116,13 +128,13 @@ class FakeXrt:
         class NewDevice(Device):
             def register_xclbin(self, program):
                 assert type(program) is Xclbin
-                return Uuid()
+                return Uuid(program.path)
 
         class HwContext:
             def __init__(self, device, uuid):
                 assert isinstance(device, NewDevice)
                 assert type(uuid) is Uuid
-                fake.load()
+                fake.load(uuid)
 
         class Kernel:
             def __init__(self, where, *rest):
@@ -176,6 +188,7 @@ class FakeXrt:
                 assert type(path) is str
                 if "bad xclbin" in fake.flaws:
                     raise RuntimeError("Invalid xclbin")
+                self.path = path
 
             def get_xsa_name(self):
                 return XSA_NAME.replace("u55c", "u280") if "platform" in fake.flaws else XSA_NAME
@@ -199,17 +212,19 @@ class FakeXrt:
         )
         module.ert_cmd_state, module.uuid, module.kernel, module.bo, module.xclbin = State, Uuid, Kernel, Bo, Xclbin
         module.device = NewDevice if self.generation == 2 else Device
-        self.uuid = Uuid
         if self.generation == 2:
             module.hw_context = HwContext
         return module
 
-    def load(self):
+    def load(self, uuid):
         if "busy" in self.flaws:
             raise RuntimeError("failed to load xclbin: Device or resource busy")
         if "refused" in self.flaws:
             raise RuntimeError("failed to load xclbin: Invalid argument")
-        return self.uuid()
+        if self.loaded not in (None, uuid.text):
+            self.reset()
+        self.loaded = uuid.text
+        return uuid
 
     def pcie_info(self):
         if self.host_memory is None:
@@ -222,6 +237,8 @@ class FakeXrt:
         self.calls.append(arguments)
         if 0 not in arguments:
             raise BusError("the kernel wrote to address 0")
+        if self.card.running:  # for another run: this one waits
+            return types.SimpleNamespace(state=lambda: State.ERT_CMD_STATE_QUEUED)
         run = types.SimpleNamespace(state=self.state)
         if "silent" not in self.flaws:
             self.run_card(arguments[0].memory, arguments.get(1, 0), arguments.get(2, 0))
@@ -230,7 +247,7 @@ class FakeXrt:
         return run
 
     def state(self):
-        """Return the state of the only run."""
+        """Return the state of the run that was not made to wait."""
         if self.dead:
             return State.ERT_CMD_STATE_ERROR
         if not self.threads:

@@ -11,7 +11,7 @@ from host.driver import Driver
 from host.keyfile import read_key_file
 from host.transport import open_transport
 from omap.errors import DeviceError, InputError
-from omap.regmap import State
+from omap.regmap import Fault, State
 from tests.host.clients import DriverClient, mixed
 from tests.host.fake_pyxrt import BusError, FakeXrt
 
@@ -22,12 +22,12 @@ def open_fake(params, key_file, tmp_path, monkeypatch):
     monkeypatch.setattr(xrt, "_SHOW_SECONDS", 0.2)
     entered = []
 
-    def open_(params=params, ring_entries=8, device="0", **properties):
-        fake = FakeXrt(params, read_key_file(key_file), **properties).__enter__()
-        entered.append(fake)
-        transport = open_transport(
-            "xrt", params, ring_entries=ring_entries, xclbin=fake.xclbin(tmp_path), device=device
-        )
+    def open_(params=params, ring_entries=8, device="0", fake=None, uuid=b"one", **properties):
+        if fake is None:
+            fake = FakeXrt(params, read_key_file(key_file), **properties).__enter__()
+            entered.append(fake)
+        xclbin = fake.xclbin(tmp_path, uuid)
+        transport = open_transport("xrt", params, ring_entries=ring_entries, xclbin=xclbin, device=device)
         entered.append(transport)
         transport.fake = fake
         return transport
@@ -118,7 +118,7 @@ def test_the_fake_leaves_out_what_the_real_one_does_and_then_falls(params):
             r"did not load .*Invalid argument\): it must be built for .*xilinx_u55c_gen3x16_xdma_base_3; `dmesg`",
         ),
         ("no buffer", r"gave no host memory for \d+ bytes \(.*not permitted\).*HOST\[0\].*configure --host-mem"),
-        ("silent", r"has written nothing into host memory: is m_axi_host linked to HOST\[0\]"),
+        ("silent", r"has written nothing into host memory: .*is m_axi_host linked to HOST\[0\]"),
         ("dies", r"the kernel is not running any more, XRT says ERROR: see `dmesg`"),
     ],
 )
@@ -140,6 +140,49 @@ def test_a_kernel_that_dies_later_is_noticed(open_fake, params):
         transport.fake.dead = True
         with pytest.raises(DeviceError, match=r"not running any more.*the map is lost"):
             driver.exchange(bytes(driver.record_bytes))
+
+
+def serve_once(transport, params):
+    with Driver(transport, params) as driver:
+        driver.start()
+        driver.check()
+    assert transport.fake.card.device.state is State.STOPPED
+
+
+RESET = r"`xrt-smi reset -d 0000:3b:00\.1`"
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_a_program_that_was_served_before_needs_a_reset(open_fake, params, generation):
+    transport = open_fake(generation=generation)
+    serve_once(transport, params)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match=rf"an earlier run has stopped it, and XRT does not load again.*{RESET}"):
+            open_fake(fake=transport.fake)
+    transport.fake.reset()
+    serve_once(open_fake(fake=transport.fake), params)
+
+
+def test_another_program_needs_no_reset(open_fake, params):
+    transport = open_fake()
+    serve_once(transport, params)
+    serve_once(open_fake(fake=transport.fake, uuid=b"two"), params)
+    serve_once(open_fake(fake=transport.fake), params)
+
+
+@pytest.mark.parametrize("fault", [False, True])
+def test_a_kernel_that_runs_for_a_process_that_is_gone_needs_a_reset(open_fake, params, fault):
+    """The process crashed, or its device latched a fault, after which a kernel does not stop."""
+    left = open_fake()
+    if fault:
+        with left.fake.still():
+            left.fake.device._set_state(State.FAULT, Fault.PAGE_TAG)
+        left.close()
+    with pytest.raises(DeviceError, match=rf"may still be running for an earlier process, then {RESET}"):
+        open_fake(fake=left.fake)
+    assert left.fake.card.running
+    left.fake.reset()
+    serve_once(open_fake(fake=left.fake), params)
 
 
 def test_a_kernel_that_ends_while_it_is_being_stopped_is_not_waited_for(open_fake, monkeypatch):
