@@ -73,7 +73,7 @@ class Driver:
     params : Params
         The map that the device must be.
     timeout : float
-        Seconds that the device may take to answer.
+        Seconds that the device may take to answer; times the transport's patience.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Driver:
     def __init__(self, transport: Transport, params: Params, *, timeout: float = 10.0) -> None:
         self.transport = transport
         self.params = params
-        self.timeout = timeout
+        self.timeout = timeout * transport.patience
         self.layout = transport.layout
         self.record_bytes = self.layout.record_bytes
         self.ring_entries = self.layout.ring_entries
@@ -224,7 +224,8 @@ class Driver:
         Parameters
         ----------
         timeout : float, optional
-            Seconds; the time grows with the pages. Without it, as long as 20 us a page and the driver's timeout allow.
+            Seconds; the time grows with the pages. Without it, as long as 20 us a page, times the transport's patience,
+            and the driver's timeout allow.
 
         Reveals
             That the map was formatted.
@@ -241,12 +242,13 @@ class Driver:
         self._until(lambda: self.transport.read("REQUEST") == Request.NONE, request.name.lower(), timeout)
 
     def _until(self, done: Callable[[], bool], what: str, timeout: float | None) -> None:
-        seconds = self.timeout + 20e-6 * self.params.pages if timeout is None else timeout
-        end, turn = time.monotonic() + seconds, 0
+        if timeout is None:
+            timeout = self.timeout + 20e-6 * self.params.pages * self.transport.patience
+        end, turn = time.monotonic() + timeout, 0
         self.transport.arm()
         while not done():
             if time.monotonic() > end:
-                raise DeviceError(f"the device has not finished to {what} in {seconds:g} s; it is stuck, or slow")
+                raise DeviceError(f"the device has not finished to {what} in {timeout:g} s; it is stuck, or slow")
             self.transport.wait(0.02, turn)
             self.transport.arm()
             turn += 1

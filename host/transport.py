@@ -39,9 +39,12 @@ class Transport(ABC):
     ----------
     buffer : memoryview
         The shared buffer, at least ``layout.size`` bytes. What the device writes shows up here.
+    patience : float
+        By how much limits of time are longer than for a card: more than 1 for one that is emulated.
     """
 
     buffer: memoryview
+    patience: float = 1.0
 
     def __init__(self, layout: BufferLayout) -> None:
         self.layout = layout

@@ -48,6 +48,12 @@ _SHOW_SECONDS = 5.0
 
 _STOP_SECONDS = 5.0
 
+EMULATION_VARIABLE = "XCL_EMULATION_MODE"
+"""Environment variable by which XRT takes an emulator for a card (AMD UG1393, *Running Emulation Targets*)."""
+
+_EMULATION_PATIENCE = 1000.0
+"""An emulator simulates each cycle. How slow that is nobody has measured: unverified with the tools."""
+
 _ENDED = {"COMPLETED", "ERROR", "ABORT", "TIMEOUT", "NORESPONSE", "SKERROR", "SKCRASHED"}
 """States of a run, without their prefix, in which no kernel is running."""
 
@@ -89,6 +95,8 @@ class XrtTransport(Transport):
 
     def __init__(self, layout: BufferLayout, pyxrt: ModuleType, card: Any, kernel: Any) -> None:
         super().__init__(layout)
+        if os.environ.get(EMULATION_VARIABLE):
+            self.patience = _EMULATION_PATIENCE
         self._pyxrt, self._card, self._kernel = pyxrt, card, kernel
         self._run: Any = None
         self._bo = self._allocate()
@@ -116,7 +124,7 @@ class XrtTransport(Transport):
             self._run = self._kernel(self._bo, scalar(self.layout.ring_entries), scalar(Request.NONE))
         except Exception as error:
             raise DeviceError(f"XRT could not start the kernel: {error}") from None
-        end = time.monotonic() + _SHOW_SECONDS
+        end = time.monotonic() + _SHOW_SECONDS * self.patience
         while not self._mirror.read("IDENTITY"):
             self.check()
             if time.monotonic() > end:
@@ -184,7 +192,7 @@ class XrtTransport(Transport):
         try:
             self.check()
             self.write("REQUEST", Request.STOP)
-            end = time.monotonic() + _STOP_SECONDS
+            end = time.monotonic() + _STOP_SECONDS * self.patience
             while self.read("REQUEST") != Request.NONE and time.monotonic() < end:
                 time.sleep(1e-3)
                 self.check()

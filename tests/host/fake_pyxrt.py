@@ -6,11 +6,13 @@ that is on the card is not loaded again (XRT issue 5833): it is as it was left, 
 """
 
 import enum
+import itertools
 import sys
 import threading
 import time
 import types
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from omap.regmap import BY_NAME
@@ -21,6 +23,9 @@ CARD_NAME = "xilinx_u55c_gen3x16_xdma_base_3"
 XSA_NAME = "xilinx_u55c_gen3x16_xdma_3_202210_1"
 ADDRESS = 0x2_0000_0000
 """Where a buffer is for the card; never at 0."""
+
+
+LATE = 500
 
 
 class BusError(Exception):
@@ -52,8 +57,9 @@ class FakeXrt:
     enabled: bytes, a text, or None if it does not say. ``card`` is a card of :mod:`tests.host.cards`. Flaws:
 
     ``no device``, ``offline``, ``platform``, ``busy``, ``no kernel``, ``no host bank``, ``no hbm``, ``hbm moved``,
-    ``old mems`` (XRT does not say where banks lie), ``bad xclbin``,
-    ``no buffer`` (host memory is not enabled), ``silent`` (nothing gets to host memory), ``dies`` (soon after start).
+    ``old mems`` (XRT does not say where banks lie), ``bad xclbin``, ``no buffer`` (host memory is not enabled),
+    ``silent`` (nothing gets to host memory), ``late`` (nothing does until the driver has asked for the state of the run
+    :data:`LATE` times), ``dies`` (soon after start).
     """
 
     def __init__(self, params, root_key, *, generation=1, host_memory=4 << 30, flaws=(), bdf="0000:3b:00.1", card=None):
@@ -240,11 +246,19 @@ class FakeXrt:
         if self.card.running:  # for another run: this one waits
             return types.SimpleNamespace(state=lambda: State.ERT_CMD_STATE_QUEUED)
         run = types.SimpleNamespace(state=self.state)
-        if "silent" not in self.flaws:
-            self.run_card(arguments[0].memory, arguments.get(1, 0), arguments.get(2, 0))
+        begin = partial(self.run_card, arguments[0].memory, arguments.get(1, 0), arguments.get(2, 0))
+        if "late" in self.flaws:
+            run.state = partial(self.late_state, itertools.count(), begin)
+        elif "silent" not in self.flaws:
+            begin()
         if "dies" in self.flaws:
             self.dead = True
         return run
+
+    def late_state(self, asked, begin):
+        if next(asked) == LATE:
+            begin()
+        return self.state()
 
     def state(self):
         """Return the state of the run that was not made to wait."""

@@ -20,6 +20,7 @@ from tests.host.fake_pyxrt import BusError, FakeXrt
 def open_fake(params, key_file, tmp_path, monkeypatch):
     """Return a function that opens the transport on a fake with given properties; closed at the end."""
     monkeypatch.setattr(xrt, "_SHOW_SECONDS", 0.2)
+    monkeypatch.delenv(xrt.EMULATION_VARIABLE, raising=False)
     entered = []
 
     def open_(params=params, ring_entries=8, device="0", fake=None, uuid=b"one", **properties):
@@ -140,6 +141,18 @@ def test_a_kernel_that_dies_later_is_noticed(open_fake, params):
         transport.fake.dead = True
         with pytest.raises(DeviceError, match=r"not running any more.*the map is lost"):
             driver.exchange(bytes(driver.record_bytes))
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+def test_an_emulator_may_take_longer_than_a_card(open_fake, params, monkeypatch, emulated):
+    if not emulated:
+        with pytest.raises(DeviceError, match="has written nothing into host memory"):
+            open_fake(flaws={"late"})
+        return
+    monkeypatch.setenv(xrt.EMULATION_VARIABLE, "hw_emu")
+    with Driver(open_fake(flaws={"late"}), params, timeout=7.0) as driver:
+        assert driver.timeout == 7.0 * driver.transport.patience > 1000.0
+        driver.start()
 
 
 def serve_once(transport, params):
