@@ -12,6 +12,7 @@ from omap.audit import audit
 from omap.hazmat.fixed import fixed_secrets
 from omap.interface import Kind, Status
 from omap.map import create
+from omap.presets import preset
 from omap.trace import Observer, Trace
 from rtl.config import EngineConfig
 from tests.rtl.engines import ROOMY, operations
@@ -26,6 +27,7 @@ STANDARD = sizing.one_choice(capacity=1 << 14, key_bytes=8, value_bytes=64, page
 
 RUNS = {
     "TINY": (ROOMY, 1_000_000),
+    "SMALL": (EngineConfig(params=preset("SMALL")), 1_000_000),
     "PAPER": (
         EngineConfig(params=sizing.one_choice(capacity=1 << 16, key_bytes=4, value_bytes=8, page_bytes=128)),
         1_000_000,
