@@ -5,14 +5,11 @@ from __future__ import annotations
 from importlib.resources import files as package_files
 from pathlib import Path
 
-from boards import entropy, manifest, readme, root_key, steps
 from boards import folder as folders
+from boards import manifest, noise, readme, root_key, steps
 from boards.manifest import Plan
 from host.keyfile import read_key_file
 from rtl.verilog import to_verilog
-
-NOISE = f"{entropy.MODULE}.v"
-"""The ring oscillators: the same for every build."""
 
 
 def contents(plan: Plan) -> dict[str, bytes]:
@@ -26,7 +23,7 @@ def contents(plan: Plan) -> dict[str, bytes]:
     target = plan.target
     texts = {
         f"{target.module}.v": to_verilog(target.top(plan.params, attested=plan.attested), target.module),
-        NOISE: package_files("boards").joinpath(NOISE).read_text("utf-8"),
+        noise.FILE: package_files("boards").joinpath(noise.FILE).read_text("utf-8"),
         **steps.scripts(plan),
         "Makefile": steps.makefile(plan),
         "README.md": readme.text(plan),

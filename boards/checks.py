@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from boards import connectivity, manifest, probe, registers, root_key, verilog_ports
+from boards import connectivity, manifest, noise, probe, registers, root_key, verilog_ports
 from boards import folder as folders
 from boards.manifest import Plan
 from omap.errors import InputError, OmapError
@@ -142,6 +142,15 @@ def _paths(folder: Folder) -> list[str]:
     return connectivity.check(folder.top).findings
 
 
+def _noise(folder: Folder) -> Iterator[str]:
+    # SEC_CM: BUILD.NOISE.RINGS -- by nothing in the file itself, nor by anything beside it
+    yield from noise.problems(folder.text(noise.FILE))
+    there = [name for name in (*folder.manifest["files"], folders.SECRET) if (folder.path / name).exists()]
+    for name in there:
+        if name != noise.FILE and noise.SIMULATOR in folder.text(name):
+            yield f"{name} names {noise.SIMULATOR}, which is for the simulator to set and turns the noise into none"
+
+
 def _secret(folder: Folder) -> Iterator[str]:
     for name in sorted(path.name for path in folder.path.rglob("*.v")):
         if name == Path(folders.SECRET).name and not (folder.path / folders.SECRET).exists():
@@ -177,6 +186,7 @@ CHECKS: tuple[Check, ...] = (
         "where HBM is said to be private, in the Verilog it meets register BAR and host memory nowhere but in the map",
         _paths,
     ),
+    Check("noise", "what is synthesised takes its noise from ring oscillators, whatever macros are set", _noise),
     Check("secret", "the root key is in no file but its own, which its owner alone can read", _secret),
 )
 """In the order in which they are made."""

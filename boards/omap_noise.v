@@ -5,7 +5,9 @@
 // (NIST SP 800-90B, section 3; unverified on a card).
 //
 // The loops are meant. Attributes keep the synthesiser off; omap_noise.xdc tells the implementation, for its design rule
-// LUTLP-1, and so that no path through the rings is timed.
+// LUTLP-1, and so that no path through the rings is timed. No simulator can run them: for one there is a stand-in below.
+
+`ifndef XILINX_SIMULATOR
 
 (* KEEP_HIERARCHY = "TRUE" *)
 module omap_noise #(
@@ -45,3 +47,31 @@ module omap_noise #(
 
     always @(posedge i_clk) o_bit <= ^sampled;
 endmodule
+
+`else
+`ifndef SYNTHESIS
+
+// A stand-in for Vivado's simulator (AMD UG900: it sets XILINX_SIMULATOR), which would follow a loop without delay for
+// ever: 64-bit xorshift (Marsaglia, 2003), another seed for each source. It is no noise: whoever reads this knows every
+// bit, and every key that is made of them. A synthesiser (UG901: it sets SYNTHESIS) finds no source at all, and stops,
+// should anybody set both.
+module omap_noise #(
+    parameter INDEX = 0
+) (
+    input  wire i_clk,
+    output wire o_bit
+);
+    localparam [31:0] NUMBER = INDEX;
+    reg [63:0] state;
+    wire [63:0] left, right, next;
+    initial state = 64'h9e3779b97f4a7c15 * (64'd2 * {32'd0, NUMBER} + 64'd1);
+
+    assign left = state ^ {state[50:0], 13'd0};
+    assign right = left ^ {7'd0, left[63:7]};
+    assign next = right ^ {right[46:0], 17'd0};
+    always @(posedge i_clk) state <= next;
+    assign o_bit = state[63];
+endmodule
+
+`endif
+`endif

@@ -82,7 +82,8 @@ def _otherwise(plan: Plan) -> list[str]:
         return [
             f"`make hw_emu`, which is `{emulation.shown}`, links the packaged kernel for emulation, thousands of times",
             f"slower than a card. With `XCL_EMULATION_MODE=hw_emu` in the environment and `{folders.OUT}/` as working",
-            "directory XRT takes the emulator for a card.",
+            "directory XRT takes the emulator for a card. Its noise is a stand-in, so that every key made there can be",
+            "known beforehand: it is for trials alone.",
             "",
         ]
     load, restart, *_ = steps.flash_steps(plan, None, volatile=True)

@@ -99,6 +99,7 @@ def emulate(plan: Plan) -> str:
             "# Links the packaged kernel for emulation of the hardware: no card needed, thousands of times slower.",
             "# Written by `omap board build`; unverified with the tools. Afterwards, with XCL_EMULATION_MODE=hw_emu in",
             f"# the environment and {out} as working directory, XRT takes the emulator for a card.",
+            "# Its noise is a stand-in: every key made there can be known beforehand.",
             "set -e",
             'cd "$(dirname "$0")"',
             f"v++ --link --target hw_emu --config {LINK} --temp_dir {steps.TEMPORARY} \\",

@@ -2,8 +2,14 @@
 
 import math
 from fractions import Fraction
+from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+import boards
+from boards.noise import FILE, SIMULATOR
+
+SOURCE = Path(boards.__file__).with_name(FILE)
 
 WINDOW = 1024
 REPETITIONS, PROPORTION = 101, 904
@@ -60,8 +66,13 @@ def words(samples):
     return [word(samples[WINDOW * place :][:WINDOW]) for place in range(1, count)]
 
 
+def known_noise():
+    """Return the source of noise as the vendor's simulator sees it, with the stand-in for its rings."""
+    return f"`define {SIMULATOR}\n{SOURCE.read_text()}"
+
+
 def noise_bits(index, count):
-    """Return the first bits of the source ``index`` of omap_noise_model.v."""
+    """Return the first bits of the source ``index`` of omap_noise.v, in a simulator."""
     mask = (1 << 64) - 1
     state, bits = 0x9E3779B97F4A7C15 * (2 * index + 1) & mask, []
     for _ in range(count):

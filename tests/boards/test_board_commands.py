@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from boards import checks, folder, manifest, steps
+from boards.noise import SIMULATOR
 from boards.targets import TARGETS
 from boards.u55c_direct.files import KEY_VARIABLE
 from omap.board import BOARDS
@@ -216,7 +217,7 @@ def failed(out):
 
 def test_a_file_that_changed_is_noticed_and_so_is_one_that_came_or_went(tmp_path):
     out = built(tmp_path, "u55c_vitis")
-    (out / "omap_noise.v").write_text("module omap_noise(i_clk, o_bit);\nendmodule\n")
+    (out / "omap_noise.v").write_text((out / "omap_noise.v").read_text() + "// mine\n")
     (out / "Makefile").unlink()
     (out / "extra.v").touch()
     names, problems = failed(out)
@@ -224,6 +225,33 @@ def test_a_file_that_changed_is_noticed_and_so_is_one_that_came_or_went(tmp_path
     assert problems[0].startswith("Makefile can't be read")
     assert problems[1].startswith("omap_noise.v is not the file that was built")
     assert problems[2].startswith("extra.v is not in the manifest")
+
+
+@pytest.mark.sec_cm("BUILD.NOISE.RINGS")
+@pytest.mark.parametrize("target", TARGETS)
+def test_noise_that_is_none_is_noticed(tmp_path, target):
+    out = built(tmp_path, target)
+    change(out, "omap_noise.v", "`ifndef SYNTHESIS", "`ifndef OTHER")
+    assert failed(out) == (
+        ["noise"],
+        ["omap_noise.v is something else than ring oscillators if XILINX_SIMULATOR is set, for synthesis too"],
+    )
+
+
+@pytest.mark.sec_cm("BUILD.NOISE.RINGS")
+def test_nothing_in_a_folder_sets_the_macro_of_the_simulator(tmp_path):
+    out = built(tmp_path, "u55c_vitis", "--key-file", key_file(tmp_path))
+    top, define = out / "omap_kernel.v", f"`define {SIMULATOR}\n"
+    change(out, top.name, top.read_text(), define + top.read_text())
+    secret = out / folder.SECRET
+    secret.write_text(define + secret.read_text())
+    setting = f"set_property verilog_define {SIMULATOR} [current_fileset]\n"
+    change(out, "package.tcl", "set_property top ", f"{setting}set_property top ")
+    names, problems = failed(out)
+    assert names == ["scripts", "noise"]
+    named = [problem.partition(" names ")[0] for problem in problems if f" names {SIMULATOR}" in problem]
+    assert named == [top.name, "package.tcl", folder.SECRET]
+    assert any("no property verilog_define" in problem for problem in problems)
 
 
 def test_a_port_that_is_gone_is_noticed(tmp_path):

@@ -1,13 +1,11 @@
 # amaranth: UnusedElaboratable=no
 """Words from noise equal the model bit for bit; broken noise gives none, and never again."""
 
-import json
 import os
 import random
 import re
 import subprocess
 from functools import cache
-from pathlib import Path
 
 import pytest
 from amaranth.hdl import Module
@@ -16,20 +14,18 @@ from amaranth.lib.wiring import In, Out
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import boards
 from boards.entropy import KEY, MIN_ENTROPY, MODULE, Conditioner, Entropy
 from boards.health import proportion_cutoff, repetition_cutoff
-from omap.errors import ParamsError
-from rtl.netlist import yosys
+from boards.noise import SIMULATOR, problems, rings
+from omap.errors import InputError, ParamsError
 from rtl.verilog import to_verilog
 from sim import toolchain
 from sim.compiled import Design
 from sim.flat_top import FlatDesign, FlatTop
 from tests.boards import noise
-from tests.boards.noise import PROPORTION, REPETITIONS, WINDOW
+from tests.boards.noise import PROPORTION, REPETITIONS, SOURCE, WINDOW, known_noise
 
-RINGS = Path(boards.__file__).with_name(f"{MODULE}.v")
-MODEL = Path(__file__).with_name(f"{MODULE}_model.v")
+RINGS = SOURCE.read_text()
 SOURCES = 3
 ALPHA = 2.0**-30
 LUTS = """
@@ -319,7 +315,7 @@ def lint(folder, top, *files, allow=()):
 
 def test_the_whole_with_modelled_noise(tmp_path):
     sources, interval, count = 2, 3, 3
-    text = to_verilog(Entropy(sources=sources, interval=interval), "omap_entropy") + MODEL.read_text()
+    text = to_verilog(Entropy(sources=sources, interval=interval), "omap_entropy") + known_noise()
     ports = {
         **dict.fromkeys(("clk", "rst", "o__ready"), ("input", 1)),
         **dict.fromkeys(("o__valid", "failed"), ("output", 1)),
@@ -345,49 +341,71 @@ def test_the_whole_with_modelled_noise(tmp_path):
 def test_the_verilog_is_clean(tmp_path):
     design_text = to_verilog(Entropy(), "omap_entropy")
     assert re.findall(r"INDEX\(32'd(\d+)\)", design_text) == ["0", "1", "2", "3"]
-    found = lint(tmp_path, MODULE, (f"{MODULE}.v", MODEL.read_text()))
+    found = lint(tmp_path, MODULE, (f"{MODULE}.v", known_noise()))
     assert found == []
-    rings = (f"{MODULE}.v", RINGS.read_text()), ("luts.v", LUTS)
-    assert lint(tmp_path, MODULE, *rings, allow=["-Wno-UNOPTFLAT"]) == []
-    assert any("UNOPTFLAT" in line for line in lint(tmp_path, MODULE, *rings))  # there are loops
+    files = (f"{MODULE}.v", RINGS), ("luts.v", LUTS)
+    assert lint(tmp_path, MODULE, *files, allow=["-Wno-UNOPTFLAT"]) == []
+    assert any("UNOPTFLAT" in line for line in lint(tmp_path, MODULE, *files))  # there are loops
 
 
-def rings_of(folder, index):
-    """Return the LUTs of each ring of a source as (kind, INIT), following it once round from its flip-flop."""
-    (folder / "noise.v").write_text(RINGS.read_text())
-    (folder / "luts.v").write_text(re.sub(r"(?m)^module", "(* blackbox *) module", LUTS))
-    script = f"read_verilog luts.v noise.v; chparam -set INDEX {index} {MODULE}; hierarchy -top {MODULE}; proc"
-    yosys(["-q", "-p", f"{script}; flatten; opt_clean; write_json noise.json"], folder)
-    modules = json.loads((folder / "noise.json").read_text())["modules"].values()
-    (cells,) = [module["cells"].values() for module in modules if len(module["cells"]) > 1]
-    driver = {cell["connections"]["O"][0]: cell for cell in cells if cell["type"].startswith("LUT")}
-    flops = {cell["connections"]["Q"][0]: cell["connections"]["D"][0] for cell in cells if cell["type"] == "$dff"}
-    rings = []
-    for first, start in flops.items():
-        if start not in driver:
-            continue
-        assert first in flops.values()  # a second flip-flop follows
-        at, ring = start, []
-        while not ring or at != start:
-            cell = driver[at]
-            ring.append((cell["type"], int(cell["parameters"]["INIT"], 2)))
-            at = cell["connections"]["I0"][0]
-        rings.append(ring)
-    assert sum(map(len, rings)) == len(driver)
-    return rings
-
-
-def test_the_rings_are_rings(tmp_path):
+def test_the_rings_are_rings():
     """Each is a loop with an odd number of inversions, one of which the first clock releases."""
     lengths = []
     for index in range(4):
-        rings = rings_of(tmp_path, index)
-        for ring in rings:
+        found = rings(RINGS, index)
+        for ring in found:
             assert sorted(ring) == [("LUT1", 0b01)] * (len(ring) - 1) + [("LUT2", 0b0111)]
             assert len(ring) % 2
-        lengths.append(tuple(map(len, rings)))
+        lengths.append(tuple(map(len, found)))
     assert all(len(set(source)) == len(source) == 4 for source in lengths)
     assert len(set(lengths)) == 4  # sources beside each other differ
+
+
+def test_what_synthesis_reads_is_the_rings_and_nothing_else():
+    """The file without the stand-in and its conditions."""
+    alone, count = re.subn(r"(?s)^`ifndef XILINX_SIMULATOR\n(.*?)^`else$.*", r"\1", RINGS, flags=re.MULTILINE)
+    assert count == 1
+    assert "`" not in alone
+    assert alone.count(f"module {MODULE} ") == 1
+    assert [rings(alone, index) for index in range(4)] == [rings(RINGS, index) for index in range(4)]
+
+
+def test_the_stand_in_is_no_ring_oscillator():
+    alone = RINGS[RINGS.rindex(f"module {MODULE} ") : RINGS.rindex("endmodule")] + "endmodule\n"
+    assert "state[63]" in alone
+    for text in (alone, f"module {MODULE}(i_clk, o_bit); input i_clk; output o_bit; endmodule\n"):
+        assert any("can be known beforehand" in problem for problem in problems(text))
+
+
+NO_RINGS = {
+    "the stand-in is what is synthesised": (
+        "`ifndef XILINX_SIMULATOR",
+        "`ifdef XILINX_SIMULATOR",
+        "no source of noise",
+    ),
+    "and so it is without its guard": (
+        "`ifndef SYNTHESIS",
+        "`ifndef NEVER",
+        f"if {SIMULATOR} is set, for synthesis too",
+    ),
+    "a ring is cut": (".I0(ring[STAGES-1])", ".I0(i_clk)", "samples a LUT that is in no ring"),
+    "a ring stands still": ("STAGES = 5 +", "STAGES = 6 +", "an even number of inversions"),
+    "no ring is sampled": ("first <= ring[STAGES-1]", "first <= run", "rings that nothing samples"),
+    "a LUT is left over": ("first <= ring[STAGES-1]", "first <= number == 2 ? run : ring[STAGES-1]", "LUTs in no ring"),
+    "a sample that may be neither 0 nor 1": ("second <= first;", "second <= run;", "no second register behind it"),
+}
+
+
+@pytest.mark.parametrize("name", NO_RINGS)
+def test_what_is_no_ring_oscillator_is_noticed(name):
+    old, new, said = NO_RINGS[name]
+    assert RINGS.count(old) == 1
+    text = RINGS.replace(old, new)
+    try:
+        found = problems(text)
+    except InputError as error:
+        found = (str(error),)
+    assert any(said in problem for problem in found), found
 
 
 @pytest.mark.parametrize(
