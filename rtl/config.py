@@ -111,6 +111,7 @@ class EngineConfig:
         require_whole("lookup_cycles", self.lookup_cycles, 2, 4096)
         require_whole("merge_cycles", self.merge_cycles, 2, 4096)
         require_whole("reply_cycles", self.reply_cycles, 2, 4096)
+        require_whole("transit_entries", self.transit_entries, params.transit_entries, 64)
         require_whole("channel_bits", self.channel_bits, 12, CHANNEL_BITS)
         used = total(self.layouts)
         require(

@@ -35,6 +35,9 @@ FIRST_VERSION = 1
 PAGE_NONCE_BITS = 32
 BOOT_BITS = 16
 
+SETTLE = 1024
+"""Cycles from the last page's write to a format: twice what a move and slow writes of HBM take."""
+
 PROGRESS = ("admitted", "located", "read", "arrived", "started", "merged", "sealed", "written", "replied")
 """Bits of :attr:`Core.progress`: each turns over when an operation passes this point."""
 
@@ -83,6 +86,8 @@ class Core(wiring.Component):
     ---------------
     EVENT.TIME.PACED
         Pages are read, written and replied to at fixed offsets.
+    FORMAT.TIME.FIXED
+        A format begins a fixed time after the last page was written, whatever still goes on in HBM.
     PAGE.MISS.DUMMY
         An absent key touches the dummy drawn for it, and everything else happens as for a hit.
     """
@@ -400,13 +405,18 @@ class Core(wiring.Component):
             ),
             self.drbg.erase.eq(self._clear | self.erase),
         ]
+        settled = Signal(range(SETTLE + 1))
         with m.FSM(name="format"):
             with m.State("IDLE"):
+                m.d.sync += settled.eq(0)
                 with m.If(self.format):
                     m.d.sync += self.formatted.eq(0)
                     m.next = "QUIET"
             with m.State("QUIET"):
-                with m.If(quiet):
+                # SEC_CM: FORMAT.TIME.FIXED -- by then all that entries in transit and late writes may need is over
+                with m.If(settled != SETTLE):
+                    m.d.sync += settled.eq(settled + 1)
+                with m.Elif(quiet):
                     m.d.comb += self._clear.eq(1)
                     m.next = "SECRETS"
             with m.State("SECRETS"):

@@ -55,6 +55,7 @@ COUNTERMEASURES = {
     "PAGE.NONCE.UNIQUE": "Page index and version make every nonce unique under a page key.",
     "PAGE.VERSION.FRESH": "A page opens under the version that HBM has of it alone: an earlier one latches a fault.",
     "FORMAT.KEY.CLEARED": "The secrets of a format stay where they were gathered only until they are handed out.",
+    "FORMAT.TIME.FIXED": "A format begins a fixed time after the last page, whatever still goes on in HBM.",
     "ENGINE.STATE.ERASE": "`erase` clears all keys and registers of the core; HBM transfers under way end properly.",
     "ENGINE.FAULT.LATCH": "A fault of any block erases all of them, shows in a register, and lasts until a reset.",
 }

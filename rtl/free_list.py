@@ -230,7 +230,7 @@ class FreeLists(wiring.Component):
     quiet : Out(1)
         No transfer is under way.
     error : Out(1)
-        HBM reported an error, or gave no answer for ``timeout`` cycles. Stays.
+        As :class:`~rtl.hbm.ReadPort` has it. Stays.
     """
 
     def __init__(

@@ -207,15 +207,18 @@ class ReadPort(wiring.Component):
         else:
             counts = Memory(shape=range(bursts.beats), depth=n, init=[], attrs={"ram_style": "distributed"})
             m.submodules.counts = counts
-            count, next_count = counts.read_port(domain="comb"), counts.write_port()
+            kept, next_count = counts.read_port(domain="comb"), counts.write_port()
+            begun, count = Signal(n), Signal(range(bursts.beats))  # a reset in mid-burst leaves the memory as it is
             m.d.comb += [
-                count.addr.eq(tag),
+                kept.addr.eq(tag),
+                count.eq(Mux(begun.bit_select(tag, 1), kept.data, 0)),
                 next_count.addr.eq(tag),
                 next_count.en.eq(beat_valid),
-                next_count.data.eq(count.data + 1),  # back at 0 with the last beat
-                last.eq(beat_valid & (count.data == bursts.beats - 1)),
+                next_count.data.eq(count + 1),
+                last.eq(beat_valid & (count == bursts.beats - 1)),
             ]
-            places = [beat_valid & (count.data == place) for place in range(bursts.beats)]
+            m.d.sync += begun.eq((begun | one_hot(tag, n, beat_valid)) & ~one_hot(tag, n, last))
+            places = [beat_valid & (count == place) for place in range(bursts.beats)]
         for place, line in enumerate(lines):
             m.submodules[f"line_{place}"] = line
             write, read = line.write_port(), line.read_port(domain="comb")

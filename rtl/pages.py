@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
@@ -158,24 +158,26 @@ class Pages(wiring.Component):
         self._store_read = store.read_port()
         write = store.write_port()
         data = self.i_data.p
-        at = 0
+        at: Value = Const(0, 1)
+        came = one_hot(data.id, n, self.i_data.valid & data.last)
         if lines > 1:
             m.submodules.counts = counts = Memory(shape=range(lines), depth=n, init=[])
-            count, next_count = counts.read_port(domain="comb"), counts.write_port()
+            kept, next_count = counts.read_port(domain="comb"), counts.write_port()
+            begun, at = Signal(n), Signal(range(lines))  # a reset in mid-page leaves the memory as it is
             m.d.comb += [
-                count.addr.eq(data.id),
+                kept.addr.eq(data.id),
+                at.eq(Mux(begun.bit_select(data.id, 1), kept.data, 0)),
                 next_count.addr.eq(data.id),
                 next_count.en.eq(self.i_data.valid),
-                next_count.data.eq(Mux(data.last, 0, count.data + 1)),
+                next_count.data.eq(at + 1),
             ]
-            at = count.data
+            m.d.sync += begun.eq((begun | one_hot(data.id, n, self.i_data.valid)) & ~came)
         m.d.comb += [
             write.en.eq(self.i_data.valid),
             write.addr.eq(data.id * self._stride + at),
             write.data.eq(data.data),
             self.o_arrived.eq(self.i_data.valid & data.last),
         ]
-        came = one_hot(data.id, n, self.i_data.valid & data.last)
         m.d.sync += arrived.eq((arrived & ~one_hot(start_slot, n, start)) | came)
 
     def _hand_on(self, m: Module, begin: dict[str, Signal], arrived: Signal, start: Signal, turn: Signal) -> None:

@@ -39,7 +39,10 @@ def reported(params: Params) -> dict[str, Block]:
     config = EngineConfig(params=params)
     line = {"address_bits": (params.buckets - 1).bit_length(), "line_bits": 8 * params.bucket_bytes}
     parts = {
-        "position_map": Block(PositionMap, {"params": params, "line_entries": config.line_entries}),
+        "position_map": Block(
+            PositionMap,
+            {"params": params, "line_entries": config.line_entries, "transit_entries": config.transit_entries},
+        ),
         "line_buffer": Block(LineBuffer, {**line, "entries": config.line_entries}),
         "waiting_bins": Block(WaitingBins, {"params": params, "entries": config.bin_entries}),
         "page_merge": Block(PageMerge, {"params": params, "lanes": config.lanes}),

@@ -51,7 +51,7 @@ class SlotChannels(wiring.Component):
     quiet : Out(1)
         No transfer is under way, nor an answer on offer.
     error : Out(1)
-        HBM reported an error, or gave no answer for ``timeout`` cycles. Stays.
+        As :class:`~rtl.hbm.ReadPort` has it. Stays.
     """
 
     def __init__(

@@ -294,8 +294,10 @@ def test_an_error_of_hbm_latches(structure, write):
 @pytest.mark.sec_cm("ENGINE.FAULT.LATCH")
 @pytest.mark.parametrize("write", [False, True])
 def test_an_error_of_the_free_lists_latches(write):
-    """Tuples of new keys wait until the keys are deleted: more slots are free then than stay on chip."""
-    twin = Twin(18, ring_entries=RING, config=ROOMY)
+    """Tuples of new keys wait until the keys are deleted: more slots are free then than stay on chip. And so few are
+    there that those are used again."""
+    config = replace(ROOMY, params=replace(ROOMY.params, capacity=200, waiting_slots=200))
+    twin = Twin(18, ring_entries=RING, config=config)
     client = twin.opened()
     for port in hbm(twin, "free lists"):
         port.add_fault(Injected(kind=ERROR, write=write))

@@ -15,8 +15,12 @@ from omap.audit import audit
 from omap.hazmat.fixed import fixed_secrets
 from omap.interface import Kind, Operation, Status
 from omap.map import create
+from omap.regmap import Request
 from omap.workloads import workload
 from rtl.config import EngineConfig
+from rtl.core import SETTLE
+from sim.faults import Fault, FaultKind
+from sim.observer import EventKind
 from sim.timing import HbmTiming
 from tests.rtl.engines import ROOMY
 from tests.rtl.timed_engine import Pages, TimedEngine, difference, stalls
@@ -28,6 +32,9 @@ REACH = ROOMY.page_entries
 NOP, GET, PUT, DELETE = Kind
 LOADED = 100
 """Keys that are in the map, under the numbers below this."""
+
+NANOSECONDS = 4
+"""In a cycle."""
 
 OPERATIONS = 10_000
 """Operations of an audited trace."""
@@ -197,6 +204,27 @@ def test_overruns_show_in_sealed_replies_alone():
     assert overruns[0] > 0 == overruns[1]
     for name in ("registers", "control", "headers"):
         assert getattr(looks[0], name) == getattr(looks[1], name)
+
+
+@pytest.mark.sec_cm("FORMAT.TIME.FIXED")
+def test_what_was_done_last_does_not_show_in_a_format():
+    """A NOP leaves no bucket to write back, a GET does; here such writes are slow."""
+    engines = []
+    for operation in (do(NOP, 0), do(GET, 0), do(PUT, ABSENT), do(DELETE, 1)):
+        engine = TimedEngine(ROOMY, 2)
+        engine.fill(COMMON)
+        engine.run.bench.observer.clear()
+        for port in engine.run.hbm[: sum(ROOMY.channels[f"table {t}"] for t in range(2))]:
+            port.add_fault(Fault(kind=FaultKind.STALL, write=True, count=100, argument=SETTLE * NANOSECONDS))
+        engine.driver.put(engine.session.seal(operation))
+        engine.run.step(400)
+        engine.run.write("REQUEST", Request.FORMAT)
+        engine.run.step(2 * SETTLE)
+        written = sum(engine.events()["kind"] == EventKind.WRITE)
+        assert 20 < written < PARAMS.pages  # beside the operation's, pages that the format empties, and not all of them
+        engine.look()
+        engines.append(engine)
+        assert difference(engine, engines[0]) == ""
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -467,3 +468,39 @@ def test_an_answer_that_nobody_asked_for_is_an_error(port, answers, error):
     """Such as those to what a reset cut off: taken for another's, it would be a wrong line."""
     dut = port(item_bytes=32, item_bits=4, note_bits=2, channel=1, outstanding=4)
     assert errors_after(dut, "r" if port is ReadPort else "b", answers) == error
+
+
+def test_a_reset_in_mid_burst_leaves_no_beat_to_the_next_life():
+    dut, reset, got = ReadPort(item_bytes=64, item_bits=4, note_bits=2, channel=1, outstanding=4), Signal(), []
+    m = Module()
+    m.submodules += ResetInserter(reset)(dut)
+
+    async def bench(ctx):
+        axi = dut.m_axi
+        ctx.set(axi.arready, 1)
+        ctx.set(dut.o.ready, 1)
+        for beats in ((7,), (10, 11)):
+            ctx.set(dut.i.valid, 1)
+            ctx.set(dut.i.payload.item, 9)
+            await ctx.tick()
+            ctx.set(dut.i.valid, 0)
+            await ctx.tick().repeat(5)
+            for data in beats:
+                ctx.set(axi.rvalid, 1)
+                ctx.set(axi.rdata, data)
+                await ctx.tick()
+            ctx.set(axi.rvalid, 0)
+            for _ in range(4):
+                if ctx.get(dut.o.valid):
+                    got.append(ctx.get(dut.o.payload.data))
+                await ctx.tick()
+            assert not ctx.get(dut.error)
+            ctx.set(reset, 1)
+            await ctx.tick()
+            ctx.set(reset, 0)
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert got == [10 | 11 << 256]

@@ -310,7 +310,7 @@ def test_how_full_the_queue_is():
     found = in_transit(20, seed=seed)
     shares = Counter(found)
     print(f"seed {seed}: mean {sum(found) / len(found):.2f} of {len(found)}, {sorted(shares.items())}")
-    assert sum(found) > 0
+    assert sum(found) > 2 * len(found)  # else it was not the worst that was sampled
     assert sum(found) < 4.5 * len(found)
     assert max(found) <= 20  # beyond it with 2^-23 by that law
 
