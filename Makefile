@@ -23,10 +23,10 @@ demo: $(DEMO_STAMP)  ## load 28,000 airports, query them, show what the host saw
 	$(BIN)/omap demo --out $(OUT)
 
 test: $(FULL_STAMP)  ## lint, strict types, and all tests but the long ones
-	@$(CHECK); $(BIN)/python -m pytest -q -n 2 -m "not long" --durations=25 $(PYTEST_ARGS) || status=1; exit $$status
+	@$(CHECK); $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not long" --durations=25 $(PYTEST_ARGS) || status=1; exit $$status
 
 test-long: $(FULL_STAMP)  ## the same with the long tests
-	@$(CHECK); $(BIN)/python -m pytest -q -n 2 --durations=0 --durations-min=1 $(PYTEST_ARGS) || status=1; exit $$status
+	@$(CHECK); $(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=0 --durations-min=1 $(PYTEST_ARGS) || status=1; exit $$status
 
 lint: $(FULL_STAMP)  ## ruff, ruff format and mypy --strict
 	@$(CHECK); exit $$status
