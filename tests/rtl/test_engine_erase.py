@@ -107,8 +107,9 @@ def test_the_secrets_of_a_format_are_forgotten_when_they_were_handed_out():
 
 
 @pytest.mark.sec_cm("ENGINE.STATE.ERASE")
-def test_an_erased_core_holds_nothing_of_its_keys():
+def test_an_erased_core_holds_nothing_of_its_keys(monkeypatch):
     """Erased with all keys loaded, and once more while half of the next ones are there."""
+    monkeypatch.setattr("rtl.core.SETTLE", 4)  # the simulator is slow, and here nothing has to settle
     seen = []
     for seed in (1, 2):
         bench = AmaranthBench(Core(TIGHT))
