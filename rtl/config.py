@@ -13,6 +13,7 @@ from rtl.bursts import LINE_BYTES
 from rtl.hbm import CHANNEL_BITS, PSEUDO_CHANNELS
 from rtl.interfaces import BLOCK_BYTES, LANES, require, require_one_of, require_whole
 from rtl.ring_port import RING_IDS
+from rtl.transit_queue import MOST_ENTRIES
 
 HOST_IDS = 64
 """AXI IDs of the host port. Some are the rings', the others are pages under way."""
@@ -111,7 +112,7 @@ class EngineConfig:
         require_whole("lookup_cycles", self.lookup_cycles, 2, 4096)
         require_whole("merge_cycles", self.merge_cycles, 2, 4096)
         require_whole("reply_cycles", self.reply_cycles, 2, 4096)
-        require_whole("transit_entries", self.transit_entries, params.transit_entries, 64)
+        require_whole("transit_entries", self.transit_entries, params.transit_entries, MOST_ENTRIES)
         require_whole("channel_bits", self.channel_bits, 12, CHANNEL_BITS)
         used = total(self.layouts)
         require(

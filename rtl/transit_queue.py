@@ -14,6 +14,9 @@ from amaranth.lib.wiring import In, Out
 from rtl.interfaces import require_whole
 from rtl.pick import one_hot
 
+MOST_ENTRIES = 64
+"""Entries that can be compared with a key in one cycle."""
+
 
 def lowest(mask: Value) -> Value:
     """Return ``mask`` with all bits but its lowest one cleared."""
@@ -80,7 +83,7 @@ class TransitQueue(wiring.Component):
     """
 
     def __init__(self, *, entries: int, key_bits: int, page_bits: int) -> None:
-        require_whole("entries", entries, 1, 64)
+        require_whole("entries", entries, 1, MOST_ENTRIES)
         self.entries = entries
         self.entry_shape = StructLayout({"page": page_bits, "key": key_bits, "table": 1})
         self.index_bits = max((entries - 1).bit_length(), 1)

@@ -33,9 +33,6 @@ NOP, GET, PUT, DELETE = Kind
 LOADED = 100
 """Keys that are in the map, under the numbers below this."""
 
-NANOSECONDS = 4
-"""In a cycle."""
-
 OPERATIONS = 10_000
 """Operations of an audited trace."""
 
@@ -209,13 +206,13 @@ def test_overruns_show_in_sealed_replies_alone():
 @pytest.mark.sec_cm("FORMAT.TIME.FIXED")
 def test_what_was_done_last_does_not_show_in_a_format():
     """A NOP leaves no bucket to write back, a GET does; here such writes are slow."""
-    engines = []
+    engines, stall = [], round(SETTLE * 1000 / HbmTiming.clock_mhz)  # nanoseconds
     for operation in (do(NOP, 0), do(GET, 0), do(PUT, ABSENT), do(DELETE, 1)):
         engine = TimedEngine(ROOMY, 2)
         engine.fill(COMMON)
         engine.run.bench.observer.clear()
         for port in engine.run.hbm[: sum(ROOMY.channels[f"table {t}"] for t in range(2))]:
-            port.add_fault(Fault(kind=FaultKind.STALL, write=True, count=100, argument=SETTLE * NANOSECONDS))
+            port.add_fault(Fault(kind=FaultKind.STALL, write=True, count=100, argument=stall))
         engine.driver.put(engine.session.seal(operation))
         engine.run.step(400)
         engine.run.write("REQUEST", Request.FORMAT)
