@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
@@ -16,16 +18,20 @@ from rtl.gearbox import Narrow, Widen
 from rtl.host_port import id_bits
 from rtl.interfaces import BLOCK_BITS, page_beat
 from rtl.pacer import Pacer
-from rtl.pick import one_hot
+from rtl.pick import encoded, one_hot
 
 
 class Pages(wiring.Component):
     """Moves pages between host memory and the cryptographic blocks.
 
-    A page is read when it comes, unless it is under way already: then it waits until its write has arrived. That is
-    the only stall that page numbers cause, and they are public. Replies of the host may come in any order; pages are
-    handed on in theirs. A page *starts* in its turn when it is here, at most one each ``interval`` cycles; its write
-    leaves ``merge_cycles`` after its start.
+    Every page is read when it comes, whatever is under way. Replies of the host may come in any order; pages are handed
+    on in theirs. A page *starts* in its turn when it is here, at most one each ``interval`` cycles; its write leaves
+    ``merge_cycles`` after its start.
+
+    A page that comes while an earlier touch of it is under way *follows* that one: what the host answers is put aside,
+    and what was sealed for the earlier touch is handed on instead, once its write has left. Its own write leaves when
+    the host has acknowledged the earlier one, lest they overtake each other. These are the only stalls that page
+    numbers cause, and they are public.
 
     Parameters
     ----------
@@ -53,6 +59,12 @@ class Pages(wiring.Component):
         For reports: a page has come.
     idle : Out(1)
         No page is under way.
+
+    Countermeasures
+    ---------------
+    PAGE.FOLLOW.PACED
+        A page that follows another starts when the other's write has left, a fixed time after its start: never when it
+        was sealed, which depends on what was merged.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -86,31 +98,40 @@ class Pages(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, n = self.config, self.config.page_entries
-        slot_shape = range(n)
-        busy, arrived = Signal(n), Signal(n)
-        start_slot, start = Signal(slot_shape), Signal()
-        place_of = Memory(shape=range(config.params.pages * config.page_lines), depth=n, init=[])
-        m.submodules.place_of = place_of  # first line of each page under way
-        place_write = place_of.write_port()
+        slots = range(n)
+        # Slots go round: for what is asked for next, what starts next, what is written next.
+        slot, turn, due = Signal(slots), Signal(slots), Signal(slots)
+        go, start, left = Signal(), Signal(), Signal()  # it is asked for; it starts; its write leaves
+        busy = Signal(n)
+        places = Memory(shape=range(config.params.pages * config.page_lines), depth=n, init=[])
+        m.submodules.places = places  # first line of each page under way
 
-        begin = self._begin(m, busy, place_write)
-        self._receive(m, arrived, start, start_slot)
-        self._hand_on(m, begin, arrived, start, start_slot)
-        written = self._write(m, begin, start, place_of.read_port(domain="comb"))
+        begun = self._begin(m, busy, slot, go, places.write_port())
+        followed = self._follow(m, busy, begun, slot, go, turn, due, left)
+        arrived = self._receive(m, turn, start)
+        self._hand_on(m, arrived & ~followed["early"], begun["skip"], turn, start, followed)
+        self._write(m, begun["skip"], start, due, left, followed["behind"], places.read_port(domain="comb"))
 
-        m.d.sync += busy.eq((busy & ~one_hot(self.i_written.p, n, written)) | one_hot(begin["slot"], n, begin["go"]))
-        m.d.comb += self.idle.eq(~busy.any() & ~begin["pending"])
+        written = self.i_written
+        m.d.sync += busy.eq((busy & ~one_hot(written.p, n, written.valid)) | one_hot(slot, n, go))
+        m.d.comb += self.idle.eq(~busy.any() & ~begun["pending"])
         return m
+
+    def _next(self, m: Module, slot: Signal) -> None:
+        """Go on to the next slot."""
+        last = self.config.page_entries - 1
+        m.d.sync += slot.eq(Mux(slot == last, 0, slot + 1))
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def _begin(self, m: Module, busy: Signal, place_write) -> dict[str, Signal]:
-        """Take a page, wait until it is under way nowhere and a place is free, and ask the host for it."""
+    def _begin(self, m: Module, busy: Signal, slot: Signal, go: Signal, place_write: Any) -> dict[str, Signal]:
+        """Take a page, see whether it is under way, wait for a slot, and ask the host for it."""
         config, n = self.config, self.config.page_entries
         numbers = [Signal(range(config.params.pages), name=f"page_{k}") for k in range(n)]
+        newest = Signal(n)  # no later touch of its page is under way
         candidate, first_line = Signal(self.page_shape), Signal(range(config.params.pages * config.page_lines))
-        pending, go, held = Signal(), Signal(), Signal()
-        slot = Signal(range(n))
+        pending, held, same, skip = Signal(), Signal(), Signal(n), Signal()
+        found, before = Signal(), Signal(range(n))
         m.submodules.reads = reads = Fifo(shape=self.o_read.payload.shape(), depth=2)
         connect(m, reads.o, flipped(self.o_read))
         m.d.comb += [self.i_page.ready.eq(~pending), go.eq(0)]
@@ -121,9 +142,10 @@ class Pages(wiring.Component):
                     m.d.sync += pending.eq(1)
                     m.next = "COMPARE"
             with m.State("COMPARE"):
-                clash = Cat(busy[k] & (numbers[k] == candidate.page) for k in range(n)).any()
                 m.d.sync += [
-                    held.eq(clash | busy.bit_select(slot, 1)),
+                    found.eq(same.any()),
+                    before.eq(encoded(same)),
+                    held.eq(busy.bit_select(slot, 1)),
                     first_line.eq(candidate.page * config.page_lines),
                 ]
                 m.next = "DECIDE"
@@ -132,12 +154,15 @@ class Pages(wiring.Component):
                     m.next = "COMPARE"
                 with m.Else():
                     m.d.comb += go.eq(1)
-                    m.d.sync += [pending.eq(0), slot.eq(Mux(slot == n - 1, 0, slot + 1))]
+                    m.d.sync += [pending.eq(0), newest.eq((newest & ~one_hot(before, n, found)) | one_hot(slot, n))]
+                    self._next(m, slot)
                     m.next = "TAKE"
+        m.d.comb += same.eq(Cat(busy[k] & newest[k] & (numbers[k] == candidate.page) for k in range(n)))
         for k in range(n):
             with m.If(go & (slot == k)):
                 m.d.sync += numbers[k].eq(candidate.page)
         m.d.comb += [
+            skip.eq(go & candidate.blank),
             place_write.en.eq(go),
             place_write.addr.eq(slot),
             place_write.data.eq(first_line),
@@ -146,17 +171,60 @@ class Pages(wiring.Component):
             reads.i.p.lines.eq(config.page_lines),
             reads.i.p.id.eq(slot),
         ]
-        return {"go": go, "slot": slot, "blank": candidate.blank, "pending": pending}
+        return {"found": found, "before": before, "skip": skip, "pending": pending}
 
-    def _receive(self, m: Module, arrived: Signal, start: Signal, start_slot: Signal) -> None:
-        """Put lines where they belong; a page has arrived with its last one."""
+    def _follow(
+        self,
+        m: Module,
+        busy: Signal,
+        begun: dict[str, Signal],
+        slot: Signal,
+        go: Signal,
+        turn: Signal,
+        due: Signal,
+        left: Signal,
+    ) -> dict[str, Any]:
+        """Keep account of which touch follows which, and how far the earlier one is."""
+        n = self.config.page_entries
+        before, written = begun["before"], self.i_written
+        m.submodules.earlier = earlier = Memory(shape=range(n), depth=n, init=[])
+        m.submodules.later = later = Memory(shape=range(n), depth=n, init=[])
+        own = earlier.read_port(domain="comb")
+        of_left, of_written = later.read_port(domain="comb"), later.read_port(domain="comb")
+        follows, out = Signal(n), Signal(n)  # follows another; its write has left
+        followed = Signal(n)
+        early, behind = Signal(n), Signal(n)  # the earlier one's write has not left; was not acknowledged
+        now, not_left = Signal(), Signal()
+        for port, address, content in ((earlier.write_port(), slot, before), (later.write_port(), before, slot)):
+            m.d.comb += [port.en.eq(now), port.addr.eq(address), port.data.eq(content)]
+        m.d.comb += [
+            now.eq(
+                go & begun["found"] & busy.bit_select(before, 1) & ~(written.valid & (written.p == before))
+            ),  # else it was acknowledged since pages were compared: the host has it
+            not_left.eq(~out.bit_select(before, 1) & ~(left & (due == before))),
+            own.addr.eq(turn),
+            of_left.addr.eq(due),
+            of_written.addr.eq(written.p),
+        ]
+        new = one_hot(slot, n, go)
+        ended = one_hot(of_written.data, n, written.valid & followed.bit_select(written.p, 1))
+        # SEC_CM: PAGE.FOLLOW.PACED -- until the earlier one's write has left, however long ago it was sealed
+        gone = one_hot(of_left.data, n, left & followed.bit_select(due, 1))
+        m.d.sync += [
+            follows.eq((follows & ~new) | one_hot(slot, n, now)),
+            followed.eq((followed & ~new) | one_hot(before, n, now)),
+            out.eq((out | one_hot(due, n, left)) & ~new),
+            early.eq((early & ~gone) | one_hot(slot, n, now & not_left)),
+            behind.eq((behind & ~ended) | one_hot(slot, n, now)),
+        ]
+        return {"now": now, "early": early, "behind": behind, "follows": follows, "earlier": own.data}
+
+    def _receive(self, m: Module, turn: Signal, start: Signal) -> Signal:
+        """Put lines where they belong; return which pages have arrived, each with its last line."""
         n, lines = self.config.page_entries, self.config.page_lines
         self._stride = 1 << (lines - 1).bit_length()
-        m.submodules.store = store = Memory(
-            shape=LINE_BITS, depth=n * self._stride, init=[], attrs={"ram_style": "block"}
-        )
-        self._store_read = store.read_port()
-        write = store.write_port()
+        self._read = self._store(m, "read")
+        write, arrived = self._read.write_port(), Signal(n)
         data = self.i_data.p
         at: Value = Const(0, 1)
         came = one_hot(data.id, n, self.i_data.valid & data.last)
@@ -178,47 +246,72 @@ class Pages(wiring.Component):
             write.data.eq(data.data),
             self.o_arrived.eq(self.i_data.valid & data.last),
         ]
-        m.d.sync += arrived.eq((arrived & ~one_hot(start_slot, n, start)) | came)
+        m.d.sync += arrived.eq((arrived & ~one_hot(turn, n, start)) | came)
+        return arrived
 
-    def _hand_on(self, m: Module, begin: dict[str, Signal], arrived: Signal, start: Signal, turn: Signal) -> None:
-        """Start pages in their turn, at the interval, and hand on what was read of them."""
+    def _store(self, m: Module, name: str) -> Memory:
+        """Return a memory with a page for each slot."""
+        store = Memory(
+            shape=LINE_BITS, depth=self.config.page_entries * self._stride, init=[], attrs={"ram_style": "block"}
+        )
+        m.submodules[f"{name}_pages"] = store
+        return store
+
+    def _hand_on(
+        self, m: Module, ready: Value, skip: Signal, turn: Signal, start: Signal, followed: dict[str, Any]
+    ) -> None:
+        """Start pages in their turn, at the interval, and hand them on.
+
+        What was sealed in a slot stays there until the next page of that slot is sealed, which starts after all that
+        can follow the first: the slot need not be kept for them.
+        """
         config, n, lines = self.config, self.config.page_entries, self.config.page_lines
-        gap = Signal(range(config.interval))
-        here, skip = Signal(), Signal()
-        m.d.comb += [start.eq(here & (gap == 0)), skip.eq(begin["go"] & begin["blank"]), self.started.eq(start)]
-        m.d.sync += here.eq(arrived.bit_select(turn, 1) & ~start)
+        gap, here = Signal(range(config.interval)), Signal()
+        m.d.comb += [start.eq(here & (gap == 0)), self.started.eq(start)]
+        m.d.sync += here.eq(ready.bit_select(turn, 1) & ~start)
         with m.If(start):
             m.d.sync += gap.eq(config.interval - 1)
         with m.Elif(gap != 0):
             m.d.sync += gap.eq(gap - 1)
         with m.If(start | skip):
-            m.d.sync += turn.eq(Mux(turn == n - 1, 0, turn + 1))
+            self._next(m, turn)
 
-        m.submodules.turns = turns = Fifo(shape=range(n), depth=n)
-        m.d.comb += [turns.i.valid.eq(start), turns.i.p.eq(turn)]
+        self._sealed = self._store(m, "sealed")
+        shape = StructLayout({"slot": range(n), "follows": 1})  # of the page's content, which may be another's
+        m.submodules.turns = turns = Fifo(shape=shape, depth=n)
+        follows = followed["follows"].bit_select(turn, 1)
+        m.d.comb += [
+            turns.i.valid.eq(start),
+            turns.i.p.follows.eq(follows),
+            turns.i.p.slot.eq(Mux(follows, followed["earlier"], turn)),
+        ]
         m.submodules.lines_out = out = Fifo(shape=LINE_BITS, depth=4)
         m.submodules.narrow = narrow = Narrow(wide=LINE_BITS, narrow=config.lanes * BLOCK_BITS)
         connect(m, out.o, narrow.i)
         connect(m, narrow.o, flipped(self.o_sealed))
-        # The memory answers a cycle later: no more is read than the FIFO has room for.
+        # The memories answer a cycle later: no more is read than the FIFO has room for.
         line, reading, room = Signal(range(lines)), Signal(), Signal(range(out.depth + 1), init=out.depth)
-        fetch = Signal()
+        fetch, last, is_sealed = Signal(), Signal(), Signal()
+        ports = [store.read_port() for store in (self._read, self._sealed)]
+        for port in ports:
+            m.d.comb += [port.en.eq(fetch), port.addr.eq(turns.o.p.slot * self._stride + line)]
         m.d.comb += [
             fetch.eq(turns.o.valid & (room != 0)),
-            self._store_read.en.eq(fetch),
-            self._store_read.addr.eq(turns.o.p * self._stride + line),
-            turns.o.ready.eq(fetch & (line == lines - 1)),
+            last.eq(fetch & (line == lines - 1)),
+            turns.o.ready.eq(last),
             out.i.valid.eq(reading),
-            out.i.p.eq(self._store_read.data),
+            out.i.p.eq(Mux(is_sealed, ports[1].data, ports[0].data)),
         ]
         m.d.sync += [reading.eq(fetch), room.eq(room - fetch + (out.o.valid & out.o.ready))]
         with m.If(fetch):
-            m.d.sync += line.eq(Mux(line == lines - 1, 0, line + 1))
+            m.d.sync += [line.eq(Mux(last, 0, line + 1)), is_sealed.eq(turns.o.p.follows)]
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def _write(self, m: Module, begin: dict[str, Signal], start: Signal, place_of) -> Signal:
-        """Gather sealed pages and write each at its time."""
+    def _write(
+        self, m: Module, skip: Signal, start: Signal, due: Signal, left: Signal, behind: Signal, place_of: Any
+    ) -> None:
+        """Gather sealed pages, keep them for those that follow, and write each at its time."""
         config, n, lines = self.config, self.config.page_entries, self.config.page_lines
         m.submodules.widen = widen = Widen(narrow=config.lanes * BLOCK_BITS, wide=LINE_BITS)
         m.submodules.sealed = sealed = Fifo(shape=LINE_BITS, depth=n * lines, ram_style="block")
@@ -226,44 +319,52 @@ class Pages(wiring.Component):
             shape=1, offset=config.merge_cycles, depth=n, insecure_unpaced=config.insecure_unpaced
         )
         connect(m, widen.o, sealed.i)
-        gathered = Signal(range(lines))
+        keep = self._sealed.write_port()
+        gathered, gathering = Signal(range(lines)), Signal(range(n))
         whole = Signal()  # the last line of a page goes into the FIFO
         m.d.comb += [
             widen.i.valid.eq(self.i_sealed.valid),
             widen.i.p.eq(self.i_sealed.p.data),
             self.i_sealed.ready.eq(widen.i.ready),
-            whole.eq(sealed.i.valid & sealed.i.ready & (gathered == lines - 1)),
+            keep.en.eq(sealed.i.valid & sealed.i.ready),
+            keep.addr.eq(gathering * self._stride + gathered),
+            keep.data.eq(sealed.i.p),
+            whole.eq(keep.en & (gathered == lines - 1)),
         ]
-        with m.If(sealed.i.valid & sealed.i.ready):
+        with m.If(keep.en):
             m.d.sync += gathered.eq(Mux(whole, 0, gathered + 1))
+        with m.If(whole):
+            self._next(m, gathering)
 
         # Two cycles from the time of a page to its offer: which page it is, then its address.
-        slot, offered = Signal(range(n)), Signal()
+        offered, held = Signal(), Signal()
         allowed = Signal(range(2 * lines + 1))  # lines of pages whose write was taken
-        taken, line_moves = Signal(), Signal()
-        due_at = Signal(64)
-        m.d.sync += pacer.i.valid.eq(whole)  # never full: no more pages are under way than it has room for
+        line_moves, address = Signal(), Signal(64)
+        m.d.sync += [
+            pacer.i.valid.eq(whole),  # never full: no more pages are under way than it has room for
+            held.eq(behind.bit_select(due, 1)),  # writes of one page must not overtake each other
+        ]
         m.d.comb += [
             pacer.start.eq(start),
-            pacer.at_once.eq(begin["go"] & begin["blank"]),
+            pacer.at_once.eq(skip),
             self.late.eq(pacer.late),
-            pacer.o.ready.eq(~offered & (allowed == 0)),
-            place_of.addr.eq(slot),
+            pacer.o.ready.eq(~offered & (allowed == 0) & ~held),
+            place_of.addr.eq(due),
             self.o_write.valid.eq(offered),
-            self.o_write.p.address.eq(due_at),
+            self.o_write.p.address.eq(address),
             self.o_write.p.lines.eq(lines),
-            self.o_write.p.id.eq(slot),
-            taken.eq(offered & self.o_write.ready),
+            self.o_write.p.id.eq(due),
+            left.eq(offered & self.o_write.ready),
         ]
         with m.If(pacer.o.valid & pacer.o.ready):
-            m.d.sync += [offered.eq(1), due_at.eq(self.base + (place_of.data << LINE_BYTES.bit_length() - 1))]
-        with m.If(taken):
-            m.d.sync += [offered.eq(0), slot.eq(Mux(slot == n - 1, 0, slot + 1))]
+            m.d.sync += [offered.eq(1), address.eq(self.base + (place_of.data << LINE_BYTES.bit_length() - 1))]
+        with m.If(left):
+            m.d.sync += offered.eq(0)
+            self._next(m, due)
         m.d.comb += [
             self.o_lines.valid.eq(sealed.o.valid & (allowed != 0)),
             self.o_lines.p.eq(sealed.o.p),
             sealed.o.ready.eq((allowed != 0) & self.o_lines.ready),
             line_moves.eq(self.o_lines.valid & self.o_lines.ready),
         ]
-        m.d.sync += allowed.eq(allowed + Mux(taken, lines, 0) - line_moves)
-        return self.i_written.valid
+        m.d.sync += allowed.eq(allowed + Mux(left, lines, 0) - line_moves)

@@ -1,4 +1,4 @@
-"""The lowest bit that is set, by a tree: few levels of logic even for a hundred bits."""
+"""From masks to numbers and back, in few levels of logic even for a hundred bits."""
 
 from __future__ import annotations
 
@@ -33,3 +33,9 @@ def first(m: Module, mask: Value, name: str) -> tuple[Value, Value]:
 def one_hot(index: Value, count: int, when: ValueLike = 1) -> Value:
     """Return ``count`` bits: that of ``index`` set if ``when``, all others 0."""
     return (Value.cast(when) << index)[:count]
+
+
+def encoded(mask: Value) -> Value:
+    """Return the number of the one bit of ``mask`` that is set, 0 if none is."""
+    numbers = range((len(mask) - 1).bit_length())
+    return Cat(Cat(mask[k] for k in range(len(mask)) if k >> bit & 1).any() for bit in numbers)

@@ -32,7 +32,7 @@ SPANS = (
     ("read", "started", "host"),
     ("started", "replied", "fixed"),
 )
-"""The bars of each of several operations; ``due`` is when its page would be read if no page were under way."""
+"""The bars of each of several operations; ``due`` is when its page would be read if there were always a place for it."""
 
 READ_CYCLES = 3
 """Cycles from the end of ``lookup_cycles`` to the read of a page that nothing holds back."""
@@ -41,7 +41,7 @@ LEGEND = (
     ("engine", "work inside"),
     ("host", "the host's time"),
     ("fixed", "fixed offset"),
-    ("public", "a page is under way"),
+    ("public", "all places for pages are in use"),
 )
 FIRST, ROWS = 40, 14
 """Operations of those together that are drawn."""

@@ -32,7 +32,7 @@ def tight(name: str, *, capacity: int = 40, pages: int = 5) -> Params:
 
 
 TIGHT = EngineConfig(params=tight("TINY"))
-"""Five pages of 64 bytes: everything overflows, and most operations wait for a page that is under way."""
+"""Five pages of 64 bytes: everything overflows, and most operations touch a page that is under way."""
 
 ROOMY = EngineConfig(
     params=sizing.one_choice(capacity=12_000, key_bytes=4, value_bytes=4, page_bytes=64, descriptor_bytes=32)

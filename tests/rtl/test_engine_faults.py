@@ -57,11 +57,15 @@ STRIKES = {
 
 
 def strike_pages(seed, strike, skip, bit):
+    """Strike once, and touch pages one by one: each comes from the host, and the one that was struck latches."""
     twin, clients = used(seed)
     if strike == "replay":
         skip += 20  # the port knows the bytes before the last write if it saw that
     twin.run.host.add_fault(Injected(**STRIKES[strike], **pages(twin), skip=skip, argument=bit))
-    twin.send(clients, RING)
+    for _ in range(RING):
+        if twin.state is not State.FAULT:
+            twin.send(clients, 1)
+            twin.run.step(SETTLED)
     twin.latched(Fault.PAGE_TAG)
     assert len(twin.got) < len(twin.model.answers)
 
@@ -71,6 +75,20 @@ def strike_pages(seed, strike, skip, bit):
 @pytest.mark.parametrize("strike", STRIKES)
 def test_a_page_that_is_not_what_was_written_last_latches(strike):
     strike_pages(1, strike, 3, 77)
+
+
+@pytest.mark.parametrize("strike", STRIKES)
+def test_what_is_struck_while_pages_follow_each_other_is_never_used(strike):
+    """Most touches take what the one before has sealed; what the host has of a page counts as soon as one does not."""
+    twin, clients = used(4)
+    twin.run.host.add_fault(Injected(**STRIKES[strike] | {"count": 1000}, **pages(twin), skip=2, argument=77))
+    while twin.state is not State.FAULT:  # at the latest once nothing is under way that could be followed
+        twin.take()
+        twin.send(clients, RING)
+        twin.run.until(lambda: twin.state is State.FAULT or twin.answered == len(twin.model.answers), limit=40_000)
+        twin.run.step(SETTLED)
+    twin.latched(Fault.PAGE_TAG)
+    assert len(twin.got) < len(twin.model.answers)
 
 
 @pytest.mark.long
