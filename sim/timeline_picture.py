@@ -32,7 +32,7 @@ SPANS = (
     ("read", "started", "host"),
     ("started", "replied", "fixed"),
 )
-"""The bars of each of several operations; ``due`` is when its page would be read if there were always a place for it."""
+"""The bars of each of several operations; ``due`` is when its page would be read if there always were a place."""
 
 READ_CYCLES = 3
 """Cycles from the end of ``lookup_cycles`` to the read of a page that nothing holds back."""
