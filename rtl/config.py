@@ -43,9 +43,9 @@ class EngineConfig:
     lookup_cycles : int
         From admission to the read of the page: covers hashing and the position map, at their slowest.
     merge_cycles : int
-        From the arrival of a page (in its turn) to its write: covers opening, what waits for it, sealing.
+        From the start of a page (:class:`rtl.pages.Pages`) to its write: covers opening, what waits for it, sealing.
     reply_cycles : int
-        From the same arrival to the reply; a reply needs no sealed page.
+        From the same start to the reply; a reply needs no sealed page.
     bin_entries, line_entries : int
         Copies of bins and of position map lines on chip.
     transit_entries : int
@@ -166,7 +166,7 @@ SLOWEST_LOOKUP = 168
 """Cycles from admission to a known page, without hashing: a refresh of HBM (88 cycles), a fetch, and what queued."""
 
 SLOWEST_MERGE = 52
-"""Cycles from the arrival of a page in its turn to its reply, beside its beats into the opener and, once its tag was
+"""Cycles from the start of a page to its reply, beside its beats into the opener and, once its tag was
 found right, out of it: the latency of opening, and what queued."""
 
 USUAL_WAITING = 8

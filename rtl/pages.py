@@ -63,8 +63,8 @@ class Pages(wiring.Component):
     Countermeasures
     ---------------
     PAGE.FOLLOW.PACED
-        A page that follows another starts when the other's write has left, a fixed time after its start: never when it
-        was sealed, which depends on what was merged.
+        A page that follows another starts when the other's write has left, for which there are public reasons alone:
+        never when it was sealed, which depends on what was merged.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -217,7 +217,7 @@ class Pages(wiring.Component):
             early.eq((early & ~gone) | one_hot(slot, n, now & not_left)),
             behind.eq((behind & ~ended) | one_hot(slot, n, now)),
         ]
-        return {"now": now, "early": early, "behind": behind, "follows": follows, "earlier": own.data}
+        return {"early": early, "behind": behind, "follows": follows, "earlier": own.data}
 
     def _receive(self, m: Module, turn: Signal, start: Signal) -> Signal:
         """Put lines where they belong; return which pages have arrived, each with its last line."""

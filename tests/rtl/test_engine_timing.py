@@ -1,7 +1,7 @@
 """What the host sees of the engine, and when, does not depend on keys, kinds, hits, repeats, or what the map holds.
 
 Two engines get different operations at the same times and must do the same things in the same cycles. Operations that
-touch a page which is under way wait for it, and that is public: compared are runs in which the same ones wait, or none.
+touch a page which is under way may wait for it, and that is public: compared are runs in which the same do, or none.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from rtl.core import SETTLE
 from sim.faults import Fault, FaultKind
 from sim.observer import EventKind
 from sim.timing import HbmTiming
-from tests.rtl.engines import ROOMY
+from tests.rtl.engines import ROOMY, TIGHT
 from tests.rtl.timed_engine import Pages, TimedEngine, difference, stalls
 
 PARAMS = ROOMY.params
@@ -122,6 +122,28 @@ def test_no_shape_of_operations_shows(shapes, shape):
 def test_inside_they_differ(shapes):
     """Else the comparison above would say nothing: what is hidden takes different times."""
     assert len({engine.stages["cycle"].tobytes() for engine in shapes.values()}) > len(SHAPES) // 2
+
+
+SAME_PAGES = {"nothing": NOP, "misses": GET, "deletes of what is not there": DELETE, "inserts": PUT}
+"""What touches the pages drawn for absent keys, the same whatever the keys."""
+
+
+@pytest.mark.sec_cm("PAGE.FOLLOW.PACED")
+def test_what_was_merged_into_a_page_does_not_show_in_what_follows_it():
+    """Of five pages nearly all are under way when they are touched again; inserts make long lists, and fill the map."""
+    size, engines = TIGHT.params.key_bytes, []
+    for name, kind in SAME_PAGES.items():
+        data = bytes(TIGHT.params.value_bytes) if kind == PUT else b""
+        script = [
+            Operation(kind, number.to_bytes(size, "big") if kind else b"", data) for number in range(1, WINDOW + 1)
+        ]
+        engine = TimedEngine(TIGHT, 3, inside=True)
+        engine.run.bench.observer.clear()
+        assert [reply.overruns for reply in engine.send(script)] == [0] * WINDOW
+        engines.append(engine)
+        assert engine.trace().address.tolist() == engines[0].trace().address.tolist()
+        assert difference(engine, engines[0]) == "", name
+    assert engines[-1].stages["cycle"].tobytes() != engines[0].stages["cycle"].tobytes()
 
 
 operation = st.tuples(

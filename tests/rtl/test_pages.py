@@ -33,8 +33,9 @@ class Rig:
     answers, and writes one when it acknowledges: what has not been acknowledged can't be read yet.
     """
 
-    def __init__(self, config, *, read=lambda: 30, write=lambda: 60, seal=lambda: 10, stall=lambda: False):
+    def __init__(self, config, *, read=lambda: 30, write=lambda: 60, seal=lambda: 10, stall=lambda: False, seed=0):
         self.config, self.lines = config, config.page_lines
+        self.rng = random.Random(seed)  # whose line comes next
         self.delays = {"read": read, "write": write, "seal": seal}
         self.stall = stall
         self.dut = Pages(config)
@@ -51,47 +52,55 @@ class Rig:
     def forget(self):
         """Forget what is under way."""
         self.reads, self.writes = [], []  # when it ends, id, page
-        self.burst = None  # the read that is being answered: id, lines left
+        self.bursts = []  # reads that are being answered: id, lines left
         self.lines_out, self.contents = deque(), {}  # writes whose lines come, and have come
         self.text, self.sealing = [], deque()
 
-    def run(self, pages, *, gap=0, cut_off=False, limit=8000):
+    def run(self, pages, *, blanks=(), gap=0, before=(), cut_off=None, limit=8000):
         """Touch pages, at least ``gap`` cycles apart, and let what is under way end.
 
-        If ``cut_off``, a reset in mid-page comes first.
+        First ``blanks`` are written. Or there is a reset, when some of the pages ``before`` were touched and
+        ``cut_off`` says so.
         """
-        self.gap = gap
-        m = Module()
-        reset = Signal()
+        m, reset = Module(), Signal()
         m.submodules.dut = ResetInserter(reset)(self.dut)
+        self.gap = gap
+
+        async def ended(ctx, pages, blank=0):
+            for _ in range(limit):
+                if await self.step(ctx, pages, blank) and self.cycle > 3:
+                    return
+            raise AssertionError(f"not at rest after {limit} cycles")
 
         async def bench(ctx):
             ctx.set(self.dut.base, BASE)
+            if blanks:
+                await ended(ctx, list(blanks), 1)
+                self.late = 0  # blanks are due at once
             if cut_off:
-                first = list(range(self.config.params.pages))
-                while not (self.burst and len(self.burst[1]) < self.lines):
-                    await self.step(ctx, first)
+                started = list(before)
+                while not cut_off(self):
+                    await self.step(ctx, started)
                 ctx.set(reset, 1)
                 await ctx.tick()
                 ctx.set(reset, 0)
                 self.forget()
-            for _ in range(limit):
-                if await self.step(ctx, pages) and self.cycle > 3:
-                    return
-            raise AssertionError(f"not at rest after {limit} cycles")
+                self.handed.clear()
+                self.before = dict(self.memory)
+            await ended(ctx, list(pages))
 
         simulator = Simulator(m)
         simulator.add_clock(1e-6)
         simulator.add_testbench(bench)
         simulator.run()
 
-    async def step(self, ctx, pages):
+    async def step(self, ctx, pages, blank=0):
         """Let a cycle pass; return whether all is done."""
         dut, now = self.dut, self.cycle
         asked = bool(pages) and now >= self.next
         ctx.set(dut.i_page.valid, asked)
         if asked:
-            ctx.set(dut.i_page.payload, {"page": pages[0], "blank": 0})
+            ctx.set(dut.i_page.payload, {"page": pages[0], "blank": blank})
         stalled = self.stall()
         for ready in (dut.o_read.ready, dut.o_write.ready, dut.o_lines.ready):
             ctx.set(ready, not stalled)
@@ -101,14 +110,16 @@ class Rig:
         ctx.set(dut.i_sealed.valid, beat is not None)
         if beat:
             ctx.set(dut.i_sealed.payload, {"data": beat[1], "last": beat[2]})
-        ctx.set(dut.o_sealed.ready, 1)
+        ctx.set(dut.o_sealed.ready, not stalled)
 
         if asked and ctx.get(dut.i_page.ready):
+            if blank:
+                self.seal(pages[0], 0)
             pages.pop(0)
             self.next = now + self.gap
         if beat and ctx.get(dut.i_sealed.ready):
             self.sealing.popleft()
-        if ctx.get(dut.o_sealed.valid):
+        if ctx.get(dut.o_sealed.valid) and not stalled:
             self.merge(ctx.get(dut.o_sealed.payload))
         if ctx.get(dut.started):
             self.events["started"].append(now)
@@ -145,18 +156,16 @@ class Rig:
                 self.contents[self.lines_out.popleft()[1]] = content
 
     def answer(self, ctx):
-        """Answer a read, line by line, those that are due first."""
-        dut = self.dut
-        if self.burst is None and (due := [one for one in self.reads if one[0] <= self.cycle]):
-            _, number, page = min(due)
-            self.reads.remove(min(due))
-            self.burst = [number, list(self.memory[page])]
-        ctx.set(dut.i_data.valid, self.burst is not None)
-        if self.burst:
-            number, left = self.burst
-            ctx.set(dut.i_data.payload, {"id": number, "data": left.pop(0), "last": not left})
+        """Answer reads that are due, line by line; those of several may come in turns."""
+        for one in [one for one in self.reads if one[0] <= self.cycle]:
+            self.reads.remove(one)
+            self.bursts.append((one[1], list(self.memory[one[2]])))
+        ctx.set(self.dut.i_data.valid, bool(self.bursts))
+        if self.bursts:
+            number, left = burst = self.rng.choice(self.bursts)
+            ctx.set(self.dut.i_data.payload, {"id": number, "data": left.pop(0), "last": not left})
             if not left:
-                self.burst = None
+                self.bursts.remove(burst)
 
     def acknowledge(self, ctx):
         """Acknowledge a write that is due and whole."""
@@ -177,16 +186,19 @@ class Rig:
             page, count = lines[0] >> 32, lines[0] & 0xFFFFFFFF
             assert lines == self.lines_of(page, count)
             self.handed.append((page, count))
-            ready = self.cycle + self.delays["seal"]()
-            for k, one in enumerate(beats):
-                self.sealing.append((ready, one + (k % 4 == 0), k == len(beats) - 1))
+            self.seal(page, count + 1)
+
+    def seal(self, page, count):
+        ready = self.cycle + self.delays["seal"]()
+        beats = [line >> 128 * k & (1 << 128) - 1 for line in self.lines_of(page, count) for k in range(4)]
+        self.sealing += [(ready, one, k == len(beats) - 1) for k, one in enumerate(beats)]
 
 
-def touches(pages):
-    """Return each page with the number of earlier touches."""
-    seen, found = defaultdict(int), []
+def touches(pages, memory=None):
+    """Return each page with the number of earlier touches, those that ``memory`` knows of included."""
+    seen, found = {page: lines[0] & 0xFFFFFFFF for page, lines in (memory or {}).items()}, []
     for page in pages:
-        found.append((page, seen[page]))
+        found.append((page, seen.setdefault(page, 0)))
         seen[page] += 1
     return found
 
@@ -201,9 +213,11 @@ def test_each_touch_is_handed_what_the_one_before_left(lines):
         reads=st.integers(3, 400),
         writes=st.integers(3, 400),
         stalls=st.sampled_from([0, 0.4]),
+        gap=st.sampled_from([0, 0, 150]),
+        blank=st.booleans(),
         seed=st.integers(0, 2**32 - 1),
     )
-    def one(pages, reads, writes, stalls, seed):
+    def one(pages, reads, writes, stalls, gap, blank, seed):
         rng = random.Random(seed)
         rig = Rig(
             used,
@@ -211,10 +225,15 @@ def test_each_touch_is_handed_what_the_one_before_left(lines):
             write=lambda: rng.randint(2, writes),
             seal=lambda: rng.randint(1, 60),
             stall=lambda: rng.random() < stalls,
+            seed=seed,
         )
-        rig.run(list(pages))
+        blanks = list(rig.memory) if blank else []
+        if blank:
+            rig.memory = dict.fromkeys(blanks, [0] * lines)
+        rig.run(pages, blanks=blanks, gap=gap)
         assert rig.handed == touches(pages)
-        assert [page for _, page in rig.events["read"]] == [page for _, page in rig.events["write"]] == pages
+        assert [page for _, page in rig.events["read"]] == pages
+        assert [page for _, page in rig.events["write"]] == blanks + pages
         assert rig.late == 0
         for page, content in rig.memory.items():
             assert content == rig.lines_of(page, pages.count(page))
@@ -230,16 +249,19 @@ def test_a_page_may_come_just_when_its_write_leaves_or_is_acknowledged():
         for gap in range(moment - 8, moment + 4):
             rig = Rig(config(1))
             rig.run([1, 1, 1], gap=gap)
+            starts, writes = rig.events["started"], [cycle for cycle, _ in rig.events["write"]]
+            assert all(start >= left + 2 for left, start in zip(writes, starts[1:], strict=False))
             assert rig.handed == touches([1, 1, 1])
 
 
 @pytest.mark.sec_cm("PAGE.FOLLOW.PACED")
-def test_when_a_page_was_sealed_does_not_show_in_what_follows_it():
+@pytest.mark.parametrize(("read", "write"), [(30, 60), (200, 300)])
+def test_when_a_page_was_sealed_does_not_show_in_what_follows_it(read, write):
     pages = random.Random(5).choices(range(3), k=20)
 
     def events(seal):
-        rig = Rig(config(1), seal=seal)
-        rig.run(list(pages))
+        rig = Rig(config(1), read=lambda: read, write=lambda: write, seal=seal)
+        rig.run(pages)
         assert rig.handed == touches(pages)
         return rig.events
 
@@ -257,7 +279,28 @@ def test_a_page_that_follows_starts_when_the_write_of_the_one_before_has_left():
     assert [cycle for cycle, _ in rig.events["read"]][-1] < starts[1]  # all were read at once
 
 
-def test_a_page_that_a_reset_cut_off_leaves_nothing_behind():
-    rig = Rig(config(3))
-    rig.run([0, 1, 2, 3, 4, 0], cut_off=True)
-    assert rig.handed == touches([0, 1, 2, 3, 4, 0])
+@pytest.mark.parametrize("write", [60, 300])
+def test_a_page_that_is_sealed_too_late_is_told_and_handed_on_all_the_same(write):
+    rig = Rig(config(1), write=lambda: write, seal=lambda: 150)
+    rig.run([2, 2, 1, 2])
+    assert rig.handed == touches([2, 2, 1, 2])
+    assert rig.late == (4 if write == 60 else 1)  # nothing is late that an earlier write holds back for longer
+
+
+def in_mid_page(rig):
+    """Some lines of a page have come, and no page as a whole."""
+    return any(len(left) < rig.lines for _, left in rig.bursts)
+
+
+def after(cycles):
+    return lambda rig: rig.cycle == cycles
+
+
+@pytest.mark.parametrize(
+    ("lines", "cut_off"), [(3, in_mid_page), *((3, after(cycles)) for cycles in range(150, 900, 50))]
+)
+def test_what_a_reset_cut_off_leaves_nothing_behind(lines, cut_off):
+    pages = [1, 1, 2, 1, 3, 4, 2]
+    rig = Rig(config(lines), write=lambda: 150)
+    rig.run(pages, before=[4, 1, 2, 1, 1, 3, 2, 2, 4, 4, 4], cut_off=cut_off)
+    assert rig.handed == touches(pages, rig.before)

@@ -221,7 +221,7 @@ class Pages:
 
 
 def stalls(touched: Sequence[int], reach: int) -> list[tuple[int, int]]:
-    """Return all pairs of operations, at most ``reach`` apart, that touch the same page: there one waits."""
+    """Return all pairs of operations, at most ``reach`` apart, that touch the same page: there one may wait."""
     found, last = [], dict[int, int]()
     for at, page in enumerate(touched):
         if at - last.get(page, -reach - 1) <= reach:
