@@ -54,7 +54,7 @@ COUNTERMEASURES = {
     "PAGE.MISS.DUMMY": "An operation that finds no key touches the page drawn for it; all else happens as for a hit.",
     "PAGE.NONCE.UNIQUE": "Page index and version make every nonce unique under a page key.",
     "PAGE.VERSION.FRESH": "A page opens under the version that HBM has of it alone: an earlier one latches a fault.",
-    "PAGE.FOLLOW.PACED": "What a page got is merged again when its write has left, whenever it was sealed.",
+    "PAGE.FOLLOW.PACED": "A page touched again while under way starts when its write has left, whenever it was sealed.",
     "FORMAT.KEY.CLEARED": "The secrets of a format stay where they were gathered only until they are handed out.",
     "FORMAT.TIME.FIXED": "A format begins a fixed time after the last page, whatever still goes on in HBM.",
     "ENGINE.STATE.ERASE": "`erase` clears all keys and registers of the core; HBM transfers under way end properly.",

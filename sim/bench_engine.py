@@ -139,7 +139,7 @@ class Subject:
             f"admission: {config.in_flight} operations are under way": float(np.where(full, gaps, 0).mean()),
             "admission: no record is there": float(np.where(full, 0, gaps).mean()),
             "page read after its time (no slot, host port)": float((late - late.min()).mean()),
-            "page started after the shortest round trip (host, order, interval, earlier touch)": float(
+            "page started late (host, order, interval, earlier touch)": float(
                 (passed["started"] - passed["read"]).mean() - (passed["started"] - passed["read"]).min()
             ),
         }
