@@ -42,10 +42,10 @@ bench-host: $(FULL_STAMP)  ## operations a second through client, relay and prox
 	$(BIN)/python -m host.bench
 
 bench-sim: $(FULL_STAMP)  ## simulated cycles a second of the GCM pair under each simulator
-	$(BIN)/python -m sim.bench_sim
+	$(BIN)/python -m sim.measure.simulators
 
 bench-engine: $(FULL_STAMP)  ## cycles an operation, latency and stages of the engine in simulation (takes half an hour)
-	$(BIN)/python -m sim.bench_engine
+	$(BIN)/python -m sim.measure.engine
 
 clean:  ## remove .venv and everything built
 	rm -rf .venv build sim_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

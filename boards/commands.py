@@ -10,12 +10,13 @@ from types import MappingProxyType
 
 import click
 
-from boards import build as building
-from boards import checks, manifest, steps, tools
 from boards import report as reporting
-from boards.folder import SECRET
-from boards.manifest import Plan
-from boards.steps import Step
+from boards.check import checks
+from boards.folder import build as building
+from boards.folder import manifest, steps, tools
+from boards.folder.disk import SECRET
+from boards.folder.manifest import Plan
+from boards.folder.steps import Step
 from boards.targets import TARGETS
 from host.paramsfile import read_params_file
 from omap.board import BOARDS
@@ -23,7 +24,7 @@ from omap.errors import InputError
 from omap.params import Params
 from omap.presets import preset
 from omap.units import format_bytes
-from rtl import report as table
+from rtl.synth import report as table
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 

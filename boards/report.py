@@ -15,16 +15,16 @@ from amaranth.hdl import ClockSignal, Const, Instance, Module, ResetSignal, Valu
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from boards import entropy, root_key
-from boards.bar import BarAdapter
-from boards.clear import Clear
-from boards.gate import Gate
+from boards.gateware import entropy, root_key
+from boards.gateware.bar import BarAdapter
+from boards.gateware.clear import Clear
+from boards.gateware.gate import Gate
 from boards.targets import TARGETS, Target
 from boards.u55c_direct import vendor
 from boards.u55c_direct.top import DirectTop
 from omap.params import Params
-from rtl.interfaces import require
-from rtl.netlist import U55C, Area, synthesise
+from rtl.stream.interfaces import require
+from rtl.synth.netlist import U55C, Area, synthesise
 
 ENGINE = "engine"
 """Name of the engine's row, here and in docs/synthesis.md."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from amaranth.lib import wiring
 
-from boards.flat import port_table
+from boards.gateware.flat import port_table
 from boards.u55c_direct import top as direct
 from boards.u55c_vitis import top as vitis
 from omap.board import BOARDS

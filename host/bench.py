@@ -23,12 +23,12 @@ from typing import Any
 
 import click
 
-from host.client import Client
+from host.client.settings import Settings
+from host.client.sync import Client
 from host.commands.serve import chosen_params
-from host.driver import Driver
+from host.device.driver import Driver
 from host.keyfile import read_key_file, write_key_file
-from host.model import ModelTransport
-from host.settings import Settings
+from host.model.model import ModelTransport
 from omap.interface import Kind, Operation, Response, Status
 from omap.map import create
 from omap.params import Params

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from host.driver import Driver
-from host.relay import Relay
-from host.switch import Limits
-from host.transport import Transport, open_transport
+from host.device.driver import Driver
+from host.device.transport import Transport, open_transport
+from host.relay.relay import Relay
+from host.relay.switch import Limits
 from omap.params import Params
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def running_relay(
     key_file : path or None
         Root key file.
     backend : str
-        Transport, see :func:`host.transport.open_transport`.
+        Transport, see :func:`host.device.transport.open_transport`.
     ring_entries : int
         Records in each ring.
     limits : Limits, optional

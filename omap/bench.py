@@ -12,8 +12,8 @@ import numpy as np
 
 from omap.interface import Kind, Operation
 from omap.map import create
-from omap.planner import Plan
 from omap.presets import preset
+from omap.sizing.planner import Plan
 
 BATCH = 1000
 """Operations in one call of ``execute``."""

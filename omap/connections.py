@@ -202,7 +202,7 @@ def connect(url: str, **options: Any) -> RemoteMap:
     url : str
         Where it is: ``omap://host:port``.
     **options
-        What its opener takes: for ``omap://`` see :func:`host.client.open_url`; ``key_file`` is a must.
+        What its opener takes: for ``omap://`` see :func:`host.client.sync.open_url`; ``key_file`` is a must.
 
     Reveals
         That a client connected, and when.
@@ -218,5 +218,5 @@ def connect(url: str, **options: Any) -> RemoteMap:
 
 
 async def connect_async(url: str, **options: Any) -> AsyncMap:
-    """Open a connection to a map, for asyncio. As :func:`connect`; options as :func:`host.aio.open_url`."""
+    """Open a connection to a map, for asyncio. As :func:`connect`; options as :func:`host.client.aio.open_url`."""
     return cast(AsyncMap, await _opener(ASYNC_GROUP, url)(url, **options))

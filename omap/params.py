@@ -1,7 +1,7 @@
 """The public parameters of a map and every width and size that follows from them.
 
 Reference, RTL, host and boards are built from one :class:`Params`; nothing below is written down a second time.
-Choosing good parameters is the planner's work (:mod:`omap.planner`); this module only refuses bad ones.
+Choosing good parameters is the planner's work (:mod:`omap.sizing.planner`); this module only refuses bad ones.
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from omap import planner, sizing
+from omap import sizing
 from omap.board import BOARDS
 from omap.errors import ParamsError
 from omap.params import Params
+from omap.sizing import planner
 
 MILLION = 1 << 20
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from omap.presets import preset
-from rtl import generate as generation
-from rtl import report as reporting
-from rtl.netlist import synthesise
+from rtl.synth import generate as generation
+from rtl.synth import report as reporting
+from rtl.synth.netlist import synthesise
 
 PRESET = click.option("--preset", "name", default="PAPER", show_default=True, help="Parameters of the map.")
 

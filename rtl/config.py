@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from omap.channels import Layout, account, layouts, least_interval, total
 from omap.params import Params, Rule
+from omap.sizing.channels import Layout, account, layouts, least_interval, total
 from omap.units import format_bytes
 from omap.wire import RecordCodec
-from rtl.bursts import LINE_BYTES
-from rtl.hbm import CHANNEL_BITS, PSEUDO_CHANNELS
-from rtl.interfaces import BLOCK_BYTES, LANES, require, require_one_of, require_whole
-from rtl.ring_port import RING_IDS
-from rtl.transit_queue import MOST_ENTRIES
+from rtl.map.transit_queue import MOST_ENTRIES
+from rtl.memory.bursts import LINE_BYTES
+from rtl.memory.hbm import CHANNEL_BITS, PSEUDO_CHANNELS
+from rtl.rings.ring_port import RING_IDS
+from rtl.stream.interfaces import BLOCK_BYTES, LANES, require, require_one_of, require_whole
 
 HOST_IDS = 64
 """AXI IDs of the host port. Some are the rings', the others are pages under way."""
@@ -43,7 +43,8 @@ class EngineConfig:
     lookup_cycles : int
         From admission to the read of the page: covers hashing and the position map, at their slowest.
     merge_cycles : int
-        From the start of a page (:class:`rtl.pages.Pages`) to its write: covers opening, what waits for it, sealing.
+        From the start of a page (:class:`rtl.map.pages.Pages`) to its write: covers opening, what waits for it,
+        sealing.
     reply_cycles : int
         From the same start to the reply; a reply needs no sealed page.
     bin_entries, line_entries : int

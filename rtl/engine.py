@@ -9,17 +9,17 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.regmap import Fault, Request, State
 from omap.wire import CONTROL_BYTES, RecordCodec
-from rtl.axi import AxiSignature
-from rtl.bursts import ADDRESS_BITS, LINE_BITS
 from rtl.config import RECORD_BATCH, EngineConfig
-from rtl.core import PROGRESS, Core
-from rtl.csr import Csr
-from rtl.handshake import KEY_BITS
-from rtl.hbm import HBM_AXI
-from rtl.host_port import AXI_ID_BITS, HostPort
-from rtl.interfaces import BLOCK_BITS
-from rtl.ring_port import RING_IDS, RingPort
-from rtl.sessions import Sessions
+from rtl.map.core import PROGRESS, Core
+from rtl.memory.bursts import ADDRESS_BITS, LINE_BITS
+from rtl.memory.hbm import HBM_AXI
+from rtl.memory.host_port import AXI_ID_BITS, HostPort
+from rtl.rings.csr import Csr
+from rtl.rings.handshake import KEY_BITS
+from rtl.rings.ring_port import RING_IDS, RingPort
+from rtl.rings.sessions import Sessions
+from rtl.stream.axi import AxiSignature
+from rtl.stream.interfaces import BLOCK_BITS
 
 HOST_AXI = AxiSignature(addr_width=ADDRESS_BITS, data_width=LINE_BITS, id_width=AXI_ID_BITS)
 """The port on host memory."""

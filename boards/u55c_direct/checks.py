@@ -1,7 +1,7 @@
 """Whether the scripts of a direct build folder make what they should, and stop where they should.
 
-They are run without the tools, see boards.vivado: once as if all went well, and then once for each thing that must not
-end in a bitstream.
+They are run without the tools, see boards.tcl.vivado: once as if all went well, and then once for each thing that must
+not end in a bitstream.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from boards import folder as folders
-from boards.entropy import MODULE as NOISE
-from boards.jtag import HardwareManager
-from boards.manifest import Plan
-from boards.tcl import ScriptError, ScriptStoppedError
+from boards.folder import disk as folders
+from boards.folder.manifest import Plan
+from boards.gateware.entropy import MODULE as NOISE
+from boards.tcl.interpreter import ScriptError, ScriptStoppedError
+from boards.tcl.jtag import HardwareManager
+from boards.tcl.vivado import Made, Vivado
+from boards.tcl.xdc import NOISE_PARTS, Parts, noise_problems
 from boards.u55c_direct import cores, files, vendor
-from boards.vivado import Made, Vivado
-from boards.xdc import NOISE_PARTS, Parts, noise_problems
 from omap.board import BOARDS
 from omap.errors import InputError
 

@@ -6,7 +6,7 @@ Names and values are those of public projects that make the same cores (AMD PG19
 
 from __future__ import annotations
 
-from boards.clocks import CLOCK_MHZ
+from boards.gateware.clocks import CLOCK_MHZ
 from boards.u55c_direct import vendor
 from omap.board import DIRECT_DEVICE, LINK_RATES, MHZ, Board
 from rtl.engine import HOST_AXI

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib.resources import files as package_files
 
-from boards import folder as folders
-from boards import steps
-from boards.entropy import MODULE as NOISE
-from boards.manifest import Plan
-from boards.templates import fill
+from boards.folder import disk as folders
+from boards.folder import steps
+from boards.folder.manifest import Plan
+from boards.folder.templates import fill
+from boards.gateware.entropy import MODULE as NOISE
 from boards.u55c_direct import cores
 from omap.board import BOARDS, Board
 
@@ -59,7 +59,7 @@ def files(plan: Plan) -> dict[str, str]:
         PINS: pins(board),
         CONFIG: fill(PACKAGE, CONFIG, interface=board.flash.interface, lanes=board.flash.lanes),
         IMPLEMENTATION: fill(PACKAGE, IMPLEMENTATION, cell=CELL, clock_pin=CLOCK_PIN, watts=POWER_WATTS),
-        noise: package_files("boards").joinpath(noise).read_text("utf-8"),
+        noise: package_files("boards.gateware").joinpath(noise).read_text("utf-8"),
     }
 
 

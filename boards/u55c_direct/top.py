@@ -16,16 +16,16 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Member, Out, connect
 
-from boards.bar import BarAdapter
-from boards.clear import Clear
-from boards.core import BoardCore
-from boards.entropy import INTERVAL
-from boards.flat import clock, join_master, join_slave, members
-from boards.gate import Gate
+from boards.gateware.bar import BarAdapter
+from boards.gateware.clear import Clear
+from boards.gateware.core import BoardCore
+from boards.gateware.entropy import INTERVAL
+from boards.gateware.flat import clock, join_master, join_slave, members
+from boards.gateware.gate import Gate
 from boards.u55c_direct import vendor
 from rtl.config import EngineConfig
 from rtl.engine import HOST_AXI
-from rtl.hbm import HBM_AXI
+from rtl.memory.hbm import HBM_AXI
 
 MODULE = "omap_u55c_direct"
 """Name of the Verilog module."""
@@ -47,7 +47,7 @@ class DirectCard(wiring.Component):
     channel_bytes : int
         Bytes to zero in each HBM channel at the start. Default: all of it; less in simulations alone.
     entropy_interval : int
-        As for :class:`boards.core.BoardCore`.
+        As for :class:`boards.gateware.core.BoardCore`.
 
     Members
     -------
@@ -65,10 +65,11 @@ class DirectCard(wiring.Component):
     Countermeasures
     ---------------
     BOARD.HBM.UNREACHABLE
-        The BAR leads to registers, HBM's ports to the engine; :mod:`boards.connectivity` proves it on the netlist.
+        The BAR leads to registers, HBM's ports to the engine; :mod:`boards.check.connectivity` proves it on the
+        netlist.
     BOARD.HBM.CLEARED
         HBM is zeroed before the engine leaves its reset: nothing of an earlier map is left in it. Until then the
-        registers read 0 (:mod:`boards.gate`).
+        registers read 0 (:mod:`boards.gateware.gate`).
     """
 
     def __init__(

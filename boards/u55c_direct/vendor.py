@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from amaranth.lib.wiring import In
 
-from boards.flat import TIES
-from rtl.axi import AxiSignature
-from rtl.bursts import LINE_BITS
+from boards.gateware.flat import TIES
 from rtl.engine import HOST_AXI
-from rtl.hbm import HBM_AXI, PSEUDO_CHANNELS
+from rtl.memory.bursts import LINE_BITS
+from rtl.memory.hbm import HBM_AXI, PSEUDO_CHANNELS
+from rtl.stream.axi import AxiSignature
 
 Ports = dict[str, tuple[str, int]]
 """Name to direction, ``input`` or ``output`` as the block sees it, and width."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from boards.manifest import Plan
+    from boards.folder.manifest import Plan
 
 
 def scripts(plan: Plan) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Whether the scripts of a Vitis build folder fit its kernel: they are run without the tools, see boards.packager."""
+"""Whether the scripts of a Vitis build folder fit its kernel: they run without the tools (boards.tcl.packager)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from boards import folder as folders
-from boards.clocks import CLOCK_MHZ
-from boards.entropy import MODULE as NOISE
-from boards.manifest import Plan
-from boards.packager import Packager
-from boards.tcl import ScriptError, ScriptStoppedError
+from boards.folder import disk as folders
+from boards.folder.manifest import Plan
+from boards.gateware.clocks import CLOCK_MHZ
+from boards.gateware.entropy import MODULE as NOISE
+from boards.tcl.interpreter import ScriptError, ScriptStoppedError
+from boards.tcl.packager import Packager
+from boards.tcl.xdc import NOISE_PARTS, Constraints, noise_problems
 from boards.u55c_vitis import files, kernel
 from boards.u55c_vitis.kernel import Ports
 from boards.u55c_vitis.top import CLOCK, CONTROL, RESET
-from boards.xdc import NOISE_PARTS, Constraints, noise_problems
 from omap.board import BOARDS
 from omap.errors import InputError
 

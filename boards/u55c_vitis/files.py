@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.resources import files as package_files
 
-from boards import folder as folders
-from boards import steps
-from boards.clocks import CLOCK_MHZ
-from boards.entropy import MODULE as NOISE
-from boards.manifest import Plan
-from boards.templates import fill
+from boards.folder import disk as folders
+from boards.folder import steps
+from boards.folder.manifest import Plan
+from boards.folder.templates import fill
+from boards.gateware.clocks import CLOCK_MHZ
+from boards.gateware.entropy import MODULE as NOISE
 from boards.u55c_vitis import kernel
 from boards.u55c_vitis.kernel import Ports
 from boards.u55c_vitis.top import CLOCK, CONTROL, RESET
@@ -30,7 +30,7 @@ def files(plan: Plan) -> dict[str, str]:
         PACKAGE: package(plan, ports),
         LINK: link(plan, ports),
         EMULATE: emulate(plan),
-        noise: package_files("boards").joinpath(noise).read_text("utf-8"),
+        noise: package_files("boards.gateware").joinpath(noise).read_text("utf-8"),
     }
 
 

@@ -11,9 +11,9 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from boards.core import BoardCore
-from boards.entropy import INTERVAL
-from boards.flat import KERNEL_TIES, clock, join_master, join_slave, members
+from boards.gateware.core import BoardCore
+from boards.gateware.entropy import INTERVAL
+from boards.gateware.flat import KERNEL_TIES, clock, join_master, join_slave, members
 from rtl.config import EngineConfig
 
 MODULE = "omap_kernel"
@@ -36,7 +36,7 @@ class VitisKernel(wiring.Component):
     config : EngineConfig
         The engine.
     entropy_interval : int
-        As for :class:`boards.core.BoardCore`.
+        As for :class:`boards.gateware.core.BoardCore`.
 
     Members
     -------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from host.client import Client
+from host.client.sync import Client
 from host.commands.options import Where, connection, echo_json, shown, typed_bytes
 from omap.cells import Cells
 from omap.errors import InputError

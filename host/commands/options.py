@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from host.client import Client
-from host.settings import DEFAULT_URL, Settings
+from host.client.settings import DEFAULT_URL, Settings
+from host.client.sync import Client
 from omap.errors import InputError
 
 KEY_FILE_VARIABLE = "OMAP_KEY_FILE"

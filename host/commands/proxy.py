@@ -7,11 +7,11 @@ import signal
 
 import click
 
-from host.aio import open_client
+from host.client.aio import open_client
+from host.client.settings import Settings
 from host.commands.options import Where, connection, echo_json
 from host.logs import log_to_stderr
 from host.redis.server import DEFAULT_PORT, Limits, Proxy
-from host.settings import Settings
 
 PASSWORD_VARIABLE = "OMAP_PROXY_PASSWORD"
 

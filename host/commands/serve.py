@@ -14,14 +14,14 @@ import click
 from click.core import ParameterSource
 
 from host.commands.options import KEY_FILE_VARIABLE
-from host.driver import Driver
+from host.device.driver import Driver
+from host.device.transport import names, open_transport
 from host.framing import DEFAULT_PORT
 from host.logs import log_to_stderr
-from host.monitor import Monitor
 from host.paramsfile import read_params_file
-from host.relay import Relay
-from host.switch import Limits
-from host.transport import names, open_transport
+from host.relay.monitor import Monitor
+from host.relay.relay import Relay
+from host.relay.switch import Limits
 from omap.errors import DeviceFaultError, InputError, OmapError
 from omap.params import Params, Rule
 
@@ -171,7 +171,7 @@ def chosen_params(
         return named(preset)
     if file is not None:
         return read_params_file(file)
-    from omap.planner import plan
+    from omap.sizing.planner import plan
 
     return plan(
         capacity=CAPACITY if capacity is None else capacity,

@@ -33,7 +33,7 @@ NO_OPERATION = Operation(Kind.NOP)
 
 
 class Store(Protocol):
-    """What runs operations: :class:`host.aio.AsyncClient`, or a stand-in."""
+    """What runs operations: :class:`host.client.aio.AsyncClient`, or a stand-in."""
 
     def submit(self, batch: Sequence[Operation]) -> asyncio.Future[list[Response]]:
         """Queue operations, which run in the order of the calls, and return a future of their responses."""

@@ -13,7 +13,7 @@ from host.redis import replies
 from host.redis.commands import Data
 from host.redis.connection import DIALECT, Connection, Shared
 from host.redis.scheduler import Scheduler, Store
-from host.relay import cannot_listen
+from host.relay.relay import cannot_listen
 from omap.cells import Cells
 from omap.errors import InputError, OmapError
 from omap.params import Params

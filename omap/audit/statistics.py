@@ -5,8 +5,8 @@ Each check counts something over the touches of a trace and bounds how improbabl
 pages, they hold given those numbers. Which checks there are depends on the parameters and the number of operations
 alone, so that one threshold can be set for all of them beforehand.
 
-What the checks look at comes from leaks that were planted and found (see tests/leakage/faults.py): a page that is
-touched again too soon, too late, too often or never; pages that are preferred or avoided; pairs that come again; an
+What the checks look at comes from leaks that were planted and found (see tests/support/leakage/faults.py): a page that
+is touched again too soon, too late, too often or never; pages that are preferred or avoided; pairs that come again; an
 order within the pair that tells something; a number of touches that tells something.
 """
 

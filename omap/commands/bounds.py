@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omap.bounds import WORKLOADS
 from omap.commands.plan import size
 from omap.errors import InputError
 from omap.params import Rule
+from omap.sizing.bounds import WORKLOADS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from omap.bounds import Outcome, Shape
+    from omap.sizing.bounds import Outcome, Shape
 
 POSITION_MAP = "position_map"
 """Choice of ``--rule`` for the position map's transit queue."""
@@ -105,7 +105,7 @@ def command(
 def _outcome(name: str, shape: Shape, workload: str, accesses: int, seed: int) -> Outcome:
     from rich.console import Console
 
-    from omap.bounds import simulate
+    from omap.sizing.bounds import simulate
 
     with Console(stderr=True).status(f"{name}: {workload}"):
         return simulate(shape, workload, accesses, seed)
@@ -116,9 +116,9 @@ def _one_choice(
 ) -> Iterator[dict[str, Any]]:
     import numpy as np
 
-    from omap.bounds import Shape
     from omap.sizing import INSTANT_BITS
-    from omap.theorem import mean_share, provision, waiting_law
+    from omap.sizing.bounds import Shape
+    from omap.sizing.theorem import mean_share, provision, waiting_law
 
     custom = load is not None or slots is not None
     shapes = ((load or 11.25, slots or 15),) if custom else ONE_CHOICE_SHAPES
@@ -152,8 +152,8 @@ def _two_choice(
     workloads: tuple[str, ...],
     seed: int,
 ) -> Iterator[dict[str, Any]]:
-    from omap.bounds import Shape
     from omap.sizing import PUBLISHED_LOAD, most_load, two_choice_bounds
+    from omap.sizing.bounds import Shape
 
     c = load or PUBLISHED_LOAD
     bins = max(2, math.ceil(keys / c))
@@ -192,8 +192,8 @@ def _two_choice(
 def _position_map(keys: int, accesses: int, seed: int) -> Iterator[dict[str, Any]]:
     from rich.console import Console
 
-    from omap.buckets import LOADS, TRANSIT_BITS_AN_ENTRY, TRANSIT_ENTRIES
-    from omap.transit import simulate_transit
+    from omap.sizing.buckets import LOADS, TRANSIT_BITS_AN_ENTRY, TRANSIT_ENTRIES
+    from omap.sizing.transit import simulate_transit
 
     for entries in BUCKET_ENTRIES:
         with Console(stderr=True).status(f"position map: buckets of {entries}"):

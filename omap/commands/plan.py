@@ -10,15 +10,15 @@ import click
 
 from omap.board import BOARDS
 from omap.errors import InputError
-from omap.link import HEADER_BYTES, LINK_BITS_PER_SECOND, PAYLOAD_BYTES
 from omap.params import Rule
+from omap.sizing.link import HEADER_BYTES, LINK_BITS_PER_SECOND, PAYLOAD_BYTES
 from omap.units import format_bytes, parse
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from omap.planner import Plan, Prefer
+    from omap.sizing.planner import Plan, Prefer
 
 
 def size(value: str) -> int:
@@ -65,7 +65,7 @@ def command(
     Prints what they take in HBM and host memory, what an operation moves, and how unlikely it is that anything ever
     runs out. Exit code 2: nothing fits; the message names the bound that broke, and by how much.
     """
-    from omap.planner import U55C_HBM_BYTES, plan
+    from omap.sizing.planner import U55C_HBM_BYTES, plan
 
     chosen = plan(
         capacity=capacity,

@@ -9,7 +9,7 @@ from omap.demo.run import Contestant
 from omap.demo.table import Table
 from omap.params import Params, Rule
 from omap.plain import PlainTable
-from omap.planner import plan
+from omap.sizing.planner import plan
 
 LEAST_CAPACITY = 512
 """Smaller tables get a map with room for this many: with a handful of pages there is nothing to see."""

@@ -1,4 +1,4 @@
-// An AXI port on a memory, cycle by cycle. Python form, and the specification of this one: sim/axi_memory.py.
+// An AXI port on a memory, cycle by cycle. Python form, and the specification of this one: sim/models/axi_memory.py.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -20,7 +20,7 @@ struct MemoryView {  // bytes [base, base + size), owned by Python
     uint64_t base, size;
 };
 
-// Ports in the order of sim.compiled.AXI_SIGNALS; one that the design does not have stays empty.
+// Ports in the order of sim.bench.compiled.AXI_SIGNALS; one that the design does not have stays empty.
 enum AxiSignal {
     AWID, AWADDR, AWLEN, AWSIZE, AWBURST, AWVALID, AWREADY, WDATA, WSTRB, WLAST, WVALID, WREADY, BID, BRESP, BVALID,
     BREADY, ARID, ARADDR, ARLEN, ARSIZE, ARBURST, ARVALID, ARREADY, RID, RDATA, RRESP, RLAST, RVALID, RREADY,

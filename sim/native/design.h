@@ -42,7 +42,7 @@ class Design {
     std::vector<Port> ports;
 };
 
-// Defined by the file that sim/compiled.py writes for each design.
+// Defined by the file that sim/bench/compiled.py writes for each design.
 Design *make_design();
 
 // A port of at most 64 bits, or nothing: then it reads as a constant and ignores what is written.

@@ -1,4 +1,4 @@
-// Draws of the models: the same numbers as sim/draws.py.
+// Draws of the models: the same numbers as sim/models/draws.py.
 #pragma once
 #include <cstdint>
 

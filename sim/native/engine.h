@@ -1,4 +1,4 @@
-// A burst on its way, and what gives it its times. Times are femtoseconds. Python form: sim/engine.py.
+// A burst on its way, and what gives it its times. Times are femtoseconds. Python form: sim/models/engine.py.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -21,7 +21,7 @@ struct Burst {
     }
 };
 
-struct PortFigures {  // sim.timing.PortTiming.port_figures, in its order
+struct PortFigures {  // sim.models.timing.PortTiming.port_figures, in its order
     int64_t period, reads, writes, ids, ready_withheld, valid_withheld;
 };
 constexpr int PORT_FIGURES = 6;

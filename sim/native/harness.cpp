@@ -1,4 +1,4 @@
-// Runs a compiled design with its streams and memory models, many cycles a call. Driven from Python: sim/compiled.py.
+// Runs a compiled design with its streams and memory models, many cycles a call. Driven from Python: sim/bench/compiled.py.
 #include <memory>
 #include <string>
 #include <vector>

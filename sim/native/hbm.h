@@ -1,4 +1,4 @@
-// When an access to HBM is done: pseudo-channels, banks with open rows, refresh. Python form: sim/hbm.py.
+// When an access to HBM is done: pseudo-channels, banks with open rows, refresh. Python form: sim/models/hbm.py.
 #pragma once
 #include <algorithm>
 #include <unordered_map>
@@ -7,7 +7,7 @@
 #include "draws.h"
 #include "engine.h"
 
-// Names of the figures after those of the port, in the order of sim.timing.HbmTiming.figures.
+// Names of the figures after those of the port, in the order of sim.models.timing.HbmTiming.figures.
 #define HBM_FIGURES \
     "hit closed conflict spacing beat refresh_every refresh channel_bytes row_bytes banks"
 

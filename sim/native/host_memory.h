@@ -1,4 +1,4 @@
-// When an access to host memory over PCIe is done: link, latency, packets. Python form: sim/host_memory.py.
+// When an access to host memory over PCIe is done: link, latency, packets. Python form: sim/models/host_memory.py.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -6,7 +6,7 @@
 #include "draws.h"
 #include "engine.h"
 
-// Names of the figures after those of the port, in the order of sim.timing.HostTiming.figures; the points follow.
+// Names of the figures after those of the port, in the order of sim.models.timing.HostTiming.figures; the points follow.
 #define HOST_FIGURES "write byte request_bytes write_bytes completion_bytes packet_bytes reorder points"
 
 class HostEngine : public Engine {

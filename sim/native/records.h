@@ -1,4 +1,4 @@
-// What the harness reports: events and broken rules. Numbering as in sim/observer.py and sim/protocol.py.
+// What the harness reports: events and broken rules. Numbering as in sim/models/observer.py and sim/models/protocol.py.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -7,7 +7,7 @@ enum EventKind : uint8_t {
     EVENT_READ, EVENT_WRITE, EVENT_WRITE_DATA, EVENT_READ_DATA, EVENT_WRITE_DONE, EVENT_TRANSFER, EVENT_CHANGE
 };
 
-struct Event {  // sim.observer.EVENT
+struct Event {  // sim.models.observer.EVENT
     uint64_t cycle;
     uint64_t address;
     uint32_t length;
@@ -15,7 +15,7 @@ struct Event {  // sim.observer.EVENT
     uint8_t kind;
     uint8_t pad;
 };
-static_assert(sizeof(Event) == 24, "the layout of sim.observer.EVENT");
+static_assert(sizeof(Event) == 24, "the layout of sim.models.observer.EVENT");
 
 enum Rule : uint32_t {
     AW_WITHDRAWN, AW_CHANGED, W_WITHDRAWN, W_CHANGED, AR_WITHDRAWN, AR_CHANGED,
@@ -24,7 +24,7 @@ enum Rule : uint32_t {
     STREAM_WITHDRAWN, STREAM_CHANGED, STREAM_WAITS
 };
 
-struct Breach {  // sim.compiled.BREACH
+struct Breach {  // sim.bench.compiled.BREACH
     uint64_t cycle;
     uint32_t source;  // number of the model or stream, in the order of their creation
     uint32_t rule;

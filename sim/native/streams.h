@@ -1,5 +1,5 @@
 // Streams of the design: producers and consumers with drawn waiting times, and the checks of docs/streams.md.
-// Python form: sim/streams.py.
+// Python form: sim/models/streams.py.
 #pragma once
 #include <cstring>
 #include <deque>

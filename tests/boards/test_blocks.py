@@ -3,13 +3,13 @@
 
 import pytest
 
-from boards.bar import BarAdapter
-from boards.clear import Clear
-from boards.entropy import Conditioner
-from rtl.netlist import synthesise
-from rtl.report import LEVEL_BUDGET
-from rtl.verilog import to_verilog
-from tests.rtl.test_generate import lint
+from boards.gateware.bar import BarAdapter
+from boards.gateware.clear import Clear
+from boards.gateware.entropy import Conditioner
+from rtl.synth.netlist import synthesise
+from rtl.synth.report import LEVEL_BUDGET
+from rtl.synth.verilog import to_verilog
+from tests.rtl.synth.test_generate import lint
 
 BLOCKS = {
     "bar": BarAdapter,

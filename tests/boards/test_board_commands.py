@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from boards import checks, folder, manifest, steps
-from boards.noise import SIMULATOR
+from boards.check import checks
+from boards.folder import disk as folder
+from boards.folder import manifest, steps
+from boards.gateware.noise import SIMULATOR
 from boards.targets import TARGETS
 from boards.u55c_direct.files import KEY_VARIABLE
 from omap.board import BOARDS
@@ -19,8 +21,8 @@ from omap.cli import main
 from omap.presets import preset
 from omap.units import format_bytes
 from omap.wire import BufferLayout
-from tests.boards.folders import KEY, change, key_file, plan, use_hollow
-from tests.rtl.engines import TIGHT
+from tests.support.boards.folders import KEY, change, key_file, plan, use_hollow
+from tests.support.rtl.engines import TIGHT
 
 BDF = "0000:3b:00.1"
 

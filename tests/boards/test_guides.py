@@ -11,20 +11,21 @@ from pathlib import Path
 import click
 import pytest
 
-from boards import build, checks
-from boards import folder as folders
-from boards.manifest import Plan
-from boards.steps import build_steps
+from boards.check import checks
+from boards.folder import build
+from boards.folder import disk as folders
+from boards.folder.manifest import Plan
+from boards.folder.steps import build_steps
 from boards.targets import TARGETS
 from boards.u55c_direct import cores
 from boards.u55c_direct.files import BUILD
 from boards.u55c_vitis import kernel
-from host.preflight_vfio import Wanted
-from host.vfio import WANTED
+from host.device.preflight_vfio import Wanted
+from host.device.vfio import WANTED
 from omap.board import BOARDS
 from omap.regmap import BY_NAME, REGISTER_BYTES
-from tests.boards.folders import plan
-from tests.rtl.engines import TIGHT
+from tests.support.boards.folders import plan
+from tests.support.rtl.engines import TIGHT
 
 ROOT = Path(__file__).parents[2]
 OVERVIEW = "boards/README.md"

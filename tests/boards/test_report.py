@@ -13,10 +13,10 @@ from boards.commands import command
 from boards.targets import TARGETS
 from omap.errors import ParamsError
 from omap.presets import preset
-from rtl.csr import Csr
-from rtl.netlist import U55C, Area
-from rtl.report import ENGINE_SHARE, LEVEL_BUDGET, read_table
-from tests.rtl.test_report import TOLERANCE
+from rtl.rings.csr import Csr
+from rtl.synth.netlist import U55C, Area
+from rtl.synth.report import ENGINE_SHARE, LEVEL_BUDGET, read_table
+from tests.rtl.synth.test_report import TOLERANCE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "boards" / "README.md").read_text("utf-8")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sim.cocotb_runner import cocotb_tests, run_cocotb
+from sim.bench.cocotb_runner import cocotb_tests, run_cocotb
 
-BENCHES = ("tests.boards.cocotb_vitis", "tests.boards.cocotb_direct")
+BENCHES = ("tests.support.boards.cocotb_vitis", "tests.support.boards.cocotb_direct")
 
 
 @pytest.mark.parametrize(("bench", "name"), [(bench, name) for bench in BENCHES for name in cocotb_tests(bench)])

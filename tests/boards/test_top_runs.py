@@ -4,16 +4,16 @@ import random
 
 import pytest
 
-from host.driver import Driver
+from host.device.driver import Driver
 from omap.interface import Kind, Status
 from omap.regmap import BY_NAME, IDENTITY, Fault, State, hbm_pointer
 from omap.session import ClientSession
-from sim.engine_run import BUFFER_ADDRESS
-from sim.faults import Fault as Strike
-from sim.faults import FaultKind
-from sim.transport import RtlTransport
-from tests.boards.top_run import CLEARED_BYTES, KEY, RESET_CYCLES, DirectRun, VitisRun
-from tests.rtl.engines import TIGHT, operations
+from sim.device.engine_run import BUFFER_ADDRESS
+from sim.device.transport import RtlTransport
+from sim.models.faults import Fault as Strike
+from sim.models.faults import FaultKind
+from tests.support.boards.top_run import CLEARED_BYTES, KEY, RESET_CYCLES, DirectRun, VitisRun
+from tests.support.rtl.engines import TIGHT, operations
 
 pytestmark = pytest.mark.long  # each top takes minutes to compile; under cocotb both run in every test
 

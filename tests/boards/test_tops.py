@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from boards import root_key
-from boards.core import check_config
+from boards.gateware import root_key
+from boards.gateware.core import check_config
 from boards.targets import TARGETS
 from boards.u55c_direct import vendor
 from boards.u55c_direct.top import DirectCard
 from boards.u55c_vitis.top import VitisKernel
 from omap.errors import InputError, ParamsError
 from omap.regmap import BY_NAME, HBM_POINTERS, REGISTER_BYTES, hbm_pointer
-from rtl.hbm import PSEUDO_CHANNELS
-from tests.boards.hollow import box_stubs, hollow_verilog
-from tests.boards.top_run import KEY, models, top_verilog
-from tests.rtl.engines import TIGHT
-from tests.rtl.test_generate import lint
+from rtl.memory.hbm import PSEUDO_CHANNELS
+from tests.rtl.synth.test_generate import lint
+from tests.support.boards.hollow import box_stubs, hollow_verilog
+from tests.support.boards.top_run import KEY, models, top_verilog
+from tests.support.rtl.engines import TIGHT
 
 CHANNELS = sum(TIGHT.channels.values())
 

@@ -8,9 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from omap.interface import Kind, Operation, Response, Status
 from omap.params import Rule
-from tests.contract.maps import PRESETS, RULES, driven, reference, rtl
-from tests.host import transports
-from tests.rtl.engines import TIGHT, engine
+from tests.support.host import transports
+from tests.support.maps import PRESETS, RULES, driven, reference, rtl
+from tests.support.rtl.engines import TIGHT, engine
 
 
 def expected(oracle: dict, capacity: int, operation: Operation) -> Response:

@@ -8,8 +8,8 @@ import random
 import pytest
 
 import omap
-from host.paced import PacedClient
-from host.settings import Settings
+from host.client.paced import PacedClient
+from host.client.settings import Settings
 from host.testing import running_relay
 from omap.device import read_counter, write_counter
 from omap.errors import (
@@ -28,8 +28,8 @@ from omap.presets import preset
 from omap.regmap import Fault, State
 from omap.wire import HEADER, Counter, Header, read_header
 from tests.contract.test_contract import expected
-from tests.host.middle import Middle
-from tests.host.rogue import KEY, RogueRelay
+from tests.support.host.middle import Middle
+from tests.support.host.rogue import KEY, RogueRelay
 
 PARAMS = preset("TINY")
 AT = 2 + 13
@@ -295,8 +295,8 @@ HANDSHAKES = [
 
 @pytest.mark.parametrize(("direction", "at", "attack", "kind", "says"), HANDSHAKES)
 def test_attacks_on_handshakes(place, monkeypatch, direction, at, attack, kind, says):
-    monkeypatch.setattr("host.client.HANDSHAKES", 2)
-    monkeypatch.setattr("host.client.BUSY_SECONDS", 0.0)
+    monkeypatch.setattr("host.client.sync.HANDSHAKES", 2)
+    monkeypatch.setattr("host.client.sync.BUSY_SECONDS", 0.0)
     # every second record, where attempts are repeated
     hook = lambda connection, number, record: attack(record) if number % 2 == at else [record]  # noqa: E731
     setattr(place.hooks, direction, hook)

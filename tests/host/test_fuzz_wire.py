@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from host.conversation import Broken, Busy, Conversation, handshake
+from host.client.conversation import Broken, Busy, Conversation, handshake
+from host.client.witness import Witness
 from host.framing import MAX_FACTS_BYTES, MAX_REFUSAL, PREFIX, Greeting, facts_length, read_greeting
-from host.witness import Witness
 from omap.device import read_counter, write_counter
 from omap.errors import OmapError, SessionError, TamperedError
 from omap.interface import Kind, Operation
@@ -18,7 +18,7 @@ from omap.presets import preset
 from omap.regmap import State
 from omap.session import ClientSession, DeviceSessions
 from omap.wire import Counter, Header, read_header
-from tests.host.rogue import KEY, RogueRelay
+from tests.support.host.rogue import KEY, RogueRelay
 
 PARAMS = preset("TINY")
 SIZE = 64

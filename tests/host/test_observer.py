@@ -10,7 +10,7 @@ from omap.presets import preset
 from omap.trace import Observer
 from omap.wire import HEADER, RecordType, read_header
 from omap.workloads import WORKLOADS, workload
-from tests.host.middle import Middle
+from tests.support.host.middle import Middle
 
 PARAMS = preset("SMALL")
 

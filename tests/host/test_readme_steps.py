@@ -8,8 +8,8 @@ from pathlib import Path
 
 from host.framing import DEFAULT_PORT as RELAY_PORT
 from host.redis.server import DEFAULT_PORT as PROXY_PORT
-from tests.host.redis.stack import free_port
-from tests.host.redis.support import program
+from tests.support.redis.stack import free_port
+from tests.support.redis.support import program
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -64,7 +64,7 @@ def test_the_steps_do_what_they_say(tmp_path):
 
 def test_what_the_steps_leave_out_is_the_default():
     """The proxy finds the relay, and redis-cli the proxy, without being told where."""
-    from host.settings import parse_url
+    from host.client.settings import parse_url
 
     _, serve, proxy = (shlex.split(line) for line in blocks()[0])
     assert "--port" not in serve + proxy

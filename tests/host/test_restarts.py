@@ -34,7 +34,15 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"omap://127.0.0.1:{self.port}"
-        device = [sys.executable, "-m", "host.model_process", "--listen", self.socket, "--key-file", self.key_file]
+        device = [
+            sys.executable,
+            "-m",
+            "host.model.model_process",
+            "--listen",
+            self.socket,
+            "--key-file",
+            self.key_file,
+        ]
         self.device = subprocess.Popen([*device, "--preset", "SMALL"], stdout=subprocess.DEVNULL)
         for _ in range(600):
             if self.socket.exists():

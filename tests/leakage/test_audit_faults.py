@@ -9,7 +9,7 @@ from omap.params import Rule
 from omap.plain import PlainTable
 from omap.trace import Observer
 from omap.workloads import WORKLOADS, load_and_run, workload
-from tests.leakage.faults import FAULTS, params_for
+from tests.support.leakage.faults import FAULTS, params_for
 
 OPERATIONS = 3000
 REVEALING = ("hammer", "sweep", "misses", "insert_then_read")

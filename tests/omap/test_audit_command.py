@@ -11,7 +11,7 @@ from omap.cli import main
 from omap.errors import InputError, OmapError, ParamsError
 from omap.params import Rule
 from omap.trace import FORMAT
-from tests.leakage.synthetic import draw, params, trace
+from tests.support.leakage.synthetic import draw, params, trace
 
 SHAPE = params("two_choice", pages=40, hbm_bins=10)
 SEEN = trace(*draw(SHAPE, 200, np.random.default_rng(3)), 200)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from omap.audit import FALSE_ALARM, audit, statistics
-from tests.leakage.departures import departures
-from tests.leakage.synthetic import draw, params, seen, touches, trace
+from tests.support.leakage.departures import departures
+from tests.support.leakage.synthetic import draw, params, seen, touches, trace
 
 
 def sound(shape, operations, seed):

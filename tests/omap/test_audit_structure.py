@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omap.audit import audit
 from omap.errors import InputError
 from omap.trace import BULK_LOAD, FORMAT
-from tests.leakage.synthetic import PAGE_BYTES, draw, join, params, scan, trace
+from tests.support.leakage.synthetic import PAGE_BYTES, draw, join, params, scan, trace
 
 ONE = params("one_choice", pages=7)
 TWO = params("two_choice", pages=7, hbm_bins=2)

@@ -5,10 +5,11 @@ from dataclasses import fields
 
 import pytest
 
-from host import preflight
+from host.device import preflight
 from omap.board import BOARDS, Board, Flash, Pins
 from omap.units import format_bytes
-from rtl import hbm, netlist
+from rtl.memory import hbm
+from rtl.synth import netlist
 
 CARDS = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 

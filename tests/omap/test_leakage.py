@@ -10,7 +10,7 @@ import pytest
 
 from omap import leakage
 from omap.interface import ObliviousMap
-from tests.leakage.synthetic import params
+from tests.support.leakage.synthetic import params
 
 
 def section(method, title):

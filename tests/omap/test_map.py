@@ -15,7 +15,7 @@ from omap.map import OneChoiceMap, create
 from omap.params import Rule
 from omap.presets import preset
 from omap.trace import Observer
-from tests.contract.maps import tight
+from tests.support.maps import tight
 
 TINY = preset("TINY")
 GET, PUT, DELETE, NOP = Kind.GET, Kind.PUT, Kind.DELETE, Kind.NOP

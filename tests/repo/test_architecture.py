@@ -10,10 +10,10 @@ from amaranth.lib import wiring
 
 from omap.presets import preset
 from rtl.config import EngineConfig
-from rtl.core import PROGRESS, Core
 from rtl.engine import ENGINE_PROGRESS, Engine
-from sim import timeline
-from sim.timeline_picture import PHASES
+from rtl.map.core import PROGRESS, Core
+from sim.measure import timeline
+from sim.measure.timeline_picture import PHASES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "architecture.md").read_text("utf-8")
@@ -50,7 +50,7 @@ def test_a_name_that_is_not_there_is_noticed():
     with pytest.raises(AssertionError):
         resolve("omap.page.Page.swap")
     with pytest.raises(AssertionError):
-        resolve("rtl.pages.Pages.stopped")
+        resolve("rtl.map.pages.Pages.stopped")
 
 
 def test_the_steps_are_the_stages():
@@ -83,7 +83,9 @@ def test_the_table_has_every_stage_and_the_picture_every_phase():
 
 
 def test_the_times_are_those_of_the_engine_as_it_is_configured_now():
-    assert timeline.described(timeline.subject()) in DOCUMENT, "out of date: python -m sim.timeline (takes minutes)"
+    assert timeline.described(timeline.subject()) in DOCUMENT, (
+        "out of date: python -m sim.measure.timeline (takes minutes)"
+    )
 
 
 @pytest.mark.long
@@ -92,5 +94,5 @@ def test_table_and_picture_are_what_the_engine_does(request):
     if request.config.getoption("--regenerate"):
         timeline.main([])
         return
-    assert timeline.with_section(DOCUMENT, text) == DOCUMENT, "out of date: python -m sim.timeline"
-    assert picture == PICTURE, "out of date: python -m sim.timeline"
+    assert timeline.with_section(DOCUMENT, text) == DOCUMENT, "out of date: python -m sim.measure.timeline"
+    assert picture == PICTURE, "out of date: python -m sim.measure.timeline"

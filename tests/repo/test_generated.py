@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import omap
-from boards import registers
+from boards.folder import registers
 from omap import sizing
-from omap.planner import Plan
+from omap.sizing.planner import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("omap", "rtl", "sim", "host", "boards")

@@ -45,7 +45,7 @@ def test_layers(package):
 
 
 def test_the_checker_sees_every_kind_of_import():
-    source = "import sim.hbm\ndef f():\n    from rtl import aes\n    importlib.import_module('boards.u55c')\n"
+    source = "import sim.models.hbm\ndef f():\n    from rtl import aes\n    importlib.import_module('boards.u55c')\n"
     assert offences("omap", source) == [(1, "sim"), (3, "rtl"), (4, "boards")]
     assert offences("sim", source) == [(4, "boards")]
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from omap.board import BOARDS
-from omap.channels import CHANNEL_BYTES
 from omap.errors import ParamsError
 from omap.params import Params, Rule
-from omap.planner import largest
 from omap.presets import NAMES, preset
 from omap.sizing import one_choice, resident
+from omap.sizing.channels import CHANNEL_BYTES
+from omap.sizing.planner import largest
 from rtl.config import EngineConfig
 
 

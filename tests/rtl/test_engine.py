@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host.driver import Driver
+from host.device.driver import Driver
 from omap.interface import Operation, Status
 from omap.regmap import BY_NAME, Request, State
 from omap.session import ClientSession
-from sim.timing import HbmTiming, HostTiming
-from sim.transport import RtlTransport
+from sim.device.transport import RtlTransport
+from sim.models.timing import HbmTiming, HostTiming
 from tests.contract.test_contract import expected
-from tests.rtl.engine_bench import SETTLED, Prediction, Twin
-from tests.rtl.engines import DELETE, GET, PUT
-from tests.rtl.session_bench import ROOT_KEY
+from tests.support.rtl.engine_bench import SETTLED, Prediction, Twin
+from tests.support.rtl.engines import DELETE, GET, PUT
+from tests.support.rtl.session_bench import ROOT_KEY
 
 STRAYS = ("session", "type", "confirm", "key", "handshake")
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from omap.interface import Operation
 from omap.regmap import Fault, Request, State
 from omap.wire import HEADER, Counter, Header, RecordType, read_counter, write_counter
-from sim.engine_run import BUFFER_ADDRESS
-from sim.faults import Fault as Injected
-from sim.faults import FaultKind
-from tests.rtl.engine_bench import SETTLED, Twin
-from tests.rtl.engines import DELETE, GET, PUT, ROOMY, TIGHT
-from tests.rtl.session_bench import ROOT_KEY
+from sim.device.engine_run import BUFFER_ADDRESS
+from sim.models.faults import Fault as Injected
+from sim.models.faults import FaultKind
+from tests.support.rtl.engine_bench import SETTLED, Twin
+from tests.support.rtl.engines import DELETE, GET, PUT, ROOMY, TIGHT
+from tests.support.rtl.session_bench import ROOT_KEY
 
 FLIP, REPLAY, DROP, STALL, ERROR, DEAD = FaultKind
 

@@ -15,8 +15,8 @@ from omap.map import create
 from omap.presets import preset
 from omap.trace import Observer, Trace
 from rtl.config import EngineConfig
-from tests.rtl.engines import ROOMY, operations
-from tests.rtl.timed_engine import TimedEngine
+from tests.support.rtl.engines import ROOMY, operations
+from tests.support.rtl.timed_engine import TimedEngine
 
 CHUNK = 8192
 """Operations between two comparisons."""

@@ -18,12 +18,12 @@ from omap.map import create
 from omap.regmap import Request
 from omap.workloads import workload
 from rtl.config import EngineConfig
-from rtl.core import SETTLE
-from sim.faults import Fault, FaultKind
-from sim.observer import EventKind
-from sim.timing import HbmTiming
-from tests.rtl.engines import ROOMY, TIGHT
-from tests.rtl.timed_engine import Pages, TimedEngine, difference, stalls
+from rtl.map.core import SETTLE
+from sim.models.faults import Fault, FaultKind
+from sim.models.observer import EventKind
+from sim.models.timing import HbmTiming
+from tests.support.rtl.engines import ROOMY, TIGHT
+from tests.support.rtl.timed_engine import Pages, TimedEngine, difference, stalls
 
 PARAMS = ROOMY.params
 REACH = ROOMY.page_entries

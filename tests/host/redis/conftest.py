@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.host.redis.stack import Stack
-from tests.host.redis.support import RealRedis
+from tests.support.redis.stack import Stack
+from tests.support.redis.support import RealRedis
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from host.commands.proxy import PASSWORD_VARIABLE
 from host.keyfile import write_key_file
 from host.testing import running_relay
 from omap.cli import main
-from tests.host.redis.support import PARAMS
+from tests.support.redis.support import PARAMS
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from host.redis.commands import COMMANDS, WHY_NOT
 from host.redis.connection import RUN_LIMIT, Connection
 from omap.sizing import one_choice
-from tests.host.redis.support import PARAMS, ReferenceStore, answers, ask, command, shared
+from tests.support.redis.support import PARAMS, ReferenceStore, answers, ask, command, shared
 
 keys = st.sampled_from([b"a", b"b", b"c", b"a key longer than sixteen bytes", b"zero\0", b"", b"\xff\0\r\n"])
 numbers = [0, 1, -1, 7, 9223372036854775807, -9223372036854775808, 9223372036854775808, 9223372036854775800]

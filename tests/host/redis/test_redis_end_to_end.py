@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 import host.redis.commands
-from tests.host.redis.support import program
+from tests.support.redis.support import program
 
 COMMANDS = [name for name, entry in host.redis.commands.COMMANDS.items() if entry.operations != "0"]
 KEYS = ["a", "b", "counter", "a longer key, which is hashed", "zero\0"]

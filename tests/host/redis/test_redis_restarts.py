@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.host.redis.stack import Stack
+from tests.support.redis.stack import Stack
 
 NOT_RUN = ("nothing was changed", "(nothing was sent)", "nothing listens", "try again")
 

@@ -9,7 +9,7 @@ import pytest
 
 from host.redis.server import Limits, Proxy
 from omap.errors import DeviceError, InputError
-from tests.host.redis.support import PARAMS, ROOT_KEY, ReferenceStore, command
+from tests.support.redis.support import PARAMS, ROOT_KEY, ReferenceStore, command
 
 
 def run(test, store=None, **options):

@@ -1,0 +1,1 @@
+"""Checks of a build folder that need no vendor's tools."""

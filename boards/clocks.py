@@ -1,4 +1,0 @@
-"""The clock that all our logic runs on, on every board."""
-
-CLOCK_MHZ = 250
-"""As the memory models of simulation assume (``sim.timing.HostTiming``), and as a Gen3 x16 bridge gives it."""

@@ -1,0 +1,57 @@
+"""What a build folder holds, made from its plan alone: no dates, no paths of this machine."""
+
+from __future__ import annotations
+
+from importlib.resources import files as package_files
+from pathlib import Path
+
+from boards.folder import disk as folders
+from boards.folder import manifest, readme, steps
+from boards.folder.manifest import Plan
+from boards.gateware import noise, root_key
+from host.keyfile import read_key_file
+from rtl.synth.verilog import to_verilog
+
+
+def contents(plan: Plan) -> dict[str, bytes]:
+    """Return every file of a build folder by name, the manifest among them, without the secret.
+
+    Raises
+    ------
+    ParamsError
+        If no card can hold the map, or the target can't be what the plan claims.
+    """
+    target = plan.target
+    texts = {
+        f"{target.module}.v": to_verilog(target.top(plan.params, attested=plan.attested), target.module),
+        noise.FILE: package_files("boards.gateware").joinpath(noise.FILE).read_text("utf-8"),
+        **steps.scripts(plan),
+        "Makefile": steps.makefile(plan),
+        "README.md": readme.text(plan),
+    }
+    files = {name: text.encode() for name, text in sorted(texts.items())}
+    return files | {manifest.NAME: plan.manifest(files)}
+
+
+def build(plan: Plan, folder: Path, key_file: Path | None) -> list[str]:
+    """Write the build folder of a plan; return what its user should know.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to build.
+    folder : Path
+        Where to.
+    key_file : Path or None
+        The root key that the card will carry, as :mod:`host.keyfile` has it.
+
+    Raises
+    ------
+    InputError
+        If the key file or the folder won't do.
+    ParamsError
+        As :func:`contents`.
+    """
+    secret = None if key_file is None else root_key.verilog(read_key_file(key_file)).encode()
+    folders.check(folder, secret)  # before the minutes that the Verilog takes
+    return folders.write(folder, contents(plan), secret)

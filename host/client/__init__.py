@@ -1,0 +1,1 @@
+"""The client: trusted, because it holds a key. It never imports the relay or a driver."""

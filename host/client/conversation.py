@@ -1,0 +1,138 @@
+"""The client's end of a connection without the connection: bytes in, bytes out. Shared by both clients.
+
+A conversation seals operations, opens answers, and holds every answer against what was known before. What goes wrong
+has one of two names. What only tampering explains raises the :class:`~omap.errors.TamperedError` that says which, and
+the client is of no use from then on. What a crash explains too, or what a relay merely claims, breaks the connection
+(:class:`Broken`): the client tells its caller that the fate of operations is unknown, and may open a new session,
+which shuts the old one out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from host.client.witness import Witness
+from omap.errors import DeviceFaultError, TamperedError
+from omap.interface import Operation, Response
+from omap.params import Params
+from omap.session import RECORD_LIMIT, ClientSession, refused
+from omap.wire import RecordType, Refusal, Reply, read_header
+
+HANDSHAKES = 20
+"""How often a session is asked for while others are being opened at the same time."""
+
+BUSY_SECONDS = 0.02
+"""First pause between two such attempts; the next are longer."""
+
+
+class Broken(Exception):  # noqa: N818 - not an error that anybody sees
+    """The connection is of no use any more; the text says why."""
+
+
+class Busy(Exception):  # noqa: N818 - the same
+    """Another session was being opened at the same time."""
+
+
+def handshake(
+    params: Params, root_key: bytes, witness: Witness, replaces: int
+) -> Generator[bytes, bytes, ClientSession]:
+    """Open a session: yields records to send, takes the answers, returns the session.
+
+    Raises
+    ------
+    Busy
+        If another session was being opened at the same time; try again after a pause.
+    WrongKeyError, AlteredError, RollbackError, SessionError
+        As :class:`~omap.session.ClientSession` and :class:`~host.client.witness.Witness` do.
+    DeviceFaultError
+        If the device has latched a fault, as the relay says.
+    """
+    session = ClientSession(params, root_key, replaces=replaces)
+    answer = yield session.hello()
+    _check_refusal(answer)
+    answer = yield session.confirm(answer)
+    _check_refusal(answer)
+    session.opened(answer)
+    witness.session_opened(session.map_id)
+    return session
+
+
+def _check_refusal(answer: bytes) -> None:
+    header = read_header(answer)
+    if header.type != RecordType.REFUSED:
+        return
+    if header.code == Refusal.NO_HANDSHAKE:
+        raise Busy
+    if header.code == Refusal.FAULT:
+        raise DeviceFaultError(str(refused(header)))
+
+
+class Conversation:
+    """An open session: seals operations and opens their answers.
+
+    Parameters
+    ----------
+    session : ClientSession
+        The session, set up.
+    witness : Witness
+        What is known of the map.
+    limit : int
+        Records after which a new session is wanted.
+    """
+
+    def __init__(self, session: ClientSession, witness: Witness, limit: int = RECORD_LIMIT) -> None:
+        self.session = session
+        self.witness = witness
+        self.last: Reply | None = None
+        self._limit = min(limit, RECORD_LIMIT)
+        self._record_bytes = session.codec.record_bytes
+        self._rest = b""
+
+    @property
+    def in_flight(self) -> int:
+        """Operations that were sealed and not yet answered."""
+        return self.session.sent - self.session.received
+
+    @property
+    def left(self) -> int:
+        """Operations that the session may still carry."""
+        return self._limit - self.session.sent
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it is time for a new session: this one may carry no more, and all is answered."""
+        return self.session.received >= self._limit
+
+    def seal(self, operations: Sequence[Operation]) -> bytes:
+        """Return the records of some operations, at most as many as are left."""
+        seal = self.session.seal
+        return b"".join([seal(operation) for operation in operations])
+
+    def feed(self, data: bytes, responses: list[Response]) -> None:
+        """Take bytes that came, and append the response in every whole record to ``responses``.
+
+        Raises
+        ------
+        TamperedError
+            For anything but the next answers; those before it are in ``responses``.
+        Broken
+            If the peer says that it refused a command.
+        """
+        size, open_, witness = self._record_bytes, self.session.open, self.witness
+        data = self._rest + data if self._rest else data
+        end = len(data) - len(data) % size
+        self._rest = data[end:]
+        for at in range(0, end, size):
+            record = data[at : at + size]
+            if record[0] == RecordType.REFUSED:
+                # SEC_CM: CLIENT.REFUSAL.DOUBTED -- anybody can write one: it proves nothing about what ran
+                raise Broken(f"the peer says, without proof: {refused(read_header(record))}")
+            reply = open_(record)
+            witness.note(reply.sequence)
+            self.last = reply
+            responses.append(reply.response)
+
+
+def dead(error: TamperedError) -> TamperedError:
+    """Return the error of every call after tampering was noticed."""
+    return type(error)(f"this client is dead since it noticed tampering: {error}")

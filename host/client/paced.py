@@ -1,0 +1,94 @@
+"""The synchronous client of constant rate: an asyncio client in a thread of its own, which ticks whatever you do."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from host.client.aio import open_client
+from host.client.settings import Settings
+from omap.connections import Progress, RemoteMap
+from omap.errors import SessionError
+from omap.interface import Operation, Response
+from omap.wire import Reply
+
+T = TypeVar("T")
+
+
+class PacedClient(RemoteMap):
+    """A map behind a relay, used at a constant rate. Make one with ``omap.connect(..., rate=...)``.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where and how, with a ``rate``.
+
+    Reveals
+        The rate, and for how long the client was connected: not when it had something to do, nor how much.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="omap client", daemon=True)
+        self._thread.start()
+        self._closed = False
+        try:
+            self._client = self._wait(open_client(settings))
+        except BaseException:
+            self._stop()
+            raise
+        self.params = self._client.params
+
+    def execute(self, batch: Sequence[Operation]) -> list[Response]:
+        """Run operations at the ticks to come. See :meth:`host.client.sync.Client.execute`."""
+        return self._wait(self._client.execute(batch))
+
+    def put_many(
+        self,
+        keys: npt.ArrayLike | Sequence[bytes],
+        values: npt.ArrayLike | Sequence[bytes],
+        *,
+        progress: Progress | None = None,
+    ) -> int:
+        """Set many keys. See :meth:`omap.connections.RemoteMap.put_many`; ``progress`` is called in another thread."""
+        return self._wait(self._client.put_many(keys, values, progress=progress))
+
+    def get_many(
+        self, keys: npt.ArrayLike | Sequence[bytes], *, progress: Progress | None = None
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Get many keys. See :meth:`omap.connections.RemoteMap.get_many`; ``progress`` as in :meth:`put_many`."""
+        return self._wait(self._client.get_many(keys, progress=progress))
+
+    def ping(self) -> Reply:
+        """Run a NOP and return its answer: live keys, number of the operation, overruns."""
+        return self._wait(self._client.ping())
+
+    def __len__(self) -> int:
+        """Return the number of live keys. Costs an operation, a NOP."""
+        return self.ping().live
+
+    def close(self) -> None:
+        """End the session and hang up; the ticks end."""
+        if self._closed:
+            return
+        try:
+            self._wait(self._client.close())
+        finally:
+            self._stop()
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._closed:
+            work.close()
+            raise SessionError("the client was closed: connect anew")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _stop(self) -> None:
+        self._closed = True
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

@@ -1,0 +1,189 @@
+"""How a client connects and behaves: the options of :func:`omap.connect`, and the address in a URL."""
+
+from __future__ import annotations
+
+import errno
+import os
+import ssl
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from host.framing import DEFAULT_PORT, Greeting
+from host.keyfile import read_key_file
+from omap.errors import DeviceError, InputError, SessionError
+from omap.params import Params
+from omap.session import RECORD_LIMIT, ROOT_KEY_BYTES
+
+DEFAULT_URL = f"omap://127.0.0.1:{DEFAULT_PORT}"
+"""Where a client looks for a relay if nobody says otherwise: on its own machine."""
+
+
+def parse_url(url: str) -> tuple[str, int]:
+    """Return host and port of ``omap://host:port``; the port may be left out.
+
+    Raises
+    ------
+    InputError
+        If the URL says anything else.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+        parts = urlsplit("")
+    if parts.scheme != "omap" or not host or parts.path not in ("", "/") or parts.query or parts.username is not None:
+        raise InputError(f"{url!r} is no address of a relay; write omap://host:port, such as {DEFAULT_URL}")
+    return host, DEFAULT_PORT if port is None else port
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Options of a client.
+
+    Parameters
+    ----------
+    host : str
+        Name or address of the relay's machine.
+    port : int
+        The relay's TCP port.
+    root_key : bytes
+        32 secret bytes, shared with the device. Never shown in a representation.
+    witness : Path or str, optional
+        File that remembers the map from run to run, see :class:`host.client.witness.Witness`.
+    params : Params, optional
+        Parameters that the map must have; by default those that the relay names and the handshake proves.
+    timeout : float
+        Seconds without any answer after which the peer counts as gone.
+    window : int
+        Operations in flight at most.
+    record_limit : int
+        Records after which a session gives way to a new one.
+    rate : float, optional
+        Send this many operations a second, no more and no fewer: NOPs where there is nothing to do.
+    tls : Path, str, True or ssl.SSLContext, optional
+        Speak TLS, for networks that ask for it; secrecy does not depend on it. A file of certificates to trust, True
+        for those of the system, or a context.
+    """
+
+    host: str
+    port: int
+    root_key: bytes = field(repr=False)
+    witness: Path | str | None = None
+    params: Params | None = None
+    timeout: float = 30.0
+    window: int = 1024
+    record_limit: int = RECORD_LIMIT
+    rate: float | None = None
+    tls: Path | str | bool | ssl.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.root_key) != ROOT_KEY_BYTES:
+            raise InputError(f"a root key has {ROOT_KEY_BYTES} bytes, not {len(self.root_key)}: provision a new one")
+        for name, least in (("timeout", 0.001), ("window", 1), ("record_limit", 1), ("rate", 0.001)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise InputError(f"{name} is {value!r}; it must be at least {least}")
+
+    @cached_property
+    def context(self) -> ssl.SSLContext | None:
+        """Context of TLS connections, or None without TLS.
+
+        Raises
+        ------
+        InputError
+            If the certificates can't be read.
+        """
+        if isinstance(self.tls, ssl.SSLContext):
+            return self.tls
+        if self.tls is None or self.tls is False:
+            return None
+        try:
+            return ssl.create_default_context(cafile=None if self.tls is True else os.fspath(self.tls))
+        except OSError as error:
+            reason = getattr(error, "reason", None) or error.strerror or error
+            raise InputError(f"the certificates in {self.tls} can't be used: {reason}; give a PEM file") from None
+
+    @property
+    def address(self) -> str:
+        """Host and port, as messages show them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        key_file: str | os.PathLike[str] | None = None,
+        root_key: bytes | None = None,
+        **options: Any,
+    ) -> Settings:
+        """Return the settings for a URL and the options of :func:`omap.connect`.
+
+        Raises
+        ------
+        InputError
+            For a malformed URL, an unknown option, an unusable key file, or not exactly one of key file and key.
+        """
+        host, port = parse_url(url)
+        if (key_file is None) == (root_key is None):
+            raise InputError("give key_file=, the file that `omap provision` wrote (or root_key=, its 32 bytes)")
+        key = read_key_file(key_file) if key_file is not None else root_key
+        assert key is not None
+        known = set(cls.__dataclass_fields__) - {"host", "port", "root_key"}
+        if unknown := sorted(set(options) - known):
+            raise InputError(f"{unknown[0]!r} is no option of a connection; there are {', '.join(sorted(known))}")
+        return cls(host=host, port=port, root_key=key, **options)
+
+
+def unreachable(settings: Settings, error: OSError) -> DeviceError:
+    """Return the error of a connection that could not be made."""
+    # asyncio joins the errors of several addresses of one name in one text
+    if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+        return DeviceError(f"nothing listens at {settings.address}: start `omap serve` there, or check host and port")
+    if isinstance(error, ssl.SSLError):
+        return DeviceError(
+            f"no TLS connection to {settings.address}: {error.reason or error}; check its certificate, and that it "
+            "speaks TLS"
+        )
+    if isinstance(error, TimeoutError):
+        return DeviceError(f"{settings.address} does not answer within {settings.timeout:g} s: check host and network")
+    return DeviceError(f"{settings.address} can't be reached: {error.strerror or error}")
+
+
+def silent(settings: Settings) -> DeviceError:
+    """Return the error of a peer that did not open a session in time."""
+    hint = "" if settings.tls else ", and does it speak without TLS"
+    return DeviceError(
+        f"{settings.address} let {settings.timeout:g} s pass without opening a session: is the device running{hint}?"
+    )
+
+
+def check_greeting(settings: Settings, before: Greeting | None, greeting: Greeting) -> None:
+    """Refuse a relay that takes no client, or whose map is not the wanted one or not the one of before.
+
+    Raises
+    ------
+    DeviceError
+        The relay refuses.
+    InputError
+        The map is not the wanted one.
+    SessionError
+        It is not the one of the last connection.
+    """
+    digest = greeting.params.digest.hex()[:16]
+    if greeting.refused:
+        raise DeviceError(f"the relay at {settings.address} refuses: {greeting.refused}")
+    if settings.params is not None and settings.params != greeting.params:
+        raise InputError(
+            f"the map at {settings.address} has parameters with digest {digest}, "
+            f"not {settings.params.digest.hex()[:16]}: check the address"
+        )
+    if before is not None and before.params != greeting.params:
+        raise SessionError(
+            f"the relay at {settings.address} now speaks for another map (digest {digest}, before "
+            f"{before.params.digest.hex()[:16]}): connect anew if that was meant"
+        )

@@ -1,0 +1,305 @@
+"""The synchronous client: a map behind a relay, used as any other map. Threads may share one.
+
+Work of many operations is sealed and sent in pieces while answers to earlier ones come in, so that client, relay and
+device are busy at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from host.client.conversation import BUSY_SECONDS, HANDSHAKES, Broken, Busy, Conversation, dead, handshake
+from host.client.paced import PacedClient
+from host.client.settings import Settings, check_greeting, silent, unreachable
+from host.client.witness import SAVE_SECONDS, Witness
+from host.client.work import Batch, GetRows, PutRows, Single, Work
+from host.framing import PREFIX, Greeting, facts_length, read_greeting
+from omap.connections import Progress, RemoteMap
+from omap.errors import OmapError, SessionError, TamperedError
+from omap.interface import Operation, Response
+from omap.session import ClientSession
+from omap.wire import CLOSE, Reply
+
+PIECE = 64
+"""Operations sealed and sent at once."""
+
+READ_BYTES = 1 << 18
+"""Most bytes taken from the socket at once."""
+
+CLOSE_SECONDS = 2.0
+"""How long closing waits for the device to forget the session."""
+
+_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Client(RemoteMap):
+    """A map behind a relay. Make one with :func:`omap.connect`.
+
+    After a broken connection the next call opens a new session, which shuts the old one out: what was in doubt ran
+    before that or never will. After tampering was noticed, every call raises.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where and how; no ``rate``, see :class:`host.client.paced.PacedClient`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.greeting: Greeting
+        self.witness = Witness(settings.witness)
+        self.last: Reply | None = None
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._talk: Conversation | None = None
+        self._replaces = 0
+        self._dead: TamperedError | None = None
+        self._closed = False
+        self._saved = time.monotonic()
+        self._open()
+
+    # -- use ----------------------------------------------------------------------------------------------------
+
+    def execute(self, batch: Sequence[Operation]) -> list[Response]:
+        """Run operations in order. See :meth:`omap.interface.ObliviousMap.execute` for what it reveals.
+
+        Raises
+        ------
+        InputError
+            If an operation is malformed; nothing was sent.
+        UnknownFateError
+            If the connection broke or no answer came in time; its attributes say how far it came.
+        TamperedError
+            If an answer was altered, replayed, lost or rolled back; nothing of it is returned.
+        DeviceError, SessionError
+            If no connection could be made; nothing was sent.
+        """
+        work = Batch(self.params, batch)
+        self._run(work)
+        return work.kept
+
+    def put_many(
+        self,
+        keys: npt.ArrayLike | Sequence[bytes],
+        values: npt.ArrayLike | Sequence[bytes],
+        *,
+        progress: Progress | None = None,
+    ) -> int:
+        """Set many keys. See :meth:`omap.connections.RemoteMap.put_many`."""
+        work = PutRows(self.params, keys, values, progress)
+        self._run(work)
+        return work.result()
+
+    def get_many(
+        self, keys: npt.ArrayLike | Sequence[bytes], *, progress: Progress | None = None
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Get many keys. See :meth:`omap.connections.RemoteMap.get_many`."""
+        work = GetRows(self.params, keys, progress)
+        self._run(work)
+        return work.result()
+
+    def ping(self) -> Reply:
+        """Run a NOP and return its answer: live keys, number of the operation, overruns."""
+        self._run(Single())
+        assert self.last is not None
+        return self.last
+
+    def __len__(self) -> int:
+        """Return the number of live keys. Over a connection this costs an operation, a NOP."""
+        return self.ping().live
+
+    def close(self) -> None:
+        """End the session and hang up. A closed client refuses work."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._talk is not None and self._talk.left:
+                with contextlib.suppress(OmapError, Broken, OSError):
+                    self._exchange(Single(CLOSE), min(CLOSE_SECONDS, self.settings.timeout))
+            self._hang_up()
+        self.witness.save()
+
+    # -- one piece of work --------------------------------------------------------------------------------------
+
+    def _run(self, work: Work) -> None:
+        with self._lock:
+            if self._dead is not None:
+                raise dead(self._dead)
+            if self._closed:
+                raise SessionError("the client was closed: connect anew")
+            if work.done:
+                return
+            if self._talk is None:
+                self._open()
+            try:
+                self._exchange(work, self.settings.timeout)
+            except TamperedError as error:
+                # SEC_CM: CLIENT.FAULT.LATCH -- after tampering nothing is believed any more
+                self._dead = error
+                self._hang_up()
+                work.note_fate(error)
+                raise
+            except Broken as why:
+                self._hang_up()
+                raise work.unknown(str(why)) from None
+            except (OSError, EOFError, OmapError) as error:
+                self._hang_up()
+                raise work.unknown(f"the connection broke ({error or type(error).__name__})") from None
+            except BaseException:  # interrupted between a command and its answer
+                self._hang_up()
+                raise
+            if self.witness.path is not None and time.monotonic() - self._saved > SAVE_SECONDS:
+                self._saved = time.monotonic()
+                with contextlib.suppress(OmapError):  # close() tries again, and tells
+                    self.witness.save()
+
+    def _exchange(self, work: Work, patience: float) -> None:
+        """Send and receive until all of the work is answered; wait for an answer for ``patience`` seconds."""
+        talk, sock = self._talk, self._socket
+        assert talk is not None
+        assert sock is not None
+        poll = select.poll()
+        outgoing = memoryview(b"")
+        while not work.done:
+            if not outgoing:
+                count = min(work.unsent, self._window - talk.in_flight, talk.left, PIECE)
+                if count > 0:
+                    outgoing = memoryview(talk.seal(work.next(count)))
+            if outgoing:
+                with contextlib.suppress(*_WAIT):
+                    outgoing = outgoing[sock.send(outgoing) :]
+            try:
+                data = sock.recv(READ_BYTES)
+            except _WAIT:
+                may_send = work.unsent and talk.in_flight < self._window and talk.left
+                if outgoing or not may_send:
+                    poll.register(sock, select.POLLIN | (select.POLLOUT if outgoing else 0))
+                    if not poll.poll(1000 * patience):
+                        raise Broken(f"no answer came for {patience:g} s") from None
+                continue
+            if not data:
+                raise Broken("the peer hung up")
+            responses: list[Response] = []
+            try:
+                talk.feed(data, responses)
+            finally:
+                self.last = talk.last or self.last
+                work.take(responses)
+            if talk.exhausted:
+                talk = self._converse(self._shake_hands(sock))
+                sock.setblocking(False)
+
+    # -- connection ---------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        settings = self.settings
+        context = settings.context
+        try:
+            sock = socket.create_connection((settings.host, settings.port), settings.timeout)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if context is not None:
+                sock = context.wrap_socket(sock, server_hostname=settings.host)
+        except OSError as error:
+            raise unreachable(settings, error) from None
+        try:
+            prefix = _read_exactly(sock, PREFIX.size, settings.timeout)
+            greeting = read_greeting(prefix, _read_exactly(sock, facts_length(prefix), settings.timeout))
+            check_greeting(settings, getattr(self, "greeting", None), greeting)
+            self.greeting, self.params = greeting, greeting.params
+            session = self._shake_hands(sock)
+            sock.setblocking(False)
+        except TimeoutError:
+            sock.close()
+            raise silent(settings) from None
+        except (OSError, EOFError):
+            sock.close()
+            raise SessionError(f"{settings.address} hung up before a session was open: try again") from None
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, TamperedError):
+                self._dead = error
+            raise
+        self._socket = sock
+        self._window = min(settings.window, greeting.ring_entries)
+        self._converse(session)
+
+    def _converse(self, session: ClientSession) -> Conversation:
+        self._talk = Conversation(session, self.witness, self.settings.record_limit)
+        self._replaces = session.session
+        return self._talk
+
+    def _shake_hands(self, sock: socket.socket) -> ClientSession:
+        size = self.greeting.record_bytes
+        for attempt in range(1, HANDSHAKES + 1):
+            steps = handshake(self.params, self.settings.root_key, self.witness, self._replaces)
+            record = next(steps)
+            sock.settimeout(self.settings.timeout)
+            try:
+                while True:
+                    sock.sendall(record)
+                    record = steps.send(_read_exactly(sock, size, self.settings.timeout))
+            except StopIteration as end:
+                session: ClientSession = end.value
+                return session
+            except Busy:
+                time.sleep(BUSY_SECONDS * attempt * (0.5 + random.random()))
+        raise SessionError(f"other clients kept opening sessions at the same time, {HANDSHAKES} times: try again")
+
+    def _hang_up(self) -> None:
+        self._talk = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _read_exactly(sock: socket.socket, count: int, seconds: float) -> bytes:
+    data, end = b"", time.monotonic() + seconds
+    while len(data) < count:
+        sock.settimeout(max(1e-3, end - time.monotonic()))  # for all of it, not for a byte at a time
+        piece = sock.recv(count - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data
+
+
+def open_url(url: str, **options: Any) -> RemoteMap:
+    """Connect to the relay at ``omap://host:port``. What :func:`omap.connect` calls.
+
+    Parameters
+    ----------
+    url : str
+        The address.
+    **options
+        ``key_file`` or ``root_key``, and those of :class:`~host.client.settings.Settings`.
+
+    Reveals
+        That a client connected, and when.
+
+    Raises
+    ------
+    InputError
+        Malformed address or option, unusable key or witness file.
+    DeviceError
+        Nothing, or no relay, answers there.
+    WrongKeyError
+        The device holds another root key.
+    RollbackError
+        The map is not the one in the witness file.
+    SessionError
+        The session was refused.
+    """
+    settings = Settings.from_url(url, **options)
+    return Client(settings) if settings.rate is None else PacedClient(settings)

@@ -1,0 +1,263 @@
+"""The transport ``xrt``: an AMD card behind XRT, through ``pyxrt``.
+
+``pyxrt`` comes with XRT and gives no access to registers (XRT issue 7863). So the kernel is an ``ap_ctrl_hs`` one, is
+started once and runs until it is stopped, and all traffic is in one buffer of host memory that both sides see
+(``host_only``):
+
+* rings and counters, as everywhere;
+* registers that the host reads: the device repeats them at :data:`omap.regmap.MIRROR`;
+* REQUEST, the one register that is written while the kernel runs: a number in the counter REQUESTS
+  (:class:`omap.wire.Counter`), which the device acknowledges in REQUESTS_DONE.
+
+The kernel has an argument for each HBM port after those that are given here, because the linker connects a port only
+with one. The kernel ignores them, and they are left out: ``pyxrt`` sets the arguments it is given and starts (XRT's
+pyxrt.cpp, ``kernel.__call__``), and XRT's native interface does not ask whether all are set (xrt_kernel.cpp,
+``run_impl``). It writes all words up to the last argument, whatever they hold. Read in XRT's source, unverified on a
+card.
+
+XRT does not load a program again that is on the card already, by its UUID (XRT issue 5833). A kernel that has run is
+then as it was left: stopped, so that a start ends at once, or still running for a process that is no more, so that a
+start has to wait. Either is told, and the card must be reset.
+
+The buffer belongs to this process. When it ends, or :meth:`XrtTransport.close` is called, pages and map are gone; a
+driver that crashed can't be followed by another here. The host's processor sees what the card writes without further
+calls (x86: coherent); only the zeros of the start are flushed.
+
+Tested against a stand-in for ``pyxrt``, not against a card.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from types import ModuleType
+from typing import Any
+
+from host.device import preflight
+from host.device.transport import Transport, refuse_key
+from omap.errors import DeviceError, InputError
+from omap.params import Params
+from omap.regmap import MIRROR, REGISTER_BYTES, RegisterFile, Request, State
+from omap.wire import BufferLayout, Counter, read_counter, write_counter
+
+KERNEL = "omap_kernel"
+"""Name of the kernel in the xclbin."""
+
+_SHOW_SECONDS = 5.0
+"""Longest that a started kernel may take to write its registers into the buffer."""
+
+_STOP_SECONDS = 5.0
+
+EMULATION_VARIABLE = "XCL_EMULATION_MODE"
+"""Environment variable by which XRT takes an emulator for a card (AMD UG1393, *Running Emulation Targets*)."""
+
+_EMULATION_PATIENCE = 1000.0
+"""An emulator simulates each cycle. How slow that is nobody has measured: unverified with the tools."""
+
+_ENDED = {"COMPLETED", "ERROR", "ABORT", "TIMEOUT", "NORESPONSE", "SKERROR", "SKCRASHED"}
+"""States of a run, without their prefix, in which no kernel is running."""
+
+
+def scalar(value: int) -> int:
+    """Return what to pass to a kernel for a 32-bit argument.
+
+    ``pyxrt`` takes C ints, signed; it leaves out, without a word, whatever is none.
+    """
+    if not 0 <= value < 1 << 32:
+        raise InputError(f"{value} is no 32-bit argument: pass 64-bit numbers in two")
+    return value - (value >> 31 << 32)
+
+
+def halves(value: int) -> tuple[int, int]:
+    """Return a 64-bit argument as two 32-bit ones, low half first."""
+    return scalar(value & 0xFFFFFFFF), scalar(value >> 32)
+
+
+class XrtTransport(Transport):
+    """A kernel that runs on a card, and the buffer that it shares with this process.
+
+    Parameters
+    ----------
+    layout : BufferLayout
+        Where things lie in the buffer.
+    pyxrt : module
+        The binding.
+    card : Any
+        ``pyxrt.device``, with its program loaded.
+    kernel : Any
+        ``pyxrt.kernel``.
+
+    Raises
+    ------
+    DeviceError
+        If there is no buffer to be had or the kernel shows no sign of life; says what to look at.
+    """
+
+    def __init__(self, layout: BufferLayout, pyxrt: ModuleType, card: Any, kernel: Any) -> None:
+        super().__init__(layout)
+        if os.environ.get(EMULATION_VARIABLE):
+            self.patience = _EMULATION_PATIENCE
+        self._pyxrt, self._card, self._kernel = pyxrt, card, kernel
+        self._run: Any = None
+        self._bo = self._allocate()
+        self.buffer = memoryview(self._bo.map()).cast("B")
+        if len(self.buffer) < layout.size:
+            raise DeviceError(f"XRT gave a buffer of {len(self.buffer)} bytes; rings and pages need {layout.size}")
+        self._control = self.buffer[: layout.commands]
+        self._control[:] = bytes(layout.commands)
+        self._mirror = RegisterFile(self._control[MIRROR : MIRROR + REGISTER_BYTES])
+        self._start()
+
+    def _allocate(self) -> Any:
+        pyxrt, size = self._pyxrt, self.layout.size
+        try:
+            return pyxrt.bo(self._card, size, pyxrt.bo.flags.host_only, self._kernel.group_id(0))
+        except Exception as error:
+            raise DeviceError(
+                f"XRT gave no host memory for {size} bytes ({error}): the kernel's port must be linked to HOST[0], and "
+                f"{preflight.ENABLE_HOST_MEMORY}"
+            ) from None
+
+    def _start(self) -> None:
+        try:
+            self._bo.sync(self._pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE, self.layout.commands, 0)
+            self._run = self._kernel(self._bo, scalar(self.layout.ring_entries), scalar(Request.NONE))
+        except Exception as error:
+            raise DeviceError(f"XRT could not start the kernel: {error}") from None
+        end = time.monotonic() + _SHOW_SECONDS * self.patience
+        while not self._mirror.read("IDENTITY"):
+            self.check()
+            if time.monotonic() > end:
+                raise DeviceError(
+                    "the kernel was started and has written nothing into host memory: it may still be running for an "
+                    f"earlier process, then {self._reset}; is m_axi_host linked to HOST[0], and is this an omap "
+                    f"kernel? Otherwise {preflight.ENABLE_HOST_MEMORY}, and reset the card"
+                )
+            time.sleep(1e-3)
+        # It lies in the same 64 bytes as IDENTITY, so it is there; XRT may hear later that the kernel has ended.
+        if self._mirror.read("STATUS") == State.STOPPED:
+            raise DeviceError(self._ended("COMPLETED"))
+
+    @property
+    def _reset(self) -> str:
+        return preflight.reset_card(self._pyxrt, self._card)
+
+    def _ended(self, state: str) -> str:
+        """Return what to say of a kernel that has ended."""
+        why = "see `dmesg` and `xrt-smi examine`"
+        if state == "COMPLETED":  # the end that was asked for here is not told
+            why = "an earlier run has stopped it, and XRT does not load again what is on the card already"
+        return (
+            f"the kernel is not running any more, XRT says {state}: {why}; {self._reset}, then start again; the map "
+            "is lost"
+        )
+
+    def check(self) -> None:
+        """Raise DeviceError if the kernel is not running any more."""
+        if self._run is None:
+            raise DeviceError("the device is gone: the transport was closed; open it again")
+        state = str(getattr(self._run.state(), "name", "")).removeprefix("ERT_CMD_STATE_")
+        if state in _ENDED:
+            raise DeviceError(self._ended(state))
+
+    def read(self, name: str) -> int:
+        """Return a register's value, from its copy in the buffer."""
+        if self._run is None:
+            self.check()
+        if name == "REQUEST":
+            asked, done = (read_counter(self._control, c) for c in (Counter.REQUESTS, Counter.REQUESTS_DONE))
+            return Request.NONE if asked == done else asked & 0xFF
+        return self._mirror.read(name)
+
+    def write(self, name: str, value: int) -> None:
+        """Ask for something. REQUEST alone can be written while a kernel runs.
+
+        Raises
+        ------
+        DeviceError
+            For another register, or while an earlier request is being served.
+        """
+        self.check()
+        if name != "REQUEST":
+            raise DeviceError(f"{name} can't be written: XRT gives no access to registers while a kernel runs")
+        if self.read("REQUEST") != Request.NONE:
+            raise DeviceError("the device is still serving an earlier request: wait until REQUEST reads 0")
+        number = read_counter(self._control, Counter.REQUESTS) >> 8
+        write_counter(self._control, Counter.REQUESTS, number + 1 << 8 | value)
+
+    def close(self) -> None:
+        """Stop the kernel, which erases its keys, before its memory goes: the map is lost."""
+        if self._run is None:
+            return
+        try:
+            self.check()
+            self.write("REQUEST", Request.STOP)
+            end = time.monotonic() + _STOP_SECONDS * self.patience
+            while self.read("REQUEST") != Request.NONE and time.monotonic() < end:
+                time.sleep(1e-3)
+                self.check()
+        except DeviceError:
+            pass  # it is not running, or not any more
+        self._run = None
+
+
+def open_xrt(
+    params: Params,
+    *,
+    ring_entries: int,
+    key_file: str | os.PathLike[str] | None,
+    xclbin: str | os.PathLike[str] | None = None,
+    device: str | int = "0",
+    kernel: str = KERNEL,
+) -> XrtTransport:
+    """Load a card's program and start its kernel, after the checks of :mod:`host.device.preflight`.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    ring_entries : int
+        Records in each ring.
+    key_file : path or None
+        Must be None: a card holds its own root key.
+    xclbin : path
+        The card's program.
+    device : str or int
+        The card, by number or by PCIe address such as ``0000:3b:00.1``.
+    kernel : str
+        Name of the kernel.
+
+    Raises
+    ------
+    InputError
+        For a root key, or without an xclbin.
+    DeviceError
+        If something is missing or does not fit; says what to do.
+    """
+    refuse_key(key_file)
+    if xclbin is None:
+        raise InputError("a card needs its program: give --xclbin")
+    layout = BufferLayout(params, ring_entries)
+    pyxrt = preflight.find_pyxrt()
+    card = preflight.find_card(pyxrt, device)
+    preflight.check_xclbin(pyxrt, card, xclbin, kernel)
+    preflight.check_host_memory(pyxrt, card, layout.size)
+    return XrtTransport(layout, pyxrt, card, load(pyxrt, card, os.fspath(xclbin), kernel))
+
+
+def load(pyxrt: ModuleType, card: Any, xclbin: str, kernel: str) -> Any:
+    """Load an xclbin and return its kernel, by the older or the newer interface, whichever this XRT supports."""
+    try:
+        try:
+            return pyxrt.kernel(card, card.load_xclbin(xclbin), kernel)
+        except (AttributeError, RuntimeError) as error:
+            if not hasattr(pyxrt, "hw_context") or not _unsupported(error):
+                raise
+            uuid = card.register_xclbin(pyxrt.xclbin(xclbin))
+            return pyxrt.kernel(pyxrt.hw_context(card, uuid), kernel)
+    except Exception as error:
+        raise DeviceError(preflight.load_failed(pyxrt, card, xclbin, error)) from None
+
+
+def _unsupported(error: Exception) -> bool:
+    return isinstance(error, AttributeError) or "not supported" in str(error).lower()

@@ -1,0 +1,1 @@
+"""A program that stands for the card: it holds the root key, as a card does."""

@@ -1,0 +1,115 @@
+"""The transport ``model``: the device's program in this process, in a thread or stepped by hand.
+
+This process holds the root key then. That is right for tests, for trying things out, and on a machine that is trusted
+anyway; a relay takes the transport ``process``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+
+from host.keyfile import read_key_file
+from host.model.shared import WINDOW_BYTES, SharedTransport, device_registers, memory_bytes, run_device
+from omap.crypto import Secrets
+from omap.device import DeviceModel
+from omap.errors import InputError
+from omap.params import Params
+from omap.trace import Observer
+from omap.wire import BufferLayout
+
+
+class ModelTransport(SharedTransport):
+    """A :class:`~omap.device.DeviceModel` behind the seam.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    root_key : bytes
+        32 secret bytes.
+    ring_entries : int
+        Records in each ring.
+    stepped : bool
+        Run the device only in :meth:`wait` and :meth:`step`, not in a thread.
+    observer : Observer, optional
+        Told of every access to the pages.
+    secrets : callable, optional
+        Source of the secrets of a format; anything but the default is for tests.
+
+    Attributes
+    ----------
+    device : DeviceModel
+        The device.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        root_key: bytes,
+        *,
+        ring_entries: int = 1024,
+        stepped: bool = False,
+        observer: Observer | None = None,
+        secrets: Callable[[], Secrets] = Secrets.generate,
+    ) -> None:
+        layout = BufferLayout(params, ring_entries)
+        memory = memoryview(bytearray(memory_bytes(layout)))
+        self.device = DeviceModel(
+            params,
+            root_key,
+            memory[WINDOW_BYTES:],
+            ring_entries=ring_entries,
+            registers=device_registers(memory),
+            observer=observer,
+            secrets=secrets,
+        )
+        bell, self._far_end = socket.socketpair()
+        super().__init__(layout, memory, bell)
+        self._stepped = stepped
+        self._thread = threading.Thread(target=self._run, args=(memory,), name="omap-device", daemon=True)
+        if not stepped:
+            self._thread.start()
+
+    def _run(self, memory: memoryview) -> None:
+        try:
+            run_device(self.device, memory, self._far_end)
+        finally:  # if the model has a defect, the host sees that nobody is there
+            self._far_end.close()
+
+    def step(self, limit: int = 256) -> int:
+        """Run the device for up to ``limit`` commands; only if it is stepped."""
+        return self.device.step(limit)
+
+    def wait(self, timeout: float, turn: int = 0) -> None:
+        """Sleep until the device rings, or run it if it is stepped."""
+        if not self._stepped:
+            super().wait(timeout, turn)
+            return
+        self.check()
+        self.step()
+
+    def close(self) -> None:
+        """Stop the device. Its keys and the map are gone."""
+        super().close()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._far_end.close()
+
+
+def open_model(
+    params: Params,
+    *,
+    ring_entries: int,
+    key_file: str | os.PathLike[str] | None,
+    stepped: bool = False,
+    observer: Observer | None = None,
+    secrets: Callable[[], Secrets] = Secrets.generate,
+) -> ModelTransport:
+    """Open the transport; see :class:`ModelTransport`."""
+    if key_file is None:
+        raise InputError("a model needs a root key file: `omap provision FILE` writes one")
+    key = read_key_file(key_file)
+    return ModelTransport(params, key, ring_entries=ring_entries, stepped=stepped, observer=observer, secrets=secrets)

@@ -1,0 +1,205 @@
+"""``python -m host.model.model_process``: the device's program, alone with the root key, behind a socket.
+
+With ``--listen`` it is what a card would be: it keeps the map while drivers come, crash and come back. One driver at a
+time is let in; another is told so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import select
+import signal
+import socket
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import click
+
+from host.keyfile import read_key_file
+from host.model.shared import WINDOW_BYTES, device_registers, memory_bytes, run_device
+from host.paramsfile import read_params_file
+from omap.device import DeviceModel
+from omap.errors import DeviceError, InputError, OmapError
+from omap.params import Params
+from omap.presets import preset
+from omap.wire import BufferLayout
+
+_MOST_BYTES = 1 << 16
+
+
+class _Program:
+    """A device and its memory."""
+
+    def __init__(self, params: Params, ring_entries: int, key_file: str) -> None:
+        self.layout = BufferLayout(params, ring_entries)
+        key = read_key_file(key_file)
+        self.descriptor = _make_memory(memory_bytes(self.layout))
+        self.memory = memoryview(mmap.mmap(self.descriptor, memory_bytes(self.layout)))
+        self.device = DeviceModel(
+            params,
+            key,
+            self.memory[WINDOW_BYTES:],
+            ring_entries=ring_entries,
+            registers=device_registers(self.memory),
+        )
+
+    def introduce(self, bell: socket.socket) -> None:
+        """Say what this is and hand over the memory."""
+        said = {"params": self.layout.params.to_dict(), "ring_entries": self.layout.ring_entries}
+        socket.send_fds(bell, [json.dumps(said).encode() + b"\n"], [self.descriptor])
+
+
+def _make_memory(size: int) -> int:
+    """Return a descriptor of ``size`` bytes that have no name and go with their last user."""
+    try:
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("omap")
+        else:  # not Linux
+            descriptor, name = tempfile.mkstemp()
+            os.unlink(name)
+        if _available() < size:
+            raise DeviceError(
+                f"rings and pages take {size} bytes, of which {_available()} are free: plan a smaller map, "
+                "or give this machine more memory"
+            )
+        os.truncate(descriptor, size)
+    except OSError as error:
+        raise DeviceError(f"rings and pages take {size} bytes, which could not be had: {error.strerror}") from None
+    return descriptor
+
+
+def _available() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return 1 << 62
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 1 << 62)
+
+
+def _complain(bell: socket.socket, error: OmapError) -> None:
+    with contextlib.suppress(OSError):
+        bell.sendall(json.dumps({"error": str(error), "kind": type(error).__name__}).encode() + b"\n")
+
+
+def _serve_parent(descriptor: int) -> None:
+    """Run for the process that started this one, and end with it."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent drains first, then hangs up
+        signal.signal(number, signal.SIG_IGN)
+    with socket.socket(fileno=descriptor) as bell:
+        text = b""
+        while not text.endswith(b"\n"):
+            part = bell.recv(_MOST_BYTES)
+            if not part:
+                return
+            text += part
+        order = json.loads(text)
+        try:
+            program = _Program(Params.from_dict(order["params"]), order["ring_entries"], order["key_file"])
+            program.introduce(bell)
+        except OmapError as error:
+            _complain(bell, error)
+            return
+        run_device(program.device, program.memory, bell)
+
+
+def _serve_file(path: str, program: _Program) -> None:
+    """Run for whoever connects to the socket file ``path``, one after the other, until SIGTERM."""
+    with _listener(path) as listener:
+        try:
+            click.echo(f"omap: device ready at {path}")
+            while True:
+                bell, _ = listener.accept()
+                with bell:
+                    try:
+                        program.introduce(bell)
+                    except OSError:
+                        continue
+                    listener.setblocking(False)
+                    run_device(program.device, program.memory, bell, partial(_turn_away, listener, bell))
+                    listener.setblocking(True)
+                while program.device.step():  # what its driver left in the ring
+                    pass
+        finally:
+            os.unlink(path)
+
+
+def _listener(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        try:
+            listener.bind(path)
+        except OSError:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                if not Path(path).is_socket() or probe.connect_ex(path) == 0:
+                    raise
+            os.unlink(path)  # left over by one that was killed
+            listener.bind(path)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise DeviceError(
+            f"can't listen at {path}: {error.strerror or error}; choose another file, or end the device there"
+        ) from None
+    finally:
+        os.umask(mask)
+    return listener
+
+
+def _turn_away(listener: socket.socket, attached: socket.socket) -> None:
+    """Refuse whoever comes while a driver is attached. If that one has left before, it is the next one's turn."""
+    here = select.poll()
+    here.register(listener, select.POLLIN)
+    left = select.poll()
+    left.register(attached, 0)  # tells of the other end's close, whatever is still to be read
+    if not here.poll(0) or left.poll(0):  # in this order
+        return
+    try:
+        bell, _ = listener.accept()
+    except OSError:
+        return
+    with bell:
+        _complain(bell, DeviceError("another driver is attached to this device: end it first"))
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(0)
+
+
+@click.command()
+@click.option("--descriptor", type=int, help="Socket inherited from the parent process, which sends the rest.")
+@click.option("--listen", type=click.Path(), help="Socket file to make, for drivers to attach to.")
+@click.option("--key-file", type=click.Path(), help="Root key file.")
+@click.option("--preset", "name", help="Parameters of the map, by name.")
+@click.option("--params", "file", type=click.Path(), help="Parameters of the map, a JSON file.")
+@click.option("--ring-entries", default=1024, show_default=True, help="Records in each ring.")
+def main(
+    descriptor: int | None,
+    listen: str | None,
+    key_file: str | None,
+    name: str | None,
+    file: str | None,
+    ring_entries: int,
+) -> None:
+    """Run the device's program in this process."""
+    if descriptor is not None:
+        _serve_parent(descriptor)
+        return
+    try:
+        if listen is None or key_file is None or (name is None) == (file is None):
+            raise InputError("give --listen, --key-file, and either --preset or --params")
+        params = preset(name) if name is not None else read_params_file(file or "")
+        signal.signal(signal.SIGTERM, _end)
+        _serve_file(listen, _Program(params, ring_entries, key_file))
+    except OmapError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The transport ``process``: the device's program in a process of its own, so that this one holds no key.
+
+The device's process makes the memory, without a name anywhere, and hands its descriptor over a socket, which is the
+doorbell from then on. The kernel frees both with the processes, however they end. A process that was started here ends
+when this one does; one that listens on a socket file (``python -m host.model.model_process --listen``) outlives its
+drivers as a card does.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+
+from host.model.shared import SharedTransport, memory_bytes
+from omap import errors
+from omap.errors import DeviceError, InputError, OmapError
+from omap.params import Params
+from omap.wire import BufferLayout
+
+_START_SECONDS = 60.0
+"""Longest that a device may take to make its memory."""
+
+_STOP_SECONDS = 10.0
+"""Longest that a device may take to end by itself."""
+
+_MOST_BYTES = 1 << 16
+
+
+class ProcessTransport(SharedTransport):
+    """The host's end of a device in another process.
+
+    Parameters
+    ----------
+    layout : BufferLayout
+        Where things lie in the shared buffer.
+    memory : memoryview
+        Window and shared buffer.
+    bell : socket
+        The host's end of the doorbell.
+    process : subprocess.Popen, optional
+        The device, if it was started here.
+    """
+
+    def __init__(
+        self, layout: BufferLayout, memory: memoryview, bell: socket.socket, process: subprocess.Popen[bytes] | None
+    ) -> None:
+        super().__init__(layout, memory, bell)
+        self._process = process
+        self._closed = False
+
+    def gone(self) -> str:
+        """Return why there is no device any more."""
+        if self._closed:
+            return super().gone()
+        if self._process is None:
+            return "its process has ended or was taken over; see what it wrote, start it again"
+        return f"its process has ended with code {_end(self._process)}; the map is lost, start again"
+
+    def close(self) -> None:
+        """Hang up; a device that was started here ends, and its map is gone."""
+        self._closed = True
+        super().close()
+        if self._process is not None:
+            _end(self._process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def open_process(
+    params: Params,
+    *,
+    ring_entries: int,
+    key_file: str | os.PathLike[str] | None,
+    attach: str | os.PathLike[str] | None = None,
+) -> ProcessTransport:
+    """Start a device in a process of its own, or attach to one that is running.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    ring_entries : int
+        Records in each ring; what a running device has counts.
+    key_file : path, optional
+        Root key file. The device's process reads it, this one does not.
+    attach : path, optional
+        Socket file of a running device, in place of ``key_file``.
+
+    Raises
+    ------
+    InputError
+        If the key file is missing or is none; found by the device.
+    DeviceError
+        If the device can't be started or reached.
+    """
+    if attach is not None:
+        if key_file is not None:
+            raise InputError("a running device has its root key already: give either --attach or --key-file")
+        return _attach(params, attach)
+    if key_file is None:
+        raise InputError("a model needs a root key file: `omap provision FILE` writes one")
+    bell, far_end = socket.socketpair()
+    process = None
+    try:
+        with far_end:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "host.model.model_process", "--descriptor", str(far_end.fileno())],
+                pass_fds=[far_end.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        # SEC_CM: RELAY.KEY.ABSENT -- the name of the key file goes to the device, which alone reads it
+        order = {"params": params.to_dict(), "ring_entries": ring_entries, "key_file": os.path.abspath(key_file)}
+        bell.sendall(json.dumps(order).encode() + b"\n")
+        layout, memory = _receive(bell, params)
+    except BaseException as error:
+        bell.close()
+        if process is not None:
+            _end(process)
+        if isinstance(error, OSError):
+            raise DeviceError(f"the device's process could not be started: {error}") from error
+        raise
+    return ProcessTransport(layout, memory, bell, process)
+
+
+def _attach(params: Params, path: str | os.PathLike[str]) -> ProcessTransport:
+    bell = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bell.connect(os.fspath(path))
+        layout, memory = _receive(bell, params)
+    except OSError as error:
+        bell.close()
+        raise DeviceError(
+            f"no device can be reached at {os.fspath(path)}: {error.strerror or error}; "
+            "`python -m host.model.model_process --listen` starts one"
+        ) from None
+    except OmapError:
+        bell.close()
+        raise
+    return ProcessTransport(layout, memory, bell, None)
+
+
+def _receive(bell: socket.socket, params: Params) -> tuple[BufferLayout, memoryview]:
+    """Take what a device says of itself, and its memory."""
+    bell.settimeout(_START_SECONDS)
+    text, descriptors = b"", []
+    try:
+        while not text.endswith(b"\n"):
+            part, came, _, _ = socket.recv_fds(bell, _MOST_BYTES, 1)
+            descriptors += came
+            text += part
+            if not part or len(text) > _MOST_BYTES:
+                raise DeviceError("the device's process ended before it was ready; see what it wrote")
+        said: dict[str, Any] = json.loads(text)
+        if "error" in said:
+            kind = getattr(errors, str(said.get("kind")), DeviceError)
+            raise kind(said["error"])
+        theirs = Params.from_dict(said["params"])
+        if theirs != params:
+            raise DeviceError(
+                f"the running device has other parameters: digest {theirs.digest.hex()}, not {params.digest.hex()}; "
+                "start with its parameters, or start another device"
+            )
+        layout = BufferLayout(params, said["ring_entries"])
+        return layout, memoryview(mmap.mmap(descriptors[0], memory_bytes(layout)))
+    except OmapError:
+        raise
+    except (ValueError, LookupError, TypeError) as error:
+        raise DeviceError(f"the device's process said what makes no sense: {error}") from None
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)

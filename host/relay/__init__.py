@@ -1,0 +1,1 @@
+"""The relay between clients and a device: untrusted, it moves sealed records and holds no key."""

@@ -1,0 +1,165 @@
+"""What operators look at: ``/healthz`` and, in the text format of Prometheus, ``/metrics``, over HTTP on loopback.
+
+Every number here is public: whoever runs the machine sees as much without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from host.relay.relay import Relay, cannot_listen
+from omap.errors import OmapError
+from omap.regmap import Fault, State
+
+HOST = "127.0.0.1"
+_HEAD_BYTES = 8192
+_HEAD_SECONDS = 5.0
+_MOST_CONNECTIONS = 16
+
+
+def health(relay: Relay) -> dict[str, Any]:
+    """Return the state of relay and device, JSON-ready; ``healthy`` says whether clients are served."""
+    driver = relay.driver
+    try:
+        state, fault = driver.state, driver.fault
+    except OmapError:
+        state, fault = None, Fault.NONE
+    ready = state is State.READY and relay.failure is None and not relay.draining
+    return {
+        "healthy": ready,
+        "address": relay.address,
+        "device": "gone" if state is None else state.name.lower(),
+        "fault": fault.name.lower(),
+        "reason": "" if relay.failure is None else str(relay.failure),
+        "draining": relay.draining,
+        "clients": len(relay.connections),
+        "in_flight": driver.in_flight,
+        "ring_entries": driver.ring_entries,
+        "digest": driver.params.digest.hex(),
+        "mode": dict(driver.mode),
+    }
+
+
+def metrics(relay: Relay) -> str:
+    """Return all numbers in Prometheus' text format, version 0.0.4."""
+    driver, numbers, statistics = relay.driver, relay.numbers, relay.driver.statistics
+    said = health(relay)
+    page = _Page()
+    page.add("omap_relay_clients", "gauge", "Clients connected.", len(relay.connections))
+    page.add("omap_relay_connections_total", "counter", "Connections accepted.", numbers.connections)
+    page.add("omap_relay_sessions_total", "counter", "Sessions opened.", numbers.sessions)
+    page.add("omap_relay_records_in_total", "counter", "Records put into the ring.", numbers.records_in)
+    page.add("omap_relay_records_out_total", "counter", "Records sent to clients.", numbers.records_out)
+    page.add("omap_relay_answers_unwanted_total", "counter", "Answers whose client was gone.", numbers.unwanted)
+    page.add_each("omap_relay_refused_total", "Records that the relay refused.", numbers.refused)
+    page.add_each("omap_relay_disconnected_total", "Connections that the relay ended.", numbers.disconnected)
+    page.add("omap_ring_entries", "gauge", "Records in each ring.", driver.ring_entries)
+    page.add("omap_ring_in_flight", "gauge", "Commands whose answers were not taken.", driver.in_flight)
+    page.add("omap_ring_most_in_flight", "gauge", "The most there were.", statistics.most_in_flight)
+    page.add("omap_ring_batches_total", "counter", "Times that records were put into the ring.", statistics.batches)
+    page.add("omap_device_ready", "gauge", "1 if the device serves commands.", int(said["device"] == "ready"))
+    page.add("omap_device_fault", "gauge", "Fault that it has latched, 0 for none.", Fault[said["fault"].upper()])
+    labels = {"digest": said["digest"]} | {name: str(value).lower() for name, value in driver.mode.items()}
+    page.add("omap_device_info", "gauge", "What the device says it is.", 1, labels)
+    return page.text
+
+
+class _Page:
+    """A page of metrics under way."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def _head(self, name: str, kind: str, text: str) -> None:
+        self.text += f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
+
+    def add(self, name: str, kind: str, text: str, value: int, labels: Mapping[str, str] | None = None) -> None:
+        self._head(name, kind, text)
+        inner = ",".join(f'{label}="{of}"' for label, of in (labels or {}).items())
+        self.text += f"{name}{{{inner}}} {value:d}\n" if inner else f"{name} {value:d}\n"
+
+    def add_each(self, name: str, text: str, values: Mapping[str, int]) -> None:
+        self._head(name, "counter", text)
+        for reason, value in sorted(values.items()):
+            self.text += f'{name}{{reason="{reason}"}} {value:d}\n'
+
+
+class Monitor:
+    """The HTTP server.
+
+    Parameters
+    ----------
+    relay : Relay
+        Whose numbers to show.
+    port : int
+        TCP port on loopback; 0 for any.
+
+    Reveals
+        To whoever can reach the loopback of this machine: counts and states, all of them public.
+    """
+
+    def __init__(self, relay: Relay, port: int) -> None:
+        self.port = port
+        self._relay = relay
+        self._server: asyncio.Server | None = None
+        self._connections = 0
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"http://{HOST}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen; raises InputError if the port can't be used."""
+        try:
+            self._server = await asyncio.start_server(self._serve, HOST, self.port, limit=_HEAD_BYTES)
+        except OSError as error:
+            raise cannot_listen(HOST, self.port, error) from None
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """End."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
+        try:
+            if self._connections <= _MOST_CONNECTIONS:
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_SECONDS)
+                writer.write(self._answer(head))
+                await asyncio.wait_for(writer.drain(), _HEAD_SECONDS)
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
+            pass  # not a request, or not in time: no answer
+        finally:
+            self._connections -= 1
+            with contextlib.suppress(OSError):
+                writer.close()
+
+    def _answer(self, head: bytes) -> bytes:
+        words = head.split(b"\r\n", 1)[0].split(b" ")
+        path = words[1].split(b"?", 1)[0] if len(words) == 3 else b""
+        status, kind, body = HTTPStatus.OK, "application/json", b""
+        if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
+            status = HTTPStatus.BAD_REQUEST
+        elif words[0] not in (b"GET", b"HEAD"):
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+        elif path == b"/healthz":
+            said = health(self._relay)
+            status = HTTPStatus.OK if said["healthy"] else HTTPStatus.SERVICE_UNAVAILABLE
+            body = json.dumps(said).encode() + b"\n"
+        elif path == b"/metrics":
+            kind, body = "text/plain; version=0.0.4; charset=utf-8", metrics(self._relay).encode()
+        else:
+            status = HTTPStatus.NOT_FOUND
+        if not body:
+            kind, body = "text/plain", f"{status.value} {status.phrase}; there are /healthz and /metrics\n".encode()
+        lines = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        answer = lines.encode() + b"Connection: close\r\n\r\n"
+        return answer if words[0] == b"HEAD" else answer + body

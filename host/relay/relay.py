@@ -1,0 +1,412 @@
+"""The relay: moves records between clients on TCP and the rings of a device. Untrusted; it holds no key.
+
+Every client gets a greeting (:mod:`host.framing`), then one record in answer to each of its own, in its order
+(:mod:`host.relay.switch`). What a client sends beyond its share waits in its socket; what it does not read stops its
+sending first, then its connection. When the device has latched a fault, every client gets a REFUSED record that says
+so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+import ssl
+import time
+from collections.abc import Coroutine
+from typing import Any, Self
+
+from host.device.driver import Driver
+from host.framing import DEFAULT_PORT
+from host.relay.switch import Limits, Numbers, Port, Switch
+from omap.errors import DeviceError, DeviceFaultError, InputError, OmapError
+from omap.wire import Header, RecordType, Refusal
+
+LOG = logging.getLogger("omap.relay")
+
+_SPIN_SECONDS = 2e-3
+"""How long a device without a doorbell is polled without a pause after its last progress."""
+
+_POLL_SECONDS = 1e-3
+"""How often it is polled then."""
+
+_HEARTBEAT_SECONDS = 0.25
+"""How often a relay looks after the device without any reason."""
+
+
+class Connection(Port, asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, relay: Relay) -> None:
+        super().__init__()
+        self.number = 0
+        self._relay = relay
+        self._limits = relay.limits
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._reading = True
+        self._transport: asyncio.Transport
+
+    # -- what asyncio calls ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the client."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        transport.set_write_buffer_limits(high=self._limits.in_flight * self._relay.driver.record_bytes)
+        self._relay.welcome(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came until it is its turn."""
+        if self.closed:
+            return
+        self.incoming += data
+        if len(self.incoming) >= self._limits.input_bytes:
+            # SEC_CM: RELAY.INPUT.BOUNDED -- the rest stays in its socket
+            self.read(False)
+        self._relay.changed(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._relay.lost(self)
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: take no more commands from it, and wait only so long."""
+        # SEC_CM: RELAY.INPUT.BOUNDED -- what is in flight comes back at most, then nothing
+        self.blocked = True
+        self._start_timer("slow", self._limits.slow_seconds)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.blocked = False
+        self._end_timer("slow")
+        self._relay.changed(self)
+
+    # -- what the switch and the relay call -----------------------------------------------------------------------
+
+    @property
+    def peer(self) -> str:
+        """Address of the client."""
+        name = self._transport.get_extra_info("peername")
+        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+
+    def deliver(self, records: bytes | memoryview) -> None:
+        """Send records."""
+        self._transport.write(records)
+
+    def greet(self, greeting: bytes) -> None:
+        """Send the greeting and wait for a session."""
+        self._transport.write(greeting)
+        self._start_timer("idle", self._limits.idle_seconds)
+
+    def opened(self) -> None:
+        """A session is open: the connection may last."""
+        self._end_timer("idle")
+
+    def taken(self) -> None:
+        """Read on if there is room again."""
+        if not self._reading and len(self.incoming) < self._limits.input_bytes // 2:
+            self.read(True)
+
+    def read(self, on: bool) -> None:
+        """Read the socket or leave what comes in it."""
+        if on is not self._reading and not self.closed and not (on and self._relay.draining):
+            self._reading = on
+            if on:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def disconnect(self, reason: str) -> None:
+        """End the connection once all that was delivered is sent, at the latest when the client is slow."""
+        if not self.closed:
+            self._relay.ended(self, reason)
+            self._transport.close()
+            self._start_timer(reason, self._limits.slow_seconds)
+
+    def abort(self, reason: str) -> None:
+        """End the connection at once."""
+        if not self.closed:
+            self._relay.ended(self, reason)
+        self._transport.abort()
+
+    def _start_timer(self, reason: str, seconds: float) -> None:
+        self._end_timer(reason)
+        self._timers[reason] = asyncio.get_running_loop().call_later(seconds, self.abort, reason)
+
+    def _end_timer(self, reason: str) -> None:
+        if (timer := self._timers.pop(reason, None)) is not None:
+            timer.cancel()
+
+
+class Relay:
+    """A TCP server in front of a driver. Lives in one event loop.
+
+    Parameters
+    ----------
+    driver : Driver
+        The device, ready. The relay uses it alone, and does not close it.
+    host : str
+        Address to listen at.
+    port : int
+        TCP port; 0 for any.
+    limits : Limits, optional
+        How much to do for clients.
+    tls : ssl.SSLContext, optional
+        For TLS. It hides records from the network; their secrecy does not depend on it.
+
+    Attributes
+    ----------
+    numbers : Numbers
+        What it has counted.
+    failure : OmapError or None
+        Why the device does no more work, once it does not.
+    connections : set of Connection
+        Who is connected.
+    draining : bool
+        Whether it is shutting down.
+
+    Reveals
+        To whoever runs it: who connects, when, and how many records come and go. Not what they are about.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        *,
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.driver = driver
+        self.host, self.port = host, port
+        self.limits = limits or Limits()
+        self.numbers = Numbers()
+        self.failure: OmapError | None = None
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self._tls = tls
+        self._switch = Switch(driver, self.limits, self.numbers)
+        self._greeting = driver.greeting().pack()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bell: int | None = None
+        self._due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._progress = 0.0
+
+    @property
+    def address(self) -> str:
+        """Where clients find it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"omap://{host}:{self.port}"
+
+    # -- start and stop -------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises
+        ------
+        DeviceError, DeviceFaultError
+            If the device is not ready.
+        InputError
+            If the address can't be used.
+        """
+        self.driver.check()
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(lambda: Connection(self), self.host, self.port, ssl=self._tls)
+        except OSError as error:
+            raise cannot_listen(self.host, self.port, error) from None
+        self.host, self.port = self._server.sockets[0].getsockname()[:2]
+        self._bell = self.driver.transport.fileno()
+        if self._bell is not None:
+            loop.add_reader(self._bell, self._rung)
+        self._keep(self._heartbeat())
+        self._turn_soon()
+        LOG.info("listening", extra={"address": self.address, "inherited": self.driver.in_flight})
+
+    async def stop(self) -> None:
+        """Let nobody in, read nothing more, wait for the answers that are due and send them, and end."""
+        if self._server is None:
+            return
+        LOG.info("draining", extra={"clients": len(self.connections), "in_flight": self.driver.in_flight})
+        self.draining = True
+        self._server.close()
+        for connection in self.connections:
+            connection.read(False)
+        end = time.monotonic() + self.limits.drain_seconds
+        while not self._switch.idle and self.failure is None and time.monotonic() < end:
+            await asyncio.sleep(0.005)
+        for connection in list(self.connections):
+            connection.disconnect("shutdown")
+        while self.connections and time.monotonic() < end:
+            await asyncio.sleep(0.005)
+        for connection in list(self.connections):
+            connection.abort("shutdown")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._forget_bell()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._server = None
+        LOG.info("stopped", extra={"records_in": self.numbers.records_in, "records_out": self.numbers.records_out})
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.stop()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- connections ----------------------------------------------------------------------------------------------
+
+    def welcome(self, connection: Connection) -> None:
+        """Greet a client, or say why it can't be taken."""
+        self.numbers.connections += 1
+        connection.number = self.numbers.connections
+        full = len(self.connections) >= self.limits.clients
+        self.connections.add(connection)
+        LOG.info("client connected", extra={"client": connection.number, "peer": connection.peer})
+        if full or self.draining:
+            reason = "shutdown" if self.draining else "full"
+            refused = "it is shutting down" if self.draining else f"{self.limits.clients} clients are its limit"
+            connection.greet(self.driver.greeting(f"{refused}: try again later").pack())
+            connection.disconnect(reason)
+            return
+        connection.greet(self._greeting)
+        if self.failure is not None:
+            self._end_failed(connection)
+
+    def changed(self, connection: Connection) -> None:
+        """See to a client that has sent something, or reads again."""
+        self._switch.activate(connection)
+        self._turn_soon()
+
+    def ended(self, connection: Connection, reason: str) -> None:
+        """Take note that the relay ends a connection."""
+        self.numbers.disconnected[reason] += 1
+        LOG.info("client disconnected", extra={"client": connection.number, "reason": reason})
+        self._switch.forget(connection)
+        self._turn_soon()
+
+    def lost(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+        self.connections.discard(connection)
+        LOG.info("client gone", extra={"client": connection.number, "in_flight": connection.in_flight})
+        self._switch.forget(connection)
+        self._turn_soon()
+
+    # -- work -----------------------------------------------------------------------------------------------------
+
+    def _turn_soon(self) -> None:
+        if not self._due and self.failure is None:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self, rung: bool = False) -> None:
+        """Move what can be moved, then see to it that the next turn comes."""
+        self._due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.failure is not None:
+            return
+        try:
+            self._switch.expire()
+            moved = self._switch.collect()
+            if rung and not moved:  # then why did it ring?
+                self.driver.check()
+            self._switch.pump()
+            if self.driver.in_flight:
+                self.driver.transport.arm()
+                self._wait(moved)
+        except OmapError as error:
+            self._fail(error)
+            return
+        except Exception as error:  # clients that wait for ever would be worse
+            LOG.exception("defect")
+            self._fail(DeviceError(f"the relay has a defect, see its log: {type(error).__name__}"))
+            return
+        if self._timer is None and self._switch.deadline is not None:
+            self._turn_in(max(0.0, self._switch.deadline - time.monotonic()))
+
+    def _wait(self, moved: int) -> None:
+        if self.driver.answered:
+            self._turn_soon()
+        elif self._bell is None:
+            now = time.monotonic()
+            if moved:
+                self._progress = now
+            if now - self._progress < _SPIN_SECONDS:
+                self._turn_soon()
+            else:
+                self._turn_in(_POLL_SECONDS)
+
+    def _turn_in(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._turn)
+
+    def _rung(self) -> None:
+        self.driver.transport.rest()
+        if self.driver.transport.fileno() is None:
+            self._forget_bell()
+        self._turn(rung=True)
+
+    def _forget_bell(self) -> None:
+        if self._bell is not None:
+            asyncio.get_running_loop().remove_reader(self._bell)
+            self._bell = None
+
+    async def _heartbeat(self) -> None:
+        while self.failure is None:
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            self._turn(rung=True)
+
+    # -- the device's end -----------------------------------------------------------------------------------------
+
+    def _fail(self, error: OmapError) -> None:
+        """The device does no more work: hand out the answers that it has left, tell everybody, and end all."""
+        if self.failure is not None:
+            return
+        self.failure = error
+        with contextlib.suppress(Exception):  # there may be none, or no way to them
+            self._switch.collect()
+        LOG.error("device failed", extra={"error": str(error)})
+        for connection in list(self.connections):
+            self._end_failed(connection)
+
+    def _end_failed(self, connection: Connection) -> None:
+        if connection.closed:
+            return
+        if isinstance(self.failure, DeviceFaultError):
+            refusal = Header(RecordType.REFUSED, 0, Refusal.FAULT, 0, 0).pack()
+            connection.deliver(refusal.ljust(self.driver.record_bytes, b"\0"))
+            connection.disconnect("fault")
+        else:
+            connection.disconnect("device")
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> InputError:
+    """Return the error for an address that can't be used, with what to do."""
+    if isinstance(error, socket.gaierror):
+        remedy = "no such host; give an address of this machine"
+    elif error.errno == errno.EADDRINUSE:
+        remedy = "another program uses this port; end it, or choose another port"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        remedy = "ports below 1024 are for administrators; choose a higher one"
+    else:
+        remedy = f"{os.strerror(error.errno or 0)}; choose an address of this machine"
+    return InputError(f"can't listen at {host}:{port}: {remedy}")

@@ -1,0 +1,434 @@
+"""From what a user has to what a map needs: page size, structures, and how unlikely it is that they run out.
+
+:func:`plan` chooses the parameters that move the fewest bytes over PCIe within the given memories (or, on request, use
+the least HBM), and refuses what can't fit, saying which bound broke and by how much.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from omap import sizing
+from omap.board import BOARDS, Board
+from omap.errors import ParamsError, PlanError
+from omap.params import MAX_PAGE_SLOTS, Params, Rule, check_shape
+from omap.sizing import link
+from omap.sizing.buckets import obstruction_bits, transit_bits
+from omap.sizing.channels import layouts
+from omap.sizing.refusals import Request, broken_bounds, over, refusal, scaled
+from omap.sizing.theorem import tail_bits, waiting_law
+from omap.units import format_bytes
+from omap.wire import BufferLayout, RecordCodec
+
+U55C_HBM_BYTES = BOARDS["u55c"].hbm_bytes
+"""HBM of an Alveo U55C."""
+
+Prefer = Literal["bytes", "hbm"]
+
+_PAGE_LOADS = (sizing.PAGE_LOAD, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 1.0, 1.1)
+
+
+class Risk(NamedTuple):
+    """How unlikely it is that a structure ever runs out over 2^40 operations of the worst workload.
+
+    Attributes
+    ----------
+    bits : float
+        -log2 of the probability; infinite if it can't happen.
+    method : str
+        How that is known.
+    """
+
+    bits: float
+    method: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A parameter set and what is known about it.
+
+    Parameters
+    ----------
+    params : Params
+        What was chosen.
+    reason : str
+        Why, in one sentence.
+    board : Board, optional
+        The card it is for.
+    """
+
+    params: Params
+    reason: str
+    board: Board | None = None
+
+    @property
+    def hbm_bytes_per_key(self) -> float:
+        """HBM over capacity."""
+        return self.params.hbm_bytes / self.params.capacity
+
+    @cached_property
+    def channels(self) -> dict[str, int] | None:
+        """HBM channels of each structure on the board; None without one."""
+        if self.board is None:
+            return None
+        found = layouts(self.params, channel_bytes=self.board.channel_bytes)
+        return {name: layout.channels for name, layout in found.items()}
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of the buffer that host and device share: pages, and rings as long as they may be."""
+        return BufferLayout.largest(self.params).size
+
+    @property
+    def fits_host_window(self) -> bool | None:
+        """Whether a kernel under the board's shell reaches all of that; None without a board, or if nobody knows."""
+        return None if self.board is None else self.board.window_holds(self.shared_bytes)
+
+    @cached_property
+    def mean_waiting(self) -> float:
+        """Tuples that wait in HBM on average under the worst workload.
+
+        From the theorem for one_choice; for two_choice the published bounds on tuples of HBM bins and of the eviction
+        buffer without their deviations; 0 for resident.
+        """
+        params = self.params
+        if params.rule is Rule.RESIDENT:
+            return 0.0
+        if params.rule is Rule.TWO_CHOICE:
+            mean = sum(sizing.two_choice_bounds(params.capacity, self._load, params.hbm_bins, params.pages, 0.0))
+            return min(mean, params.capacity)
+        if params.pages < 2:
+            return float(params.capacity)
+        law = waiting_law(params.capacity, params.pages, params.page_slots)
+        return min(float(law @ np.arange(len(law))) * params.pages, params.capacity)
+
+    @cached_property
+    def risks(self) -> dict[str, Risk]:
+        """How unlikely each structure is to run out over 2^40 operations."""
+        params, spared = self.params, sizing.LIFETIME_BITS
+        queue = transit_bits(params.capacity, params.transit_entries)
+        placement = obstruction_bits(params.capacity, params.buckets, params.bucket_entries, params.transit_entries)
+        both = min(queue, placement) - math.log2(1 + 2.0 ** -abs(queue - placement)) if queue < math.inf else math.inf
+        risks = {
+            "position map": Risk(
+                both - spared,
+                "every key fits in transit"
+                if both == math.inf
+                else f"transit queue measured and extrapolated ({queue:.0f} bits an instant); "
+                f"that a placement exists is proven ({placement:.0f} bits)",
+            )
+        }
+        if params.rule is not Rule.RESIDENT:
+            risks |= {"waiting slots": self._slots_risk, "further lines": self._lines_risk}
+        return risks
+
+    @property
+    def _load(self) -> float:
+        return self.params.capacity / self.params.bins
+
+    @property
+    def _slots_risk(self) -> Risk:
+        params = self.params
+        if params.waiting_slots >= params.capacity:
+            return Risk(math.inf, "a slot for every key")
+        if params.rule is Rule.TWO_CHOICE:
+            return Risk(
+                float(sizing.INSTANT_BITS - sizing.LIFETIME_BITS),
+                "the published means with Hoeffding's deviation; not proven here",
+            )
+        return self._theorem_risk(np.arange, params.waiting_slots)
+
+    @property
+    def _lines_risk(self) -> Risk:
+        params = self.params
+        if params.further_lines >= sizing.most_lines(params.waiting_slots, params.descriptor_bytes):
+            return Risk(math.inf, "enough for any arrangement of the waiting tuples")
+        return self._theorem_risk(lambda n: sizing.line_costs(n, params.descriptor_bytes), params.further_lines)
+
+    def _theorem_risk(self, costs: Any, size: int) -> Risk:
+        law = waiting_law(self.params.capacity, self.params.pages, self.params.page_slots)
+        bits = tail_bits(law, costs(len(law)), self.params.pages, size)
+        return Risk(bits - sizing.LIFETIME_BITS, "proven: theorem, Chernoff over pages, union over operations")
+
+    @property
+    def page_bytes_each_way(self) -> float:
+        """Page bytes an operation reads, and as many that it writes, on average."""
+        return link.pages_per_operation(self.params) * self.params.page_bytes
+
+    @property
+    def record_bytes_each_way(self) -> int:
+        """Bytes of the command that an operation reads, and of the response that it writes."""
+        return RecordCodec(self.params).record_bytes
+
+    @property
+    def operations_per_second(self) -> float:
+        """What PCIe allows (see :mod:`omap.sizing.link`)."""
+        return link.operations_per_second(self.params)
+
+    @cached_property
+    def ratio_to_paper(self) -> float:
+        """Page bytes moved over those of the published configuration (c = 8, alpha = 0.2) for the same table."""
+        params = self.params
+        page = sizing.page_bytes_for(
+            math.floor(sizing.most_load(params.capacity, sizing.PUBLISHED_LOAD)), params.tuple_bytes
+        )
+        return self.page_bytes_each_way / (2 * (1 - sizing.PUBLISHED_SHARE) * page)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-ready values; a probability of 0 has no exponent (None)."""
+        params = self.params
+        return {
+            "reason": self.reason,
+            "board": self.board.name if self.board else None,
+            "params": params.to_dict(),
+            "page_slots": params.page_slots,
+            "host_bytes": params.host_bytes,
+            "shared_bytes": self.shared_bytes,
+            "fits_host_window": self.fits_host_window,
+            "hbm_bytes": params.hbm_bytes,
+            "hbm_account": params.hbm_account,
+            "hbm_channels": self.channels,
+            "hbm_bytes_per_key": self.hbm_bytes_per_key,
+            "mean_waiting": self.mean_waiting,
+            "waiting_slots": params.waiting_slots,
+            "runs_out": {
+                name: {"log2_probability": None if risk.bits == math.inf else -risk.bits, "method": risk.method}
+                for name, risk in self.risks.items()
+            },
+            "page_bytes_each_way": self.page_bytes_each_way,
+            "record_bytes_each_way": self.record_bytes_each_way,
+            "pcie_operations_per_second": self.operations_per_second,
+            "page_bytes_over_paper": self.ratio_to_paper,
+        }
+
+
+def plan(
+    *,
+    capacity: int,
+    key_bytes: int,
+    value_bytes: int,
+    hbm_bytes: int | None = None,
+    board: Board | None = None,
+    host_bytes: int | None = None,
+    rule: Rule | str | None = None,
+    page_bytes: int | None = None,
+    prefer: Prefer = "bytes",
+) -> Plan:
+    """Choose the parameters of a map.
+
+    Parameters
+    ----------
+    capacity : int
+        Most keys that can be live at once.
+    key_bytes, value_bytes : int
+        Sizes of every key (4, 8 or 16) and value (1 to 4096).
+    hbm_bytes : int, optional
+        HBM there is; without it, and without a board, that of a U55C.
+    board : Board, optional
+        The card that the map is for: its structures must fit whole HBM channels of it, and the rule is ``one_choice``,
+        which is what accelerators are built for.
+    host_bytes : int, optional
+        Host memory there is for pages; without it any amount.
+    rule : Rule or str, optional
+        Placement rule; without it ``resident`` if everything fits in HBM, else ``one_choice``.
+    page_bytes : int, optional
+        Page size, a multiple of 64; without it the planner chooses.
+    prefer : str
+        ``bytes`` moves as few bytes as the memories allow; ``hbm`` uses as little HBM as possible.
+
+    Raises
+    ------
+    PlanError
+        Nothing fits; names the bound that broke, by how much, and what to try.
+    ParamsError
+        A value is out of its range.
+    """
+    if prefer not in ("bytes", "hbm"):
+        raise PlanError(f"prefer is {prefer!r}; choose bytes or hbm")
+    if rule is not None and rule not in set(Rule):
+        raise PlanError(f"rule is {rule!r}; choose one of {', '.join(Rule)}")
+    if board is not None and rule not in (None, Rule.ONE_CHOICE):
+        raise PlanError(
+            f"rule is {rule!r}; accelerators are built for one_choice alone: leave the rule out or plan without a board"
+        )
+    check_shape(capacity, key_bytes, value_bytes)  # here: what is wrong with it is no rule's doing
+    request = Request(
+        capacity=capacity,
+        key_bytes=key_bytes,
+        value_bytes=value_bytes,
+        hbm_bytes=_given(hbm_bytes, board),
+        host_bytes=host_bytes,
+        page_bytes=page_bytes,
+        board=board,
+    )
+    if rule == Rule.RESIDENT:
+        return _plan_resident(request)
+    if rule == Rule.TWO_CHOICE:
+        return _plan_two_choice(request)
+    if rule is None and board is None and page_bytes is None and prefer == "bytes":
+        try:
+            return _plan_resident(request)
+        except PlanError:
+            pass  # the usual case: the table is larger than HBM
+    return _plan_one_choice(request, prefer)
+
+
+def largest(
+    *,
+    key_bytes: int,
+    value_bytes: int,
+    page_bytes: int,
+    hbm_bytes: int | None = None,
+    board: Board | None = None,
+) -> Plan:
+    """Return the one_choice plan with the most keys that fits the HBM.
+
+    Parameters
+    ----------
+    key_bytes, value_bytes, page_bytes, hbm_bytes, board
+        As for :func:`plan`.
+
+    Raises
+    ------
+    PlanError
+        Not even a single key fits.
+    """
+    given = _given(hbm_bytes, board)
+    shape = {"key_bytes": key_bytes, "value_bytes": value_bytes, "page_bytes": page_bytes}
+    sizing.one_choice(capacity=1, **shape)  # refuses what is wrong with the shape
+
+    def sized(capacity: int, tuning: dict[str, Any]) -> Params | None:
+        request = Request(capacity=capacity, **shape, hbm_bytes=given, host_bytes=None, board=board)
+        try:
+            params = sizing.one_choice(capacity=capacity, **shape, **tuning)
+        except ParamsError:  # more than the indices reach
+            return None
+        return params if request.hbm_fits(params) else None
+
+    best: Params | None = None
+    for tuning in _tunings("bytes"):
+        low = best.capacity if best else 0
+        high = given // (key_bytes + 4)  # an entry of the position map
+        if sized(low + 1, tuning) is None:
+            continue
+        while low < high:
+            middle = (low + high + 1) // 2
+            found = sized(middle, tuning)
+            if found is not None:
+                low, best = middle, found
+            else:
+                high = middle - 1
+    if best is None:
+        raise PlanError(f"hbm_bytes is {given}: not even one key fits; give more")
+    where = f"{format_bytes(given)} of HBM" if board is None else f"the HBM channels of a {board.name.upper()}"
+    return Plan(best, f"the most keys that {where} hold with pages of {page_bytes} bytes", board)
+
+
+def _given(hbm_bytes: int | None, board: Board | None) -> int:
+    """Return the HBM there is."""
+    if board is None:
+        return U55C_HBM_BYTES if hbm_bytes is None else hbm_bytes
+    if hbm_bytes is not None:
+        raise PlanError(
+            f"the board is {board.name}, which has {format_bytes(board.hbm_bytes)} of HBM, and HBM of "
+            f"{format_bytes(hbm_bytes)} is given besides: give one of the two"
+        )
+    return board.hbm_bytes
+
+
+# -- one rule after the other -----------------------------------------------------------------------------------
+
+
+def _plan_resident(request: Request) -> Plan:
+    if request.page_bytes is not None:
+        raise PlanError(f"page_bytes is {request.page_bytes}; a resident map has no pages: leave it out")
+    params = _sized(lambda: sizing.resident(**request.shape))
+    if not request.hbm_fits(params):
+        raise PlanError(
+            f"resident: {over('HBM', params.hbm_bytes, request.hbm_bytes)}; at most about "
+            f"{scaled(request.capacity, request.hbm_bytes, params.hbm_bytes):,} such keys fit: "
+            "give fewer keys or more HBM, or let one_choice keep the tuples in host memory"
+        )
+    return Plan(params, "all tuples fit in HBM, and nothing is faster: pages in host memory would bring nothing")
+
+
+def _plan_two_choice(request: Request) -> Plan:
+    params = _sized(lambda: sizing.two_choice(**request.shape, page_bytes=request.page_bytes))
+    broken = broken_bounds(request, params)
+    if broken:
+        raise PlanError(
+            f"two_choice: {broken}; give fewer keys or more memory, or use one_choice, which needs less HBM"
+        )
+    return Plan(params, "the published configuration, for comparison: bins of 8 tuples, a fifth of them in HBM")
+
+
+def _plan_one_choice(request: Request, prefer: Prefer) -> Plan:
+    fitting: list[Params] = []
+    tried: list[Params] = []  # for the message if nothing fits
+    refusals: list[str] = []
+    for page_bytes in _page_sizes(request):
+        sizes = []
+        for tuning in _tunings(prefer):
+            try:
+                params = sizing.one_choice(**request.shape, page_bytes=page_bytes, **tuning)
+            except ParamsError as error:  # too many pages, perhaps: larger ones may do
+                refusals.append(str(error))
+                continue
+            sizes.append(params)
+            if prefer == "bytes" and request.hbm_fits(params) and request.host_fits(params):
+                break  # the usual tuning comes first
+        if not sizes:
+            continue
+        fits = [params for params in sizes if request.hbm_fits(params) and request.host_fits(params)]
+        if fits:
+            fitting.append(min(fits, key=lambda params: params.hbm_bytes))
+            if prefer == "bytes":
+                break  # larger pages only move more
+        tried += sizes
+    if fitting:
+        chosen = min(fitting, key=lambda params: params.hbm_bytes)
+        return Plan(chosen, _reason(request, prefer), request.board)
+    if not tried:
+        raise PlanError(f"one_choice: {refusals[-1]}")
+    raise PlanError(f"one_choice: {refusal(request, tried)}")
+
+
+def _reason(request: Request, prefer: Prefer) -> str:
+    if prefer == "hbm":
+        return "of all page sizes and loads this one needs the least HBM"
+    if request.page_bytes is not None:
+        return "the page size asked for"
+    return "the smallest pages, and so the fewest bytes over PCIe, for which both memories suffice"
+
+
+def _page_sizes(request: Request) -> list[int]:
+    """Return the page sizes worth trying, smallest first: those that hold one tuple more than the one before."""
+    if request.page_bytes is not None:
+        return [request.page_bytes]
+    tuple_bytes = request.key_bytes + request.value_bytes
+    return sorted({sizing.page_bytes_for(slots, tuple_bytes) for slots in range(1, MAX_PAGE_SLOTS + 1)})
+
+
+def _tunings(prefer: Prefer) -> Iterator[dict[str, Any]]:
+    """Yield arguments of :func:`sizing.one_choice` to try, the usual ones first."""
+    for descriptor_bytes in (64, 32):
+        for page_load in _PAGE_LOADS:
+            tuning: dict[str, Any] = {"descriptor_bytes": descriptor_bytes, "page_load": page_load}
+            yield tuning
+            if prefer == "hbm":  # larger buckets are fuller, but every lookup reads two of them
+                yield {**tuning, "bucket_bytes": 128}
+
+
+def _sized(make: Callable[[], Params]) -> Params:
+    try:
+        return make()
+    except PlanError:
+        raise
+    except ParamsError as error:
+        raise PlanError(str(error)) from error

@@ -1,0 +1,109 @@
+"""What was asked of the planner, and the words with which it refuses: which bound broke, by how much, what to try."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omap.board import Board
+from omap.params import Params
+from omap.sizing.channels import account, layouts, total
+from omap.units import format_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for; arguments as of :func:`omap.sizing.planner.plan`, ``hbm_bytes`` as the board has it."""
+
+    capacity: int
+    key_bytes: int
+    value_bytes: int
+    hbm_bytes: int
+    host_bytes: int | None
+    page_bytes: int | None
+    board: Board | None = None
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """The arguments that every rule is sized by."""
+        return {"capacity": self.capacity, "key_bytes": self.key_bytes, "value_bytes": self.value_bytes}
+
+    def hbm_fits(self, params: Params) -> bool:
+        """Return whether the HBM there is holds ``params``: in bytes, or in whole channels of the board."""
+        needed, given = self.hbm_need(params)
+        return needed <= given
+
+    def hbm_need(self, params: Params) -> tuple[int, int]:
+        """Return how much HBM ``params`` need and how much there is: bytes, or channels of the board."""
+        if self.board is None:
+            return params.hbm_bytes, self.hbm_bytes
+        return total(layouts(params, channel_bytes=self.board.channel_bytes)), self.board.pseudo_channels
+
+    def hbm_over(self, params: Params) -> str:
+        """Say by how much the HBM is too small for ``params``."""
+        needed, given = self.hbm_need(params)
+        if self.board is None:
+            return over("HBM", needed, given)
+        found = layouts(params, channel_bytes=self.board.channel_bytes)
+        most = max(found, key=lambda name: found[name].channels)
+        return (
+            f"HBM of a {self.board.name.upper()} has {given} channels of {format_bytes(self.board.channel_bytes)} and "
+            f"{needed} are needed, {needed - given} more, most of them for {most} ({account(found)})"
+        )
+
+    def host_fits(self, params: Params) -> bool:
+        """Return whether the host memory there is holds ``params``."""
+        return self.host_bytes is None or params.host_bytes <= self.host_bytes
+
+
+def over(what: str, needed: int, given: int) -> str:
+    """Say by how much a memory is too small."""
+    more = f" ({needed / given - 1:.1%})" if given else ""
+    needs = f"{format_bytes(needed)} are needed, {format_bytes(needed - given)}{more} more"
+    return f"{what} is {format_bytes(given)} and {needs}"
+
+
+def scaled(capacity: int, given: int, needed: int) -> int:
+    """Return about how many keys fit, a little on the safe side."""
+    return int(capacity * given / needed * 0.99)
+
+
+def broken_bounds(request: Request, params: Params) -> str:
+    """Return which bounds ``params`` break, and by how much; empty if none."""
+    broken = []
+    if not request.hbm_fits(params):
+        broken.append(request.hbm_over(params))
+    if not request.host_fits(params):
+        assert request.host_bytes is not None
+        broken.append(over("host memory", params.host_bytes, request.host_bytes))
+    return " and ".join(broken)
+
+
+def refusal(request: Request, sizes: list[Params]) -> str:
+    """Say what the most modest sizes break, and what to try."""
+    capacity = request.capacity
+    pages = " with pages of that size" if request.page_bytes is not None else " whatever the page size"
+    frugal = min(sizes, key=lambda params: (request.hbm_need(params)[0], params.hbm_bytes))
+    if not request.hbm_fits(frugal):
+        needed, given = request.hbm_need(frugal)
+        fewer = scaled(capacity, given, needed)
+        return f"{request.hbm_over(frugal)}{pages}; about {fewer:,} keys fit: give fewer keys or more HBM" + (
+            ", or larger pages" if request.page_bytes is not None else ""
+        )
+    dense = min(sizes, key=lambda params: params.host_bytes)
+    assert request.host_bytes is not None
+    if not request.host_fits(dense):
+        fewer = scaled(capacity, request.host_bytes, dense.host_bytes)
+        return (
+            f"{over('host memory', dense.host_bytes, request.host_bytes)}{pages}; "
+            f"about {fewer:,} keys fit: give fewer keys or more host memory"
+        )
+
+    def worst(params: Params) -> float:
+        needed, given = request.hbm_need(params)
+        return max(needed / given, params.host_bytes / (request.host_bytes or 1))
+
+    nearest = min(sizes, key=worst)
+    return (
+        f"either memory would suffice alone, but not both; at best, with pages of {nearest.page_bytes} bytes, "
+        f"{broken_bounds(request, nearest)}: give fewer keys or more of either"
+    )

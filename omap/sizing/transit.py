@@ -1,0 +1,182 @@
+"""Simulated moves of the position map: how long its transit queue gets.
+
+The steps are those of :class:`omap.position_map.PositionMap`, on numbers of keys; candidate buckets are drawn, not
+hashed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from omap.errors import InputError
+from omap.interface import Kind
+from omap.sizing.bounds import Ints, Operations, chunks, churn, growth, kernels
+from omap.sizing.buckets import RELOCATION_STEPS, TRANSIT_ENTRIES, table_buckets
+
+
+class TransitProcess:
+    """The moves of a position map, from empty; entries are numbers of keys.
+
+    Parameters
+    ----------
+    buckets, bucket_entries : int
+        Geometry of each of the two tables.
+    keys : int
+        Different keys that operations may name.
+    transit_entries, steps : int
+        Size of the queue, and relocation steps of an insertion.
+    idle_steps : int, optional
+        Relocation steps of any other operation; without it as many as of an insertion, as in the map.
+    """
+
+    def __init__(
+        self,
+        buckets: int,
+        bucket_entries: int,
+        keys: int,
+        *,
+        transit_entries: int = TRANSIT_ENTRIES,
+        steps: int = RELOCATION_STEPS,
+        idle_steps: int | None = None,
+    ) -> None:
+        self._place = kernels().place
+        self._steps = steps
+        self._idle_steps = steps if idle_steps is None else idle_steps
+        self.buckets = buckets
+        self.candidates = np.zeros((keys, 2), np.int32)
+        self.slots = np.full((2 * buckets, bucket_entries), -1, np.int32)
+        self.refused = 0
+        self.peaks = np.zeros(transit_entries + 1, np.int64)
+        """How many insertions left so many entries in transit, before the relocation steps."""
+        self.used = np.zeros(2 * buckets, np.int32)
+        self._queue = np.zeros((transit_entries + 1, 2), np.int32)
+        self._state = np.zeros(3, np.int32)
+
+    def run(self, operations: Operations, candidates: Ints, *, every: bool = False) -> Ints:
+        """Run operations; row i of ``candidates`` are the buckets in either table that a key inserted by i gets.
+
+        Returns the length of the queue after every operation if ``every`` is true, else nothing.
+        """
+        kinds, keys = operations
+        series = np.empty(len(kinds) if every else 0, np.int32)
+        self.refused += self._place(
+            kinds,
+            keys,
+            np.ascontiguousarray(candidates, np.int32),
+            self._steps,
+            self._idle_steps,
+            self.candidates,
+            self.slots,
+            self.used,
+            self._queue,
+            self._state,
+            self.peaks,
+            series,
+        )
+        return series
+
+    @property
+    def transit(self) -> list[tuple[int, int]]:
+        """Keys in transit and their target tables, oldest first."""
+        start, length, _ = self._state.tolist()
+        return [(key, table) for key, table in np.roll(self._queue, -start, axis=0)[:length].tolist()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitOutcome:
+    """What churn of a full position map did to its transit queue.
+
+    Parameters
+    ----------
+    bucket_entries, keys, buckets : int
+        Entries a bucket, live keys, buckets in each table.
+    pairs : int
+        Deletes and insertions run.
+    longest : int
+        Most entries in transit.
+    refused : int
+        Insertions that found no room.
+    tail : tuple of float
+        -log2 of the share of insertions that left at least 1, 2, ... entries in transit, up to ``longest``.
+    bits : float
+        What the least likely further entry costs at least: the smallest difference of ``tail`` between values seen
+        often enough, 1,000 times; NaN if two of those were not seen.
+    """
+
+    bucket_entries: int
+    keys: int
+    buckets: int
+    pairs: int
+    longest: int
+    refused: int
+    tail: tuple[float, ...]
+    bits: float
+
+
+def simulate_transit(
+    bucket_entries: int, keys: int, pairs: int, *, load: float | None = None, burst: int = 1, seed: int = 1
+) -> TransitOutcome:
+    """Fill a position map, then delete random keys and insert new ones, with relocation steps at insertions only.
+
+    Any operation gives the queue relocation steps, but those of deletes in a burst come when it is empty anyhow: a
+    burst of insertions after a burst of deletes is the worst for it. Of a burst the last tenth counts: the map is full.
+
+    Parameters
+    ----------
+    bucket_entries : int
+        Entries in one bucket.
+    keys : int
+        Live keys.
+    pairs : int
+        Deletes and insertions to run.
+    load : float, optional
+        Keys over entries; without it as the sizing has it.
+    burst : int
+        Deletes, and insertions, at a time.
+    seed : int
+        Of keys and their buckets.
+    """
+    if min(keys, pairs, burst) < 1 or burst > keys:
+        raise InputError(
+            f"{keys} keys, {pairs} pairs and bursts of {burst} were asked for; "
+            "all must be at least 1, and a burst at most all keys"
+        )
+    buckets = table_buckets(keys, bucket_entries) if load is None else math.ceil(keys / (2 * bucket_entries * load))
+    process = TransitProcess(buckets, bucket_entries, keys, transit_entries=4 * TRANSIT_ENTRIES, idle_steps=0)
+    random = np.random.default_rng([seed, bucket_entries])
+
+    def run(operations: Operations) -> None:
+        process.run(operations, random.integers(buckets, size=(len(operations[0]), 2), dtype=np.int32))
+
+    for start, count in chunks(0, keys, keys):
+        run(growth(random, start, count, keys))
+    counted = np.zeros_like(process.peaks)
+    if burst == 1:
+        process.peaks[:] = 0
+        for start, count in chunks(0, 2 * pairs, 2 * pairs):
+            run(churn(random, start, count, keys))
+        counted += process.peaks
+    for _ in range(-(-pairs // burst) if burst > 1 else 0):
+        gone = random.permutation(keys)[:burst].astype(np.int32)
+        last = max(1, burst // 10)
+        run((np.full(burst, Kind.DELETE, np.int8), gone))
+        run((np.full(burst - last, Kind.PUT, np.int8), gone[last:]))
+        process.peaks[:] = 0
+        run((np.full(last, Kind.PUT, np.int8), gone[:last]))
+        counted += process.peaks
+    least = counted[::-1].cumsum()[::-1]
+    tail = -np.log2(least[least > 0] / least[0])
+    often = tail[: int((least >= 1000).sum())]
+    return TransitOutcome(
+        bucket_entries=bucket_entries,
+        keys=keys,
+        buckets=buckets,
+        pairs=pairs,
+        longest=len(tail) - 1,
+        refused=process.refused,
+        tail=tuple(tail[1:].tolist()),
+        bits=float(np.diff(often[1:]).min()) if len(often) > 2 else float("nan"),
+    )

@@ -1,0 +1,343 @@
+# amaranth: UnusedElaboratable=no
+"""AES-GCM (NIST SP 800-38D) of pages and records, whose length is fixed, at one beat a cycle."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from rtl.crypto.gcm_core import GcmCore
+from rtl.crypto.ghash import Ghash
+from rtl.stream.fifo import Fifo
+from rtl.stream.interfaces import BLOCK_BITS, page_beat
+
+DEEPEST_LUT_FIFO = 64
+
+
+class GcmOpen(wiring.Component):
+    """Opens pages or records: decrypts, and lets out what is verified. Must equal :meth:`omap.crypto.PageCodec.open`.
+
+    One beat a cycle, back to back. The first plaintext of a message is on offer :attr:`latency` cycles after its last
+    beat was taken, good or bad, unless earlier plaintext is still waiting to be taken. A message that fails comes out
+    as zeros marked ``fault``; the block then erases its keys, latches :py:`fault` and takes nothing more.
+
+    Parameters
+    ----------
+    sealed_bytes : :class:`int`
+        Bytes of a sealed message, header and tag included: a multiple of 16 * ``lanes``, from 32 (48 with a header)
+        to 262144.
+    aad_bytes : :class:`int`
+        Bytes of additional data that come with the key, 0 to 16, the same for all its messages.
+    header_bytes : :class:`int`
+        Bytes of additional data at the start of every message, in the clear, 0 or 16; 16 only if ``aad_bytes`` is 0.
+    key_bits : :class:`int`
+        128 or 256.
+    key_slots : :class:`int`
+        Keys in the table, 1 to 64: one for pages, one for every ring.
+    lanes : :class:`int`
+        Blocks a beat, 1, 2 or 4.
+
+    Members
+    -------
+    i_key : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "key": key_bits, "aad": 128})))`
+        Key and additional data for a slot, see :class:`rtl.crypto.gcm_core.GcmCore`.
+    i_request : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "nonce": 96})))`
+        Announces a message, in the order in which they come. May run ahead of the data: keystream of 32 beats is
+        made beforehand, which hides the latency of the cipher.
+    i_sealed : :py:`In(stream.Signature(128 * lanes))`
+        Header, ciphertext and tag, :attr:`beats` for every request.
+    o_text : :py:`Out(stream.Signature(StructLayout({"data": 128 * lanes, "last": 1, "fault": 1})))`
+        Header and plaintext, verified, :attr:`text_beats` for every message; ``last`` marks the last beat. With more
+        than one lane the last beat ends in 16 zero bytes, where the tag was.
+    fault : :py:`Out(1)`
+        A tag was wrong. Stays until ``erase``.
+    erase : :py:`In(1)`
+        Overwrites all keys, drops all messages and clears the fault.
+
+    Countermeasures
+    ---------------
+    GCM.TEXT.VERIFIED
+        No bit that depends on plaintext leaves before the tag of its message was found right.
+    GCM.TEXT.ZERO_ON_FAULT
+        A message with a wrong tag comes out as zeros, and so would everything after it.
+    GCM.FAULT.KEY_ERASE
+        A wrong tag erases all keys of the block.
+    GCM.KEY.UNREADABLE
+        No output depends on a key before a message was sealed or opened under it.
+    GCM.TIME.CONST
+        All times depend on the handshakes alone, not on data, keys or verdicts.
+    """
+
+    def __init__(
+        self,
+        *,
+        sealed_bytes: int,
+        aad_bytes: int = 0,
+        header_bytes: int = 0,
+        key_bits: int = 256,
+        key_slots: int = 1,
+        lanes: int = 1,
+    ) -> None:
+        self._core = core = GcmCore(
+            sealed_bytes=sealed_bytes,
+            aad_bytes=aad_bytes,
+            header_bytes=header_bytes,
+            key_bits=key_bits,
+            key_slots=key_slots,
+            lanes=lanes,
+        )
+        self.sealed_bytes = sealed_bytes
+        self.aad_bytes = aad_bytes
+        self.header_bytes = header_bytes
+        self.key_bits = key_bits
+        self.key_slots = key_slots
+        self.lanes = lanes
+        self.beats = core.beats
+        super().__init__(
+            {
+                "i_key": core.signature.members["i_key"],
+                "i_request": core.signature.members["i_request"],
+                "i_sealed": In(stream.Signature(lanes * BLOCK_BITS)),
+                "o_text": Out(stream.Signature(StructLayout({"data": lanes * BLOCK_BITS, "last": 1, "fault": 1}))),
+                "fault": Out(1),
+                "erase": In(1),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the last sealed beat of a message to the first beat of its text."""
+        return Ghash.latency + 2
+
+    @property
+    def text_beats(self) -> int:
+        """Beats of a message's text."""
+        return self.beats - (self.lanes == 1)
+
+    @property
+    def load_cycles(self) -> int:
+        """Cycles from an accepted key to the return of ``i_key.ready``."""
+        return self._core.load_cycles
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.core = core = self._core
+        # Room for a whole message and for what comes in while its tag is being checked.
+        depth = 1 << (self.text_beats + self.latency + 1).bit_length()
+        style = "distributed" if depth <= DEEPEST_LUT_FIFO else "block"
+        m.submodules.text = text = Fifo(shape=self.lanes * BLOCK_BITS, depth=depth, ram_style=style)
+        failed = Signal()
+        connect(m, core.i_request, flipped(self.i_request))
+        m.d.comb += [
+            core.i_key.payload.eq(self.i_key.payload),
+            core.i_key.valid.eq(self.i_key.valid & ~self.fault),
+            self.i_key.ready.eq(core.i_key.ready & ~self.fault),
+            # SEC_CM: GCM.FAULT.KEY_ERASE -- without keys the core takes no request, so nothing is decrypted any more
+            core.erase.eq(failed),
+        ]
+
+        beat = Signal(range(self.beats))
+        last = beat == self.beats - 1
+        take = Signal()
+        keystream = core.o_keystream
+        clear = Signal(self.lanes * BLOCK_BITS)
+        tag_place = clear[-BLOCK_BITS:]
+        m.d.comb += [
+            take.eq(self.i_sealed.valid & self.i_sealed.ready),
+            self.i_sealed.ready.eq(keystream.valid & text.i.ready & ~self.fault),
+            keystream.ready.eq(take),
+            clear.eq(self.i_sealed.p ^ keystream.p.data),
+            core.i_hash.valid.eq(take),
+            core.i_hash.p.slot.eq(keystream.p.slot),
+            core.i_hash.p.data.eq(self.i_sealed.p),
+            text.i.valid.eq(take & ~last if self.lanes == 1 else take),
+            text.i.p.eq(clear if self.lanes == 1 else Cat(clear[:-BLOCK_BITS], Mux(last, 0, tag_place))),
+        ]
+        with m.If(take):
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+
+        # SEC_CM: GCM.TIME.CONST -- the tag without its mask waits for the digest, which takes a fixed time
+        expected = tag_place
+        for stage in range(Ghash.latency):
+            delayed = Signal(BLOCK_BITS, name=f"expected{stage}", reset_less=True)
+            m.d.sync += delayed.eq(expected)
+            expected = delayed
+        judged, right = Signal(), Signal()
+        m.d.sync += [judged.eq(core.o_digest.valid), right.eq(core.o_digest.p == expected)]
+        m.d.comb += failed.eq(judged & ~right & ~self.fault)
+
+        verified = Signal(range(depth // self.text_beats + 2))  # messages in the buffer whose tag was right
+        zeros_due = Signal()  # the message that failed has not left yet
+        text_beat = Signal(range(self.text_beats))
+        text_last = Signal()
+        leave = Signal()
+        done = Signal()
+        m.d.comb += [
+            text_last.eq(text_beat == self.text_beats - 1),
+            leave.eq(self.o_text.valid & self.o_text.ready),
+            done.eq(leave & text_last),
+            text.o.ready.eq(leave),
+            # SEC_CM: GCM.TEXT.VERIFIED -- the buffer opens for whole messages, when their verdict is there
+            self.o_text.valid.eq(text.o.valid & ((verified != 0) | zeros_due)),
+            # SEC_CM: GCM.TEXT.ZERO_ON_FAULT -- in order: no verified message is left when the failed one comes
+            self.o_text.p.data.eq(Mux(verified != 0, text.o.p, 0)),
+            self.o_text.p.fault.eq(zeros_due & (verified == 0)),
+            self.o_text.p.last.eq(text_last),
+        ]
+        m.d.sync += verified.eq(verified + (judged & right & ~self.fault) - (done & (verified != 0)))
+        with m.If(leave):
+            m.d.sync += text_beat.eq(Mux(text_last, 0, text_beat + 1))
+        with m.If(done & (verified == 0)):
+            m.d.sync += zeros_due.eq(0)
+        with m.If(failed):
+            m.d.sync += [self.fault.eq(1), zeros_due.eq(1)]
+        return ResetInserter(self.erase)(m)
+
+
+class GcmSeal(wiring.Component):
+    """Seals pages or records: encrypts and appends the tag. Must equal :meth:`omap.crypto.PageCodec.seal`.
+
+    One beat a cycle, back to back. A beat of text is on offer as ciphertext :attr:`latency` cycles after it was taken,
+    and the tag follows its text without a gap.
+
+    Parameters
+    ----------
+    sealed_bytes : :class:`int`
+        Bytes of a sealed message, header and tag included: a multiple of 16 * ``lanes``, from 32 (48 with a header)
+        to 262144.
+    aad_bytes : :class:`int`
+        Bytes of additional data that come with the key, 0 to 16, the same for all its messages.
+    header_bytes : :class:`int`
+        Bytes of additional data at the start of every message, in the clear, 0 or 16; 16 only if ``aad_bytes`` is 0.
+    key_bits : :class:`int`
+        128 or 256.
+    key_slots : :class:`int`
+        Keys in the table, 1 to 64: one for pages, one for every ring.
+    lanes : :class:`int`
+        Blocks a beat, 1, 2 or 4.
+
+    Members
+    -------
+    i_key : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "key": key_bits, "aad": 128})))`
+        Key and additional data for a slot, see :class:`rtl.crypto.gcm_core.GcmCore`.
+    i_request : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "nonce": 96})))`
+        Announces a message, in the order in which they come. A nonce must never come twice under one key.
+    i_text : :py:`In(stream.Signature(128 * lanes))`
+        Header and plaintext, :attr:`text_beats` for every request. With more than one lane the last 16 bytes of the
+        last beat, where the tag goes, are ignored.
+    o_sealed : :py:`Out(stream.Signature(StructLayout({"data": 128 * lanes, "last": 1})))`
+        Header, ciphertext and tag, :attr:`beats` for every request; ``last`` marks the last beat.
+    erase : :py:`In(1)`
+        Overwrites all keys and drops all messages.
+
+    Countermeasures
+    ---------------
+    GCM.KEY.UNREADABLE
+        No output depends on a key before a message was sealed or opened under it.
+    GCM.TIME.CONST
+        All times depend on the handshakes alone, not on data or keys.
+    """
+
+    def __init__(
+        self,
+        *,
+        sealed_bytes: int,
+        aad_bytes: int = 0,
+        header_bytes: int = 0,
+        key_bits: int = 256,
+        key_slots: int = 1,
+        lanes: int = 1,
+    ) -> None:
+        self._core = core = GcmCore(
+            sealed_bytes=sealed_bytes,
+            aad_bytes=aad_bytes,
+            header_bytes=header_bytes,
+            key_bits=key_bits,
+            key_slots=key_slots,
+            lanes=lanes,
+        )
+        self.sealed_bytes = sealed_bytes
+        self.aad_bytes = aad_bytes
+        self.header_bytes = header_bytes
+        self.key_bits = key_bits
+        self.key_slots = key_slots
+        self.lanes = lanes
+        self.beats = core.beats
+        super().__init__(
+            {
+                "i_key": core.signature.members["i_key"],
+                "i_request": core.signature.members["i_request"],
+                "i_text": In(stream.Signature(lanes * BLOCK_BITS)),
+                "o_sealed": Out(stream.Signature(page_beat(lanes))),
+                "erase": In(1),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a beat of text to the beat of ciphertext it becomes."""
+        return Ghash.latency + 1
+
+    @property
+    def text_beats(self) -> int:
+        """Beats of a message's text."""
+        return self.beats - (self.lanes == 1)
+
+    @property
+    def load_cycles(self) -> int:
+        """Cycles from an accepted key to the return of ``i_key.ready``."""
+        return self._core.load_cycles
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.core = core = self._core
+        m.submodules.sealed = sealed = Fifo(shape=page_beat(self.lanes), depth=16)
+        connect(m, core.i_key, flipped(self.i_key))
+        connect(m, core.i_request, flipped(self.i_request))
+        connect(m, sealed.o, flipped(self.o_sealed))
+
+        beat = Signal(range(self.beats))
+        room = Signal(range(sealed.depth + 1), init=sealed.depth)
+        last, move = Signal(), Signal()
+        keystream = core.o_keystream
+        cipher = Signal(self.lanes * BLOCK_BITS)
+        free = keystream.valid & (room != 0)
+        if self.lanes == 1:  # the last beat is the tag alone and takes no text
+            m.d.comb += [
+                self.i_text.ready.eq(free & ~last),
+                move.eq(free & (self.i_text.valid | last)),
+                cipher.eq(keystream.p.data ^ Mux(last, 0, self.i_text.p)),
+            ]
+        else:
+            text_last = Mux(last, 0, self.i_text.p[-BLOCK_BITS:])
+            m.d.comb += [
+                self.i_text.ready.eq(free),
+                move.eq(free & self.i_text.valid),
+                cipher.eq(keystream.p.data ^ Cat(self.i_text.p[:-BLOCK_BITS], text_last)),
+            ]
+        m.d.comb += [
+            last.eq(beat == self.beats - 1),
+            keystream.ready.eq(move),
+            core.i_hash.valid.eq(move),
+            core.i_hash.p.slot.eq(keystream.p.slot),
+            core.i_hash.p.data.eq(cipher),
+        ]
+        with m.If(move):
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+        m.d.sync += room.eq(room - move + (self.o_sealed.valid & self.o_sealed.ready))
+
+        # Ciphertext keeps step with its hash; in the place of the tag goes the tag's mask, which meets the digest.
+        valid, of_last, data = move, last, cipher
+        for stage in range(Ghash.latency):
+            later = Signal(name=f"valid{stage}"), Signal(name=f"last{stage}", reset_less=True)
+            later_data = Signal(self.lanes * BLOCK_BITS, name=f"cipher{stage}", reset_less=True)
+            m.d.sync += [later[0].eq(valid), later[1].eq(of_last), later_data.eq(data)]
+            (valid, of_last), data = later, later_data
+        m.d.comb += [
+            sealed.i.valid.eq(valid),
+            sealed.i.p.last.eq(of_last),
+            sealed.i.p.data.eq(Cat(data[:-BLOCK_BITS], data[-BLOCK_BITS:] ^ core.o_digest.p)),
+        ]
+        return ResetInserter(self.erase)(m)

@@ -1,0 +1,228 @@
+# amaranth: UnusedElaboratable=no
+"""What opening and sealing have in common: keystream, hash, and the keys of both."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from rtl.crypto.aes import Aes
+from rtl.crypto.ghash import Ghash
+from rtl.stream.fifo import Fifo
+from rtl.stream.interfaces import (
+    BLOCK_BITS,
+    BLOCK_BYTES,
+    LANES,
+    NONCE_BITS,
+    require,
+    require_one_of,
+    require_whole,
+    swap_bytes,
+)
+
+MAX_SEALED_BYTES = 1 << 18
+"""Largest page or record; what the power tables of GHASH allow."""
+
+FIRST_TEXT_COUNTER = 2
+"""Counter of the first text block; counter 1 masks the tag (NIST SP 800-38D, section 7.1, with a 96-bit nonce)."""
+
+
+class GcmCore(wiring.Component):
+    """Keystream and GHASH for messages of ``sealed_bytes``, tag included, a beat of each a cycle.
+
+    The place of the tag in the last beat gets the block that masks the tag, so that a message of n blocks and a tag
+    costs n + 1 encryptions in as many places: the cipher never falls behind the data. A header gets zeros: it passes
+    in the clear.
+
+    Parameters
+    ----------
+    sealed_bytes : :class:`int`
+        Bytes of a sealed message, header and tag included: a multiple of 16 * ``lanes``, from 32 (48 with a header)
+        to 262144.
+    aad_bytes : :class:`int`
+        Bytes of additional data that come with the key, 0 to 16, the same for all its messages.
+    header_bytes : :class:`int`
+        Bytes of additional data at the start of every message, in the clear, 0 or 16; 16 only if ``aad_bytes`` is 0.
+    key_bits : :class:`int`
+        128 or 256.
+    key_slots : :class:`int`
+        Keys in the table, 1 to 64.
+    lanes : :class:`int`
+        Blocks a beat, 1, 2 or 4.
+
+    Members
+    -------
+    i_key : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "key": key_bits, "aad": 128})))`
+        Key and additional data for a slot. ``ready`` returns after :attr:`load_cycles`, and requests under the slot
+        are taken from then on. Load a slot only when no message under its former key is under way.
+    i_request : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "nonce": 96})))`
+        Asks for the keystream of one message. Not taken while its slot has no key.
+    o_keystream : :py:`Out(stream.Signature(StructLayout({"slot": range(key_slots), "data": 128 * lanes})))`
+        Keystream, ``beats`` for each request, and the slot it belongs to.
+    i_hash : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "data": 128 * lanes}), always_ready=True))`
+        Ciphertext to hash, beat by beat; what lies in the place of the tag does not count.
+    o_digest : :py:`Out(stream.Signature(128, always_ready=True))`
+        Digest, ``Ghash.latency`` cycles after the last beat of a message; else zero.
+    erase : :py:`In(1)`
+        Overwrites all keys and forgets all messages under way.
+
+    Countermeasures
+    ---------------
+    GCM.KEY.PRESENT
+        Without a key there is no keystream: nothing is ever sealed under an erased or half-loaded key.
+    """  # noqa: E501 -- a shape is easier to read on one line
+
+    def __init__(
+        self, *, sealed_bytes: int, aad_bytes: int, header_bytes: int, key_bits: int, key_slots: int, lanes: int
+    ) -> None:
+        require_one_of("lanes", lanes, LANES)
+        require_whole("sealed_bytes", sealed_bytes, 2 * BLOCK_BYTES, MAX_SEALED_BYTES)
+        beat_bytes = lanes * BLOCK_BYTES
+        require(
+            sealed_bytes % beat_bytes == 0,
+            f"sealed_bytes is {sealed_bytes}; it must be whole beats of {beat_bytes} bytes, lanes is {lanes}",
+        )
+        self._aes = Aes(key_bits=key_bits, key_slots=key_slots, lanes=lanes)
+        self._ghash = Ghash(
+            blocks=sealed_bytes // BLOCK_BYTES,
+            aad_bytes=aad_bytes,
+            header_bytes=header_bytes,
+            key_slots=key_slots,
+            lanes=lanes,
+        )
+        self.sealed_bytes = sealed_bytes
+        self.aad_bytes = aad_bytes
+        self.header_bytes = header_bytes
+        self.key_bits = key_bits
+        self.key_slots = key_slots
+        self.lanes = lanes
+        self.beats = sealed_bytes // beat_bytes
+        slot = range(key_slots)
+        self.beat_shape = StructLayout({"slot": slot, "data": lanes * BLOCK_BITS})
+        super().__init__(
+            {
+                "i_key": In(stream.Signature(StructLayout({"slot": slot, "key": key_bits, "aad": BLOCK_BITS}))),
+                "i_request": In(stream.Signature(StructLayout({"slot": slot, "nonce": NONCE_BITS}))),
+                "o_keystream": Out(stream.Signature(self.beat_shape)),
+                "i_hash": In(stream.Signature(self.beat_shape, always_ready=True)),
+                "o_digest": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
+                "erase": In(1),
+            }
+        )
+
+    @property
+    def load_cycles(self) -> int:
+        """Cycles from an accepted key to the return of ``i_key.ready``."""
+        return (self._aes.rounds + 2) + 1 + self._aes.latency + self._ghash.load_cycles + 1
+
+    @property
+    def keystream_latency(self) -> int:
+        """Cycles from a request to its first keystream, if nothing was under way."""
+        return self._aes.latency + 2
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.aes = aes = self._aes
+        m.submodules.ghash = ghash = self._ghash
+        # The cipher can't be held back: a beat enters it only when the FIFO will have room. Twice its latency lets
+        # requests run ahead of the data, and is a power of two for both key sizes.
+        m.submodules.keystream = keystream = Fifo(shape=self.beat_shape, depth=32)
+        connect(m, ghash.i_blocks, flipped(self.i_hash))
+        connect(m, ghash.o_digest, flipped(self.o_digest))
+        connect(m, keystream.o, flipped(self.o_keystream))
+
+        slot_range = range(self.key_slots)
+        loaded = Signal(self.key_slots)
+        probe = Signal()  # the cipher's input belongs to the zero block that makes a hash key
+        key_slot = Signal(slot_range)
+        aad = Signal(BLOCK_BITS)
+        hash_key_here = Signal()
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [
+                    self.i_key.ready.eq(aes.i_key.ready & ghash.i_key.ready & ~self.erase),
+                    aes.i_key.valid.eq(self.i_key.valid & self.i_key.ready),
+                ]
+                with m.If(aes.i_key.valid):
+                    m.d.sync += [
+                        key_slot.eq(self.i_key.p.slot),
+                        aad.eq(self.i_key.p.aad),
+                        loaded.bit_select(self.i_key.p.slot, 1).eq(0),
+                    ]
+                    m.next = "EXPAND"
+            with m.State("EXPAND"), m.If(aes.i_key.ready):
+                m.next = "PROBE"
+            with m.State("PROBE"):
+                m.d.comb += probe.eq(1)
+                m.next = "HASH_KEY"
+            with m.State("HASH_KEY"):
+                m.d.comb += ghash.i_key.valid.eq(hash_key_here)
+                with m.If(hash_key_here):
+                    m.next = "POWERS"
+            with m.State("POWERS"), m.If(ghash.i_key.ready):
+                m.d.sync += loaded.bit_select(key_slot, 1).eq(1)
+                m.next = "IDLE"
+        m.d.comb += [
+            aes.i_key.p.slot.eq(self.i_key.p.slot),
+            aes.i_key.p.key.eq(self.i_key.p.key),
+            ghash.i_key.p.slot.eq(key_slot),
+            ghash.i_key.p.hash_key.eq(aes.o_blocks.p[0]),
+            ghash.i_key.p.aad.eq(aad),
+        ]
+
+        active = Signal()
+        slot = Signal(slot_range)
+        nonce = Signal(NONCE_BITS)
+        beat = Signal(range(self.beats))
+        counter = Signal(32)  # of the first lane
+        room = Signal(range(keystream.depth + 1), init=keystream.depth)
+        issue, last = Signal(), Signal()
+        m.d.comb += [
+            issue.eq(active & (room != 0) & ~probe),
+            last.eq(beat == self.beats - 1),
+            # SEC_CM: GCM.KEY.PRESENT -- a request waits until its slot is loaded, for ever if keys were erased
+            self.i_request.ready.eq(
+                loaded.bit_select(self.i_request.p.slot, 1) & (~active | (issue & last)) & ~self.erase
+            ),
+            aes.i_blocks.valid.eq(issue | probe),
+            aes.i_blocks.p.slot.eq(Mux(probe, key_slot, slot)),
+        ]
+        for lane in range(self.lanes):
+            block = Cat(nonce, swap_bytes((counter + lane)[:32]))
+            if lane == self.lanes - 1:
+                block = Mux(last, Cat(nonce, swap_bytes(Const(1, 32))), block)
+            m.d.comb += aes.i_blocks.p.blocks[lane].eq(Mux(probe, 0, block))
+        with m.If(issue):
+            m.d.sync += [beat.eq(beat + 1), counter.eq(counter + self.lanes)]
+            with m.If(last):
+                m.d.sync += active.eq(0)
+        with m.If(self.i_request.valid & self.i_request.ready):
+            m.d.sync += [
+                active.eq(1),
+                slot.eq(self.i_request.p.slot),
+                nonce.eq(self.i_request.p.nonce),
+                beat.eq(0),
+                counter.eq(FIRST_TEXT_COUNTER - self.header_bytes // BLOCK_BYTES),
+            ]
+        taken = self.o_keystream.valid & self.o_keystream.ready
+        m.d.sync += room.eq(room - issue + taken)
+
+        companions = [Cat(aes.i_blocks.p.slot, beat == 0, probe)]
+        for stage in range(aes.latency):
+            companions.append(Signal.like(companions[-1], name=f"companion{stage}", reset_less=True))
+            m.d.sync += companions[-1].eq(companions[-2])
+        slot_after, of_first, of_probe = companions[-1][:-2], companions[-1][-2], companions[-1][-1]
+        stream_blocks = [aes.o_blocks.p[lane] for lane in range(self.lanes)]
+        if self.header_bytes:
+            stream_blocks[0] = Mux(of_first, 0, stream_blocks[0])
+        m.d.comb += [
+            hash_key_here.eq(aes.o_blocks.valid & of_probe),
+            # SEC_CM: GCM.KEY.UNREADABLE -- the block that is the hash key goes to the hash alone
+            keystream.i.valid.eq(aes.o_blocks.valid & ~of_probe),
+            keystream.i.p.slot.eq(slot_after),
+            keystream.i.p.data.eq(Cat(stream_blocks)),
+        ]
+        # SEC_CM: GCM.KEY.ERASE -- cipher and hash, which erase themselves on a reset, and all that is under way
+        return ResetInserter(self.erase)(m)

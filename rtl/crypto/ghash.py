@@ -1,0 +1,265 @@
+"""GHASH (NIST SP 800-38D, section 6.4) of messages whose length is fixed and known beforehand.
+
+The usual form multiplies a running value by the hash key for every block, a loop that must close within a cycle. With a
+fixed length the sum can be written out instead,
+
+    S = A H^(n+2)  +  C_1 H^(n+1)  +  ...  +  C_n H^2  +  L H,
+
+with A the additional data, C_i the n blocks of text and L the lengths. Every block meets a known power of H, taken from
+a table, in a multiplier that needs no result of an earlier block; only an addition closes a loop. L and, for pages, A
+are the same for all messages under one key, so their share is computed once, when the key is loaded.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import xor
+
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value, unsigned
+from amaranth.lib import enum, stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from rtl.crypto.aes import MAX_KEY_SLOTS
+from rtl.crypto.gf128 import GfMultiplier, GfSerialMultiplier
+from rtl.stream.interfaces import BLOCK_BITS, BLOCK_BYTES, LANES, require, require_one_of, require_whole, swap_bytes
+
+MAX_BLOCKS = 1 << 14
+"""Most places in a message: 256 KiB. More would need a power table larger than 64 block RAMs a lane."""
+
+LUT_TABLE_DEPTH = 64
+"""Tables up to here go to LUT RAM, deeper ones to block RAM."""
+
+
+class _Step(enum.Enum, shape=2):
+    """Products that a new key needs, in order."""
+
+    LENGTHS = 0  # lengths times H
+    POWERS = 1  # the next power of H, once for every place and the additional data
+    SHARE = 2  # additional data times its power
+
+
+class Ghash(wiring.Component):
+    """Hashes ``lanes`` blocks a cycle of messages of fixed length, back to back. Must equal :func:`omap.ghash.ghash`.
+
+    A message is ``blocks`` places for blocks, ``lanes`` a beat: an optional header, text, and the tag's place. What
+    stands in the last does not count, which lets a sealed page be hashed as it comes. Beats may come with gaps; the digest appears
+    :attr:`latency` cycles after the last beat of its message, and a new message may begin in the cycle after that beat.
+
+    Parameters
+    ----------
+    blocks : :class:`int`
+        Places in a message, header's and tag's included: 2 (3 with a header) to 16384, a multiple of ``lanes``.
+    aad_bytes : :class:`int`
+        Bytes of additional data that come with the key, 0 to 16, the same for all its messages.
+    header_bytes : :class:`int`
+        Bytes of additional data at the start of every message, 0 or 16; 16 only if ``aad_bytes`` is 0.
+    key_slots : :class:`int`
+        Hash keys in the table, 1 to 64.
+    lanes : :class:`int`
+        Blocks a beat, 1, 2 or 4: so many multipliers.
+
+    Members
+    -------
+    i_key : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "hash_key": 128, "aad": 128})))`
+        Hash key (AES of the zero block) and additional data, padded with zeros, for a slot. Its powers are in the
+        table when ``ready`` returns, :attr:`load_cycles` later; other slots can be used meanwhile.
+    i_blocks : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "data": 128 * lanes}), always_ready=True))`
+        Blocks of text. The slot must stay the same for a whole message.
+    o_digest : :py:`Out(stream.Signature(128, always_ready=True))`
+        Digest of a message; zero while there is none.
+    erase : :py:`In(1)`
+        Overwrites all tables with zeros; ``i_key.ready`` returns when it is done.
+
+    Countermeasures
+    ---------------
+    GHASH.KEY.ERASE
+        ``erase`` overwrites hash keys, powers and shares of the additional data.
+    GHASH.KEY.UNREADABLE
+        ``o_digest`` is zero unless it carries a finished digest.
+    GHASH.TIME.CONST
+        Latency and loading time are constants.
+    """  # noqa: E501 -- a shape is easier to read on one line
+
+    latency = GfMultiplier.latency + 2
+
+    def __init__(
+        self, *, blocks: int, aad_bytes: int, header_bytes: int = 0, key_slots: int = 1, lanes: int = 1
+    ) -> None:
+        require_one_of("lanes", lanes, LANES)
+        require_whole("aad_bytes", aad_bytes, 0, BLOCK_BYTES)
+        require_one_of("header_bytes", header_bytes, (0, BLOCK_BYTES))
+        require(
+            aad_bytes == 0 or header_bytes == 0,
+            f"aad_bytes is {aad_bytes} and header_bytes {header_bytes}; additional data comes with the key or with "
+            "every message, so one of them must be 0",
+        )
+        require_whole("blocks", blocks, 2 + header_bytes // BLOCK_BYTES, MAX_BLOCKS)
+        require(blocks % lanes == 0, f"blocks is {blocks}; it must be a multiple of lanes, {lanes}")
+        require_whole("key_slots", key_slots, 1, MAX_KEY_SLOTS)
+        self.blocks = blocks
+        self.aad_bytes = aad_bytes
+        self.header_bytes = header_bytes
+        self.key_slots = key_slots
+        self.lanes = lanes
+        slot = range(key_slots)
+        super().__init__(
+            {
+                "i_key": In(stream.Signature(StructLayout({"slot": slot, "hash_key": BLOCK_BITS, "aad": BLOCK_BITS}))),
+                "i_blocks": In(
+                    stream.Signature(StructLayout({"slot": slot, "data": lanes * BLOCK_BITS}), always_ready=True)
+                ),
+                "o_digest": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
+                "erase": In(1),
+            }
+        )
+
+    @property
+    def beats(self) -> int:
+        """Beats of a message."""
+        return self.blocks // self.lanes
+
+    @property
+    def load_cycles(self) -> int:
+        """Cycles from an accepted key to the return of ``ready``."""
+        return (self.blocks + 2) * (GfSerialMultiplier.latency + 1) + 1
+
+    @property
+    def lengths(self) -> int:
+        """The last block of every message: lengths of additional data and text in bits, 64 each."""
+        text_bytes = BLOCK_BYTES * (self.blocks - 1) - self.header_bytes
+        return 8 * (self.aad_bytes + self.header_bytes) << 64 | 8 * text_bytes
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        depth = 1 << (self.beats - 1).bit_length()  # of one slot: a slot's table starts where its number says
+        style = "distributed" if depth * self.key_slots <= LUT_TABLE_DEPTH else "block"
+        powers = []
+        for lane in range(self.lanes):
+            powers.append(_table(depth * self.key_slots, style))
+            m.submodules[f"powers{lane}"] = powers[-1]
+        m.submodules.shares = shares = _table(self.key_slots, "distributed")
+        self._elaborate_load(m, powers, shares, depth)
+        self._elaborate_sum(m, powers, shares, depth)
+        # SEC_CM: GHASH.KEY.ERASE -- a reset clears all registers at once and walks the tables, while it lasts and after
+        return ResetInserter(self.erase)(m)
+
+    def _elaborate_load(self, m: Module, powers: list[Memory], shares: Memory, depth: int) -> None:
+        """Fill the tables. Places count from the end: the tag's is 0 and stays zero, place r needs H^(r + 1)."""
+        m.submodules.serial = serial = GfSerialMultiplier()
+        erasing = Signal(init=1)
+        places = depth * self.key_slots
+        walked = Signal(range(places))
+        walk = Signal(range(places), reset_less=True)
+        with m.If(erasing):
+            m.d.sync += [
+                walked.eq(walked + 1),
+                erasing.eq(walked != places - 1),
+                walk.eq(Mux(walk == places - 1, 0, walk + 1)),
+            ]
+
+        slot = Signal(range(self.key_slots))
+        place = Signal(range(self.blocks + 1))  # the one after the first text block is that of the additional data
+        hash_key, aad, power, share = (Signal(BLOCK_BITS, name=name) for name in ("hash_key", "aad", "power", "share"))
+        lane_bits = (self.lanes - 1).bit_length()
+        beat_bits = (depth - 1).bit_length()
+        address = Cat(place[lane_bits : lane_bits + beat_bits], slot)
+        write_power, write_share = Signal(), Signal()
+        for lane, table in enumerate(powers):
+            port = table.write_port()
+            m.d.comb += [
+                port.en.eq(erasing | (write_power & (place[:lane_bits] == self.lanes - 1 - lane))),
+                port.addr.eq(Mux(erasing, walk, address)),
+                port.data.eq(Mux(erasing, 0, serial.o.p)),
+            ]
+        port = shares.write_port()
+        m.d.comb += [
+            port.en.eq(erasing | write_share),
+            port.addr.eq(Mux(erasing, walk, slot)),
+            port.data.eq(Mux(erasing, 0, serial.o.p ^ share)),
+        ]
+
+        step = Signal(_Step)
+        waiting = Signal()
+        running = Signal()
+        m.d.comb += [
+            self.i_key.ready.eq(~erasing & ~running & ~self.erase),
+            serial.i.valid.eq(running & ~waiting),
+            serial.i.p.a.eq(Mux(step == _Step.LENGTHS, self.lengths, power)),
+            serial.i.p.b.eq(Mux(step == _Step.SHARE, aad, hash_key)),
+            serial.o.ready.eq(waiting),
+        ]
+        with m.If(self.i_key.valid & self.i_key.ready):
+            padded = self.i_key.p.aad & ((1 << 8 * self.aad_bytes) - 1)
+            m.d.sync += [
+                running.eq(1),
+                step.eq(_Step.LENGTHS),
+                slot.eq(self.i_key.p.slot),
+                hash_key.eq(swap_bytes(self.i_key.p.hash_key)),
+                power.eq(swap_bytes(self.i_key.p.hash_key)),
+                aad.eq(swap_bytes(padded[:BLOCK_BITS])),
+                place.eq(1),
+            ]
+        with m.If(serial.i.valid & serial.i.ready):
+            m.d.sync += waiting.eq(1)
+        with m.If(serial.o.valid & serial.o.ready):
+            m.d.sync += waiting.eq(0)
+            # SEC_CM: GHASH.TIME.CONST -- the number of products and the time of each do not depend on the key
+            with m.Switch(step):
+                with m.Case(_Step.LENGTHS):
+                    m.d.sync += [share.eq(serial.o.p), step.eq(_Step.POWERS)]
+                with m.Case(_Step.POWERS):
+                    m.d.sync += [power.eq(serial.o.p), place.eq(place + 1)]
+                    with m.If(place == self.blocks):
+                        m.d.sync += step.eq(_Step.SHARE)
+                    with m.Else():
+                        m.d.comb += write_power.eq(1)
+                with m.Case(_Step.SHARE):
+                    m.d.comb += write_share.eq(1)
+                    m.d.sync += [running.eq(0), hash_key.eq(0), power.eq(0), share.eq(0)]
+
+    def _elaborate_sum(self, m: Module, powers: list[Memory], shares: Memory, depth: int) -> None:
+        """Multiply every block with the power of its place, and add up."""
+        beat = Signal(range(self.beats), init=self.beats - 1)
+        incoming = self.i_blocks
+        with m.If(incoming.valid):
+            m.d.sync += beat.eq(Mux(beat == 0, self.beats - 1, beat - 1))
+        products = []
+        for lane, table in enumerate(powers):
+            port = table.read_port()
+            block = Signal(BLOCK_BITS, name=f"block{lane}", reset_less=True)
+            m.submodules[f"multiplier{lane}"] = multiplier = GfMultiplier()
+            m.d.sync += block.eq(swap_bytes(incoming.p.data.word_select(lane, BLOCK_BITS)))
+            m.d.comb += [
+                port.addr.eq(Cat(beat[: (depth - 1).bit_length()], incoming.p.slot)),
+                multiplier.a.eq(block),
+                multiplier.b.eq(port.data),
+            ]
+            products.append(multiplier.o)
+
+        valid, first, last, slot = incoming.valid, beat == self.beats - 1, beat == 0, incoming.p.slot
+        for stage in range(1 + GfMultiplier.latency):
+            valid, first, last, slot = (
+                self._delayed(m, value, f"{name}{stage}", reset_less=name != "valid")
+                for name, value in (("valid", valid), ("first", first), ("last", last), ("slot", slot))
+            )
+        share = shares.read_port(domain="comb")
+        total = Signal(BLOCK_BITS)
+        done = Signal()
+        m.d.comb += share.addr.eq(slot)
+        m.d.sync += done.eq(valid & last)
+        with m.If(valid):
+            m.d.sync += total.eq(reduce(xor, products, Mux(first, share.data, total)))
+        # SEC_CM: GHASH.KEY.UNREADABLE -- partial sums and powers show nowhere
+        m.d.comb += [self.o_digest.valid.eq(done), self.o_digest.p.eq(Mux(done, swap_bytes(total), 0))]
+
+    @staticmethod
+    def _delayed(m: Module, value: Value, name: str, *, reset_less: bool) -> Signal:
+        delayed = Signal(len(value), name=name, reset_less=reset_less)
+        m.d.sync += delayed.eq(value)
+        return delayed
+
+
+def _table(depth: int, style: str) -> Memory:
+    return Memory(shape=unsigned(BLOCK_BITS), depth=depth, init=[], attrs={"ram_style": style})

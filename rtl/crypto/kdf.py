@@ -1,0 +1,125 @@
+"""Key derivation in counter mode (NIST SP 800-108, section 4.1) with CMAC-AES-256."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import In, Out
+
+from rtl.crypto.cmac import Cmac
+from rtl.stream.interfaces import BLOCK_BITS, BLOCK_BYTES, require, require_whole, swap_bytes
+
+KEY_BITS = 256
+COUNTER_BYTES = 4
+MAX_FIXED_BYTES = 252
+MAX_OUTPUT_BYTES = 256
+
+
+class Kdf(wiring.Component):
+    """Derives a key of ``output_bytes``. Must equal :func:`omap.kdf.derive`.
+
+    Each 16 bytes of output are the CMAC of a 32-bit counter and the fixed input, ``label || 0x00 || context || length``
+    with the length of the output in bits as 32-bit big-endian number. Whoever wires the block puts it together, and may
+    make any part of it constant.
+
+    Parameters
+    ----------
+    fixed_bytes : :class:`int`
+        Length of the fixed input, 1 to 252.
+    output_bytes : :class:`int`
+        Length of the output, a multiple of 16 from 16 to 256.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(StructLayout({"key": 256, "fixed": 8 * fixed_bytes})))`
+        Key to derive from, and fixed input.
+    o : :py:`Out(stream.Signature(8 * output_bytes))`
+        Derived key; zero while nothing is on offer.
+    erase : :py:`In(1)`
+        Clears both keys.
+
+    Countermeasures
+    ---------------
+    KDF.KEY.ERASE
+        ``erase`` clears both keys; they are cleared after every derivation as well.
+    KDF.KEY.UNREADABLE
+        ``o`` is zero unless it offers a whole derived key.
+    KDF.TIME.CONST
+        The time of a derivation is a constant.
+    """
+
+    def __init__(self, *, fixed_bytes: int, output_bytes: int) -> None:
+        require_whole("fixed_bytes", fixed_bytes, 1, MAX_FIXED_BYTES)
+        require_whole("output_bytes", output_bytes, BLOCK_BYTES, MAX_OUTPUT_BYTES)
+        require(
+            output_bytes % BLOCK_BYTES == 0, f"output_bytes is {output_bytes}; it must be a multiple of {BLOCK_BYTES}"
+        )
+        self.fixed_bytes = fixed_bytes
+        self.output_bytes = output_bytes
+        super().__init__(
+            {
+                "i": In(stream.Signature(StructLayout({"key": KEY_BITS, "fixed": 8 * fixed_bytes}))),
+                "o": Out(stream.Signature(8 * output_bytes)),
+                "erase": In(1),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a request to its answer."""
+        blocks = -(-(COUNTER_BYTES + self.fixed_bytes) // BLOCK_BYTES)
+        return 18 + self.output_bytes // BLOCK_BYTES * (16 * blocks + 1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.cmac = cmac = Cmac()
+        message_bytes = COUNTER_BYTES + self.fixed_bytes
+        beats = -(-message_bytes // BLOCK_BYTES)
+        rounds = self.output_bytes // BLOCK_BYTES
+        key = Signal(KEY_BITS)
+        fixed = Signal(8 * self.fixed_bytes)
+        output = Signal(8 * self.output_bytes)
+        beat = Signal(range(beats))
+        counter = Signal(8 * COUNTER_BYTES)
+
+        message = Cat(swap_bytes(counter), fixed, Const(0, 8 * (beats * BLOCK_BYTES - message_bytes)))
+        last = beat == beats - 1
+        m.d.comb += [
+            cmac.i_key.p.eq(key),
+            cmac.i_message.p.data.eq(Array(message.word_select(index, BLOCK_BITS) for index in range(beats))[beat]),
+            cmac.i_message.p.last.eq(last),
+            cmac.i_message.p.bytes.eq(Mux(last, message_bytes - (beats - 1) * BLOCK_BYTES, BLOCK_BYTES)),
+        ]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.i.ready.eq(~self.erase)
+                with m.If(self.i.valid):
+                    m.d.sync += [key.eq(self.i.p.key), fixed.eq(self.i.p.fixed), counter.eq(1)]
+                    m.next = "KEY"
+            with m.State("KEY"):
+                m.d.comb += cmac.i_key.valid.eq(1)
+                with m.If(cmac.i_key.ready):
+                    m.next = "MESSAGE"
+            with m.State("MESSAGE"):
+                # SEC_CM: KDF.TIME.CONST -- as many blocks for every key and input
+                m.d.comb += cmac.i_message.valid.eq(1)
+                with m.If(cmac.i_message.ready):
+                    m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+                    with m.If(last):
+                        m.next = "TAG"
+            with m.State("TAG"):
+                m.d.comb += cmac.o_tag.ready.eq(1)
+                with m.If(cmac.o_tag.valid):
+                    m.d.sync += [output.eq(Cat(output, cmac.o_tag.p)[BLOCK_BITS:]), counter.eq(counter + 1)]
+                    m.next = "MESSAGE"
+                    with m.If(counter == rounds):
+                        m.next = "DONE"
+            with m.State("DONE"):
+                # SEC_CM: KDF.KEY.UNREADABLE -- a part of the derived key shows nowhere before
+                m.d.comb += [self.o.valid.eq(1), self.o.p.eq(output)]
+                with m.If(self.o.ready):
+                    m.d.sync += [output.eq(0), key.eq(0), fixed.eq(0)]
+                    m.next = "IDLE"
+        # SEC_CM: KDF.KEY.ERASE -- all registers, those of the CMAC among them
+        return ResetInserter(self.erase)(m)

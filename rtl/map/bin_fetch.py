@@ -1,0 +1,173 @@
+"""Brings bins from HBM: parses their lines, asks for the tuples they name, follows links."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout, View
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from rtl.map.bin_shapes import HEAD_BITS, BinShapes
+from rtl.stream.fifo import Fifo
+
+
+class BinFetch(wiring.Component):
+    """Takes lines as they come; a line costs one cycle, and one for each tuple that it names.
+
+    Parameters
+    ----------
+    shapes : BinShapes
+        Widths.
+
+    Members
+    -------
+    i_line : In(stream.Signature({"id", "data"}))
+        Lines of bins, in any order.
+    may_write : In(1)
+        The row and the links of a bin can be written in this cycle.
+    head, id, row : Out
+        A first line has come: the bin and its row.
+    linked, held, link : Out
+        The bin ``id`` has ``held`` further lines so far, the last of them ``link``; with ``head`` none.
+    o_follow : Out(stream.Signature({"address", "id"}))
+        Further lines to fetch.
+    o_slot : Out(stream.Signature(slot))
+        Slots to read.
+    i_tuple : In(stream.Signature(entry))
+        What was read, in order.
+    o_fill : Out(stream.Signature({"id", "place", "last", "item"}))
+        Tuples with their slots and their places; ``last`` ends the bin.
+    """
+
+    def __init__(self, shapes: BinShapes) -> None:
+        self.shapes = shapes
+        super().__init__(
+            {
+                "i_line": In(stream.Signature(shapes.line)),
+                "may_write": In(1),
+                "head": Out(1),
+                "linked": Out(1),
+                "id": Out(shapes.id_bits),
+                "row": Out(shapes.row),
+                "held": Out(range(shapes.most_lines + 1)),
+                "link": Out(shapes.further_bits),
+                "o_follow": Out(stream.Signature(shapes.address)),
+                "o_slot": Out(stream.Signature(shapes.slot_bits)),
+                "i_tuple": In(stream.Signature(shapes.entry_bits)),
+                "o_fill": Out(stream.Signature(shapes.fill)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        shapes = self.shapes
+        params, n = shapes.params, shapes.entries
+        first_indices, further_indices = params.line_indices
+        count = range(shapes.most + 1)
+
+        # Where to go on when a further line comes, and for which bins one is under way.
+        rest_shape = StructLayout({"left": count, "place": count, "held": range(shapes.most_lines + 1)})
+        m.submodules.rests = rests = Memory(shape=rest_shape, depth=n, init=[], attrs={"ram_style": "distributed"})
+        rest_write, rest_read = rests.write_port(), rests.read_port(domain="comb")
+        is_further = Signal(n)
+
+        arrived = self.i_line.p
+        head = View(StructLayout({"version": 48, "count": 16, "occupancy": 32, "link": 32}), arrived.data[:HEAD_BITS])
+        further, takes = Signal(), Signal()
+        id_, link, indices = Signal(shapes.id_bits), Signal(shapes.further_bits), Signal(len(arrived.data) - 32)
+        in_line, left, place = Signal(range(32)), Signal(count), Signal(count)
+        held = Signal.like(self.held)
+        m.d.comb += [
+            further.eq(is_further.bit_select(arrived.id, 1)),
+            rest_read.addr.eq(arrived.id),
+            self.row.version.eq(head.version),
+            self.row.occupancy.eq(head.occupancy),
+            self.row.count.eq(head.count),
+            self.head.eq(takes & ~further),
+            self.id.eq(Mux(takes, arrived.id, id_)),
+            self.link.eq(link),
+            rest_write.addr.eq(id_),
+            rest_write.data.left.eq(left),
+            rest_write.data.place.eq(place),
+            rest_write.data.held.eq(held),
+            self.o_follow.p.address.eq(params.bins + link),
+            self.o_follow.p.id.eq(id_),
+        ]
+
+        # The tuples asked for come in order: `asked` remembers where they belong.
+        asked_shape = StructLayout(
+            {"id": shapes.id_bits, "place": shapes.place_bits, "last": 1, "slot": shapes.slot_bits}
+        )
+        m.submodules.asked = asked = Fifo(shape=asked_shape, depth=max(64, 2 * n))
+        m.d.comb += [
+            self.o_slot.p.eq(indices[: shapes.slot_bits]),
+            asked.i.p.id.eq(id_),
+            asked.i.p.place.eq(place),
+            asked.i.p.last.eq(left == 1),
+            asked.i.p.slot.eq(indices[: shapes.slot_bits]),
+            self.o_fill.valid.eq(self.i_tuple.valid & asked.o.valid),
+            self.o_fill.p.id.eq(asked.o.p.id),
+            self.o_fill.p.place.eq(asked.o.p.place),
+            self.o_fill.p.last.eq(asked.o.p.last),
+            self.o_fill.p.item.slot.eq(asked.o.p.slot),
+            self.o_fill.p.item.entry.eq(self.i_tuple.p),
+            asked.o.ready.eq(self.o_fill.ready & self.i_tuple.valid),
+            self.i_tuple.ready.eq(self.o_fill.ready & asked.o.valid),
+        ]
+
+        with m.FSM():
+            with m.State("LINE"):
+                m.d.comb += [
+                    self.i_line.ready.eq(self.may_write),
+                    takes.eq(self.i_line.valid & self.may_write),
+                    self.linked.eq(self.head),
+                ]
+                m.d.sync += id_.eq(arrived.id)
+                with m.If(further):
+                    rest = rest_read.data
+                    m.d.sync += [
+                        indices.eq(arrived.data >> 32),
+                        link.eq(arrived.data[:32]),
+                        left.eq(rest.left),
+                        in_line.eq(Mux(rest.left > further_indices, further_indices, rest.left)),
+                        place.eq(rest.place),
+                        held.eq(rest.held),
+                    ]
+                with m.Else():
+                    m.d.sync += [
+                        indices.eq(arrived.data >> HEAD_BITS),
+                        link.eq(head.link),
+                        left.eq(head.count),
+                        in_line.eq(Mux(head.count > first_indices, first_indices, head.count)),
+                        place.eq(0),
+                        held.eq(0),
+                    ]
+                with m.If(takes):
+                    m.d.sync += is_further.bit_select(arrived.id, 1).eq(0)
+                    with m.If(further | (head.count != 0)):
+                        m.next = "INDICES"
+            with m.State("INDICES"):
+                m.d.comb += [self.o_slot.valid.eq(asked.i.ready), asked.i.valid.eq(self.o_slot.ready)]
+                with m.If(asked.i.valid & asked.i.ready):
+                    m.d.sync += [
+                        indices.eq(indices >> 32),
+                        in_line.eq(in_line - 1),
+                        left.eq(left - 1),
+                        place.eq(place + 1),
+                    ]
+                    with m.If(left == 1):
+                        m.next = "LINE"
+                    with m.Elif(in_line == 1):
+                        m.d.sync += held.eq(held + 1)
+                        m.next = "LINK"
+            with m.State("LINK"):
+                m.d.comb += [self.linked.eq(self.may_write), self.held.eq(held), rest_write.en.eq(1)]
+                with m.If(self.may_write):
+                    m.next = "FOLLOW"
+            with m.State("FOLLOW"):
+                m.d.comb += self.o_follow.valid.eq(1)
+                with m.If(self.o_follow.ready):
+                    m.d.sync += is_further.bit_select(id_, 1).eq(1)
+                    m.next = "LINE"
+        return m

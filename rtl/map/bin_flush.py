@@ -1,0 +1,223 @@
+"""Takes changed bins back to HBM, line by line."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from rtl.map.bin_shapes import BinShapes
+from rtl.stream.pick import first
+
+
+class BinFlush(wiring.Component):
+    """Gathers the lines of one bin while the line before is on offer: two cycles, and one for each tuple.
+
+    The last line of a bin leaves when all its others have arrived, so that one arrival tells that the bin is in HBM.
+    Further lines that it has are used before new ones; those that it needs no longer are given back.
+
+    Parameters
+    ----------
+    shapes : BinShapes
+        Widths.
+
+    Members
+    -------
+    eligible : In(entries)
+        Bins that may be taken back: changed, in use by nobody, with no line on its way.
+    begin, picked : Out
+        The bin ``picked`` begins: what it holds must not change while it is ``busy``.
+    busy, id : Out
+        A bin is being gathered, and which.
+    number, row : In
+        Number and row of bin ``id``.
+    place : Out({"place", "id"})
+        Where to look for a slot ...
+    slot : In(slot)
+        ... and which it is, a cycle later.
+    linked, linked_id, held, link : In
+        As in :class:`~rtl.map.bin_fetch.BinFetch`; only while ``may_link``.
+    may_link : Out(1)
+        Links can be written in this cycle.
+    o_line : Out(stream.Signature({"address", "id", "data"}))
+        Lines to write.
+    i_written : In(stream.Signature(id))
+        Lines that have arrived, in any order.
+    landed : Out(1)
+        The bin of ``i_written`` is in HBM as a whole.
+    i_free_line, o_freed_line
+        From and to the free list of further lines.
+    """
+
+    def __init__(self, shapes: BinShapes) -> None:
+        self.shapes = shapes
+        super().__init__(
+            {
+                "eligible": In(shapes.entries),
+                "begin": Out(1),
+                "picked": Out(shapes.id_bits),
+                "busy": Out(1),
+                "id": Out(shapes.id_bits),
+                "number": In(shapes.bin_bits),
+                "row": In(shapes.row),
+                "place": Out(shapes.place),
+                "slot": In(shapes.slot_bits),
+                "linked": In(1),
+                "linked_id": In(shapes.id_bits),
+                "held": In(range(shapes.most_lines + 1)),
+                "link": In(shapes.further_bits),
+                "may_link": Out(1),
+                "o_line": Out(stream.Signature(shapes.flushed)),
+                "i_written": In(stream.Signature(shapes.id_bits)),
+                "landed": Out(1),
+                "i_free_line": In(stream.Signature(shapes.further_bits)),
+                "o_freed_line": Out(stream.Signature(shapes.further_bits)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        shapes = self.shapes
+        params, n = shapes.params, shapes.entries
+        first_indices, further_indices = params.line_indices
+
+        # Which bin is next is found two cycles ahead, and looked at again when it begins.
+        candidates, found = Signal(n), Signal()
+        any_, index = first(m, candidates, "candidate")
+        m.d.sync += [candidates.eq(self.eligible), found.eq(any_), self.picked.eq(index)]
+        may_begin = Signal()
+        m.d.comb += self.begin.eq(may_begin & found & self.eligible.bit_select(self.picked, 1))
+
+        # The further lines that each bin has in HBM, in the order of their links, and how many.
+        chain_bits = max(1, (shapes.most_lines - 1).bit_length())
+        style = {"ram_style": "distributed"}
+        m.submodules.chains = chains = Memory(shape=shapes.further_bits, depth=n << chain_bits, init=[], attrs=style)
+        m.submodules.helds = helds = Memory(shape=range(shapes.most_lines + 1), depth=n, init=[], attrs=style)
+        chain_write, chain_read = chains.write_port(), chains.read_port(domain="comb")
+        held_write, held_read = helds.write_port(), helds.read_port(domain="comb")
+        links, trim = Signal(range(shapes.most_lines + 1)), Signal(range(shapes.most_lines + 1))
+        new_link, adds, ends = Signal(), Signal(), Signal()
+
+        def at(entry: Value, link: Value) -> Value:
+            return Cat((link | Signal(chain_bits))[:chain_bits], entry)
+
+        m.d.comb += [
+            self.may_link.eq(~adds & ~ends),
+            chain_write.en.eq(adds | (self.linked & (self.held != 0))),
+            chain_write.addr.eq(Mux(adds, at(self.id, links), at(self.linked_id, self.held - 1))),
+            chain_write.data.eq(Mux(adds, self.i_free_line.p, self.link)),
+            chain_read.addr.eq(at(self.id, links)),
+            held_write.en.eq(ends | self.linked),
+            held_write.addr.eq(Mux(ends, self.id, self.linked_id)),
+            held_write.data.eq(Mux(ends, links, self.held)),
+            held_read.addr.eq(self.id),
+            self.o_freed_line.p.eq(chain_read.data),
+        ]
+
+        # Slots arrive a cycle after they were asked for.
+        words = Array(Signal(shapes.slot_bits, name=f"word_{k}") for k in range(further_indices))
+        place, word = Signal(range(shapes.most + 1)), Signal(range(further_indices + 1))
+        got, got_word = Signal(), Signal(range(further_indices))
+        all_read, line_full, reads = Signal(), Signal(), Signal()
+        is_further, this_line, next_line = Signal(), Signal(shapes.further_bits), Signal(shapes.further_bits)
+        m.d.comb += [
+            self.place.id.eq(self.id),
+            self.place.place.eq(place),
+            all_read.eq(place == self.row.count),
+            line_full.eq(word == Mux(is_further, further_indices, first_indices)),
+        ]
+        m.d.sync += [got.eq(reads), got_word.eq(word)]
+        with m.If(got):
+            m.d.sync += words[got_word].eq(self.slot)
+
+        wide = [(each | Signal(32))[:32] for each in words]
+        link_word = (next_line | Signal(32))[:32]
+        first_line = Cat(
+            self.row.version,
+            (self.row.count | Signal(16))[:16],
+            (self.row.occupancy | Signal(32))[:32],
+            link_word,
+            *wide[:first_indices],
+        )
+        clear_words = [each.eq(0) for each in words]
+
+        # Arrivals of all lines but the last are counted.
+        ended, unarrived = Signal(), Signal(range(shapes.most_lines + 2))
+        own, leaves = Signal(), Signal()
+        m.d.comb += [
+            self.i_written.ready.eq(1),
+            own.eq(self.i_written.valid & self.busy & ~ended & (self.i_written.p == self.id)),
+            self.landed.eq(self.i_written.valid & ~own),
+        ]
+        m.d.sync += unarrived.eq(unarrived + (leaves & ~ends) - own)
+        with m.If(self.o_line.ready):
+            m.d.sync += self.o_line.valid.eq(0)
+        with m.If(leaves):
+            m.d.sync += [
+                self.o_line.valid.eq(1),
+                self.o_line.p.id.eq(self.id),
+                self.o_line.p.address.eq(Mux(is_further, params.bins + this_line, self.number)),
+                self.o_line.p.data.eq(Mux(is_further, Cat(link_word, *wide), first_line)),
+            ]
+
+        with m.FSM():
+
+            def turn() -> None:
+                """Begin with the next bin, if there is one."""
+                m.d.comb += may_begin.eq(1)
+                m.d.sync += [
+                    self.busy.eq(self.begin),
+                    self.id.eq(self.picked),
+                    *[each.eq(0) for each in (place, word, links, is_further, next_line, ended)],
+                    *clear_words,
+                ]
+                with m.If(self.begin):
+                    m.next = "WORDS"
+                with m.Else():
+                    m.next = "PICK"
+
+            with m.State("PICK"):
+                turn()
+            with m.State("WORDS"):
+                m.d.comb += reads.eq(~all_read & ~line_full)
+                m.d.sync += trim.eq(held_read.data)
+                with m.If(reads):
+                    m.d.sync += [place.eq(place + 1), word.eq(word + 1)]
+                with m.Elif(all_read):
+                    m.next = "LINE"
+                with m.Else():
+                    m.next = "LINK"
+            with m.State("LINK"):  # the lines it has come first, then new ones
+                m.d.comb += [
+                    new_link.eq(links >= held_read.data),
+                    self.i_free_line.ready.eq(new_link),
+                    adds.eq(new_link & self.i_free_line.valid),
+                ]
+                m.d.sync += next_line.eq(Mux(new_link, self.i_free_line.p, chain_read.data))
+                with m.If(~new_link | self.i_free_line.valid):
+                    m.d.sync += links.eq(links + 1)
+                    m.next = "LINE"
+            with m.State("LINE"):
+                m.d.comb += [
+                    leaves.eq((~self.o_line.valid | self.o_line.ready) & (~all_read | (unarrived == 0))),
+                    ends.eq(leaves & all_read),
+                ]
+                with m.If(ends):
+                    with m.If(trim > links):
+                        m.d.sync += [ended.eq(1), trim.eq(trim - 1)]
+                        m.next = "TRIM"
+                    with m.Else():
+                        turn()
+                with m.Elif(leaves):
+                    m.d.sync += [is_further.eq(1), this_line.eq(next_line), next_line.eq(0), word.eq(0)]
+                    m.d.sync += clear_words
+                    m.next = "WORDS"
+            with m.State("TRIM"):
+                m.d.comb += [self.o_freed_line.valid.eq(1), chain_read.addr.eq(at(self.id, trim))]
+                with m.If(self.o_freed_line.ready):
+                    with m.If(trim == links):
+                        turn()
+                    with m.Else():
+                        m.d.sync += trim.eq(trim - 1)
+        return m

@@ -1,0 +1,244 @@
+"""Uses bins in the order in which they were announced: tuples are offered and judged, others join."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from rtl.map.bin_shapes import BinShapes, Use
+from rtl.map.page import Verdict
+from rtl.stream.fifo import Fifo
+from rtl.stream.pick import one_hot
+
+WRITES = 64
+"""Slot writes under way at most."""
+
+FREED = 8
+"""Freed slots that wait for the free list at most, before judging waits for them."""
+
+
+class BinUse(wiring.Component):
+    """The point at which lists change. A touch takes three cycles and one for each tuple, an append one.
+
+    Parameters
+    ----------
+    shapes : BinShapes
+        Widths.
+
+    Members
+    -------
+    i_order : In(stream.Signature({"id", "use"}))
+        What is used, in order.
+    may_touch, may_append : In(entries)
+        Bins that are there, for either use ...
+    blocked : In(1)
+        ... unless bin ``id`` must not change now.
+    id : Out(id)
+        The bin whose turn it is.
+    row : In(row)
+        Its row.
+    touched, joined, done, last : Out(1)
+        In this cycle its touch ends, a tuple joins it, its use ends, and no other waits for it.
+    new_row : Out(row)
+        Its row from now on, with ``touched`` and ``joined``.
+    read : Out({"place", "id"})
+        Place that is looked at ...
+    item : In({"entry", "slot"})
+        ... and what is there, a cycle later.
+    write, write_place, write_item : Out
+        Place to write.
+    claims_row, claims_item : Out(1)
+        A row, an item may be written in this cycle; earlier than ``new_row`` and ``write``.
+    writing : Out(entries)
+        Bins with a slot write on its way.
+    exhausted : Out(1)
+        A bin had no room for one more tuple, which was lost. Stays.
+    o_waiting, i_verdict, i_occupancy, i_append, o_slot_write, i_slot_written, i_free_slot, o_freed_slot
+        As in :class:`~rtl.map.waiting.WaitingBins`.
+    """
+
+    def __init__(self, shapes: BinShapes) -> None:
+        self.shapes = shapes
+        entry, slot = shapes.entry_bits, shapes.slot_bits
+        super().__init__(
+            {
+                "i_order": In(stream.Signature(StructLayout({"id": shapes.id_bits, "use": Use}))),
+                "may_touch": In(shapes.entries),
+                "may_append": In(shapes.entries),
+                "blocked": In(1),
+                "id": Out(shapes.id_bits),
+                "row": In(shapes.row),
+                "touched": Out(1),
+                "joined": Out(1),
+                "done": Out(1),
+                "last": Out(1),
+                "new_row": Out(shapes.row),
+                "read": Out(shapes.place),
+                "item": In(shapes.item),
+                "write": Out(1),
+                "write_place": Out(shapes.place),
+                "write_item": Out(shapes.item),
+                "claims_row": Out(1),
+                "claims_item": Out(1),
+                "writing": Out(shapes.entries),
+                "exhausted": Out(1),
+                "o_waiting": Out(stream.Signature(StructLayout({"end": 1, "entry": entry}))),
+                "i_verdict": In(stream.Signature(Verdict)),
+                "i_occupancy": In(stream.Signature(shapes.params.page_slots)),
+                "i_append": In(stream.Signature(StructLayout({"present": 1, "entry": entry}))),
+                "o_slot_write": Out(stream.Signature(StructLayout({"slot": slot, "data": entry}))),
+                "i_slot_written": In(stream.Signature(0)),
+                "i_free_slot": In(stream.Signature(slot)),
+                "o_freed_slot": Out(stream.Signature(slot)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        shapes, n = self.shapes, self.shapes.entries
+        style = {"ram_style": "distributed"}
+
+        # Whose turn it is. The number of a bin's last announcement tells when nobody waits for it any longer.
+        m.submodules.order = order = Fifo(shape=self.i_order.p.shape(), depth=4 * n)
+        numbers = range(4 * n + 2)
+        m.submodules.lasts = lasts = Memory(shape=numbers, depth=n, init=[], attrs=style)
+        last_write, last_read = lasts.write_port(), lasts.read_port(domain="comb")
+        wiring.connect(m, wiring.flipped(self.i_order), order.i)
+        present, use, number, announced = Signal(), Signal(Use), Signal(numbers), Signal(numbers)
+        with m.If(~present | self.done):
+            m.d.sync += [present.eq(order.o.valid), self.id.eq(order.o.p.id), use.eq(order.o.p.use)]
+        m.d.comb += [
+            order.o.ready.eq(~present | self.done),
+            last_write.en.eq(order.i.valid & order.i.ready),
+            last_write.addr.eq(order.i.p.id),
+            last_write.data.eq(announced),
+            last_read.addr.eq(self.id),
+            self.last.eq(last_read.data == number),
+        ]
+        with m.If(last_write.en):
+            m.d.sync += announced.eq(announced + 1)
+        with m.If(self.done):
+            m.d.sync += number.eq(number + 1)
+
+        # Slot writes arrive in order; the number of a bin's last one tells when it has none on its way.
+        m.submodules.sent = sent = Fifo(shape=shapes.id_bits, depth=WRITES)
+        write_numbers = range(2 * WRITES)
+        m.submodules.last_sents = last_sents = Memory(shape=write_numbers, depth=n, init=[], attrs=style)
+        sent_write, sent_read = last_sents.write_port(), last_sents.read_port(domain="comb")
+        sending, arriving, arrived = Signal(write_numbers), Signal(write_numbers), Signal()
+        m.d.comb += [
+            sent.i.valid.eq(self.joined),
+            sent.i.p.eq(self.id),
+            sent_write.en.eq(self.joined),
+            sent_write.addr.eq(self.id),
+            sent_write.data.eq(sending),
+            sent_read.addr.eq(sent.o.p),
+            self.i_slot_written.ready.eq(sent.o.valid),
+            sent.o.ready.eq(self.i_slot_written.valid),
+            arrived.eq(self.i_slot_written.valid & sent.o.valid & (sent_read.data == arriving)),
+        ]
+        with m.If(self.joined):
+            m.d.sync += sending.eq(sending + 1)
+        with m.If(self.i_slot_written.valid & sent.o.valid):
+            m.d.sync += arriving.eq(arriving + 1)
+        m.d.sync += self.writing.eq((self.writing & ~one_hot(sent.o.p, n, arrived)) | one_hot(self.id, n, self.joined))
+
+        m.submodules.freed = freed = Fifo(shape=shapes.slot_bits, depth=FREED)
+        wiring.connect(m, freed.o, wiring.flipped(self.o_freed_slot))
+
+        # `reading` is the tuple on offer or awaited, `keeping` the place for the next that stays.
+        reading, keeping = Signal(range(shapes.most + 1)), Signal(range(shapes.most + 1))
+        left, at_end, awaited = Signal(range(shapes.most + 1)), Signal(), Signal()
+        judged, keep, place = Signal(), Signal(), Signal(shapes.place_bits)
+        turn = present & ~self.blocked
+        stays = self.i_verdict.p == Verdict.KEPT
+        m.d.comb += [
+            self.read.id.eq(self.id),
+            self.read.place.eq(place),
+            self.o_waiting.p.end.eq(at_end & self.o_waiting.valid),
+            # SEC_CM: WAITING.TUPLE.UNREADABLE -- what the memory showed before stays inside
+            self.o_waiting.p.entry.eq(Mux(self.o_waiting.valid & ~at_end, self.item.entry, 0)),
+            freed.i.valid.eq(judged & ~stays),
+            freed.i.p.eq(self.item.slot),
+            self.o_slot_write.p.slot.eq(self.i_free_slot.p),
+            self.o_slot_write.p.data.eq(self.i_append.p.entry),
+            self.new_row.eq(self.row),
+            self.write.eq(keep | self.joined),
+            self.write_place.id.eq(self.id),
+            self.write_place.place.eq(Mux(use == Use.APPEND, self.row.count, keeping)),
+            self.write_item.eq(self.item),
+        ]
+        with m.If(use == Use.APPEND):
+            m.d.comb += [
+                self.write_item.entry.eq(self.i_append.p.entry),
+                self.write_item.slot.eq(self.i_free_slot.p),
+                self.new_row.count.eq(self.row.count + 1),
+            ]
+        with m.Else():
+            m.d.comb += [
+                self.new_row.version.eq(self.row.version + 1),
+                self.new_row.occupancy.eq(self.i_occupancy.p),
+                self.new_row.count.eq(keeping),
+            ]
+        with m.FSM():
+            with m.State("BIN"):
+                m.d.sync += [
+                    reading.eq(0),
+                    keeping.eq(0),
+                    left.eq(self.row.count),
+                    at_end.eq(self.row.count == 0),
+                ]
+                with m.If(use == Use.APPEND):
+                    here, room = Signal(), Signal()
+                    joins = self.i_append.p.present & room
+                    m.d.comb += [
+                        here.eq(turn & self.may_append.bit_select(self.id, 1) & self.i_append.valid),
+                        room.eq(self.row.count != shapes.most),
+                        self.claims_row.eq(here),
+                        self.claims_item.eq(here),
+                        self.o_slot_write.valid.eq(here & joins & self.i_free_slot.valid & sent.i.ready),
+                        self.joined.eq(self.o_slot_write.valid & self.o_slot_write.ready),
+                        # whether or not one is on offer: the free lists tell a taker that waits in vain
+                        self.i_free_slot.ready.eq(here & joins & sent.i.ready & self.o_slot_write.ready),
+                        self.done.eq(self.joined | (here & ~joins)),
+                        self.i_append.ready.eq(self.done),
+                    ]
+                    with m.If(here & self.i_append.p.present & ~room):
+                        m.d.sync += self.exhausted.eq(1)
+                with m.Elif(turn & self.may_touch.bit_select(self.id, 1)):
+                    m.next = "TUPLES"
+            with m.State("TUPLES"):
+                # The memory is read a cycle ahead; after a tuple was taken, its verdict is awaited.
+                m.d.comb += [
+                    self.o_waiting.valid.eq(~awaited),
+                    self.i_verdict.ready.eq(~at_end & freed.i.ready),
+                    self.claims_item.eq(~at_end & self.i_verdict.valid),
+                    judged.eq(self.i_verdict.valid & self.i_verdict.ready),
+                    keep.eq(judged & stays),
+                    place.eq(Mux(judged, reading + 1, reading)),
+                ]
+                with m.If(judged):
+                    m.d.sync += [
+                        awaited.eq(0),
+                        reading.eq(reading + 1),
+                        keeping.eq(keeping + stays),
+                        left.eq(left - 1),
+                        at_end.eq(left == 1),
+                    ]
+                with m.Elif(self.o_waiting.valid & self.o_waiting.ready):
+                    m.d.sync += awaited.eq(~at_end)
+                    with m.If(at_end):
+                        m.next = "OCCUPANCY"
+            with m.State("OCCUPANCY"):
+                m.d.comb += [
+                    self.i_occupancy.ready.eq(1),
+                    self.claims_row.eq(self.i_occupancy.valid),
+                    self.touched.eq(self.i_occupancy.valid),
+                    self.done.eq(self.touched),
+                ]
+                with m.If(self.touched):
+                    m.next = "BIN"
+        return m

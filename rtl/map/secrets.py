@@ -1,0 +1,78 @@
+"""The secrets of a format: gathered from the entropy source, handed out once, then gone."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.stream.interfaces import BLOCK_BITS
+
+WORDS = 6
+"""128-bit words of a format, as in :class:`omap.crypto.Secrets`: page key (2), draw seed (2), hash key, map id."""
+
+
+class FormatSecrets(wiring.Component):
+    """Gathers the words of a format, hands the keys out and forgets them; the map id, which is public, stays.
+
+    Members
+    -------
+    load : In(1)
+        High from the beginning of a format until ``done``.
+    i_entropy : In(stream.Signature(128))
+        Random words, :data:`WORDS` for each format.
+    o_page_key : Out(stream.Signature(256))
+        Key of the pages.
+    o_draw_seed, o_hash_key : Out(stream.Signature(256 and 128, always_ready=True))
+        Seed of the draws, key of the position map's hash.
+    map_id : Out(128)
+        Id of the map, until the next format.
+    done : Out(1)
+        All keys have been taken.
+
+    Countermeasures
+    ---------------
+    FORMAT.KEY.CLEARED
+        The keys stay here only until they have been taken.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "load": In(1),
+                "i_entropy": In(stream.Signature(BLOCK_BITS)),
+                "o_page_key": Out(stream.Signature(2 * BLOCK_BITS)),
+                "o_draw_seed": Out(stream.Signature(2 * BLOCK_BITS, always_ready=True)),
+                "o_hash_key": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
+                "map_id": Out(BLOCK_BITS),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        words, gathered = Signal((WORDS - 1) * BLOCK_BITS), Signal(range(WORDS))
+        keys = words[: 2 * BLOCK_BITS], words[2 * BLOCK_BITS : 4 * BLOCK_BITS], words[4 * BLOCK_BITS :]
+        offered = Signal()
+        m.d.comb += [
+            self.o_page_key.p.eq(keys[0]),
+            self.o_draw_seed.p.eq(keys[1]),
+            self.o_hash_key.p.eq(keys[2]),
+            self.o_page_key.valid.eq(offered),
+        ]
+        with m.FSM():
+            with m.State("GATHER"):
+                m.d.comb += self.i_entropy.ready.eq(self.load)
+                with m.If(self.i_entropy.valid & self.load):
+                    with m.If(gathered == WORDS - 1):
+                        m.d.sync += [self.map_id.eq(self.i_entropy.p), gathered.eq(0), offered.eq(1)]
+                        m.next = "GIVE"
+                    with m.Else():
+                        m.d.sync += [words.eq(Cat(words, self.i_entropy.p)[BLOCK_BITS:]), gathered.eq(gathered + 1)]
+            with m.State("GIVE"):
+                with m.If(self.o_page_key.ready):
+                    m.d.comb += [self.o_draw_seed.valid.eq(1), self.o_hash_key.valid.eq(1), self.done.eq(1)]
+                    # SEC_CM: FORMAT.KEY.CLEARED -- nothing needs them here any more
+                    m.d.sync += [words.eq(0), offered.eq(0)]
+                    m.next = "GATHER"
+        return m

@@ -1,0 +1,158 @@
+"""Position map entries between buckets: searched at any time, and moved on one by one."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from rtl.stream.interfaces import require_whole
+from rtl.stream.pick import one_hot
+
+MOST_ENTRIES = 64
+"""Entries that can be compared with a key in one cycle."""
+
+
+def lowest(mask: Value) -> Value:
+    """Return ``mask`` with all bits but its lowest one cleared."""
+    return (mask & (~mask + 1))[: len(mask)]
+
+
+def encoded(one_hot: Value) -> Value:
+    """Return the number of the bit that is set in ``one_hot``; 0 if none is."""
+    bits = range(max((len(one_hot) - 1).bit_length(), 1))
+    return Cat((one_hot & sum(1 << k for k in range(len(one_hot)) if k >> bit & 1)).any() for bit in bits)
+
+
+def chosen(one_hot: Value, values: list[Value]) -> Value:
+    """Return the value whose bit is set in ``one_hot``; 0 if none is."""
+    return reduce(or_, (value & bit.replicate(len(value)) for bit, value in zip(one_hot, values, strict=True)))
+
+
+class TransitQueue(wiring.Component):
+    """Entries between buckets. Must hold what :attr:`omap.position_map.PositionMap.transit` may hold.
+
+    Entries are offered one after the other to be moved; one that has been taken stays here, can be searched, changed
+    and removed, until its move is settled. If it was removed meanwhile, the move is void, even where its place has
+    been given to another entry: that one waits its turn until the void move is settled.
+
+    Parameters
+    ----------
+    entries : int
+        Entries kept, 1 to 64.
+    key_bits, page_bits : int
+        Widths of an entry's fields.
+
+    Members
+    -------
+    key : In(key_bits)
+        Key to search for.
+    match : Out(entries)
+        The place that holds it, if any, in the same cycle.
+    held : Out(entries)
+        The places that hold something.
+    vacant : Out(entries)
+        The lowest place that holds nothing, if any.
+    at : In(index)
+        Place that is read, put to, dropped or settled.
+    entry : Out({"page", "key", "table"})
+        What place ``at`` holds; ``table`` is where it is on its way to.
+    judged : In(index)
+        Place of a move ...
+    valid_move : Out(1)
+        ... and whether the move is still good.
+    put : In(1)
+        Place ``at`` holds ``put_entry`` from now on.
+    put_entry : In({"page", "key", "table"})
+        What is put.
+    drop : In(1)
+        Place ``at`` holds nothing from now on.
+    settle : In(1)
+        The move of place ``at`` is over.
+    next_valid : Out(1)
+        An entry waits to be moved: the one at place ``next_at``, ``next_entry``. It is withdrawn if it is dropped.
+    next_at, next_entry
+        Which.
+    take : In(1)
+        It is taken to be moved, in every second cycle at most.
+    """
+
+    def __init__(self, *, entries: int, key_bits: int, page_bits: int) -> None:
+        require_whole("entries", entries, 1, MOST_ENTRIES)
+        self.entries = entries
+        self.entry_shape = StructLayout({"page": page_bits, "key": key_bits, "table": 1})
+        self.index_bits = max((entries - 1).bit_length(), 1)
+        super().__init__(
+            {
+                "key": In(key_bits),
+                "match": Out(entries),
+                "held": Out(entries),
+                "vacant": Out(entries),
+                "at": In(self.index_bits),
+                "entry": Out(self.entry_shape),
+                "judged": In(self.index_bits),
+                "valid_move": Out(1),
+                "put": In(1),
+                "put_entry": In(self.entry_shape),
+                "drop": In(1),
+                "settle": In(1),
+                "next_valid": Out(1),
+                "next_at": Out(self.index_bits),
+                "next_entry": Out(self.entry_shape),
+                "take": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        n = self.entries
+        held = self.held
+        moving = Signal(n)
+        void = Signal(n)  # the move under way is not that of the entry held
+        keys = [Signal(len(self.key), name=f"key_{k}") for k in range(n)]
+
+        # The keys are also in registers, where all are compared at once.
+        m.submodules.rows = rows = Memory(shape=self.entry_shape, depth=n, init=[], attrs={"ram_style": "distributed"})
+        write, read, read_next = rows.write_port(), rows.read_port(domain="comb"), rows.read_port(domain="comb")
+        m.d.comb += [
+            self.match.eq(Cat(held[k] & (keys[k] == self.key) for k in range(n))),
+            self.vacant.eq(lowest(~held)),
+            self.valid_move.eq((held & ~void).bit_select(self.judged, 1)),
+            read.addr.eq(self.at),
+            self.entry.eq(read.data),
+            write.addr.eq(self.at),
+            write.data.eq(self.put_entry),
+            write.en.eq(self.put),
+        ]
+
+        # Whose turn it is, one after the other, chosen in the cycle before. That of a `take` chooses the same again:
+        # the cycle after it offers nothing.
+        waiting, passed, turn, taken = Signal(n), Signal(n), Signal(n), Signal(n)
+        later = waiting & ~passed
+        m.d.comb += [
+            waiting.eq(held & ~moving),
+            self.next_valid.eq((turn & waiting).any()),
+            self.next_at.eq(encoded(turn)),
+            read_next.addr.eq(self.next_at),
+            self.next_entry.eq(read_next.data),
+            taken.eq(turn & self.take.replicate(n)),
+        ]
+        m.d.sync += turn.eq(Mux(later.any(), lowest(later), lowest(waiting)))
+        with m.If(self.take):
+            m.d.sync += passed.eq(turn | (turn - 1))
+
+        put, drop, settle = (one_hot(self.at, n, event) for event in (self.put, self.drop, self.settle))
+        m.d.sync += [
+            held.eq((held & ~drop) | put),
+            moving.eq((moving | taken) & ~settle),
+            void.eq(((void & ~drop) | (drop & (moving | taken))) & ~settle),
+        ]
+        for k in range(n):
+            with m.If(put[k]):
+                m.d.sync += keys[k].eq(self.put_entry.key)
+        return m

@@ -1,0 +1,342 @@
+"""Waiting tuples on chip: bins in flight, each with its descriptor and the tuples that wait for it."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from omap.params import Params
+from rtl.map.bin_fetch import BinFetch
+from rtl.map.bin_flush import BinFlush
+from rtl.map.bin_shapes import BinShapes, Use
+from rtl.map.bin_use import WRITES, BinUse
+from rtl.map.transit_queue import encoded
+from rtl.stream.fifo import Fifo
+from rtl.stream.interfaces import require, require_whole
+from rtl.stream.pick import first, one_hot
+
+MOST_WAITING = 128
+"""Tuples that a bin on chip has room for. More wait for one page with a probability below 2^-120: a fault."""
+
+ULTRA_ROWS = 4096
+"""Rows from which on memory is asked for in ultra RAM."""
+
+
+class WaitingBins(wiring.Component):
+    """Bins are announced early, used in order, and always up to date then. Equals :class:`omap.waiting.Waiting`.
+
+    A touch announces the use of a bin and fetches its descriptor and its waiting tuples, unless a copy is here. Bins
+    are used in the order of their touches. A TOUCH offers every waiting tuple and an end; it takes a verdict for each
+    tuple and the new occupancy. An APPEND takes a tuple, or nothing. A changed bin goes back to HBM once no touch
+    waits for it; its copy stays until all its writes have arrived.
+
+    Version and occupancy of a TOUCH are offered as soon as they are known and no earlier TOUCH of the same bin is
+    still to be used, in the order of the TOUCHes; a TOUCH is used after both were. Its tuples are offered when its
+    turn comes.
+
+    While memory keeps up, a TOUCH takes three cycles and one for each waiting tuple, an APPEND one. Announcements are
+    taken every second cycle at most.
+
+    Lines have the layout of :mod:`omap.waiting`; which slots and further lines are used, and in what order they are
+    used again, is this block's own affair.
+
+    Parameters
+    ----------
+    params : Params
+        Gives the layout; a rule with pages.
+    entries : int
+        Bins kept, 2 to 128: at least the uses under way, from touch to the arrival of the last write.
+    most : int
+        Tuples that a bin has room for.
+
+    Members
+    -------
+    i_touch : In(stream.Signature({"bin", "use"}))
+        Bins that will be used, and for what, in order.
+    o_version : Out(stream.Signature(48))
+        The version of each bin announced for TOUCH, which is that under which its page was sealed last.
+    o_bin : Out(stream.Signature({"occupancy": page_slots}))
+        The used slots of its page; once for each TOUCH, when its version has been offered or later.
+    o_waiting : Out(stream.Signature({"end": 1, "entry": tuple}))
+        Its tuples, oldest first, then an end. Zero while none is on offer.
+    i_verdict : In(stream.Signature(Verdict))
+        What became of each; comes when its tuple is taken, or later.
+    i_occupancy : In(stream.Signature(page_slots))
+        Used slots of the page from now on; ends the use.
+    i_append : In(stream.Signature({"present": 1, "entry": tuple}))
+        The tuple that joins a bin announced for APPEND, if any; ends the use.
+    o_line_fetch, i_line_fetched, o_line_flush, i_line_flushed
+        Descriptor lines, as in :class:`rtl.memory.line_buffer.LineBuffer`; further lines follow the bins. Reads and
+        writes may be answered in any order.
+    o_slot_fetch, i_slot_fetched : streams of {"slot", "entry"} and of {"entry": tuple}
+        Waiting slots to read; answered in order.
+    o_slot_write, i_slot_written
+        Slots to write ({"slot", "data"}), and their arrival, in order.
+    i_free_slot, o_freed_slot, i_free_line, o_freed_line
+        From and to the free lists.
+    exhausted : Out(1)
+        A bin had no room for one more tuple, which was lost. Stays.
+    quiet : Out(1)
+        No copy is kept, and no transfer is under way: HBM holds everything.
+    clear, erase : In(1)
+        One cycle of either forgets all bins and uses. Memory is to be formatted once ``quiet``; transfers under way
+        are let finish, and until then no touch is taken.
+
+    Countermeasures
+    ---------------
+    WAITING.TUPLE.ERASE
+        ``erase`` and ``clear`` clear every register with tuples and all that is under way.
+    WAITING.TUPLE.UNREADABLE
+        ``o_waiting`` is zero while nothing is on offer.
+    """
+
+    def __init__(self, params: Params, *, entries: int = 64, most: int | None = None) -> None:
+        require(params.page_slots > 0, f"rule is {params.rule}; only maps with pages have waiting tuples")
+        require_whole("entries", entries, 2, 128)
+        most = min(MOST_WAITING, params.capacity) if most is None else most
+        require_whole("most", most, 1, 1024)
+        self.params, self.entries, self.most = params, entries, most
+        self.shapes = shapes = BinShapes(params, entries, most)
+        self.id_bits, self.bin_bits, self.line_bits = shapes.id_bits, shapes.bin_bits, shapes.line_bits
+        self.slot_bits, self.further_bits = shapes.slot_bits, shapes.further_bits
+        slot, further = shapes.slot_bits, shapes.further_bits
+        self._use, self._fetch, self._flush = BinUse(shapes), BinFetch(shapes), BinFlush(shapes)
+        of_use = self._use.signature.members
+        names = ("o_waiting", "i_verdict", "i_occupancy", "i_append", "o_slot_write", "i_slot_written")
+        super().__init__(
+            {
+                "i_touch": In(stream.Signature(StructLayout({"bin": shapes.bin_bits, "use": Use}))),
+                "o_version": Out(stream.Signature(48)),
+                "o_bin": Out(stream.Signature(StructLayout({"occupancy": params.page_slots}))),
+                **{name: of_use[name] for name in names},
+                "o_line_fetch": Out(stream.Signature(shapes.address)),
+                "i_line_fetched": In(stream.Signature(shapes.line)),
+                "o_line_flush": Out(stream.Signature(shapes.flushed)),
+                "i_line_flushed": In(stream.Signature(shapes.id_bits)),
+                "o_slot_fetch": Out(stream.Signature(slot)),
+                "i_slot_fetched": In(stream.Signature(shapes.entry_bits)),
+                "i_free_slot": In(stream.Signature(slot)),
+                "o_freed_slot": Out(stream.Signature(slot)),
+                "i_free_line": In(stream.Signature(further)),
+                "o_freed_line": Out(stream.Signature(further)),
+                "exhausted": Out(1),
+                "quiet": Out(1),
+                "clear": In(1),
+                "erase": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        inner = Module()  # all that is forgotten
+        open_, busy, empty = Signal(), Signal(), Signal()
+        self._bins(inner, open_, empty)
+
+        # Transfers under way are counted across `clear`: nothing begins until all have ended, for their answers name
+        # entries that no longer mean what they meant.
+        counts = []
+        for name, out, back, most in (
+            ("fetches", self.o_line_fetch, self.i_line_fetched, self.entries),
+            ("flushes", self.o_line_flush, self.i_line_flushed, self.entries + self.shapes.most_lines + 1),
+            ("reads", self.o_slot_fetch, self.i_slot_fetched, max(64, 2 * self.entries)),
+            ("writes", self.o_slot_write, self.i_slot_written, WRITES),
+        ):
+            count = Signal(range(most + 1), name=name)
+            m.d.sync += count.eq(count + (out.valid & out.ready) - (back.valid & back.ready))
+            counts.append(count != 0)
+        m.d.comb += [busy.eq(Cat(counts).any()), self.quiet.eq(~busy & empty)]
+        forget = self.clear | self.erase
+        with m.If(forget):
+            m.d.sync += open_.eq(0)
+        with m.Elif(~busy):
+            m.d.sync += open_.eq(1)
+        # SEC_CM: WAITING.TUPLE.ERASE -- descriptors, tuples and their places in memory are forgotten together
+        m.submodules.inner = ResetInserter(forget)(inner)
+        return m
+
+    def _bins(self, m: Module, open_: Value, empty: Value) -> None:
+        shapes, n = self.shapes, self.entries
+        use, fetch, flush = self._use, self._fetch, self._flush
+        m.submodules.use, m.submodules.fetch, m.submodules.flush = use, fetch, flush
+
+        # What stands of every bin.
+        used, wanted, parsed, complete, changed, opened, on_its_way = (
+            Signal(n, name=name) for name in ("used", "wanted", "parsed", "complete", "changed", "opened", "on_its_way")
+        )
+
+        # -- touch: compared with all bins in one cycle, acted on in the next ---------------------------------------
+        numbers = [Signal(shapes.bin_bits, name=f"number_{k}") for k in range(n)]
+        asked = Signal(self.i_touch.p.shape())
+        asks, compared, match = Signal(), Signal(), Signal(n)
+        hit, fire, allocate = Signal(), Signal(), Signal()
+        touched, spare, spare_found = Signal(shapes.id_bits), Signal(shapes.id_bits), Signal()
+        any_, index = first(m, ~used, "spare")
+        m.submodules.fetches = fetches = Fifo(shape=shapes.address, depth=n)
+        wiring.connect(m, fetches.o, wiring.flipped(self.o_line_fetch))
+        m.d.comb += [
+            hit.eq(match.any()),
+            touched.eq(Mux(hit, encoded(match), spare)),
+            fire.eq(compared & use.i_order.ready & (hit | (spare_found & fetches.i.ready & ~fetch.o_follow.valid))),
+            allocate.eq(fire & ~hit),
+            self.i_touch.ready.eq(open_ & (~asks | fire)),
+            use.i_order.valid.eq(fire),
+            use.i_order.p.id.eq(touched),
+            use.i_order.p.use.eq(asked.use),
+            fetch.o_follow.ready.eq(fetches.i.ready),
+            fetches.i.valid.eq(allocate | fetch.o_follow.valid),
+            fetches.i.p.eq(Mux(fetch.o_follow.valid, fetch.o_follow.p.as_value(), Cat(
+                (asked.bin | Signal(shapes.line_bits))[: shapes.line_bits], spare
+            ))),
+        ]  # fmt: skip
+        m.d.sync += [
+            match.eq(Cat(used[k] & (numbers[k] == asked.bin) for k in range(n))),
+            compared.eq(asks & ~fire),
+        ]
+        with m.If(~asks | fire):
+            m.d.sync += [asks.eq(self.i_touch.valid & open_), asked.eq(self.i_touch.p)]
+        with m.If(allocate):
+            m.d.sync += spare_found.eq(0)
+        with m.Elif(~spare_found):
+            m.d.sync += [spare.eq(index), spare_found.eq(any_)]
+        allocated = one_hot(spare, n, allocate)
+        for k in range(n):
+            with m.If(allocated[k]):
+                m.d.sync += numbers[k].eq(asked.bin)
+
+        # -- rows: read for use, opening and flush ------------------------------------------------------------------
+        style = {"ram_style": "distributed"}
+        m.submodules.rows = rows = Memory(shape=shapes.row, depth=n, init=[], attrs=style)
+        row_write = rows.write_port()
+        used_row, opened_row, flushed_row = (rows.read_port(domain="comb") for _ in range(3))
+        m.submodules.bins = bins = Memory(shape=shapes.bin_bits, depth=n, init=[], attrs=style)
+        bin_write, bin_read = bins.write_port(), bins.read_port(domain="comb")
+        m.d.comb += [
+            fetch.may_write.eq(~use.claims_row & flush.may_link),
+            row_write.en.eq(use.touched | use.joined | fetch.head),
+            row_write.addr.eq(Mux(use.claims_row, use.id, fetch.id)),
+            row_write.data.eq(Mux(use.claims_row, use.new_row.as_value(), fetch.row.as_value())),
+            used_row.addr.eq(use.id),
+            flushed_row.addr.eq(flush.id),
+            bin_write.en.eq(allocate),
+            bin_write.addr.eq(spare),
+            bin_write.data.eq(asked.bin),
+            bin_read.addr.eq(flush.id),
+        ]
+
+        # -- opening: what is known of a touched bin before its use ---------------------------------------------------
+        m.submodules.touches = touches = Fifo(shape=shapes.id_bits, depth=4 * n + 1)  # as many as there are uses
+        m.submodules.occupancies = occupancies = Fifo(shape=self.o_bin.p.shape(), depth=n)
+        wiring.connect(m, occupancies.o, wiring.flipped(self.o_bin))
+        turn, next_, opens = Signal(), Signal(shapes.id_bits), Signal()
+        with m.If(~turn):
+            m.d.sync += [turn.eq(touches.o.valid), next_.eq(touches.o.p)]
+        with m.Elif(opens):
+            m.d.sync += turn.eq(0)
+        m.d.comb += [
+            touches.i.valid.eq(fire & (asked.use == Use.TOUCH)),
+            touches.i.p.eq(touched),
+            touches.o.ready.eq(~turn),
+            opened_row.addr.eq(next_),
+            opens.eq(
+                turn & (parsed & ~opened).bit_select(next_, 1)
+                & occupancies.i.ready & (~self.o_version.valid | self.o_version.ready)
+            ),
+            occupancies.i.valid.eq(opens),
+            occupancies.i.p.occupancy.eq(opened_row.data.occupancy),
+        ]  # fmt: skip
+        with m.If(opens):
+            m.d.sync += [self.o_version.valid.eq(1), self.o_version.p.eq(opened_row.data.version)]
+        with m.Elif(self.o_version.ready):
+            m.d.sync += self.o_version.valid.eq(0)
+
+        # -- tuples, with the slots they lie in: the use writes first, what was fetched waits -------------------------
+        depth = n << shapes.place_bits
+        big = {"ram_style": "distributed" if depth <= 64 else "ultra" if depth >= ULTRA_ROWS else "block"}
+        small = {"ram_style": "distributed" if depth <= 64 else "block"}
+        m.submodules.items = items = Memory(shape=shapes.item, depth=depth, init=[], attrs=big)
+        m.submodules.slots = slots = Memory(shape=shapes.slot_bits, depth=depth, init=[], attrs=small)
+        items_write, slots_write = items.write_port(), slots.write_port()
+        items_read, slots_read = items.read_port(), slots.read_port()
+        fill, filled, place, item = fetch.o_fill, Signal(), Signal(shapes.place), Signal(shapes.item)
+        m.d.comb += [
+            fill.ready.eq(~use.claims_item),
+            filled.eq(fill.valid & fill.ready),
+            place.eq(use.write_place),
+            item.eq(use.write_item),
+            *(port.en.eq(use.write | filled) for port in (items_write, slots_write)),
+            *(port.addr.eq(place) for port in (items_write, slots_write)),
+            items_write.data.eq(item),
+            slots_write.data.eq(item.slot),
+            items_read.addr.eq(use.read),
+            slots_read.addr.eq(flush.place),
+            use.item.eq(items_read.data),
+            flush.slot.eq(slots_read.data),
+        ]
+        with m.If(~use.claims_item):
+            m.d.comb += [place.id.eq(fill.p.id), place.place.eq(fill.p.place), item.eq(fill.p.item)]
+
+        # -- the parts ----------------------------------------------------------------------------------------------
+        m.d.comb += [
+            use.may_append.eq(complete),
+            use.may_touch.eq(complete & opened),
+            use.blocked.eq(flush.busy & (flush.id == use.id)),
+            use.row.eq(used_row.data),
+            flush.row.eq(flushed_row.data),
+            flush.number.eq(bin_read.data),
+            flush.eligible.eq(used & complete & changed & ~wanted & ~on_its_way),
+            flush.linked.eq(fetch.linked),
+            flush.linked_id.eq(fetch.id),
+            flush.held.eq(fetch.held),
+            flush.link.eq(fetch.link),
+            self.exhausted.eq(use.exhausted),
+        ]
+        for outer, part in (
+            (self.i_line_fetched, fetch.i_line),
+            (self.i_slot_fetched, fetch.i_tuple),
+            (self.i_line_flushed, flush.i_written),
+            (self.i_slot_written, use.i_slot_written),
+        ):
+            m.d.comb += [
+                part.valid.eq(outer.valid & open_),
+                part.p.eq(outer.p),
+                outer.ready.eq(part.ready | ~open_),
+            ]
+        for part, outer in (
+            (fetch.o_slot, self.o_slot_fetch),
+            (flush.o_line, self.o_line_flush),
+            (flush.o_freed_line, self.o_freed_line),
+            (use.o_freed_slot, self.o_freed_slot),
+            (use.o_slot_write, self.o_slot_write),
+            (use.o_waiting, self.o_waiting),
+        ):
+            wiring.connect(m, part, wiring.flipped(outer))
+        for outer, part in (
+            (self.i_verdict, use.i_verdict),
+            (self.i_occupancy, use.i_occupancy),
+            (self.i_append, use.i_append),
+            (self.i_free_slot, use.i_free_slot),
+            (self.i_free_line, flush.i_free_line),
+        ):
+            wiring.connect(m, wiring.flipped(outer), part)
+
+        # -- every bin's standing -----------------------------------------------------------------------------------
+        touched_now = Mux(hit, match, one_hot(spare, n)) & fire.replicate(n)
+        head, begun = one_hot(fetch.id, n, fetch.head), one_hot(flush.picked, n, flush.begin)
+        ended = one_hot(fill.p.id, n, filled & fill.p.last) | (head & (fetch.row.count == 0).replicate(n))
+        # A bin that is being compared may be wanted in the next cycle.
+        kept = Mux(asks, Mux(compared, match, ~0), 0)[:n]
+        release = used & complete & ~changed & ~wanted & ~on_its_way & ~use.writing & ~kept
+        landed = one_hot(flush.i_written.p, n, flush.landed)
+        m.d.comb += empty.eq((used == 0) & ~asks & (use.o_freed_slot.valid == 0))
+        m.d.sync += [
+            used.eq((used & ~release) | allocated),
+            wanted.eq((wanted & ~one_hot(use.id, n, use.done & use.last)) | touched_now),
+            parsed.eq((parsed & ~allocated) | head),
+            complete.eq((complete & ~allocated) | ended),
+            changed.eq((changed & ~begun) | one_hot(use.id, n, use.touched | use.joined)),
+            opened.eq((opened & ~one_hot(use.id, n, use.touched)) | one_hot(next_, n, opens)),
+            on_its_way.eq((on_its_way & ~landed) | begun),
+        ]

@@ -1,0 +1,167 @@
+"""Waiting slots in HBM, spread over channels: reads and writes answered in order."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import In, Out
+
+from omap.sizing.channels import Layout
+from rtl.memory.hbm import BEAT_BYTES, CHANNEL_BITS, HBM_AXI, PSEUDO_CHANNELS, TIMEOUT, ReadPort, WritePort, join
+from rtl.memory.places import Places
+from rtl.stream.fifo import Fifo
+from rtl.stream.interfaces import require, require_whole
+
+
+class SlotChannels(wiring.Component):
+    """Reads and writes waiting slots, as :class:`~rtl.map.waiting.WaitingBins` asks for them.
+
+    A slot lies where its layout says; what of it the entry does not need is written as zero. One read and one write a
+    cycle go in. A read that comes after a write was reported sees it; two writes of one slot take effect in their
+    order.
+
+    Nothing resets this block, and no transfer under way is dropped, whatever becomes of those it serves.
+
+    Parameters
+    ----------
+    layout : Layout
+        How many slots there are, of a multiple of 32 bytes, and how they lie in their channels.
+    entry_bytes : int
+        Bytes of a slot's entry.
+    first_channel : int
+        Number of the first pseudo-channel.
+    timeout : int
+        Cycles without an answer that are an error.
+    channel_bits : int
+        Address bits within a pseudo-channel.
+
+    Members
+    -------
+    i_fetch : In(stream.Signature(slot))
+        Slots to read.
+    o_fetched : Out(stream.Signature(entry))
+        Their entries, in order.
+    i_write : In(stream.Signature({"slot", "data"}))
+        Slots to write.
+    o_written : Out(stream.Signature(0))
+        One item for each write, in order: it and all before it have arrived.
+    m_axi : Out(AxiSignature).array(channels)
+        HBM, 256-bit AXI3.
+    quiet : Out(1)
+        No transfer is under way, nor an answer on offer.
+    error : Out(1)
+        As :class:`~rtl.memory.hbm.ReadPort` has it. Stays.
+    """
+
+    def __init__(
+        self,
+        *,
+        layout: Layout,
+        entry_bytes: int,
+        first_channel: int,
+        timeout: int = TIMEOUT,
+        channel_bits: int = CHANNEL_BITS,
+    ) -> None:
+        slot_bytes, channels = layout.item_bytes, layout.channels
+        require_whole("channels", channels, 1, PSEUDO_CHANNELS)
+        require_whole("first_channel", first_channel, 0, PSEUDO_CHANNELS - channels)
+        require_whole("item_bytes", slot_bytes, BEAT_BYTES, 1 << 16)
+        require(slot_bytes % BEAT_BYTES == 0, f"item_bytes is {slot_bytes}; it must be a multiple of {BEAT_BYTES}")
+        require_whole("entry_bytes", entry_bytes, 1, slot_bytes)
+        require_whole("per_group", layout.per_group, 1, (1 << channel_bits) // slot_bytes)
+        self.layout, self.entry_bytes, self.channels = layout, entry_bytes, channels
+        self.slot_bits = max(1, (layout.items - 1).bit_length())
+        self.places = Places(layout)
+        common = {
+            "item_bytes": slot_bytes,
+            "item_bits": self.places.row_bits,
+            "note_bits": 0,
+            "timeout": timeout,
+            "channel_bits": channel_bits,
+        }
+        numbers = range(first_channel, first_channel + channels)
+        self.reads = [ReadPort(**common, channel=number, outstanding=32) for number in numbers]
+        writes = 32 if self.reads[0].bursts.beats == 1 else 16
+        self.writes = [WritePort(**common, channel=number, outstanding=writes) for number in numbers]
+        super().__init__(
+            {
+                "i_fetch": In(stream.Signature(self.slot_bits)),
+                "o_fetched": Out(stream.Signature(8 * entry_bytes)),
+                "i_write": In(stream.Signature(StructLayout({"slot": self.slot_bits, "data": 8 * entry_bytes}))),
+                "o_written": Out(stream.Signature(0)),
+                "m_axi": Out(HBM_AXI).array(channels),
+                "quiet": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bursts, places = self.reads[0].bursts, self.places
+        choice = max(1, places.channel_bits)
+        # Room for whatever a group's channels hold, so that this is never what holds a request up: further groups bring
+        # room, and no traffic.
+        m.submodules.reading = reading = Fifo(shape=choice, depth=64 << self.layout.spread)
+        m.submodules.writing = writing = Fifo(shape=choice, depth=64 << self.layout.spread)
+        idle, error = Signal(self.channels), Signal(self.channels)
+
+        def spread(slot: Value, flow: stream.Interface, order: Fifo, ends: list[stream.Interface]) -> None:
+            """Pass an item to its channel, and note the choice."""
+            chosen, ready = Signal(self.channels), Signal()
+            m.d.comb += [
+                chosen.eq(places.chosen(slot)),
+                ready.eq((chosen & Cat(end.ready for end in ends)).any()),
+                order.i.payload.eq(places.channel(slot)),
+                order.i.valid.eq(flow.valid & ready),
+                flow.ready.eq(order.i.ready & ready),
+            ]
+            for k, end in enumerate(ends):
+                m.d.comb += [
+                    end.payload.item.eq(places.row(slot, k)),
+                    end.valid.eq(flow.valid & order.i.ready & chosen[k]),
+                ]
+
+        for k, (read, write) in enumerate(zip(self.reads, self.writes, strict=True)):
+            m.submodules[f"read_{k}"], m.submodules[f"write_{k}"] = read, write
+            join(m, self.m_axi[k], read, write)
+            m.d.comb += write.i.payload.data.eq(self.i_write.payload.data)
+            m.d.comb += [idle[k].eq(read.idle & write.idle), error[k].eq(read.error | write.error)]
+        spread(self.i_fetch.payload, self.i_fetch, reading, [read.i for read in self.reads])
+        spread(self.i_write.payload.slot, self.i_write, writing, [write.i for write in self.writes])
+
+        # The bursts of the oldest read, first to last, become its entry.
+        whole = Signal(bursts.each * bursts.bits)
+        part, take = Signal(range(bursts.each)), Signal()
+        burst = Array(read.o.payload.data for read in self.reads)[reading.o.payload]
+        here = reading.o.valid & Array(read.o.valid for read in self.reads)[reading.o.payload]
+        free = ~self.o_fetched.valid | self.o_fetched.ready
+        m.d.comb += [
+            take.eq(here & free),
+            reading.o.ready.eq(take & (part == bursts.each - 1)),
+            self.o_fetched.payload.eq(whole),
+        ]
+        for k, read in enumerate(self.reads):
+            m.d.comb += read.o.ready.eq(reading.o.valid & (reading.o.payload == k) & free)
+        with m.If(free):
+            m.d.sync += self.o_fetched.valid.eq(reading.o.ready)
+        with m.If(take):
+            m.d.sync += [
+                whole.eq(Cat(whole, burst)[bursts.bits :]),
+                part.eq(0),
+            ]
+            with m.If(part != bursts.each - 1):
+                m.d.sync += part.eq(part + 1)
+
+        # The oldest write is reported when its channel reports it.
+        done = writing.o.valid & Array(write.o.valid for write in self.writes)[writing.o.payload]
+        unsaid = ~self.o_written.valid | self.o_written.ready
+        m.d.comb += writing.o.ready.eq(done & unsaid)
+        for k, write in enumerate(self.writes):
+            m.d.comb += write.o.ready.eq(writing.o.valid & (writing.o.payload == k) & unsaid)
+        with m.If(unsaid):
+            m.d.sync += self.o_written.valid.eq(done)
+
+        m.d.sync += self.error.eq(self.error | error.any())
+        m.d.comb += self.quiet.eq(idle.all() & ~self.o_fetched.valid & ~self.o_written.valid)
+        return m

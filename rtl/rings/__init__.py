@@ -1,0 +1,1 @@
+"""From the rings in host memory to single commands and back: records, sessions, registers."""

@@ -1,0 +1,228 @@
+# amaranth: UnusedElaboratable=no
+"""The handshake that opens a session: derives its keys and checks that both ends hold the root key."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import In, Out
+
+from omap.params import Params
+from omap.session import LABEL, ROOT_KEY_BYTES
+from omap.wire import Refusal
+from rtl.crypto.cmac import Cmac
+from rtl.crypto.kdf import Kdf
+from rtl.rings.session_table import SESSION_BITS
+from rtl.stream.interfaces import BLOCK_BITS, BLOCK_BYTES, swap_bytes
+
+KEY_BITS = 8 * ROOT_KEY_BYTES
+KEYS_BYTES = 3 * ROOT_KEY_BYTES
+"""Command, response and confirmation key."""
+
+DEVICE_ROLE, CLIENT_ROLE = 1, 2
+REFUSAL_BITS = 3
+
+
+class RootKey(wiring.Component):
+    """Takes the root key, once.
+
+    Members
+    -------
+    i_root_key : In(stream.Signature(256))
+        The key. Taken once after a hardware reset, and not after an erasure.
+    root_key : Out(256)
+        The key, or zero.
+    present : Out(1)
+        It was taken and is not erased.
+    dead : Out(1)
+        It was erased; only a hardware reset gets out of it.
+    erase : In(1)
+        Clears the key for good.
+
+    Countermeasures
+    ---------------
+    SESSIONS.ROOT.ONCE
+        A key is taken once.
+    SESSIONS.KEY.ERASE
+        ``erase`` clears the key.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "i_root_key": In(stream.Signature(KEY_BITS)),
+                "root_key": Out(KEY_BITS),
+                "present": Out(1),
+                "dead": Out(1),
+                "erase": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # SEC_CM: SESSIONS.ROOT.ONCE -- neither the host nor a fault can get a key of its choice in place of this one
+        m.d.comb += self.i_root_key.ready.eq(~self.present & ~self.dead & ~self.erase)
+        with m.If(self.erase):
+            # SEC_CM: SESSIONS.KEY.ERASE -- the key goes, and none comes
+            m.d.sync += [self.root_key.eq(0), self.present.eq(0), self.dead.eq(1)]
+        with m.Elif(self.i_root_key.valid & self.i_root_key.ready):
+            m.d.sync += [self.root_key.eq(self.i_root_key.payload), self.present.eq(1)]
+        return m
+
+
+class Handshake(wiring.Component):
+    """Answers HELLO and CONFIRM as :class:`omap.session.DeviceSessions` does.
+
+    Parameters
+    ----------
+    params : Params
+        The map: its digest goes into the keys.
+
+    Members
+    -------
+    root_key : In(256)
+        Root key.
+    present : In(1)
+        There is one; without it a HELLO waits.
+    map_id : In(128)
+        The map's id.
+    i_nonce : In(stream.Signature(128))
+        Fresh random bytes, an item for each HELLO.
+    i : In(stream.Signature(StructLayout({"confirm": 1, "session": 32, "body": 128, "replaced": 32})))
+        CONFIRM or HELLO; session of its header; nonce or confirmation at the start of its body, and the four bytes
+        after it as they lie. Taken when it is answered.
+    o : Out(stream.Signature(StructLayout({"refusal": 3, "session": 32, "body": 384})))
+        Reason to refuse, or 0; the session that was meant; the body of the answer.
+    o_keys : Out(stream.Signature(StructLayout({"command": 256, "response": 256})))
+        Keys of the session whose CONFIRM is right. Its answer waits until they were taken.
+
+    Countermeasures
+    ---------------
+    SESSIONS.KEY.CONFIRM
+        Keys are handed out for a client alone that proved to have them.
+    SESSIONS.KEY.UNREADABLE
+        No answer shows a key, or the confirmation that is expected of a client.
+    SESSIONS.CONFIRM.CONST_TIME
+        Confirmations are compared at once.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        request = StructLayout({"confirm": 1, "session": SESSION_BITS, "body": BLOCK_BITS, "replaced": SESSION_BITS})
+        answer = StructLayout({"refusal": REFUSAL_BITS, "session": SESSION_BITS, "body": 3 * BLOCK_BITS})
+        keys = StructLayout({"command": KEY_BITS, "response": KEY_BITS})
+        super().__init__(
+            {
+                "root_key": In(KEY_BITS),
+                "present": In(1),
+                "map_id": In(BLOCK_BITS),
+                "i_nonce": In(stream.Signature(BLOCK_BITS)),
+                "i": In(stream.Signature(request)),
+                "o": Out(stream.Signature(answer)),
+                "o_keys": Out(stream.Signature(keys)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        session = Signal(SESSION_BITS)  # the last one; if a handshake is under way, it is for this
+        nonce = Signal(BLOCK_BITS)
+        fixed = Cat(
+            Const(int.from_bytes(LABEL + b"\0", "little"), 8 * len(LABEL) + 8),
+            self.i.p.body,
+            nonce,
+            Const(int.from_bytes(self.params.digest, "little"), 8 * len(self.params.digest)),
+            self.map_id,
+            swap_bytes(session),
+            swap_bytes(Const(8 * KEYS_BYTES, 32)),
+        )
+        # The keys of the handshake under way stay in the KDF until they are wanted.
+        m.submodules.kdf = kdf = Kdf(fixed_bytes=len(fixed) // 8, output_bytes=KEYS_BYTES)
+        m.submodules.cmac = cmac = Cmac()
+        command_key, response_key, confirmation_key = (kdf.o.p.word_select(index, KEY_BITS) for index in range(3))
+
+        confirm = self.i.p.confirm
+        tag = Signal(BLOCK_BITS)
+        expected = Signal()
+        refusal = Signal(REFUSAL_BITS)
+        role = Mux(confirm, Const(CLIENT_ROLE, 8), Const(DEVICE_ROLE, 8))
+        zeros = Const(0, BLOCK_BITS - 8 - SESSION_BITS)
+        m.d.comb += [
+            kdf.i.p.key.eq(self.root_key),
+            kdf.i.p.fixed.eq(fixed),
+            cmac.i_key.p.eq(confirmation_key),
+            cmac.i_message.p.data.eq(Cat(role, zeros, Mux(confirm, self.i.p.replaced, 0))),
+            cmac.i_message.p.bytes.eq(BLOCK_BYTES),
+            cmac.i_message.p.last.eq(1),
+            self.o.p.refusal.eq(refusal),
+            self.o.p.session.eq(session),
+            self.o_keys.p.command.eq(command_key),
+            self.o_keys.p.response.eq(response_key),
+        ]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [
+                    expected.eq(kdf.o.valid & (self.i.p.session == session)),
+                    refusal.eq(0),
+                    tag.eq(0),
+                ]
+                with m.If(self.i.valid):
+                    m.next = "BEGIN"
+            with m.State("BEGIN"):
+                with m.If(~confirm):
+                    m.d.comb += kdf.o.ready.eq(1)  # forgets the handshake that was under way
+                    m.next = "NONCE"
+                with m.Elif(expected):
+                    m.next = "KEY"
+                with m.Else():
+                    m.d.sync += refusal.eq(Refusal.NO_HANDSHAKE)
+                    m.next = "ANSWER"
+            with m.State("NONCE"):
+                m.d.comb += self.i_nonce.ready.eq(self.present)
+                with m.If(self.i_nonce.valid & self.present):
+                    m.d.sync += [nonce.eq(self.i_nonce.payload), session.eq(session + 1)]
+                    m.next = "DERIVE"
+            with m.State("DERIVE"):
+                m.d.comb += kdf.i.valid.eq(1)
+                with m.If(kdf.i.ready):
+                    m.next = "KEY"
+            with m.State("KEY"):
+                m.d.comb += cmac.i_key.valid.eq(kdf.o.valid)
+                with m.If(kdf.o.valid & cmac.i_key.ready):
+                    m.next = "MESSAGE"
+            with m.State("MESSAGE"):
+                m.d.comb += cmac.i_message.valid.eq(1)
+                with m.If(cmac.i_message.ready):
+                    m.next = "TAG"
+            with m.State("TAG"):
+                m.d.comb += cmac.o_tag.ready.eq(1)
+                with m.If(cmac.o_tag.valid):
+                    m.d.sync += tag.eq(cmac.o_tag.p)
+                    m.next = "COMPARE"
+            with m.State("COMPARE"):
+                m.d.comb += cmac.erase.eq(1)
+                # SEC_CM: SESSIONS.CONFIRM.CONST_TIME -- all bits in one cycle
+                m.d.sync += expected.eq(tag == self.i.p.body)
+                m.next = "VERDICT"
+            with m.State("VERDICT"):
+                with m.If(~confirm):
+                    m.next = "ANSWER"
+                # SEC_CM: SESSIONS.KEY.CONFIRM -- no session is opened for a client that does not hold the root key
+                with m.Elif(expected):
+                    m.next = "KEYS"
+                with m.Else():
+                    m.d.sync += refusal.eq(Refusal.WRONG_KEY)
+                    m.next = "ANSWER"
+            with m.State("KEYS"):
+                m.d.comb += [self.o_keys.valid.eq(1), kdf.o.ready.eq(self.o_keys.ready)]
+                with m.If(self.o_keys.ready):
+                    m.next = "ANSWER"
+            with m.State("ANSWER"):
+                m.d.comb += [self.o.valid.eq(1), self.i.ready.eq(self.o.ready)]
+                with m.If(~confirm):
+                    # SEC_CM: SESSIONS.KEY.UNREADABLE -- what is expected of a client never shows
+                    m.d.comb += self.o.p.body.eq(Cat(nonce, self.map_id, tag))
+                with m.If(self.o.ready):
+                    m.next = "IDLE"
+        return m

@@ -1,0 +1,101 @@
+"""Records as bits: the layouts of :mod:`omap.wire`, for the blocks that read and write them."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Mux, Value, ValueLike
+from amaranth.lib.data import StructLayout, View
+
+from omap.params import Params
+from omap.wire import COMMAND_FIELDS, HEADER, SESSIONS, Direction, RecordCodec
+from rtl.stream.interfaces import BLOCK_BYTES, NONCE_BITS, swap_bytes
+
+SLOT = range(SESSIONS)
+"""Shape of the number of an open session's slot."""
+
+SLOT_BITS = (SESSIONS - 1).bit_length()
+
+HEADER_FIELDS = StructLayout({"type": 8, "slot": 8, "code": 16, "session": 32, "sequence": 64})
+"""The clear part of a record, as numbers. In a beat each field has its bytes in the opposite order."""
+
+TURN_BITS = 32
+"""Bits of a sequence number that was found below :data:`omap.session.RECORD_LIMIT`."""
+
+assert HEADER_FIELDS.size == 8 * HEADER.size == 8 * BLOCK_BYTES
+
+
+def command_layout(params: Params) -> StructLayout:
+    """Return what an opened command says: kind, key and value."""
+    return StructLayout({"kind": 2, "key": 8 * params.key_bytes, "value": 8 * params.value_bytes})
+
+
+def reply_layout(params: Params) -> StructLayout:
+    """Return what a reply to a command says."""
+    return StructLayout(
+        {"status": 2, "found": 1, "value": 8 * params.value_bytes, "overruns": 32, "operation": 64, "live": 64}
+    )
+
+
+def _swap_fields(beat: ValueLike) -> Value:
+    fields = View(HEADER_FIELDS, Value.cast(beat))
+    return Cat(swap_bytes(fields[name]) for name, _ in HEADER_FIELDS)
+
+
+def read_header(beat: ValueLike) -> View:
+    """Return the header in a record's first beat, as numbers."""
+    return View(HEADER_FIELDS, _swap_fields(beat))
+
+
+def header_beat(
+    *, type: ValueLike, slot: ValueLike, session: ValueLike, sequence: ValueLike, code: ValueLike = 0
+) -> Value:
+    """Return a record's first beat."""
+    values = {"type": type, "slot": slot, "code": code, "session": session, "sequence": sequence}
+    return _swap_fields(Cat(_resized(values[name], field.shape) for name, field in HEADER_FIELDS))
+
+
+def record_nonce(direction: Direction, sequence: ValueLike) -> Value:
+    """Return the nonce of a DATA record, ``direction (32) || sequence (64)``."""
+    nonce = Cat(swap_bytes(Const(direction, 32)), swap_bytes(_resized(sequence, 64)))
+    assert len(nonce) == NONCE_BITS
+    return nonce
+
+
+def text_bits(params: Params) -> int:
+    """Return the bits that a DATA record seals."""
+    return 8 * RecordCodec(params).plaintext_bytes
+
+
+def read_kind(text: Value) -> Value:
+    """Return the byte of a command's text that says its kind."""
+    return text[:8]
+
+
+def read_command(params: Params, text: Value) -> dict[str, Value]:
+    """Return the fields of :func:`command_layout` in a command's text. A kind that does not exist reads as NOP."""
+    key = 8 * COMMAND_FIELDS.size
+    value = key + 8 * params.key_bytes
+    kind = read_kind(text)
+    return {
+        "kind": Mux(kind[2:] == 0, kind[:2], 0),  # CLOSE as well
+        "key": text[key:value],
+        "value": text[value : value + 8 * params.value_bytes],
+    }
+
+
+def reply_text(params: Params, reply: View) -> Value:
+    """Return the text of a response."""
+    text = Cat(
+        _resized(reply.status, 8),
+        _resized(reply.found, 8),
+        Const(0, 16),
+        swap_bytes(reply.overruns),
+        swap_bytes(reply.operation),
+        swap_bytes(reply.live),
+        Mux(reply.found, reply.value, 0),
+    )
+    return _resized(text, text_bits(params))
+
+
+def _resized(value: ValueLike, width: int) -> Value:
+    value = Value.cast(value)
+    return value[:width] if len(value) >= width else Cat(value, Const(0, width - len(value)))

@@ -1,0 +1,151 @@
+"""Where records go out: replies sealed in the order of their commands, and answers in the clear."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from omap.params import Params
+from omap.wire import Direction, RecordCodec, RecordType, Refusal
+from rtl.rings.record import SLOT, TURN_BITS, header_beat, record_nonce, reply_layout, reply_text
+from rtl.rings.record_front import ANSWER
+from rtl.rings.session_table import SESSION_BITS
+from rtl.stream.fifo import Fifo
+from rtl.stream.interfaces import BLOCK_BITS, BLOCK_BYTES, NONCE_BITS, page_beat
+
+REPLIES_KEPT = 4
+
+CONTEXT = StructLayout({"slot": SLOT, "session": SESSION_BITS, "turn": TURN_BITS, "refused": 1})
+"""A command that awaits its answer: its header; and whether its session was closed when it was opened."""
+
+
+class RecordBack(wiring.Component):
+    """Makes the response records, in the order of the commands, as :meth:`omap.session.DeviceSessions.seal` does.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    in_flight : int
+        Commands that can be without a reply.
+
+    Members
+    -------
+    i_context : In(stream.Signature(CONTEXT))
+        Commands in their order. Nothing is taken while ``in_flight`` of them are without a reply.
+    i_reply : In(stream.Signature(reply_layout(params)))
+        Replies to those that are not refused.
+    o_request : Out(stream.Signature(StructLayout({"slot": range(SESSIONS), "nonce": 96})))
+        A record that will have to be sealed.
+    o_text : Out(stream.Signature(128))
+        Its header and text.
+    i_sealed : In(stream.Signature(page_beat(1)))
+        The sealed record.
+    i_answer : In(stream.Signature(ANSWER))
+        Answer of the front, which comes when no command awaits its own. Taken when it has left.
+    o_record : Out(stream.Signature(page_beat(1)))
+        Response records.
+    answered : Out(1)
+        The answer to a command has left.
+    idle : Out(1)
+        Every command is answered.
+    """
+
+    def __init__(self, params: Params, *, in_flight: int) -> None:
+        self.params = params
+        self.in_flight = in_flight
+        super().__init__(
+            {
+                "i_context": In(stream.Signature(CONTEXT)),
+                "i_reply": In(stream.Signature(reply_layout(params))),
+                "o_request": Out(stream.Signature(StructLayout({"slot": SLOT, "nonce": NONCE_BITS}))),
+                "o_text": Out(stream.Signature(BLOCK_BITS)),
+                "i_sealed": In(stream.Signature(page_beat(1))),
+                "i_answer": In(stream.Signature(ANSWER)),
+                "o_record": Out(stream.Signature(page_beat(1))),
+                "answered": Out(1),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        turn = StructLayout({"slot": SLOT, "turn": TURN_BITS})
+        m.submodules.contexts = contexts = Fifo(shape=CONTEXT, depth=self.in_flight)
+        m.submodules.requests = requests = Fifo(shape=turn, depth=self.in_flight)
+        m.submodules.replies = replies = Fifo(shape=reply_layout(self.params), depth=REPLIES_KEPT)
+        connect(m, flipped(self.i_reply), replies.i)
+        # Keystream is made while the command runs, so that its reply finds it.
+        put = self.i_context.valid & self.i_context.ready
+        m.d.comb += [
+            self.i_context.ready.eq(contexts.i.ready & requests.i.ready),
+            contexts.i.valid.eq(put),
+            contexts.i.p.eq(self.i_context.p),
+            requests.i.valid.eq(put & ~self.i_context.p.refused),
+            requests.i.p.slot.eq(self.i_context.p.slot),
+            requests.i.p.turn.eq(self.i_context.p.turn),
+            self.o_request.valid.eq(requests.o.valid),
+            self.o_request.p.slot.eq(requests.o.p.slot),
+            self.o_request.p.nonce.eq(record_nonce(Direction.RESPONSE, requests.o.p.turn)),
+            requests.o.ready.eq(self.o_request.ready),
+        ]
+
+        beats = RecordCodec(self.params).record_bytes // BLOCK_BYTES
+        context = contexts.o.p
+        head = Mux(context.refused, RecordType.REFUSED, RecordType.DATA)
+        code = Mux(context.refused, Refusal.UNKNOWN_SESSION, 0)
+        header = header_beat(type=head, slot=context.slot, code=code, session=context.session, sequence=context.turn)
+        text = Signal((beats - 1) * BLOCK_BITS)
+        left = Signal(range(beats))  # beats of it
+        sealing = Signal(4)  # records under way from here to their last beat
+        plain = Signal()
+        load, sealed = Signal(), Signal()
+        m.d.comb += [
+            # SEC_CM: SESSIONS.TIME.CONST -- a reply leaves when it comes, whatever it says
+            load.eq((left == 0) & contexts.o.valid & ~context.refused & replies.o.valid),
+            replies.o.ready.eq(load),
+            self.o_text.valid.eq(left != 0),
+            self.o_text.payload.eq(text[:BLOCK_BITS]),
+            sealed.eq(self.i_sealed.valid & self.i_sealed.ready & self.i_sealed.p.last),
+        ]
+        m.d.sync += sealing.eq(sealing + load - sealed)
+        with m.If(load):
+            m.d.sync += [text.eq(Cat(header, reply_text(self.params, replies.o.p))), left.eq(beats - 1)]
+        with m.Elif(self.o_text.valid & self.o_text.ready):
+            m.d.sync += [text.eq(text >> BLOCK_BITS), left.eq(left - 1)]
+
+        # An answer in the clear waits for the sealed ones before it.
+        beat = Signal(range(beats))
+        last = beat == beats - 1
+        quiet = Signal()
+        gone = Signal()
+        answer = self.i_answer
+        refused = contexts.o.valid & context.refused
+        body = [answer.p.body.word_select(index, BLOCK_BITS) for index in range(3)]
+        data = Signal(BLOCK_BITS)
+        m.d.comb += [quiet.eq((sealing == 0) & ~plain), gone.eq(plain & self.o_record.ready & last)]
+        with m.Switch(beat):
+            with m.Case(0):
+                m.d.comb += data.eq(Mux(refused, header, answer.p.header))
+            for index in range(3):
+                with m.Case(1 + index):
+                    m.d.comb += data.eq(Mux(refused, 0, body[index]))
+        m.d.comb += [
+            self.o_record.valid.eq(plain | self.i_sealed.valid),
+            self.o_record.p.data.eq(Mux(plain, data, self.i_sealed.p.data)),
+            self.o_record.p.last.eq(Mux(plain, last, self.i_sealed.p.last)),
+            self.i_sealed.ready.eq(self.o_record.ready & ~plain),
+            answer.ready.eq(gone & ~refused),
+            contexts.o.ready.eq(load | (gone & refused)),
+            self.answered.eq(sealed | (gone & refused)),
+            self.idle.eq(~contexts.o.valid & quiet),
+        ]
+        with m.If(plain & self.o_record.ready):
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+        with m.If(gone):
+            m.d.sync += plain.eq(0)
+        with m.Elif(quiet & (refused | answer.valid)):
+            m.d.sync += plain.eq(1)
+        return m

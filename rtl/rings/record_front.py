@@ -1,0 +1,307 @@
+# amaranth: UnusedElaboratable=no
+"""Where records come in: whose turn it is, what goes on to be opened, and the answers to everything else."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from omap.params import Params
+from omap.wire import SESSIONS, Direction, RecordType, Refusal
+from rtl.rings.handshake import KEY_BITS, Handshake
+from rtl.rings.record import HEADER_FIELDS, SLOT, SLOT_BITS, TURN_BITS, header_beat, read_header, record_nonce
+from rtl.rings.session_table import SESSION_BITS, SessionTable
+from rtl.stream.fifo import Fifo
+from rtl.stream.interfaces import BLOCK_BITS, NONCE_BITS, page_beat, swap_bytes
+
+BEATS_KEPT = 32
+"""Beats that wait for their keystream, which comes about 20 cycles after the header."""
+
+HEADERS_KEPT = BEATS_KEPT // 4
+"""Headers of them; a record has at least four beats."""
+
+ANSWER = StructLayout({"header": BLOCK_BITS, "body": 3 * BLOCK_BITS})
+"""An answer in the clear: its first four beats; the others are zeros."""
+
+OPEN_KEY = StructLayout({"slot": SLOT, "key": KEY_BITS, "aad": BLOCK_BITS})
+
+
+class RecordFront(wiring.Component):
+    """Looks at the header of every record, and does what :meth:`omap.session.DeviceSessions.open` does before it opens.
+
+    A DATA record of an open session in its turn goes on at once: a request for keystream, then its beats. All others
+    wait until every record before them was answered, are looked at again, and are answered here, or latch the fault.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    most : int
+        Records that can be on their way between here and their answers.
+
+    Members
+    -------
+    root_key, present, map_id, i_nonce
+        See :class:`rtl.rings.handshake.Handshake`.
+    open_ : In(1)
+        Records are taken, whole ones.
+    i_record : In(stream.Signature(page_beat(1)))
+        Records.
+    o_request : Out(stream.Signature(StructLayout({"slot": range(SESSIONS), "nonce": 96})))
+        A record to be opened.
+    o_sealed : Out(stream.Signature(128))
+        Its beats.
+    o_command_key, o_response_key : Out(stream.Signature(StructLayout({"slot": ..., "key": 256, "aad": 128})))
+        Keys of a session that opens. It does when both are ready again.
+    o_answer : Out(stream.Signature(ANSWER))
+        An answer in the clear. All records before it are answered.
+    answered : In(1)
+        The answer to a record that went on has left.
+    close : In(1)
+        The session in ``close_slot`` is closed.
+    close_slot : In(range(SESSIONS))
+        See ``close``.
+    open_slots : Out(SESSIONS)
+        Slots with an open session.
+    stop : In(1)
+        Nothing goes on any more.
+    fault : Out(1)
+        A record of an open session came out of its turn. Nothing goes on any more.
+    idle : Out(1)
+        There is no record here, and all are answered.
+
+    Countermeasures
+    ---------------
+    SESSIONS.RECORD.TURN
+        A record is opened in its turn alone.
+    """
+
+    def __init__(self, params: Params, *, most: int) -> None:
+        self.params = params
+        self.most = most
+        super().__init__(
+            {
+                "root_key": In(KEY_BITS),
+                "present": In(1),
+                "map_id": In(BLOCK_BITS),
+                "i_nonce": In(stream.Signature(BLOCK_BITS)),
+                "open_": In(1),
+                "i_record": In(stream.Signature(page_beat(1))),
+                "o_request": Out(stream.Signature(StructLayout({"slot": SLOT, "nonce": NONCE_BITS}))),
+                "o_sealed": Out(stream.Signature(BLOCK_BITS)),
+                "o_command_key": Out(stream.Signature(OPEN_KEY)),
+                "o_response_key": Out(stream.Signature(OPEN_KEY)),
+                "o_answer": Out(stream.Signature(ANSWER)),
+                "answered": In(1),
+                "close": In(1),
+                "close_slot": In(SLOT),
+                "open_slots": Out(SESSIONS),
+                "stop": In(1),
+                "fault": Out(1),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.beats = beats = Fifo(shape=page_beat(1), depth=BEATS_KEPT)
+        m.submodules.headers = headers = Fifo(shape=BLOCK_BITS, depth=HEADERS_KEPT)
+        m.submodules.requests = requests = Fifo(shape=StructLayout({"slot": SLOT, "turn": TURN_BITS}), depth=4)
+        m.submodules.table = table = SessionTable()
+        m.submodules.handshake = handshake = Handshake(self.params)
+        connect(m, flipped(self.i_nonce), handshake.i_nonce)
+        m.d.comb += [
+            handshake.root_key.eq(self.root_key),
+            handshake.present.eq(self.present),
+            handshake.map_id.eq(self.map_id),
+            table.close.eq(self.close),
+            table.close_slot.eq(self.close_slot),
+            self.open_slots.eq(table.open),
+            self.o_request.valid.eq(requests.o.valid),
+            self.o_request.p.slot.eq(requests.o.p.slot),
+            self.o_request.p.nonce.eq(record_nonce(Direction.COMMAND, requests.o.p.turn)),
+            requests.o.ready.eq(self.o_request.ready),
+        ]
+
+        first = Signal(init=1)  # the coming beat is a header
+        begin = ~first | (self.open_ & headers.i.ready)
+        m.d.comb += [
+            self.i_record.ready.eq(beats.i.ready & begin),
+            beats.i.valid.eq(self.i_record.valid & begin),
+            beats.i.p.eq(self.i_record.p),
+            headers.i.valid.eq(self.i_record.valid & beats.i.ready & first & self.open_),
+            headers.i.p.eq(self.i_record.p.data),
+        ]
+        with m.If(self.i_record.valid & self.i_record.ready):
+            m.d.sync += first.eq(self.i_record.p.last)
+
+        going = Signal()  # a record goes on
+        due = Signal(4)  # records that went on and have beats here
+        unanswered = Signal(range(self.most + 1))
+        skip = Signal()  # beats of a record that does not go on
+        leave = self.o_sealed.valid & self.o_sealed.ready & beats.o.p.last
+        m.d.comb += [
+            self.o_sealed.valid.eq(beats.o.valid & (due != 0)),
+            self.o_sealed.payload.eq(beats.o.p.data),
+            beats.o.ready.eq((self.o_sealed.ready & (due != 0)) | skip),
+        ]
+        m.d.sync += [
+            due.eq(due + going - leave),
+            unanswered.eq(unanswered + going - self.answered),
+        ]
+
+        # One record after another: look its slot up, compare, decide.
+        header = read_header(headers.o.p)
+        slot = header.slot[:SLOT_BITS]
+        data, hello, confirm, known, over, turn = (
+            Signal(name=name) for name in ("data", "hello", "confirm", "known", "over", "turn")
+        )
+        alone = Signal()  # all records before this one are answered
+        room = Signal()
+        place = Signal(SLOT)
+        beat = Signal(2)
+        body, replaced = Signal(BLOCK_BITS), Signal(SESSION_BITS)
+        answer = Signal(HEADER_FIELDS)
+        opening = Signal()
+        done = Signal()
+        m.d.comb += [
+            headers.o.ready.eq(going | done),
+            table.slot.eq(slot),
+            table.use.eq(going | opening),
+            table.opens.eq(opening),
+            table.use_slot.eq(Mux(opening, place, slot)),
+            table.use_session.eq(header.session),
+            table.use_next.eq(Mux(opening, 0, table.row.next + 1)),
+            requests.i.valid.eq(going),
+            requests.i.p.slot.eq(slot),
+            requests.i.p.turn.eq(header.sequence[:TURN_BITS]),
+            handshake.i.p.confirm.eq(confirm),
+            handshake.i.p.session.eq(header.session),
+            handshake.i.p.body.eq(body),
+            handshake.i.p.replaced.eq(replaced),
+            table.i_replaced.payload.eq(swap_bytes(replaced)),
+            self.o_command_key.p.slot.eq(place),
+            self.o_command_key.p.key.eq(handshake.o_keys.p.command),
+            self.o_response_key.p.slot.eq(place),
+            self.o_response_key.p.key.eq(handshake.o_keys.p.response),
+            self.o_answer.p.header.eq(
+                header_beat(
+                    type=answer.type,
+                    slot=answer.slot,
+                    code=answer.code,
+                    session=answer.session,
+                    sequence=answer.sequence,
+                )
+            ),
+        ]
+        m.d.sync += room.eq((due < 14) & (unanswered < self.most - 1) & (requests.level < 3) & ~self.stop)
+
+        with m.FSM():
+            with m.State("LOOK"):
+                m.d.comb += self.idle.eq(~headers.o.valid & ~beats.o.valid & (unanswered == 0))
+                with m.If(headers.o.valid):
+                    m.next = "COMPARE"
+            with m.State("COMPARE"):
+                m.d.sync += [
+                    data.eq(header.type == RecordType.DATA),
+                    hello.eq(header.type == RecordType.HELLO),
+                    confirm.eq(header.type == RecordType.CONFIRM),
+                    known.eq(table.row.open & (table.row.session == header.session) & (header.slot < SESSIONS)),
+                    over.eq(header.sequence[TURN_BITS:] != 0),
+                    turn.eq(table.row.next == header.sequence[: TURN_BITS + 1]),
+                ]
+                m.next = "DECIDE"
+            with m.State("DECIDE"):
+                # SEC_CM: SESSIONS.RECORD.TURN -- each record once, none missing, in order
+                with m.If(data & known & ~over & turn):
+                    m.d.comb += going.eq(room)
+                    with m.If(room):
+                        m.d.sync += alone.eq(0)
+                        m.next = "LOOK"
+                with m.Elif(~alone):
+                    m.next = "DRAIN"
+                with m.Elif(data & known & ~over):
+                    m.next = "FAULT"
+                with m.Else():
+                    m.next = "BODY"
+            with m.State("DRAIN"):
+                # what is still under way may close the session
+                with m.If(unanswered == 0):
+                    m.d.sync += alone.eq(1)
+                    m.next = "LOOK"
+            with m.State("BODY"):
+                m.d.comb += skip.eq(1)
+                m.d.sync += [
+                    answer.eq(header),
+                    answer.type.eq(RecordType.REFUSED),
+                    answer.code.eq(
+                        Mux(data, Mux(known, Refusal.REKEY, Refusal.UNKNOWN_SESSION), Refusal.MALFORMED),
+                    ),
+                ]
+                with m.If(beats.o.valid):
+                    m.d.sync += beat.eq(beat + (beat != 3))
+                    with m.If(beat == 1):
+                        m.d.sync += body.eq(beats.o.p.data)
+                    with m.If(beat == 2):
+                        m.d.sync += replaced.eq(beats.o.p.data[:SESSION_BITS])
+                    with m.If(beats.o.p.last):
+                        m.d.sync += beat.eq(0)
+                        m.next = "ANSWER"
+                        with m.If(hello | confirm):
+                            m.next = "SHAKE"
+            with m.State("SHAKE"):
+                m.d.comb += handshake.i.valid.eq(1)
+                with m.If(handshake.o.valid):
+                    m.d.sync += answer.code.eq(handshake.o.p.refusal)
+                    with m.If(handshake.o.p.refusal == 0):
+                        m.d.sync += [
+                            answer.type.eq(header.type),
+                            answer.slot.eq(Mux(hello, 0, place)),
+                            answer.session.eq(handshake.o.p.session),
+                            answer.sequence.eq(0),
+                        ]
+                    m.next = "SHOOK"
+                with m.Elif(handshake.o_keys.valid):
+                    m.d.comb += table.i_replaced.valid.eq(1)
+                    with m.If(table.i_replaced.ready):
+                        m.next = "PLACE"
+            with m.State("PLACE"):
+                m.d.comb += [handshake.i.valid.eq(1), table.o_place.ready.eq(1)]
+                with m.If(table.o_place.valid):
+                    m.d.sync += place.eq(table.o_place.payload)
+                    m.next = "COMMAND_KEY"
+            with m.State("COMMAND_KEY"):
+                m.d.comb += [handshake.i.valid.eq(1), self.o_command_key.valid.eq(1)]
+                with m.If(self.o_command_key.ready):
+                    m.next = "RESPONSE_KEY"
+            with m.State("RESPONSE_KEY"):
+                m.d.comb += [handshake.i.valid.eq(1), self.o_response_key.valid.eq(1)]
+                with m.If(self.o_response_key.ready):
+                    m.next = "LOAD"
+            with m.State("LOAD"):
+                m.d.comb += handshake.i.valid.eq(1)
+                with m.If(self.o_command_key.ready & self.o_response_key.ready):
+                    m.d.comb += [opening.eq(1), handshake.o_keys.ready.eq(1)]
+                    m.next = "SHAKE"
+            with m.State("SHOOK"):
+                m.d.comb += [
+                    handshake.i.valid.eq(1),
+                    self.o_answer.valid.eq(1),
+                    self.o_answer.p.body.eq(handshake.o.p.body),
+                    handshake.o.ready.eq(self.o_answer.ready),
+                ]
+                with m.If(self.o_answer.ready):
+                    m.next = "DONE"
+            with m.State("ANSWER"):
+                m.d.comb += self.o_answer.valid.eq(1)
+                with m.If(self.o_answer.ready):
+                    m.next = "DONE"
+            with m.State("DONE"):
+                m.d.comb += done.eq(1)
+                m.d.sync += alone.eq(0)
+                m.next = "LOOK"
+            with m.State("FAULT"):
+                m.d.comb += self.fault.eq(1)
+        return m

@@ -1,0 +1,219 @@
+"""The rings in host memory: commands come out of one, responses go into the other, no processor in between."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import In, Out
+
+from omap.params import Params
+from omap.regmap import REGISTER_BYTES, identity
+from omap.wire import CONTROL_BYTES, RecordCodec
+from rtl.memory.bursts import ADDRESS_BITS, LINE_BITS, LINE_BYTES, access
+from rtl.rings.ring_commands import COUNTER_BITS, RING_BITS, CommandFetch, CounterPolls, RequestPolls
+from rtl.rings.ring_writer import RingWriter
+from rtl.stream.interfaces import page_beat, require, require_whole
+
+RING_IDS = 8
+"""Ids of the ring client of the host port: 0 records, 1 to 6 the host's counters, 7 REQUESTS. All writes have 0."""
+
+ID_BITS = (RING_IDS - 1).bit_length()
+REQUEST_ID = RING_IDS - 1
+BUFFERED_LINES = 512
+BUFFERED_RECORDS = 64
+
+
+class RingPort(wiring.Component):
+    """Moves records between the rings of the shared buffer and the engine. Must do as :class:`omap.device.DeviceModel`.
+
+    It reads the host's counters over and over, several reads under way, and fetches what is new, in order. A response
+    is written as soon as it is whole; RESPONSES_WRITTEN follows at once if no other response is there and the counters
+    were not written in the last ``counter_cycles``, and after 8 responses at the latest. All times depend on handshakes
+    and on what the host may see.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    max_lines : int
+        Longest access of the host port, at least a record and 4 lines.
+    batch : int
+        Most records of one read; fewer if ``max_lines`` is shorter.
+    poll_cycles : int
+        Cycles from one read of the counters to the next; four times as many while 32 commands wait to be fetched.
+    request_cycles : int
+        Cycles from one read of REQUESTS to the next.
+    counter_cycles : int
+        Cycles from one write of the device's counters to the next.
+    hbm_private, attested, hardware : bool
+        What register MODE says.
+
+    Members
+    -------
+    run : In(1)
+        The kernel was started: REQUESTS is read.
+    serve : In(1)
+        The map is ready: commands are fetched.
+    base : In(64)
+        Bus address of the shared buffer, a multiple of 4096; still while ``run`` is high, and 4 cycles before.
+    ring_entries : In(17)
+        Records of each ring, a power of two from 2 to 65536; still likewise.
+    o_record : Out(stream.Signature(page_beat(1)))
+        Commands, ``last`` on the last beat of each.
+    i_record : In(stream.Signature(page_beat(1)))
+        Responses, one for each command, in order.
+    i_mirror : In(stream.Signature({"state": 4, "fault": 4}))
+        A request to repeat the registers in the buffer, with this STATUS and FAULT.
+    o_request : Out(stream.Signature(8))
+        A request that the host has put into the buffer.
+    i_request_done : In(stream.Signature(0))
+        It was served.
+    o_read, i_data, o_write, o_lines, i_written
+        The ring client of :class:`rtl.memory.host_port.HostPort`.
+    idle : Out(1)
+        No record is here or on its way, and the host was told all there is to tell.
+
+    Countermeasures
+    ---------------
+    RING.COUNTERS.BOUND
+        However the host sets its counters, no more commands are under way than a ring holds.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        max_lines: int,
+        batch: int = 4,
+        poll_cycles: int = 32,
+        request_cycles: int = 256,
+        counter_cycles: int = 16,
+        hbm_private: bool = False,
+        attested: bool = False,
+        hardware: bool = False,
+    ) -> None:
+        self.record_lines = RecordCodec(params).record_bytes // LINE_BYTES
+        least = max(self.record_lines, REGISTER_BYTES // LINE_BYTES)
+        require_whole("max_lines", max_lines, least, 1024)
+        require_whole("batch", batch, 1, 16)
+        for name, cycles in (("poll_cycles", poll_cycles), ("request_cycles", request_cycles)):
+            require_whole(name, cycles, 2, 1 << 16)
+        require_whole("counter_cycles", counter_cycles, 1, 1 << 16)
+        self.batch = min(batch, max_lines // self.record_lines)
+        self.records = min(BUFFERED_RECORDS, BUFFERED_LINES // self.record_lines)
+        require(self.records >= 2, f"a record has {self.record_lines} lines; {BUFFERED_LINES // 2} are the most")
+        self.poll_cycles, self.request_cycles, self.counter_cycles = poll_cycles, request_cycles, counter_cycles
+        self.identity = identity(params, hbm_private=hbm_private, attested=attested, hardware=hardware)
+        self.request = access(max_lines, ID_BITS)
+        line = StructLayout({"id": ID_BITS, "data": LINE_BITS, "last": 1})
+        super().__init__(
+            {
+                "run": In(1),
+                "serve": In(1),
+                "base": In(ADDRESS_BITS),
+                "ring_entries": In(RING_BITS),
+                "o_record": Out(stream.Signature(page_beat(1))),
+                "i_record": In(stream.Signature(page_beat(1))),
+                "i_mirror": In(stream.Signature(StructLayout({"state": 4, "fault": 4}))),
+                "o_request": Out(stream.Signature(8)),
+                "i_request_done": In(stream.Signature(0)),
+                "o_read": Out(stream.Signature(self.request)),
+                "i_data": In(stream.Signature(line, always_ready=True)),
+                "o_write": Out(stream.Signature(self.request)),
+                "o_lines": Out(stream.Signature(LINE_BITS)),
+                "i_written": In(stream.Signature(ID_BITS, always_ready=True)),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        connect, flipped = wiring.connect, wiring.flipped
+        m.submodules.polls = polls = CounterPolls(
+            request=self.request, first_id=1, polls=REQUEST_ID - 1, every=self.poll_cycles
+        )
+        m.submodules.fetch = fetch = CommandFetch(
+            request=self.request, record_lines=self.record_lines, batch=self.batch, records=self.records
+        )
+        m.submodules.requests = requests = RequestPolls(
+            request=self.request, read_id=REQUEST_ID, every=self.request_cycles
+        )
+        m.submodules.writer = writer = RingWriter(
+            request=self.request,
+            record_lines=self.record_lines,
+            counter_cycles=self.counter_cycles,
+            identity=self.identity,
+        )
+        for outer, inner in (
+            (self.o_record, fetch.o_record),
+            (self.o_request, requests.o_request),
+            (self.o_write, writer.o_write),
+            (self.o_lines, writer.o_lines),
+        ):
+            connect(m, inner, flipped(outer))
+        for outer, inner in (
+            (self.i_record, writer.i_record),
+            (self.i_mirror, writer.i_mirror),
+            (self.i_request_done, requests.i_request_done),
+        ):
+            connect(m, flipped(outer), inner)
+        connect(m, requests.o_done, writer.i_done)
+
+        # Where the rings lie: constant while anything uses it.
+        ring_lines = Signal(ADDRESS_BITS - 6)
+        commands_base, responses_base = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        m.d.sync += [
+            ring_lines.eq(self.ring_entries * self.record_lines),
+            commands_base.eq(self.base + CONTROL_BYTES),
+            responses_base.eq(commands_base + (ring_lines << 6)),
+        ]
+        m.d.comb += [
+            polls.run.eq(self.run & self.serve),
+            polls.rarer.eq(fetch.plenty),
+            polls.base.eq(self.base),
+            polls.responses.eq(writer.responses),
+            requests.run.eq(self.run),
+            requests.base.eq(self.base),
+            fetch.serve.eq(self.run & self.serve),
+            fetch.base.eq(commands_base),
+            fetch.ring_entries.eq(self.ring_entries),
+            fetch.commands_written.eq(polls.commands_written),
+            fetch.responses_taken.eq(polls.responses_taken),
+            fetch.i_data.valid.eq(self.i_data.valid),
+            fetch.i_data.payload.eq(self.i_data.payload),
+            writer.base.eq(self.base),
+            writer.responses_base.eq(responses_base),
+            writer.ring_entries.eq(self.ring_entries),
+            writer.fetched.eq(fetch.fetched),
+        ]
+        for reader in (polls, requests):
+            m.d.comb += [
+                reader.i_line.valid.eq(self.i_data.valid),
+                reader.i_line.payload.id.eq(self.i_data.payload.id),
+                reader.i_line.payload.count.eq(self.i_data.payload.data[:COUNTER_BITS]),
+                reader.i_line.payload.last.eq(self.i_data.payload.last),
+            ]
+        self._reads(m, [fetch.o_read, polls.o_read, requests.o_read])
+        self._idle(m, fetch.idle & writer.idle)
+        return m
+
+    def _reads(self, m: Module, sources: list[stream.Interface]) -> None:
+        """Offer one read after the other; those named first go first. None of them is offered in every cycle."""
+        free, below = Signal(), Value.cast(Const(1, 1))
+        m.d.comb += free.eq(~self.o_read.valid | self.o_read.ready)
+        with m.If(free):
+            m.d.sync += self.o_read.valid.eq(0)
+        for source in sources:
+            turn = Signal()
+            m.d.comb += [turn.eq(source.valid & below), source.ready.eq(free & below)]
+            with m.If(free & turn):
+                m.d.sync += [self.o_read.valid.eq(1), self.o_read.payload.eq(source.payload)]
+            below = below & ~source.valid
+
+    def _idle(self, m: Module, inside: Value) -> None:
+        """Wait for the answers of all writes, too."""
+        writes = Signal(range(1 << 10))
+        begun = self.o_write.valid & self.o_write.ready
+        m.d.sync += writes.eq(writes + begun - self.i_written.valid)
+        m.d.comb += self.idle.eq(Mux(inside, writes == 0, 0))

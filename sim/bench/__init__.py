@@ -1,0 +1,1 @@
+"""Benches: a design in a simulator, with the models on its ports."""

@@ -1,0 +1,144 @@
+"""Runs cocotb tests under Verilator, one at a time, so that each is one test of pytest.
+
+In a pytest file::
+
+    @pytest.mark.parametrize("name", cocotb_tests("tests.support.designs.dma_bench"))
+    def test_dma(name):
+        run_cocotb("tests.support.designs.dma_bench", name)
+
+A failing test is run again with a waveform, from the same seed; the waveform stays under ``build/sim/failed`` and the
+error says where. Passing tests leave nothing. Simulations hold keys that tests made up, never those of a session.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import zlib
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from cocotb_tools.runner import get_runner
+
+from sim.bench import build
+from sim.bench.verilog import TOP, kept_verilog
+from sim.errors import SimulationError
+
+LOG_LINES = 60
+"""Lines of the simulation's log in the error of a failing test."""
+
+
+class CocotbFailure(SimulationError, AssertionError):  # noqa: N818 -- an assertion that failed
+    """A cocotb test failed; the message has its log, its seed and its waveform."""
+
+
+def cocotb_tests(module: str) -> list[str]:
+    """Return the names of the cocotb tests in a module, in the order of their definition."""
+    from cocotb._decorators import TestGenerator  # cocotb has no public way to list tests outside a simulation
+
+    found = [value for value in vars(importlib.import_module(module)).values() if isinstance(value, TestGenerator)]
+    names = [test.name for generator in found for test in generator.generate_tests()]
+    if not names:
+        raise SimulationError(f"{module} has no cocotb tests")
+    return names
+
+
+def run_cocotb(module: str, name: str, *, seed: int | None = None, waves: bool = True, **parameters: Any) -> None:
+    """Run one cocotb test.
+
+    Parameters
+    ----------
+    module : str
+        Importable module with the test and a function ``component``, which returns the design; or with a function
+        ``verilog``, which returns its text, top module :data:`sim.bench.verilog.TOP`, and marks with
+        ``/*verilator public_flat_rw*/`` what cocotb may see.
+    name : str
+        Test, as :func:`cocotb_tests` lists it.
+    seed : int, optional
+        Seed of cocotb's random numbers; derived from the test's name if not given, and in the message of a failure.
+    waves : bool
+        Whether to run a failing test again for its waveform.
+    **parameters
+        Passed to that function; the test finds them in :func:`parameters_of_run`.
+
+    Raises
+    ------
+    CocotbFailure
+        If the test fails or does not end.
+    """
+    bench = importlib.import_module(module)
+    seed = zlib.crc32(name.encode()) if seed is None else seed
+    inside = not hasattr(bench, "verilog")
+    if inside:
+        verilog = kept_verilog(bench.component(**parameters), module, sorted(parameters.items()))
+    else:
+        verilog = bench.verilog(**parameters)
+    run = partial(_run_once, verilog, module, name, seed, parameters=parameters, inside=inside)
+    with tempfile.TemporaryDirectory() as folder:
+        log = run(Path(folder), waves=False)
+        if log is None:
+            return
+    where = "none was asked for"
+    if waves:
+        with tempfile.TemporaryDirectory() as folder:
+            run(Path(folder), waves=True)
+            where = _keep(Path(folder) / "dump.vcd", f"{module}.{name}")
+    raise CocotbFailure(f"cocotb test {module}.{name} failed (seed {seed}; waveform: {where})\n{log}")
+
+
+def parameters_of_run() -> dict[str, Any]:
+    """Return the parameters that :func:`run_cocotb` was given, inside the simulation."""
+    return json.loads(os.environ.get("OMAP_BENCH_PARAMETERS", "{}"))
+
+
+def _run_once(
+    verilog: str,
+    module: str,
+    name: str,
+    seed: int,
+    folder: Path,
+    *,
+    parameters: dict[str, Any],
+    inside: bool,
+    waves: bool,
+) -> str | None:
+    """Run the test; return None if it passed, else the end of its log."""
+    program = build.cocotb_executable(verilog, waves=waves, inside=inside)
+    results, log = folder / "results.xml", folder / "log.txt"
+    with suppress(SystemExit, RuntimeError):  # how the runner reports a failure; the results say which
+        get_runner("verilator").test(
+            test_module=module,
+            hdl_toplevel=TOP,
+            hdl_toplevel_lang="verilog",
+            build_dir=program.parent,
+            test_dir=folder,
+            results_xml=str(results),
+            test_filter=rf"^{re.escape(module)}\.{re.escape(name)}$",
+            seed=seed,
+            waves=waves,
+            log_file=log,
+            extra_env={"OMAP_BENCH_PARAMETERS": json.dumps(parameters)},
+        )
+    text = "\n".join(log.read_text().splitlines()[-LOG_LINES:]) if log.exists() else "no log"
+    if not results.exists():
+        return f"the simulation ended without results\n{text}"
+    cases = ElementTree.parse(results).getroot().findall(".//testcase")
+    if len(cases) != 1:
+        return f"{len(cases)} tests of that name ran, wanted 1\n{text}"
+    return text if any(cases[0].find(kind) is not None for kind in ("failure", "error")) else None
+
+
+def _keep(waveform: Path, name: str) -> str:
+    if not waveform.exists():
+        return "none was written"
+    target = build.root() / "failed" / (re.sub(r"[^\w.=-]", "_", name) + ".vcd")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(waveform, target)
+    return str(target.relative_to(build.root().parent.parent))  # no path of the machine in a report

@@ -1,1 +1,0 @@
-"""Designs that exercise the models, and cocotb benches."""

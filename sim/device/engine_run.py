@@ -1,0 +1,189 @@
+"""A compiled engine as a device: shared buffer, registers and time, for transports, benchmarks and tests."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from omap.errors import DeviceError
+from omap.regmap import BY_NAME
+from omap.wire import BufferLayout
+from rtl.config import EngineConfig
+from rtl.engine import Engine
+from sim.bench.build import FAST
+from sim.bench.compiled import CompiledBench, Design
+from sim.device.map_bench import WORD_BYTES, attach_hbm, engine_hbm_port
+from sim.models.memory import Memory
+from sim.models.timing import HbmTiming, HostTiming
+
+BUFFER_ADDRESS = 0x2_0000_0000
+"""Bus address of the shared buffer, anything that is not 0."""
+
+BUS_CYCLES = 64
+"""Most cycles that a register access may take."""
+
+BATCH = 64
+"""Entropy words put before the device at a time."""
+
+
+def engine_design(config: EngineConfig) -> Design:
+    """Return the engine of a configuration, compiled; kept from run to run."""
+    return Design(Engine(config), key=(config,), flags=FAST)
+
+
+def _control(signal: str) -> str:
+    """Return the port of a signal of the registers' bus."""
+    return f"s_axi_control__{signal}"
+
+
+def random_words() -> Iterable[int]:
+    """Yield 128-bit words from the operating system's source, for ever."""
+    while True:
+        yield int.from_bytes(secrets.token_bytes(WORD_BYTES), "little")
+
+
+class EngineRun:
+    """One engine with its memories, started by its registers.
+
+    Parameters
+    ----------
+    design : Design
+        Of :func:`engine_design`.
+    config : EngineConfig
+        The engine.
+    root_key : bytes
+        32 secret bytes, provisioned once.
+    ring_entries : int
+        Records in each ring.
+    entropy : iterable of int, optional
+        128-bit words for formats and handshakes; the operating system's source by default.
+    seed : int
+        Of the memories' latencies.
+    hbm, host : HbmTiming, HostTiming, optional
+        Timing of the memories.
+    start : bool
+        Whether to start the kernel at once.
+
+    Attributes
+    ----------
+    bench : CompiledBench
+        The run.
+    buffer : memoryview
+        The shared buffer.
+    """
+
+    hbm_port = staticmethod(engine_hbm_port)
+
+    def __init__(
+        self,
+        design: Design,
+        config: EngineConfig,
+        root_key: bytes,
+        *,
+        ring_entries: int = 1024,
+        entropy: Iterable[int] | None = None,
+        seed: int = 0,
+        hbm: HbmTiming | None = None,
+        host: HostTiming | None = None,
+        start: bool = True,
+    ) -> None:
+        self.config, self.layout = config, BufferLayout(config.params, ring_entries)
+        self.bench: CompiledBench = design.bench(seed=seed)
+        self.memory = Memory(-(-self.layout.size // 4096) * 4096, BUFFER_ADDRESS)
+        self.buffer = memoryview(self.memory.data)[: self.layout.size]
+        self.host = self.bench.memory("m_axi_host", self.memory, host or HostTiming())
+        self.hbm: list[Any] = attach_hbm(self.bench, config, hbm, name=self.hbm_port)
+        self._entropy = iter(random_words() if entropy is None else entropy)
+        self.provision(root_key)
+        if start:
+            self.start()
+
+    def provision(self, root_key: bytes) -> None:
+        """Give the engine what a board would: it takes one root key after each reset."""
+        self.bench.source("i_root_key").push([int.from_bytes(root_key, "little")])
+        self._feed()
+
+    def start(self) -> None:
+        """Give the kernel its arguments and start it."""
+        self.write("BUFFER_LOW", BUFFER_ADDRESS & 0xFFFF_FFFF)
+        self.write("BUFFER_HIGH", BUFFER_ADDRESS >> 32)
+        self.write("RING_ENTRIES", self.layout.ring_entries)
+        self.write("CTRL", 1)
+
+    def _feed(self) -> None:
+        source = self.bench.source("i_entropy")
+        if source.left < BATCH // 2:
+            source.push(list(islice(self._entropy, BATCH)))
+
+    def step(self, cycles: int = 256) -> None:
+        """Let time pass."""
+        self._feed()
+        self.bench.run(cycles)
+
+    def until(self, done: Callable[[], bool], *, limit: int, cycles: int = 64) -> int:
+        """Let time pass until ``done()``, and return the cycle; raise DeviceError after ``limit`` cycles."""
+        end = self.bench.cycle + limit
+        while not done():
+            if self.bench.cycle >= end:
+                raise DeviceError(f"the simulated engine has not got there in {limit} cycles")
+            self.step(cycles)
+        return self.bench.cycle
+
+    # -- registers ----------------------------------------------------------------------------------------------
+
+    def read(self, name: str) -> int:
+        """Return a register's value, over the bus."""
+        return self.read_word(BY_NAME[name].offset)
+
+    def write(self, name: str, value: int) -> None:
+        """Set a register, over the bus."""
+        self.write_word(BY_NAME[name].offset, value)
+
+    def read_word(self, offset: int) -> int:
+        """Return the word at an offset."""
+        return self._read_bus(_control, {"araddr": offset})
+
+    def write_word(self, offset: int, value: int) -> None:
+        """Write the word at an offset."""
+        self._write_bus(_control, {"awaddr": offset}, {"wdata": value, "wstrb": 0xF})
+
+    def _read_bus(self, form: Callable[[str], str], address: Mapping[str, int]) -> int:
+        """Read one beat; ``form`` makes the name of a port of a signal's."""
+        bench = self.bench
+        for signal, word in address.items():
+            bench.set(form(signal), word)
+        self._offer(form, ["ar"])
+        bench.run_until(limit=BUS_CYCLES, values={form("rvalid"): 1})
+        value = bench.get(form("rdata"))
+        bench.set(form("rready"), 1)
+        bench.run(1)
+        bench.set(form("rready"), 0)
+        return value
+
+    def _write_bus(self, form: Callable[[str], str], address: Mapping[str, int], data: Mapping[str, int]) -> None:
+        """Write one beat."""
+        bench = self.bench
+        for signal, word in (*address.items(), *data.items()):
+            bench.set(form(signal), word)
+        self._offer(form, ["aw", "w"])
+        bench.run_until(limit=BUS_CYCLES, values={form("bvalid"): 1})
+        bench.set(form("bready"), 1)
+        bench.run(1)
+        bench.set(form("bready"), 0)
+
+    def _offer(self, form: Callable[[str], str], channels: list[str]) -> None:
+        """Hold valid on channels until each was taken, in whatever order."""
+        bench = self.bench
+        for channel in channels:
+            bench.set(form(f"{channel}valid"), 1)
+        for _ in range(BUS_CYCLES):
+            taken = [channel for channel in channels if bench.get(form(f"{channel}ready"))]
+            bench.run(1)
+            for channel in taken:
+                bench.set(form(f"{channel}valid"), 0)
+            channels = [channel for channel in channels if channel not in taken]
+            if not channels:
+                return
+        raise DeviceError(f"the simulated bus took nothing on {', '.join(channels)} for {BUS_CYCLES} cycles")

@@ -1,0 +1,1 @@
+"""What is measured in simulation: cycles, latency, the time line of an operation, simulators."""

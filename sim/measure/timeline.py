@@ -1,0 +1,196 @@
+"""One operation, and several that overlap, in simulation: the table and the picture of docs/architecture.md.
+
+``python -m sim.measure.timeline`` runs the engine and rewrites both. The same code gives the same cycles: secrets,
+operations and latencies are fixed. They show times, and protect nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from host.device.driver import Driver
+from omap import sizing
+from omap.hazmat.fixed import fixed_secrets
+from omap.interface import Kind, Operation
+from omap.session import ROOT_KEY_BYTES, ClientSession
+from omap.wire import CONTROL_BYTES, BufferLayout, Counter
+from rtl.config import EngineConfig
+from rtl.engine import ENGINE_PROGRESS
+from sim.device.backend import HOST_PORT, entropy_of
+from sim.device.engine_run import BUFFER_ADDRESS, EngineRun, engine_design
+from sim.device.map_bench import stage_cycles
+from sim.device.transport import RtlTransport
+from sim.measure.engine import CLOCK_MHZ, SHAPES
+from sim.measure.timeline_picture import Shown, picture
+from sim.models.observer import EventKind, Observer
+
+SHAPE, KEYS = "PAPER", 1 << 16
+RING_ENTRIES = 256
+FILLED = 600
+"""Keys put before anything is timed."""
+
+TOGETHER = 120
+"""Operations given at once."""
+
+SEED = 1
+QUIET = 3000
+"""Cycles after which nothing of an operation is under way."""
+
+BEGIN = "<!-- one operation: made by python -m sim.measure.timeline -->"
+END = "<!-- end -->"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Something that happened.
+
+    Attributes
+    ----------
+    cycle : int
+        Cycles after the doorbell.
+    stage : str
+        Stage that the operation passed, one of :data:`rtl.engine.ENGINE_PROGRESS`, or nothing.
+    bus : str
+        What the host saw, or nothing.
+    """
+
+    cycle: int
+    stage: str = ""
+    bus: str = ""
+
+
+def seen_as(layout: BufferLayout, kind: int, address: int, length: int) -> str:
+    """Return what an access to the shared buffer is to the host."""
+    at = address - BUFFER_ADDRESS
+    verb = "reads" if kind == EventKind.READ else "writes"
+    if at < CONTROL_BYTES:
+        names = [counter.name for counter in Counter if at <= counter < at + length]
+        return f"{verb} {', '.join(names) or 'the state'}"
+    if at < layout.responses:
+        return f"{verb} {length} bytes of the command ring"
+    if at < layout.pages:
+        return f"{verb} {length} bytes of the response ring"
+    return f"{verb} page {(at - layout.pages) // layout.params.page_bytes}, {length} bytes"
+
+
+class Watched:
+    """An engine with an open session, whose stages and bus are recorded."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config, params = config, config.params
+        key = random.Random(SEED).randbytes(ROOT_KEY_BYTES)
+        entropy = entropy_of(fixed_secrets(SEED))
+        self.run = EngineRun(engine_design(config), config, key, ring_entries=RING_ENTRIES, seed=SEED, entropy=entropy)
+        self.driver = Driver(RtlTransport(self.run), params, timeout=3600)
+        self.driver.format(timeout=3600)
+        self.session = ClientSession(params, key)
+        answer = self.driver.exchange(self.session.hello())
+        self.session.opened(self.driver.exchange(self.session.confirm(answer)))
+        self.run.bench.observe("progress")
+
+    def execute(self, operations: Sequence[Operation]) -> tuple[dict[str, Any], Observer]:
+        """Run operations, let everything come to rest, and return the cycles of each stage, and all events."""
+        run, size = self.run, self.driver.record_bytes
+        run.bench.observer.clear()
+        before = run.bench.get("progress")
+        answers = self.driver.exchange(b"".join(map(self.session.seal, operations)))
+        run.step(QUIET)
+        for at in range(0, len(answers), size):
+            self.session.open(answers[at : at + size])
+        seen = run.bench.observer
+        return stage_cycles(seen.events(port="progress"), ENGINE_PROGRESS, before=before), seen
+
+    def alone(self, operation: Operation) -> list[Moment]:
+        """Run one operation on an engine at rest and return what happened, but for polls, which go on all the time."""
+        told = self.run.bench.cycle
+        passed, seen = self.execute([operation])
+        moments = [Moment(int(cycles[0]) - told, stage=stage) for stage, cycles in passed.items()]
+        for event in seen.events(port=HOST_PORT, kinds={EventKind.READ, EventKind.WRITE}):
+            bus = seen_as(self.run.layout, event["kind"], int(event["address"]), int(event["length"]))
+            moment = Moment(int(event["cycle"]) - told, bus=bus)
+            if event["kind"] == EventKind.WRITE or "ring" in bus or "page" in bus:
+                moments.append(moment)
+        return sorted([Moment(0, bus="the host writes COMMANDS_WRITTEN"), *moments], key=lambda m: (m.cycle, m.bus))
+
+
+def table(moments: Sequence[Moment]) -> str:
+    """Return the moments as a table."""
+    rows = ["| cycle | stage | what the host sees |", "|---:|---|---|"]
+    rows += [f"| {m.cycle:,} | {f'`{m.stage}`' if m.stage else ''} | {m.bus} |" for m in moments]
+    return "\n".join(rows)
+
+
+def subject() -> EngineConfig:
+    """Return the engine that is shown."""
+    return EngineConfig(params=sizing.one_choice(capacity=KEYS, **SHAPES[SHAPE]))
+
+
+def described(config: EngineConfig) -> str:
+    """Return what an engine is."""
+    params = config.params
+    return (
+        f"{SHAPE}: {params.capacity:,} keys of {params.key_bytes} and values of {params.value_bytes} bytes, pages of "
+        f"{params.page_bytes}; interval {config.interval}, lookup {config.lookup_cycles}, merge {config.merge_cycles}, "
+        f"reply {config.reply_cycles} cycles. Simulated with the default memory models, {CLOCK_MHZ:g} MHz assumed (a "
+        f"cycle is {1000 / CLOCK_MHZ:g} ns)."
+    )
+
+
+def section(config: EngineConfig, moments: Sequence[Moment], rate: float) -> str:
+    """Return the generated part of the document."""
+    return (
+        f"{described(config)} A GET of a key that is there, on an engine at rest; {TOGETHER} operations given at once "
+        f"leave it one every {rate:.1f} cycles.\n\n{table(moments)}\n"
+    )
+
+
+def with_section(document: str, text: str) -> str:
+    """Return a document with its generated part replaced."""
+    found = re.search(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", document, re.DOTALL)
+    if found is None:
+        raise SystemExit(f"the document has no part that begins with {BEGIN}")
+    return document[: found.end(1)] + text + document[found.start(2) :]
+
+
+def measure() -> tuple[EngineConfig, list[Moment], Mapping[str, Any]]:
+    """Run the engine; return its configuration, one operation alone, and many together."""
+    config = subject()
+    params, watched = config.params, Watched(config)
+    keys = [number.to_bytes(params.key_bytes, "big") for number in range(FILLED)]
+    watched.execute([Operation(Kind.PUT, key, bytes(params.value_bytes)) for key in keys])
+    one = watched.alone(Operation(Kind.GET, keys[FILLED // 2]))
+    draw = random.Random(SEED)
+    many, _ = watched.execute([Operation(Kind.GET, draw.choice(keys)) for _ in range(TOGETHER)])
+    return config, one, many
+
+
+def documented() -> tuple[str, str]:
+    """Return the generated part of the document, and the picture."""
+    config, one, many = measure()
+    middle = many["replied"][TOGETHER // 3 :]
+    rate = float(np.diff(middle).mean())
+    points = {moment.stage or moment.bus: moment.cycle for moment in one}
+    return section(config, one, rate), picture(Shown(points, many, config.lookup_cycles, CLOCK_MHZ))
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Rewrite table and picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--document", type=Path, default=Path("docs/architecture.md"))
+    parser.add_argument("--picture", type=Path, default=Path("docs/pictures/one-operation.svg"))
+    arguments = parser.parse_args(given)
+    text, drawn = documented()
+    arguments.document.write_text(with_section(arguments.document.read_text("utf-8"), text), "utf-8")
+    arguments.picture.write_text(drawn, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,466 @@
+"""The synchronous client against a model behind a relay of few lines: what it answers, and how it fails."""
+
+import socket
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import omap
+from host.client.settings import Settings
+from host.client.sync import Client
+from omap.device import read_counter
+from omap.errors import (
+    DeviceError,
+    FullError,
+    InputError,
+    RollbackError,
+    SessionError,
+    UnknownFateError,
+    WrongKeyError,
+)
+from omap.interface import Kind, Operation, Response, Status
+from omap.presets import preset
+from omap.wire import HEADER, Counter, Header, RecordType, Refusal, read_header
+from tests.contract.test_contract import expected
+from tests.support.host.rogue import KEY, RogueRelay
+
+TINY = preset("TINY")
+
+
+@pytest.fixture
+def relay():
+    with RogueRelay() as relay:
+        yield relay
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with RogueRelay() as relay:
+        yield relay
+
+
+def connect(relay, **options):
+    return omap.connect(relay.url, **{"root_key": KEY, "timeout": 5} | options)
+
+
+def key(number):
+    return number.to_bytes(4, "big")
+
+
+def puts(count):
+    return [Operation(Kind.PUT, key(number % 8), key(number)) for number in range(count)]
+
+
+operations = st.lists(
+    st.one_of(
+        st.just(Operation(Kind.NOP)),
+        st.builds(Operation, st.just(Kind.GET), st.integers(0, 15).map(key)),
+        st.builds(Operation, st.just(Kind.PUT), st.integers(0, 15).map(key), st.binary(min_size=4, max_size=4)),
+        st.builds(Operation, st.just(Kind.DELETE), st.integers(0, 15).map(key)),
+    ),
+    max_size=40,
+)
+
+
+@settings(deadline=None, max_examples=25)
+@given(batches=st.lists(operations, max_size=4), window=st.integers(1, 40), limit=st.integers(1, 60))
+def test_answers_are_those_of_a_dict_whatever_window_and_record_limit(shared, batches, window, limit):
+    shared.in_thread(shared.format)
+    oracle = {}
+    with connect(shared, window=window, record_limit=limit) as client:
+        for batch in batches:
+            assert client.execute(batch) == [expected(oracle, TINY.capacity, operation) for operation in batch]
+        assert len(client) == len(oracle)
+
+
+def test_it_is_a_map(relay):
+    with connect(relay) as client:
+        assert isinstance(client, omap.ObliviousMap)
+        assert client.params == TINY
+        assert client.put(key(1), b"data") is None
+        assert client.put(key(1), b"more") == b"data"
+        assert client[key(1)] == b"more"
+        assert key(2) not in client
+        client[key(2)] = b"next"
+        assert len(client) == 2
+        del client[key(1)]
+        with pytest.raises(KeyError, match="not in the map"):
+            client[key(1)]
+        assert client.delete(key(1)) is None
+        assert client.execute([]) == []
+        assert client
+        with pytest.raises(InputError, match="operation 1: a key must be 4 bytes, not 5 bytes"):
+            client.execute([Operation(Kind.NOP), Operation(Kind.GET, b"12345")])
+        with pytest.raises(InputError, match="its host does"):
+            client.format()
+
+
+def test_arrays_go_in_and_out_and_progress_is_told(relay):
+    told = []
+    with connect(relay, window=5) as client:
+        keys = np.arange(40, dtype=np.uint8).reshape(10, 4)
+        values = keys[::-1].copy()
+        assert client.put_many(keys, values, progress=lambda done, total: told.append((done, total))) == 10
+        assert told == sorted(told)
+        assert told[-1] == (10, 10)
+        assert client.put_many([bytes(keys[0])], [b"zero"]) == 0
+        found_values, found = client.get_many([bytes(keys[0]), b"none", bytes(keys[9])])
+        assert found.tolist() == [True, False, True]
+        assert found_values.tobytes() == b"zero" + bytes(4) + values[9].tobytes()
+        assert client.get_many(np.zeros((0, 4), np.uint8))[0].shape == (0, 4)
+        with pytest.raises(InputError, match=r"keys must be an \(n, 4\) array"):
+            client.put_many(np.zeros((2, 5), np.uint8), values)
+        with pytest.raises(InputError, match="2 keys came with 1 values"):
+            client.put_many([key(1), key(2)], [key(1)])
+
+
+def test_bulk_work_that_finds_no_room_says_how_far_it_came(relay):
+    with connect(relay, window=4) as client:
+        with pytest.raises(FullError, match=r"no room for \d new keys of the first \d+ \(of 200\); .* capacity is 12"):
+            client.put_many([key(n) for n in range(200)], [key(n) for n in range(200)])
+        assert len(client) == 12
+        assert client.ping().sequence < 40  # it stopped soon
+        with pytest.raises(FullError, match="no room for a new key"):
+            client.put(b"more", b"more")
+
+
+def test_bulk_load_refuses_what_a_map_refuses(relay):
+    with connect(relay) as client:
+        client.bulk_load([key(1), key(2)], [b"aaaa", b"bbbb"])
+        assert client.get(key(2)) == b"bbbb"
+        with pytest.raises(InputError, match="1 of the keys are in the map already"):
+            client.bulk_load([key(2), key(3)], [b"aaaa", b"bbbb"])
+        with pytest.raises(InputError, match="repeated"):
+            client.bulk_load([key(3), key(3)], [b"aaaa", b"bbbb"])
+        with pytest.raises(FullError, match="11 new keys need more room than is left: 2 of 12 are live"):
+            client.bulk_load([key(n) for n in range(3, 14)], [bytes(4)] * 11)
+        assert len(client) == 2
+
+
+def test_threads_share_a_client(relay):
+    wrong = []
+    with connect(relay) as client:
+
+        def work(number):
+            for step in range(40):
+                client.put(key(number), key(step))
+                if client.get(key(number)) != key(step):
+                    wrong.append((number, step))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(client) == 4
+    assert not wrong
+
+
+def test_a_session_gives_way_to_the_next_before_its_limit(relay):
+    with connect(relay, record_limit=10) as client:
+        client.execute(puts(95))
+        assert [client.get(key(number)) for number in range(8)] == [key(88 + n if n < 7 else 87) for n in range(8)]
+        assert client.ping().sequence == 95 + 8
+    sessions = {read_header(record).session for record in relay.commands if record[0] == RecordType.DATA}
+    assert len(sessions) == 11
+    for session in sessions:
+        assert sum(read_header(record)[::3] == (3, session) for record in relay.commands) <= 10
+
+
+def test_closing_frees_the_session_and_refuses_work(relay):
+    client = connect(relay)
+    client.put(key(1), b"data")
+    client.close()
+    client.close()
+    with pytest.raises(SessionError, match="was closed"):
+        client.get(key(1))
+    assert relay.in_thread(lambda: [entry is None for entry in relay.device._sessions._table]) == [True] * 16
+
+
+# -- faults ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_cut_connection_leaves_a_count_of_what_is_in_doubt_and_the_next_call_goes_on(relay):
+    def cut_at_10(connection, number, record):
+        if (connection, number) == (0, 2 + 10):
+            relay.cut()
+            return []
+        return [record]
+
+    relay.response = cut_at_10
+    with connect(relay, window=16) as client:
+        with pytest.raises(UnknownFateError) as caught:
+            client.execute(puts(64))
+        error = caught.value
+        assert error.answered == len(error.responses) == 10
+        assert error.responses[9] == Response(Status.OK, key(1))
+        assert error.answered + error.in_doubt + error.not_sent == 64
+        assert 1 <= error.in_doubt <= 16
+        assert f"10 were answered, {error.in_doubt} are in doubt" in str(error)
+        ran = client.ping().sequence
+        assert 10 <= ran <= error.answered + error.in_doubt  # nothing was sent a second time
+        assert relay.connections == 2
+
+
+def test_the_old_session_is_shut_out_when_the_new_one_is_open(relay):
+    held = []
+
+    def hold(connection, number, record):
+        if connection == 0 and number >= 2:
+            held.append(record)
+            relay.cut()
+            return []
+        return [record]
+
+    relay.command = hold
+    with connect(relay) as client:
+        with pytest.raises(UnknownFateError, match="the peer hung up|the connection broke"):
+            client.put(key(1), b"late")
+        assert client.get(key(1)) is None
+        answers = relay.in_thread(lambda: [relay.exchange(record) for record in held])
+        assert [read_header(answer).code for (answer,) in answers] == [Refusal.UNKNOWN_SESSION] * len(held)
+        assert client.get(key(1)) is None
+
+
+def test_silence_is_an_unknown_fate(relay):
+    relay.response = lambda connection, number, record: [record] if connection or number < 2 + 3 else []
+    with connect(relay, timeout=0.3) as client:
+        with pytest.raises(UnknownFateError, match=r"no answer came for 0\.3 s; of 5 operations 3 were answered"):
+            client.execute(puts(5))
+        assert client.ping().sequence >= 5
+
+
+@pytest.mark.sec_cm("CLIENT.REFUSAL.DOUBTED")
+@pytest.mark.parametrize("code", [*Refusal, 99])
+def test_a_refusal_proves_nothing(relay, code):
+    def refuse(connection, number, record):  # although the device has run it
+        if connection == 0 and number == 2:
+            header = read_header(record)
+            return [Header(RecordType.REFUSED, 0, code, header.session, 0).pack().ljust(64, b"\0")]
+        return [record]
+
+    relay.response = refuse
+    with connect(relay) as client:
+        with pytest.raises(UnknownFateError, match="without proof: the device refused") as caught:
+            client.put(key(1), b"data")
+        assert caught.value.in_doubt == 1
+        assert client.get(key(1)) == b"data"
+
+
+@pytest.mark.sec_cm("CLIENT.FAULT.LATCH")
+def test_after_tampering_the_client_is_dead_and_says_so(relay):
+    relay.response = lambda connection, number, record: [record[:-1] + bytes([record[-1] ^ (number == 4)])]
+    with connect(relay) as client:
+        with pytest.raises(omap.AlteredError, match="response 2 failed authentication") as caught:
+            client.execute(puts(6))
+        assert (caught.value.answered, len(caught.value.responses)) == (2, 2)
+        assert caught.value.in_doubt == 4
+        for _ in range(2):
+            with pytest.raises(omap.AlteredError, match="dead since it noticed tampering: response 2 failed"):
+                client.get(key(1))
+    assert relay.connections == 1
+
+
+@pytest.mark.sec_cm("CLIENT.OPERATION.RISES")
+def test_a_device_that_repeats_numbers_is_noticed(relay):
+    with connect(relay) as client:
+        client.execute(puts(5))
+        relay.in_thread(lambda: setattr(relay.device._map, "sequence", 3))
+        with pytest.raises(RollbackError, match="operation 3 after 4 had been seen: it is in an earlier state"):
+            client.get(key(1))
+        with pytest.raises(RollbackError, match="dead since"):
+            client.get(key(1))
+
+
+@pytest.mark.sec_cm("CLIENT.MAP.REMEMBERED")
+def test_another_map_after_a_reconnection_is_noticed(relay):
+    with connect(relay) as client:
+        client.put(key(1), b"data")
+        relay.in_thread(relay.format)
+        with pytest.raises(UnknownFateError):
+            client.get(key(1))
+        with pytest.raises(RollbackError, match="formatted, or another was put in its place"):
+            client.get(key(1))
+
+
+def test_a_witness_file_remembers_from_run_to_run(relay, tmp_path):
+    witness = tmp_path / "witness"
+    for _ in range(2):
+        with connect(relay, witness=witness) as client:
+            client.execute(puts(5))
+    with connect(relay) as other:  # a client without the file does not disturb
+        other.get(key(1))
+    relay.in_thread(lambda: setattr(relay.device._map, "sequence", 3))
+    with connect(relay, witness=witness) as client, pytest.raises(RollbackError, match="after 11 had been seen"):
+        client.get(key(1))
+    relay.in_thread(relay.format)
+    with pytest.raises(RollbackError, match=rf"if that was meant, connect anew, or remove .*{witness.name}"):
+        connect(relay, witness=witness)
+    witness.unlink()
+    connect(relay, witness=witness).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["witness", "witness.lock"]
+
+
+def test_a_witness_is_kept_at_the_highest_number(relay, tmp_path):
+    witness = tmp_path / "witness"
+    with connect(relay, witness=witness) as one, connect(relay, witness=witness) as other:
+        one.execute(puts(3))
+        other.execute(puts(3))
+        other.close()  # writes the higher number
+        assert '"operation": 6' in witness.read_text()
+    assert '"operation": 7' in witness.read_text()  # close() of the first ran after
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"version": 1, "map_id": "00", "operation": 1}', "nonsense"])
+def test_a_witness_file_of_something_else_is_refused(relay, tmp_path, text):
+    (tmp_path / "witness").write_text(text)
+    with pytest.raises(InputError, match="is no witness file of this version"):
+        connect(relay, witness=tmp_path / "witness")
+    assert (tmp_path / "witness").read_text() == text
+
+
+# -- what connect() says ----------------------------------------------------------------------------------------------
+
+
+def test_wrong_root_key(relay):
+    with pytest.raises(WrongKeyError, match="check the key file"):
+        connect(relay, root_key=bytes(32))
+    with pytest.raises(InputError, match="a root key has 32 bytes, not 5"):
+        connect(relay, root_key=b"short")
+
+
+def test_key_files(relay, tmp_path):
+    path = tmp_path / "key"
+    path.write_text(KEY.hex() + "\n")
+    path.chmod(0o600)
+    with omap.connect(relay.url, key_file=path) as client:
+        client.ping()
+    path.write_text("nothing")
+    with pytest.raises(InputError, match="holds no root key"):
+        omap.connect(relay.url, key_file=path)
+    with pytest.raises(InputError, match="can't be read"):
+        omap.connect(relay.url, key_file=tmp_path / "absent")
+    with pytest.raises(InputError, match="give key_file="):
+        omap.connect(relay.url)
+
+
+def test_nothing_listens():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        with pytest.raises(DeviceError, match=f"nothing listens at 127.0.0.1:{port}: start `omap serve` there"):
+            omap.connect(f"omap://127.0.0.1:{port}", root_key=KEY)
+
+
+@pytest.mark.parametrize("url", ["omap://", "omap://host:port", "omap://h:1/path", "omap://a@h", "omap://h:99999"])
+def test_malformed_addresses(url):
+    with pytest.raises(InputError, match="is no address of a relay; write omap://host:port"):
+        omap.connect(url, root_key=KEY)
+
+
+def test_a_scheme_that_nobody_speaks():
+    with pytest.raises(InputError, match="nothing speaks 'redis://h'; addresses start with omap://"):
+        omap.connect("redis://h")
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"windows": 1}, "'windows' is no option of a connection"),
+        ({"window": 0}, "window is 0; it must be at least 1"),
+        ({"timeout": -1}, "timeout is -1"),
+        ({"params": preset("SMALL")}, "parameters with digest .*: check the address"),
+    ],
+)
+def test_options_that_make_no_sense(relay, options, match):
+    with pytest.raises(InputError, match=match):
+        connect(relay, **options)
+
+
+def test_a_peer_that_says_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"omap://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(DeviceError, match=r"let 0\.2 s pass without opening a session"):
+            omap.connect(url, root_key=KEY, timeout=0.2)
+
+
+def test_a_peer_that_sends_a_byte_at_a_time():
+    """Patience is for the whole greeting."""
+    ended = threading.Event()
+
+    def trickle(server):
+        with server.accept()[0] as peer:
+            for byte in b"OMAP" + bytes(100):
+                if ended.wait(0.05):
+                    return
+                peer.send(bytes([byte]))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=trickle, args=(server,))
+        thread.start()
+        with pytest.raises(DeviceError, match="without opening a session"):
+            omap.connect(f"omap://127.0.0.1:{server.getsockname()[1]}", root_key=KEY, timeout=0.3)
+        ended.set()
+        thread.join()
+
+
+def test_a_relay_that_hangs_up_at_once(relay):
+    relay.command = lambda connection, number, record: relay.cut() or []
+    with pytest.raises(SessionError, match="hung up before a session was open"):
+        connect(relay)
+
+
+def test_a_device_fault_is_told_at_the_handshake(relay):
+    def fault(connection, number, record):
+        return [Header(RecordType.REFUSED, 0, Refusal.FAULT, 0, 0).pack().ljust(64, b"\0")]
+
+    relay.response = fault
+    with pytest.raises(omap.DeviceFaultError, match="has latched a fault and erased its keys"):
+        connect(relay)
+
+
+def test_sessions_opened_at_the_same_time_are_tried_again(relay):
+    def busy(connection, number, record):
+        if number in (1, 3):
+            return [Header(RecordType.REFUSED, 0, Refusal.NO_HANDSHAKE, 0, 0).pack().ljust(64, b"\0")]
+        return [record]
+
+    relay.response = busy
+    with connect(relay) as client:
+        assert client.ping().sequence == 0
+
+
+def test_an_interrupted_call_does_not_confuse_the_next(relay):
+    class Stop(BaseException):
+        pass
+
+    def stop(done, total):
+        raise Stop
+
+    with connect(relay, window=4) as client:
+        with pytest.raises(Stop):
+            client.put_many([key(n) for n in range(8)], [key(n) for n in range(8)], progress=stop)
+        assert client.get(key(0)) == key(0)
+        assert client.get(b"none") is None
+
+
+def test_settings_do_not_show_the_key():
+    shown = repr(Settings.from_url("omap://h", root_key=KEY))
+    assert KEY.hex() not in shown
+    assert repr(KEY) not in shown
+
+
+def test_commands_leave_in_pieces_that_fit_the_window(relay):
+    """However large a batch is, no more is in flight than the window allows."""
+    seen = []
+    relay.ring = lambda relay: seen.append(
+        read_counter(relay.buffer, Counter.COMMANDS_WRITTEN) - read_counter(relay.buffer, Counter.RESPONSES_TAKEN)
+    )
+    with Client(Settings.from_url(relay.url, root_key=KEY, window=7)) as client:
+        client.execute(puts(100))
+        assert client._window == 7
+    assert len(relay.commands) == 2 + 100 + 1
+    assert {len(record) for record in relay.commands + relay.answers} == {HEADER.size + 48}

@@ -1,0 +1,172 @@
+"""``omap serve`` as a process: what it prints, how it ends, and that a device survives the relays in front of it."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from host.commands.serve import chosen_params
+from host.keyfile import read_key_file
+from host.paramsfile import read_params_file
+from omap.cli import main
+from omap.errors import InputError
+from omap.interface import Kind, Operation
+from omap.presets import preset
+from tests.host.device.test_transports import children_of, gone
+from tests.support.host.clients import RawClient
+from tests.support.host.transports import listening
+
+TINY = preset("TINY")
+
+
+@contextlib.contextmanager
+def serving(*options, code=0):
+    """Run ``omap serve`` and yield what it said of itself; end it with SIGTERM."""
+    run = [sys.executable, "-m", "omap.cli", "serve", "--port", "0", "--json", *map(str, options)]
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        facts = json.loads(line)
+        host, port = facts["address"].removeprefix("omap://").split(":")
+        yield SimpleNamespace(process=process, host=host, port=int(port), facts=facts)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, process.errors = process.communicate(timeout=60)
+    assert process.returncode == code, process.errors
+
+
+def refusal(*arguments):
+    """Return the one line with which ``omap serve`` ends."""
+    result = CliRunner().invoke(main, ["serve", *map(str, arguments)])
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("omap: ")]
+    assert len(lines) == 1, result.output
+    return lines[0]
+
+
+def test_serve_says_where_it_is_serves_and_ends_in_order(key_file):
+    options = ["--preset", "tiny", "--key-file", key_file, "--metrics-port", "0", "--json-log"]
+    with serving(*options) as served:
+        (child,) = children_of(served.process.pid)
+        assert served.facts["backend"] == "process"
+        assert served.facts["digest"] == TINY.digest.hex()
+        assert served.facts["mode"] == {"hbm_private": False, "attested": False, "hardware": False}
+        with RawClient(served, read_key_file(key_file)) as client:
+            assert len(client.run([Operation(Kind.NOP)] * 50)) == 50
+        with urllib.request.urlopen(served.facts["monitor"] + "/healthz", timeout=20) as answer:
+            assert json.load(answer)["healthy"]
+    assert gone(child)
+    events = [json.loads(line)["event"] for line in served.process.errors.splitlines()]
+    assert events[0] == "listening"
+    assert events[-2:] == ["draining", "stopped"]
+    assert "the host can read this device's memory: " in served.process.errors
+
+
+def test_serve_ends_when_its_device_does(key_file):
+    with serving("--preset", "tiny", "--key-file", key_file, code=2) as served:
+        (child,) = children_of(served.process.pid)
+        os.kill(child, signal.SIGKILL)
+        served.process.wait(30)
+    assert "omap: the device is gone: its process has ended with code -9; the map is lost" in served.process.errors
+
+
+def test_a_device_survives_relays_that_are_killed(key_file, tmp_path):
+    """Under load, at random points: what was acknowledged is there, and what is of unknown fate ran once or not at all.
+
+    The one key counts: operation n puts n there.
+    """
+    key, replaces, ran, rng = read_key_file(key_file), 0, None, random.Random(11)
+    first = acknowledged = put = 0
+    with listening(TINY, key_file, tmp_path, ring_entries=64) as path:
+        for _ in range(4):
+            with contextlib.ExitStack() as stack:
+                served = stack.enter_context(serving("--preset", "tiny", "--attach", path, code=-signal.SIGKILL))
+                client = stack.enter_context(RawClient(served))
+                client.open_session(key, replaces=replaces)
+                replaces = client.session.session
+                reply = client.run([Operation(Kind.GET, b"key!")])[0]
+                found = int.from_bytes(reply.response.previous or b"", "big")
+                if ran is not None:
+                    assert acknowledged <= found <= put
+                    assert reply.sequence - ran - 1 == found - first  # each of them ran once
+                first = acknowledged = put = found
+                ran = reply.sequence
+                timer = threading.Timer(rng.uniform(0.05, 0.3), served.process.kill)
+                timer.start()
+                with contextlib.suppress(EOFError, ConnectionError):
+                    while True:
+                        count = rng.randrange(1, 80)
+                        batch = range(put + 1, put + count + 1)
+                        put += count
+                        client.submit([Operation(Kind.PUT, b"key!", number.to_bytes(4, "big")) for number in batch])
+                        for _ in batch:
+                            client.answers(1)
+                            acknowledged += 1
+                timer.join()
+                served.process.wait(30)
+        assert put > 100
+
+
+@pytest.mark.parametrize("backend", ["model", "process"])
+def test_wrong_key_files_are_one_line(backend, key_file, tmp_path):
+    options = ["--preset", "tiny", "--backend", backend, "--key-file"]
+    assert "can't be read: No such file or directory" in refusal(*options, tmp_path / "none")
+    key_file.chmod(0o644)
+    assert "has mode 0644, so that others can use it: chmod 600" in refusal(*options, key_file)
+    key_file.chmod(0o600)
+    key_file.write_text("ab" * 31)
+    assert "64 hexadecimal digits and a newline were expected, 62 characters came" in refusal(*options, key_file)
+    assert "needs a root key file: `omap provision FILE` writes one" in refusal(*options[:-1])
+
+
+def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
+    options = ["--preset", "tiny", "--backend", "model", "--key-file", key_file]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        in_use = f"can't listen at 127.0.0.1:{port}: another program uses this port"
+        assert in_use in refusal(*options, "--port", port)
+        assert in_use in refusal(*options, "--port", 0, "--metrics-port", port)
+    assert "can't listen at 203.0.113.1:7450: Cannot assign requested address" in refusal(
+        *options, "--host", "203.0.113.1"
+    )
+    assert "no transport is called 'pci'; installed are" in refusal("--backend", "pci")
+    assert "ring_entries is 3; it must be a power of two" in refusal(*options, "--ring-entries", 3)
+    assert "give one of --preset, --params, and sizes" in refusal(*options, "--capacity", 5)
+    assert "TLS needs both --tls-cert and --tls-key" in refusal(*options, "--tls-cert", key_file)
+    assert "both must be PEM" in refusal(*options, "--tls-cert", key_file, "--tls-key", key_file)
+    assert "no device can be reached at" in refusal("--preset", "tiny", "--attach", tmp_path / "none")
+    assert "a card needs its program: give --xclbin" in refusal("--preset", "tiny", "--backend", "xrt")
+    assert "a card holds its own root key" in refusal("--backend", "xrt", "--key-file", key_file)
+    assert "a card holds its own root key" in refusal("--backend", "vfio", "--key-file", key_file)
+    assert "'0' is no PCIe address" in refusal("--preset", "tiny", "--backend", "vfio", "--device", 0)
+    assert "there is no PCIe device ffff:ff:1f.7" in refusal("--backend", "vfio", "--device", "ffff:ff:1f.7")
+    assert "does not take this: got an unexpected" in refusal("--backend", "vfio", "--xclbin", tmp_path)
+    assert "give either --attach or --key-file" in refusal("--attach", tmp_path / "none", "--key-file", key_file)
+    monkeypatch.setenv("OMAP_KEY_FILE", str(key_file))  # a client's; not an option that somebody gave here
+    assert "a card needs its program: give --xclbin" in refusal("--preset", "tiny", "--backend", "xrt")
+    assert "there is no PCIe device ffff:ff:1f.7" in refusal("--backend", "vfio", "--device", "ffff:ff:1f.7")
+    assert "no device can be reached at" in refusal("--preset", "tiny", "--attach", tmp_path / "none")
+
+
+def test_parameters_come_from_a_preset_a_file_or_sizes(tmp_path):
+    assert chosen_params("SMALL", None, None, None, None) == preset("SMALL")
+    planned = chosen_params(None, None, 5000, 8, 24)
+    assert (planned.capacity, planned.key_bytes, planned.value_bytes) == (5000, 8, 24)
+    path = tmp_path / "plan.json"
+    path.write_text(CliRunner().invoke(main, ["plan", "--capacity", "5000", "--value-bytes", "24", "--json"]).output)
+    assert chosen_params(None, path, None, None, None) == read_params_file(path)
+    default = chosen_params(None, None, None, None, None)
+    assert (default.capacity, default.key_bytes, default.value_bytes) == (65536, 16, 256)
+    with pytest.raises(InputError, match="give one of"):
+        chosen_params("SMALL", path, None, None, None)

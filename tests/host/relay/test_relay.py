@@ -1,0 +1,530 @@
+"""The relay over sockets: what clients get, whoever else is connected and whatever they do."""
+
+import json
+import logging
+import random
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from host.device.driver import Driver
+from host.device.transport import open_transport
+from host.keyfile import read_key_file
+from host.logs import JsonFormatter, TextFormatter
+from host.relay.monitor import Monitor
+from host.relay.relay import Relay
+from host.relay.switch import Limits
+from host.testing import running_relay
+from omap.errors import DeviceError, DeviceFaultError, InputError, ReplayedError, SessionError
+from omap.interface import Kind, Operation
+from omap.presets import preset
+from omap.regmap import State
+from omap.wire import Counter, Header, RecordType, Refusal, read_header, write_counter
+from tests.contract.test_contract import expected
+from tests.support.host.clients import RawClient, mixed
+
+PARAMS = preset("TINY")
+SIZE = 64
+NOP = Operation(Kind.NOP)
+
+
+@pytest.fixture
+def key(key_file):
+    return read_key_file(key_file)
+
+
+@pytest.fixture
+def start(key_file):
+    """Return a function that starts a relay; all are stopped at the end."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(running_relay(PARAMS, key_file, **options))
+
+
+def until(condition, what="it"):
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.005)
+    pytest.fail(f"{what} did not come")
+
+
+# -- what clients get -----------------------------------------------------------------------------------------------
+
+
+def test_the_greeting_tells_the_public_facts(relay, params):
+    with RawClient(relay) as client:
+        assert client.greeting.params == params
+        assert client.greeting.ring_entries == 256
+        assert client.greeting.mode == {"hbm_private": False, "attested": False, "hardware": False}
+        assert client.greeting.refused == ""
+
+
+@pytest.mark.parametrize("backend", ["model", "process"])
+def test_operations_of_two_clients_are_one_sequence(start, key, backend):
+    relay = start(backend=backend, ring_entries=16)
+    with RawClient(relay, key) as one, RawClient(relay, key) as two:
+        oracle, rng, count = {}, random.Random(5), 0
+        for turn in range(40):
+            client, operations = rng.choice([one, two]), mixed(PARAMS, turn, rng.randrange(1, 60))
+            for reply, operation in zip(client.run(operations), operations, strict=True):
+                assert reply.response == expected(oracle, PARAMS.capacity, operation)
+                assert reply.sequence == count
+                count += 1
+
+
+def test_many_clients_at_once(start, key):
+    relay = start(limits=Limits(quantum=4, in_flight=32))
+    failures = []
+
+    def work(number):
+        try:
+            with RawClient(relay, key) as client:
+                for _ in range(5):
+                    assert len(client.run([NOP] * 20)) == 20
+        except Exception as error:
+            failures.append((number, error))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    numbers = relay.relay.numbers
+    assert (numbers.sessions, numbers.records_in, numbers.records_out) == (16, 16 * 102, 16 * 102)
+    assert numbers.refused == {}
+
+
+def test_more_sessions_than_a_device_holds_push_out_the_longest_unused(start, key):
+    relay = start()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(RawClient(relay, key)) for _ in range(17)]
+        for client in clients[1:]:
+            client.run([NOP])
+        with pytest.raises(SessionError, match="newer sessions replaced it"):
+            clients[0].run([NOP])
+        clients[0].open_session(key)
+        clients[0].run([NOP])
+
+
+def test_tls(start, key, tmp_path, key_file):
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(names, critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    (tmp_path / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "key.pem").write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    from host.commands.serve import tls_context
+
+    context = tls_context(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with running_relay(PARAMS, key_file, tls=context) as relay:
+        trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        with RawClient(relay, key, tls=trusted) as client:
+            assert len(client.run([NOP] * 300)) == 300
+        with socket.create_connection((relay.host, relay.port), timeout=20) as plain:
+            plain.sendall(bytes(100))
+            with pytest.raises((ConnectionError, AssertionError)):
+                assert plain.recv(16) == b"OMAP"
+    with pytest.raises(InputError, match="TLS needs both"):
+        tls_context(tmp_path / "cert.pem", None)
+    with pytest.raises(InputError, match="TLS can't use"):
+        tls_context(tmp_path / "key.pem", tmp_path / "key.pem")
+
+
+# -- clients that behave badly --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    from host.keyfile import write_key_file
+
+    path = tmp_path_factory.mktemp("key") / "root.key"
+    write_key_file(path)
+    with (
+        running_relay(PARAMS, path, limits=Limits(handshake_seconds=0.05)) as relay,
+        RawClient(relay, read_key_file(path)) as witness,
+    ):
+        yield relay, witness
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    parts=st.lists(
+        st.one_of(
+            st.binary(max_size=300),
+            st.builds(
+                lambda type_, session, body: Header(type_, 0, 0, session, 0).pack() + body,
+                st.integers(0, 5),
+                st.integers(0, 3),
+                st.binary(min_size=48, max_size=48),
+            ),
+        ),
+        max_size=10,
+    )
+)
+def test_garbage_on_the_socket(shared, parts):
+    relay, witness = shared
+    with socket.create_connection((relay.host, relay.port)) as garbage:
+        for part in parts:
+            try:
+                garbage.sendall(part)
+            except ConnectionError:
+                break
+        assert len(witness.run([NOP] * 3)) == 3
+    assert relay.transport.device.state is State.READY
+
+
+def test_half_a_record_and_good_bye(shared):
+    relay, witness = shared
+    for count in (0, 1, 63, 65):
+        with socket.create_connection((relay.host, relay.port)) as client:
+            client.sendall(bytes([1]) + bytes(count))
+    witness.run([NOP])
+    until(lambda: len(relay.relay.connections) == 1, "the end of the connections")
+
+
+@pytest.mark.sec_cm("RELAY.INPUT.BOUNDED")
+def test_a_client_that_does_not_read_is_held_back_then_dropped(start, key):
+    relay = start(limits=Limits(slow_seconds=0.5, in_flight=64, input_bytes=1 << 14))
+    with RawClient(relay, key) as modest, RawClient(relay, key, receive_bytes=4096) as slow:
+        (connection,) = [each for each in relay.relay.connections if each.number == 2]
+        # or the kernel would take megabytes of answers first
+        connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        slow.socket.setblocking(False)
+        waiting, answers, pending = 0, 0, b""
+        while not connection.closed:
+            try:
+                pending = pending or b"".join(slow.session.seal(NOP) for _ in range(64))
+                pending = pending[slow.socket.send(pending) :]
+            except BlockingIOError:
+                time.sleep(0.001)
+            except ConnectionError:
+                break
+            waiting = max(waiting, len(connection.incoming))
+            answers = max(answers, connection._transport.get_write_buffer_size())
+        until(lambda: relay.relay.numbers.disconnected == {"slow": 1}, "the disconnection")
+        assert waiting <= (1 << 14) + (1 << 18)  # and what asyncio reads at once
+        assert answers <= 2 * 64 * SIZE
+        assert len(modest.run([NOP] * 100)) == 100
+        assert relay.transport.device.state is State.READY
+
+
+def test_a_flood_is_not_read_faster_than_it_is_answered(start, key):
+    relay = start(limits=Limits(in_flight=16, input_bytes=1 << 12))
+    with RawClient(relay, key) as client:
+        thread = threading.Thread(target=client.submit, args=([NOP] * 10_000,))
+        thread.start()
+        assert len(client.answers(10_000)) == 10_000
+        thread.join()
+        assert relay.relay.driver.statistics.most_in_flight <= 16
+
+
+def test_a_connection_without_a_session_ends(start, key):
+    relay = start(limits=Limits(idle_seconds=1.0))
+    with RawClient(relay, key) as client:
+        with RawClient(relay) as idler:
+            assert idler.ended() == b""
+        assert relay.relay.numbers.disconnected == {"idle": 1}
+        client.run([NOP])
+
+
+def test_a_relay_takes_so_many_clients_and_says_so(start, key):
+    relay = start(limits=Limits(clients=2))
+    with RawClient(relay, key) as first, RawClient(relay, key):
+        with RawClient(relay) as third:
+            assert third.greeting.refused == "2 clients are its limit: try again later"
+            assert third.ended() == b""
+        first.run([NOP])
+    until(lambda: not relay.relay.connections, "the end of the connections")
+    RawClient(relay, key).close()
+
+
+def test_a_handshake_that_stalls_holds_up_others_only_so_long(start, key):
+    relay = start(limits=Limits(handshake_seconds=0.1))
+    with RawClient(relay) as staller:
+        staller.send(Header(RecordType.HELLO, 0, 0, 0, 0).pack().ljust(SIZE, b"\0"))
+        staller.record()
+        with RawClient(relay, key) as client:
+            client.run([NOP])
+        staller.send(Header(RecordType.CONFIRM, 0, 0, 1, 0).pack().ljust(SIZE, b"\0"))
+        assert read_header(staller.record()).code == Refusal.NO_HANDSHAKE
+
+
+# -- the device's end -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def monitored(relay):
+    monitor = Monitor(relay.relay, 0)
+    relay.run(monitor.start())
+    try:
+        yield monitor
+    finally:
+        relay.run(monitor.stop())
+
+
+def fetch(monitor, path):
+    try:
+        with urllib.request.urlopen(f"{monitor.address}{path}", timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_a_fault_is_told_to_everybody(relay, key):
+    pages = relay.transport.layout.pages
+    with monitored(relay) as monitor, RawClient(relay, key) as one, RawClient(relay, key) as two:
+        two.run([NOP])
+        for page in range(PARAMS.pages):
+            relay.transport.buffer[pages + page * PARAMS.page_bytes] ^= 1
+        one.submit([NOP] * 3)
+        for client in (one, two):
+            last = client.ended()[-SIZE:]
+            assert read_header(last)[:3] == (RecordType.REFUSED, 0, Refusal.FAULT)
+        with RawClient(relay) as late:
+            assert read_header(late.record()).code == Refusal.FAULT
+            assert late.ended() == b""
+        status, text = fetch(monitor, "/healthz")
+        said = json.loads(text)
+        assert (status, said["healthy"], said["device"], said["fault"]) == (503, False, "fault", "page_tag")
+        assert "a page in host memory was altered" in said["reason"]
+        assert "\nomap_device_ready 0\n" in fetch(monitor, "/metrics")[1]
+        assert "\nomap_device_fault 1\n" in fetch(monitor, "/metrics")[1]
+    assert isinstance(relay.relay.failure, DeviceFaultError)
+
+
+def test_answers_before_a_fault_are_delivered(relay, key):
+    with RawClient(relay, key) as client:
+        records = [client.session.seal(NOP) for _ in range(5)]
+        client.send(b"".join([*records[:3], records[4]]))
+        client.answers(3)
+        assert read_header(client.ended()).code == Refusal.FAULT
+
+
+def test_a_fault_is_noticed_without_traffic(relay, key):
+    with RawClient(relay, key) as client:
+        relay.transport.device._fault(ReplayedError("for a test"))
+        assert read_header(client.ended()).code == Refusal.FAULT
+
+
+def test_a_device_that_is_gone_ends_all_connections(start, key):
+    relay = start(backend="process")
+    with RawClient(relay, key) as client:
+        relay.transport._process.kill()
+        assert client.ended() == b""
+    until(lambda: relay.relay.failure is not None, "the failure")
+    assert "its process has ended with code -9" in str(relay.relay.failure)
+    assert not isinstance(relay.relay.failure, DeviceFaultError)
+    with RawClient(relay) as late:
+        assert late.ended() == b""
+
+
+def test_a_defect_of_the_relay_ends_it(relay, key, monkeypatch, caplog):
+    with RawClient(relay, key) as client:
+        monkeypatch.setattr(relay.relay._switch, "collect", lambda: 1 // 0)
+        client.submit([NOP])
+        assert client.ended() == b""
+    assert str(relay.relay.failure) == "the relay has a defect, see its log: ZeroDivisionError"
+    monkeypatch.undo()
+
+
+def test_counters_without_sense_end_the_relay(relay, key):
+    with RawClient(relay, key) as client:
+        write_counter(relay.transport.buffer, Counter.RESPONSES_WRITTEN, 1 << 40)
+        assert client.ended() == b""
+    assert "the device's counters make no sense" in str(relay.relay.failure)
+
+
+def test_a_device_without_a_doorbell_is_polled(start, key, monkeypatch, key_file):
+    transport = open_transport("model", PARAMS, key_file=key_file, ring_entries=64)
+    monkeypatch.setattr(transport, "fileno", lambda: None)
+    with transport, running_relay(PARAMS, None, transport=transport) as relay, RawClient(relay, key) as client:
+        assert len(client.run([NOP] * 200)) == 200
+        time.sleep(0.02)
+        assert len(client.run([NOP] * 2)) == 2
+
+
+# -- start, stop, start again ---------------------------------------------------------------------------------------
+
+
+def test_a_relay_does_not_start_before_its_device_is_ready(params, key_file):
+    with Driver(open_transport("model", params, key_file=key_file), params) as driver:
+        import asyncio
+
+        with pytest.raises(DeviceError, match="the device is idle, not ready: format it"):
+            asyncio.run(Relay(driver, port=0).start())
+
+
+def test_a_port_in_use_is_one_line(relay, start):
+    with pytest.raises(InputError, match=rf"can't listen at 127.0.0.1:{relay.port}: another program uses this port"):
+        start(port=relay.port)
+
+
+def test_a_shutdown_answers_what_was_read(relay, key):
+    with RawClient(relay, key) as client:
+        client.submit([NOP] * 200)
+        until(lambda: relay.relay.numbers.records_in >= 200)
+        relay.stop()
+        client.answers(200)
+        assert client.ended() == b""
+        with pytest.raises(ConnectionRefusedError):
+            RawClient(relay)
+    assert relay.relay.driver.in_flight == 0
+    assert relay.relay.numbers.disconnected == {"shutdown": 1}
+
+
+def test_a_shutdown_does_not_wait_for_ever(start, key, monkeypatch):
+    relay = start(limits=Limits(drain_seconds=0.2))
+    with RawClient(relay, key) as client:
+        monkeypatch.setattr(relay.transport.device, "step", lambda limit=0: 0)
+        client.submit([NOP])
+        until(lambda: relay.relay.numbers.records_in == 3)
+        relay.stop()
+        assert client.ended() == b""
+
+
+def test_a_relay_takes_over_a_running_device(params, key, key_file):
+    """A crash of the relay: what it had in the ring runs once, nobody gets its answers, and nothing else is lost."""
+    with open_transport("model", params, key_file=key_file, ring_entries=64) as transport:
+        with running_relay(params, None, transport=transport) as relay, RawClient(relay, key) as client:
+            client.run([Operation(Kind.PUT, bytes(4), b"kept")])
+            old = client.session
+        driver = Driver(transport, params)
+        driver.put(old.seal(Operation(Kind.PUT, b"late", b"kept")))
+        with running_relay(params, None, transport=transport) as relay, RawClient(relay) as client:
+            client.open_session(key, replaces=old.session)
+            replies = client.run([Operation(Kind.GET, bytes(4)), Operation(Kind.GET, b"late")])
+            assert [reply.response.previous for reply in replies] == [b"kept", b"kept"]
+            assert [reply.sequence for reply in replies] == [2, 3]
+            assert relay.relay.numbers.unwanted == 1
+
+
+# -- what operators see ---------------------------------------------------------------------------------------------
+
+
+def test_health_and_metrics(relay, key):
+    with monitored(relay) as monitor, RawClient(relay, key) as client:
+        client.run([NOP] * 5)
+        status, text = fetch(monitor, "/healthz")
+        said = json.loads(text)
+        assert (status, said["healthy"], said["clients"], said["in_flight"]) == (200, True, 1, 0)
+        assert said["digest"] == PARAMS.digest.hex()
+        client.send(Header(RecordType.DATA, 0, 0, 9, 9).pack().ljust(SIZE, b"\0"))
+        client.record()
+        status, text = fetch(monitor, "/metrics")
+        assert status == 200
+        values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        assert values["omap_relay_records_in_total"] == values["omap_relay_records_out_total"] == "7"
+        assert values["omap_relay_clients"] == values["omap_relay_sessions_total"] == "1"
+        assert values['omap_relay_refused_total{reason="unknown_session"}'] == "1"
+        assert values["omap_device_ready"] == "1"
+        for name in values:
+            base = name.partition("{")[0]
+            assert f"# TYPE {base} {'counter' if base.endswith('_total') else 'gauge'}\n" in text
+            assert f"# HELP {base} " in text
+        assert fetch(monitor, "/")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"POST /metrics HTTP/1.1\r\n\r\n", b"405"),
+        (b"HEAD /metrics?x=1 HTTP/1.0\r\nA: b\r\n\r\n", b"200"),
+        (b"what\r\n\r\n", b"400"),
+        (b"\x00\xff\r\n\r\n", b"400"),
+        (b"GET /healthz HTTP/1.1\r\n" + b"a" * 20_000, b""),
+        (b"GET", b""),
+    ],
+)
+def test_the_monitor_answers_whatever_it_is_asked(relay, sent, status, monkeypatch):
+    if not status:
+        monkeypatch.setattr("host.relay.monitor._HEAD_SECONDS", 0.1)
+    with monitored(relay) as monitor, socket.create_connection(("127.0.0.1", monitor.port), timeout=20) as client:
+        client.sendall(sent)
+        answer = b""
+        try:
+            while part := client.recv(4096):
+                answer += part
+        except ConnectionError:
+            pass
+        assert answer[9:12] == status
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert (body == b"") == (sent.startswith(b"HEAD") or not status)
+        if body:
+            assert f"Content-Length: {len(body)}".encode() in head
+
+
+def test_logs_tell_what_happened_and_no_payload(start, key, caplog):
+    with caplog.at_level(logging.DEBUG, "omap"):
+        relay = start()
+        with RawClient(relay, key) as client:
+            client.run([Operation(Kind.PUT, b"KEYS", b"VALU")])
+            client.send(b"\xfe" * SIZE)
+            client.ended()
+        relay.stop()
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    events = [line["event"] for line in lines]
+    assert events[0] == "listening"
+    assert {"client connected", "client disconnected", "client gone", "draining", "stopped"} <= set(events)
+    (ended,) = [line for line in lines if line["event"] == "client disconnected"]
+    assert ended | {"time": ""} == {
+        "time": "",
+        "level": "info",
+        "logger": "omap.relay",
+        "event": "client disconnected",
+        "client": 1,
+        "reason": "malformed",
+    }
+    text = "\n".join([*map(json.dumps, lines), *(TextFormatter().format(record) for record in caplog.records)])
+    assert "reason=malformed" in text
+    for secret in ("KEYS", "VALU", b"KEYS".hex(), b"VALU".hex(), "fefe", "\\xfe", key.hex()):
+        assert secret not in text
+
+
+@pytest.mark.sec_cm("RELAY.KEY.ABSENT")
+def test_the_relays_process_holds_no_key(key_file):
+    script = """
+import gc, sys
+from host.testing import running_relay
+from omap.presets import preset
+with running_relay(preset("TINY"), sys.argv[1], backend="process") as relay:
+    loaded = {"omap.session", "omap.kdf", "omap.device", "host.keyfile", "host.model.model"} & set(sys.modules)
+    shared = bytes(relay.transport._memory)
+    there = {bytes(thing) for owner in gc.get_objects() for thing in gc.get_referents(owner)
+             if isinstance(thing, (bytes, bytearray))}
+    there |= {thing.encode("utf-8", "replace") for owner in gc.get_objects() for thing in gc.get_referents(owner)
+              if isinstance(thing, str)}
+    with open(sys.argv[1], "rb") as file:  # not before: this process has it from here on
+        digits = file.read().strip()
+    secrets = digits, bytes.fromhex(digits.decode())
+    print(sorted(loaded), [secret in thing for secret in secrets for thing in {shared} | there].count(True))
+"""
+    ran = subprocess.run([sys.executable, "-c", script, key_file], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[] 0"

@@ -1,0 +1,82 @@
+# amaranth: UnusedElaboratable=no
+"""Page draws: equal to the reference for every index and bound, at the promised rate."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omap.drbg import Drbg as Reference
+from omap.errors import ParamsError
+from rtl.crypto.drbg import Drbg
+from sim.bench.amaranth_bench import AmaranthBench
+
+
+def expected(design, seed, indices):
+    """Draws of the reference as the payload of ``o_draw``."""
+    reference = Reference(seed)
+    pairs = [map(int, reference.pairs(index, 1, design.pages)[0]) for index in indices]
+    return [design.draw_shape.const({"dummy": p, "next": q}).as_value().value for p, q in pairs]
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    pages=st.one_of(st.sampled_from([2, 1 << 31, 139811]), st.integers(1, 1 << 31)),
+    engines=st.sampled_from([1, 3, 4]),
+    seed=st.binary(min_size=32, max_size=32),
+    indices=st.lists(st.integers(0, (1 << 63) - 1), min_size=1, max_size=8),
+    waits=st.lists(st.integers(0, 20), max_size=8),
+    stalls=st.lists(st.integers(0, 60), max_size=8),
+)
+def test_draws_equal_the_reference_in_any_schedule(pages, engines, seed, indices, waits, stalls):
+    design = Drbg(pages=pages, engines=engines)
+    bench = AmaranthBench(design)
+    bench.source("i_seed").push([seed])
+    bench.source("i_index", waits=waits).push(indices)
+    sink = bench.sink("o_draw", waits=stalls)
+    if pages == 1:  # a payload without bits
+        bench.run_until(limit=1500, transfers={"o_draw": len(indices)})
+        return
+    bench.run_until(limit=1500, transfers={"o_draw": len(indices)})
+    assert sink.take() == expected(design, seed, indices)
+
+
+def test_one_draw_in_four_cycles():
+    design = Drbg(pages=139811)
+    bench = AmaranthBench(design)
+    seed = bytes(range(32))
+    indices = list(range(60))
+    bench.source("i_seed").push([seed])
+    source, sink = bench.source("i_index"), bench.sink("o_draw")
+    source.push(indices)
+    bench.run_until(limit=400, transfers={"o_draw": len(indices)})
+    assert sink.take() == expected(design, seed, indices)
+    assert sink.cycles == [cycle + design.latency for cycle in source.cycles]
+    assert source.cycles[-1] - source.cycles[3] <= 4 * (len(indices) - 4)
+
+
+def test_nothing_is_drawn_without_a_seed():
+    bench = AmaranthBench(Drbg(pages=5))
+    bench.source("i_index").push([1, 2])
+    bench.run(60)
+    assert bench.source("i_index").transfers == 0
+    bench.source("i_seed").push([bytes(32)])
+    bench.run_until(limit=60, transfers={"o_draw": 2})
+    bench.set("erase", 1)
+    bench.run(1)
+    bench.set("erase", 0)
+    bench.source("i_index").push([3])
+    bench.run(60)
+    assert bench.source("i_index").transfers == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"pages": 0}, "pages is 0; it must be a whole number from 1 to 2147483648"),
+        ({"pages": (1 << 31) + 1}, "pages is 2147483649"),
+        ({"pages": 4, "engines": 17}, "engines is 17; it must be a whole number from 1 to 16"),
+    ],
+)
+def test_refused_parameters(arguments, text):
+    with pytest.raises(ParamsError, match=text):
+        Drbg(**arguments)

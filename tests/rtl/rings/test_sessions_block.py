@@ -1,0 +1,221 @@
+# amaranth: UnusedElaboratable=no
+"""The sessions block: as the reference, bit for bit, in any schedule, at full rate."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omap.errors import ParamsError
+from omap.presets import preset
+from omap.session import RECORD_LIMIT
+from omap.wire import CLOSE, RecordType, read_header
+from rtl.rings.sessions import Sessions
+from tests.support.rtl.session_bench import Twin, data, design, flipped, is_open
+
+WAITS = st.lists(st.integers(0, 40), max_size=30)
+
+
+@pytest.fixture
+def tiny():
+    return design("TINY")
+
+
+@pytest.fixture(params=["TINY", "WIDE"])
+def kind(request):
+    return design(request.param)
+
+
+class Script:
+    """Drawn actions of many clients."""
+
+    def __init__(self, twin):
+        self.twin, self.clients, self.pending = twin, [twin.opened()], []
+
+    def pick(self, number):
+        return self.clients[number % len(self.clients)]
+
+    def do(self, action, number):
+        getattr(self, action)(number)
+
+    def operate(self, number):
+        for _ in range(1 + number % 5):
+            self.twin.feed(self.pick(number).operation(self.twin.rng))
+
+    def mix(self, number):
+        for _ in range(number):
+            self.twin.feed(self.twin.rng.choice(self.clients).operation(self.twin.rng))
+
+    def open(self, number):
+        replaces = self.pick(number).session if number % 2 else 0
+        self.clients.append(self.twin.opened(replaces=replaces))
+
+    def begin(self, number):
+        client = self.twin.client()
+        self.pending.append((client, client.confirm(self.twin.feed(client.hello()))))
+
+    def finish(self, number):
+        """A handshake that another may have overtaken; its confirmation may be altered at first."""
+        if self.pending:
+            client, record = self.pending.pop(number % len(self.pending))
+            if number % 3 == 0:
+                self.twin.feed(flipped(record, 128 + number * 8))
+            answer = self.twin.feed(record)
+            if read_header(answer).type == RecordType.CONFIRM:
+                client.opened(answer)
+                self.clients.append(client)
+
+    def close(self, number):
+        self.twin.feed(self.pick(number).operation(self.twin.rng, CLOSE))
+
+    def strange(self, number):
+        record = data(self.twin, number, 1, 0)
+        self.twin.feed(bytes([(0, 4, 5, 131, 255)[number % 5]]) + record[1:])
+
+    def unknown(self, number):
+        client = self.pick(number)
+        self.twin.feed(data(self.twin, client.slot + 16 * (1 + number % 15), client.session, client.sent))
+        self.twin.feed(data(self.twin, client.slot, client.session + 100, client.sent))
+
+    def rekey(self, number):
+        client = self.pick(number)
+        self.twin.feed(data(self.twin, client.slot, client.session, RECORD_LIMIT + client.sent + (number << 40)))
+
+    def settle(self, number):
+        self.twin.settle()
+
+    def format(self, number):
+        self.twin.settle()
+        self.twin.format()
+        for client in self.clients:
+            self.twin.feed(client.operation(self.twin.rng))
+        self.pending.clear()  # sessions are numbered anew: what is kept of the old ones could meet their namesakes
+        self.clients = [self.twin.opened()]
+
+    def attack(self, number):
+        """The last of all: a record altered, repeated or left out. What comes after it is not answered."""
+        client = next((client for client in reversed(self.clients) if is_open(self.twin, client)), None)
+        if client is None:
+            return
+        kept = client.operation(self.twin.rng)
+        if number % 3 == 0:
+            self.twin.feed(flipped(kept, 128 + self.twin.rng.randrange(8 * len(kept) - 128)))
+        else:
+            if number % 3 == 1:
+                self.twin.feed(kept)
+            else:
+                kept = client.operation(self.twin.rng)
+            self.twin.feed(kept)
+        for _ in range(3):
+            self.twin.feed(client.operation(self.twin.rng))
+
+
+ACTIONS = [name for name in vars(Script) if not name.startswith("_") and name not in ("do", "pick", "attack")]
+
+
+@settings(deadline=None, max_examples=120)
+@given(
+    seed=st.integers(0, 1 << 32),
+    actions=st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 15)), max_size=25),
+    attack=st.one_of(st.none(), st.integers(0, 2)),
+    idle=st.fixed_dictionaries(dict.fromkeys(["i_record", "i_reply", "i_nonce"], st.sampled_from([0.0, 0.1, 0.6]))),
+    stall=st.fixed_dictionaries(dict.fromkeys(["o_command", "o_record"], st.sampled_from([0.0, 0.1, 0.8]))),
+    waits=st.fixed_dictionaries(dict.fromkeys(["o_command", "o_record"], WAITS)),
+    chunk=st.sampled_from([1, 7, 40]),
+)
+def test_answers_equal_the_reference_in_any_schedule(seed, actions, attack, idle, stall, waits, chunk):
+    for kind in (design("TINY"), design("WIDE")):
+        twin = Twin(*kind, random.Random(seed), chunk=chunk)
+        for name, share in idle.items():
+            twin.bench.source(name, idle=share)
+        for name, share in stall.items():
+            twin.bench.sink(name, idle=share, waits=waits[name])
+        script = Script(twin)
+        for action, number in actions:
+            script.do(action, number)
+        if attack is not None:
+            script.attack(attack)
+        twin.settle()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_more_sessions_than_there_are_slots(tiny, seed):
+    twin = Twin(*tiny, random.Random(seed), chunk=40)
+    clients = []
+    for count in range(40):
+        clients.append(twin.opened(replaces=clients[twin.rng.randrange(count)].session if count % 5 == 4 else 0))
+        for _ in range(twin.rng.randrange(30)):
+            twin.feed(twin.rng.choice(clients).operation(twin.rng))
+        if count % 7 == 6:
+            twin.feed(twin.rng.choice(clients).operation(twin.rng, CLOSE))
+    twin.settle()
+    assert sum(is_open(twin, client) for client in clients) == 16
+
+
+def test_a_forged_record_behind_the_last_one_of_its_session_latches_a_fault(tiny):
+    """The one difference to the reference, which refuses it: it is opened before the session is known to be closed."""
+    twin = Twin(*tiny, random.Random(3))
+    client = twin.opened()
+    twin.settle()
+    twin.feed(client.operation(twin.rng, CLOSE))
+    twin.feed(flipped(client.operation(twin.rng), 200))
+    twin.answers.pop()
+    twin.fault = "fault_tag"
+    twin.settle()
+
+
+def test_records_wait_until_the_map_is_open(tiny):
+    twin = Twin(*tiny, random.Random(6))
+    twin.bench.set("open_", 0)
+    client = twin.opened()
+    twin.bench.run(100)
+    assert twin.bench.source("i_record").transfers == 0
+    assert twin.bench.get("idle") == 1
+    twin.bench.set("open_", 1)
+    twin.settle()
+    twin.feed(client.operation(twin.rng))
+    twin.bench.run(2)
+    twin.bench.set("open_", 0)  # a record that has begun
+    twin.feed(client.operation(twin.rng))
+    twin.bench.run(300)
+    assert twin.bench.source("i_record").left == 4
+    assert twin.bench.get("idle") == 0
+    twin.bench.set("open_", 1)
+    twin.settle()
+
+
+def test_a_record_in_as_many_cycles_as_it_has_beats(kind):
+    twin = Twin(*kind, random.Random(8))
+    clients = [twin.opened() for _ in range(3)]
+    twin.settle()
+    bench, beats, count = twin.bench, twin.codec.record_bytes // 16, 100
+    for _ in range(count):
+        twin.feed(twin.rng.choice(clients).operation(twin.rng))
+    bench.source("i_reply").push(twin.replies)  # those behind the first wait for their commands
+    twin.replied = count
+    bench.run(2 * count * beats)
+    twin.settle()
+    taken, out = bench.source("i_record").cycles[-count * beats :], bench.sink("o_record").cycles[-count * beats :]
+    assert taken[-1] - taken[0] == out[-1] - out[0] == count * beats - 1
+
+
+def test_latencies(kind):
+    twin = Twin(*kind, random.Random(9))
+    client = twin.opened()
+    twin.settle()
+    bench, beats = twin.bench, twin.codec.record_bytes // 16
+    twin.feed(client.operation(twin.rng))
+    bench.run(100 + beats)
+    twin.got_commands += bench.sink("o_command").take()
+    command = bench.sink("o_command").cycles[-1] - bench.source("i_record").cycles[-1]
+    assert command <= 30 + beats
+    bench.source("i_reply").push(twin.replies)
+    twin.replied = 1
+    twin.settle()
+    assert bench.sink("o_record").cycles[-beats] - bench.source("i_reply").cycles[0] == Sessions(twin.params).latency
+
+
+def test_refused_parameters():
+    with pytest.raises(ParamsError, match="in_flight is 0; it must be a whole number from 1 to 65536"):
+        Sessions(preset("TINY"), in_flight=0)

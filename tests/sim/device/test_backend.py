@@ -1,0 +1,75 @@
+"""The back end ``rtl`` beyond what the contract suite asks of every map."""
+
+from itertools import islice
+
+import pytest
+
+from omap import backends
+from omap.errors import FullError, InputError
+from omap.hazmat.fixed import fixed_secrets
+from omap.interface import Kind, Operation
+from omap.trace import Observer
+from sim.device.backend import RtlMap, create, entropy_of
+from sim.device.map_bench import entropy_words
+from tests.support.rtl.engines import TIGHT
+
+PARAMS = TIGHT.params
+
+
+def keys(first, count):
+    return [number.to_bytes(PARAMS.key_bytes, "big") for number in range(first, first + count)]
+
+
+def values(count):
+    return [bytes([number]) * PARAMS.value_bytes for number in range(count)]
+
+
+@pytest.fixture(scope="module")
+def rtl():
+    return RtlMap(PARAMS, observer=Observer())
+
+
+def test_a_load_is_all_or_nothing(rtl):
+    rtl.format()
+    rtl.bulk_load(keys(0, 30), values(30))
+    with pytest.raises(InputError, match="some keys are in the map already"):
+        rtl.bulk_load(keys(29, 5), values(5))
+    with pytest.raises(InputError, match="some keys are repeated"):
+        rtl.bulk_load(keys(30, 2) * 2, values(4))
+    with pytest.raises(InputError, match="2 keys came with 1 values"):
+        rtl.bulk_load(keys(30, 2), values(1))
+    with pytest.raises(FullError, match="30 of 40 are live"):
+        rtl.bulk_load(keys(30, 11), values(11))
+    assert len(rtl) == 30
+    assert [rtl.get(key) for key in keys(0, 35)] == values(30) + [None] * 5
+
+
+def test_cycles_and_operations_are_counted(rtl):
+    rtl.format()
+    before = rtl.operations, rtl.cycles
+    assert rtl.execute([]) == []
+    assert (rtl.operations, rtl.cycles) == before
+    rtl.execute([Operation(Kind.NOP)] * 50)
+    assert rtl.operations == before[0] + 50
+    assert rtl.cycles - before[1] > 50 * TIGHT.interval
+    assert isinstance(rtl, backends.Clocked)
+
+
+def test_a_malformed_operation_reaches_no_bus(rtl):
+    rtl.format()
+    rtl._observer.clear()
+    with pytest.raises(InputError, match="operation 1"):
+        rtl.execute([Operation(Kind.GET, keys(0, 1)[0]), Operation(Kind.GET, b"")])
+    assert len(rtl._observer.trace()) == 0
+
+
+def test_given_secrets_are_given_in_the_order_in_which_they_are_taken():
+    words = list(islice(entropy_of(fixed_secrets(1)), 14))
+    source = fixed_secrets(1)
+    assert words[0:6] == entropy_words(source())
+    assert words[7:13] == entropy_words(source())
+
+
+def test_a_user_is_told_that_it_takes_long():
+    assert "minutes" in create.notice
+    assert not hasattr(backends.load("reference"), "notice")

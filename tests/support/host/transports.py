@@ -1,0 +1,109 @@
+"""Every transport, opened on a fresh device: the list that the contract of transports runs over.
+
+Among them are both drivers of cards with what is generated for their card behind them, compiled and simulated.
+"""
+
+import json
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+import pytest
+
+from host.device import vfio, xrt
+from host.device.transport import open_transport
+from host.keyfile import read_key_file
+from host.model.model import ModelTransport
+from tests.support.boards.top_run import KEY, DirectRun, VitisRun
+from tests.support.host.cards import ModelCard, RunCard
+from tests.support.host.fake_pyxrt import FakeXrt
+from tests.support.host.fake_vfio import FakeVfio
+from tests.support.rtl.engines import TIGHT
+
+TOPS = ("xrt on the kernel", "vfio on the card")
+"""Transports of cards whose top is simulated."""
+
+SIMULATED = ("rtl", *TOPS)
+
+NAMES = ("model", "stepped", "process", "attached", "xrt", "vfio", "rtl")
+NAMES += tuple(pytest.param(name, marks=pytest.mark.long) for name in TOPS)  # each takes minutes to compile
+
+PATIENCE = 600.0
+"""Seconds, instead of a few, that the drivers of cards grant a simulation."""
+
+HBM_LATE = 5
+"""Accesses to registers until HBM has come up."""
+
+
+def fitting(name, params, key_file):
+    """Return parameters that a transport can be opened with: those given, if it is not one of a compiled design.
+
+    The root key of a top is compiled into it; the file gets to hold it.
+    """
+    if name in TOPS:
+        key_file.write_text(f"{KEY.hex()}\n")
+    return TIGHT.params if name in SIMULATED else params
+
+
+@contextmanager
+def opened(name, params, key_file, ring_entries=8, tmp_path=None, observer=None):
+    """Open a transport by name; one of a card has its ``machine``.
+
+    A device model tells an observer of its accesses to the pages.
+    """
+    key = read_key_file(key_file)
+    with ExitStack() as stack:
+        match name:
+            case "model" | "stepped":
+                transport = ModelTransport(
+                    params, key, ring_entries=ring_entries, stepped=name == "stepped", observer=observer
+                )
+            case "process" | "rtl":
+                transport = open_transport(name, params, ring_entries=ring_entries, key_file=key_file)
+            case "attached":
+                path = stack.enter_context(listening(params, key_file, tmp_path, ring_entries))
+                transport = open_transport("process", params, attach=path)
+            case "xrt" | "xrt on the kernel":
+                card = ModelCard(params, key, observer=observer)
+                if name in TOPS:
+                    card = RunCard(lambda: VitisRun(TIGHT, ring_entries=ring_entries, start=False))
+                    patient(stack, xrt, "_SHOW_SECONDS", "_STOP_SECONDS")
+                machine = stack.enter_context(FakeXrt(params, key, card=card))
+                options = {"xclbin": machine.xclbin(tmp_path)}
+                transport = open_transport("xrt", params, ring_entries=ring_entries, **options)
+                transport.machine = machine
+            case "vfio" | "vfio on the card":
+                card = ModelCard(params, key, observer=observer)
+                if name in TOPS:
+                    card = RunCard(lambda: DirectRun(TIGHT, ring_entries=ring_entries, opened=False), hbm_late=HBM_LATE)
+                    patient(stack, vfio, "_WAKE_SECONDS", "_SHOW_SECONDS", "_STOP_SECONDS")
+                machine = stack.enter_context(FakeVfio(tmp_path, params, key, card=card))
+                transport = open_transport("vfio", params, ring_entries=ring_entries, system=machine)
+                transport.machine = machine
+        with transport:
+            yield transport
+
+
+def patient(stack, module, *limits):
+    """Grant more time than a card needs."""
+    for limit in limits:
+        stack.enter_context(patch.object(module, limit, PATIENCE))
+
+
+@contextmanager
+def listening(params, key_file, tmp_path, ring_entries=8):
+    """Run a device that outlives its drivers, at the socket file that is yielded."""
+    path, file = tmp_path / "device", tmp_path / "params.json"
+    file.write_text(json.dumps(params.to_dict()))
+    command = [sys.executable, "-m", "host.model.model_process", "--listen", path, "--key-file", key_file]
+    command += ["--params", file, "--ring-entries", str(ring_entries)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == f"omap: device ready at {path}\n"
+        yield path
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+        process.stdout.close()
+        assert not path.exists()
