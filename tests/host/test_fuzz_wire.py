@@ -44,7 +44,6 @@ def conversation():
     return Conversation(client, Witness())
 
 
-@settings(deadline=None)
 @given(
     data=st.lists(records, max_size=6).map(b"".join), cuts=st.lists(st.integers(0, 400), max_size=6), sent=st.booleans()
 )
@@ -63,7 +62,6 @@ def test_a_client_gives_nothing_out_for_records_that_no_device_sealed(data, cuts
     assert talk.session.received == 0
 
 
-@settings(deadline=None)
 @given(answers=st.lists(records, min_size=1, max_size=2))
 def test_a_handshake_with_nonsense_opens_nothing(answers):
     steps = handshake(PARAMS, KEY, Witness(), 0)
@@ -72,7 +70,6 @@ def test_a_handshake_with_nonsense_opens_nothing(answers):
         list(map(steps.send, [*answers, bytes(SIZE)]))
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_an_altered_greeting_is_read_or_refused(data):
     greeting = bytearray(GREETING)
@@ -94,7 +91,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(name=st.sampled_from(["params", "digest", "ring_entries", "mode", "refused"]), value=json_values)
 @example(name="ring_entries", value=float("inf"))
 @example(name="mode", value=[])
@@ -122,7 +118,7 @@ def test_facts_of_any_bytes_are_refused(facts):
         read_greeting(GREETING[: PREFIX.size], facts)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(commands=st.lists(records, max_size=12), seed=st.integers(0, 2**32 - 1), opened=st.booleans())
 def test_a_device_answers_or_latches_whatever_is_put_into_its_ring(commands, seed, opened):
     relay, rng = RogueRelay(PARAMS, ring_entries=8), random.Random(seed)

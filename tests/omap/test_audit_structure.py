@@ -182,7 +182,7 @@ def test_statistics_are_left_out_after_a_structural_failure_and_the_report_says_
     assert any("not examined" in note for note in report.notes)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), index=st.integers(0, 119), data=st.data())
 def test_any_single_altered_event_is_found(seed, index, data):
     seen = sound(ONE, 60, seed)

@@ -38,7 +38,7 @@ def assert_valid(probability_of, law):
             assert total <= p * (1 + 1e-9) + 1e-15
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(trials=st.integers(0, 60), chance=st.fractions(0, 1, max_denominator=1000))
 def test_binomial_tails_are_exact(trials, chance):
     law = exact_binomial(trials, chance)
@@ -72,7 +72,7 @@ def test_binomial_tails_are_exact_far_out():
     assert tails.binomial(0, 10**6, 0.5) == 0.0
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(chances=st.lists(st.fractions(0, 1, max_denominator=50), max_size=10))
 def test_mixed_binomial_and_bennett_bound_unequal_trials(chances):
     law = poisson_binomial(chances)
@@ -121,7 +121,7 @@ def test_collision_moments_keep_their_digits_when_collisions_are_rare():
     assert variance == pytest.approx(mean, rel=1e-4)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(weights=st.lists(st.integers(1, 5), min_size=2, max_size=3), draws=st.integers(1, 6), rows_given=st.booleans())
 def test_evidence_of_unevenness_has_mean_one(weights, draws, rows_given):
     """The likelihood ratio is one: over all sequences of draws, weighted by their chances, its mean is 1."""

@@ -1,7 +1,7 @@
 import hmac
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from omap.cells import Cells, pack_value, unpack_value
@@ -34,7 +34,6 @@ def test_any_bytes_are_a_cell_or_refused(cell):
         assert pack_value(value, len(cell))[: 2 + len(value)] == cell[: 2 + len(value)]
 
 
-@settings(deadline=None)
 @given(names=st.sets(st.binary(max_size=40), min_size=2, max_size=2), value=st.binary(max_size=200))
 def test_different_names_have_different_keys_and_come_back(names, value):
     cells = Cells(WIDE, KEY)

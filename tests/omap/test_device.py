@@ -69,7 +69,7 @@ def mixed(seed, count):
     return [Operation(Kind(rng.randrange(4)), key(rng.randrange(16)), rng.randbytes(4)) for _ in range(count)]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 8), min_size=8, max_size=8))
 def test_two_clients_on_one_ring_see_one_map(seed, cuts):
     host = Host()
@@ -132,7 +132,7 @@ def test_rings_wrap_and_the_device_never_runs_over_answers_not_taken():
         client.open(host.take())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(written=st.integers(0, 2**64 - 1), taken=st.integers(0, 2**64 - 1))
 def test_counters_full_of_nonsense_do_no_harm(written, taken):
     host = Host()

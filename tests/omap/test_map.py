@@ -50,7 +50,7 @@ def random_batch(params, count, seed, names):
 @pytest.mark.sec_cm("PAGE.ADDR.FRESH")
 @pytest.mark.sec_cm("PAGE.MISS.DUMMY")
 @pytest.mark.sec_cm("PAGE.TOUCH.ALWAYS")
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**32 - 1), names=st.sampled_from([2, 12, 20]))
 def test_one_choice_touches_what_was_drawn_and_nothing_else(seed, names):
     observer = Observer()
@@ -73,7 +73,7 @@ def test_one_choice_touches_what_was_drawn_and_nothing_else(seed, names):
 
 
 @pytest.mark.sec_cm("BINS.BOTH.TOUCHED")
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_two_choice_touches_both_bins_in_the_order_of_their_draw(seed):
     observer = Observer()
@@ -94,7 +94,7 @@ def test_two_choice_touches_both_bins_in_the_order_of_their_draw(seed):
     assert (observer.trace().address[::2] // np.uint64(params.page_bytes)).tolist() == pages
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), rule=st.sampled_from([Rule.ONE_CHOICE, Rule.TWO_CHOICE]), cut=st.integers(1, 99))
 def test_batches_of_any_size_give_the_same_host_memory(seed, rule, cut):
     params = tight("SMALL", rule)
@@ -153,7 +153,7 @@ def assert_dead(map_, name):
     assert len(map_) == 1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), rule=st.sampled_from([Rule.ONE_CHOICE, Rule.TWO_CHOICE]), data=st.data())
 def test_any_flipped_bit_is_found_when_its_page_is_touched(seed, rule, data):
     params = tight("TINY", rule)
@@ -169,7 +169,7 @@ def test_any_flipped_bit_is_found_when_its_page_is_touched(seed, rule, data):
 
 
 @pytest.mark.sec_cm("PAGE.VERSION.FRESH")
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_replayed_and_exchanged_pages_are_found(seed):
     size = TINY.page_bytes

@@ -1,4 +1,4 @@
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omap.page import Page
@@ -9,7 +9,6 @@ SLOTS = TINY.page_slots
 entries = st.tuples(st.integers(0, 3), st.integers(0, 3)).map(lambda pair: b"".join(n.to_bytes(4, "big") for n in pair))
 
 
-@settings(deadline=None)
 @given(steps=st.lists(st.one_of(entries, st.integers(0, 3), st.lists(entries, max_size=9)), max_size=30))
 def test_equals_a_list_of_slots(steps):
     page, slots = Page(TINY, bytes(TINY.plaintext_bytes), 0), [None] * SLOTS

@@ -31,7 +31,6 @@ def put(position_map, key, words):
     position_map.finish(words)
 
 
-@settings(deadline=None)
 @given(
     rule=st.sampled_from(["one_choice", "two_choice"]),
     key_bytes=st.sampled_from([4, 8, 16]),
@@ -69,7 +68,6 @@ def test_a_full_table_refuses_and_keeps_what_it_has():
 
 
 @pytest.mark.sec_cm("POSMAP.WORK.FIXED")
-@settings(deadline=None)
 @given(names=st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=60))
 def test_every_access_reads_and_writes_as_many_buckets(names):
     position_map = table(buckets=2, transit=40)
@@ -79,7 +77,7 @@ def test_every_access_reads_and_writes_as_many_buckets(names):
         assert (position_map.region.reads - reads, position_map.region.writes - writes) == (6, 6)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), key_bytes=st.sampled_from([4, 8, 16]), before=st.integers(0, 200))
 def test_many_at_once_equal_one_by_one(seed, key_bytes, before):
     rng = random.Random(seed)

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omap.errors import AlteredError, LostError, ReplayedError, SessionError, WrongKeyError
@@ -51,7 +51,6 @@ replies = st.builds(
 
 
 @pytest.mark.sec_cm("COMMAND.OP.UNIFORM")
-@settings(deadline=None)
 @given(steps=st.lists(st.tuples(operations, replies), max_size=8))
 def test_commands_and_replies_arrive_and_all_records_have_one_size(steps):
     client, device = opened()
@@ -110,7 +109,6 @@ def test_another_root_key_opens_nothing():
         client.opened(refusal)
 
 
-@settings(deadline=None)
 @given(at=st.integers(16, 63), bit=st.integers(0, 7))
 def test_an_altered_hello_is_noticed(at, bit):
     device, client = DeviceSessions(PARAMS, KEY), ClientSession(PARAMS, KEY)
@@ -125,7 +123,6 @@ def test_a_relay_that_lies_about_the_parameters_is_noticed():
         opened(params=preset("TINY"))
 
 
-@settings(deadline=None)
 @given(operation=operations, data=st.data())
 def test_any_flipped_bit_of_a_command_is_noticed(operation, data):
     client, device = opened()
@@ -142,7 +139,6 @@ def test_any_flipped_bit_of_a_command_is_noticed(operation, data):
         assert refusal != Refusal.REKEY
 
 
-@settings(deadline=None)
 @given(reply=replies, data=st.data())
 def test_any_flipped_bit_of_a_response_is_noticed(reply, data):
     client, device = opened()

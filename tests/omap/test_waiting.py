@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omap.errors import ExhaustedError
@@ -16,7 +16,6 @@ def entry(number):
     return number.to_bytes(4, "big") + number.to_bytes(4, "little")
 
 
-@settings(deadline=None)
 @given(
     line_bytes=st.sampled_from([32, 64]),
     steps=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["append", "oldest", "key"]), st.integers(0, 39))),

@@ -59,7 +59,7 @@ def play(twin, script):
 
 @pytest.mark.sec_cm("PAGE.ADDR.FRESH")
 @pytest.mark.sec_cm("PAGE.MISS.DUMMY")
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     ring=st.integers(1, 6),
@@ -72,7 +72,7 @@ def test_equals_the_model(seed, ring, reorder, withheld, script):
     play(Twin(seed, ring_entries=1 << ring, host=host, hbm=HbmTiming(ready_withheld=withheld)), script)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**32 - 1), cycles=st.integers(0, 4000), by_register=st.booleans())
 def test_a_format_in_the_midst_of_traffic_falls_between_two_records(seed, cycles, by_register):
     ring = 32
@@ -176,7 +176,7 @@ def test_stop_erases_and_ends_the_kernel(by_register):
     twin.is_dead(State.STOPPED)
 
 
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 2**32 - 1), cycles=st.integers(1, 3000))
 def test_a_stop_in_mid_flight(seed, cycles):
     twin = Twin(seed, ring_entries=32)

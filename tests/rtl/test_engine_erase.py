@@ -139,7 +139,7 @@ def test_an_erased_core_holds_nothing_of_its_keys(monkeypatch):
 
 
 @pytest.mark.sec_cm("PAGE.NONCE.UNIQUE")
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(page=st.integers(0, 2**32 - 1), version=st.integers(0, 2**48 - 1))
 def test_nonces_of_pages_are_those_of_the_reference(page, version):
     number, turn, nonce = Signal(32), Signal(48), Signal(96)

@@ -94,7 +94,7 @@ def test_what_is_struck_while_pages_follow_each_other_is_never_used(strike):
 
 
 @pytest.mark.long
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     seed=st.integers(0, 2**32 - 1),
     strike=st.sampled_from(sorted(STRIKES)),
@@ -172,7 +172,7 @@ def test_attacks_on_commands_latch_what_they_latch_in_the_model(attack, fault):
 
 
 @pytest.mark.long
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), bit=st.integers(0, 8 * 64 - 1), before=st.integers(0, 20))
 def test_any_flipped_bit_of_a_command_has_the_effect_that_the_model_gives_it(seed, bit, before):
     twin, clients = used(seed)
@@ -215,7 +215,7 @@ def lie(twin, written, taken):
 numbers = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 200), st.integers(2**64 - 100, 2**64 - 1))
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(written=numbers, taken=numbers)
 def test_counters_full_of_nonsense_do_no_harm_to_an_empty_ring(written, taken):
     twin = Twin(5)
@@ -225,7 +225,7 @@ def test_counters_full_of_nonsense_do_no_harm_to_an_empty_ring(written, taken):
     assert bytes(twin.buffer[twin.layout.pages :]) == twin.model.buffer[twin.layout.pages :]
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(written=numbers, taken=numbers)
 def test_counters_that_lie_make_no_command_run_again(written, taken):
     twin, _ = used(6)

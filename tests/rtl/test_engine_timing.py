@@ -152,7 +152,7 @@ operation = st.tuples(
 singles, bursts = st.tuples(st.integers(0, 600), st.integers(1, 3)), st.tuples(st.integers(0, 40), st.integers(1, 40))
 
 
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(
     pair=st.integers(20, WINDOW).flatmap(lambda n: st.tuples(*[st.lists(operation, min_size=n, max_size=n)] * 2)),
     arrivals=st.lists(st.one_of(singles, bursts), max_size=12),

@@ -145,7 +145,7 @@ def beats_of(write):
     return beats, plain(header) and last == 0 and not mask & ~word
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     written=st.lists(writes, max_size=8),
     read=st.lists(reads, max_size=8),

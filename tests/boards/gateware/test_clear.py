@@ -102,7 +102,7 @@ class Run:
         return [layout.from_bits(item)["data"] for item in self.bench.sink(f"o_read__{place}").take()]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     shape=st.sampled_from(sorted(SHAPES)),
     timing=st.sampled_from(sorted(TIMINGS)),

@@ -131,7 +131,7 @@ def test_the_key_is_what_it_says():
     assert KEY.to_bytes(16, "little") == noise.KEY
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), windows=st.integers(0, 5), rest=st.integers(0, WINDOW - 1), data=st.data())
 def test_words_and_verdicts_equal_the_model(seed, windows, rest, data):
     rng = random.Random(seed)

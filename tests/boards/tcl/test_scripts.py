@@ -21,7 +21,7 @@ from omap.board import BOARDS
 from omap.regmap import BY_NAME, hbm_pointer
 from tests.support.rtl.engines import TIGHT
 
-SLOW = settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=15, suppress_health_check=list(HealthCheck))
 TOPS = {
     "omap_kernel.v": "module omap_kernel(ap_clk);\nendmodule\n",
     "omap_noise.v": "",

@@ -65,7 +65,7 @@ operations = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(batches=st.lists(operations, max_size=4), window=st.integers(1, 40), limit=st.integers(1, 60))
 def test_answers_are_those_of_a_dict_whatever_window_and_record_limit(shared, batches, window, limit):
     shared.in_thread(shared.format)

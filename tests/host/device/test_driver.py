@@ -82,7 +82,7 @@ def test_a_state_or_fault_it_does_not_know_is_named(transport):
         driver.check()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     counter=st.sampled_from([Counter.COMMANDS_FETCHED, Counter.RESPONSES_WRITTEN]),
     value=st.one_of(st.integers(0, 1), st.integers(6, 40), st.integers(1 << 40, (1 << 64) - 1)),
@@ -208,7 +208,7 @@ class CrashError(Exception):
     pass
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_nothing_is_lost_or_done_twice_when_drivers_crash(data):
     """Whatever a driver was at when it died, the next one hands out the answers to all that was submitted."""

@@ -62,7 +62,7 @@ streams = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @example([[b"set", b"a", b"x"], [b"incr", b"a"], [b"get", b"a"], [b"dbsize"], [b"set", b"b", b"1"]], [2], 2)
 @given(st.lists(streams, max_size=30), st.lists(st.integers(0, 29), max_size=4), st.sampled_from([2, 3]))
 def test_a_stream_of_commands_is_answered_as_by_redis(real_redis, stream, places, version):
@@ -252,7 +252,7 @@ def test_a_full_map_says_what_a_full_redis_says():
     assert found[1:] == [oom, b"*2\r\n$3\r\nnew\r\n$-1\r\n", b":1\r\n", b":1\r\n"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["a", "b", "0", "1"]), st.sampled_from(["incr", "setnx", "append", "nx", "xx"])),
@@ -322,7 +322,7 @@ def test_a_stream_that_breaks_is_answered_up_to_there_and_closed():
     assert asyncio.run(main()) == (b"+OK\r\n-ERR Protocol error: expected '$', got ':'\r\n", True)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(st.binary(max_size=40), streams.map(lambda one: command(*one))), max_size=8))
 def test_no_bytes_make_a_connection_fail(pieces):
     """Whatever comes is answered or waited for; what an answer is not, is a connection closed."""

@@ -2,7 +2,7 @@
 
 import hiredis
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from host.redis import replies
@@ -37,14 +37,12 @@ def named(value):
     return list(map(named, value)) if isinstance(value, list) else value
 
 
-@settings(deadline=None)
 @given(values)
 def test_values_are_read_as_they_were(value):
     assert read(RESP2.value(value)) == flat(value)
     assert read(RESP3.value(value)) == named(value)
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=9)), max_size=5))
 def test_bulks(items):
     assert read(RESP2.bulks(items)) == read(RESP3.bulks(items)) == items

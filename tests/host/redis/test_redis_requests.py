@@ -44,7 +44,7 @@ def cut(data, places):
     return [data[a:b] for a, b in pairwise(edges)]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(words, max_size=8), st.lists(st.integers(0, 1 << 16), max_size=12))
 def test_commands_survive_any_cutting(commands, places):
     commands = [command for command in commands if command[0].lower() not in (b"post", b"host:")]
@@ -76,7 +76,7 @@ fragments = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @example(b"*-1\r\n*0\r\n*1\r\n$1\r\na\r\n", [1, 2, 3, 9])
 @example(b"*3333333333\r\n", [])
 @example(b"*1\r\n*4294967295\r\n", [5])

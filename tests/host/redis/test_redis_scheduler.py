@@ -163,7 +163,7 @@ plans = st.lists(
 
 
 @pytest.mark.sec_cm("REDIS.WAIT.KEYLESS")
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(plans, st.randoms(use_true_random=False))
 def test_the_schedule_knows_no_keys(plan, source):
     """Same classes of commands at the same times: the same batches at the same times, whatever keys and kinds."""
@@ -242,7 +242,7 @@ def test_simple_commands_are_not_starved_by_changes():
     assert gets[4] < len(store.seen) - 10
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.data())
 def test_after_a_break_each_command_says_what_is_known(key_counts, data):
     total = sum(key_counts)

@@ -174,7 +174,7 @@ def shared(tmp_path_factory):
         yield relay, witness
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     parts=st.lists(
         st.one_of(

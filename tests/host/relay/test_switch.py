@@ -116,7 +116,7 @@ def test_a_greedy_client_leaves_room_for_a_modest_one():
     greedy.check(46)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     sends=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 20)), min_size=1, max_size=12),
     ring_entries=st.sampled_from([2, 8, 32]),
@@ -276,7 +276,7 @@ def test_what_is_no_record_ends_the_connection():
     assert bench.switch.idle
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_garbage_harms_nobody_else(parts, random):
     bench = Bench()

@@ -39,7 +39,7 @@ def two_choice(capacity=N):
 # -- the simulation is the map ----------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     rule=st.sampled_from([Rule.ONE_CHOICE, Rule.TWO_CHOICE]),
     pages=st.integers(2, 5),
@@ -75,7 +75,7 @@ def test_counts_equal_those_of_the_reference_map(rule, pages, hbm_bins, page_byt
     assert most == ((series[:, 0] + series[:, 1]).max(), series[:, 2].max(), series[:, 0].max())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     key_bytes=st.sampled_from([4, 8]),
     buckets=st.integers(1, 4),

@@ -136,7 +136,7 @@ def test_largest_refuses_what_holds_nothing():
         largest(key_bytes=8, value_bytes=64, page_bytes=640, hbm_bytes=100)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     capacity=st.integers(1, 10**8),
     key_bytes=st.sampled_from(KEY_SIZES),

@@ -59,7 +59,7 @@ def test_the_proven_bound_is_below_the_sketched_one_and_above_the_mean(slots, pl
     assert theorem.mean_share(0.75 * slots, slots) + 0.0005 < provided < (PROVISIONED[slots][place] + 0.06) / 100
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(capacity=st.integers(20, 10**9), slots=st.integers(1, 32), bits=st.integers(1, 200))
 def test_tail_bits_invert_provision(capacity, slots, bits):
     pages = max(2, math.ceil(capacity / (0.75 * slots)))
@@ -107,7 +107,7 @@ def test_the_transit_queue_meets_the_target():
 # -- parameters -------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     capacity=st.one_of(st.integers(1, 300), st.integers(1, 10**8)),
     key_bytes=st.sampled_from(KEY_SIZES),

@@ -52,7 +52,7 @@ def test_published_vectors(key_bits):
     assert bench.sink("o").take() == [number(cipher) for _, _, cipher in tests]
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     key_bits=st.sampled_from([128, 256]),
     key_slots=st.sampled_from([1, 3]),
@@ -112,7 +112,7 @@ def test_loading_takes_what_the_promise_says():
     assert second - first == third - second == design.rounds + 2
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(
     key_bits=st.sampled_from([128, 256]),
     seed=st.randoms(use_true_random=False),

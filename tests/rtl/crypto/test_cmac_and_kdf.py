@@ -45,7 +45,7 @@ def test_published_cmac_vectors():
     assert bench.sink("o_tag").take() == [number(test["tag"]) for test in tests]
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(
     messages=st.lists(st.tuples(st.booleans(), st.binary(max_size=50)), min_size=1, max_size=4),
     keys=st.lists(st.binary(min_size=32, max_size=32), min_size=4, max_size=4),
@@ -90,7 +90,7 @@ def test_published_kdf_vector():
         assert run(test["fixed"], test["key"], len(test["output"])) == test["output"]
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     key=st.binary(min_size=32, max_size=32),
     label=st.binary(max_size=14),

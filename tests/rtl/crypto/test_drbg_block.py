@@ -18,7 +18,7 @@ def expected(design, seed, indices):
     return [design.draw_shape.const({"dummy": p, "next": q}).as_value().value for p, q in pairs]
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     pages=st.one_of(st.sampled_from([2, 1 << 31, 139811]), st.integers(1, 1 << 31)),
     engines=st.sampled_from([1, 3, 4]),

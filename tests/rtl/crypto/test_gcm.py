@@ -157,7 +157,7 @@ def check_schedule(pair, bench, seed, count, waits):
 STREAMS = ["open__i_request", "open__i_sealed", "open__o_text", "seal__i_request", "seal__i_text", "seal__o_sealed"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.randoms(use_true_random=False),
     count=st.integers(1, 6),
@@ -254,7 +254,7 @@ def test_loading_takes_what_the_promise_says(kind):
         assert second - first == block.load_cycles
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.randoms(use_true_random=False),
     count=st.integers(1, 5),
@@ -307,7 +307,7 @@ def test_no_text_before_the_tag(kind):
 
 
 @pytest.mark.sec_cm("GCM.TIME.CONST")
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.randoms(use_true_random=False), bit=st.integers(0, 1 << 16), waits=WAITS)
 def test_a_verdict_takes_the_same_time_either_way(pages, seed, bit, waits):
     pair, design = pages

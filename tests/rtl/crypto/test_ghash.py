@@ -39,7 +39,7 @@ def test_a_product_comes_every_cycle():
     assert seen[design.latency - 1 : -1] == [reference.multiply(a, b) for a, b in pairs]
 
 
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(st.lists(st.tuples(ELEMENTS, ELEMENTS), min_size=1, max_size=3), st.lists(st.integers(0, 30), max_size=3))
 def test_the_serial_product(pairs, waits):
     design = GfSerialMultiplier()
@@ -84,7 +84,7 @@ def compiled():
     return design, Design(design)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.randoms(use_true_random=False), gaps=st.lists(st.integers(0, 2), max_size=30))
 def test_messages_of_all_slots_in_any_schedule(compiled, seed, gaps):
     design, built = compiled

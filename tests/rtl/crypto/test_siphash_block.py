@@ -26,7 +26,7 @@ def test_published_vectors(length):
     assert bench.sink("o_hash").take()[0].to_bytes(8, "little").hex() == VECTORS["hashes"][length]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     length=st.sampled_from(MESSAGE_BYTES),
     seed=st.randoms(use_true_random=False),

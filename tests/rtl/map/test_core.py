@@ -59,7 +59,7 @@ def check(
 def test_equals_the_reference(lanes):
     config, found = design("SMALL", lanes)
 
-    @settings(deadline=None, max_examples=8)
+    @settings(max_examples=8)
     @given(
         seed=st.integers(0, 2**32 - 1),
         count=st.integers(1, 150),

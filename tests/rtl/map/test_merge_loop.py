@@ -147,7 +147,7 @@ def check(bench, script, merge):
 def test_touches_and_lists_equal_the_reference(shape):
     params, merge = SHAPES[shape], MergeLoop(SHAPES[shape], entries=2).merge
 
-    @settings(deadline=None, max_examples=5 if shape == "WIDE" else 25)
+    @settings(max_examples=5 if shape == "WIDE" else 25)
     @given(
         seed=st.integers(0, 2**32 - 1),
         count=st.sampled_from([5, 60, 100 if shape == "WIDE" else 300]),
@@ -188,7 +188,7 @@ def test_an_operation_takes_few_cycles_and_one_for_each_tuple_that_waits(latency
 
 @pytest.mark.sec_cm("WAITING.TUPLE.ERASE")
 @example(control="clear", after=357, latency=10)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(control=st.sampled_from(["clear", "erase"]), after=st.integers(20, 6000), latency=st.sampled_from([10, 60]))
 def test_bins_that_forgot_are_empty_and_ignore_late_memory(control, after, latency):
     params, merge = SHAPES["TINY"], MergeLoop(SHAPES["TINY"], entries=2).merge

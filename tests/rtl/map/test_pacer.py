@@ -53,7 +53,7 @@ gaps = st.lists(st.integers(2, 9), min_size=1, max_size=6)
 
 
 @pytest.mark.sec_cm("EVENT.TIME.PACED")
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(starts=gaps, data=st.data())
 def test_the_time_of_an_item_does_not_matter(starts, data):
     comes = data.draw(st.lists(st.integers(0, 2), min_size=len(starts), max_size=len(starts)))

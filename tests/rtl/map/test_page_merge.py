@@ -57,7 +57,7 @@ def drawn(params, rng):
     return key and key[: params.key_bytes], plaintext, occupancy, waiting
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     shape=st.sampled_from(sorted(SHAPES)),
     lanes=st.sampled_from([1, 2, 4]),

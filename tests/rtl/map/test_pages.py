@@ -209,7 +209,7 @@ def touches(pages, memory=None):
 def test_each_touch_is_handed_what_the_one_before_left(lines):
     used = config(lines)
 
-    @settings(deadline=None, max_examples=6)
+    @settings(max_examples=6)
     @given(
         pages=st.lists(st.integers(0, used.params.pages - 1), min_size=12, max_size=30),
         reads=st.integers(3, 400),

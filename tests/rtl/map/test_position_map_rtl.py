@@ -153,7 +153,7 @@ def steps(keys, most):
 def test_answers_equal_the_reference(key_bytes):
     params, design = SMALL[key_bytes], small(key_bytes)
 
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(
         filled=st.integers(0, params.capacity + 2),
         choices=steps(params.capacity + 4, 120),
@@ -322,7 +322,7 @@ def test_long_runs_of_the_worst_load(seed):
 
 
 @pytest.mark.sec_cm("POSMAP.LOOKUP.CONST_TIME")
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(choices=st.tuples(steps(9, 30), steps(9, 30)), waits=st.lists(st.integers(0, 20), min_size=30, max_size=30))
 def test_turns_and_lines_used_depend_on_arrivals_alone(choices, waits):
     seen = []

@@ -209,7 +209,7 @@ def run(touches, ins, outs, *, entries, seed):
 
 
 @pytest.mark.sec_cm("WAITING.TUPLE.UNREADABLE")
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**32 - 1), uses=st.sampled_from([10, 40]), entries=st.sampled_from([2, 3, 5]))
 def test_every_use_sees_the_lists_that_the_uses_before_it_left(seed, uses, entries):
     rng = random.Random(seed)
@@ -319,7 +319,7 @@ def test_bad_parameters_are_refused(sizes, text):
 
 
 @given(st.integers(1, 70), st.data())
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_the_lowest_bit_is_picked(width, data):
     mask = data.draw(st.integers(0, (1 << width) - 1))
     m, given_ = Module(), Signal(width)

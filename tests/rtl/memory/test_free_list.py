@@ -123,7 +123,7 @@ class Run:
         assert {kind: sorted(held) for kind, held in self.taken.items()} == {k: [*range(n)] for k, n in KINDS.items()}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     timing=st.sampled_from(sorted(TIMINGS)),
     seed=st.integers(0, 2**32 - 1),

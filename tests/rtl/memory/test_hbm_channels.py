@@ -124,7 +124,7 @@ def slot_run(shape, **settings):
     return Run(slot_design(shape), layout, first, **settings)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     shape=st.sampled_from(sorted(SHAPES)),
     timing=st.sampled_from(sorted(TIMINGS)),
@@ -162,7 +162,7 @@ def test_lines_equal_a_list(shape, timing, seed, idle):
         assert [run.read(number) for number in range(LINES)] == model
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     shape=st.sampled_from(sorted(SLOTS)),
     timing=st.sampled_from(sorted(TIMINGS)),

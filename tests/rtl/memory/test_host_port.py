@@ -138,7 +138,7 @@ def test_all_that_is_asked_for_is_read_and_written_once(max_lines):
     compiled = design(max_lines)
     assert compiled
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(
         seed=st.integers(0, 2**32 - 1),
         timing=st.sampled_from([CALM, ROUGH, HostTiming(reorder=False), HostTiming(reads=1, writes=1)]),
@@ -254,7 +254,7 @@ def test_beats_of_several_reads_may_come_in_turns():
     assert not bench.sink("o_ring_data").take()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     max_lines=st.sampled_from([4, 70]),

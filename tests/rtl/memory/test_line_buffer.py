@@ -88,7 +88,7 @@ def run(touches, *, entries, seed, keep, slowness=None):
     return seen, memory, fetches
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     touches=st.lists(st.integers(0, LINES - 1), min_size=1, max_size=40),
     entries=st.sampled_from([2, 3, 5]),

@@ -135,7 +135,7 @@ def test_every_register_is_where_it_is_described_and_lets_the_host_do_what_is_de
     assert {at: bus.read(at) for at in expected} == expected
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     name=st.sampled_from(PLAIN),
     words=st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 15)), min_size=1, max_size=8),

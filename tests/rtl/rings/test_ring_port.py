@@ -149,7 +149,7 @@ def reply_to(record):
 def test_records_and_responses_go_round_the_rings_in_order(name):
     assert design(name)
 
-    @settings(deadline=None, max_examples=25)
+    @settings(max_examples=25)
     @given(
         entries=st.sampled_from([2, 4, 16, 64]),
         timing=st.sampled_from([CALM, ROUGH, HostTiming(reads=2, writes=1)]),
@@ -195,7 +195,7 @@ def test_the_counters_are_read_every_32_cycles_and_a_record_is_soon_there():
 
 
 @pytest.mark.sec_cm("RING.COUNTERS.BOUND")
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     entries=st.sampled_from([2, 8, 32]),
     lies=st.lists(

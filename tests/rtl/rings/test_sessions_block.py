@@ -114,7 +114,7 @@ class Script:
 ACTIONS = [name for name in vars(Script) if not name.startswith("_") and name not in ("do", "pick", "attack")]
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(
     seed=st.integers(0, 1 << 32),
     actions=st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 15)), max_size=25),

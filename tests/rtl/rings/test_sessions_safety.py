@@ -122,7 +122,7 @@ def erase(twin):
     twin.bench.set("erase", 0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 1 << 32), cycles=st.integers(0, 1200), clear=st.booleans())
 @pytest.mark.sec_cm("SESSIONS.KEY.ERASE")
 def test_nothing_comes_after_an_erasure(seed, cycles, clear):

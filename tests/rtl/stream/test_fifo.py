@@ -14,7 +14,7 @@ from sim.bench.amaranth_bench import AmaranthBench
 waits = st.lists(st.integers(0, 4), max_size=20)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 255), max_size=30), waits, waits, st.integers(1, 5), st.sampled_from([*RAM_STYLES, "skid"])
 )

@@ -26,7 +26,7 @@ def run(component, items, out, idle, stalls):
 shares = st.sampled_from([0.0, 0.5])
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(data=st.binary(min_size=BEATS, max_size=8 * BEATS), idle=shares, stalls=shares)
 def test_beats_make_items_and_items_make_beats(data, idle, stalls):
     data = data[: len(data) // BEATS * BEATS]

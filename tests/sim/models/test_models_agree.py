@@ -104,7 +104,7 @@ specifications = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(specifications, st.integers(0, 2**32))
 def test_both_forms_are_equal_in_every_cycle(spec, seed):
     assert run(AmaranthBench(Dma(), seed=seed), spec) == run(design().bench(seed=seed), spec)
