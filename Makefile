@@ -1,4 +1,5 @@
-# Every target sets up its own virtual environment from nothing and repeats that only when pyproject.toml changes.
+# Every target sets up its own virtual environment from nothing, from the lock files with hashes in requirements/, and
+# repeats that only when pyproject.toml or a lock file changes. `make lock` renews the lock files.
 # VENV and PYTHON may be given: `make test VENV=/some/where PYTHON=python3.12`.
 
 VENV ?= .venv
@@ -7,6 +8,7 @@ PYTEST_ARGS ?=
 OUT ?= omap-demo.html
 
 BIN := $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_STAMP := $(VENV)/installed-demo
 FULL_STAMP := $(VENV)/installed-full
 
@@ -14,7 +16,7 @@ FULL_STAMP := $(VENV)/installed-full
 CHECK = status=0; $(BIN)/ruff check . || status=1; $(BIN)/ruff format --check . || status=1; $(BIN)/mypy || status=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format bench-model bench-host bench-sim bench-engine clean
+.PHONY: help demo test test-long lint format lock bench-model bench-host bench-sim bench-engine clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,15 +52,27 @@ bench-engine: $(FULL_STAMP)  ## cycles an operation, latency and stages of the e
 clean:  ## remove .venv and everything built
 	rm -rf .venv build sim_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
+lock:  ## renew the lock files: the newest versions that pyproject.toml allows, with hashes
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	$(LOCK) $(addprefix --extra ,$(DEMO_EXTRAS)) -o requirements/demo.txt
+	$(LOCK) $(addprefix --extra ,$(FULL_EXTRAS)) -o requirements/full.txt
+
+LOCK := build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --custom-compile-command "make lock" pyproject.toml
+
 # Only what its target needs: the demo, and what README shows after it, do without simulators and compilers.
-$(DEMO_STAMP): EXTRAS := demo,host
-$(FULL_STAMP): EXTRAS := bounds,demo,host,rtl,sim,test
+DEMO_EXTRAS := build demo host
+FULL_EXTRAS := $(DEMO_EXTRAS) bounds rtl sim test
+$(DEMO_STAMP): requirements/demo.txt
+$(FULL_STAMP): requirements/full.txt
 
 $(DEMO_STAMP) $(FULL_STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not %d.%d: make PYTHON=python3.12 ..." \
 	  % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
 	  { echo "no virtual environment could be made: install python3-venv" >&2; exit 1; }
-	@echo "installing into $(VENV) ($(EXTRAS))"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@echo "installing into $(VENV) ($(filter requirements/%,$^))"
+	@$(PIP) --require-hashes --requirement $(filter requirements/%,$^)
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
