@@ -9,11 +9,11 @@ import time
 from dataclasses import dataclass
 from importlib import metadata
 
+from host.listening import cannot_listen
 from host.redis import replies
 from host.redis.commands import Data
 from host.redis.connection import DIALECT, Connection, Shared
 from host.redis.scheduler import Scheduler, Store
-from host.relay.relay import cannot_listen
 from omap.cells import Cells
 from omap.errors import InputError, OmapError
 from omap.params import Params

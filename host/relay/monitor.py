@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from host.relay.relay import Relay, cannot_listen
+from host.listening import cannot_listen
+from host.relay.relay import Relay
 from omap.errors import OmapError
 from omap.regmap import Fault, State
 

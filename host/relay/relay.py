@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
 import socket
 import ssl
 import time
@@ -21,8 +19,9 @@ from typing import Any, Self
 
 from host.device.driver import Driver
 from host.framing import DEFAULT_PORT
+from host.listening import cannot_listen
 from host.relay.switch import Limits, Numbers, Port, Switch
-from omap.errors import DeviceError, DeviceFaultError, InputError, OmapError
+from omap.errors import DeviceError, DeviceFaultError, OmapError
 from omap.wire import Header, RecordType, Refusal
 
 LOG = logging.getLogger("omap.relay")
@@ -397,16 +396,3 @@ class Relay:
             connection.disconnect("fault")
         else:
             connection.disconnect("device")
-
-
-def cannot_listen(host: str, port: int, error: OSError) -> InputError:
-    """Return the error for an address that can't be used, with what to do."""
-    if isinstance(error, socket.gaierror):
-        remedy = "no such host; give an address of this machine"
-    elif error.errno == errno.EADDRINUSE:
-        remedy = "another program uses this port; end it, or choose another port"
-    elif error.errno in (errno.EACCES, errno.EPERM):
-        remedy = "ports below 1024 are for administrators; choose a higher one"
-    else:
-        remedy = f"{os.strerror(error.errno or 0)}; choose an address of this machine"
-    return InputError(f"can't listen at {host}:{port}: {remedy}")
