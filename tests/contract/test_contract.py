@@ -6,27 +6,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from omap.interface import Kind, Operation, Response, Status
+from omap.interface import Kind, Operation
 from omap.params import Rule
 from tests.support.host import transports
 from tests.support.maps import PRESETS, RULES, driven, reference, rtl
+from tests.support.oracle import expected
 from tests.support.rtl.engines import TIGHT, engine
-
-
-def expected(oracle: dict, capacity: int, operation: Operation) -> Response:
-    """Apply an operation to a dict and return what a map must answer."""
-    kind, key, value = operation
-    if kind == Kind.NOP:
-        return Response(Status.OK)
-    previous = oracle.get(key)
-    if kind == Kind.PUT:
-        if previous is None and len(oracle) >= capacity:
-            return Response(Status.FULL)
-        oracle[key] = value
-        return Response(Status.OK, previous)
-    if kind == Kind.DELETE:
-        oracle.pop(key, None)
-    return Response(Status.NOT_FOUND if previous is None else Status.OK, previous)
 
 
 def check_traffic(params, trace, operations):

@@ -27,9 +27,9 @@ from omap.interface import Kind, Operation
 from omap.presets import preset
 from omap.regmap import Fault, State
 from omap.wire import HEADER, Counter, Header, read_header
-from tests.contract.test_contract import expected
 from tests.support.host.middle import Middle
 from tests.support.host.rogue import KEY, RogueRelay
+from tests.support.oracle import expected
 
 PARAMS = preset("TINY")
 AT = 2 + 13

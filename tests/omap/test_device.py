@@ -12,7 +12,7 @@ from omap.presets import preset
 from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES, REGISTERS, Fault, Request, State
 from omap.session import ClientSession
 from omap.wire import CLOSE, HEADER, BufferLayout, Counter, Header, RecordType, Refusal, read_header
-from tests.contract.test_contract import expected
+from tests.support.oracle import expected
 
 PARAMS = preset("TINY")
 KEY = bytes(range(32))

@@ -10,7 +10,7 @@ from omap.regmap import BY_NAME, Request, State
 from omap.session import ClientSession
 from sim.device.transport import RtlTransport
 from sim.models.timing import HbmTiming, HostTiming
-from tests.contract.test_contract import expected
+from tests.support.oracle import expected
 from tests.support.rtl.engine_bench import SETTLED, Prediction, Twin
 from tests.support.rtl.engines import DELETE, GET, PUT
 from tests.support.rtl.session_bench import ROOT_KEY

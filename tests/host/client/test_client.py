@@ -24,8 +24,8 @@ from omap.errors import (
 from omap.interface import Kind, Operation, Response, Status
 from omap.presets import preset
 from omap.wire import HEADER, Counter, Header, RecordType, Refusal, read_header
-from tests.contract.test_contract import expected
 from tests.support.host.rogue import KEY, RogueRelay
+from tests.support.oracle import expected
 
 TINY = preset("TINY")
 

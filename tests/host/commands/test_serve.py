@@ -22,8 +22,8 @@ from omap.cli import main
 from omap.errors import InputError
 from omap.interface import Kind, Operation
 from omap.presets import preset
-from tests.host.device.test_transports import children_of, gone
 from tests.support.host.clients import RawClient
+from tests.support.host.processes import children_of, gone
 from tests.support.host.transports import listening
 
 TINY = preset("TINY")

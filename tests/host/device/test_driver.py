@@ -14,8 +14,8 @@ from omap.interface import Kind, Operation
 from omap.presets import preset
 from omap.regmap import BY_NAME, Fault, State
 from omap.wire import Counter, write_counter
-from tests.contract.test_contract import expected
 from tests.support.host.clients import DriverClient, mixed
+from tests.support.oracle import expected
 
 PARAMS = preset("TINY")
 KEY = bytes(range(32))

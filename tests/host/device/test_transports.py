@@ -20,9 +20,10 @@ from host.paramsfile import read_params_file
 from omap.errors import DeviceError, InputError, ParamsError
 from omap.presets import preset
 from omap.regmap import IDENTITY, REGISTER_BYTES, Request, State
-from tests.contract.test_contract import expected
 from tests.support.host import transports
 from tests.support.host.clients import DriverClient, mixed
+from tests.support.host.processes import children_of, gone
+from tests.support.oracle import expected
 
 SMALL = preset("SMALL")
 
@@ -112,26 +113,8 @@ def test_models_need_a_usable_key_file(name, params, tmp_path):
 # -- the process ----------------------------------------------------------------------------------------------------
 
 
-def children_of(process):
-    with open(f"/proc/{process}/task/{process}/children") as file:
-        return {int(number) for number in file.read().split()}
-
-
 def children():
     return children_of(os.getpid())
-
-
-def gone(process):
-    """Whether a process ends, given time; one that nobody waits for yet has ended too."""
-    for _ in range(1000):
-        try:
-            with open(f"/proc/{process}/stat") as file:
-                if file.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except OSError:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_a_process_leaves_nothing_behind(params, key_file):

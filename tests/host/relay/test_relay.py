@@ -36,8 +36,8 @@ from omap.interface import Kind, Operation
 from omap.presets import preset
 from omap.regmap import State
 from omap.wire import Counter, Header, RecordType, Refusal, read_header, write_counter
-from tests.contract.test_contract import expected
 from tests.support.host.clients import RawClient, mixed
+from tests.support.oracle import expected
 
 PARAMS = preset("TINY")
 SIZE = 64
