@@ -9,14 +9,17 @@ from omap.params import Params, Rule
 from omap.sizing.channels import Layout, account, layouts, least_interval, total
 from omap.units import format_bytes
 from omap.wire import RecordCodec
-from rtl.map.transit_queue import MOST_ENTRIES
-from rtl.memory.bursts import LINE_BYTES
-from rtl.memory.hbm import CHANNEL_BITS, PSEUDO_CHANNELS
-from rtl.rings.ring_port import RING_IDS
-from rtl.stream.interfaces import BLOCK_BYTES, LANES, require, require_one_of, require_whole
-
-HOST_IDS = 64
-"""AXI IDs of the host port. Some are the rings', the others are pages under way."""
+from rtl.constants import (
+    BLOCK_BYTES,
+    CHANNEL_BITS,
+    HOST_IDS,
+    LANES,
+    LINE_BYTES,
+    MOST_TRANSIT_ENTRIES,
+    PSEUDO_CHANNELS,
+    RING_IDS,
+)
+from rtl.stream.interfaces import require, require_one_of, require_whole
 
 RECORD_BATCH = 4
 """Records fetched by one read, if so many are there."""
@@ -113,7 +116,7 @@ class EngineConfig:
         require_whole("lookup_cycles", self.lookup_cycles, 2, 4096)
         require_whole("merge_cycles", self.merge_cycles, 2, 4096)
         require_whole("reply_cycles", self.reply_cycles, 2, 4096)
-        require_whole("transit_entries", self.transit_entries, params.transit_entries, MOST_ENTRIES)
+        require_whole("transit_entries", self.transit_entries, params.transit_entries, MOST_TRANSIT_ENTRIES)
         require_whole("channel_bits", self.channel_bits, 12, CHANNEL_BITS)
         used = total(self.layouts)
         require(

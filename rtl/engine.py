@@ -10,16 +10,16 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from omap.regmap import Fault, Request, State
 from omap.wire import CONTROL_BYTES, RecordCodec
 from rtl.config import RECORD_BATCH, EngineConfig
+from rtl.constants import BLOCK_BITS, LINE_BITS, RING_IDS
 from rtl.map.core import PROGRESS, Core
-from rtl.memory.bursts import ADDRESS_BITS, LINE_BITS
+from rtl.memory.bursts import ADDRESS_BITS
 from rtl.memory.hbm import HBM_AXI
 from rtl.memory.host_port import AXI_ID_BITS, HostPort
 from rtl.rings.csr import Csr
 from rtl.rings.handshake import KEY_BITS
-from rtl.rings.ring_port import RING_IDS, RingPort
+from rtl.rings.ring_port import RingPort
 from rtl.rings.sessions import Sessions
 from rtl.stream.axi import AxiSignature
-from rtl.stream.interfaces import BLOCK_BITS
 
 HOST_AXI = AxiSignature(addr_width=ADDRESS_BITS, data_width=LINE_BITS, id_width=AXI_ID_BITS)
 """The port on host memory."""

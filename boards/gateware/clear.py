@@ -15,7 +15,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from rtl.memory.hbm import HBM_AXI, PSEUDO_CHANNELS, TIMEOUT
+from rtl.constants import PSEUDO_CHANNELS
+from rtl.memory.hbm import HBM_AXI, TIMEOUT
 from rtl.stream.axi import BURST_INCR, RESP_OKAY
 from rtl.stream.interfaces import require, require_whole
 

@@ -29,8 +29,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from boards.gateware.health import WINDOW, HealthTest
+from rtl.constants import BLOCK_BITS
 from rtl.crypto.aes import AesIterative
-from rtl.stream.interfaces import BLOCK_BITS, require_whole
+from rtl.stream.interfaces import require_whole
 
 __all__ = ["KEY", "MIN_ENTROPY", "MODULE", "Conditioner", "Entropy"]
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from amaranth.lib.wiring import In
 
 from boards.gateware.flat import TIES
+from rtl.constants import LINE_BITS, PSEUDO_CHANNELS
 from rtl.engine import HOST_AXI
-from rtl.memory.bursts import LINE_BITS
-from rtl.memory.hbm import HBM_AXI, PSEUDO_CHANNELS
+from rtl.memory.hbm import HBM_AXI
 from rtl.stream.axi import AxiSignature
 
 Ports = dict[str, tuple[str, int]]

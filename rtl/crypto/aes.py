@@ -13,7 +13,8 @@ from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.stream.interfaces import BLOCK_BITS, LANES, require_one_of, require_whole
+from rtl.constants import BLOCK_BITS, LANES
+from rtl.stream.interfaces import require_one_of, require_whole
 
 KEY_BITS = (128, 256)
 MAX_KEY_SLOTS = 64

@@ -7,8 +7,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
+from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.aes import AesIterative
-from rtl.stream.interfaces import BLOCK_BITS, BLOCK_BYTES, swap_bytes
+from rtl.stream.interfaces import swap_bytes
 
 KEY_BITS = 256
 

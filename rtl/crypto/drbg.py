@@ -8,9 +8,10 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from omap.params import MAX_PAGES
+from rtl.constants import BLOCK_BITS
 from rtl.crypto.aes import AesIterative
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import BLOCK_BITS, require_whole, swap_bytes
+from rtl.stream.interfaces import require_whole, swap_bytes
 
 INDEX_BITS = 64
 SEED_BITS = 256

@@ -8,10 +8,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from rtl.constants import BLOCK_BITS
 from rtl.crypto.gcm_core import GcmCore
 from rtl.crypto.ghash import Ghash
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import BLOCK_BITS, page_beat
+from rtl.stream.interfaces import page_beat
 
 DEEPEST_LUT_FIFO = 64
 

@@ -8,19 +8,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from rtl.constants import BLOCK_BITS, BLOCK_BYTES, LANES
 from rtl.crypto.aes import Aes
 from rtl.crypto.ghash import Ghash
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import (
-    BLOCK_BITS,
-    BLOCK_BYTES,
-    LANES,
-    NONCE_BITS,
-    require,
-    require_one_of,
-    require_whole,
-    swap_bytes,
-)
+from rtl.stream.interfaces import NONCE_BITS, require, require_one_of, require_whole, swap_bytes
 
 MAX_SEALED_BYTES = 1 << 18
 """Largest page or record; what the power tables of GHASH allow."""

@@ -21,9 +21,10 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.constants import BLOCK_BITS, BLOCK_BYTES, LANES
 from rtl.crypto.aes import MAX_KEY_SLOTS
 from rtl.crypto.gf128 import GfMultiplier, GfSerialMultiplier
-from rtl.stream.interfaces import BLOCK_BITS, BLOCK_BYTES, LANES, require, require_one_of, require_whole, swap_bytes
+from rtl.stream.interfaces import require, require_one_of, require_whole, swap_bytes
 
 MAX_BLOCKS = 1 << 14
 """Most places in a message: 256 KiB. More would need a power table larger than 64 block RAMs a lane."""

@@ -7,8 +7,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
+from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.cmac import Cmac
-from rtl.stream.interfaces import BLOCK_BITS, BLOCK_BYTES, require, require_whole, swap_bytes
+from rtl.stream.interfaces import require, require_whole, swap_bytes
 
 KEY_BITS = 256
 COUNTER_BYTES = 4

@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from omap.crypto import MAP_ID_BYTES, VERSION_BITS
 from omap.interface import Kind, Status
 from rtl.config import EngineConfig
+from rtl.constants import BLOCK_BITS
 from rtl.crypto.drbg import Drbg
 from rtl.crypto.gcm import GcmOpen, GcmSeal
 from rtl.map.pacer import Pacer
@@ -27,7 +28,7 @@ from rtl.memory.line_channels import LineChannels
 from rtl.memory.slot_channels import SlotChannels
 from rtl.rings.record import command_layout, reply_layout
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import BLOCK_BITS, swap_bytes
+from rtl.stream.interfaces import swap_bytes
 
 FIRST_VERSION = 1
 """Version under which a format seals."""

@@ -8,7 +8,8 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
-from rtl.stream.interfaces import BLOCK_BITS, LANES, page_beat, require, require_one_of
+from rtl.constants import BLOCK_BITS, LANES
+from rtl.stream.interfaces import page_beat, require, require_one_of
 
 
 class Verdict(enum.Enum, shape=2):

@@ -12,12 +12,13 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.config import EngineConfig
+from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES
 from rtl.map.pacer import Pacer
-from rtl.memory.bursts import LINE_BITS, LINE_BYTES, access
+from rtl.memory.bursts import access
 from rtl.memory.host_port import id_bits
 from rtl.stream.fifo import Fifo
 from rtl.stream.gearbox import Narrow, Widen
-from rtl.stream.interfaces import BLOCK_BITS, page_beat
+from rtl.stream.interfaces import page_beat
 from rtl.stream.pick import encoded, one_hot
 
 

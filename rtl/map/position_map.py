@@ -11,11 +11,13 @@ from amaranth.lib.wiring import In, Out
 
 from omap.interface import Kind
 from omap.params import MAX_PAGES, Params, Rule
+from rtl.constants import MOST_TRANSIT_ENTRIES
 from rtl.crypto.siphash import WORD, SipHash
-from rtl.map.transit_queue import MOST_ENTRIES, TransitQueue, chosen, encoded, lowest
+from rtl.map.transit_queue import TransitQueue
 from rtl.memory.line_buffer import LineBuffer
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole
+from rtl.stream.pick import chosen, encoded, lowest
 
 USE_CYCLES = 2
 """Cycles in which lines are used once: what they are, then what they become."""
@@ -100,7 +102,7 @@ class PositionMap(wiring.Component):
         require(params.rule is Rule.ONE_CHOICE, f"rule is {params.rule}; the lookup stage is built for one_choice")
         if transit_entries is None:
             transit_entries = params.transit_entries
-        require_whole("transit_entries", transit_entries, max(params.transit_entries, 1), MOST_ENTRIES)
+        require_whole("transit_entries", transit_entries, max(params.transit_entries, 1), MOST_TRANSIT_ENTRIES)
         require_whole("interval", interval, 2 * USE_CYCLES, 1024)
         require(interval % USE_CYCLES == 0, f"interval is {interval}; it must be even: a use takes {USE_CYCLES} cycles")
         require_whole("line_entries", line_entries, 2, 64)

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.stream.interfaces import BLOCK_BITS
+from rtl.constants import BLOCK_BITS
 
 WORDS = 6
 """128-bit words of a format, as in :class:`omap.crypto.Secrets`: page key (2), draw seed (2), hash key, map id."""

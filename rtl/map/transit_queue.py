@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import or_
-
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.constants import MOST_TRANSIT_ENTRIES
 from rtl.stream.interfaces import require_whole
-from rtl.stream.pick import one_hot
-
-MOST_ENTRIES = 64
-"""Entries that can be compared with a key in one cycle."""
-
-
-def lowest(mask: Value) -> Value:
-    """Return ``mask`` with all bits but its lowest one cleared."""
-    return (mask & (~mask + 1))[: len(mask)]
-
-
-def encoded(one_hot: Value) -> Value:
-    """Return the number of the bit that is set in ``one_hot``; 0 if none is."""
-    bits = range(max((len(one_hot) - 1).bit_length(), 1))
-    return Cat((one_hot & sum(1 << k for k in range(len(one_hot)) if k >> bit & 1)).any() for bit in bits)
-
-
-def chosen(one_hot: Value, values: list[Value]) -> Value:
-    """Return the value whose bit is set in ``one_hot``; 0 if none is."""
-    return reduce(or_, (value & bit.replicate(len(value)) for bit, value in zip(one_hot, values, strict=True)))
+from rtl.stream.pick import encoded, lowest, one_hot
 
 
 class TransitQueue(wiring.Component):
@@ -83,7 +62,7 @@ class TransitQueue(wiring.Component):
     """
 
     def __init__(self, *, entries: int, key_bits: int, page_bits: int) -> None:
-        require_whole("entries", entries, 1, MOST_ENTRIES)
+        require_whole("entries", entries, 1, MOST_TRANSIT_ENTRIES)
         self.entries = entries
         self.entry_shape = StructLayout({"page": page_bits, "key": key_bits, "table": 1})
         self.index_bits = max((entries - 1).bit_length(), 1)

@@ -13,10 +13,9 @@ from rtl.map.bin_fetch import BinFetch
 from rtl.map.bin_flush import BinFlush
 from rtl.map.bin_shapes import BinShapes, Use
 from rtl.map.bin_use import WRITES, BinUse
-from rtl.map.transit_queue import encoded
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole
-from rtl.stream.pick import first, one_hot
+from rtl.stream.pick import encoded, first, one_hot
 
 MOST_WAITING = 128
 """Tuples that a bin on chip has room for. More wait for one page with a probability below 2^-120: a fault."""

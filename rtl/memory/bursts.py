@@ -8,12 +8,10 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.constants import LINE_BYTES
 from rtl.stream.interfaces import require, require_whole
 
 ADDRESS_BITS = 64
-LINE_BYTES = 64
-LINE_BITS = 8 * LINE_BYTES
-"""A line: one beat of the host's bus, and what everything in the shared buffer is a multiple of."""
 
 WINDOW_LINES = 4096 // LINE_BYTES
 """Lines of the window that an AXI burst must not leave. Bursts are never longer, whatever AXI allows."""

@@ -9,7 +9,8 @@ from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
 from omap.sizing.channels import FREE_LINE_BYTES, INDEX_BYTES, Layout, list_lines
-from rtl.memory.hbm import CHANNEL_BITS, HBM_AXI, TIMEOUT, Merge
+from rtl.constants import CHANNEL_BITS
+from rtl.memory.hbm import HBM_AXI, TIMEOUT, Merge
 from rtl.memory.line_channels import LineChannels
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require_whole

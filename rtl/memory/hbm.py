@@ -16,7 +16,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from omap.board import BOARDS
+from rtl.constants import CHANNEL_BITS, PSEUDO_CHANNELS
 from rtl.stream.axi import BURST_INCR, RESP_OKAY, AxiReadSignature, AxiSignature, AxiWriteSignature
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_one_of, require_whole
@@ -28,11 +28,6 @@ HBM_AXI = AxiSignature(**WIDTHS)
 """An AXI3 port of HBM (AMD PG276)."""
 
 BEAT_BYTES = HBM_AXI.beat_bytes
-CHANNEL_BITS = BOARDS["u55c"].channel_bits
-"""Address bits within a pseudo-channel where nothing else is said."""
-
-PSEUDO_CHANNELS = BOARDS["u55c"].pseudo_channels
-"""Pseudo-channels, and ports, of a card."""
 
 QUEUE = 16
 """Items that wait at a port, so that one busy channel does not hold up the others."""

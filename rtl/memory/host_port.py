@@ -7,13 +7,14 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-from rtl.memory.bursts import ADDRESS_BITS, LINE_BITS, BurstAccount, BurstSplitter, access
+from rtl.constants import HOST_IDS, LINE_BITS
+from rtl.memory.bursts import ADDRESS_BITS, BurstAccount, BurstSplitter, access
 from rtl.stream.axi import BURST_INCR, RESP_OKAY, AxiSignature, connect_channel
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole
 from rtl.stream.skid import SkidBuffer
 
-AXI_ID_BITS = 6
+AXI_ID_BITS = (HOST_IDS - 1).bit_length()
 BURSTS_PER_ID = 32
 QUEUED_WRITES = 8
 """Whole accesses that wait for the bus, besides those in the lanes."""

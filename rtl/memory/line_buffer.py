@@ -10,10 +10,9 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.map.transit_queue import encoded, lowest
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require_whole
-from rtl.stream.pick import one_hot
+from rtl.stream.pick import encoded, lowest, one_hot
 
 
 class LineBuffer(wiring.Component):

@@ -8,7 +8,8 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from omap.sizing.channels import Layout
-from rtl.memory.hbm import CHANNEL_BITS, HBM_AXI, PSEUDO_CHANNELS, TIMEOUT, Merge, ReadPort, WritePort, join
+from rtl.constants import CHANNEL_BITS, PSEUDO_CHANNELS
+from rtl.memory.hbm import HBM_AXI, TIMEOUT, Merge, ReadPort, WritePort, join
 from rtl.memory.places import Places
 from rtl.stream.interfaces import require, require_one_of, require_whole
 

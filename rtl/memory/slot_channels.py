@@ -8,7 +8,8 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from omap.sizing.channels import Layout
-from rtl.memory.hbm import BEAT_BYTES, CHANNEL_BITS, HBM_AXI, PSEUDO_CHANNELS, TIMEOUT, ReadPort, WritePort, join
+from rtl.constants import CHANNEL_BITS, PSEUDO_CHANNELS
+from rtl.memory.hbm import BEAT_BYTES, HBM_AXI, TIMEOUT, ReadPort, WritePort, join
 from rtl.memory.places import Places
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole

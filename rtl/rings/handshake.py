@@ -11,10 +11,11 @@ from amaranth.lib.wiring import In, Out
 from omap.params import Params
 from omap.session import LABEL, ROOT_KEY_BYTES
 from omap.wire import Refusal
+from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.cmac import Cmac
 from rtl.crypto.kdf import Kdf
 from rtl.rings.session_table import SESSION_BITS
-from rtl.stream.interfaces import BLOCK_BITS, BLOCK_BYTES, swap_bytes
+from rtl.stream.interfaces import swap_bytes
 
 KEY_BITS = 8 * ROOT_KEY_BYTES
 KEYS_BYTES = 3 * ROOT_KEY_BYTES

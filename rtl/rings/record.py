@@ -7,7 +7,8 @@ from amaranth.lib.data import StructLayout, View
 
 from omap.params import Params
 from omap.wire import COMMAND_FIELDS, HEADER, SESSIONS, Direction, RecordCodec
-from rtl.stream.interfaces import BLOCK_BYTES, NONCE_BITS, swap_bytes
+from rtl.constants import BLOCK_BYTES
+from rtl.stream.interfaces import NONCE_BITS, swap_bytes
 
 SLOT = range(SESSIONS)
 """Shape of the number of an open session's slot."""

@@ -9,11 +9,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.params import Params
 from omap.wire import Direction, RecordCodec, RecordType, Refusal
+from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.rings.record import SLOT, TURN_BITS, header_beat, record_nonce, reply_layout, reply_text
 from rtl.rings.record_front import ANSWER
 from rtl.rings.session_table import SESSION_BITS
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import BLOCK_BITS, BLOCK_BYTES, NONCE_BITS, page_beat
+from rtl.stream.interfaces import NONCE_BITS, page_beat
 
 REPLIES_KEPT = 4
 

@@ -10,11 +10,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.params import Params
 from omap.wire import SESSIONS, Direction, RecordType, Refusal
+from rtl.constants import BLOCK_BITS
 from rtl.rings.handshake import KEY_BITS, Handshake
 from rtl.rings.record import HEADER_FIELDS, SLOT, SLOT_BITS, TURN_BITS, header_beat, read_header, record_nonce
 from rtl.rings.session_table import SESSION_BITS, SessionTable
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import BLOCK_BITS, NONCE_BITS, page_beat, swap_bytes
+from rtl.stream.interfaces import NONCE_BITS, page_beat, swap_bytes
 
 BEATS_KEPT = 32
 """Beats that wait for their keystream, which comes about 20 cycles after the header."""

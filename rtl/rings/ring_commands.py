@@ -8,9 +8,10 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from omap.wire import Counter
-from rtl.memory.bursts import ADDRESS_BITS, LINE_BITS, LINE_BYTES
+from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES
+from rtl.memory.bursts import ADDRESS_BITS
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import BLOCK_BITS, page_beat
+from rtl.stream.interfaces import page_beat
 
 COUNTER_BITS = 64
 RING_BITS = 17

@@ -10,13 +10,11 @@ from amaranth.lib.wiring import In, Out
 from omap.params import Params
 from omap.regmap import REGISTER_BYTES, identity
 from omap.wire import CONTROL_BYTES, RecordCodec
-from rtl.memory.bursts import ADDRESS_BITS, LINE_BITS, LINE_BYTES, access
+from rtl.constants import LINE_BITS, LINE_BYTES, RING_IDS
+from rtl.memory.bursts import ADDRESS_BITS, access
 from rtl.rings.ring_commands import COUNTER_BITS, RING_BITS, CommandFetch, CounterPolls, RequestPolls
 from rtl.rings.ring_writer import RingWriter
 from rtl.stream.interfaces import page_beat, require, require_whole
-
-RING_IDS = 8
-"""Ids of the ring client of the host port: 0 records, 1 to 6 the host's counters, 7 REQUESTS. All writes have 0."""
 
 ID_BITS = (RING_IDS - 1).bit_length()
 REQUEST_ID = RING_IDS - 1

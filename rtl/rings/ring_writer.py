@@ -9,10 +9,11 @@ from amaranth.lib.wiring import In, Out
 
 from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES
 from omap.wire import Counter
-from rtl.memory.bursts import ADDRESS_BITS, LINE_BITS, LINE_BYTES
+from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES
+from rtl.memory.bursts import ADDRESS_BITS
 from rtl.rings.ring_commands import BEATS, COUNTER_BITS, RING_BITS
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import BLOCK_BITS, page_beat
+from rtl.stream.interfaces import page_beat
 
 WORD_BITS = 32
 MOST_UNTOLD = 8

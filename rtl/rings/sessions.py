@@ -9,13 +9,14 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.params import Params
 from omap.wire import CLOSE, HEADER, SESSIONS, RecordCodec
+from rtl.constants import BLOCK_BITS
 from rtl.crypto.gcm import GcmOpen, GcmSeal
 from rtl.rings.handshake import KEY_BITS, RootKey
 from rtl.rings.record import SLOT_BITS, TURN_BITS, command_layout, read_command, read_header, read_kind, reply_layout
 from rtl.rings.record_back import RecordBack
 from rtl.rings.record_front import RecordFront
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import BLOCK_BITS, page_beat, require_whole
+from rtl.stream.interfaces import page_beat, require_whole
 
 MOST_BEFORE = 48
 """Records that can be between their header's check and their command, more than there is room for."""

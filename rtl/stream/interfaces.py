@@ -22,14 +22,9 @@ from amaranth.hdl import Cat, Value, ValueLike
 from amaranth.lib.data import StructLayout
 
 from omap.errors import ParamsError
+from rtl.constants import BLOCK_BITS
 
-BLOCK_BYTES = 16
-BLOCK_BITS = 8 * BLOCK_BYTES
-TAG_BYTES = 16
 NONCE_BITS = 96
-
-LANES = (1, 2, 4)
-"""Blocks a beat can carry: 128-, 256- and 512-bit datapaths."""
 
 
 def page_beat(lanes: int) -> StructLayout:

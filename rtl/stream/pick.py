@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike
 
 ARITY = 4
@@ -35,7 +38,17 @@ def one_hot(index: Value, count: int, when: ValueLike = 1) -> Value:
     return (Value.cast(when) << index)[:count]
 
 
+def lowest(mask: Value) -> Value:
+    """Return ``mask`` with all bits but its lowest one cleared."""
+    return (mask & (~mask + 1))[: len(mask)]
+
+
 def encoded(mask: Value) -> Value:
-    """Return the number of the one bit of ``mask`` that is set, 0 if none is."""
-    numbers = range((len(mask) - 1).bit_length())
-    return Cat(Cat(mask[k] for k in range(len(mask)) if k >> bit & 1).any() for bit in numbers)
+    """Return the number of the bit that is set in ``mask``; 0 if none is."""
+    bits = range(max((len(mask) - 1).bit_length(), 1))
+    return Cat((mask & sum(1 << k for k in range(len(mask)) if k >> bit & 1)).any() for bit in bits)
+
+
+def chosen(mask: Value, values: list[Value]) -> Value:
+    """Return the value whose bit is set in ``mask``; 0 if none is."""
+    return reduce(or_, (value & bit.replicate(len(value)) for bit, value in zip(mask, values, strict=True)))

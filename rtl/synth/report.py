@@ -7,13 +7,14 @@ from importlib import metadata
 
 from omap.params import Params
 from rtl.config import EngineConfig
+from rtl.constants import BLOCK_BYTES
 from rtl.crypto.aes import Aes, AesIterative
 from rtl.crypto.ghash import Ghash
 from rtl.map.page import PageMerge
 from rtl.map.position_map import PositionMap
 from rtl.map.waiting import WaitingBins
 from rtl.memory.line_buffer import LineBuffer
-from rtl.stream.interfaces import BLOCK_BYTES, require
+from rtl.stream.interfaces import require
 from rtl.synth.blocks import Block, blocks
 from rtl.synth.netlist import FAMILY, U55C, Area
 

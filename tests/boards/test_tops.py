@@ -14,7 +14,7 @@ from boards.u55c_direct.top import DirectCard
 from boards.u55c_vitis.top import VitisKernel
 from omap.errors import InputError, ParamsError
 from omap.regmap import BY_NAME, HBM_POINTERS, REGISTER_BYTES, hbm_pointer
-from rtl.memory.hbm import PSEUDO_CHANNELS
+from rtl.constants import PSEUDO_CHANNELS
 from tests.rtl.synth.test_generate import lint
 from tests.support.boards.hollow import box_stubs, hollow_verilog
 from tests.support.boards.top_run import KEY, models, top_verilog

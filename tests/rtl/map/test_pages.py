@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtl.config import EngineConfig
+from rtl.constants import BLOCK_BYTES, LINE_BYTES
 from rtl.map.pages import Pages
-from rtl.memory.bursts import LINE_BYTES
-from rtl.stream.interfaces import BLOCK_BYTES
 from tests.support.rtl.engines import tight
 
 BASE = 3 << 33

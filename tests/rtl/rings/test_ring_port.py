@@ -16,8 +16,9 @@ from omap.errors import ParamsError
 from omap.presets import preset
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, State, identity
 from omap.wire import BufferLayout, Counter, read_counter, write_counter
+from rtl.constants import RING_IDS
 from rtl.memory.host_port import HostPort
-from rtl.rings.ring_port import RING_IDS, RingPort
+from rtl.rings.ring_port import RingPort
 from sim.bench.compiled import Design
 from sim.models.memory import Memory
 from sim.models.observer import EventKind

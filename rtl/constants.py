@@ -1,0 +1,36 @@
+"""Plain numbers that the configuration and several wings share; this module imports no block, so that all may use it.
+
+A number that one wing alone uses stands in that wing.
+"""
+
+from __future__ import annotations
+
+from omap.board import BOARDS
+
+BLOCK_BYTES = 16
+"""A block of AES, and the width of a lane."""
+
+BLOCK_BITS = 8 * BLOCK_BYTES
+
+LANES = (1, 2, 4)
+"""Blocks that a beat can carry: datapaths of 128, 256 and 512 bits."""
+
+LINE_BYTES = 64
+"""A line of host memory: one beat of the host's bus. Everything in the shared buffer is a multiple of it."""
+
+LINE_BITS = 8 * LINE_BYTES
+
+HOST_IDS = 64
+"""AXI IDs of the host port. The rings have some of them, the pages in flight have the others."""
+
+RING_IDS = 8
+"""IDs of the rings: 0 for records, 1 to 6 for the host's counters, 7 for REQUESTS. All writes have 0."""
+
+CHANNEL_BITS = BOARDS["u55c"].channel_bits
+"""Address bits within a pseudo-channel of HBM, unless a configuration says otherwise."""
+
+PSEUDO_CHANNELS = BOARDS["u55c"].pseudo_channels
+"""Pseudo-channels of HBM on a card. Each has a port of its own."""
+
+MOST_TRANSIT_ENTRIES = 64
+"""Entries in transit that can be compared with a key in one cycle."""
