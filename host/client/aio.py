@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from host.client.conversation import BUSY_SECONDS, HANDSHAKES, Broken, Busy, Conversation, dead, handshake
+from host.client.conversation import Broken, Conversation, dead
+from host.client.opening import new_session, opening
 from host.client.pacing import Ticks
-from host.client.settings import Settings, check_greeting, silent, unreachable
+from host.client.queue import Queue
+from host.client.settings import Settings
+from host.client.streams import connect, drive
 from host.client.witness import SAVE_SECONDS, Witness
 from host.client.work import Batch, GetRows, PutRows, Single, Work
-from host.framing import PREFIX, Greeting, facts_length, read_greeting
+from host.framing import Greeting
 from omap.connections import AsyncMap, Progress
-from omap.errors import OmapError, SessionError, TamperedError, UnknownFateError
+from omap.errors import OmapError, SessionError, TamperedError
 from omap.interface import Operation, Response
-from omap.session import ClientSession
 from omap.wire import CLOSE, Reply
 
 READ_BYTES = 1 << 18
@@ -61,9 +61,7 @@ class AsyncClient(AsyncMap):
         self.witness = Witness(settings.witness)
         self._loop = asyncio.get_running_loop()
         self._now, self._sleep = now or self._loop.time, sleep
-        self._queue: deque[Work] = deque()
-        self._flying: deque[Work] = deque()
-        self._futures: dict[Work, asyncio.Future[Any]] = {}
+        self._queue = Queue()
         self._conversation: Conversation | None = None
         self._last: Reply | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -140,9 +138,7 @@ class AsyncClient(AsyncMap):
             return
         self._closed = True
         if self._dead is None and self._conversation is not None:
-            work = Single(CLOSE)
-            self._queue.append(work)
-            done = self._futures[work] = self._loop.create_future()
+            done = self._queue.add(Single(CLOSE))
             self._flush_soon()
             with contextlib.suppress(OmapError, TimeoutError):
                 await asyncio.wait_for(done, self.settings.timeout)
@@ -151,26 +147,26 @@ class AsyncClient(AsyncMap):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._hang_up()
-        self._fail(list(self._queue), lambda _: SessionError("the client was closed"))
+        self._queue.fail_waiting(lambda _: SessionError("the client was closed"))
         self.witness.save()
 
     # -- queue --------------------------------------------------------------------------------------------------
 
     def _submit(self, work: Work, result: list[Response] | None) -> asyncio.Future[Any]:
+        if self._dead is None and not self._closed and not work.done:
+            future = self._queue.add(work)
+            if self._conversation is None:
+                self._start("connect", self._connect)
+            else:
+                self._flush_soon()
+            return future
         future = self._loop.create_future()
         if self._dead is not None:
             future.set_exception(dead(self._dead))
         elif self._closed:
             future.set_exception(SessionError("the client was closed: connect anew"))
-        elif work.done:
-            future.set_result(result)
         else:
-            self._futures[work] = future
-            self._queue.append(work)
-            if self._conversation is None:
-                self._start("connect", self._connect)
-            else:
-                self._flush_soon()
+            future.set_result(result)
         return future
 
     def _flush_soon(self) -> None:
@@ -185,64 +181,14 @@ class AsyncClient(AsyncMap):
 
     def _send(self, most: int, *, pad: bool = False) -> None:
         """Seal and send up to ``most`` operations, or exactly as many as there is room for, with NOPs in the end."""
-        talk, writer, queue = self._conversation, self._writer, self._queue
+        talk, writer = self._conversation, self._writer
         if talk is None or writer is None or self._rekeying:
             return
         if not talk.in_flight:
             self._progress = self._now()
-        room = min(most, self._window - talk.in_flight, talk.left)
-        records = []
-        while room > 0:
-            if not queue:
-                if not pad:
-                    break
-                queue.append(Single())
-            work = queue[0]
-            future = self._futures.get(work)
-            if future is not None and future.cancelled():
-                work.stop()
-            count = min(room, work.unsent)
-            if count:
-                if not work.sent:
-                    self._flying.append(work)
-                records.append(talk.seal(work.next(count)))
-                room -= count
-            if not work.unsent:
-                queue.popleft()
-                if not work.sent:  # cancelled before anything of it left
-                    self._futures.pop(work, None)
-        if records:
-            writer.write(b"".join(records))
-
-    def _deliver(self, responses: list[Response]) -> None:
-        """Hand responses to the work they belong to."""
-        at = 0
-        while at < len(responses):
-            work = self._flying[0]
-            end = min(len(responses), at + work.sent - work.answered)
-            try:
-                work.take(responses[at:end] if (at, end) != (0, len(responses)) else responses)
-            except Exception as error:  # a caller's progress callback
-                work.stop()
-                self._resolve(work, error)
-            at = end
-            if work.answered == work.sent and not work.unsent:
-                self._flying.popleft()
-                self._resolve(work, None)
-
-    def _resolve(self, work: Work, error: BaseException | None) -> None:
-        future = self._futures.pop(work, None)
-        if future is None or future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(work.responses())
-
-    def _fail(self, works: Sequence[Work], error: Callable[[Work], Exception]) -> None:
-        for work in works:
-            if work in self._futures:
-                self._resolve(work, error(work))
+        room = min(most, self._window - talk.in_flight, talk.remaining)
+        if records := self._queue.seal(talk, room, pad=pad):
+            writer.write(records)
 
     # -- connection ---------------------------------------------------------------------------------------------
 
@@ -273,9 +219,8 @@ class AsyncClient(AsyncMap):
         except TamperedError as error:
             self._die(error)
         except OmapError as error:
-            waiting, text, kind = list(self._queue), f"{error} (nothing was sent)", type(error)
-            self._queue.clear()
-            self._fail(waiting, lambda _: kind(text))
+            text, kind = f"{error} (nothing was sent)", type(error)
+            self._queue.fail_waiting(lambda _: kind(text))
             self._retry()
 
     def _retry(self) -> None:
@@ -292,31 +237,16 @@ class AsyncClient(AsyncMap):
 
     async def _open(self) -> None:
         settings = self.settings
-        context = settings.context
-        try:
-            async with asyncio.timeout(settings.timeout):
-                reader, writer = await asyncio.open_connection(settings.host, settings.port, ssl=context)
-        except OSError as error:
-            raise unreachable(settings, error) from None
+        reader, writer = await connect(settings)
         self._writer = writer
+        known = getattr(self, "greeting", None)
         try:
-            async with asyncio.timeout(settings.timeout):
-                prefix = await reader.readexactly(PREFIX.size)
-                greeting = read_greeting(prefix, await reader.readexactly(facts_length(prefix)))
-                check_greeting(settings, getattr(self, "greeting", None), greeting)
-                self.greeting, self.params = greeting, greeting.params
-                session = await self._shake_hands(reader, writer)
-        except TimeoutError:
-            self._hang_up()
-            raise silent(settings) from None
-        except (OSError, EOFError):
-            self._hang_up()
-            raise SessionError(f"{settings.address} hung up before a session was open: try again") from None
+            opened = await drive(reader, writer, opening(settings, known, self.witness, self._replaces))
         except BaseException:
             self._hang_up()
             raise
-        self._window = min(settings.window, greeting.ring_entries)
-        self._converse(session)
+        self.greeting, self.params, self._window = opened.greeting, opened.greeting.params, opened.window
+        self._converse(opened.conversation)
         self._start("read", lambda: self._read(reader, writer))
         self._start("watch", self._watch)
         if self._ticks is not None:
@@ -325,26 +255,10 @@ class AsyncClient(AsyncMap):
             self._start("witness", self._save)
         self._flush_soon()
 
-    def _converse(self, session: ClientSession) -> None:
-        self._conversation = Conversation(session, self.witness, self.settings.record_limit)
-        self._replaces = session.session
+    def _converse(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._replaces = conversation.session.session
         self._progress = self._now()
-
-    async def _shake_hands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> ClientSession:
-        size = self.greeting.record_bytes
-        for attempt in range(1, HANDSHAKES + 1):
-            steps = handshake(self.params, self.settings.root_key, self.witness, self._replaces)
-            record = next(steps)
-            try:
-                while True:
-                    writer.write(record)
-                    record = steps.send(await reader.readexactly(size))
-            except StopIteration as end:
-                session: ClientSession = end.value
-                return session
-            except Busy:
-                await asyncio.sleep(BUSY_SECONDS * attempt * (0.5 + random.random()))
-        raise SessionError(f"other clients kept opening sessions at the same time, {HANDSHAKES} times: try again")
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -359,11 +273,11 @@ class AsyncClient(AsyncMap):
                     talk.feed(data, responses)
                 finally:
                     self._last = talk.last
-                    self._deliver(responses)
+                    self._queue.deliver(responses)
                 if talk.exhausted:
                     self._rekeying = True
-                    async with asyncio.timeout(self.settings.timeout):
-                        self._converse(await self._shake_hands(reader, writer))
+                    steps = new_session(self.settings, self.greeting, self.witness, self._replaces)
+                    self._converse(await drive(reader, writer, steps))
                     self._rekeying = False
                 if self._ticks is None:
                     self._flush()
@@ -414,16 +328,8 @@ class AsyncClient(AsyncMap):
     def _break(self, why: str) -> None:
         """Fail what is in flight; what was not sent waits for the next connection."""
         self._hang_up()
-        flying = list(self._flying)
-        self._flying.clear()
-        if self._queue and self._queue[0].sent:
-            self._queue.popleft()
-
-        def fate(work: Work) -> UnknownFateError:
-            return work.unknown(why)
-
-        self._fail(flying, fate)
-        if self._queue and not self._closed:
+        self._queue.fail_flying(lambda work: work.unknown(why))
+        if self._queue.waiting and not self._closed:
             self._start("connect", self._connect)
         else:
             self._retry()
@@ -432,16 +338,13 @@ class AsyncClient(AsyncMap):
         # SEC_CM: CLIENT.FAULT.LATCH -- after tampering nothing is believed any more
         self._dead = error
         self._hang_up()
-        works = list(dict.fromkeys([*self._flying, *self._queue]))
-        self._flying.clear()
-        self._queue.clear()
 
         def fate(work: Work) -> TamperedError:
             told = type(error)(str(error)) if work.sent else dead(error)
             work.note_fate(told)
             return told
 
-        self._fail(works, fate)
+        self._queue.fail_all(fate)
 
 
 async def open_url(url: str, **options: Any) -> AsyncClient:

@@ -9,62 +9,17 @@ which shuts the old one out.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 from host.client.witness import Witness
-from omap.errors import DeviceFaultError, TamperedError
+from omap.errors import TamperedError
 from omap.interface import Operation, Response
-from omap.params import Params
 from omap.session import RECORD_LIMIT, ClientSession, refused
-from omap.wire import RecordType, Refusal, Reply, read_header
-
-HANDSHAKES = 20
-"""How often a session is asked for while others are being opened at the same time."""
-
-BUSY_SECONDS = 0.02
-"""First pause between two such attempts; the next are longer."""
+from omap.wire import RecordType, Reply, read_header
 
 
 class Broken(Exception):  # noqa: N818 - not an error that anybody sees
     """The connection is of no use any more; the text says why."""
-
-
-class Busy(Exception):  # noqa: N818 - the same
-    """Another session was being opened at the same time."""
-
-
-def handshake(
-    params: Params, root_key: bytes, witness: Witness, replaces: int
-) -> Generator[bytes, bytes, ClientSession]:
-    """Open a session: yields records to send, takes the answers, returns the session.
-
-    Raises
-    ------
-    Busy
-        If another session was being opened at the same time; try again after a pause.
-    WrongKeyError, AlteredError, RollbackError, SessionError
-        As :class:`~omap.session.ClientSession` and :class:`~host.client.witness.Witness` do.
-    DeviceFaultError
-        If the device has latched a fault, as the relay says.
-    """
-    session = ClientSession(params, root_key, replaces=replaces)
-    answer = yield session.hello()
-    _check_refusal(answer)
-    answer = yield session.confirm(answer)
-    _check_refusal(answer)
-    session.opened(answer)
-    witness.session_opened(session.map_id)
-    return session
-
-
-def _check_refusal(answer: bytes) -> None:
-    header = read_header(answer)
-    if header.type != RecordType.REFUSED:
-        return
-    if header.code == Refusal.NO_HANDSHAKE:
-        raise Busy
-    if header.code == Refusal.FAULT:
-        raise DeviceFaultError(str(refused(header)))
 
 
 class Conversation:
@@ -94,7 +49,7 @@ class Conversation:
         return self.session.sent - self.session.received
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Operations that the session may still carry."""
         return self._limit - self.session.sent
 
@@ -104,7 +59,7 @@ class Conversation:
         return self.session.received >= self._limit
 
     def seal(self, operations: Sequence[Operation]) -> bytes:
-        """Return the records of some operations, at most as many as are left."""
+        """Return the records of some operations, of which there may be at most :attr:`remaining`."""
         seal = self.session.seal
         return b"".join([seal(operation) for operation in operations])
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from host.framing import DEFAULT_PORT, Greeting
+from host.framing import DEFAULT_PORT
 from host.keyfile import read_key_file
-from omap.errors import DeviceError, InputError, SessionError
+from omap.errors import DeviceError, InputError
 from omap.params import Params
 from omap.session import RECORD_LIMIT, ROOT_KEY_BYTES
 
@@ -152,38 +152,3 @@ def unreachable(settings: Settings, error: OSError) -> DeviceError:
     if isinstance(error, TimeoutError):
         return DeviceError(f"{settings.address} does not answer within {settings.timeout:g} s: check host and network")
     return DeviceError(f"{settings.address} can't be reached: {error.strerror or error}")
-
-
-def silent(settings: Settings) -> DeviceError:
-    """Return the error of a peer that did not open a session in time."""
-    hint = "" if settings.tls else ", and does it speak without TLS"
-    return DeviceError(
-        f"{settings.address} let {settings.timeout:g} s pass without opening a session: is the device running{hint}?"
-    )
-
-
-def check_greeting(settings: Settings, before: Greeting | None, greeting: Greeting) -> None:
-    """Refuse a relay that takes no client, or whose map is not the wanted one or not the one of before.
-
-    Raises
-    ------
-    DeviceError
-        The relay refuses.
-    InputError
-        The map is not the wanted one.
-    SessionError
-        It is not the one of the last connection.
-    """
-    digest = greeting.params.digest.hex()[:16]
-    if greeting.refused:
-        raise DeviceError(f"the relay at {settings.address} refuses: {greeting.refused}")
-    if settings.params is not None and settings.params != greeting.params:
-        raise InputError(
-            f"the map at {settings.address} has parameters with digest {digest}, "
-            f"not {settings.params.digest.hex()[:16]}: check the address"
-        )
-    if before is not None and before.params != greeting.params:
-        raise SessionError(
-            f"the relay at {settings.address} now speaks for another map (digest {digest}, before "
-            f"{before.params.digest.hex()[:16]}): connect anew if that was meant"
-        )

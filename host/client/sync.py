@@ -7,7 +7,6 @@ device are busy at once.
 from __future__ import annotations
 
 import contextlib
-import random
 import select
 import socket
 import ssl
@@ -19,16 +18,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from host.client.conversation import BUSY_SECONDS, HANDSHAKES, Broken, Busy, Conversation, dead, handshake
+from host.client.conversation import Broken, Conversation, dead
+from host.client.opening import new_session, opening
 from host.client.paced import PacedClient
-from host.client.settings import Settings, check_greeting, silent, unreachable
+from host.client.settings import Settings
+from host.client.sockets import connect, drive
 from host.client.witness import SAVE_SECONDS, Witness
 from host.client.work import Batch, GetRows, PutRows, Single, Work
-from host.framing import PREFIX, Greeting, facts_length, read_greeting
+from host.framing import Greeting
 from omap.connections import Progress, RemoteMap
 from omap.errors import OmapError, SessionError, TamperedError
 from omap.interface import Operation, Response
-from omap.session import ClientSession
 from omap.wire import CLOSE, Reply
 
 PIECE = 64
@@ -125,7 +125,7 @@ class Client(RemoteMap):
             if self._closed:
                 return
             self._closed = True
-            if self._talk is not None and self._talk.left:
+            if self._talk is not None and self._talk.remaining:
                 with contextlib.suppress(OmapError, Broken, OSError):
                     self._exchange(Single(CLOSE), min(CLOSE_SECONDS, self.settings.timeout))
             self._hang_up()
@@ -167,14 +167,14 @@ class Client(RemoteMap):
 
     def _exchange(self, work: Work, patience: float) -> None:
         """Send and receive until all of the work is answered; wait for an answer for ``patience`` seconds."""
-        talk, sock = self._talk, self._socket
+        settings, talk, sock = self.settings, self._talk, self._socket
         assert talk is not None
         assert sock is not None
         poll = select.poll()
         outgoing = memoryview(b"")
         while not work.done:
             if not outgoing:
-                count = min(work.unsent, self._window - talk.in_flight, talk.left, PIECE)
+                count = min(work.unsent, self._window - talk.in_flight, talk.remaining, PIECE)
                 if count > 0:
                     outgoing = memoryview(talk.seal(work.next(count)))
             if outgoing:
@@ -183,7 +183,7 @@ class Client(RemoteMap):
             try:
                 data = sock.recv(READ_BYTES)
             except _WAIT:
-                may_send = work.unsent and talk.in_flight < self._window and talk.left
+                may_send = work.unsent and talk.in_flight < self._window and talk.remaining
                 if outgoing or not may_send:
                     poll.register(sock, select.POLLIN | (select.POLLOUT if outgoing else 0))
                     if not poll.poll(1000 * patience):
@@ -198,81 +198,34 @@ class Client(RemoteMap):
                 self.last = talk.last or self.last
                 work.take(responses)
             if talk.exhausted:
-                talk = self._converse(self._shake_hands(sock))
-                sock.setblocking(False)
+                talk = self._converse(drive(sock, new_session(settings, self.greeting, self.witness, self._replaces)))
 
     # -- connection ---------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         settings = self.settings
-        context = settings.context
+        sock = connect(settings)
         try:
-            sock = socket.create_connection((settings.host, settings.port), settings.timeout)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if context is not None:
-                sock = context.wrap_socket(sock, server_hostname=settings.host)
-        except OSError as error:
-            raise unreachable(settings, error) from None
-        try:
-            prefix = _read_exactly(sock, PREFIX.size, settings.timeout)
-            greeting = read_greeting(prefix, _read_exactly(sock, facts_length(prefix), settings.timeout))
-            check_greeting(settings, getattr(self, "greeting", None), greeting)
-            self.greeting, self.params = greeting, greeting.params
-            session = self._shake_hands(sock)
-            sock.setblocking(False)
-        except TimeoutError:
-            sock.close()
-            raise silent(settings) from None
-        except (OSError, EOFError):
-            sock.close()
-            raise SessionError(f"{settings.address} hung up before a session was open: try again") from None
+            opened = drive(sock, opening(settings, getattr(self, "greeting", None), self.witness, self._replaces))
         except BaseException as error:
             sock.close()
             if isinstance(error, TamperedError):
                 self._dead = error
             raise
+        self.greeting, self.params, self._window = opened.greeting, opened.greeting.params, opened.window
         self._socket = sock
-        self._window = min(settings.window, greeting.ring_entries)
-        self._converse(session)
+        self._converse(opened.conversation)
 
-    def _converse(self, session: ClientSession) -> Conversation:
-        self._talk = Conversation(session, self.witness, self.settings.record_limit)
-        self._replaces = session.session
-        return self._talk
-
-    def _shake_hands(self, sock: socket.socket) -> ClientSession:
-        size = self.greeting.record_bytes
-        for attempt in range(1, HANDSHAKES + 1):
-            steps = handshake(self.params, self.settings.root_key, self.witness, self._replaces)
-            record = next(steps)
-            sock.settimeout(self.settings.timeout)
-            try:
-                while True:
-                    sock.sendall(record)
-                    record = steps.send(_read_exactly(sock, size, self.settings.timeout))
-            except StopIteration as end:
-                session: ClientSession = end.value
-                return session
-            except Busy:
-                time.sleep(BUSY_SECONDS * attempt * (0.5 + random.random()))
-        raise SessionError(f"other clients kept opening sessions at the same time, {HANDSHAKES} times: try again")
+    def _converse(self, conversation: Conversation) -> Conversation:
+        self._talk = conversation
+        self._replaces = conversation.session.session
+        return conversation
 
     def _hang_up(self) -> None:
         self._talk = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-
-
-def _read_exactly(sock: socket.socket, count: int, seconds: float) -> bytes:
-    data, end = b"", time.monotonic() + seconds
-    while len(data) < count:
-        sock.settimeout(max(1e-3, end - time.monotonic()))  # for all of it, not for a byte at a time
-        piece = sock.recv(count - len(data))
-        if not piece:
-            raise EOFError
-        data += piece
-    return data
 
 
 def open_url(url: str, **options: Any) -> RemoteMap:

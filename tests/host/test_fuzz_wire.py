@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from host.client.conversation import Broken, Busy, Conversation, handshake
+from host.client.conversation import Broken, Conversation
+from host.client.opening import Busy, handshake
 from host.client.witness import Witness
 from host.framing import MAX_FACTS_BYTES, MAX_REFUSAL, PREFIX, Greeting, facts_length, read_greeting
 from omap.device import read_counter, write_counter

@@ -118,7 +118,7 @@ def test_a_cancelled_batch_sends_no_more(relay):
     async def run():
         async with await connect(relay, window=4) as client:
             first, second, third = client.submit(puts(100)), client.submit(puts(50)), client.submit(puts(3))
-            while not client._flying:
+            while not client._queue.flying:
                 await asyncio.sleep(0)
             first.cancel()
             second.cancel()

@@ -40,9 +40,9 @@ def test_the_tests_fail_without_it_and_pass_with_it(label, file, old, new, tmp_p
     mark = rf'sec_cm\("{re.escape(label or "CLIENT.MAP.REMEMBERED")}"\)'
     tests = {
         path.name: re.findall(rf"{mark}(?:\n@.*)*\ndef (test_\w+)", path.read_text("utf-8"))
-        for path in sorted((tmp_path / "tests" / "host").glob("test_client*.py"))
+        for path in sorted((tmp_path / "tests" / "host" / "client").glob("test_*.py"))
     }
-    names = [f"tests/host/{file}::{name}" for file, found in tests.items() for name in found]
+    names = [f"tests/host/client/{file}::{name}" for file, found in tests.items() for name in found]
     assert names, f"no test is marked {label}"
     run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *names]
     result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -1,0 +1,255 @@
+"""How a client opens a session, as a generator that does no input or output. Both clients drive it.
+
+The generator yields steps. The driver does each step and sends back what came, or throws into the generator what went
+wrong: ``TimeoutError`` if a step took too long, ``EOFError`` or another ``OSError`` if the connection broke. The
+generator knows the order of the messages, the time limits, the refusals and the errors that a user sees; a driver
+knows sockets only.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from host.client.conversation import Conversation
+from host.client.settings import Settings
+from host.client.witness import Witness
+from host.framing import PREFIX, Greeting, facts_length, read_greeting
+from omap.errors import DeviceError, DeviceFaultError, InputError, SessionError
+from omap.params import Params
+from omap.session import ClientSession, refused
+from omap.wire import RecordType, Refusal, read_header
+
+HANDSHAKES = 20
+"""How often a client asks for a session while other clients open theirs at the same time."""
+
+BUSY_SECONDS = 0.02
+"""First pause between two such attempts. The next pauses are longer."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Send some bytes, then take as many as are wanted. The driver sends these back to the generator.
+
+    Parameters
+    ----------
+    data : bytes
+        What to send; may be empty.
+    wanted : int
+        How many bytes to take: exactly so many.
+    seconds : float
+        How long both together may take.
+    """
+
+    data: bytes
+    wanted: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Wait. The driver sends ``b""`` back to the generator.
+
+    Parameters
+    ----------
+    seconds : float
+        How long.
+    """
+
+    seconds: float
+
+
+Steps = Generator[Exchange | Pause, bytes, T]
+"""What a driver drives; the generator's return value is the result."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What an opening results in.
+
+    Parameters
+    ----------
+    greeting : Greeting
+        What the relay says. The handshake has proved the parameters in it, and nothing else.
+    conversation : Conversation
+        The open session.
+    window : int
+        Operations that may be in flight at most.
+    """
+
+    greeting: Greeting
+    conversation: Conversation
+    window: int
+
+
+class Busy(Exception):  # noqa: N818 - not an error that anybody sees
+    """Another session was being opened at the same time."""
+
+
+def opening(settings: Settings, known: Greeting | None, witness: Witness, replaces: int) -> Steps[Opened]:
+    """Take the relay's greeting and open a session, on a connection that was just made.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where and how.
+    known : Greeting or None
+        Greeting of an earlier connection of this client, if there was one.
+    witness : Witness
+        What is known of the map.
+    replaces : int
+        Number of the session that the new one replaces; 0 for none.
+
+    Reveals
+        That a client opens a session, when, and how many attempts it took.
+
+    Raises
+    ------
+    DeviceError
+        The relay refuses, or nothing came in time.
+    InputError
+        The map is not the wanted one.
+    SessionError
+        What answers is no relay of this version, hung up, or now speaks for another map.
+    DeviceFaultError, WrongKeyError, AlteredError, RollbackError
+        As :func:`handshake` does.
+    """
+    try:
+        prefix = yield Exchange(b"", PREFIX.size, settings.timeout)
+        facts = yield Exchange(b"", facts_length(prefix), settings.timeout)
+        greeting = read_greeting(prefix, facts)
+        check_greeting(settings, known, greeting)
+        conversation = yield from new_session(settings, greeting, witness, replaces)
+    except TimeoutError:
+        raise silent(settings) from None
+    except (OSError, EOFError):
+        raise SessionError(f"{settings.address} hung up before a session was open: try again") from None
+    return Opened(greeting, conversation, min(settings.window, greeting.ring_entries))
+
+
+def new_session(settings: Settings, greeting: Greeting, witness: Witness, replaces: int) -> Steps[Conversation]:
+    """Open a session on a connection whose greeting was taken. No operation may be in flight.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where and how.
+    greeting : Greeting
+        What the relay said.
+    witness : Witness
+        What is known of the map.
+    replaces : int
+        Number of the session that the new one replaces; 0 for none.
+
+    Reveals
+        That a client opens a session, when, and how many attempts it took.
+
+    Raises
+    ------
+    SessionError
+        Other clients kept opening sessions, or the session was refused.
+    DeviceFaultError, WrongKeyError, AlteredError, RollbackError
+        As :func:`handshake` does.
+    TimeoutError, OSError, EOFError
+        What the driver threw.
+    """
+    for attempt in range(1, HANDSHAKES + 1):
+        steps = handshake(greeting.params, settings.root_key, witness, replaces)
+        try:
+            record = next(steps)
+            while True:
+                record = steps.send((yield Exchange(record, greeting.record_bytes, settings.timeout)))
+        except StopIteration as end:
+            session: ClientSession = end.value
+            return Conversation(session, witness, settings.record_limit)
+        except Busy:
+            # clients that met once must not meet again at the next attempt
+            yield Pause(BUSY_SECONDS * attempt * (0.5 + random.random()))
+    raise SessionError(f"other clients kept opening sessions at the same time, {HANDSHAKES} times: try again")
+
+
+def handshake(
+    params: Params, root_key: bytes, witness: Witness, replaces: int
+) -> Generator[bytes, bytes, ClientSession]:
+    """Try once to open a session: yields records to send, takes the answers, returns the session.
+
+    Parameters
+    ----------
+    params : Params
+        The map's parameters.
+    root_key : bytes
+        32 secret bytes.
+    witness : Witness
+        What is known of the map.
+    replaces : int
+        Number of the session that the new one replaces; 0 for none.
+
+    Reveals
+        That a client opens a session, and when.
+
+    Raises
+    ------
+    Busy
+        If another session was being opened at the same time: try again after a pause.
+    WrongKeyError, AlteredError, RollbackError, SessionError
+        As :class:`~omap.session.ClientSession` and :class:`~host.client.witness.Witness` do.
+    DeviceFaultError
+        If the device has latched a fault, as the relay says.
+    """
+    session = ClientSession(params, root_key, replaces=replaces)
+    answer = yield session.hello()
+    _check_refusal(answer)
+    answer = yield session.confirm(answer)
+    _check_refusal(answer)
+    session.opened(answer)
+    witness.session_opened(session.map_id)
+    return session
+
+
+def _check_refusal(answer: bytes) -> None:
+    header = read_header(answer)
+    if header.type != RecordType.REFUSED:
+        return
+    if header.code == Refusal.NO_HANDSHAKE:
+        raise Busy
+    if header.code == Refusal.FAULT:
+        raise DeviceFaultError(str(refused(header)))
+
+
+def check_greeting(settings: Settings, known: Greeting | None, greeting: Greeting) -> None:
+    """Refuse a relay that takes no client, and a map that is neither the wanted one nor the one known.
+
+    Raises
+    ------
+    DeviceError
+        The relay refuses.
+    InputError
+        The map is not the wanted one.
+    SessionError
+        The map is not the one of the last connection.
+    """
+    digest = greeting.params.digest.hex()[:16]
+    if greeting.refused:
+        raise DeviceError(f"the relay at {settings.address} refuses: {greeting.refused}")
+    if settings.params is not None and settings.params != greeting.params:
+        raise InputError(
+            f"the map at {settings.address} has parameters with digest {digest}, "
+            f"not {settings.params.digest.hex()[:16]}: check the address"
+        )
+    if known is not None and known.params != greeting.params:
+        raise SessionError(
+            f"the relay at {settings.address} now speaks for another map (digest {digest}, before "
+            f"{known.params.digest.hex()[:16]}): connect anew if that was meant"
+        )
+
+
+def silent(settings: Settings) -> DeviceError:
+    """Return the error of a peer that did not open a session in time."""
+    hint = "" if settings.tls else ", and does it speak without TLS"
+    return DeviceError(
+        f"{settings.address} let {settings.timeout:g} s pass without opening a session: is the device running{hint}?"
+    )

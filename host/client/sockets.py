@@ -1,0 +1,73 @@
+"""The connection of the synchronous client: makes it, and drives an opening over it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TypeVar
+
+from host.client.opening import Pause, Steps
+from host.client.settings import Settings, unreachable
+
+T = TypeVar("T")
+
+
+def connect(settings: Settings) -> socket.socket:
+    """Return a new connection, with TLS if the settings say so.
+
+    Reveals
+        That a client connected, and when.
+
+    Raises
+    ------
+    DeviceError
+        If nothing answers there, or not in time.
+    InputError
+        If the certificates can't be read.
+    """
+    context = settings.context
+    try:
+        sock = socket.create_connection((settings.host, settings.port), settings.timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock if context is None else context.wrap_socket(sock, server_hostname=settings.host)
+    except OSError as error:
+        raise unreachable(settings, error) from None
+
+
+def drive(sock: socket.socket, steps: Steps[T]) -> T:
+    """Do the steps of an opening, and return its result. Raises what the opening raises.
+
+    The socket blocks, with a time limit, until this is done; after it the socket does not block.
+    """
+    try:
+        step = next(steps)
+        while True:
+            came = b""
+            try:
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                else:
+                    end = time.monotonic() + step.seconds
+                    sock.settimeout(step.seconds)
+                    sock.sendall(step.data)
+                    came = _read_exactly(sock, step.wanted, end)
+            except (OSError, EOFError) as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(came)
+    except StopIteration as finish:
+        result: T = finish.value
+    sock.setblocking(False)
+    return result
+
+
+def _read_exactly(sock: socket.socket, count: int, end: float) -> bytes:
+    data = b""
+    while len(data) < count:
+        # the limit is for all of it: a peer that sends a byte at a time gets no longer
+        sock.settimeout(max(1e-3, end - time.monotonic()))
+        piece = sock.recv(count - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data

@@ -1,0 +1,241 @@
+"""The opening of a session alone: no socket, no clock, no event loop. A device model stands behind a function call."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from host.client import opening as module
+from host.client.opening import Exchange, Pause, new_session, opening
+from host.client.settings import Settings
+from host.client.witness import Witness
+from host.framing import PREFIX, Greeting, read_greeting
+from omap.errors import (
+    DeviceError,
+    DeviceFaultError,
+    InputError,
+    RollbackError,
+    SessionError,
+    WrongKeyError,
+)
+from omap.interface import Kind, Operation, Response, Status
+from omap.presets import preset
+from omap.wire import Header, RecordType, Refusal, read_header
+from tests.support.host.rogue import KEY, RogueRelay
+
+TINY = preset("TINY")
+SETTINGS = Settings(host="nowhere", port=1, root_key=KEY, timeout=7.5, window=50)
+
+
+class Peer:
+    """Does the steps of an opening, and notes them.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes the number of the record on the connection and the device's answer, and returns what comes instead.
+    """
+
+    def __init__(self, answer=lambda number, record: record):
+        self.relay, self.answer = RogueRelay(), answer
+        self.steps, self.records = [], 0
+
+    def do(self, step):
+        self.steps.append(step)
+        if isinstance(step, Pause):
+            return b""
+        if not step.data:
+            taken, self.incoming = self.incoming[: step.wanted], self.incoming[step.wanted :]
+            return taken
+        (answer,) = self.relay.exchange(step.data)
+        self.records += 1
+        return self.answer(self.records - 1, answer)
+
+    def run(self, steps, failure=None, at=None):
+        """Drive the steps to the end; with ``failure``, step ``at`` fails so."""
+        self.incoming = self.relay.greeting
+        number = 0
+        try:
+            step = next(steps)
+            while True:
+                step = steps.throw(failure) if number == at else steps.send(self.do(step))
+                number += 1
+        except StopIteration as end:
+            return end.value
+
+    def open(self, settings=SETTINGS, known=None, witness=None, replaces=0, **options):
+        return self.run(opening(settings, known, witness or Witness(), replaces), **options)
+
+
+def refusal(code):
+    return Header(RecordType.REFUSED, 0, code, 0, 0).pack().ljust(64, b"\0")
+
+
+def busy_at(*numbers):
+    """Answer these records as a device does whose handshake another client has ended."""
+    return lambda number, record: refusal(Refusal.NO_HANDSHAKE) if number in numbers else record
+
+
+def kinds(peer):
+    """Return the types of the records that were sent."""
+    return [read_header(step.data).type for step in peer.steps if isinstance(step, Exchange) and step.data]
+
+
+def test_the_steps_are_greeting_hello_confirm():
+    peer = Peer()
+    opened = peer.open()
+    size = opened.greeting.record_bytes
+    facts = len(peer.relay.greeting) - PREFIX.size
+    assert [len(step.data) for step in peer.steps] == [0, 0, size, size]
+    assert [step.wanted for step in peer.steps] == [PREFIX.size, facts, size, size]
+    assert kinds(peer) == [RecordType.HELLO, RecordType.CONFIRM]
+    assert {step.seconds for step in peer.steps} == {7.5}
+    assert opened.greeting.params == TINY
+
+
+def test_the_result_is_a_session_that_works():
+    peer, witness = Peer(), Witness()
+    talk = peer.open(witness=witness).conversation
+    assert witness.map_id == talk.session.map_id
+    responses = []
+    for answer in peer.relay.exchange(talk.seal([Operation(Kind.PUT, b"keys", b"data")])):
+        talk.feed(answer, responses)
+    assert responses == [Response(Status.OK)]
+
+
+@pytest.mark.parametrize(("window", "effective"), [(50, 50), (64, 64), (1000, 64)])
+def test_no_more_is_in_flight_than_the_rings_hold(window, effective):
+    assert Peer().open(replace(SETTINGS, window=window)).window == effective
+
+
+def test_the_record_limit_goes_into_the_conversation():
+    assert Peer().open(replace(SETTINGS, record_limit=9)).conversation.remaining == 9
+
+
+def test_a_session_that_is_replaced_runs_nothing_more():
+    peer = Peer()
+    old = peer.open().conversation
+    peer.open(replaces=old.session.session)
+    (answer,) = peer.relay.exchange(old.seal([Operation(Kind.NOP)]))
+    assert read_header(answer).code == Refusal.UNKNOWN_SESSION
+
+
+# -- time and attempts ------------------------------------------------------------------------------------------------
+
+
+def test_sessions_opened_at_the_same_time_are_tried_again_after_pauses():
+    peer = Peer(busy_at(1, 3, 5))
+    peer.open()
+    hello_confirm = [RecordType.HELLO, RecordType.CONFIRM]
+    assert kinds(peer) == hello_confirm * 4
+    pauses = [step.seconds for step in peer.steps if isinstance(step, Pause)]
+    for attempt, pause in enumerate(pauses, 1):
+        assert 0.5 * attempt <= pause / module.BUSY_SECONDS <= 1.5 * attempt
+    assert len(pauses) == 3
+    hellos = [step.data for step in peer.steps if isinstance(step, Exchange) and step.data[:1] == b"\1"]
+    assert len(set(hellos)) == 4  # a fresh nonce each
+    for one, other in pairwise(peer.steps):
+        assert not (isinstance(one, Pause) and isinstance(other, Pause))
+
+
+def test_attempts_have_an_end():
+    peer = Peer(lambda number, record: refusal(Refusal.NO_HANDSHAKE))
+    with pytest.raises(SessionError, match=f"at the same time, {module.HANDSHAKES} times: try again"):
+        peer.open()
+    assert kinds(peer) == [RecordType.HELLO] * module.HANDSHAKES
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_step_that_takes_too_long_ends_the_opening(at):
+    with pytest.raises(DeviceError, match=r"nowhere:1 let 7\.5 s pass without opening a session: .* without TLS"):
+        Peer().open(failure=TimeoutError(), at=at)
+
+
+def test_the_hint_about_tls_is_for_those_without():
+    with pytest.raises(DeviceError, match=r"is the device running\?$"):
+        Peer().open(replace(SETTINGS, tls=True), failure=TimeoutError(), at=0)
+
+
+@pytest.mark.parametrize("failure", [EOFError(), ConnectionResetError(), BrokenPipeError()])
+@pytest.mark.parametrize("at", range(4))
+def test_a_connection_that_breaks_ends_the_opening(at, failure):
+    with pytest.raises(SessionError, match="nowhere:1 hung up before a session was open: try again"):
+        Peer().open(failure=failure, at=at)
+
+
+@pytest.mark.parametrize("failure", [TimeoutError("late"), EOFError("gone"), ConnectionResetError("gone")])
+@pytest.mark.parametrize("at", range(2))
+def test_a_further_session_on_a_connection_leaves_such_errors_to_the_client(at, failure):
+    greeting = Greeting(TINY, 64)
+    with pytest.raises(type(failure)) as caught:
+        Peer().run(new_session(SETTINGS, greeting, Witness(), 0), failure=failure, at=at)
+    assert caught.value is failure
+
+
+def test_a_further_session_takes_no_greeting():
+    peer = Peer()
+    talk = peer.run(new_session(SETTINGS, Greeting(TINY, 64), Witness(), 0))
+    assert kinds(peer) == [RecordType.HELLO, RecordType.CONFIRM]
+    assert len(peer.steps) == 2
+    assert talk.in_flight == 0
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+
+def greet(relay, **changes):
+    """Have a relay greet with other facts than its own."""
+    facts = relay.greeting
+    greeting = read_greeting(facts[: PREFIX.size], facts[PREFIX.size :])
+    relay.greeting = replace(greeting, **changes).pack()
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "known", "kind", "says"),
+    [
+        ({"refused": "it is full"}, SETTINGS, None, DeviceError, "the relay at nowhere:1 refuses: it is full"),
+        ({}, replace(SETTINGS, params=preset("SMALL")), None, InputError, "parameters with digest .*: check the addr"),
+        ({}, SETTINGS, Greeting(preset("SMALL"), 64), SessionError, "now speaks for another map"),
+    ],
+)
+def test_a_greeting_that_does_not_do_is_not_answered(changes, settings, known, kind, says):
+    peer = Peer()
+    greet(peer.relay, **changes)
+    with pytest.raises(kind, match=says):
+        peer.open(settings, known)
+    assert kinds(peer) == []
+
+
+def test_the_map_of_before_is_taken_again():
+    peer = Peer()
+    known = peer.open(replace(SETTINGS, params=TINY)).greeting
+    assert peer.open(known=known).greeting == known
+
+
+def test_what_is_no_relay_is_told_after_the_first_bytes():
+    peer = Peer()
+    peer.relay.greeting = b"HTTP/1.1 400 Bad Request"
+    with pytest.raises(SessionError, match="is no omap relay"):
+        peer.open()
+    assert len(peer.steps) == 1
+
+
+@pytest.mark.parametrize("at", range(2))
+def test_a_fault_of_the_device_is_told(at):
+    peer = Peer(lambda number, record: refusal(Refusal.FAULT) if number == at else record)
+    with pytest.raises(DeviceFaultError, match="has latched a fault and erased its keys"):
+        peer.open()
+
+
+def test_a_device_with_another_key_is_found_out():
+    peer = Peer()
+    with pytest.raises(WrongKeyError, match="check the key file"):
+        peer.open(replace(SETTINGS, root_key=bytes(32)))
+
+
+def test_another_map_than_the_witness_knows_is_refused():
+    peer, witness = Peer(), Witness()
+    peer.open(witness=witness)
+    peer.relay.format()
+    with pytest.raises(RollbackError, match="another was put in its place"):
+        peer.open(witness=witness)
