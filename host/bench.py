@@ -29,8 +29,8 @@ from host.commands.serve import chosen_params
 from host.device.driver import Driver
 from host.keyfile import read_key_file, write_key_file
 from host.model.model import ModelTransport
-from omap.interface import Kind, Operation, Response, Status
 from omap.map import create
+from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
 from omap.reference import ReferenceMap
 from omap.session import ClientSession, DeviceSessions

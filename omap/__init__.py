@@ -29,8 +29,9 @@ from omap.errors import (
     UnknownFateError,
     WrongKeyError,
 )
-from omap.interface import Kind, ObliviousMap, Operation, Response, Status
+from omap.interface import ObliviousMap
 from omap.map import create
+from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params, Rule
 from omap.presets import preset
 from omap.trace import Observer, Trace

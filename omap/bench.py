@@ -10,8 +10,8 @@ import time
 import click
 import numpy as np
 
-from omap.interface import Kind, Operation
 from omap.map import create
+from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.sizing.planner import Plan
 

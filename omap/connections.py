@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 from omap.errors import FullError, InputError
-from omap.interface import Kind, ObliviousMap, Operation, Response, Status, as_rows
+from omap.interface import ObliviousMap, as_rows
+from omap.operations import Kind, Operation, Response, Status
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from omap.crypto import Secrets
 from omap.errors import AlteredError, ExhaustedError, FaultError, InputError, PageAlteredError, TamperedError
-from omap.interface import Kind, Operation
 from omap.map import create
+from omap.operations import Kind, Operation
 from omap.params import Params
 from omap.reference import ReferenceMap
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, Request, State, identity

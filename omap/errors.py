@@ -6,10 +6,8 @@ No message carries a key, a value or anything derived from them: errors travel t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from omap.interface import Response
+from omap.operations import Response
 
 
 class OmapError(Exception):

@@ -4,51 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from omap.errors import FullError, InputError
-
-if TYPE_CHECKING:
-    from omap.params import Params
-
-
-class Kind(IntEnum):
-    """Kind of an operation, as it is encoded in a command."""
-
-    NOP = 0
-    GET = 1
-    PUT = 2
-    DELETE = 3
-
-
-class Status(IntEnum):
-    """Outcome of an operation, as it is encoded in a response."""
-
-    OK = 0
-    NOT_FOUND = 1
-    FULL = 2
-
-
-class Operation(NamedTuple):
-    """One operation. ``NOP`` ignores the key; only ``PUT`` has a value."""
-
-    kind: Kind
-    key: bytes = b""
-    value: bytes = b""
-
-
-class Response(NamedTuple):
-    """Outcome of one operation, and the value that the key had before it (``None`` if it had none).
-
-    A PUT of a new key answers ``OK`` with no previous value; GET and DELETE of an absent key answer ``NOT_FOUND``.
-    """
-
-    status: Status
-    previous: bytes | None = None
+from omap.operations import Kind, Operation, Response, Status
+from omap.params import Params
 
 
 class ObliviousMap(ABC):

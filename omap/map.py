@@ -10,7 +10,7 @@ import numpy.typing as npt
 from omap.crypto import Secrets
 from omap.drbg import scale
 from omap.errors import ExhaustedError
-from omap.interface import Kind
+from omap.operations import Kind
 from omap.page import Page
 from omap.params import Params, Rule
 from omap.position_map import Words

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from omap.interface import Kind
 from omap.map import OneChoiceMap
+from omap.operations import Kind
 from omap.position_map import Words
 from omap.reference import Draw
 

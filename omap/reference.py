@@ -11,8 +11,9 @@ import numpy.typing as npt
 from omap.crypto import PageCodec, Secrets
 from omap.drbg import Drbg
 from omap.errors import FaultError, FullError, InputError
-from omap.interface import Kind, ObliviousMap, Operation, Response, Status, as_rows, check_batch
+from omap.interface import ObliviousMap, as_rows, check_batch
 from omap.memory import DeviceMemory, HostMemory
+from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params, Rule
 from omap.position_map import PositionMap, Words
 from omap.trace import BULK_LOAD, FORMAT, Observer

@@ -34,8 +34,8 @@ from cryptography.hazmat.primitives import constant_time
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from omap.errors import AlteredError, LostError, ReplayedError, SessionError, WrongKeyError
-from omap.interface import Operation
 from omap.kdf import cmac, derive
+from omap.operations import Operation
 from omap.params import Params
 from omap.wire import HEADER, SESSIONS, Direction, Header, RecordCodec, RecordType, Refusal, Reply, read_header
 

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from omap.errors import ParamsError
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 from omap.params import TAG_BYTES, Params
 
 WIRE_VERSION = 1

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from omap.errors import InputError
-from omap.interface import Kind, ObliviousMap, Operation
+from omap.interface import ObliviousMap
+from omap.operations import Kind, Operation
 from omap.params import Params
 
 BATCH = 1024

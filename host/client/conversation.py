@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from host.client.witness import Witness
 from omap.errors import TamperedError
-from omap.interface import Operation, Response
+from omap.operations import Operation, Response
 from omap.session import RECORD_LIMIT, ClientSession, refused
 from omap.wire import RecordType, Reply, read_header
 

@@ -14,7 +14,7 @@ from host.client.aio import open_client
 from host.client.settings import Settings
 from omap.connections import Progress, RemoteMap
 from omap.errors import SessionError
-from omap.interface import Operation, Response
+from omap.operations import Operation, Response
 from omap.wire import Reply
 
 T = TypeVar("T")

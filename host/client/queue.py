@@ -9,7 +9,7 @@ from typing import Any
 
 from host.client.conversation import Conversation
 from host.client.work import Single, Work
-from omap.interface import Response
+from omap.operations import Response
 
 
 class Queue:

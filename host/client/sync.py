@@ -28,7 +28,7 @@ from host.client.work import Batch, GetRows, PutRows, Single, Work
 from host.framing import Greeting
 from omap.connections import Progress, RemoteMap
 from omap.errors import OmapError, SessionError, TamperedError
-from omap.interface import Operation, Response
+from omap.operations import Operation, Response
 from omap.wire import CLOSE, Reply
 
 PIECE = 64

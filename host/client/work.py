@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from omap.connections import Progress
 from omap.errors import FullError, InputError, TamperedError, UnknownFateError
-from omap.interface import Kind, Operation, Response, Status, as_rows, check_batch
+from omap.interface import as_rows, check_batch
+from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
 
 

@@ -11,7 +11,7 @@ from host.redis.plans import OUT_OF_ROOM, Change, Decide, Direct, Plan, Refused
 from host.redis.replies import Encoder
 from omap.cells import Cells
 from omap.errors import InputError
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 SYNTAX = "ERR syntax error"

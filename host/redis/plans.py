@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from omap.interface import Operation, Response
+from omap.operations import Operation, Response
 
 
 class Refused(Exception):  # noqa: N818 -- an answer, not a failure

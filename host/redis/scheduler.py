@@ -24,7 +24,7 @@ from host.redis import replies
 from host.redis.commands import Data
 from host.redis.plans import OUT_OF_ROOM, Change, Direct, Refused
 from omap.errors import OmapError, UnknownFateError
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 
 ROUND_LIMIT = 1024
 """Changes in one round."""

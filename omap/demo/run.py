@@ -13,7 +13,8 @@ from omap.audit import Report, audit
 from omap.backends import Backend, Clocked
 from omap.demo.scenarios import Scenario, Source
 from omap.demo.table import Table
-from omap.interface import Kind, ObliviousMap, Operation, Response, Status
+from omap.interface import ObliviousMap
+from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
 from omap.trace import Observer, Trace
 

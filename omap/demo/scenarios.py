@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omap.demo.table import Table, decode_record
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 
 STRETCH = 250
 """Records in the stretch of the table that is swept again and again: several rounds fit in a picture."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omap.errors import InputError, OmapError
-from omap.interface import Kind
+from omap.operations import Kind
 from omap.params import Params, Rule
 
 _CHUNK = 1 << 18

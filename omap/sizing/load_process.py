@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from omap.interface import Kind
+from omap.operations import Kind
 
 Ints = npt.NDArray[np.int32]
 Counters = npt.NDArray[np.int64]

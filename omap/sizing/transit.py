@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omap.errors import InputError
-from omap.interface import Kind
+from omap.operations import Kind
 from omap.sizing.bounds import Ints, Operations, chunks, churn, growth, kernels
 from omap.sizing.buckets import RELOCATION_STEPS, TRANSIT_ENTRIES, table_buckets
 

@@ -11,7 +11,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.crypto import MAP_ID_BYTES, VERSION_BITS
-from omap.interface import Kind, Status
+from omap.operations import Kind, Status
 from rtl.config import EngineConfig
 from rtl.constants import BLOCK_BITS
 from rtl.crypto.drbg import Drbg

@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-from omap.interface import Kind
+from omap.operations import Kind
 from omap.params import MAX_PAGES, Params, Rule
 from rtl.constants import MOST_TRANSIT_ENTRIES
 from rtl.crypto.siphash import WORD, SipHash
@@ -62,7 +62,7 @@ class PositionMap(wiring.Component):
     i_key : In(stream.Signature(128, always_ready=True))
         Hash key. No operation is taken before it came; give it while the map is empty.
     i_operation : In(stream.Signature({"kind", "key", "fresh", "dummy"}))
-        Operations: a :class:`~omap.interface.Kind`, the key, and both pages drawn.
+        Operations: a :class:`~omap.operations.Kind`, the key, and both pages drawn.
     o_located : Out(stream.Signature({"hit", "keep", "full", "page"}))
         One for each operation, in order: whether the key was live, whether it is now, whether it was refused, and the
         page to touch, found or dummy. Zero while none is on offer.

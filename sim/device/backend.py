@@ -9,7 +9,7 @@ import numpy as np
 
 from host.device.driver import Driver
 from omap.crypto import Secrets
-from omap.interface import Operation, Response
+from omap.operations import Operation, Response
 from omap.params import Params
 from omap.session import NONCE_BYTES, ROOT_KEY_BYTES
 from omap.trace import FORMAT, Observer

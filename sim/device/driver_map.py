@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from host.device.driver import Driver
 from omap.errors import FullError, InputError
-from omap.interface import Kind, ObliviousMap, Operation, Response, as_rows, check_batch
+from omap.interface import ObliviousMap, as_rows, check_batch
+from omap.operations import Kind, Operation, Response
 from omap.session import ClientSession
 
 LOAD = 1024

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omap.crypto import Secrets
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 from omap.wire import Reply
 from rtl.config import EngineConfig
 from rtl.map.core import PROGRESS

@@ -18,7 +18,7 @@ import numpy as np
 
 from host.device.driver import Driver
 from omap import sizing
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.params import Params
 from omap.session import ROOT_KEY_BYTES, ClientSession
 from omap.wire import Counter, RecordCodec, read_counter

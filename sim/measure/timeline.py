@@ -19,7 +19,7 @@ import numpy as np
 from host.device.driver import Driver
 from omap import sizing
 from omap.hazmat.fixed import fixed_secrets
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.session import ROOT_KEY_BYTES, ClientSession
 from omap.wire import CONTROL_BYTES, BufferLayout, Counter
 from rtl.config import EngineConfig

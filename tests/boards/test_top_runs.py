@@ -5,7 +5,7 @@ import random
 import pytest
 
 from host.device.driver import Driver
-from omap.interface import Kind, Status
+from omap.operations import Kind, Status
 from omap.regmap import BY_NAME, IDENTITY, Fault, State, hbm_pointer
 from omap.session import ClientSession
 from sim.device.engine_run import BUFFER_ADDRESS

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.params import Rule
 from tests.support.host import transports
 from tests.support.maps import PRESETS, RULES, driven, reference, rtl

@@ -23,7 +23,7 @@ from omap.errors import (
     UnknownFateError,
     WrongKeyError,
 )
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.regmap import Fault, State
 from omap.wire import HEADER, Counter, Header, read_header

@@ -14,7 +14,7 @@ from host.client.witness import Witness
 from host.framing import MAX_FACTS_BYTES, MAX_REFUSAL, PREFIX, Greeting, facts_length, read_greeting
 from omap.device import read_counter, write_counter
 from omap.errors import OmapError, SessionError, TamperedError
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.regmap import State
 from omap.session import ClientSession, DeviceSessions

@@ -5,7 +5,7 @@ import pytest
 import omap
 from host.testing import running_relay
 from omap.audit import audit
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.trace import Observer
 from omap.wire import HEADER, RecordType, read_header

@@ -18,7 +18,7 @@ import pytest
 import omap
 from host.keyfile import write_key_file
 from omap.errors import DeviceError, SessionError, UnknownFateError
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 
 KEYS = 4
 """Keys that a writer has for itself."""
@@ -199,7 +199,7 @@ def test_relay_and_driver_are_killed_under_load(server, rounds):
 CLIENT = """
 import json, random, sys
 import omap
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 url, key_file, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
 rng = random.Random(first)
 with omap.connect(url, key_file=key_file) as client:

@@ -14,7 +14,7 @@ from omap import backends, cli
 from omap import map as reference
 from omap.demo import pictures, scenarios, table
 from omap.errors import InputError
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 from omap.params import Rule
 from omap.plain import PlainTable
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from omap.device import DeviceModel, RegisterFile, read_counter, write_counter
 from omap.errors import InputError
-from omap.interface import Kind, Operation, Status
+from omap.operations import Kind, Operation, Status
 from omap.presets import preset
 from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES, REGISTERS, Fault, Request, State
 from omap.session import ClientSession

@@ -10,8 +10,8 @@ from omap.drbg import Drbg
 from omap.errors import ExhaustedError, FaultError, FullError, InputError, TamperedError
 from omap.hazmat.fixed import fixed_secrets
 from omap.hazmat.inspect import contents
-from omap.interface import Kind, Operation, Status
 from omap.map import OneChoiceMap, create
+from omap.operations import Kind, Operation, Status
 from omap.params import Rule
 from omap.presets import preset
 from omap.trace import Observer

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omap.errors import AlteredError, LostError, ReplayedError, SessionError, WrongKeyError
-from omap.interface import Kind, Operation, Response, Status
 from omap.kdf import cmac, derive
+from omap.operations import Kind, Operation, Response, Status
 from omap.params import TAG_BYTES
 from omap.presets import preset
 from omap.session import ClientSession, DeviceSessions, session_keys

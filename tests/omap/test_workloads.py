@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from omap.errors import InputError
-from omap.interface import Kind, Status, check_batch
+from omap.interface import check_batch
 from omap.map import create
+from omap.operations import Kind, Status
 from omap.presets import preset
 from omap.workloads import BATCH, WORKLOADS, load_and_run, workload
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.device.driver import Driver
-from omap.interface import Operation, Status
+from omap.operations import Operation, Status
 from omap.regmap import BY_NAME, Request, State
 from omap.session import ClientSession
 from sim.device.transport import RtlTransport

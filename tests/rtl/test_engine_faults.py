@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omap.interface import Operation
+from omap.operations import Operation
 from omap.regmap import Fault, Request, State
 from omap.wire import HEADER, Counter, Header, RecordType, read_counter, write_counter
 from sim.device.engine_run import BUFFER_ADDRESS

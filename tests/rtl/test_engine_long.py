@@ -10,8 +10,8 @@ import pytest
 from omap import sizing
 from omap.audit import audit
 from omap.hazmat.fixed import fixed_secrets
-from omap.interface import Kind, Status
 from omap.map import create
+from omap.operations import Kind, Status
 from omap.presets import preset
 from omap.trace import Observer, Trace
 from rtl.config import EngineConfig

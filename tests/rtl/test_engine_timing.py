@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from omap.audit import audit
 from omap.hazmat.fixed import fixed_secrets
-from omap.interface import Kind, Operation, Status
 from omap.map import create
+from omap.operations import Kind, Operation, Status
 from omap.regmap import Request
 from omap.workloads import workload
 from rtl.config import EngineConfig

@@ -1,6 +1,6 @@
 """What a map must answer, worked out with a dict."""
 
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 
 
 def expected(oracle: dict, capacity: int, operation: Operation) -> Response:

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from omap.hazmat.fixed import fixed_secrets
-from omap.interface import Kind, Operation
 from omap.map import create
+from omap.operations import Kind, Operation
 from omap.params import Params
 from omap.trace import Observer
 

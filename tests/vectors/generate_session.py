@@ -10,7 +10,7 @@ import random
 import sys
 from pathlib import Path
 
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from omap.session import ClientSession, DeviceSessions
 from omap.wire import CLOSE, HEADER, Header, RecordType, Reply, read_header

@@ -21,7 +21,7 @@ from omap.errors import (
     UnknownFateError,
     WrongKeyError,
 )
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from omap.wire import HEADER, Counter, Header, RecordType, Refusal, read_header
 from tests.support.host.rogue import KEY, RogueRelay

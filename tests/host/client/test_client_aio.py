@@ -13,7 +13,7 @@ from host.client.aio import AsyncClient, open_client
 from host.client.pacing import Ticks
 from host.client.settings import Settings
 from omap.errors import DeviceError, FullError, InputError, RollbackError, SessionError, UnknownFateError
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from omap.wire import RecordType, read_header
 from tests.support.host.rogue import KEY, RogueRelay

@@ -17,7 +17,7 @@ from host.commands.serve import tls_context
 from host.testing import running_relay
 from omap.cli import main
 from omap.errors import DeviceError, InputError
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.presets import preset
 
 PARAMS = preset("TINY")

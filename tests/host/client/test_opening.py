@@ -18,7 +18,7 @@ from omap.errors import (
     SessionError,
     WrongKeyError,
 )
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from omap.wire import Header, RecordType, Refusal, read_header
 from tests.support.host.rogue import KEY, RogueRelay

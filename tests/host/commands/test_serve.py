@@ -20,7 +20,7 @@ from host.keyfile import read_key_file
 from host.paramsfile import read_params_file
 from omap.cli import main
 from omap.errors import InputError
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.presets import preset
 from tests.support.host.clients import RawClient
 from tests.support.host.processes import children_of, gone

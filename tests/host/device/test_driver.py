@@ -10,7 +10,7 @@ from host.device.driver import FAULT_TEXT, Driver
 from host.model.model import ModelTransport
 from host.relay.switch import Limits
 from omap.errors import DeviceError, DeviceFaultError, InputError
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.regmap import BY_NAME, Fault, State
 from omap.wire import Counter, write_counter

@@ -12,7 +12,7 @@ from host.redis.commands import COMMANDS
 from host.redis.connection import Connection
 from host.redis.scheduler import IN_DOUBT, NOT_RUN
 from omap.errors import AlteredError, DeviceError, UnknownFateError
-from omap.interface import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 from tests.support.redis.support import PARAMS, ReferenceStore, answers, ask, command, shared
 
 LONG = "a key of more than sixteen bytes"

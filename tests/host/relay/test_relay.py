@@ -32,7 +32,7 @@ from host.relay.relay import Relay
 from host.relay.switch import Limits
 from host.testing import running_relay
 from omap.errors import DeviceError, DeviceFaultError, InputError, ReplayedError, SessionError
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.regmap import State
 from omap.wire import Counter, Header, RecordType, Refusal, read_header, write_counter

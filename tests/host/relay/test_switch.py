@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from host.device.driver import Driver
 from host.model.model import ModelTransport
 from host.relay.switch import Limits, Numbers, Port, Switch
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.regmap import State
 from omap.session import ClientSession

@@ -12,9 +12,9 @@ from omap import sizing
 from omap.cli import main
 from omap.errors import InputError, OmapError
 from omap.hazmat.fixed import fixed_secrets
-from omap.interface import Kind, Operation
 from omap.map import create
 from omap.memory import DeviceMemory
+from omap.operations import Kind, Operation
 from omap.params import Params, Rule
 from omap.position_map import PositionMap
 from omap.sizing import theorem

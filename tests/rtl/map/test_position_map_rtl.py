@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omap.errors import ParamsError
-from omap.interface import Kind
 from omap.memory import DeviceMemory
+from omap.operations import Kind
 from omap.params import Params, Rule
 from omap.position_map import PositionMap as Reference
 from rtl.map.position_map import PositionMap

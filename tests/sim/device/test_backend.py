@@ -7,7 +7,7 @@ import pytest
 from omap import backends
 from omap.errors import FullError, InputError
 from omap.hazmat.fixed import fixed_secrets
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.trace import Observer
 from sim.device.backend import RtlMap, create, entropy_of
 from sim.device.map_bench import entropy_words

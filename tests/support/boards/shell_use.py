@@ -14,7 +14,7 @@ import host.device.transport
 import host.device.xrt
 from host.device.driver import Driver
 from host.device.transport import Transport
-from omap.interface import Kind, Status
+from omap.operations import Kind, Status
 from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES, RegisterFile, Request, State
 from omap.session import ClientSession
 from omap.wire import BufferLayout, Counter, read_counter, write_counter

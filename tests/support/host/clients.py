@@ -5,7 +5,7 @@ import socket
 import ssl
 
 from host.framing import facts_length, read_greeting
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.session import ClientSession
 
 

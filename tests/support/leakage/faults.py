@@ -7,8 +7,8 @@ speed or tidiness and forgets the observer.
 from dataclasses import replace
 from zlib import crc32
 
-from omap.interface import Kind
 from omap.map import OneChoiceMap, PagedMap, TwoChoiceMap
+from omap.operations import Kind
 from omap.params import Params, Rule
 from omap.presets import preset
 

@@ -14,7 +14,7 @@ from host.redis.connection import Connection, Shared
 from host.redis.scheduler import Scheduler
 from omap import create
 from omap.cells import Cells
-from omap.interface import Operation
+from omap.operations import Operation
 from omap.sizing import one_choice
 
 ROOT_KEY = bytes(range(32))

@@ -5,7 +5,7 @@ from itertools import count, islice
 
 from omap.crypto import Secrets
 from omap.device import DeviceModel
-from omap.interface import Operation
+from omap.operations import Operation
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, Request, State
 from omap.trace import Observer
 from omap.wire import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 from omap import sizing
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.params import Params
 from omap.presets import preset
 from rtl.config import EngineConfig

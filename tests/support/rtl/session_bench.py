@@ -3,7 +3,7 @@
 from functools import cache
 
 from omap.errors import AlteredError, LostError, ReplayedError
-from omap.interface import Operation, Response
+from omap.operations import Operation, Response
 from omap.presets import preset
 from omap.session import ClientSession, DeviceSessions
 from omap.wire import CLOSE, Header, RecordCodec, RecordType, Refusal, Reply, read_header

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from host.device.driver import Driver
 from omap.drbg import Drbg
 from omap.hazmat.fixed import fixed_secrets
-from omap.interface import Kind, Operation
+from omap.operations import Kind, Operation
 from omap.params import Params
 from omap.regmap import BY_NAME
 from omap.session import NONCE_BYTES, ROOT_KEY_BYTES, ClientSession
