@@ -131,7 +131,7 @@ def flash(folder: Path, device: str | None, volatile: bool, yes: bool, run: bool
 @click.option(
     "--engine",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    default=Path("docs/synthesis.md"),
+    default=Path("docs/hardware/synthesis.md"),
     show_default=True,
     help="Document with the engine's row, by `omap rtl report`.",
 )

@@ -1,9 +1,9 @@
 # amaranth: UnusedElaboratable=no
 """What the tops cost around the engine: the table of boards/README.md.
 
-The whole engine takes the synthesiser half an hour and has its row in docs/synthesis.md. So the tops are synthesised
-with the engine as a black box, and what it takes is added. The vendor's cores, the noise sources and the root key are
-black boxes too.
+The whole engine takes the synthesiser half an hour and has its row in docs/hardware/synthesis.md. So the tops are
+synthesised with the engine as a black box, and what it takes is added. The vendor's cores, the noise sources and the
+root key are black boxes too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rtl.stream.interfaces import require
 from rtl.synth.netlist import U55C, Area, synthesise
 
 ENGINE = "engine"
-"""Name of the engine's row, here and in docs/synthesis.md."""
+"""Name of the engine's row, here and in docs/hardware/synthesis.md."""
 
 RESOURCES = {"lut": "LUT", "ff": "FF", "bram": "BRAM", "uram": "URAM", "dsp": "DSP"}
 

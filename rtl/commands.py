@@ -36,7 +36,7 @@ def generate(name: str, out: Path) -> None:
 @click.option(
     "--update",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Document whose table to replace by what is found, such as docs/synthesis.md.",
+    help="Document whose table to replace by what is found, such as docs/hardware/synthesis.md.",
 )
 def report(name: str, names: tuple[str, ...], update: Path | None) -> None:
     """Synthesise the blocks for the UltraScale+ family: area, longest path, share of a U55C. Takes minutes a block."""

@@ -1,7 +1,7 @@
 """A proxy that speaks the Redis protocol in front of an oblivious map.
 
 Trusted: it holds the root key and sees every key and value, so it runs on the machine of the application, never beside
-the card. ``docs/redis.md`` lists what is supported, and what an observer learns from the number of operations.
+the card. ``docs/use/redis.md`` lists what is supported, and what an observer learns from the number of operations.
 
 =====================  ==================================================================================
 :mod:`.requests`       bytes from a connection to commands, with bounds on everything a peer can announce

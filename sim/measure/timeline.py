@@ -1,4 +1,4 @@
-"""One operation, and several that overlap, in simulation: the table and the picture of docs/architecture.md.
+"""One operation, and several that overlap, in simulation: the table and the picture of docs/hardware/architecture.md.
 
 ``python -m sim.measure.timeline`` runs the engine and rewrites both. The same code gives the same cycles: secrets,
 operations and latencies are fixed. They show times, and protect nothing.
@@ -184,7 +184,7 @@ def documented() -> tuple[str, str]:
 def main(given: Sequence[str] | None = None) -> None:
     """Rewrite table and picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--document", type=Path, default=Path("docs/architecture.md"))
+    parser.add_argument("--document", type=Path, default=Path("docs/hardware/architecture.md"))
     parser.add_argument("--picture", type=Path, default=Path("docs/pictures/one-operation.svg"))
     arguments = parser.parse_args(given)
     text, drawn = documented()

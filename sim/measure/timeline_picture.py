@@ -1,4 +1,4 @@
-"""The picture of docs/architecture.md: when an operation passes which stage, alone and among others. Plain SVG."""
+"""Draws when an operation passes which stage, alone and among others, for docs/hardware/architecture.md. Plain SVG."""
 
 from __future__ import annotations
 

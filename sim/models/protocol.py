@@ -1,6 +1,6 @@
 """The rules that models and stream checks hold a design to, and the report of a breach.
 
-Sources: Arm IHI 0022 (AXI), and docs/streams.md for the rules of streams.
+Sources: Arm IHI 0022 (AXI), and docs/hardware/streams.md for the rules of streams.
 """
 
 from __future__ import annotations

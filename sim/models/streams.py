@@ -1,4 +1,4 @@
-"""Streams in a bench: producers and consumers with drawn waiting times, and the check of docs/streams.md.
+"""Streams in a bench: producers and consumers with drawn waiting times, and the check of docs/hardware/streams.md.
 
 This is the Python form, used under cocotb and Amaranth's simulator; the compiled form is ``native/streams.h``. Both
 make the same moves in the same cycles from the same seed.

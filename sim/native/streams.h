@@ -1,4 +1,4 @@
-// Streams of the design: producers and consumers with drawn waiting times, and the checks of docs/streams.md.
+// Streams of the design: producers and consumers with drawn waiting times, and the checks of docs/hardware/streams.md.
 // Python form: sim/models/streams.py.
 #pragma once
 #include <cstring>

@@ -21,7 +21,7 @@ from tests.rtl.synth.test_report import TOLERANCE
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "boards" / "README.md").read_text("utf-8")
 AREAS = read_table(DOCUMENT)
-ENGINE = (ROOT / "docs" / "synthesis.md").read_text("utf-8")
+ENGINE = (ROOT / "docs" / "hardware" / "synthesis.md").read_text("utf-8")
 PAPER = preset("PAPER")
 
 

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""docs/architecture.md speaks of functions, blocks and stages that are there, and of all of them."""
+"""docs/hardware/architecture.md speaks of functions, blocks and stages that are there, and of all of them."""
 
 import importlib
 import re
@@ -16,7 +16,7 @@ from sim.measure import timeline
 from sim.measure.timeline_picture import PHASES
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+DOCUMENT = (ROOT / "docs" / "hardware" / "architecture.md").read_text("utf-8")
 PICTURE = (ROOT / "docs" / "pictures" / "one-operation.svg").read_text("utf-8")
 STEPS = re.findall(r"^\| (?:`(\w+)`)? ?\|(.*)\|$", DOCUMENT.partition("## In cycles")[0], re.MULTILINE)
 NAMES = sorted(set(re.findall(r"`((?:omap|rtl|sim|host)\.[\w.]+)`", DOCUMENT)))

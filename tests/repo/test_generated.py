@@ -51,7 +51,7 @@ def sizes():
 GENERATED = [
     ("SECURITY.md", "countermeasures", countermeasures),
     ("README.md", "sizes", sizes),
-    ("docs/registers.md", "registers", registers.table),
+    ("docs/hardware/registers.md", "registers", registers.table),
 ]
 
 

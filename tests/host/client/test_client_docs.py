@@ -1,4 +1,4 @@
-"""What docs/client.md says to type works, and what it names is there."""
+"""What docs/use/client.md says to type works, and what it names is there."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ from host.testing import running_relay
 from omap import errors
 from omap.cli import main
 
-TEXT = (Path(__file__).parents[3] / "docs" / "client.md").read_text("utf-8")
+TEXT = (Path(__file__).parents[3] / "docs" / "use" / "client.md").read_text("utf-8")
 
 
 def blocks(language):

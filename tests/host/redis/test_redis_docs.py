@@ -1,4 +1,4 @@
-"""docs/redis.md tells what the code does."""
+"""docs/use/redis.md tells what the code does."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from host.redis.commands import COMMANDS
 from host.redis.requests import ARGUMENTS_LIMIT, BULK_LIMIT, REQUEST_LIMIT
 from host.redis.scheduler import IN_DOUBT, NOT_RUN
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "redis.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "use" / "redis.md"
 
 
 def table():
@@ -25,7 +25,7 @@ def test_the_table_of_commands(request):
     if request.config.getoption("--regenerate"):
         DOCUMENT.write_text(text[: found.start(2)] + wanted + text[found.end(2) :], encoding="utf-8")
         return
-    assert found[2] == wanted, "docs/redis.md is out of date: run pytest tests/host/redis --regenerate"
+    assert found[2] == wanted, "docs/use/redis.md is out of date: run pytest tests/host/redis --regenerate"
 
 
 def test_limits_and_texts():

@@ -1,4 +1,4 @@
-"""Bounded proofs of the stream components: order, nothing lost or doubled, and the rules of docs/streams.md."""
+"""Bounded proofs of the stream components: order, no loss, no doubles, and the rules of docs/hardware/streams.md."""
 
 import pytest
 from amaranth.hdl import Assert, Assume, Module, Signal

@@ -27,7 +27,7 @@ from rtl.synth.report import (
     with_table,
 )
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "synthesis.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "hardware" / "synthesis.md"
 TOLERANCE = 0.05
 """Share by which LUTs and flip-flops may differ from the document: other releases of the synthesiser map otherwise."""
 
