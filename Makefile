@@ -38,7 +38,7 @@ format: $(FULL_STAMP)  ## let ruff mend what it can
 	@$(BIN)/ruff format .
 
 bench-model: $(FULL_STAMP)  ## operations and loaded keys a second of the reference model
-	$(BIN)/python -m omap.bench
+	$(BIN)/python -m omap.benchmark
 
 bench-host: $(FULL_STAMP)  ## operations a second through client, relay and proxy on the model
 	$(BIN)/python -m host.bench

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from omap.sizing.planner import Plan, Prefer
+    from omap.sizing.plan import Plan
+    from omap.sizing.planner import Prefer
 
 
 def size(value: str) -> int:

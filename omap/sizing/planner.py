@@ -1,30 +1,22 @@
-"""From what a user has to what a map needs: page size, structures, and how unlikely it is that they run out.
+"""From what a user has to what a map needs: page size and structures.
 
-:func:`plan` chooses the parameters that move the fewest bytes over PCIe within the given memories (or, on request, use
-the least HBM), and refuses what can't fit, saying which bound broke and by how much.
+:func:`plan` chooses the parameters that move the fewest bytes over PCIe within the given memories. On request it
+chooses those that use the least HBM. It refuses what can't fit, and says which bound broke and by how much.
+What is known about the chosen parameters is in :mod:`omap.sizing.plan`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
+from typing import Any, Literal
 
 from omap import sizing
 from omap.board import BOARDS, Board
 from omap.errors import ParamsError, PlanError
 from omap.params import MAX_PAGE_SLOTS, Params, Rule, check_shape
-from omap.sizing import link
-from omap.sizing.buckets import obstruction_bits, transit_bits
-from omap.sizing.channels import layouts
+from omap.sizing.plan import Plan
 from omap.sizing.refusals import Request, broken_bounds, over, refusal, scaled
-from omap.sizing.theorem import tail_bits, waiting_law
 from omap.units import format_bytes
-from omap.wire import BufferLayout, RecordCodec
 
 U55C_HBM_BYTES = BOARDS["u55c"].hbm_bytes
 """HBM of an Alveo U55C."""
@@ -32,180 +24,6 @@ U55C_HBM_BYTES = BOARDS["u55c"].hbm_bytes
 Prefer = Literal["bytes", "hbm"]
 
 _PAGE_LOADS = (sizing.PAGE_LOAD, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 1.0, 1.1)
-
-
-class Risk(NamedTuple):
-    """How unlikely it is that a structure ever runs out over 2^40 operations of the worst workload.
-
-    Attributes
-    ----------
-    bits : float
-        -log2 of the probability; infinite if it can't happen.
-    method : str
-        How that is known.
-    """
-
-    bits: float
-    method: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A parameter set and what is known about it.
-
-    Parameters
-    ----------
-    params : Params
-        What was chosen.
-    reason : str
-        Why, in one sentence.
-    board : Board, optional
-        The card it is for.
-    """
-
-    params: Params
-    reason: str
-    board: Board | None = None
-
-    @property
-    def hbm_bytes_per_key(self) -> float:
-        """HBM over capacity."""
-        return self.params.hbm_bytes / self.params.capacity
-
-    @cached_property
-    def channels(self) -> dict[str, int] | None:
-        """HBM channels of each structure on the board; None without one."""
-        if self.board is None:
-            return None
-        found = layouts(self.params, channel_bytes=self.board.channel_bytes)
-        return {name: layout.channels for name, layout in found.items()}
-
-    @property
-    def shared_bytes(self) -> int:
-        """Bytes of the buffer that host and device share: pages, and rings as long as they may be."""
-        return BufferLayout.largest(self.params).size
-
-    @property
-    def fits_host_window(self) -> bool | None:
-        """Whether a kernel under the board's shell reaches all of that; None without a board, or if nobody knows."""
-        return None if self.board is None else self.board.window_holds(self.shared_bytes)
-
-    @cached_property
-    def mean_waiting(self) -> float:
-        """Tuples that wait in HBM on average under the worst workload.
-
-        From the theorem for one_choice; for two_choice the published bounds on tuples of HBM bins and of the eviction
-        buffer without their deviations; 0 for resident.
-        """
-        params = self.params
-        if params.rule is Rule.RESIDENT:
-            return 0.0
-        if params.rule is Rule.TWO_CHOICE:
-            mean = sum(sizing.two_choice_bounds(params.capacity, self._load, params.hbm_bins, params.pages, 0.0))
-            return min(mean, params.capacity)
-        if params.pages < 2:
-            return float(params.capacity)
-        law = waiting_law(params.capacity, params.pages, params.page_slots)
-        return min(float(law @ np.arange(len(law))) * params.pages, params.capacity)
-
-    @cached_property
-    def risks(self) -> dict[str, Risk]:
-        """How unlikely each structure is to run out over 2^40 operations."""
-        params, spared = self.params, sizing.LIFETIME_BITS
-        queue = transit_bits(params.capacity, params.transit_entries)
-        placement = obstruction_bits(params.capacity, params.buckets, params.bucket_entries, params.transit_entries)
-        both = min(queue, placement) - math.log2(1 + 2.0 ** -abs(queue - placement)) if queue < math.inf else math.inf
-        risks = {
-            "position map": Risk(
-                both - spared,
-                "every key fits in transit"
-                if both == math.inf
-                else f"transit queue measured and extrapolated ({queue:.0f} bits an instant); "
-                f"that a placement exists is proven ({placement:.0f} bits)",
-            )
-        }
-        if params.rule is not Rule.RESIDENT:
-            risks |= {"waiting slots": self._slots_risk, "further lines": self._lines_risk}
-        return risks
-
-    @property
-    def _load(self) -> float:
-        return self.params.capacity / self.params.bins
-
-    @property
-    def _slots_risk(self) -> Risk:
-        params = self.params
-        if params.waiting_slots >= params.capacity:
-            return Risk(math.inf, "a slot for every key")
-        if params.rule is Rule.TWO_CHOICE:
-            return Risk(
-                float(sizing.INSTANT_BITS - sizing.LIFETIME_BITS),
-                "the published means with Hoeffding's deviation; not proven here",
-            )
-        return self._theorem_risk(np.arange, params.waiting_slots)
-
-    @property
-    def _lines_risk(self) -> Risk:
-        params = self.params
-        if params.further_lines >= sizing.most_lines(params.waiting_slots, params.descriptor_bytes):
-            return Risk(math.inf, "enough for any arrangement of the waiting tuples")
-        return self._theorem_risk(lambda n: sizing.line_costs(n, params.descriptor_bytes), params.further_lines)
-
-    def _theorem_risk(self, costs: Any, size: int) -> Risk:
-        law = waiting_law(self.params.capacity, self.params.pages, self.params.page_slots)
-        bits = tail_bits(law, costs(len(law)), self.params.pages, size)
-        return Risk(bits - sizing.LIFETIME_BITS, "proven: theorem, Chernoff over pages, union over operations")
-
-    @property
-    def page_bytes_each_way(self) -> float:
-        """Page bytes an operation reads, and as many that it writes, on average."""
-        return link.pages_per_operation(self.params) * self.params.page_bytes
-
-    @property
-    def record_bytes_each_way(self) -> int:
-        """Bytes of the command that an operation reads, and of the response that it writes."""
-        return RecordCodec(self.params).record_bytes
-
-    @property
-    def operations_per_second(self) -> float:
-        """What PCIe allows (see :mod:`omap.sizing.link`)."""
-        return link.operations_per_second(self.params)
-
-    @cached_property
-    def ratio_to_paper(self) -> float:
-        """Page bytes moved over those of the published configuration (c = 8, alpha = 0.2) for the same table."""
-        params = self.params
-        page = sizing.page_bytes_for(
-            math.floor(sizing.most_load(params.capacity, sizing.PUBLISHED_LOAD)), params.tuple_bytes
-        )
-        return self.page_bytes_each_way / (2 * (1 - sizing.PUBLISHED_SHARE) * page)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON-ready values; a probability of 0 has no exponent (None)."""
-        params = self.params
-        return {
-            "reason": self.reason,
-            "board": self.board.name if self.board else None,
-            "params": params.to_dict(),
-            "page_slots": params.page_slots,
-            "host_bytes": params.host_bytes,
-            "shared_bytes": self.shared_bytes,
-            "fits_host_window": self.fits_host_window,
-            "hbm_bytes": params.hbm_bytes,
-            "hbm_account": params.hbm_account,
-            "hbm_channels": self.channels,
-            "hbm_bytes_per_key": self.hbm_bytes_per_key,
-            "mean_waiting": self.mean_waiting,
-            "waiting_slots": params.waiting_slots,
-            "runs_out": {
-                name: {"log2_probability": None if risk.bits == math.inf else -risk.bits, "method": risk.method}
-                for name, risk in self.risks.items()
-            },
-            "page_bytes_each_way": self.page_bytes_each_way,
-            "record_bytes_each_way": self.record_bytes_each_way,
-            "pcie_operations_per_second": self.operations_per_second,
-            "page_bytes_over_paper": self.ratio_to_paper,
-        }
 
 
 def plan(
@@ -221,6 +39,9 @@ def plan(
     prefer: Prefer = "bytes",
 ) -> Plan:
     """Choose the parameters of a map.
+
+    The arguments are many because each is one public quantity that a user may know and another may not; all are
+    given by name. Nothing is revealed: no map is made.
 
     Parameters
     ----------

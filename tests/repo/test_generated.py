@@ -10,7 +10,7 @@ import pytest
 import omap
 from boards.folder import registers
 from omap import sizing
-from omap.sizing.planner import Plan
+from omap.sizing.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("omap", "rtl", "sim", "host", "boards")

@@ -143,7 +143,7 @@ def test_every_shape_is_sized_and_small_ones_cannot_run_out(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_presets_meet_the_target(name):
-    from omap.sizing.planner import Plan
+    from omap.sizing.plan import Plan
 
     risks = Plan(preset(name), "").risks
     assert set(risks) == {"position map", "waiting slots", "further lines"}
@@ -152,7 +152,7 @@ def test_presets_meet_the_target(name):
 
 
 def test_tiny_cannot_run_out_at_all():
-    from omap.sizing.planner import Plan
+    from omap.sizing.plan import Plan
 
     assert {risk.bits for risk in Plan(preset("TINY"), "").risks.values()} == {math.inf}
 

@@ -2,14 +2,14 @@ import json
 
 from click.testing import CliRunner
 
-from omap import bench
+from omap import benchmark
 
 
 def test_it_runs_and_reports():
-    result = CliRunner().invoke(bench.main, ["--preset", "SMALL", "--operations", "500", "--json"])
+    result = CliRunner().invoke(benchmark.main, ["--preset", "SMALL", "--operations", "500", "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["keys"] == 1000
     assert found["page_bytes_per_operation"] == 256
     assert all(value > 0 for value in found.values())
-    assert "keys/s" in CliRunner().invoke(bench.main, ["--preset", "TINY", "--operations", "10"]).output
+    assert "keys/s" in CliRunner().invoke(benchmark.main, ["--preset", "TINY", "--operations", "10"]).output

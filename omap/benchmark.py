@@ -1,4 +1,4 @@
-"""``python -m omap.bench``: operations and loaded keys a second of the reference model, and the memory it takes."""
+"""``python -m omap.benchmark``: operations and loaded keys a second of the reference model, and the memory it takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from omap.map import create
 from omap.operations import Kind, Operation
 from omap.presets import preset
-from omap.sizing.planner import Plan
+from omap.sizing.plan import Plan
 
 BATCH = 1000
 """Operations in one call of ``execute``."""
