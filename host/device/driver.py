@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Self
 
+from host.device.rings import Rings, Statistics
 from host.device.transport import Transport
 from host.framing import Greeting
-from omap.errors import DeviceError, DeviceFaultError, InputError
+from omap.errors import DeviceError, DeviceFaultError
 from omap.params import Params
 from omap.regmap import BY_NAME, IDENTITY, Fault, Request, State
-from omap.wire import WIRE_VERSION, Counter
+from omap.wire import WIRE_VERSION
 
 FAULT_TEXT = {
     Fault.NONE: "no reason is given",
@@ -29,36 +29,6 @@ FAULT_TEXT = {
     Fault.INTERNAL: "it was stopped half way through an operation, or its source of entropy failed",
 }
 """What each fault means."""
-
-
-@dataclass
-class Statistics:
-    """What a driver has done. All of it is public: the device's host sees as much.
-
-    Parameters
-    ----------
-    commands, responses : int
-        Records put into the rings and taken out.
-    batches : int
-        Calls that put something.
-    ring_full : int
-        Calls that had to leave something out, for want of room.
-    most_in_flight : int
-        Most commands whose answers were not taken yet.
-    inherited : int
-        Commands that were in flight when this driver attached.
-    """
-
-    commands: int = 0
-    responses: int = 0
-    batches: int = 0
-    ring_full: int = 0
-    most_in_flight: int = 0
-    inherited: int = 0
-
-    def to_dict(self) -> dict[str, int]:
-        """Return the numbers by name."""
-        return asdict(self)
 
 
 class Driver:
@@ -83,8 +53,6 @@ class Driver:
         Records in each ring.
     mode : dict of str to bool
         What the board says it guarantees, the fields of MODE.
-    statistics : Statistics
-        Numbers since this driver attached.
 
     Raises
     ------
@@ -102,13 +70,10 @@ class Driver:
         self.layout = transport.layout
         self.record_bytes = self.layout.record_bytes
         self.ring_entries = self.layout.ring_entries
-        self.statistics = Statistics()
         self._check_identity()
         mode = transport.read("MODE")
         self.mode = {field.name: bool(BY_NAME["MODE"].field(field.name, mode)) for field in BY_NAME["MODE"].fields}
-        self._buffer = transport.buffer
-        self._counters = self._buffer[: self.layout.commands].cast("Q")
-        self._attach()
+        self._rings = Rings(self.layout, transport.buffer, transport.notify)
 
     # -- opening --------------------------------------------------------------------------------------------------
 
@@ -141,31 +106,6 @@ class Driver:
             raise DeviceError(
                 f"the shared buffer has {len(self.transport.buffer)} bytes; rings and pages need {self.layout.size}"
             )
-
-    def _attach(self) -> None:
-        written, taken = self._get(Counter.COMMANDS_WRITTEN), self._get(Counter.RESPONSES_TAKEN)
-        self._written, self._taken = written, taken
-        self._fetched, self._answered = taken, taken
-        self._look()
-        self.statistics.inherited = self.in_flight
-
-    def _get(self, counter: Counter) -> int:
-        return self._counters[counter >> 3]
-
-    def _look(self) -> None:
-        """Read the device's counters, which must lie where they can have got to."""
-        fetched, answered = self._get(Counter.COMMANDS_FETCHED), self._get(Counter.RESPONSES_WRITTEN)
-        if not (
-            self._fetched <= fetched <= self._written
-            and self._answered <= answered <= self._written
-            and answered - self._taken <= self.ring_entries
-            and self._written - fetched <= self.ring_entries
-        ):
-            raise DeviceError(
-                f"the device's counters make no sense: {fetched} commands fetched and {answered} responses written, "
-                f"of {self._written} commands written and {self._taken} responses taken; restart the device"
-            )
-        self._fetched, self._answered = fetched, answered
 
     # -- state ----------------------------------------------------------------------------------------------------
 
@@ -256,97 +196,32 @@ class Driver:
     # -- rings ----------------------------------------------------------------------------------------------------
 
     @property
+    def statistics(self) -> Statistics:
+        """Numbers since this driver attached."""
+        return self._rings.statistics
+
+    @property
     def in_flight(self) -> int:
-        """Commands submitted whose answers were not taken."""
-        return self._written - self._taken
+        """Commands that were submitted and whose answers were not taken."""
+        return self._rings.in_flight
 
     @property
     def room(self) -> int:
-        """Commands that fit now.
-
-        Never more are in flight than the ring has entries: so the device can always write its answers.
-        """
-        return self.ring_entries - self.in_flight
+        """Commands that fit now, see :attr:`host.device.rings.Rings.room`."""
+        return self._rings.room
 
     @property
     def answered(self) -> int:
         """Answers that can be taken now."""
-        self._look()
-        return self._answered - self._taken
+        return self._rings.answered
 
     def put(self, records: bytes | bytearray | memoryview) -> int:
-        """Put records into the ring, as many as fit, and return how many.
-
-        Parameters
-        ----------
-        records : bytes-like
-            Whole records, one after the other.
-
-        Raises
-        ------
-        InputError
-            If these are not whole records.
-        DeviceError
-            If the device is gone.
-        """
-        with memoryview(records) as view:
-            count, rest = divmod(len(view), self.record_bytes)
-            if rest:
-                raise InputError(f"{len(view)} bytes are no whole number of {self.record_bytes}-byte records")
-            if count > self.room:
-                self.statistics.ring_full += 1
-                count = self.room
-            if not count:
-                return 0
-            self._copy_in(view, count)
-        self._written += count
-        # the bytes are there before the counter says so; stores of this host are seen in their order (x86)
-        self._counters[Counter.COMMANDS_WRITTEN >> 3] = self._written
-        self.transport.notify()
-        statistics = self.statistics
-        statistics.commands += count
-        statistics.batches += 1
-        statistics.most_in_flight = max(statistics.most_in_flight, self.in_flight)
-        return count
-
-    def _copy_in(self, view: memoryview, count: int) -> None:
-        size, ring = self.record_bytes, self.layout.commands
-        place = self._written % self.ring_entries
-        first = min(count, self.ring_entries - place)
-        at = ring + place * size
-        self._buffer[at : at + first * size] = view[: first * size]
-        if count > first:
-            self._buffer[ring : ring + (count - first) * size] = view[first * size : count * size]
+        """Put as many records into the ring as fit, and return how many; see :meth:`host.device.rings.Rings.put`."""
+        return self._rings.put(records)
 
     def take(self, limit: int | None = None) -> bytes:
-        """Take answers out of the ring and return their records, one after the other; without any, ``b""``.
-
-        Answer n belongs to command n. A driver that crashed right after this may have left its successor the same
-        answers once more: the counter follows the copy.
-
-        Parameters
-        ----------
-        limit : int, optional
-            Most records to take.
-        """
-        self._look()
-        count = self._answered - self._taken
-        if limit is not None:
-            count = min(count, limit)
-        if not count:
-            return b""
-        size, ring = self.record_bytes, self.layout.responses
-        place = self._taken % self.ring_entries
-        first = min(count, self.ring_entries - place)
-        at = ring + place * size
-        answers = bytes(self._buffer[at : at + first * size])
-        if count > first:
-            answers += bytes(self._buffer[ring : ring + (count - first) * size])
-        self._taken += count
-        self._counters[Counter.RESPONSES_TAKEN >> 3] = self._taken
-        self.transport.notify()  # it may wait for room
-        self.statistics.responses += count
-        return answers
+        """Take answers out of the ring and return their records, see :meth:`host.device.rings.Rings.take`."""
+        return self._rings.take(limit)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until an answer is there, and return whether there is one.
@@ -365,8 +240,7 @@ class Driver:
         turn = 0
         while True:
             self.transport.arm()
-            self._look()
-            if self._answered > self._taken:
+            if self.answered:
                 return True
             self.check()
             rest = end - time.monotonic()
@@ -418,7 +292,7 @@ class Driver:
 
     def close(self) -> None:
         """Let go of the device, which goes on running if it is not the transport's own."""
-        self._counters.release()
+        self._rings.close()
         self.transport.close()
 
     def __enter__(self) -> Self:

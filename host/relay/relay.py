@@ -1,9 +1,8 @@
 """The relay: moves records between clients on TCP and the rings of a device. Untrusted; it holds no key.
 
-Every client gets a greeting (:mod:`host.framing`), then one record in answer to each of its own, in its order
-(:mod:`host.relay.switch`). What a client sends beyond its share waits in its socket; what it does not read stops its
-sending first, then its connection. When the device has latched a fault, every client gets a REFUSED record that says
-so.
+Every client gets a greeting (:mod:`host.framing`), then one record in answer to each of its own, in the order in which
+it sent them (:mod:`host.relay.switch`). One client's socket is the affair of :mod:`host.relay.connection`. When the
+device has latched a fault, every client gets a REFUSED record that says so.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 import ssl
 import time
 from collections.abc import Coroutine
@@ -20,7 +18,8 @@ from typing import Any, Self
 from host.device.driver import Driver
 from host.framing import DEFAULT_PORT
 from host.listening import cannot_listen
-from host.relay.switch import Limits, Numbers, Port, Switch
+from host.relay.connection import Connection
+from host.relay.switch import Limits, Numbers, Switch
 from omap.errors import DeviceError, DeviceFaultError, OmapError
 from omap.wire import Header, RecordType, Refusal
 
@@ -34,113 +33,6 @@ _POLL_SECONDS = 1e-3
 
 _HEARTBEAT_SECONDS = 0.25
 """How often a relay looks after the device without any reason."""
-
-
-class Connection(Port, asyncio.Protocol):
-    """One client's connection."""
-
-    def __init__(self, relay: Relay) -> None:
-        super().__init__()
-        self.number = 0
-        self._relay = relay
-        self._limits = relay.limits
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._reading = True
-        self._transport: asyncio.Transport
-
-    # -- what asyncio calls ---------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet the client."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        transport.set_write_buffer_limits(high=self._limits.in_flight * self._relay.driver.record_bytes)
-        self._relay.welcome(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Keep what came until it is its turn."""
-        if self.closed:
-            return
-        self.incoming += data
-        if len(self.incoming) >= self._limits.input_bytes:
-            # SEC_CM: RELAY.INPUT.BOUNDED -- the rest stays in its socket
-            self.read(False)
-        self._relay.changed(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._relay.lost(self)
-
-    def pause_writing(self) -> None:
-        """The client does not read its answers: take no more commands from it, and wait only so long."""
-        # SEC_CM: RELAY.INPUT.BOUNDED -- what is in flight comes back at most, then nothing
-        self.blocked = True
-        self._start_timer("slow", self._limits.slow_seconds)
-
-    def resume_writing(self) -> None:
-        """It does again."""
-        self.blocked = False
-        self._end_timer("slow")
-        self._relay.changed(self)
-
-    # -- what the switch and the relay call -----------------------------------------------------------------------
-
-    @property
-    def peer(self) -> str:
-        """Address of the client."""
-        name = self._transport.get_extra_info("peername")
-        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
-
-    def deliver(self, records: bytes | memoryview) -> None:
-        """Send records."""
-        self._transport.write(records)
-
-    def greet(self, greeting: bytes) -> None:
-        """Send the greeting and wait for a session."""
-        self._transport.write(greeting)
-        self._start_timer("idle", self._limits.idle_seconds)
-
-    def opened(self) -> None:
-        """A session is open: the connection may last."""
-        self._end_timer("idle")
-
-    def taken(self) -> None:
-        """Read on if there is room again."""
-        if not self._reading and len(self.incoming) < self._limits.input_bytes // 2:
-            self.read(True)
-
-    def read(self, on: bool) -> None:
-        """Read the socket or leave what comes in it."""
-        if on is not self._reading and not self.closed and not (on and self._relay.draining):
-            self._reading = on
-            if on:
-                self._transport.resume_reading()
-            else:
-                self._transport.pause_reading()
-
-    def disconnect(self, reason: str) -> None:
-        """End the connection once all that was delivered is sent, at the latest when the client is slow."""
-        if not self.closed:
-            self._relay.ended(self, reason)
-            self._transport.close()
-            self._start_timer(reason, self._limits.slow_seconds)
-
-    def abort(self, reason: str) -> None:
-        """End the connection at once."""
-        if not self.closed:
-            self._relay.ended(self, reason)
-        self._transport.abort()
-
-    def _start_timer(self, reason: str, seconds: float) -> None:
-        self._end_timer(reason)
-        self._timers[reason] = asyncio.get_running_loop().call_later(seconds, self.abort, reason)
-
-    def _end_timer(self, reason: str) -> None:
-        if (timer := self._timers.pop(reason, None)) is not None:
-            timer.cancel()
 
 
 class Relay:

@@ -227,7 +227,7 @@ def test_nothing_is_lost_or_done_twice_when_drivers_crash(data):
                 if action == "put":
                     assert driver.put(records) == len(operations)
                 else:  # bytes are in the ring, the counter does not say so: the driver's user knows nothing went out
-                    driver._copy_in(memoryview(records), len(operations))
+                    driver._rings._copy_in(memoryview(records), len(operations))
                     driver = Driver(transport, PARAMS)
                     crashes += 1
                     assert driver.put(records) == len(operations)
@@ -240,7 +240,9 @@ def test_nothing_is_lost_or_done_twice_when_drivers_crash(data):
                     copy = driver.take(count)
                 elif action == "crash in take":  # the answers are copied, the counter does not say so
                     with pytest.MonkeyPatch.context() as patch:
-                        patch.setattr(driver, "_counters", Stuck(driver._counters, Counter.RESPONSES_TAKEN))
+                        patch.setattr(
+                            driver._rings, "_counters", Stuck(driver._rings._counters, Counter.RESPONSES_TAKEN)
+                        )
                         if driver.answered:
                             with pytest.raises(CrashError):
                                 driver.take(count)

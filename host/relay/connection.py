@@ -1,0 +1,157 @@
+"""One client's connection to the relay: its socket, how much of it is read, and how long it may stall.
+
+What a client sends beyond its share waits in its socket. If a client does not read its answers, the relay first takes
+no more commands from it, and then ends its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Protocol
+
+from host.device.driver import Driver
+from host.relay.switch import Limits, Port
+
+
+class Owner(Protocol):
+    """What a connection asks of its relay.
+
+    Attributes
+    ----------
+    driver : Driver
+        The device.
+    limits : Limits
+        How much to do for clients.
+    draining : bool
+        Whether the relay is shutting down.
+    """
+
+    driver: Driver
+    limits: Limits
+    draining: bool
+
+    def welcome(self, connection: Connection) -> None:
+        """Greet a client that has connected."""
+
+    def changed(self, connection: Connection) -> None:
+        """See to a client that has sent something, or reads again."""
+
+    def ended(self, connection: Connection, reason: str) -> None:
+        """Take note that a connection is being ended from here."""
+
+    def lost(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+
+
+class Connection(Port, asyncio.Protocol):
+    """One client's connection.
+
+    Parameters
+    ----------
+    relay : Owner
+        The relay that takes the client.
+    """
+
+    def __init__(self, relay: Owner) -> None:
+        super().__init__()
+        self.number = 0
+        self._relay = relay
+        self._limits = relay.limits
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._reading = True
+        self._transport: asyncio.Transport
+
+    # -- what asyncio calls ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the client."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        transport.set_write_buffer_limits(high=self._limits.in_flight * self._relay.driver.record_bytes)
+        self._relay.welcome(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came until it is its turn."""
+        if self.closed:
+            return
+        self.incoming += data
+        if len(self.incoming) >= self._limits.input_bytes:
+            # SEC_CM: RELAY.INPUT.BOUNDED -- the rest stays in its socket
+            self.read(False)
+        self._relay.changed(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._relay.lost(self)
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: take no more commands from it, and wait only so long."""
+        # SEC_CM: RELAY.INPUT.BOUNDED -- what is in flight comes back at most, then nothing
+        self.blocked = True
+        self._start_timer("slow", self._limits.slow_seconds)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.blocked = False
+        self._end_timer("slow")
+        self._relay.changed(self)
+
+    # -- what the switch and the relay call -----------------------------------------------------------------------
+
+    @property
+    def peer(self) -> str:
+        """Address of the client."""
+        name = self._transport.get_extra_info("peername")
+        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+
+    def deliver(self, records: bytes | memoryview) -> None:
+        """Send records."""
+        self._transport.write(records)
+
+    def greet(self, greeting: bytes) -> None:
+        """Send the greeting and wait for a session."""
+        self._transport.write(greeting)
+        self._start_timer("idle", self._limits.idle_seconds)
+
+    def opened(self) -> None:
+        """A session is open: the connection may last."""
+        self._end_timer("idle")
+
+    def taken(self) -> None:
+        """Read on if there is room again."""
+        if not self._reading and len(self.incoming) < self._limits.input_bytes // 2:
+            self.read(True)
+
+    def read(self, on: bool) -> None:
+        """Read the socket or leave what comes in it."""
+        if on is not self._reading and not self.closed and not (on and self._relay.draining):
+            self._reading = on
+            if on:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def disconnect(self, reason: str) -> None:
+        """End the connection once all that was delivered is sent, at the latest when the client is slow."""
+        if not self.closed:
+            self._relay.ended(self, reason)
+            self._transport.close()
+            self._start_timer(reason, self._limits.slow_seconds)
+
+    def abort(self, reason: str) -> None:
+        """End the connection at once."""
+        if not self.closed:
+            self._relay.ended(self, reason)
+        self._transport.abort()
+
+    def _start_timer(self, reason: str, seconds: float) -> None:
+        self._end_timer(reason)
+        self._timers[reason] = asyncio.get_running_loop().call_later(seconds, self.abort, reason)
+
+    def _end_timer(self, reason: str) -> None:
+        if (timer := self._timers.pop(reason, None)) is not None:
+            timer.cancel()
