@@ -7,7 +7,7 @@ client: ``HELLO``     body ``client nonce (16)``, zeros
 device: ``HELLO``     body ``device nonce (16) || map id (16) || confirmation (16)``, zeros;
                       the header names the session
 client: ``CONFIRM``   body ``confirmation (16) || replaced session (32 bits)``, zeros
-device: ``CONFIRM``   empty body: the session is open, in the slot that the header names
+device: ``CONFIRM``   empty body: the session is open, at the session index in the header
 ====================  ===================================================================
 
 Both derive ``command key || response key || confirmation key``, 32 bytes each, by the KDF of :mod:`omap.kdf` from the
@@ -139,14 +139,14 @@ class ClientSession:
 
     def opened(self, answer: bytes) -> None:
         """Check the device's answer to :meth:`confirm`; raises as it does."""
-        self.slot = self._expect(answer, RecordType.CONFIRM).slot
+        self.session_index = self._expect(answer, RecordType.CONFIRM).session_index
 
     def seal(self, operation: Operation) -> bytes:
         """Return the next command record; its length is the same for every operation."""
         if self.sent >= RECORD_LIMIT:
             raise SessionError(f"the session has carried {RECORD_LIMIT} records; open a new one")
         # SEC_CM: COMMAND.OP.UNIFORM -- kind, key and value are sealed in records of one size
-        header = HEADER.pack(_DATA, self.slot, 0, self.session, self.sent)
+        header = HEADER.pack(_DATA, self.session_index, 0, self.session, self.sent)
         body = self._command.encrypt(_nonce(_COMMAND, self.sent), self.codec.pack_command(operation), header)
         self.sent += 1
         return header + body
@@ -281,9 +281,9 @@ class DeviceSessions:
             if old is not None and old.session == replaced:
                 # SEC_CM: SESSION.OLD.FENCED -- what was held back of the replaced session can't run later
                 self._table[place] = None
-        slot = min(range(SESSIONS), key=self._last_use)
-        self._table[slot] = _Open(session, AESGCM(keys.command), AESGCM(keys.response), used=self._tick())
-        return Header(RecordType.CONFIRM, slot, 0, session, 0).pack().ljust(self.codec.record_bytes, b"\0")
+        index = min(range(SESSIONS), key=self._last_use)
+        self._table[index] = _Open(session, AESGCM(keys.command), AESGCM(keys.response), used=self._tick())
+        return Header(RecordType.CONFIRM, index, 0, session, 0).pack().ljust(self.codec.record_bytes, b"\0")
 
     def open(self, record: bytes, header: Header) -> tuple[int, bytes, bytes] | Refusal:
         """Return kind, key and value of a command, or why it is refused.
@@ -293,8 +293,8 @@ class DeviceSessions:
         AlteredError, ReplayedError, LostError
             If the session is open and this is not its next record: the device must latch a fault.
         """
-        entry = self._table[header.slot % SESSIONS]
-        if entry is None or entry.session != header.session or header.slot >= SESSIONS:
+        entry = self._table[header.session_index % SESSIONS]
+        if entry is None or entry.session != header.session or header.session_index >= SESSIONS:
             return Refusal.UNKNOWN_SESSION
         if header.sequence >= RECORD_LIMIT:
             return Refusal.REKEY
@@ -311,25 +311,25 @@ class DeviceSessions:
 
     def seal(self, header: Header, reply: Reply) -> bytes:
         """Return the response record to the command with ``header``."""
-        entry = self._table[header.slot]
+        entry = self._table[header.session_index]
         assert entry is not None
         assert entry.session == header.session
-        head = HEADER.pack(_DATA, header.slot, 0, header.session, header.sequence)
+        head = HEADER.pack(_DATA, header.session_index, 0, header.session, header.sequence)
         return head + entry.response.encrypt(_nonce(_RESPONSE, header.sequence), self.codec.pack_reply(reply), head)
 
     def close(self, header: Header) -> None:
         """Forget an open session."""
-        self._table[header.slot] = None
+        self._table[header.session_index] = None
 
     def refuse(self, header: Header, why: Refusal) -> bytes:
         """Return a ``REFUSED`` record for the command with ``header``."""
-        head = Header(RecordType.REFUSED, header.slot, why, header.session, header.sequence).pack()
+        head = Header(RecordType.REFUSED, header.session_index, why, header.session, header.sequence).pack()
         return head.ljust(self.codec.record_bytes, b"\0")
 
     def _tick(self) -> int:
         self._clock += 1
         return self._clock
 
-    def _last_use(self, slot: int) -> int:
-        entry = self._table[slot]
+    def _last_use(self, index: int) -> int:
+        entry = self._table[index]
         return -1 if entry is None else entry.used

@@ -1,7 +1,7 @@
 """Records and rings: what client, relay and device exchange, byte by byte.
 
 A record has one fixed size for a map, whatever it carries: ``header (16) || body``. The header is
-``type (8 bits) || slot (8) || code (16) || session (32) || sequence (64)``, big-endian, in the clear, and the
+``type (8 bits) || session index (8) || code (16) || session (32) || sequence (64)``, big-endian, in the clear, and the
 additional data of the body. The body of a ``DATA`` record is ``ciphertext || tag (16)``, AES-256-GCM, with the nonce
 ``direction (32) || sequence (64)``. Handshake bodies are described in :mod:`omap.session`.
 
@@ -75,7 +75,7 @@ class Header(NamedTuple):
     """The clear part of a record."""
 
     type: int
-    slot: int
+    session_index: int
     code: int
     session: int
     sequence: int

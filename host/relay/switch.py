@@ -20,7 +20,7 @@ from host.device.driver import Driver
 from omap.wire import SESSIONS, Header, RecordType, Refusal, read_header
 
 _HEAD = 8
-"""Leading bytes that all commands of a session have in common: type, slot, code, session."""
+"""Leading bytes that all commands of a session have in common: type, session index, code, session."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ class Switch:
         """Answer a record here, after the answers to those before it."""
         self.numbers.refused[why.name.lower()] += 1
         port.in_flight += 1
-        made = Header(RecordType.REFUSED, header.slot, why, header.session, header.sequence).pack()
+        made = Header(RecordType.REFUSED, header.session_index, why, header.session, header.sequence).pack()
         self._routes.append(_Route(port, 0, RecordType.REFUSED, made.ljust(self._size, b"\0")))
         if why is Refusal.MALFORMED:  # whatever talks there is no client
             port.ending = True
@@ -340,7 +340,7 @@ class Switch:
         if header.type == RecordType.CONFIRM:
             self.numbers.sessions += 1
             if not port.closed:
-                head = Header(RecordType.DATA, header.slot, 0, header.session, 0).pack()[:_HEAD]
+                head = Header(RecordType.DATA, header.session_index, 0, header.session, 0).pack()[:_HEAD]
                 with memoryview(head).cast("Q") as word:
                     port.sessions[word[0]] = None
                 while len(port.sessions) > SESSIONS:

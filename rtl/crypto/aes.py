@@ -17,8 +17,8 @@ from rtl.constants import BLOCK_BITS, LANES
 from rtl.stream.interfaces import require_one_of, require_whole
 
 KEY_BITS = (128, 256)
-MAX_KEY_SLOTS = 64
-"""Deepest round-key memory that is one LUT RAM primitive deep (64 x n), so that a slot costs no extra LUT level."""
+MAX_KEYS = 64
+"""Deepest round-key memory that is one LUT RAM primitive deep (64 x n), so that keys cost no extra level of LUTs."""
 
 
 def rounds_of(key_bits: int) -> int:
@@ -152,22 +152,22 @@ class Aes(wiring.Component):
     ----------
     key_bits : :class:`int`
         128 or 256.
-    key_slots : :class:`int`
+    keys : :class:`int`
         Keys in the table, 1 to 64. One key lies in registers, more in one LUT RAM a round.
     lanes : :class:`int`
-        Blocks a beat carries, 1, 2 or 4. They share the slot, hence the table.
+        Blocks a beat carries, 1, 2 or 4. They share a key, hence the table.
 
     Members
     -------
-    i_key : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "key": key_bits})))`
-        Key to expand into a slot. The key is in use from the cycle in which ``ready`` returns. A beat under a slot
-        that is being loaded is answered with nonsense.
-    i_blocks : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "blocks": ArrayLayout(128, lanes)}), always_ready=True))`
+    i_key : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "key": key_bits})))`
+        Key to expand, and its place in the table. The key is in use from the cycle in which ``ready`` returns. A beat
+        under a key that is being loaded is answered with nonsense.
+    i_blocks : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "blocks": ArrayLayout(128, lanes)}), always_ready=True))`
         Blocks to encrypt.
     o_blocks : :py:`Out(stream.Signature(ArrayLayout(128, lanes), always_ready=True))`
         Encrypted blocks.
     erase : :py:`In(1)`
-        Overwrites all keys with zeros, one slot a cycle, and drops all beats under way or offered meanwhile;
+        Overwrites all keys with zeros, one key a cycle, and drops all beats under way or offered meanwhile;
         ``i_key.ready`` returns when it is done.
 
     Countermeasures
@@ -180,20 +180,22 @@ class Aes(wiring.Component):
         Latency and loading time are constants.
     """  # noqa: E501 -- a shape is easier to read on one line
 
-    def __init__(self, *, key_bits: int = 256, key_slots: int = 1, lanes: int = 1) -> None:
+    def __init__(self, *, key_bits: int = 256, keys: int = 1, lanes: int = 1) -> None:
         require_one_of("key_bits", key_bits, KEY_BITS)
-        require_whole("key_slots", key_slots, 1, MAX_KEY_SLOTS)
+        require_whole("keys", keys, 1, MAX_KEYS)
         require_one_of("lanes", lanes, LANES)
         self.key_bits = key_bits
-        self.key_slots = key_slots
+        self.keys = keys
         self.lanes = lanes
         self.rounds = rounds_of(key_bits)
-        slot = range(key_slots)
+        key_index = range(keys)
         blocks = ArrayLayout(BLOCK_BITS, lanes)
         super().__init__(
             {
-                "i_key": In(stream.Signature(StructLayout({"slot": slot, "key": key_bits}))),
-                "i_blocks": In(stream.Signature(StructLayout({"slot": slot, "blocks": blocks}), always_ready=True)),
+                "i_key": In(stream.Signature(StructLayout({"key_index": key_index, "key": key_bits}))),
+                "i_blocks": In(
+                    stream.Signature(StructLayout({"key_index": key_index, "blocks": blocks}), always_ready=True)
+                ),
                 "o_blocks": Out(stream.Signature(blocks, always_ready=True)),
                 "erase": In(1),
             }
@@ -208,12 +210,12 @@ class Aes(wiring.Component):
         m = Module()
         boxes = SBoxes(m)
         expander = _KeyExpander(m, boxes, self.key_bits)
-        key_slot = Signal(range(self.key_slots))
+        new_index = Signal(range(self.keys))
         key_round = Signal(range(self.rounds + 1))
         expanding = Signal()
         # SEC_CM: AES.KEY.ERASE -- a reset clears all registers at once and walks the table, while it lasts and after it
         erasing = Signal(init=1)
-        walk = Signal(range(self.key_slots), reset_less=True)
+        walk = Signal(range(self.keys), reset_less=True)
         m.d.comb += self.i_key.ready.eq(~expanding & ~erasing & ~self.erase)
 
         with m.If(expanding):
@@ -225,26 +227,26 @@ class Aes(wiring.Component):
                 m.d.sync += [expanding.eq(0), key_round.eq(0)]
         with m.Elif(self.i_key.valid & self.i_key.ready):
             expander.load(self.i_key.p.key)
-            m.d.sync += [expanding.eq(1), key_slot.eq(self.i_key.p.slot)]
+            m.d.sync += [expanding.eq(1), new_index.eq(self.i_key.p.key_index)]
         with m.If(erasing):
             m.d.sync += [
-                key_slot.eq(key_slot + 1),
-                erasing.eq(key_slot != self.key_slots - 1),
-                walk.eq(Mux(walk == self.key_slots - 1, 0, walk + 1)),
+                new_index.eq(new_index + 1),
+                erasing.eq(new_index != self.keys - 1),
+                walk.eq(Mux(walk == self.keys - 1, 0, walk + 1)),
             ]
-        write_slot = Mux(erasing, walk, key_slot)
+        write_index = Mux(erasing, walk, new_index)
 
-        slots = [self.i_blocks.p.slot]
+        indices = [self.i_blocks.p.key_index]
         for stage in range(self.rounds):
-            slots.append(Signal(range(self.key_slots), name=f"slot{stage}"))
-            m.d.sync += slots[-1].eq(slots[-2])
+            indices.append(Signal(range(self.keys), name=f"key_index{stage}"))
+            m.d.sync += indices[-1].eq(indices[-2])
         new_key = Signal(128)
         m.d.comb += new_key.eq(Mux(erasing, 0, expander.key))
         keys = []
         for index in range(self.rounds + 1):
             write = Signal(name=f"write_key{index}")
             m.d.comb += write.eq(erasing | (expanding & (key_round == index)))
-            keys.append(self._stored_key(m, index, write, write_slot, new_key, slots[index]))
+            keys.append(self._stored_key(m, index, write, write_index, new_key, indices[index]))
 
         valid: Value = self.i_blocks.valid & ~erasing
         states: list[Value] = [self.i_blocks.p.blocks[lane] for lane in range(self.lanes)]
@@ -269,22 +271,24 @@ class Aes(wiring.Component):
         m.d.comb += [self.o_blocks.valid.eq(valid), self.o_blocks.p.eq(Cat(states))]
         return ResetInserter(self.erase)(m)
 
-    def _stored_key(self, m: Module, index: int, write: Value, slot: Value, data: Value, read_slot: Value) -> Value:
-        """Make the storage of round key ``index`` of all slots; return what ``read_slot`` selects in this cycle."""
-        if self.key_slots == 1:
+    def _stored_key(
+        self, m: Module, index: int, write: Value, key_index: Value, data: Value, read_index: Value
+    ) -> Value:
+        """Make the storage of round key ``index`` of all keys; return what ``read_index`` selects in this cycle."""
+        if self.keys == 1:
             key = Signal(128, name=f"key{index}")
             with m.If(write):
                 m.d.sync += key.eq(data)
             return key
-        memory = Memory(shape=unsigned(128), depth=self.key_slots, init=[], attrs={"ram_style": "distributed"})
+        memory = Memory(shape=unsigned(128), depth=self.keys, init=[], attrs={"ram_style": "distributed"})
         m.submodules[f"keys{index}"] = memory
         write_port = memory.write_port()
         read_port = memory.read_port(domain="comb")
         m.d.comb += [
             write_port.en.eq(write),
-            write_port.addr.eq(slot),
+            write_port.addr.eq(key_index),
             write_port.data.eq(data),
-            read_port.addr.eq(read_slot),
+            read_port.addr.eq(read_index),
         ]
         return read_port.data
 

@@ -35,16 +35,16 @@ class GcmOpen(wiring.Component):
         Bytes of additional data at the start of every message, in the clear, 0 or 16; 16 only if ``aad_bytes`` is 0.
     key_bits : :class:`int`
         128 or 256.
-    key_slots : :class:`int`
+    keys : :class:`int`
         Keys in the table, 1 to 64: one for pages, one for every ring.
     lanes : :class:`int`
         Blocks a beat, 1, 2 or 4.
 
     Members
     -------
-    i_key : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "key": key_bits, "aad": 128})))`
-        Key and additional data for a slot, see :class:`rtl.crypto.gcm_core.GcmCore`.
-    i_request : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "nonce": 96})))`
+    i_key : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "key": key_bits, "aad": 128})))`
+        A key, its index and its additional data, see :class:`rtl.crypto.gcm_core.GcmCore`.
+    i_request : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "nonce": 96})))`
         Announces a message, in the order in which they come. May run ahead of the data: keystream of 32 beats is
         made beforehand, which hides the latency of the cipher.
     i_sealed : :py:`In(stream.Signature(128 * lanes))`
@@ -78,7 +78,7 @@ class GcmOpen(wiring.Component):
         aad_bytes: int = 0,
         header_bytes: int = 0,
         key_bits: int = 256,
-        key_slots: int = 1,
+        keys: int = 1,
         lanes: int = 1,
     ) -> None:
         self._core = core = GcmCore(
@@ -86,14 +86,14 @@ class GcmOpen(wiring.Component):
             aad_bytes=aad_bytes,
             header_bytes=header_bytes,
             key_bits=key_bits,
-            key_slots=key_slots,
+            keys=keys,
             lanes=lanes,
         )
         self.sealed_bytes = sealed_bytes
         self.aad_bytes = aad_bytes
         self.header_bytes = header_bytes
         self.key_bits = key_bits
-        self.key_slots = key_slots
+        self.keys = keys
         self.lanes = lanes
         self.beats = core.beats
         super().__init__(
@@ -151,7 +151,7 @@ class GcmOpen(wiring.Component):
             keystream.ready.eq(take),
             clear.eq(self.i_sealed.p ^ keystream.p.data),
             core.i_hash.valid.eq(take),
-            core.i_hash.p.slot.eq(keystream.p.slot),
+            core.i_hash.p.key_index.eq(keystream.p.key_index),
             core.i_hash.p.data.eq(self.i_sealed.p),
             text.i.valid.eq(take & ~last if self.lanes == 1 else take),
             text.i.p.eq(clear if self.lanes == 1 else Cat(clear[:-BLOCK_BITS], Mux(last, 0, tag_place))),
@@ -214,16 +214,16 @@ class GcmSeal(wiring.Component):
         Bytes of additional data at the start of every message, in the clear, 0 or 16; 16 only if ``aad_bytes`` is 0.
     key_bits : :class:`int`
         128 or 256.
-    key_slots : :class:`int`
+    keys : :class:`int`
         Keys in the table, 1 to 64: one for pages, one for every ring.
     lanes : :class:`int`
         Blocks a beat, 1, 2 or 4.
 
     Members
     -------
-    i_key : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "key": key_bits, "aad": 128})))`
-        Key and additional data for a slot, see :class:`rtl.crypto.gcm_core.GcmCore`.
-    i_request : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "nonce": 96})))`
+    i_key : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "key": key_bits, "aad": 128})))`
+        A key, its index and its additional data, see :class:`rtl.crypto.gcm_core.GcmCore`.
+    i_request : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "nonce": 96})))`
         Announces a message, in the order in which they come. A nonce must never come twice under one key.
     i_text : :py:`In(stream.Signature(128 * lanes))`
         Header and plaintext, :attr:`text_beats` for every request. With more than one lane the last 16 bytes of the
@@ -248,7 +248,7 @@ class GcmSeal(wiring.Component):
         aad_bytes: int = 0,
         header_bytes: int = 0,
         key_bits: int = 256,
-        key_slots: int = 1,
+        keys: int = 1,
         lanes: int = 1,
     ) -> None:
         self._core = core = GcmCore(
@@ -256,14 +256,14 @@ class GcmSeal(wiring.Component):
             aad_bytes=aad_bytes,
             header_bytes=header_bytes,
             key_bits=key_bits,
-            key_slots=key_slots,
+            keys=keys,
             lanes=lanes,
         )
         self.sealed_bytes = sealed_bytes
         self.aad_bytes = aad_bytes
         self.header_bytes = header_bytes
         self.key_bits = key_bits
-        self.key_slots = key_slots
+        self.keys = keys
         self.lanes = lanes
         self.beats = core.beats
         super().__init__(
@@ -322,7 +322,7 @@ class GcmSeal(wiring.Component):
             last.eq(beat == self.beats - 1),
             keystream.ready.eq(move),
             core.i_hash.valid.eq(move),
-            core.i_hash.p.slot.eq(keystream.p.slot),
+            core.i_hash.p.key_index.eq(keystream.p.key_index),
             core.i_hash.p.data.eq(cipher),
         ]
         with m.If(move):

@@ -39,21 +39,21 @@ class GcmCore(wiring.Component):
         Bytes of additional data at the start of every message, in the clear, 0 or 16; 16 only if ``aad_bytes`` is 0.
     key_bits : :class:`int`
         128 or 256.
-    key_slots : :class:`int`
+    keys : :class:`int`
         Keys in the table, 1 to 64.
     lanes : :class:`int`
         Blocks a beat, 1, 2 or 4.
 
     Members
     -------
-    i_key : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "key": key_bits, "aad": 128})))`
-        Key and additional data for a slot. ``ready`` returns after :attr:`load_cycles`, and requests under the slot
-        are taken from then on. Load a slot only when no message under its former key is under way.
-    i_request : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "nonce": 96})))`
-        Asks for the keystream of one message. Not taken while its slot has no key.
-    o_keystream : :py:`Out(stream.Signature(StructLayout({"slot": range(key_slots), "data": 128 * lanes})))`
-        Keystream, ``beats`` for each request, and the slot it belongs to.
-    i_hash : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "data": 128 * lanes}), always_ready=True))`
+    i_key : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "key": key_bits, "aad": 128})))`
+        A key, its index and its additional data. ``ready`` returns after :attr:`load_cycles`; requests under the key
+        are taken from then on. A key may be replaced only when no message under it is under way.
+    i_request : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "nonce": 96})))`
+        Asks for the keystream of one message. Not taken while there is no key at its index.
+    o_keystream : :py:`Out(stream.Signature(StructLayout({"key_index": range(keys), "data": 128 * lanes})))`
+        Keystream, ``beats`` for each request, and the index of its key.
+    i_hash : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "data": 128 * lanes}), always_ready=True))`
         Ciphertext to hash, beat by beat; what lies in the place of the tag does not count.
     o_digest : :py:`Out(stream.Signature(128, always_ready=True))`
         Digest, ``Ghash.latency`` cycles after the last beat of a message; else zero.
@@ -67,7 +67,7 @@ class GcmCore(wiring.Component):
     """  # noqa: E501 -- a shape is easier to read on one line
 
     def __init__(
-        self, *, sealed_bytes: int, aad_bytes: int, header_bytes: int, key_bits: int, key_slots: int, lanes: int
+        self, *, sealed_bytes: int, aad_bytes: int, header_bytes: int, key_bits: int, keys: int, lanes: int
     ) -> None:
         require_one_of("lanes", lanes, LANES)
         require_whole("sealed_bytes", sealed_bytes, 2 * BLOCK_BYTES, MAX_SEALED_BYTES)
@@ -76,27 +76,29 @@ class GcmCore(wiring.Component):
             sealed_bytes % beat_bytes == 0,
             f"sealed_bytes is {sealed_bytes}; it must be whole beats of {beat_bytes} bytes, lanes is {lanes}",
         )
-        self._aes = Aes(key_bits=key_bits, key_slots=key_slots, lanes=lanes)
+        self._aes = Aes(key_bits=key_bits, keys=keys, lanes=lanes)
         self._ghash = Ghash(
             blocks=sealed_bytes // BLOCK_BYTES,
             aad_bytes=aad_bytes,
             header_bytes=header_bytes,
-            key_slots=key_slots,
+            keys=keys,
             lanes=lanes,
         )
         self.sealed_bytes = sealed_bytes
         self.aad_bytes = aad_bytes
         self.header_bytes = header_bytes
         self.key_bits = key_bits
-        self.key_slots = key_slots
+        self.keys = keys
         self.lanes = lanes
         self.beats = sealed_bytes // beat_bytes
-        slot = range(key_slots)
-        self.beat_shape = StructLayout({"slot": slot, "data": lanes * BLOCK_BITS})
+        key_index = range(keys)
+        self.beat_shape = StructLayout({"key_index": key_index, "data": lanes * BLOCK_BITS})
         super().__init__(
             {
-                "i_key": In(stream.Signature(StructLayout({"slot": slot, "key": key_bits, "aad": BLOCK_BITS}))),
-                "i_request": In(stream.Signature(StructLayout({"slot": slot, "nonce": NONCE_BITS}))),
+                "i_key": In(
+                    stream.Signature(StructLayout({"key_index": key_index, "key": key_bits, "aad": BLOCK_BITS}))
+                ),
+                "i_request": In(stream.Signature(StructLayout({"key_index": key_index, "nonce": NONCE_BITS}))),
                 "o_keystream": Out(stream.Signature(self.beat_shape)),
                 "i_hash": In(stream.Signature(self.beat_shape, always_ready=True)),
                 "o_digest": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
@@ -125,10 +127,10 @@ class GcmCore(wiring.Component):
         connect(m, ghash.o_digest, flipped(self.o_digest))
         connect(m, keystream.o, flipped(self.o_keystream))
 
-        slot_range = range(self.key_slots)
-        loaded = Signal(self.key_slots)
+        indices = range(self.keys)
+        loaded = Signal(self.keys)
         probe = Signal()  # the cipher's input belongs to the zero block that makes a hash key
-        key_slot = Signal(slot_range)
+        new_index = Signal(indices)
         aad = Signal(BLOCK_BITS)
         hash_key_here = Signal()
         with m.FSM():
@@ -139,9 +141,9 @@ class GcmCore(wiring.Component):
                 ]
                 with m.If(aes.i_key.valid):
                     m.d.sync += [
-                        key_slot.eq(self.i_key.p.slot),
+                        new_index.eq(self.i_key.p.key_index),
                         aad.eq(self.i_key.p.aad),
-                        loaded.bit_select(self.i_key.p.slot, 1).eq(0),
+                        loaded.bit_select(self.i_key.p.key_index, 1).eq(0),
                     ]
                     m.next = "EXPAND"
             with m.State("EXPAND"), m.If(aes.i_key.ready):
@@ -154,18 +156,18 @@ class GcmCore(wiring.Component):
                 with m.If(hash_key_here):
                     m.next = "POWERS"
             with m.State("POWERS"), m.If(ghash.i_key.ready):
-                m.d.sync += loaded.bit_select(key_slot, 1).eq(1)
+                m.d.sync += loaded.bit_select(new_index, 1).eq(1)
                 m.next = "IDLE"
         m.d.comb += [
-            aes.i_key.p.slot.eq(self.i_key.p.slot),
+            aes.i_key.p.key_index.eq(self.i_key.p.key_index),
             aes.i_key.p.key.eq(self.i_key.p.key),
-            ghash.i_key.p.slot.eq(key_slot),
+            ghash.i_key.p.key_index.eq(new_index),
             ghash.i_key.p.hash_key.eq(aes.o_blocks.p[0]),
             ghash.i_key.p.aad.eq(aad),
         ]
 
         active = Signal()
-        slot = Signal(slot_range)
+        key_index = Signal(indices)
         nonce = Signal(NONCE_BITS)
         beat = Signal(range(self.beats))
         counter = Signal(32)  # of the first lane
@@ -174,12 +176,12 @@ class GcmCore(wiring.Component):
         m.d.comb += [
             issue.eq(active & (room != 0) & ~probe),
             last.eq(beat == self.beats - 1),
-            # SEC_CM: GCM.KEY.PRESENT -- a request waits until its slot is loaded, for ever if keys were erased
+            # SEC_CM: GCM.KEY.PRESENT -- a request waits until its key is loaded, for ever if keys were erased
             self.i_request.ready.eq(
-                loaded.bit_select(self.i_request.p.slot, 1) & (~active | (issue & last)) & ~self.erase
+                loaded.bit_select(self.i_request.p.key_index, 1) & (~active | (issue & last)) & ~self.erase
             ),
             aes.i_blocks.valid.eq(issue | probe),
-            aes.i_blocks.p.slot.eq(Mux(probe, key_slot, slot)),
+            aes.i_blocks.p.key_index.eq(Mux(probe, new_index, key_index)),
         ]
         for lane in range(self.lanes):
             block = Cat(nonce, swap_bytes((counter + lane)[:32]))
@@ -193,7 +195,7 @@ class GcmCore(wiring.Component):
         with m.If(self.i_request.valid & self.i_request.ready):
             m.d.sync += [
                 active.eq(1),
-                slot.eq(self.i_request.p.slot),
+                key_index.eq(self.i_request.p.key_index),
                 nonce.eq(self.i_request.p.nonce),
                 beat.eq(0),
                 counter.eq(FIRST_TEXT_COUNTER - self.header_bytes // BLOCK_BYTES),
@@ -201,11 +203,11 @@ class GcmCore(wiring.Component):
         taken = self.o_keystream.valid & self.o_keystream.ready
         m.d.sync += room.eq(room - issue + taken)
 
-        companions = [Cat(aes.i_blocks.p.slot, beat == 0, probe)]
+        companions = [Cat(aes.i_blocks.p.key_index, beat == 0, probe)]
         for stage in range(aes.latency):
             companions.append(Signal.like(companions[-1], name=f"companion{stage}", reset_less=True))
             m.d.sync += companions[-1].eq(companions[-2])
-        slot_after, of_first, of_probe = companions[-1][:-2], companions[-1][-2], companions[-1][-1]
+        index_after, of_first, of_probe = companions[-1][:-2], companions[-1][-2], companions[-1][-1]
         stream_blocks = [aes.o_blocks.p[lane] for lane in range(self.lanes)]
         if self.header_bytes:
             stream_blocks[0] = Mux(of_first, 0, stream_blocks[0])
@@ -213,7 +215,7 @@ class GcmCore(wiring.Component):
             hash_key_here.eq(aes.o_blocks.valid & of_probe),
             # SEC_CM: GCM.KEY.UNREADABLE -- the block that is the hash key goes to the hash alone
             keystream.i.valid.eq(aes.o_blocks.valid & ~of_probe),
-            keystream.i.p.slot.eq(slot_after),
+            keystream.i.p.key_index.eq(index_after),
             keystream.i.p.data.eq(Cat(stream_blocks)),
         ]
         # SEC_CM: GCM.KEY.ERASE -- cipher and hash, which erase themselves on a reset, and all that is under way

@@ -22,7 +22,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES, LANES
-from rtl.crypto.aes import MAX_KEY_SLOTS
+from rtl.crypto.aes import MAX_KEYS
 from rtl.crypto.gf128 import GfMultiplier, GfSerialMultiplier
 from rtl.stream.interfaces import require, require_one_of, require_whole, swap_bytes
 
@@ -56,18 +56,18 @@ class Ghash(wiring.Component):
         Bytes of additional data that come with the key, 0 to 16, the same for all its messages.
     header_bytes : :class:`int`
         Bytes of additional data at the start of every message, 0 or 16; 16 only if ``aad_bytes`` is 0.
-    key_slots : :class:`int`
+    keys : :class:`int`
         Hash keys in the table, 1 to 64.
     lanes : :class:`int`
         Blocks a beat, 1, 2 or 4: so many multipliers.
 
     Members
     -------
-    i_key : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "hash_key": 128, "aad": 128})))`
-        Hash key (AES of the zero block) and additional data, padded with zeros, for a slot. Its powers are in the
-        table when ``ready`` returns, :attr:`load_cycles` later; other slots can be used meanwhile.
-    i_blocks : :py:`In(stream.Signature(StructLayout({"slot": range(key_slots), "data": 128 * lanes}), always_ready=True))`
-        Blocks of text. The slot must stay the same for a whole message.
+    i_key : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "hash_key": 128, "aad": 128})))`
+        Hash key (AES of the zero block) and additional data, padded with zeros. Its powers are in the table
+        when ``ready`` returns, :attr:`load_cycles` later; other keys can be used meanwhile.
+    i_blocks : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "data": 128 * lanes}), always_ready=True))`
+        Blocks of text. The key must stay the same for a whole message.
     o_digest : :py:`Out(stream.Signature(128, always_ready=True))`
         Digest of a message; zero while there is none.
     erase : :py:`In(1)`
@@ -85,9 +85,7 @@ class Ghash(wiring.Component):
 
     latency = GfMultiplier.latency + 2
 
-    def __init__(
-        self, *, blocks: int, aad_bytes: int, header_bytes: int = 0, key_slots: int = 1, lanes: int = 1
-    ) -> None:
+    def __init__(self, *, blocks: int, aad_bytes: int, header_bytes: int = 0, keys: int = 1, lanes: int = 1) -> None:
         require_one_of("lanes", lanes, LANES)
         require_whole("aad_bytes", aad_bytes, 0, BLOCK_BYTES)
         require_one_of("header_bytes", header_bytes, (0, BLOCK_BYTES))
@@ -98,18 +96,22 @@ class Ghash(wiring.Component):
         )
         require_whole("blocks", blocks, 2 + header_bytes // BLOCK_BYTES, MAX_BLOCKS)
         require(blocks % lanes == 0, f"blocks is {blocks}; it must be a multiple of lanes, {lanes}")
-        require_whole("key_slots", key_slots, 1, MAX_KEY_SLOTS)
+        require_whole("keys", keys, 1, MAX_KEYS)
         self.blocks = blocks
         self.aad_bytes = aad_bytes
         self.header_bytes = header_bytes
-        self.key_slots = key_slots
+        self.keys = keys
         self.lanes = lanes
-        slot = range(key_slots)
+        key_index = range(keys)
         super().__init__(
             {
-                "i_key": In(stream.Signature(StructLayout({"slot": slot, "hash_key": BLOCK_BITS, "aad": BLOCK_BITS}))),
+                "i_key": In(
+                    stream.Signature(StructLayout({"key_index": key_index, "hash_key": BLOCK_BITS, "aad": BLOCK_BITS}))
+                ),
                 "i_blocks": In(
-                    stream.Signature(StructLayout({"slot": slot, "data": lanes * BLOCK_BITS}), always_ready=True)
+                    stream.Signature(
+                        StructLayout({"key_index": key_index, "data": lanes * BLOCK_BITS}), always_ready=True
+                    )
                 ),
                 "o_digest": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
                 "erase": In(1),
@@ -134,13 +136,13 @@ class Ghash(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        depth = 1 << (self.beats - 1).bit_length()  # of one slot: a slot's table starts where its number says
-        style = "distributed" if depth * self.key_slots <= LUT_TABLE_DEPTH else "block"
+        depth = 1 << (self.beats - 1).bit_length()  # of one key, whose table starts at a multiple of it
+        style = "distributed" if depth * self.keys <= LUT_TABLE_DEPTH else "block"
         powers = []
         for lane in range(self.lanes):
-            powers.append(_table(depth * self.key_slots, style))
+            powers.append(_table(depth * self.keys, style))
             m.submodules[f"powers{lane}"] = powers[-1]
-        m.submodules.shares = shares = _table(self.key_slots, "distributed")
+        m.submodules.shares = shares = _table(self.keys, "distributed")
         self._elaborate_load(m, powers, shares, depth)
         self._elaborate_sum(m, powers, shares, depth)
         # SEC_CM: GHASH.KEY.ERASE -- a reset clears all registers at once and walks the tables, while it lasts and after
@@ -150,7 +152,7 @@ class Ghash(wiring.Component):
         """Fill the tables. Places count from the end: the tag's is 0 and stays zero, place r needs H^(r + 1)."""
         m.submodules.serial = serial = GfSerialMultiplier()
         erasing = Signal(init=1)
-        places = depth * self.key_slots
+        places = depth * self.keys
         walked = Signal(range(places))
         walk = Signal(range(places), reset_less=True)
         with m.If(erasing):
@@ -160,12 +162,12 @@ class Ghash(wiring.Component):
                 walk.eq(Mux(walk == places - 1, 0, walk + 1)),
             ]
 
-        slot = Signal(range(self.key_slots))
+        key_index = Signal(range(self.keys))
         place = Signal(range(self.blocks + 1))  # the one after the first text block is that of the additional data
         hash_key, aad, power, share = (Signal(BLOCK_BITS, name=name) for name in ("hash_key", "aad", "power", "share"))
         lane_bits = (self.lanes - 1).bit_length()
         beat_bits = (depth - 1).bit_length()
-        address = Cat(place[lane_bits : lane_bits + beat_bits], slot)
+        address = Cat(place[lane_bits : lane_bits + beat_bits], key_index)
         write_power, write_share = Signal(), Signal()
         for lane, table in enumerate(powers):
             port = table.write_port()
@@ -177,7 +179,7 @@ class Ghash(wiring.Component):
         port = shares.write_port()
         m.d.comb += [
             port.en.eq(erasing | write_share),
-            port.addr.eq(Mux(erasing, walk, slot)),
+            port.addr.eq(Mux(erasing, walk, key_index)),
             port.data.eq(Mux(erasing, 0, serial.o.p ^ share)),
         ]
 
@@ -196,7 +198,7 @@ class Ghash(wiring.Component):
             m.d.sync += [
                 running.eq(1),
                 step.eq(_Step.LENGTHS),
-                slot.eq(self.i_key.p.slot),
+                key_index.eq(self.i_key.p.key_index),
                 hash_key.eq(swap_bytes(self.i_key.p.hash_key)),
                 power.eq(swap_bytes(self.i_key.p.hash_key)),
                 aad.eq(swap_bytes(padded[:BLOCK_BITS])),
@@ -233,22 +235,22 @@ class Ghash(wiring.Component):
             m.submodules[f"multiplier{lane}"] = multiplier = GfMultiplier()
             m.d.sync += block.eq(swap_bytes(incoming.p.data.word_select(lane, BLOCK_BITS)))
             m.d.comb += [
-                port.addr.eq(Cat(beat[: (depth - 1).bit_length()], incoming.p.slot)),
+                port.addr.eq(Cat(beat[: (depth - 1).bit_length()], incoming.p.key_index)),
                 multiplier.a.eq(block),
                 multiplier.b.eq(port.data),
             ]
             products.append(multiplier.o)
 
-        valid, first, last, slot = incoming.valid, beat == self.beats - 1, beat == 0, incoming.p.slot
+        valid, first, last, key_index = incoming.valid, beat == self.beats - 1, beat == 0, incoming.p.key_index
         for stage in range(1 + GfMultiplier.latency):
-            valid, first, last, slot = (
+            valid, first, last, key_index = (
                 self._delayed(m, value, f"{name}{stage}", reset_less=name != "valid")
-                for name, value in (("valid", valid), ("first", first), ("last", last), ("slot", slot))
+                for name, value in (("valid", valid), ("first", first), ("last", last), ("key_index", key_index))
             )
         share = shares.read_port(domain="comb")
         total = Signal(BLOCK_BITS)
         done = Signal()
-        m.d.comb += share.addr.eq(slot)
+        m.d.comb += share.addr.eq(key_index)
         m.d.sync += done.eq(valid & last)
         with m.If(valid):
             m.d.sync += total.eq(reduce(xor, products, Mux(first, share.data, total)))

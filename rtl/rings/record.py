@@ -10,12 +10,12 @@ from omap.wire import COMMAND_FIELDS, HEADER, SESSIONS, Direction, RecordCodec
 from rtl.constants import BLOCK_BYTES
 from rtl.stream.interfaces import NONCE_BITS, swap_bytes
 
-SLOT = range(SESSIONS)
-"""Shape of the number of an open session's slot."""
+SESSION_INDEX = range(SESSIONS)
+"""Shape of a session index: which of the device's places a session has."""
 
-SLOT_BITS = (SESSIONS - 1).bit_length()
+SESSION_INDEX_BITS = (SESSIONS - 1).bit_length()
 
-HEADER_FIELDS = StructLayout({"type": 8, "slot": 8, "code": 16, "session": 32, "sequence": 64})
+HEADER_FIELDS = StructLayout({"type": 8, "session_index": 8, "code": 16, "session": 32, "sequence": 64})
 """The clear part of a record, as numbers. In a beat each field has its bytes in the opposite order."""
 
 TURN_BITS = 32
@@ -47,10 +47,10 @@ def read_header(beat: ValueLike) -> View:
 
 
 def header_beat(
-    *, type: ValueLike, slot: ValueLike, session: ValueLike, sequence: ValueLike, code: ValueLike = 0
+    *, type: ValueLike, session_index: ValueLike, session: ValueLike, sequence: ValueLike, code: ValueLike = 0
 ) -> Value:
     """Return a record's first beat."""
-    values = {"type": type, "slot": slot, "code": code, "session": session, "sequence": sequence}
+    values = {"type": type, "session_index": session_index, "code": code, "session": session, "sequence": sequence}
     return _swap_fields(Cat(_resized(values[name], field.shape) for name, field in HEADER_FIELDS))
 
 

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from omap.params import Params
 from omap.wire import Direction, RecordCodec, RecordType, Refusal
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
-from rtl.rings.record import SLOT, TURN_BITS, header_beat, record_nonce, reply_layout, reply_text
+from rtl.rings.record import SESSION_INDEX, TURN_BITS, header_beat, record_nonce, reply_layout, reply_text
 from rtl.rings.record_front import ANSWER
 from rtl.rings.session_table import SESSION_BITS
 from rtl.stream.fifo import Fifo
@@ -18,7 +18,7 @@ from rtl.stream.interfaces import NONCE_BITS, page_beat
 
 REPLIES_KEPT = 4
 
-CONTEXT = StructLayout({"slot": SLOT, "session": SESSION_BITS, "turn": TURN_BITS, "refused": 1})
+CONTEXT = StructLayout({"session_index": SESSION_INDEX, "session": SESSION_BITS, "turn": TURN_BITS, "refused": 1})
 """A command that awaits its answer: its header; and whether its session was closed when it was opened."""
 
 
@@ -38,7 +38,7 @@ class RecordBack(wiring.Component):
         Commands in their order. Nothing is taken while ``in_flight`` of them are without a reply.
     i_reply : In(stream.Signature(reply_layout(params)))
         Replies to those that are not refused.
-    o_request : Out(stream.Signature(StructLayout({"slot": range(SESSIONS), "nonce": 96})))
+    o_request : Out(stream.Signature(StructLayout({"key_index": range(SESSIONS), "nonce": 96})))
         A record that will have to be sealed.
     o_text : Out(stream.Signature(128))
         Its header and text.
@@ -61,7 +61,7 @@ class RecordBack(wiring.Component):
             {
                 "i_context": In(stream.Signature(CONTEXT)),
                 "i_reply": In(stream.Signature(reply_layout(params))),
-                "o_request": Out(stream.Signature(StructLayout({"slot": SLOT, "nonce": NONCE_BITS}))),
+                "o_request": Out(stream.Signature(StructLayout({"key_index": SESSION_INDEX, "nonce": NONCE_BITS}))),
                 "o_text": Out(stream.Signature(BLOCK_BITS)),
                 "i_sealed": In(stream.Signature(page_beat(1))),
                 "i_answer": In(stream.Signature(ANSWER)),
@@ -73,7 +73,7 @@ class RecordBack(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        turn = StructLayout({"slot": SLOT, "turn": TURN_BITS})
+        turn = StructLayout({"session_index": SESSION_INDEX, "turn": TURN_BITS})
         m.submodules.contexts = contexts = Fifo(shape=CONTEXT, depth=self.in_flight)
         m.submodules.requests = requests = Fifo(shape=turn, depth=self.in_flight)
         m.submodules.replies = replies = Fifo(shape=reply_layout(self.params), depth=REPLIES_KEPT)
@@ -85,10 +85,10 @@ class RecordBack(wiring.Component):
             contexts.i.valid.eq(put),
             contexts.i.p.eq(self.i_context.p),
             requests.i.valid.eq(put & ~self.i_context.p.refused),
-            requests.i.p.slot.eq(self.i_context.p.slot),
+            requests.i.p.session_index.eq(self.i_context.p.session_index),
             requests.i.p.turn.eq(self.i_context.p.turn),
             self.o_request.valid.eq(requests.o.valid),
-            self.o_request.p.slot.eq(requests.o.p.slot),
+            self.o_request.p.key_index.eq(requests.o.p.session_index),
             self.o_request.p.nonce.eq(record_nonce(Direction.RESPONSE, requests.o.p.turn)),
             requests.o.ready.eq(self.o_request.ready),
         ]
@@ -97,7 +97,9 @@ class RecordBack(wiring.Component):
         context = contexts.o.p
         head = Mux(context.refused, RecordType.REFUSED, RecordType.DATA)
         code = Mux(context.refused, Refusal.UNKNOWN_SESSION, 0)
-        header = header_beat(type=head, slot=context.slot, code=code, session=context.session, sequence=context.turn)
+        header = header_beat(
+            type=head, session_index=context.session_index, code=code, session=context.session, sequence=context.turn
+        )
         text = Signal((beats - 1) * BLOCK_BITS)
         left = Signal(range(beats))  # beats of it
         sealing = Signal(4)  # records under way from here to their last beat

@@ -12,7 +12,15 @@ from omap.params import Params
 from omap.wire import SESSIONS, Direction, RecordType, Refusal
 from rtl.constants import BLOCK_BITS
 from rtl.rings.handshake import KEY_BITS, Handshake
-from rtl.rings.record import HEADER_FIELDS, SLOT, SLOT_BITS, TURN_BITS, header_beat, read_header, record_nonce
+from rtl.rings.record import (
+    HEADER_FIELDS,
+    SESSION_INDEX,
+    SESSION_INDEX_BITS,
+    TURN_BITS,
+    header_beat,
+    read_header,
+    record_nonce,
+)
 from rtl.rings.session_table import SESSION_BITS, SessionTable
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import NONCE_BITS, page_beat, swap_bytes
@@ -26,7 +34,7 @@ HEADERS_KEPT = BEATS_KEPT // 4
 ANSWER = StructLayout({"header": BLOCK_BITS, "body": 3 * BLOCK_BITS})
 """An answer in the clear: its first four beats; the others are zeros."""
 
-OPEN_KEY = StructLayout({"slot": SLOT, "key": KEY_BITS, "aad": BLOCK_BITS})
+OPEN_KEY = StructLayout({"key_index": SESSION_INDEX, "key": KEY_BITS, "aad": BLOCK_BITS})
 
 
 class RecordFront(wiring.Component):
@@ -50,22 +58,22 @@ class RecordFront(wiring.Component):
         Records are taken, whole ones.
     i_record : In(stream.Signature(page_beat(1)))
         Records.
-    o_request : Out(stream.Signature(StructLayout({"slot": range(SESSIONS), "nonce": 96})))
+    o_request : Out(stream.Signature(StructLayout({"key_index": range(SESSIONS), "nonce": 96})))
         A record to be opened.
     o_sealed : Out(stream.Signature(128))
         Its beats.
-    o_command_key, o_response_key : Out(stream.Signature(StructLayout({"slot": ..., "key": 256, "aad": 128})))
+    o_command_key, o_response_key : Out(stream.Signature(StructLayout({"key_index": ..., "key": 256, "aad": 128})))
         Keys of a session that opens. It does when both are ready again.
     o_answer : Out(stream.Signature(ANSWER))
         An answer in the clear. All records before it are answered.
     answered : In(1)
         The answer to a record that went on has left.
     close : In(1)
-        The session in ``close_slot`` is closed.
-    close_slot : In(range(SESSIONS))
+        The session at ``close_index`` is closed.
+    close_index : In(range(SESSIONS))
         See ``close``.
-    open_slots : Out(SESSIONS)
-        Slots with an open session.
+    open_sessions : Out(SESSIONS)
+        Session indices at which a session is open.
     stop : In(1)
         Nothing goes on any more.
     fault : Out(1)
@@ -90,15 +98,15 @@ class RecordFront(wiring.Component):
                 "i_nonce": In(stream.Signature(BLOCK_BITS)),
                 "open_": In(1),
                 "i_record": In(stream.Signature(page_beat(1))),
-                "o_request": Out(stream.Signature(StructLayout({"slot": SLOT, "nonce": NONCE_BITS}))),
+                "o_request": Out(stream.Signature(StructLayout({"key_index": SESSION_INDEX, "nonce": NONCE_BITS}))),
                 "o_sealed": Out(stream.Signature(BLOCK_BITS)),
                 "o_command_key": Out(stream.Signature(OPEN_KEY)),
                 "o_response_key": Out(stream.Signature(OPEN_KEY)),
                 "o_answer": Out(stream.Signature(ANSWER)),
                 "answered": In(1),
                 "close": In(1),
-                "close_slot": In(SLOT),
-                "open_slots": Out(SESSIONS),
+                "close_index": In(SESSION_INDEX),
+                "open_sessions": Out(SESSIONS),
                 "stop": In(1),
                 "fault": Out(1),
                 "idle": Out(1),
@@ -109,7 +117,9 @@ class RecordFront(wiring.Component):
         m = Module()
         m.submodules.beats = beats = Fifo(shape=page_beat(1), depth=BEATS_KEPT)
         m.submodules.headers = headers = Fifo(shape=BLOCK_BITS, depth=HEADERS_KEPT)
-        m.submodules.requests = requests = Fifo(shape=StructLayout({"slot": SLOT, "turn": TURN_BITS}), depth=4)
+        m.submodules.requests = requests = Fifo(
+            shape=StructLayout({"session_index": SESSION_INDEX, "turn": TURN_BITS}), depth=4
+        )
         m.submodules.table = table = SessionTable()
         m.submodules.handshake = handshake = Handshake(self.params)
         connect(m, flipped(self.i_nonce), handshake.i_nonce)
@@ -118,10 +128,10 @@ class RecordFront(wiring.Component):
             handshake.present.eq(self.present),
             handshake.map_id.eq(self.map_id),
             table.close.eq(self.close),
-            table.close_slot.eq(self.close_slot),
-            self.open_slots.eq(table.open),
+            table.close_index.eq(self.close_index),
+            self.open_sessions.eq(table.open),
             self.o_request.valid.eq(requests.o.valid),
-            self.o_request.p.slot.eq(requests.o.p.slot),
+            self.o_request.p.key_index.eq(requests.o.p.session_index),
             self.o_request.p.nonce.eq(record_nonce(Direction.COMMAND, requests.o.p.turn)),
             requests.o.ready.eq(self.o_request.ready),
         ]
@@ -153,15 +163,15 @@ class RecordFront(wiring.Component):
             unanswered.eq(unanswered + going - self.answered),
         ]
 
-        # One record after another: look its slot up, compare, decide.
+        # One record after another: look its session up, compare, decide.
         header = read_header(headers.o.p)
-        slot = header.slot[:SLOT_BITS]
+        index = header.session_index[:SESSION_INDEX_BITS]
         data, hello, confirm, known, over, turn = (
             Signal(name=name) for name in ("data", "hello", "confirm", "known", "over", "turn")
         )
         alone = Signal()  # all records before this one are answered
         room = Signal()
-        place = Signal(SLOT)
+        place = Signal(SESSION_INDEX)
         beat = Signal(2)
         body, replaced = Signal(BLOCK_BITS), Signal(SESSION_BITS)
         answer = Signal(HEADER_FIELDS)
@@ -169,28 +179,28 @@ class RecordFront(wiring.Component):
         done = Signal()
         m.d.comb += [
             headers.o.ready.eq(going | done),
-            table.slot.eq(slot),
+            table.index.eq(index),
             table.use.eq(going | opening),
             table.opens.eq(opening),
-            table.use_slot.eq(Mux(opening, place, slot)),
+            table.use_index.eq(Mux(opening, place, index)),
             table.use_session.eq(header.session),
             table.use_next.eq(Mux(opening, 0, table.row.next + 1)),
             requests.i.valid.eq(going),
-            requests.i.p.slot.eq(slot),
+            requests.i.p.session_index.eq(index),
             requests.i.p.turn.eq(header.sequence[:TURN_BITS]),
             handshake.i.p.confirm.eq(confirm),
             handshake.i.p.session.eq(header.session),
             handshake.i.p.body.eq(body),
             handshake.i.p.replaced.eq(replaced),
             table.i_replaced.payload.eq(swap_bytes(replaced)),
-            self.o_command_key.p.slot.eq(place),
+            self.o_command_key.p.key_index.eq(place),
             self.o_command_key.p.key.eq(handshake.o_keys.p.command),
-            self.o_response_key.p.slot.eq(place),
+            self.o_response_key.p.key_index.eq(place),
             self.o_response_key.p.key.eq(handshake.o_keys.p.response),
             self.o_answer.p.header.eq(
                 header_beat(
                     type=answer.type,
-                    slot=answer.slot,
+                    session_index=answer.session_index,
                     code=answer.code,
                     session=answer.session,
                     sequence=answer.sequence,
@@ -209,7 +219,9 @@ class RecordFront(wiring.Component):
                     data.eq(header.type == RecordType.DATA),
                     hello.eq(header.type == RecordType.HELLO),
                     confirm.eq(header.type == RecordType.CONFIRM),
-                    known.eq(table.row.open & (table.row.session == header.session) & (header.slot < SESSIONS)),
+                    known.eq(
+                        table.row.open & (table.row.session == header.session) & (header.session_index < SESSIONS)
+                    ),
                     over.eq(header.sequence[TURN_BITS:] != 0),
                     turn.eq(table.row.next == header.sequence[: TURN_BITS + 1]),
                 ]
@@ -259,7 +271,7 @@ class RecordFront(wiring.Component):
                     with m.If(handshake.o.p.refusal == 0):
                         m.d.sync += [
                             answer.type.eq(header.type),
-                            answer.slot.eq(Mux(hello, 0, place)),
+                            answer.session_index.eq(Mux(hello, 0, place)),
                             answer.session.eq(handshake.o.p.session),
                             answer.sequence.eq(0),
                         ]

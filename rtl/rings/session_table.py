@@ -1,4 +1,4 @@
-"""Open sessions: who holds which slot, whose turn it is, and which slot was not used for longest."""
+"""Open sessions: which index each has, whose turn it is, and which was not used for longest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from omap.wire import SESSIONS
-from rtl.rings.record import SLOT, TURN_BITS
+from rtl.rings.record import SESSION_INDEX, TURN_BITS
 
 SESSION_BITS = 32
 CLOCK_BITS = 64
@@ -18,7 +18,7 @@ CLOCK_BITS = 64
 _USE = StructLayout({"session": SESSION_BITS, "next": TURN_BITS + 1, "used": CLOCK_BITS})
 
 ROW = StructLayout({"open": 1, **{name: field.shape for name, field in _USE}})
-"""A slot: whether a session is open in it, which, its next sequence number, and the time of its last use."""
+"""What is at a session index: whether a session is open, which, its next sequence number, and when it was last used."""
 
 
 class SessionTable(wiring.Component):
@@ -26,26 +26,26 @@ class SessionTable(wiring.Component):
 
     Members
     -------
-    slot : In(range(SESSIONS))
-        Slot to look up.
+    index : In(range(SESSIONS))
+        Session index to look up.
     row : Out(ROW)
-        What was in ``slot`` in the cycle before. Not while a place is being sought.
+        What was at ``index`` in the cycle before. Not while a place is being sought.
     use : In(1)
-        The session in ``use_slot`` is used: it gets ``use_session`` and ``use_next``, and the time of now.
-    use_slot, use_session, use_next : In
+        The session at ``use_index`` is used: it gets ``use_session`` and ``use_next``, and the time of now.
+    use_index, use_session, use_next : In
         See ``use``.
     opens : In(1)
-        With ``use``: a session is open in the slot from now on.
+        With ``use``: the session is open from now on.
     close : In(1)
-        The session in ``close_slot`` is closed.
-    close_slot : In(range(SESSIONS))
+        The session at ``close_index`` is closed.
+    close_index : In(range(SESSIONS))
         See ``close``.
     open : Out(SESSIONS)
-        Slots in which a session is open.
+        Session indices at which a session is open.
     i_replaced : In(stream.Signature(32))
         Closes this session, if it is open, and looks for the place of a new one.
     o_place : Out(stream.Signature(range(SESSIONS)))
-        The lowest free slot, or the one not used for longest.
+        The lowest free session index, or the one not used for longest.
 
     Countermeasures
     ---------------
@@ -56,18 +56,18 @@ class SessionTable(wiring.Component):
     def __init__(self) -> None:
         super().__init__(
             {
-                "slot": In(SLOT),
+                "index": In(SESSION_INDEX),
                 "row": Out(ROW),
                 "use": In(1),
-                "use_slot": In(SLOT),
+                "use_index": In(SESSION_INDEX),
                 "use_session": In(SESSION_BITS),
                 "use_next": In(TURN_BITS + 1),
                 "opens": In(1),
                 "close": In(1),
-                "close_slot": In(SLOT),
+                "close_index": In(SESSION_INDEX),
                 "open": Out(SESSIONS),
                 "i_replaced": In(stream.Signature(SESSION_BITS)),
-                "o_place": Out(stream.Signature(SLOT)),
+                "o_place": Out(stream.Signature(SESSION_INDEX)),
             }
         )
 
@@ -78,7 +78,7 @@ class SessionTable(wiring.Component):
         clock = Signal(CLOCK_BITS, init=1)
         m.d.comb += [
             write.en.eq(self.use),
-            write.addr.eq(self.use_slot),
+            write.addr.eq(self.use_index),
             write.data.session.eq(self.use_session),
             write.data.next.eq(self.use_next),
             write.data.used.eq(clock),
@@ -86,13 +86,13 @@ class SessionTable(wiring.Component):
         with m.If(self.use):
             m.d.sync += clock.eq(clock + 1)
             with m.If(self.opens):
-                m.d.sync += self.open.bit_select(self.use_slot, 1).eq(1)
+                m.d.sync += self.open.bit_select(self.use_index, 1).eq(1)
         with m.If(self.close):
-            m.d.sync += self.open.bit_select(self.close_slot, 1).eq(0)
+            m.d.sync += self.open.bit_select(self.close_index, 1).eq(0)
 
         seeking = Signal()
-        place = Signal(SLOT)
-        m.d.comb += read.addr.eq(Mux(seeking, place, self.slot))
+        place = Signal(SESSION_INDEX)
+        m.d.comb += read.addr.eq(Mux(seeking, place, self.index))
         m.d.sync += [
             self.row.open.eq(self.open.bit_select(read.addr, 1)),
             *(self.row[name].eq(read.data[name]) for name, _ in _USE),
@@ -100,7 +100,7 @@ class SessionTable(wiring.Component):
 
         replaced = Signal(SESSION_BITS)
         same, older = Signal(), Signal()
-        best, best_used, best_free = Signal(SLOT), Signal(CLOCK_BITS), Signal()
+        best, best_used, best_free = Signal(SESSION_INDEX), Signal(CLOCK_BITS), Signal()
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i_replaced.ready.eq(1)

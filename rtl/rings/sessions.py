@@ -12,7 +12,15 @@ from omap.wire import CLOSE, HEADER, SESSIONS, RecordCodec
 from rtl.constants import BLOCK_BITS
 from rtl.crypto.gcm import GcmOpen, GcmSeal
 from rtl.rings.handshake import KEY_BITS, RootKey
-from rtl.rings.record import SLOT_BITS, TURN_BITS, command_layout, read_command, read_header, read_kind, reply_layout
+from rtl.rings.record import (
+    SESSION_INDEX_BITS,
+    TURN_BITS,
+    command_layout,
+    read_command,
+    read_header,
+    read_kind,
+    reply_layout,
+)
 from rtl.rings.record_back import RecordBack
 from rtl.rings.record_front import RecordFront
 from rtl.stream.fifo import Fifo
@@ -85,8 +93,8 @@ class Sessions(wiring.Component):
         self.params = params
         self.in_flight = in_flight
         sealed_bytes = RecordCodec(params).record_bytes
-        self._opener = GcmOpen(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, key_slots=SESSIONS)
-        self._sealer = GcmSeal(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, key_slots=SESSIONS)
+        self._opener = GcmOpen(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS)
+        self._sealer = GcmSeal(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS)
         super().__init__(
             {
                 "i_root_key": In(stream.Signature(KEY_BITS)),
@@ -159,23 +167,23 @@ class Sessions(wiring.Component):
             ]
 
         header, text = read_header(message[:BLOCK_BITS]), message[BLOCK_BITS:]
-        slot = header.slot[:SLOT_BITS]
+        index = header.session_index[:SESSION_INDEX_BITS]
         m.submodules.commands = commands = Fifo(shape=command_layout(self.params), depth=2)
         connect(m, commands.o, flipped(self.o_command))
         running, issue = Signal(), Signal()
         m.d.comb += [
             # SEC_CM: SESSIONS.CLOSED.REFUSED -- the session's last record may have been opened since this one came
-            running.eq(front.open_slots.bit_select(slot, 1)),
+            running.eq(front.open_sessions.bit_select(index, 1)),
             issue.eq(whole & commands.i.ready & back.i_context.ready),
             commands.i.valid.eq(issue & running),
             *(commands.i.p[name].eq(value) for name, value in read_command(self.params, text).items()),
             back.i_context.valid.eq(issue),
-            back.i_context.p.slot.eq(slot),
+            back.i_context.p.session_index.eq(index),
             back.i_context.p.session.eq(header.session),
             back.i_context.p.turn.eq(header.sequence[:TURN_BITS]),
             back.i_context.p.refused.eq(~running),
             front.close.eq(issue & (read_kind(text) == CLOSE)),
-            front.close_slot.eq(slot),
+            front.close_index.eq(index),
             front.stop.eq(failed),
         ]
         with m.If(issue):

@@ -66,7 +66,7 @@ def blocks(params: Params) -> dict[str, Block]:
     record = {
         "sealed_bytes": RecordCodec(params).record_bytes,
         "header_bytes": HEADER.size,
-        "key_slots": SESSIONS,
+        "keys": SESSIONS,
     }
     return {
         "page_open": Block(GcmOpen, page),

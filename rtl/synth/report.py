@@ -48,7 +48,7 @@ def reported(params: Params) -> dict[str, Block]:
         "waiting_bins": Block(WaitingBins, {"params": params, "entries": config.bin_entries}),
         "page_merge": Block(PageMerge, {"params": params, "lanes": config.lanes}),
         "aes, 1 key": Block(Aes),
-        "aes, 32 keys": Block(Aes, {"key_slots": 32}),
+        "aes, 32 keys": Block(Aes, {"keys": 32}),
         "aes_iterative": Block(AesIterative),
         "ghash": Block(Ghash, {"blocks": sealed["sealed_bytes"] // BLOCK_BYTES, "aad_bytes": sealed["aad_bytes"]}),
     }

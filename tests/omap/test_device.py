@@ -200,7 +200,7 @@ def test_attacks_latch_a_fault_and_later_answers_stay_away(attack, fault):
     elif attack == "reorder":
         bad = [records[2], records[1]]
     elif attack == "splice":
-        head = Header(RecordType.DATA, other.slot, 0, other.session, 0).pack()
+        head = Header(RecordType.DATA, other.session_index, 0, other.session, 0).pack()
         bad = [head + records[1][HEADER.size :]]
     else:
         bad = [records[1], records[2], records[3]]

@@ -64,7 +64,12 @@ def test_commands_and_replies_arrive_and_all_records_have_one_size(steps):
         assert client.open(back) == reply
         assert len(record) == len(back) == client.codec.record_bytes
         header, returned = read_header(record), read_header(back)
-        assert (header.type, header.slot, header.code, header.session) == (3, client.slot, 0, client.session)
+        assert (header.type, header.session_index, header.code, header.session) == (
+            3,
+            client.session_index,
+            0,
+            client.session,
+        )
         assert returned == header
 
 
@@ -130,7 +135,10 @@ def test_any_flipped_bit_of_a_command_is_noticed(operation, data):
     bit = data.draw(st.integers(0, 8 * len(record) - 1))
     record[bit // 8] ^= 1 << bit % 8
     header = read_header(record)
-    if header.type != RecordType.DATA or (header.slot, header.session) != (client.slot, client.session):
+    if header.type != RecordType.DATA or (header.session_index, header.session) != (
+        client.session_index,
+        client.session,
+    ):
         # it does not belong to an open session any more: refused, which attacks nobody
         assert header.type != RecordType.DATA or device.open(bytes(record), header) == Refusal.UNKNOWN_SESSION
         return
@@ -170,7 +178,7 @@ def test_repeats_gaps_and_exchanges_are_told_apart():
     other, _ = opened(device)
     with pytest.raises(AlteredError, match="it was exchanged"):
         other.open(answers[1])
-    relabelled = Header(RecordType.DATA, other.slot, 0, other.session, 0).pack() + answers[0][HEADER.size :]
+    relabelled = Header(RecordType.DATA, other.session_index, 0, other.session, 0).pack() + answers[0][HEADER.size :]
     with pytest.raises(AlteredError, match="failed authentication"):
         other.open(relabelled)
 
@@ -239,7 +247,7 @@ def test_sessions_end_before_their_nonces_do(monkeypatch):
     send(client, device, Operation(Kind.NOP))
     with pytest.raises(SessionError, match="has carried 2 records; open a new one"):
         client.seal(Operation(Kind.NOP))
-    header = Header(RecordType.DATA, client.slot, 0, client.session, 2)
+    header = Header(RecordType.DATA, client.session_index, 0, client.session, 2)
     assert device.open(bytes(64), header) is Refusal.REKEY
 
 

@@ -145,7 +145,7 @@ def altered(twin, attack, clients):
         case "exchange":
             return [records[1], records[0]]
         case "splice":
-            head = Header(RecordType.DATA, other.slot, 0, other.session, other.sent).pack()
+            head = Header(RecordType.DATA, other.session_index, 0, other.session, other.sent).pack()
             return [records[0], head + records[1][HEADER.size :]]
 
 

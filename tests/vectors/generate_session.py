@@ -122,7 +122,7 @@ def vectors(name):
         return mine[: HEADER.size] + record[HEADER.size :]
 
     for bit in bits:
-        # the slot picks the session of a command: in a command it must be right to get as far as the tag
+        # the session index picks the session of a command: in a command it must be right to get as far as the tag
         if bit != 8:
             case("device", "flip", flipped(commands[at], bit), "AlteredError")
         case("client", "flip", flipped(responses[at], bit), "AlteredError")
@@ -137,7 +137,9 @@ def vectors(name):
     case("client", "relabel", relabelled(foreign_answer, responses[at]), "AlteredError")
     case("device", "direction", responses[at], "AlteredError")
     case("client", "direction", commands[at], "AlteredError")
-    stranger = Header(RecordType.DATA, client.slot, 0, client.session + 99, at).pack() + commands[at][HEADER.size :]
+    stranger = (
+        Header(RecordType.DATA, client.session_index, 0, client.session + 99, at).pack() + commands[at][HEADER.size :]
+    )
     case("device", "stranger", stranger, "UNKNOWN_SESSION")
     replaced = other.seal(Operation(Kind.NOP))
     case("device", "stranger", replaced, "UNKNOWN_SESSION")
@@ -170,7 +172,7 @@ def vectors(name):
         "device_nonce": handshake[1][16:32].hex(),
         "map_id": map_id.hex(),
         "session": client.session,
-        "slot": client.slot,
+        "session_index": client.session_index,
         "replaces": other.session,
         "keys": {part: getattr(keys, part).hex() for part in ("command", "response", "confirmation")},
         "handshake": [record.hex() for record in handshake],

@@ -35,7 +35,9 @@ class Ends:
         root_key = bytes.fromhex(case["root_key"])
         self.device = DeviceSessions(self.params, root_key, nonce=lambda: bytes.fromhex(case["device_nonce"]))
         self.device._last_session = case["session"] - 1
-        self.device._table[: case["slot"]] = [SimpleNamespace(session=-1, used=0)] * case["slot"]  # they are taken
+        self.device._table[: case["session_index"]] = [SimpleNamespace(session=-1, used=0)] * case[
+            "session_index"
+        ]  # they are taken
         self.client = ClientSession(self.params, root_key, replaces=case["replaces"])
         self.client._nonce = bytes.fromhex(case["client_nonce"])
 
@@ -68,7 +70,7 @@ class Ends:
 def test_both_ends_follow_the_file(name):
     case, ends = CASES[name], Ends(CASES[name])
     assert [record.hex() for record in ends.shake_hands()] == case["handshake"]
-    assert (ends.client.slot, ends.client.session) == (case["slot"], case["session"])
+    assert (ends.client.session_index, ends.client.session) == (case["session_index"], case["session"])
     for exchange in case["exchanges"]:
         kind, key, value = exchange["operation"]
         command = bytes.fromhex(exchange["command"])

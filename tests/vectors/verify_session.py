@@ -82,7 +82,7 @@ class Session:
     def __init__(self, case):
         self.parameters = case["parameters"]
         self.size = case["record_bytes"]
-        self.number, self.slot, self.replaces = case["session"], case["slot"], case["replaces"]
+        self.number, self.session_index, self.replaces = case["session"], case["session_index"], case["replaces"]
         self.root_key, self.map_id = bytes.fromhex(case["root_key"]), bytes.fromhex(case["map_id"])
         self.client_nonce = bytes.fromhex(case["client_nonce"])
         canonical = json.dumps(self.parameters, sort_keys=True, separators=(",", ":")).encode()
@@ -97,11 +97,11 @@ class Session:
     def confirmation(self, role, replaced=0):
         return cmac(self.keys["confirmation"], bytes([role]) + bytes(11) + replaced.to_bytes(4, "big"))
 
-    def clear(self, kind, slot, number, body):
-        return (HEADER.pack(kind, slot, 0, number, 0) + body).ljust(self.size, b"\0")
+    def clear(self, kind, session_index, number, body):
+        return (HEADER.pack(kind, session_index, 0, number, 0) + body).ljust(self.size, b"\0")
 
     def record(self, direction, sequence, plaintext):
-        head = HEADER.pack(DATA, self.slot, 0, self.number, sequence)
+        head = HEADER.pack(DATA, self.session_index, 0, self.number, sequence)
         padded = plaintext.ljust(self.size - HEADER.size - 16, b"\0")
         nonce = (0 if direction == "command" else 1).to_bytes(4, "big") + sequence.to_bytes(8, "big")
         ciphertext, tag = gcm(self.keys[direction], nonce, padded, head, opening=False)
@@ -109,9 +109,9 @@ class Session:
 
     def outcome(self, receiver, expected, record):
         """Return what the receiver makes of a record; None if it is good."""
-        kind, slot, _, number, sequence = HEADER.unpack_from(record)
+        kind, session_index, _, number, sequence = HEADER.unpack_from(record)
         direction = "command" if receiver == "device" else "response"
-        if receiver == "device" and (slot, number) != (self.slot, self.number):
+        if receiver == "device" and (session_index, number) != (self.session_index, self.number):
             return "UNKNOWN_SESSION"
         if kind != DATA or number != self.number:
             return "AlteredError"
@@ -135,7 +135,7 @@ def check_handshake(case, session):
     assert answer == session.clear(HELLO, 0, session.number, body), "answer to hello"
     body = session.confirmation(2, session.replaces) + session.replaces.to_bytes(4, "big")
     assert confirm == session.clear(CONFIRM, 0, session.number, body), "confirm"
-    assert opened == session.clear(CONFIRM, session.slot, session.number, b""), "answer to confirm"
+    assert opened == session.clear(CONFIRM, session.session_index, session.number, b""), "answer to confirm"
 
 
 def check_bad_handshake(case, bad):

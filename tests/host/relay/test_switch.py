@@ -229,7 +229,9 @@ def test_records_of_sessions_of_others_do_not_reach_the_device():
     bench = Bench()
     victim, attacker = Client(bench).handshake(), Client(bench).handshake()
     record = victim.session.seal(NOP)
-    forged = Header(RecordType.DATA, victim.session.slot, 0, victim.session.session, 0).pack().ljust(SIZE, b"\0")
+    forged = (
+        Header(RecordType.DATA, victim.session.session_index, 0, victim.session.session, 0).pack().ljust(SIZE, b"\0")
+    )
     for attack in (record, forged):
         attacker.send(attack)
         bench.run()

@@ -26,7 +26,7 @@ def reference(key, block):
 
 def load(bench, keys):
     before = bench.source("i_key").transfers
-    bench.source("i_key").push([{"slot": slot, "key": number(key)} for slot, key in keys.items()])
+    bench.source("i_key").push([{"key_index": key_index, "key": number(key)} for key_index, key in keys.items()])
     bench.run_until(limit=400, transfers={"i_key": len(keys)})
     assert bench.source("i_key").transfers == before + len(keys)
     bench.run_until(limit=20, values={"i_key__ready": 1})
@@ -40,9 +40,11 @@ def test_published_vectors(key_bits):
         if len(test["key"]) * 4 == key_bits
     ]
     keys = list(dict.fromkeys(key for key, _, _ in tests))
-    bench = AmaranthBench(Aes(key_bits=key_bits, key_slots=len(keys)))
+    bench = AmaranthBench(Aes(key_bits=key_bits, keys=len(keys)))
     load(bench, dict(enumerate(keys)))
-    bench.source("i_blocks").push([{"slot": keys.index(key), "blocks": [number(plain)]} for key, plain, _ in tests])
+    bench.source("i_blocks").push(
+        [{"key_index": keys.index(key), "blocks": [number(plain)]} for key, plain, _ in tests]
+    )
     bench.run_until(limit=50, transfers={"o_blocks": len(tests)})
     assert bench.sink("o_blocks").take() == [number(cipher) for _, _, cipher in tests]
 
@@ -55,31 +57,31 @@ def test_published_vectors(key_bits):
 @settings(max_examples=12)
 @given(
     key_bits=st.sampled_from([128, 256]),
-    key_slots=st.sampled_from([1, 3]),
+    keys=st.sampled_from([1, 3]),
     seed=st.randoms(use_true_random=False),
     waits=st.lists(st.integers(0, 3), min_size=1, max_size=25),
 )
-def test_blocks_of_all_slots_in_any_schedule(key_bits, key_slots, seed, waits):
-    design = Aes(key_bits=key_bits, key_slots=key_slots)
+def test_blocks_of_all_keys_in_any_schedule(key_bits, keys, seed, waits):
+    design = Aes(key_bits=key_bits, keys=keys)
     bench = AmaranthBench(design)
-    keys = [seed.randbytes(key_bits // 8) for _ in range(key_slots)]
+    keys = [seed.randbytes(key_bits // 8) for _ in range(keys)]
     load(bench, dict(enumerate(keys)))
-    blocks = [(seed.randrange(key_slots), seed.randbytes(16)) for _ in waits]
+    blocks = [(seed.randrange(len(keys)), seed.randbytes(16)) for _ in waits]
     source, sink = bench.source("i_blocks", waits=waits), bench.sink("o_blocks")
-    source.push([{"slot": slot, "blocks": [number(block)]} for slot, block in blocks])
+    source.push([{"key_index": key_index, "blocks": [number(block)]} for key_index, block in blocks])
     bench.run_until(limit=200, transfers={"o_blocks": len(blocks)})
-    assert sink.take() == [number(reference(keys[slot], block)) for slot, block in blocks]
+    assert sink.take() == [number(reference(keys[key_index], block)) for key_index, block in blocks]
     assert sink.cycles == [cycle + design.latency for cycle in source.cycles]
 
 
 @pytest.mark.parametrize("lanes", [2, 4])
-def test_lanes_share_a_slot(lanes):
-    bench = AmaranthBench(Aes(key_bits=128, key_slots=2, lanes=lanes))
+def test_lanes_share_a_key(lanes):
+    bench = AmaranthBench(Aes(key_bits=128, keys=2, lanes=lanes))
     keys = [bytes(range(16)), bytes(range(16, 32))]
     load(bench, dict(enumerate(keys)))
     beats = [[bytes([beat, lane]) * 8 for lane in range(lanes)] for beat in range(6)]
     bench.source("i_blocks").push(
-        [{"slot": index % 2, "blocks": [number(block) for block in beat]} for index, beat in enumerate(beats)]
+        [{"key_index": index % 2, "blocks": [number(block) for block in beat]} for index, beat in enumerate(beats)]
     )
     bench.run_until(limit=40, transfers={"o_blocks": len(beats)})
     expected = [
@@ -89,16 +91,16 @@ def test_lanes_share_a_slot(lanes):
 
 
 def test_a_key_is_loaded_while_others_are_in_use():
-    bench = AmaranthBench(Aes(key_bits=256, key_slots=2))
+    bench = AmaranthBench(Aes(key_bits=256, keys=2))
     first, second = bytes(range(32)), bytes(range(32, 64))
     load(bench, {0: first})
     blocks = [bytes([index]) * 16 for index in range(40)]
-    bench.source("i_key").push([{"slot": 1, "key": number(second)}])
-    bench.source("i_blocks").push([{"slot": 0, "blocks": [number(block)]} for block in blocks])
+    bench.source("i_key").push([{"key_index": 1, "key": number(second)}])
+    bench.source("i_blocks").push([{"key_index": 0, "blocks": [number(block)]} for block in blocks])
     bench.run_until(limit=100, transfers={"o_blocks": len(blocks)})
     assert bench.source("i_blocks").cycles[-1] - bench.source("i_blocks").cycles[0] == len(blocks) - 1
     assert bench.sink("o_blocks").take() == [number(reference(first, block)) for block in blocks]
-    bench.source("i_blocks").push([{"slot": 1, "blocks": [number(blocks[3])]}])
+    bench.source("i_blocks").push([{"key_index": 1, "blocks": [number(blocks[3])]}])
     bench.run_until(limit=40, transfers={"o_blocks": 1})
     assert bench.sink("o_blocks").take() == [number(reference(second, blocks[3]))]
 
@@ -106,7 +108,7 @@ def test_a_key_is_loaded_while_others_are_in_use():
 def test_loading_takes_what_the_promise_says():
     design = Aes(key_bits=256)
     bench = AmaranthBench(design)
-    bench.source("i_key").push([{"slot": 0, "key": 1}] * 3)
+    bench.source("i_key").push([{"key_index": 0, "key": 1}] * 3)
     bench.run_until(limit=100, transfers={"i_key": 3})
     first, second, third = bench.source("i_key").cycles
     assert second - first == third - second == design.rounds + 2
@@ -144,9 +146,9 @@ def test_the_latency_of_the_iterative_core(key_bits):
     ("arguments", "text"),
     [
         ({"key_bits": 192}, "key_bits is 192; it must be one of 128, 256"),
-        ({"key_slots": 0}, "key_slots is 0; it must be a whole number from 1 to 64"),
-        ({"key_slots": 65}, "key_slots is 65"),
-        ({"key_slots": 2.0}, "key_slots is 2.0"),
+        ({"keys": 0}, "keys is 0; it must be a whole number from 1 to 64"),
+        ({"keys": 65}, "keys is 65"),
+        ({"keys": 2.0}, "keys is 2.0"),
         ({"lanes": 3}, "lanes is 3; it must be one of 1, 2, 4"),
     ],
 )

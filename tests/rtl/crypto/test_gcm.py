@@ -46,24 +46,24 @@ class Messages:
 
     def __init__(self, design, seed, count):
         self.design = design
-        self.keys = [seed.randbytes(design.key_bits // 8) for _ in range(design.key_slots)]
+        self.keys = [seed.randbytes(design.key_bits // 8) for _ in range(design.keys)]
         self.aads = [seed.randbytes(16) for _ in self.keys]
-        self.slots = [seed.randrange(design.key_slots) for _ in range(count)]
+        self.indices = [seed.randrange(design.keys) for _ in range(count)]
         self.nonces, self.clear, self.sealed = [], [], []
-        for slot in self.slots:
+        for key_index in self.indices:
             header = seed.randbytes(design.header_bytes)
             text = seed.randbytes(design.sealed_bytes - 16 - design.header_bytes)
             if design.header_bytes:
                 nonce = seed.randbytes(12)
-                sealed = header + AESGCM(self.keys[slot]).encrypt(nonce, text, header)
+                sealed = header + AESGCM(self.keys[key_index]).encrypt(nonce, text, header)
             elif design.key_bits == 256:  # a page
                 page, version = seed.randrange(1 << 32), seed.randrange(1 << 48)
                 nonce = page.to_bytes(4, "big") + BOOT.to_bytes(2, "big") + version.to_bytes(6, "big")
-                sealed = PageCodec(self.keys[slot], self.aads[slot], BOOT).seal(page, version, text)
+                sealed = PageCodec(self.keys[key_index], self.aads[key_index], BOOT).seal(page, version, text)
             else:
                 nonce = seed.randbytes(12)
-                aad = self.aads[slot][: design.aad_bytes]
-                sealed = AESGCM(self.keys[slot]).encrypt(nonce, text, aad)
+                aad = self.aads[key_index][: design.aad_bytes]
+                sealed = AESGCM(self.keys[key_index]).encrypt(nonce, text, aad)
             self.nonces.append(nonce)
             self.clear.append(header + text)
             self.sealed.append(sealed)
@@ -71,14 +71,18 @@ class Messages:
     def load(self, bench, prefix):
         stream = f"{prefix}i_key"
         keys = enumerate(zip(self.keys, self.aads, strict=True))
-        bench.source(stream).push([{"slot": slot, "key": number(key), "aad": number(aad)} for slot, (key, aad) in keys])
+        bench.source(stream).push(
+            [{"key_index": key_index, "key": number(key), "aad": number(aad)} for key_index, (key, aad) in keys]
+        )
         limit = 200 + len(self.keys) * (self.design.load_cycles + 1)
         bench.run_until(limit=limit, transfers={stream: len(self.keys)})
         bench.run_until(limit=limit, values={f"{stream}__ready": 1})
 
     def request(self, bench, prefix):
-        pairs = zip(self.slots, self.nonces, strict=True)
-        bench.source(f"{prefix}i_request").push([{"slot": slot, "nonce": number(nonce)} for slot, nonce in pairs])
+        pairs = zip(self.indices, self.nonces, strict=True)
+        bench.source(f"{prefix}i_request").push(
+            [{"key_index": key_index, "nonce": number(nonce)} for key_index, nonce in pairs]
+        )
 
     def push(self, bench, stream, messages):
         width = 16 * self.design.lanes
@@ -112,7 +116,7 @@ def open_all(bench, messages, prefix="", sealed=None):
 
 
 PAGE = {"sealed_bytes": 128, "aad_bytes": 16}
-RECORD = {"sealed_bytes": 64, "header_bytes": 16, "key_bits": 128, "key_slots": 3}
+RECORD = {"sealed_bytes": 64, "header_bytes": 16, "key_bits": 128, "keys": 3}
 
 
 @pytest.fixture(scope="module")
@@ -175,20 +179,20 @@ def test_a_key_is_loaded_while_others_are_in_use(records):
     messages = Messages(pair.opener, random.Random(5), count)
     messages.load(bench, "open__")
     fresh = Messages(pair.opener, random.Random(6), count)
-    busy = [index for index, slot in enumerate(messages.slots) if slot != 2]
-    for name in ("slots", "nonces", "clear", "sealed"):
+    busy = [index for index, key_index in enumerate(messages.indices) if key_index != 2]
+    for name in ("indices", "nonces", "clear", "sealed"):
         setattr(messages, name, [getattr(messages, name)[index] for index in busy])
     open_all(bench, messages, "open__")
     bench.run(20)
-    bench.source("open__i_key").push([{"slot": 2, "key": number(fresh.keys[2]), "aad": 0}])
+    bench.source("open__i_key").push([{"key_index": 2, "key": number(fresh.keys[2]), "aad": 0}])
     bench.run_until(limit=1000, transfers={"open__o_text": len(busy) * pair.opener.text_beats})
     assert taken(bench, "open__o_text", 1) == [(*beat, False) for beat in messages.beats(messages.texts())]
     loaded = bench.source("open__i_key").cycles[-1]
     moved = bench.source("open__i_sealed").cycles
     assert moved[0] < loaded < loaded + pair.opener.load_cycles < moved[-1]
     assert moved[-1] - moved[0] <= len(moved)  # one cycle, in which the new hash key was made
-    index = fresh.slots.index(2)
-    bench.source("open__i_request").push([{"slot": 2, "nonce": number(fresh.nonces[index])}])
+    index = fresh.indices.index(2)
+    bench.source("open__i_request").push([{"key_index": 2, "nonce": number(fresh.nonces[index])}])
     fresh.push(bench, "open__i_sealed", [fresh.sealed[index]])
     bench.run_until(limit=100, transfers={"open__o_text": pair.opener.text_beats})
     assert taken(bench, "open__o_text", 1) == [(*beat, False) for beat in fresh.beats([fresh.clear[index]])]
@@ -248,7 +252,7 @@ def test_loading_takes_what_the_promise_says(kind):
     pair, design = kind
     bench = design.bench()
     for prefix, block in (("open__", pair.opener), ("seal__", pair.sealer)):
-        bench.source(f"{prefix}i_key").push([{"slot": 0, "key": 1, "aad": 2}] * 2)
+        bench.source(f"{prefix}i_key").push([{"key_index": 0, "key": 1, "aad": 2}] * 2)
         bench.run_until(limit=1000, transfers={f"{prefix}i_key": 2})
         first, second = bench.source(f"{prefix}i_key").cycles
         assert second - first == block.load_cycles
@@ -401,8 +405,8 @@ def test_no_request_is_taken_without_a_key(kind, prefix):
     messages.request(bench, prefix)
     bench.run(100)
     assert bench.source(f"{prefix}i_request").transfers == 0
-    last = messages.slots[0]  # the first request is taken when this slot is complete, and no cycle earlier
-    bench.source(f"{prefix}i_key").push([{"slot": last, "key": number(messages.keys[last]), "aad": 0}])
+    last = messages.indices[0]  # the first request is taken when this key is loaded, and no cycle earlier
+    bench.source(f"{prefix}i_key").push([{"key_index": last, "key": number(messages.keys[last]), "aad": 0}])
     bench.run_until(limit=1000, transfers={f"{prefix}i_request": 1})
     loaded = bench.source(f"{prefix}i_key").cycles[0] + block.load_cycles
     assert bench.source(f"{prefix}i_request").cycles[0] == loaded
@@ -465,7 +469,7 @@ def test_other_shapes(parameters):
         ({"aad_bytes": 17}, "aad_bytes is 17"),
         ({"aad_bytes": 1, "header_bytes": 16}, "aad_bytes is 1 and header_bytes 16"),
         ({"key_bits": 192}, "key_bits is 192"),
-        ({"key_slots": 0}, "key_slots is 0"),
+        ({"keys": 0}, "keys is 0"),
     ],
 )
 def test_refused_parameters(block, arguments, text):

@@ -54,9 +54,9 @@ def load(bench, design, test):
     bench.set("erase", 1)
     bench.run(1)
     bench.set("erase", 0)
-    bench.source("i_key").push([{"slot": 0, "key": number(test["key"]), "aad": number(test["aad"])}])
+    bench.source("i_key").push([{"key_index": 0, "key": number(test["key"]), "aad": number(test["aad"])}])
     bench.run_until(limit=100, transfers={"i_key": 1})
-    bench.source("i_request").push([{"slot": 0, "nonce": number(test["iv"])}])
+    bench.source("i_request").push([{"key_index": 0, "nonce": number(test["iv"])}])
     bench.run_until(limit=design.load_cycles + 2, transfers={"i_request": 1})
 
 
@@ -72,7 +72,7 @@ def test_open(shape, tests):
     loaded = None
     for test, valid in tests:
         if loaded == test["key"] and not bench.get("fault"):
-            bench.source("i_request").push([{"slot": 0, "nonce": number(test["iv"])}])
+            bench.source("i_request").push([{"key_index": 0, "nonce": number(test["iv"])}])
         else:
             load(bench, design, test)
         loaded = test["key"]

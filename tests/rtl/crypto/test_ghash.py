@@ -53,24 +53,27 @@ def test_the_serial_product(pairs, waits):
 
 
 def check(design, bench, seed, gaps):
-    """Load keys into all slots, hash messages in a drawn schedule, compare digests and their times."""
-    keys = [(seed.randbytes(16), seed.randbytes(16)) for _ in range(design.key_slots)]
+    """Load all keys, hash messages in a drawn schedule, compare digests and their times."""
+    keys = [(seed.randbytes(16), seed.randbytes(16)) for _ in range(design.keys)]
     bench.source("i_key").push(
-        [{"slot": slot, "hash_key": number(key), "aad": number(aad)} for slot, (key, aad) in enumerate(keys)]
+        [
+            {"key_index": key_index, "hash_key": number(key), "aad": number(aad)}
+            for key_index, (key, aad) in enumerate(keys)
+        ]
     )
-    cycles = design.load_cycles * design.key_slots
-    bench.run_until(limit=300 + cycles, transfers={"i_key": design.key_slots})
+    cycles = design.load_cycles * design.keys
+    bench.run_until(limit=300 + cycles, transfers={"i_key": design.keys})
     bench.run_until(limit=300 + cycles, values={"i_key__ready": 1})
-    messages = [(seed.randrange(design.key_slots), seed.randbytes(16 * design.blocks)) for _ in range(4)]
+    messages = [(seed.randrange(design.keys), seed.randbytes(16 * design.blocks)) for _ in range(4)]
     source, sink = bench.source("i_blocks", waits=gaps), bench.sink("o_digest")
     beat_bytes = 16 * design.lanes
-    for slot, message in messages:
+    for key_index, message in messages:
         beats = [message[at : at + beat_bytes] for at in range(0, len(message), beat_bytes)]
-        source.push([{"slot": slot, "data": number(beat)} for beat in beats])
+        source.push([{"key_index": key_index, "data": number(beat)} for beat in beats])
     bench.run_until(limit=400, transfers={"o_digest": len(messages)})
     expected = []
-    for slot, message in messages:
-        key, aad = keys[slot]
+    for key_index, message in messages:
+        key, aad = keys[key_index]
         clear, text = message[: design.header_bytes], message[design.header_bytes : -16]  # the tag's place counts not
         expected.append(number(reference.ghash(key, aad[: design.aad_bytes] + clear, text)))
     assert sink.take() == expected
@@ -80,23 +83,23 @@ def check(design, bench, seed, gaps):
 
 @pytest.fixture(scope="module")
 def compiled():
-    design = Ghash(blocks=6, aad_bytes=16, key_slots=3)
+    design = Ghash(blocks=6, aad_bytes=16, keys=3)
     return design, Design(design)
 
 
 @settings(max_examples=40)
 @given(seed=st.randoms(use_true_random=False), gaps=st.lists(st.integers(0, 2), max_size=30))
-def test_messages_of_all_slots_in_any_schedule(compiled, seed, gaps):
+def test_messages_of_all_keys_in_any_schedule(compiled, seed, gaps):
     design, built = compiled
     check(design, built.bench(), seed, gaps)
 
 
 @pytest.mark.parametrize(
-    ("blocks", "lanes", "aad_bytes", "header_bytes", "key_slots"),
+    ("blocks", "lanes", "aad_bytes", "header_bytes", "keys"),
     [(2, 1, 5, 0, 1), (3, 1, 0, 16, 1), (13, 1, 0, 0, 2), (4, 2, 16, 0, 1), (4, 4, 0, 16, 1)],
 )
-def test_other_shapes(blocks, lanes, aad_bytes, header_bytes, key_slots):
-    design = Ghash(blocks=blocks, lanes=lanes, aad_bytes=aad_bytes, header_bytes=header_bytes, key_slots=key_slots)
+def test_other_shapes(blocks, lanes, aad_bytes, header_bytes, keys):
+    design = Ghash(blocks=blocks, lanes=lanes, aad_bytes=aad_bytes, header_bytes=header_bytes, keys=keys)
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     check(design, AmaranthBench(design), random.Random(seed), [0, 1, 0, 0, 2])
@@ -106,7 +109,7 @@ def test_other_shapes(blocks, lanes, aad_bytes, header_bytes, key_slots):
 def test_loading_takes_what_the_promise_says(blocks):
     design = Ghash(blocks=blocks, aad_bytes=16)
     bench = AmaranthBench(design)
-    bench.source("i_key").push([{"slot": 0, "hash_key": 3, "aad": 4}] * 2)
+    bench.source("i_key").push([{"key_index": 0, "hash_key": 3, "aad": 4}] * 2)
     bench.run_until(limit=3000, transfers={"i_key": 2})
     first, second = bench.source("i_key").cycles
     assert second - first == design.load_cycles
@@ -121,7 +124,7 @@ def test_loading_takes_what_the_promise_says(blocks):
         ({"aad_bytes": 17}, "aad_bytes is 17; it must be a whole number from 0 to 16"),
         ({"header_bytes": 8, "aad_bytes": 0}, "header_bytes is 8; it must be one of 0, 16"),
         ({"header_bytes": 16}, "aad_bytes is 16 and header_bytes 16; .* one of them must be 0"),
-        ({"key_slots": 65}, "key_slots is 65"),
+        ({"keys": 65}, "keys is 65"),
         ({"lanes": 8}, "lanes is 8"),
     ],
 )

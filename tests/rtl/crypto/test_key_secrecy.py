@@ -37,9 +37,9 @@ class Case:
     data_count: int = 4
 
 
-AES = Case(lambda: Aes(key_bits=128, key_slots=3), "i_key", ("i_blocks",), 3, 45, 20, 5)
+AES = Case(lambda: Aes(key_bits=128, keys=3), "i_key", ("i_blocks",), 3, 45, 20, 5)
 ITERATIVE = Case(lambda: AesIterative(key_bits=256), "i", (), 2, 10, 20, 2)
-GHASH = Case(lambda: Ghash(blocks=2, aad_bytes=16, key_slots=2), "i_key", ("i_blocks",), 2, 150, 20, 10)
+GHASH = Case(lambda: Ghash(blocks=2, aad_bytes=16, keys=2), "i_key", ("i_blocks",), 2, 150, 20, 10)
 GCM_OPEN = Case(
     lambda: GcmOpen(sealed_bytes=32, key_bits=128, aad_bytes=16),
     "i_key",
@@ -66,15 +66,15 @@ KDF = Case(lambda: Kdf(fixed_bytes=20, output_bytes=32), "i", (), 1, 10, 110, 2)
 
 
 def payload(bench, stream, number, draw):
-    """Return one payload: slots, lengths and ends follow from its number, all else comes from ``draw(bits)``."""
+    """Return one payload: key indices, lengths and ends follow from its number, all else comes from ``draw(bits)``."""
     shape = bench.ports.streams[stream].shape
     if isinstance(shape, int):
         return draw(shape)
     whole = 0
     for name, part in shape:
         public = {"bytes": 5 if number % 2 else 16, "last": number % 2}
-        if name == "slot":
-            public["slot"] = number % len(part.shape)
+        if name == "key_index":
+            public["key_index"] = number % len(part.shape)
         whole |= (public[name] if name in public else draw(Shape.cast(part.shape).width)) << part.offset
     return whole
 

@@ -75,12 +75,14 @@ class Script:
 
     def unknown(self, number):
         client = self.pick(number)
-        self.twin.feed(data(self.twin, client.slot + 16 * (1 + number % 15), client.session, client.sent))
-        self.twin.feed(data(self.twin, client.slot, client.session + 100, client.sent))
+        self.twin.feed(data(self.twin, client.session_index + 16 * (1 + number % 15), client.session, client.sent))
+        self.twin.feed(data(self.twin, client.session_index, client.session + 100, client.sent))
 
     def rekey(self, number):
         client = self.pick(number)
-        self.twin.feed(data(self.twin, client.slot, client.session, RECORD_LIMIT + client.sent + (number << 40)))
+        self.twin.feed(
+            data(self.twin, client.session_index, client.session, RECORD_LIMIT + client.sent + (number << 40))
+        )
 
     def settle(self, number):
         self.twin.settle()
@@ -140,7 +142,7 @@ def test_answers_equal_the_reference_in_any_schedule(seed, actions, attack, idle
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_more_sessions_than_there_are_slots(tiny, seed):
+def test_more_sessions_than_there_are_indices(tiny, seed):
     twin = Twin(*tiny, random.Random(seed), chunk=40)
     clients = []
     for count in range(40):

@@ -36,7 +36,7 @@ def test_what_follows_the_last_record_of_a_session_is_refused(kind):
     for _ in range(4):  # on their way while the session is closed
         twin.feed(client.operation(twin.rng))
         twin.feed(other.operation(twin.rng))
-    twin.feed(data(twin, client.slot, client.session, 1))  # out of its turn, yet of no open session
+    twin.feed(data(twin, client.session_index, client.session, 1))  # out of its turn, yet of no open session
     twin.settle()
     types = [read_header(answer).type for answer in twin.answers[-9:]]
     assert types == [RecordType.REFUSED, RecordType.DATA] * 4 + [RecordType.REFUSED]
@@ -74,7 +74,7 @@ def test_a_new_session_closes_the_one_it_replaces(tiny):
     twin.feed(old.operation(twin.rng))
     held_back = old.operation(twin.rng)
     twin.feed(first.operation(twin.rng, CLOSE))
-    assert twin.opened(replaces=old.session).slot < old.slot  # the new one does not overwrite the old
+    assert twin.opened(replaces=old.session).session_index < old.session_index  # the new one does not overwrite the old
     assert read_header(twin.feed(held_back)).code == Refusal.UNKNOWN_SESSION
     twin.settle()
 

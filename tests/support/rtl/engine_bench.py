@@ -187,7 +187,7 @@ class Twin:
         opened = []
         for record in (ours, theirs):
             head, body = record[: HEADER.size], record[HEADER.size :]
-            plaintext = sessions._table[header.slot].response.decrypt(nonce, body, head)
+            plaintext = sessions._table[header.session_index].response.decrypt(nonce, body, head)
             opened.append((head, sessions.codec.unpack_reply(plaintext)._replace(overruns=0)))
         return opened[0] == opened[1]
 

@@ -189,9 +189,9 @@ def flipped(record, bit):
     return bytes(altered)
 
 
-def data(twin, slot, session, sequence):
+def data(twin, index, session, sequence):
     """A DATA record that nobody sealed."""
-    return Header(RecordType.DATA, slot, twin.rng.getrandbits(16), session, sequence).pack() + twin.rng.randbytes(
+    return Header(RecordType.DATA, index, twin.rng.getrandbits(16), session, sequence).pack() + twin.rng.randbytes(
         twin.codec.record_bytes - 16
     )
 
