@@ -1,6 +1,5 @@
 """The synchronous client against a model behind a relay of few lines: what it answers, and how it fails."""
 
-import socket
 import threading
 
 import numpy as np
@@ -13,45 +12,24 @@ from host.client.settings import Settings
 from host.client.sync import Client
 from omap.device import read_counter
 from omap.errors import (
-    DeviceError,
     FullError,
     InputError,
     RollbackError,
     SessionError,
     UnknownFateError,
-    WrongKeyError,
 )
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from omap.wire import HEADER, Counter, Header, RecordType, Refusal, read_header
-from tests.support.host.rogue import KEY, RogueRelay
+from tests.support.host.clients import key, puts
+from tests.support.host.rogue import KEY
 from tests.support.oracle import expected
 
 TINY = preset("TINY")
 
 
-@pytest.fixture
-def relay():
-    with RogueRelay() as relay:
-        yield relay
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with RogueRelay() as relay:
-        yield relay
-
-
 def connect(relay, **options):
     return omap.connect(relay.url, **{"root_key": KEY, "timeout": 5} | options)
-
-
-def key(number):
-    return number.to_bytes(4, "big")
-
-
-def puts(count):
-    return [Operation(Kind.PUT, key(number % 8), key(number)) for number in range(count)]
 
 
 operations = st.lists(
@@ -180,6 +158,33 @@ def test_closing_frees_the_session_and_refuses_work(relay):
     assert relay.in_thread(lambda: [entry is None for entry in relay.device._sessions._table]) == [True] * 16
 
 
+def test_commands_leave_in_pieces_that_fit_the_window(relay):
+    """However large a batch is, no more is in flight than the window allows."""
+    seen = []
+    relay.ring = lambda relay: seen.append(
+        read_counter(relay.buffer, Counter.COMMANDS_WRITTEN) - read_counter(relay.buffer, Counter.RESPONSES_TAKEN)
+    )
+    with Client(Settings.from_url(relay.url, root_key=KEY, window=7)) as client:
+        client.execute(puts(100))
+        assert client._window == 7
+    assert len(relay.commands) == 2 + 100 + 1
+    assert {len(record) for record in relay.commands + relay.answers} == {HEADER.size + 48}
+
+
+def test_an_interrupted_call_does_not_confuse_the_next(relay):
+    class Stop(BaseException):
+        pass
+
+    def stop(done, total):
+        raise Stop
+
+    with connect(relay, window=4) as client:
+        with pytest.raises(Stop):
+            client.put_many([key(n) for n in range(8)], [key(n) for n in range(8)], progress=stop)
+        assert client.get(key(0)) == key(0)
+        assert client.get(b"none") is None
+
+
 # -- faults ---------------------------------------------------------------------------------------------------------
 
 
@@ -284,183 +289,3 @@ def test_another_map_after_a_reconnection_is_noticed(relay):
             client.get(key(1))
         with pytest.raises(RollbackError, match="formatted, or another was put in its place"):
             client.get(key(1))
-
-
-def test_a_witness_file_remembers_from_run_to_run(relay, tmp_path):
-    witness = tmp_path / "witness"
-    for _ in range(2):
-        with connect(relay, witness=witness) as client:
-            client.execute(puts(5))
-    with connect(relay) as other:  # a client without the file does not disturb
-        other.get(key(1))
-    relay.in_thread(lambda: setattr(relay.device._map, "sequence", 3))
-    with connect(relay, witness=witness) as client, pytest.raises(RollbackError, match="after 11 had been seen"):
-        client.get(key(1))
-    relay.in_thread(relay.format)
-    with pytest.raises(RollbackError, match=rf"if that was meant, connect anew, or remove .*{witness.name}"):
-        connect(relay, witness=witness)
-    witness.unlink()
-    connect(relay, witness=witness).close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["witness", "witness.lock"]
-
-
-def test_a_witness_is_kept_at_the_highest_number(relay, tmp_path):
-    witness = tmp_path / "witness"
-    with connect(relay, witness=witness) as one, connect(relay, witness=witness) as other:
-        one.execute(puts(3))
-        other.execute(puts(3))
-        other.close()  # writes the higher number
-        assert '"operation": 6' in witness.read_text()
-    assert '"operation": 7' in witness.read_text()  # close() of the first ran after
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"version": 1, "map_id": "00", "operation": 1}', "nonsense"])
-def test_a_witness_file_of_something_else_is_refused(relay, tmp_path, text):
-    (tmp_path / "witness").write_text(text)
-    with pytest.raises(InputError, match="is no witness file of this version"):
-        connect(relay, witness=tmp_path / "witness")
-    assert (tmp_path / "witness").read_text() == text
-
-
-# -- what connect() says ----------------------------------------------------------------------------------------------
-
-
-def test_wrong_root_key(relay):
-    with pytest.raises(WrongKeyError, match="check the key file"):
-        connect(relay, root_key=bytes(32))
-    with pytest.raises(InputError, match="a root key has 32 bytes, not 5"):
-        connect(relay, root_key=b"short")
-
-
-def test_key_files(relay, tmp_path):
-    path = tmp_path / "key"
-    path.write_text(KEY.hex() + "\n")
-    path.chmod(0o600)
-    with omap.connect(relay.url, key_file=path) as client:
-        client.ping()
-    path.write_text("nothing")
-    with pytest.raises(InputError, match="holds no root key"):
-        omap.connect(relay.url, key_file=path)
-    with pytest.raises(InputError, match="can't be read"):
-        omap.connect(relay.url, key_file=tmp_path / "absent")
-    with pytest.raises(InputError, match="give key_file="):
-        omap.connect(relay.url)
-
-
-def test_nothing_listens():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        with pytest.raises(DeviceError, match=f"nothing listens at 127.0.0.1:{port}: start `omap serve` there"):
-            omap.connect(f"omap://127.0.0.1:{port}", root_key=KEY)
-
-
-@pytest.mark.parametrize("url", ["omap://", "omap://host:port", "omap://h:1/path", "omap://a@h", "omap://h:99999"])
-def test_malformed_addresses(url):
-    with pytest.raises(InputError, match="is no address of a relay; write omap://host:port"):
-        omap.connect(url, root_key=KEY)
-
-
-def test_a_scheme_that_nobody_speaks():
-    with pytest.raises(InputError, match="nothing speaks 'redis://h'; addresses start with omap://"):
-        omap.connect("redis://h")
-
-
-@pytest.mark.parametrize(
-    ("options", "match"),
-    [
-        ({"windows": 1}, "'windows' is no option of a connection"),
-        ({"window": 0}, "window is 0; it must be at least 1"),
-        ({"timeout": -1}, "timeout is -1"),
-        ({"params": preset("SMALL")}, "parameters with digest .*: check the address"),
-    ],
-)
-def test_options_that_make_no_sense(relay, options, match):
-    with pytest.raises(InputError, match=match):
-        connect(relay, **options)
-
-
-def test_a_peer_that_says_nothing():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"omap://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(DeviceError, match=r"let 0\.2 s pass without opening a session"):
-            omap.connect(url, root_key=KEY, timeout=0.2)
-
-
-def test_a_peer_that_sends_a_byte_at_a_time():
-    """Patience is for the whole greeting."""
-    ended = threading.Event()
-
-    def trickle(server):
-        with server.accept()[0] as peer:
-            for byte in b"OMAP" + bytes(100):
-                if ended.wait(0.05):
-                    return
-                peer.send(bytes([byte]))
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=trickle, args=(server,))
-        thread.start()
-        with pytest.raises(DeviceError, match="without opening a session"):
-            omap.connect(f"omap://127.0.0.1:{server.getsockname()[1]}", root_key=KEY, timeout=0.3)
-        ended.set()
-        thread.join()
-
-
-def test_a_relay_that_hangs_up_at_once(relay):
-    relay.command = lambda connection, number, record: relay.cut() or []
-    with pytest.raises(SessionError, match="hung up before a session was open"):
-        connect(relay)
-
-
-def test_a_device_fault_is_told_at_the_handshake(relay):
-    def fault(connection, number, record):
-        return [Header(RecordType.REFUSED, 0, Refusal.FAULT, 0, 0).pack().ljust(64, b"\0")]
-
-    relay.response = fault
-    with pytest.raises(omap.DeviceFaultError, match="has latched a fault and erased its keys"):
-        connect(relay)
-
-
-def test_sessions_opened_at_the_same_time_are_tried_again(relay):
-    def busy(connection, number, record):
-        if number in (1, 3):
-            return [Header(RecordType.REFUSED, 0, Refusal.NO_HANDSHAKE, 0, 0).pack().ljust(64, b"\0")]
-        return [record]
-
-    relay.response = busy
-    with connect(relay) as client:
-        assert client.ping().sequence == 0
-
-
-def test_an_interrupted_call_does_not_confuse_the_next(relay):
-    class Stop(BaseException):
-        pass
-
-    def stop(done, total):
-        raise Stop
-
-    with connect(relay, window=4) as client:
-        with pytest.raises(Stop):
-            client.put_many([key(n) for n in range(8)], [key(n) for n in range(8)], progress=stop)
-        assert client.get(key(0)) == key(0)
-        assert client.get(b"none") is None
-
-
-def test_settings_do_not_show_the_key():
-    shown = repr(Settings.from_url("omap://h", root_key=KEY))
-    assert KEY.hex() not in shown
-    assert repr(KEY) not in shown
-
-
-def test_commands_leave_in_pieces_that_fit_the_window(relay):
-    """However large a batch is, no more is in flight than the window allows."""
-    seen = []
-    relay.ring = lambda relay: seen.append(
-        read_counter(relay.buffer, Counter.COMMANDS_WRITTEN) - read_counter(relay.buffer, Counter.RESPONSES_TAKEN)
-    )
-    with Client(Settings.from_url(relay.url, root_key=KEY, window=7)) as client:
-        client.execute(puts(100))
-        assert client._window == 7
-    assert len(relay.commands) == 2 + 100 + 1
-    assert {len(record) for record in relay.commands + relay.answers} == {HEADER.size + 48}

@@ -9,41 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import omap
-from host.client.aio import AsyncClient, open_client
-from host.client.pacing import Ticks
+from host.client.aio import open_client
 from host.client.settings import Settings
 from omap.errors import DeviceError, FullError, InputError, RollbackError, SessionError, UnknownFateError
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
-from omap.wire import RecordType, read_header
-from tests.support.host.rogue import KEY, RogueRelay
+from tests.support.host.clients import key, puts
+from tests.support.host.rogue import KEY
 from tests.support.oracle import expected
 
 TINY = preset("TINY")
 
 
-@pytest.fixture
-def relay():
-    with RogueRelay() as relay:
-        yield relay
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with RogueRelay() as relay:
-        yield relay
-
-
 def connect(relay, **options):
     return omap.connect_async(relay.url, **{"root_key": KEY, "timeout": 5} | options)
-
-
-def key(number):
-    return number.to_bytes(4, "big")
-
-
-def puts(count):
-    return [Operation(Kind.PUT, key(number % 8), key(number)) for number in range(count)]
 
 
 def mixed(rng, count):
@@ -264,162 +243,6 @@ def test_the_witness_file_is_kept_while_working(relay, tmp_path, monkeypatch):
         pytest.fail("the file was not written")
 
     asyncio.run(run())
-
-
-# -- constant rate ----------------------------------------------------------------------------------------------------
-
-
-def test_ticks_follow_the_clock_alone():
-    now = 100.0
-    ticks = Ticks(8, lambda: now)
-    assert ticks.wait() == 0.125
-    now += 0.1
-    assert ticks.due() == 0
-    now += 0.4
-    assert [ticks.due(), ticks.due()] == [4, 0]
-    assert ticks.wait() == pytest.approx(0.125)
-    now += 100
-    assert ticks.due() == 800  # a late call loses none
-    assert ticks.wait() == pytest.approx(0.125)
-
-
-class Clock:
-    """A clock that moves when told to; sleepers wake in its order."""
-
-    def __init__(self):
-        self.time, self.sleepers = 0.0, []
-
-    def now(self):
-        return self.time
-
-    async def sleep(self, seconds):
-        woken = asyncio.get_running_loop().create_future()
-        self.sleepers.append((self.time + seconds, woken))
-        await woken
-
-    async def advance(self, until):
-        while self.time < until:
-            await settle()
-            due = min((at for at, woken in self.sleepers if not woken.done()), default=until)
-            self.time = max(self.time, min(due, until))
-            for at, woken in self.sleepers:
-                if at <= self.time and not woken.done():
-                    woken.set_result(None)
-            self.sleepers = [(at, woken) for at, woken in self.sleepers if not woken.done()]
-        await settle()
-
-
-async def settle():
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
-class Device:
-    """A peer without network: a model that answers at once, and notes when records came."""
-
-    def __init__(self, clock):
-        self.clock, self.relay, self.ticks = clock, RogueRelay(), []
-
-    def write(self, data):
-        size = self.relay.layout.record_bytes
-        for at in range(0, len(data), size):
-            record = bytes(data[at : at + size])
-            if record[0] == RecordType.DATA:
-                self.ticks.append(self.clock.time)
-            for answer in self.relay.exchange(record):
-                self.reader.feed_data(answer)
-
-    def close(self):
-        self.reader.feed_eof()
-
-    async def connect(self, host, port, ssl=None):
-        self.reader = asyncio.StreamReader()
-        self.reader.feed_data(self.relay.greeting)
-        return self.reader, self
-
-
-def paced(use, *, rate=10, until=12.0, **options):
-    """Run ``use(client, clock)`` against a peer without network and return when records were sent."""
-
-    async def run():
-        clock = Clock()
-        device = Device(clock)
-        patch.setattr(asyncio, "open_connection", device.connect)
-        settings = Settings(host="nowhere", port=1, root_key=KEY, rate=rate, **options)
-        client = AsyncClient(settings, now=clock.now, sleep=clock.sleep)
-        await client.open()
-        user = asyncio.ensure_future(use(client, clock))
-        await clock.advance(until)
-        assert user.done()
-        user.result()
-        sent = list(device.ticks)
-        closing = asyncio.ensure_future(client.close())
-        await clock.advance(until + 5)
-        await closing
-        return sent
-
-    with pytest.MonkeyPatch.context() as patch:
-        return asyncio.run(run())
-
-
-async def idle(client, clock):
-    pass
-
-
-async def busy(client, clock):
-    answers = await client.execute(puts(70))
-    assert len(answers) == 70
-    assert await client.get(key(1)) == key(65)
-
-
-async def now_and_then(client, clock):
-    for number in range(5):
-        await client.put(key(number), key(number))
-        await clock.sleep(1.37)
-
-
-async def too_much(client, clock):
-    future = client.submit(puts(1000))
-    await clock.sleep(3)
-    future.cancel()
-
-
-@pytest.mark.sec_cm("CLIENT.RATE.CONSTANT")
-@pytest.mark.parametrize("limit", [2**32, 25])
-def test_when_records_leave_does_not_depend_on_use(limit):
-    seen = [paced(use, record_limit=limit) for use in (idle, busy, now_and_then, too_much)]
-    assert len(seen[0]) == 120
-    assert seen[0] == pytest.approx([(tick + 1) / 10 for tick in range(120)])
-    assert seen[1:] == seen[:1] * 3
-
-
-def test_a_constant_rate_over_a_network(relay):
-    with omap.connect(relay.url, root_key=KEY, rate=500, timeout=5) as client:
-        assert client.put(key(1), b"data") is None
-        assert client[key(1)] == b"data"
-        assert client.put_many([key(2), key(3)], [b"more", b"data"]) == 2
-        assert client.get_many([key(3)])[1].all()
-        assert len(client) == 3
-        while client.ping().sequence < 60:
-            pass
-    with pytest.raises(SessionError, match="was closed"):
-        client.get(key(1))
-    assert sum(read_header(record).type == RecordType.DATA for record in relay.commands) > 60
-
-
-def test_a_constant_rate_client_reports_why_it_could_not_connect():
-    with pytest.raises(omap.WrongKeyError), RogueRelay() as relay:
-        omap.connect(relay.url, root_key=bytes(32), rate=10)
-
-
-def test_a_constant_rate_goes_on_after_a_broken_connection(relay, monkeypatch):
-    monkeypatch.setattr("host.client.aio.RETRY_SECONDS", 0.01)
-    with omap.connect(relay.url, root_key=KEY, rate=200, timeout=5) as client:
-        client.put(key(1), b"data")
-        relay.in_thread(relay.cut)
-        while relay.connections < 2:  # without any call
-            pass
-        assert client.get(key(1)) == b"data"
 
 
 def test_open_client_closes_what_it_could_not_open(relay):

@@ -1,7 +1,5 @@
 """The relay over sockets: what clients get, whoever else is connected and whatever they do."""
 
-import json
-import logging
 import random
 import socket
 import ssl
@@ -9,9 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
@@ -26,42 +22,21 @@ from hypothesis import strategies as st
 from host.device.driver import Driver
 from host.device.transport import open_transport
 from host.keyfile import read_key_file
-from host.logs import JsonFormatter, TextFormatter
-from host.relay.monitor import Monitor
 from host.relay.relay import Relay
 from host.relay.switch import Limits
 from host.testing import running_relay
-from omap.errors import DeviceError, DeviceFaultError, InputError, ReplayedError, SessionError
+from omap.errors import DeviceError, InputError, SessionError
 from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.regmap import State
-from omap.wire import Counter, Header, RecordType, Refusal, read_header, write_counter
+from omap.wire import Header, RecordType, Refusal, read_header
 from tests.support.host.clients import RawClient, mixed
+from tests.support.host.waiting import until
 from tests.support.oracle import expected
 
 PARAMS = preset("TINY")
 SIZE = 64
 NOP = Operation(Kind.NOP)
-
-
-@pytest.fixture
-def key(key_file):
-    return read_key_file(key_file)
-
-
-@pytest.fixture
-def start(key_file):
-    """Return a function that starts a relay; all are stopped at the end."""
-    with ExitStack() as stack:
-        yield lambda **options: stack.enter_context(running_relay(PARAMS, key_file, **options))
-
-
-def until(condition, what="it"):
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.005)
-    pytest.fail(f"{what} did not come")
 
 
 # -- what clients get -----------------------------------------------------------------------------------------------
@@ -277,100 +252,6 @@ def test_a_handshake_that_stalls_holds_up_others_only_so_long(start, key):
         assert read_header(staller.record()).code == Refusal.NO_HANDSHAKE
 
 
-# -- the device's end -----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def monitored(relay):
-    monitor = Monitor(relay.relay, 0)
-    relay.run(monitor.start())
-    try:
-        yield monitor
-    finally:
-        relay.run(monitor.stop())
-
-
-def fetch(monitor, path):
-    try:
-        with urllib.request.urlopen(f"{monitor.address}{path}", timeout=20) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
-def test_a_fault_is_told_to_everybody(relay, key):
-    pages = relay.transport.layout.pages
-    with monitored(relay) as monitor, RawClient(relay, key) as one, RawClient(relay, key) as two:
-        two.run([NOP])
-        for page in range(PARAMS.pages):
-            relay.transport.buffer[pages + page * PARAMS.page_bytes] ^= 1
-        one.submit([NOP] * 3)
-        for client in (one, two):
-            last = client.ended()[-SIZE:]
-            assert read_header(last)[:3] == (RecordType.REFUSED, 0, Refusal.FAULT)
-        with RawClient(relay) as late:
-            assert read_header(late.record()).code == Refusal.FAULT
-            assert late.ended() == b""
-        status, text = fetch(monitor, "/healthz")
-        said = json.loads(text)
-        assert (status, said["healthy"], said["device"], said["fault"]) == (503, False, "fault", "page_tag")
-        assert "a page in host memory was altered" in said["reason"]
-        assert "\nomap_device_ready 0\n" in fetch(monitor, "/metrics")[1]
-        assert "\nomap_device_fault 1\n" in fetch(monitor, "/metrics")[1]
-    assert isinstance(relay.relay.failure, DeviceFaultError)
-
-
-def test_answers_before_a_fault_are_delivered(relay, key):
-    with RawClient(relay, key) as client:
-        records = [client.session.seal(NOP) for _ in range(5)]
-        client.send(b"".join([*records[:3], records[4]]))
-        client.answers(3)
-        assert read_header(client.ended()).code == Refusal.FAULT
-
-
-def test_a_fault_is_noticed_without_traffic(relay, key):
-    with RawClient(relay, key) as client:
-        relay.transport.device._fault(ReplayedError("for a test"))
-        assert read_header(client.ended()).code == Refusal.FAULT
-
-
-def test_a_device_that_is_gone_ends_all_connections(start, key):
-    relay = start(backend="process")
-    with RawClient(relay, key) as client:
-        relay.transport._process.kill()
-        assert client.ended() == b""
-    until(lambda: relay.relay.failure is not None, "the failure")
-    assert "its process has ended with code -9" in str(relay.relay.failure)
-    assert not isinstance(relay.relay.failure, DeviceFaultError)
-    with RawClient(relay) as late:
-        assert late.ended() == b""
-
-
-def test_a_defect_of_the_relay_ends_it(relay, key, monkeypatch, caplog):
-    with RawClient(relay, key) as client:
-        monkeypatch.setattr(relay.relay._switch, "collect", lambda: 1 // 0)
-        client.submit([NOP])
-        assert client.ended() == b""
-    assert str(relay.relay.failure) == "the relay has a defect, see its log: ZeroDivisionError"
-    monkeypatch.undo()
-
-
-def test_counters_without_sense_end_the_relay(relay, key):
-    with RawClient(relay, key) as client:
-        write_counter(relay.transport.buffer, Counter.RESPONSES_WRITTEN, 1 << 40)
-        assert client.ended() == b""
-    assert "the device's counters make no sense" in str(relay.relay.failure)
-
-
-def test_a_device_without_a_doorbell_is_polled(start, key, monkeypatch, key_file):
-    transport = open_transport("model", PARAMS, key_file=key_file, ring_entries=64)
-    monkeypatch.setattr(transport, "fileno", lambda: None)
-    with transport, running_relay(PARAMS, None, transport=transport) as relay, RawClient(relay, key) as client:
-        assert len(client.run([NOP] * 200)) == 200
-        time.sleep(0.02)
-        assert len(client.run([NOP] * 2)) == 2
-
-
 # -- start, stop, start again ---------------------------------------------------------------------------------------
 
 
@@ -426,86 +307,7 @@ def test_a_relay_takes_over_a_running_device(params, key, key_file):
             assert relay.relay.numbers.unwanted == 1
 
 
-# -- what operators see ---------------------------------------------------------------------------------------------
-
-
-def test_health_and_metrics(relay, key):
-    with monitored(relay) as monitor, RawClient(relay, key) as client:
-        client.run([NOP] * 5)
-        status, text = fetch(monitor, "/healthz")
-        said = json.loads(text)
-        assert (status, said["healthy"], said["clients"], said["in_flight"]) == (200, True, 1, 0)
-        assert said["digest"] == PARAMS.digest.hex()
-        client.send(Header(RecordType.DATA, 0, 0, 9, 9).pack().ljust(SIZE, b"\0"))
-        client.record()
-        status, text = fetch(monitor, "/metrics")
-        assert status == 200
-        values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-        assert values["omap_relay_records_in_total"] == values["omap_relay_records_out_total"] == "7"
-        assert values["omap_relay_clients"] == values["omap_relay_sessions_total"] == "1"
-        assert values['omap_relay_refused_total{reason="unknown_session"}'] == "1"
-        assert values["omap_device_ready"] == "1"
-        for name in values:
-            base = name.partition("{")[0]
-            assert f"# TYPE {base} {'counter' if base.endswith('_total') else 'gauge'}\n" in text
-            assert f"# HELP {base} " in text
-        assert fetch(monitor, "/")[0] == 404
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"POST /metrics HTTP/1.1\r\n\r\n", b"405"),
-        (b"HEAD /metrics?x=1 HTTP/1.0\r\nA: b\r\n\r\n", b"200"),
-        (b"what\r\n\r\n", b"400"),
-        (b"\x00\xff\r\n\r\n", b"400"),
-        (b"GET /healthz HTTP/1.1\r\n" + b"a" * 20_000, b""),
-        (b"GET", b""),
-    ],
-)
-def test_the_monitor_answers_whatever_it_is_asked(relay, sent, status, monkeypatch):
-    if not status:
-        monkeypatch.setattr("host.relay.monitor._HEAD_SECONDS", 0.1)
-    with monitored(relay) as monitor, socket.create_connection(("127.0.0.1", monitor.port), timeout=20) as client:
-        client.sendall(sent)
-        answer = b""
-        try:
-            while part := client.recv(4096):
-                answer += part
-        except ConnectionError:
-            pass
-        assert answer[9:12] == status
-        head, _, body = answer.partition(b"\r\n\r\n")
-        assert (body == b"") == (sent.startswith(b"HEAD") or not status)
-        if body:
-            assert f"Content-Length: {len(body)}".encode() in head
-
-
-def test_logs_tell_what_happened_and_no_payload(start, key, caplog):
-    with caplog.at_level(logging.DEBUG, "omap"):
-        relay = start()
-        with RawClient(relay, key) as client:
-            client.run([Operation(Kind.PUT, b"KEYS", b"VALU")])
-            client.send(b"\xfe" * SIZE)
-            client.ended()
-        relay.stop()
-    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
-    events = [line["event"] for line in lines]
-    assert events[0] == "listening"
-    assert {"client connected", "client disconnected", "client gone", "draining", "stopped"} <= set(events)
-    (ended,) = [line for line in lines if line["event"] == "client disconnected"]
-    assert ended | {"time": ""} == {
-        "time": "",
-        "level": "info",
-        "logger": "omap.relay",
-        "event": "client disconnected",
-        "client": 1,
-        "reason": "malformed",
-    }
-    text = "\n".join([*map(json.dumps, lines), *(TextFormatter().format(record) for record in caplog.records)])
-    assert "reason=malformed" in text
-    for secret in ("KEYS", "VALU", b"KEYS".hex(), b"VALU".hex(), "fefe", "\\xfe", key.hex()):
-        assert secret not in text
+# -- keys -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.sec_cm("RELAY.KEY.ABSENT")

@@ -18,6 +18,16 @@ def mixed(params, seed, count):
     ]
 
 
+def key(number):
+    """Return a key of 4 bytes."""
+    return number.to_bytes(4, "big")
+
+
+def puts(count):
+    """Return PUTs on eight keys of 4 bytes, each with a value of its own."""
+    return [Operation(Kind.PUT, key(number % 8), key(number)) for number in range(count)]
+
+
 class DriverClient:
     """Opens a session over a driver, alone."""
 

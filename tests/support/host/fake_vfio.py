@@ -13,12 +13,10 @@ from pathlib import Path
 
 from host.device import vfio_abi as abi
 from host.device.vfio import WANTED
-from host.device.vfio_system import System
 from omap.regmap import State
 from tests.support.host.cards import BusFaultError, ModelCard
+from tests.support.host.fake_sysfs import ADDRESS, GROUP, FakeSysfs
 
-ADDRESS = "0000:3b:00.0"
-GROUP = 42
 MEMORY_SPACE, BUS_MASTER = 2, 4
 CONFIGURATION, BAR = 7 << 40, 0  # where vfio-pci puts them in the device's file
 INTEL = ((0, 0xFEDFFFFF), (0xFEF00000, (1 << 39) - 1))
@@ -29,7 +27,7 @@ class BusError(Exception):
     """Stands for SIGBUS, which would end the process."""
 
 
-class FakeVfio(System):
+class FakeVfio(FakeSysfs):
     """A machine. Use it as ``system``, and as a context around all that is done with it.
 
     ``card`` is a card of :mod:`tests.support.host.cards`. ``ranges`` is what the IOMMU translates, None if it does not
@@ -103,53 +101,6 @@ class FakeVfio(System):
     def clean(self):
         """Whether everything was given back."""
         return not (self.files or self.live or self.mapped or self.windows)
-
-    # -- what the kernel says of its devices --------------------------------------------------------------------------
-
-    def describe(self, folder):
-        flaws, self.sysfs, self.device_files = self.flaws, folder / "sys", folder / "dev/vfio"
-        self.device_files.mkdir(parents=True)
-        (self.device_files / "vfio").touch()
-        (self.device_files / str(GROUP)).touch()
-        for size in (1 << 21, 1 << 30):
-            path = self.sysfs / f"kernel/mm/hugepages/hugepages-{size >> 10}kB"
-            path.mkdir(parents=True)
-            (path / "free_hugepages").write_text(f"{self.pages.get(size, 0)}\n")
-        driver = "" if "not bound" in flaws else "xdma" if "other driver" in flaws else "vfio-pci"
-        if "no device" not in flaws:
-            self.add(ADDRESS, driver=driver)
-        if "second card" in flaws:
-            self.add("0000:af:00.0", group=GROUP + 1)
-        self.add("0000:3a:00.0", ids=(0x8086, 0x2030), driver="pcieport", kind=0x060400)
-        if "shared" in flaws or "neighbour" in flaws:
-            self.add("0000:3b:00.1", ids=(1, 2), driver="nvme" if "shared" in flaws else "vfio-pci", kind=0x010802)
-
-    def add(self, address, ids=(WANTED.vendor, WANTED.device), *, driver="vfio-pci", group=GROUP, kind=0x058000):
-        path = self.sysfs / "bus/pci/devices" / address
-        path.mkdir(parents=True)
-        width = 8 if "narrow link" in self.flaws else WANTED.width
-        for name, text in {
-            "vendor": f"{ids[0]:#06x}",
-            "device": f"{ids[1]:#06x}",
-            "class": f"{kind:#08x}",
-            "current_link_speed": f"{WANTED.speed} GT/s PCIe",
-            "current_link_width": str(width),
-        }.items():
-            (path / name).write_text(text + "\n")
-        if driver:
-            (self.sysfs / "bus/pci/drivers" / driver).mkdir(parents=True, exist_ok=True)
-            (path / "driver").symlink_to(self.sysfs / "bus/pci/drivers" / driver)
-        if "no iommu" not in self.flaws:
-            devices = self.sysfs / f"kernel/iommu_groups/{group}/devices"
-            devices.mkdir(parents=True, exist_ok=True)
-            (devices / address).symlink_to(path)
-            (path / "iommu_group").symlink_to(devices.parent)
-
-    def accessible(self, path):
-        return "no permission" not in self.flaws and path.exists()
-
-    def lockable(self):
-        return 4096 if "memory limit" in self.flaws else None
 
     # -- files --------------------------------------------------------------------------------------------------------
 

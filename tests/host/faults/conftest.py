@@ -1,0 +1,21 @@
+"""The fault matrix: what a man in the middle and a malicious host can do to records and rings, a row each.
+
+Every case is detected, no wrong answer is returned, and the error names what was noticed.
+"""
+
+import pytest
+
+from host.testing import running_relay
+from tests.support.host.faults import PARAMS, Place
+from tests.support.host.middle import Middle
+from tests.support.host.rogue import KEY, RogueRelay
+
+
+@pytest.fixture(params=["on the wire", "on the rings"])
+def place(request, key_file):
+    if request.param == "on the rings":
+        with RogueRelay(PARAMS, ring_entries=16) as relay:
+            yield Place(relay, relay.device, KEY)
+    else:
+        with running_relay(PARAMS, key_file) as relay, Middle(relay.port) as middle:
+            yield Place(middle, relay.transport.device, bytes.fromhex(key_file.read_text()))

@@ -1,0 +1,203 @@
+"""Attacks on records in either direction, on the wire and on the rings."""
+
+import random
+
+import pytest
+
+import omap
+from omap.errors import AlteredError, LostError, ReplayedError, UnknownFateError
+from omap.regmap import Fault, State
+from omap.wire import HEADER, Header, read_header
+from tests.support.host.faults import use
+from tests.support.host.rogue import RogueRelay
+
+AT = 2 + 13
+"""The record that is attacked; two are the handshake's."""
+
+LAST = 2 + 15
+"""The last record of the second batch."""
+
+
+# -- attacks: what goes on in place of record n of the connection under attack; `seen` are those before it ------------
+
+
+def flip(byte):
+    def attack(number, record, seen, other):
+        if number != AT:
+            return [record]
+        return [record[:byte] + bytes([record[byte] ^ 1]) + record[byte + 1 :]]
+
+    return attack
+
+
+def retype(number, record, seen, other):
+    return [bytes([4]) + record[1:]] if number == AT else [record]
+
+
+def drop(number, record, seen, other):
+    return [] if number == AT else [record]
+
+
+def drop_last(number, record, seen, other):
+    return [] if number == LAST else [record]
+
+
+def repeat(number, record, seen, other):
+    return [record] * (1 + (number == AT))
+
+
+def reorder(number, record, seen, other):
+    return [] if number == AT else [record, seen[-1]] if number == AT + 1 else [record]
+
+
+def replay(number, record, seen, other):
+    return [seen[-3]] if number == AT else [record]
+
+
+def truncate(number, record, seen, other):
+    return [record[:30]] if number == AT else [record]
+
+
+def splice(number, record, seen, other):
+    """A record of another session, as it is."""
+    return [other[-1]] if number == AT else [record]
+
+
+def relabel(number, record, seen, other):
+    """A record of another session under this one's header."""
+    return [record[: HEADER.size] + other[-1][HEADER.size :]] if number == AT else [record]
+
+
+def insert(number, record, seen, other):
+    """A record that nobody made, in front of a good one."""
+    return [record[: HEADER.size] + bytes(len(record) - HEADER.size), record] if number == AT else [record]
+
+
+def nonsense(number, record, seen, other):
+    return [random.Random(number).randbytes(len(record))] if number == AT else [record]
+
+
+GONE = "the peer|the connection broke|the device refused"
+SEQUENCE, TAG = Fault.RECORD_SEQUENCE, Fault.RECORD_TAG
+
+STOPPED = "stopped by a relay, so that the device is not harmed"
+
+# direction, attack, what the client raises, what it says, what the device latches
+RECORDS = [
+    ("command", flip(20), UnknownFateError, GONE, TAG),
+    ("command", flip(63), UnknownFateError, GONE, TAG),
+    ("command", flip(2), UnknownFateError, GONE, (TAG, STOPPED)),  # in the code, which says nothing
+    ("command", flip(15), UnknownFateError, GONE, SEQUENCE),  # in the sequence number
+    ("command", flip(7), UnknownFateError, GONE, (SEQUENCE, STOPPED)),  # in the session: the next is out of turn
+    ("command", flip(0), UnknownFateError, GONE, SEQUENCE),
+    ("command", retype, UnknownFateError, GONE, (SEQUENCE, STOPPED)),
+    ("command", drop, UnknownFateError, GONE, SEQUENCE),
+    ("command", drop_last, UnknownFateError, "no answer came", None),
+    ("command", repeat, UnknownFateError, GONE, SEQUENCE),
+    ("command", reorder, UnknownFateError, GONE, SEQUENCE),
+    ("command", replay, UnknownFateError, GONE, SEQUENCE),
+    ("command", truncate, UnknownFateError, GONE, None),
+    ("command", relabel, UnknownFateError, GONE, TAG),
+    ("command", insert, UnknownFateError, GONE, TAG),
+    ("command", nonsense, UnknownFateError, GONE, (SEQUENCE, STOPPED)),
+    ("response", flip(20), AlteredError, "response 13 failed authentication", None),
+    ("response", flip(63), AlteredError, "response 13 failed authentication", None),
+    ("response", flip(1), AlteredError, "response 13 failed authentication", None),  # in the slot
+    ("response", flip(15), ReplayedError, "response 12 came again; response 13 is next", None),
+    ("response", flip(8), LostError, "before response 13, which is missing", None),
+    ("response", flip(7), AlteredError, "it was exchanged", None),
+    ("response", flip(0), AlteredError, "a response of type 2 came", None),
+    ("response", retype, UnknownFateError, "without proof", None),
+    ("response", drop, LostError, "response 14 came before response 13, which is missing", None),
+    ("response", drop_last, UnknownFateError, "no answer came", None),
+    ("response", repeat, ReplayedError, "response 13 came again", None),
+    ("response", reorder, LostError, "response 14 came before response 13", None),
+    ("response", replay, ReplayedError, "response 10 came again", None),
+    ("response", truncate, UnknownFateError, GONE, None),
+    ("response", splice, AlteredError, "it was exchanged", None),
+    ("response", relabel, AlteredError, "response 13 failed authentication", None),
+    ("response", insert, AlteredError, "response 13 failed authentication", None),
+    ("response", nonsense, AlteredError, "it was exchanged", None),
+]
+
+
+def attack_records(place, direction, attack, victim=1):
+    """Attack what passes on a connection in one direction."""
+    seen, other = [], []
+
+    def hook(connection, number, record):
+        if connection != victim:
+            other.append(record)
+            return [record]
+        changed = attack(number, record, seen, other)
+        seen.append(record)
+        return changed
+
+    setattr(place.hooks, direction, hook)
+
+
+def test_without_an_attack_all_is_well(place):
+    attack_records(place, "command", lambda number, record, seen, other: [record])
+    attack_records(place, "response", lambda number, record, seen, other: [record])
+    with place.connect() as other, place.connect() as client:
+        other.ping()
+        assert use(client, {}) is None
+        assert client.ping().sequence == 17
+
+
+@pytest.mark.parametrize("client", ["sync", "asyncio"])
+@pytest.mark.parametrize(("direction", "attack", "kind", "says", "fault"), RECORDS)
+def test_attacks_on_records(place, direction, attack, kind, says, fault, client):
+    attack_records(place, direction, attack)
+    if isinstance(fault, tuple):
+        fault = fault[0] if isinstance(place.hooks, RogueRelay) else None
+    with place.connect() as other, place.connect(client) as client:
+        other.ping()
+        error = use(client, {})
+        assert type(error) is kind
+        assert error.in_doubt >= 1
+        with pytest.raises(kind, match=says):
+            raise error
+        # the error that was shown is not taken back: the next call says why, or works on a map in good order
+        if issubclass(kind, omap.TamperedError):
+            with pytest.raises(kind, match="dead since"):
+                client.ping()
+        elif fault is None:
+            assert client.ping().sequence in range(14, 19)
+        else:
+            with pytest.raises(omap.OmapError):
+                client.ping()
+        if fault is None:
+            assert place.device.state is State.READY
+        else:
+            assert place.device.state is State.FAULT
+            assert Fault(place.device.registers.read("FAULT")) is fault
+            assert place.device._map is None
+
+
+def test_a_command_of_another_session_never_counts_as_ones_own(place):
+    """Held back from its connection and sent over another, it runs as its owner's, or not at all."""
+    held = []
+
+    def steal(connection, number, record):
+        if connection == 0 and number == 2:
+            held.append(record)
+            return []
+        if connection == 1 and number == AT:
+            return [held[0], record]
+        return [record]
+
+    place.hooks.command = steal
+    with place.connect() as other, place.connect() as client:
+        with pytest.raises(UnknownFateError, match="no answer came"):
+            other.put(b"mine", b"data")
+        error = use(client, {})
+        assert type(error) in (AlteredError, UnknownFateError)
+        assert "exchanged" in str(error) or "without proof" in str(error)
+
+
+def test_a_header_that_came_is_the_header_that_was_sent():
+    """What the rows above flip is where they say it is."""
+    header = Header(3, 1, 2, 5, 7).pack()
+    assert read_header(header[:15] + bytes([header[15] ^ 1])).sequence == 6
+    assert read_header(header[:7] + bytes([header[7] ^ 1]) + header[8:]).session == 4
