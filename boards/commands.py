@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 
 import click
 
@@ -15,16 +14,22 @@ from boards.check import checks
 from boards.folder import build as building
 from boards.folder import manifest, steps, tools
 from boards.folder.disk import SECRET
-from boards.folder.manifest import Plan
-from boards.folder.steps import Step
+from boards.target import Plan, Step, Target, Variable
 from boards.targets import TARGETS
 from host.paramsfile import read_params_file
 from omap.board import BOARDS
 from omap.errors import InputError
 from omap.params import Params
 from omap.presets import preset
-from omap.units import format_bytes
 from rtl.synth import report as table
+
+
+def _target(ctx: click.Context, param: click.Parameter, value: str) -> Target:
+    """Return the target of a name; the message lists those that there are."""
+    if value not in TARGETS:
+        raise click.BadParameter(f"no target is called {value!r}; there are {', '.join(TARGETS)}")
+    return TARGETS[value]
+
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 
@@ -38,17 +43,11 @@ def command() -> None:
 def list_targets() -> None:
     """List the targets: card, whether HBM is private, what a map may take."""
     for target in TARGETS.values():
-        board = BOARDS[target.board]
-        if target.hbm_private:
-            claims = "HBM private: the host has no way to it"
-        else:
-            most = "?" if board.host_window_bytes is None else format_bytes(board.host_window_bytes)
-            claims = f"HBM open to the host, at most {most} of pages"
-        click.echo(f"{target.name:<14}{board.part}, {claims}")
+        click.echo(f"{target.name:<14}{BOARDS[target.board].part}, {target.summary}")
 
 
 @command.command()
-@click.argument("target", type=click.Choice(list(TARGETS)))
+@click.argument("target", callback=_target)
 @click.option("--preset", "name", help="Parameters of the map, by name.  [default: PAPER]")
 @click.option("--params", "params_file", type=click.Path(path_type=Path), help="The same from `omap plan --json`.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: build/TARGET]")
@@ -56,8 +55,8 @@ def list_targets() -> None:
 @click.option("--attested", is_flag=True, help="The card is fused to boot this encrypted bitstream alone.")
 @click.option("--plain", is_flag=True, help="Leave the bitstream unencrypted: for trials, it protects nothing.")
 @click.option("--run/--no-run", default=None, help="Run the vendor's tools.  [default: if they are on PATH]")
-def build(
-    target: str,
+def build(  # a parameter for each option: click hands them over so
+    target: Target,
     name: str | None,
     params_file: Path | None,
     out: Path | None,
@@ -70,12 +69,12 @@ def build(
 
     The same inputs give the same bytes. Without --key-file the folder has no root key, and nothing is run.
     """
-    plan = Plan(TARGETS[target], _params(name, params_file), attested, plain)
-    folder = out or Path("build") / target
+    plan = Plan(target, _params(name, params_file), attested, plain)
+    folder = out or Path("build") / target.name
     for note in building.build(plan, folder, key_file):
         click.echo(note)
     click.echo(f"{folder} is written; {folder / 'README.md'} says what to do with it")
-    _run(folder, steps.build_steps(plan), run, steps.environment(plan))
+    _run(Work(folder, target.build_steps(plan), target.environment(plan)), run)
 
 
 @command.command()
@@ -83,7 +82,7 @@ def build(
 def check(folder: Path) -> None:
     """Check that a build folder is whole and that its parts fit together. Needs no tools of the vendor."""
     failed = 0
-    for result in checks.check(folder):
+    for result in checks.check(folder, TARGETS):
         failed += bool(result.problems)
         click.echo(f"{'FAIL' if result.problems else 'ok  '}  {result.check.name}: {result.check.promise}")
         for problem in result.problems[:SHOWN]:
@@ -110,18 +109,19 @@ def flash(folder: Path, device: str | None, volatile: bool, yes: bool, run: bool
     A target without a shell is written into the flash from which the card boots, unless --volatile is given; under the
     shell XRT loads the program, until power goes.
     """
-    plan = manifest.plan_of(manifest.read(folder))
-    wanted = steps.flash_steps(plan, device, volatile=volatile)
-    notes = () if volatile else steps.flash_notes(plan)
+    plan = manifest.plan_of(manifest.read(folder), TARGETS)
+    target = plan.target
+    wanted = target.flash_steps(plan, device, volatile=volatile)
+    notes = () if volatile else target.flash_notes(plan)
     for note in notes:
         click.echo(note)
-    built = steps.build_steps(plan)
+    built = target.build_steps(plan)
     for product in built[-1].makes:
         if run is not False and not (folder / product).exists():
             raise InputError(f"{folder / product} is not there: `omap board build` makes it, with the vendor's tools")
     ask = "Write the flash?" if notes and not yes else None
-    _run(folder, wanted, run, ask=ask, sure=yes, first=len(built) + 1)
-    served = steps.serve_step(plan, device)
+    _run(Work(folder, wanted, first=len(built) + 1), run, ask=ask, sure=yes)
+    served = target.serve_step(plan, device)
     click.echo(f"{served.title}, in {folder}:\n  {served.shown}")
 
 
@@ -146,7 +146,7 @@ def report(names: tuple[str, ...], name: str, engine: Path, update: Path | None)
     NAME: only this part. The engine's row is taken from a document: it takes half an hour.
     """
     params, areas = preset(name), {}
-    chosen = reporting.choose(params, names)
+    chosen = table.choose(reporting.parts(params), names, "part")
     whole = table.read_table(engine.read_text("utf-8")).get(reporting.ENGINE)
     if whole is None:
         raise InputError(f"{engine} has no row {reporting.ENGINE}: `omap rtl report --update {engine}` makes one")
@@ -172,36 +172,55 @@ def _params(name: str | None, params_file: Path | None) -> Params:
     return preset(name or "PAPER") if params_file is None else read_params_file(params_file)
 
 
-def _run(
-    folder: Path,
-    wanted: tuple[Step, ...],
-    run: bool | None,
-    environment: Mapping[str, str] = MappingProxyType({}),
-    *,
-    ask: str | None = None,
-    sure: bool = False,
-    first: int = 1,
-) -> None:
+@dataclass(frozen=True)
+class Work:
+    """Steps to run in a build folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    steps : tuple of Step
+        What to run.
+    variables : tuple of Variable
+        What the steps need in their environment.
+    first : int
+        Number of the first step, for the names of logs.
+    """
+
+    folder: Path
+    steps: tuple[Step, ...]
+    variables: tuple[Variable, ...] = ()
+    first: int = 1
+
+    def environment(self, lacks: list[str]) -> dict[str, str]:
+        """Return the variables with their values, and add to ``lacks`` what is wrong with them."""
+        named: dict[str, str] = {}
+        for variable in self.variables:
+            name, what = variable.name, variable.what
+            if not os.environ.get(name):
+                lacks.append(f"{name} is not set: it names {what}")
+                continue
+            named[name] = os.path.abspath(os.environ[name])  # the tools run in the build folder, their user elsewhere
+            if not os.path.isfile(named[name]):
+                lacks.append(f"there is no file {named[name]}, as {name} has it: it names {what}")
+        return named
+
+
+def _run(work: Work, run: bool | None, *, ask: str | None = None, sure: bool = False) -> None:
     """Run steps, or say what to run and where, if something is missing here or running is not wanted.
 
-    ``environment`` has the variables that the steps need, each of which names a file, and what file that is.
-    With ``ask`` nothing is run unless the user says yes to it; unless ``sure``, nothing that comes after a step of root
-    before the user says that it is done. Logs are numbered from ``first``.
+    With ``ask`` nothing is run unless the user says yes to it. Unless ``sure``, nothing that comes after a step of root
+    is run before the user says that the step is done.
     """
+    folder, wanted = work.folder, work.steps
     absent = tools.missing(wanted)
     lacks = [f"{', '.join(absent)} not on PATH: source the settings of the vendor's tools"] if absent else []
     if any(steps.DEVICE in step.command for step in wanted):
         lacks.append("--device is not given: the card's PCIe address, as `lspci -D -d 10ee:` shows it")
     if any(step.key for step in wanted) and not (folder / SECRET).exists():
         lacks.append(steps.no_key())
-    named: dict[str, str] = {}
-    for name, what in environment.items():
-        if not os.environ.get(name):
-            lacks.append(f"{name} is not set: it names {what}")
-            continue
-        named[name] = os.path.abspath(os.environ[name])  # the tools run in the build folder, their user elsewhere
-        if not os.path.isfile(named[name]):
-            lacks.append(f"there is no file {named[name]}, as {name} has it: it names {what}")
+    environment = work.environment(lacks)
     if run is False or lacks:
         if run:
             raise InputError("; ".join(lacks))
@@ -213,11 +232,11 @@ def _run(
         return
     if ask is not None:
         click.confirm(ask, abort=True)
-    for number, step in enumerate(wanted, first):
+    for place, step in enumerate(wanted):
         if step.root:
             click.echo(f"{step.title}, as root:\n  {step.shown}")
-            if not sure and not all(later.root for later in wanted[number - first :]):
+            if not sure and not all(later.root for later in wanted[place:]):
                 click.confirm("Is that done?", abort=True)
         else:
             click.echo(f"{step.title}: {step.shown}")
-            tools.run(folder, number, step, click.echo, named)
+            tools.run(folder, work.first + place, step, click.echo, environment)

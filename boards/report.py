@@ -16,14 +16,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from boards.gateware import entropy, root_key
-from boards.gateware.bar import BarAdapter
-from boards.gateware.clear import Clear
-from boards.gateware.gate import Gate
-from boards.targets import TARGETS, Target
-from boards.u55c_direct import vendor
-from boards.u55c_direct.top import DirectTop
+from boards.gateware.ports import stub
+from boards.target import Target
+from boards.targets import TARGETS
 from omap.params import Params
-from rtl.stream.interfaces import require
 from rtl.synth.netlist import U55C, Area, synthesise
 
 ENGINE = "engine"
@@ -44,7 +40,7 @@ class Box(wiring.Component):
     """
 
     def __init__(self, name: str, component: wiring.Component) -> None:
-        component._MustUse__silence = True  # type: ignore[attr-defined]  # only looked at
+        component._MustUse__silence = True  # only looked at
         self.name = name
         super().__init__(component.signature)
 
@@ -58,7 +54,7 @@ class Box(wiring.Component):
     def stub(self) -> str:
         """The module, empty."""
         ports = {"clk": ("input", 1), "rst": ("input", 1)}
-        return vendor.stub(self.name, ports | {port: (way, len(bits)) for port, way, bits in self._wires()})
+        return stub(self.name, ports | {port: (way, len(bits)) for port, way, bits in self._wires()})
 
     def _wires(self) -> Iterable[tuple[str, str, Value]]:
         for path, member, value in self.signature.flatten(self):
@@ -75,16 +71,9 @@ def parts(params: Params) -> dict[str, Callable[[], Area]]:
     params : Params
         The map.
     """
-    direct = TARGETS["u55c_direct"]
-    channels, channel_bytes = _channels(direct, params), 1 << direct.config(params).channel_bits
-    registers = BarAdapter().m_axi.signature
-    found: dict[str, Callable[[], Area]] = {
-        "bar": lambda: synthesise(BarAdapter(id_width=vendor.BAR_AXI.id_width)),
-        "gate": lambda: synthesise(Gate(registers)),
-        "clear": lambda: synthesise(Clear(channels, channel_bytes)),
-        "entropy": lambda: synthesise(entropy.Entropy(), BOXES),
-        "root_key": lambda: synthesise(root_key.RootKey(), BOXES),
-    }
+    makers = {name: make for target in TARGETS.values() for name, make in target.blocks(params).items()}
+    makers |= {"entropy": entropy.Entropy, "root_key": root_key.RootKey}
+    found: dict[str, Callable[[], Area]] = {name: partial(_block, make) for name, make in makers.items()}
     return found | {around(name): partial(_around, target, params) for name, target in TARGETS.items()}
 
 
@@ -96,21 +85,6 @@ def around(target: str) -> str:
 def names(params: Params) -> list[str]:
     """Return the names of all rows, in their order."""
     return [*parts(params), ENGINE, *TARGETS]
-
-
-def choose(params: Params, wanted: Iterable[str]) -> dict[str, Callable[[], Area]]:
-    """Return the named parts, or all of them if no name is given.
-
-    Raises
-    ------
-    ParamsError
-        If there is no such part; the message lists those there are.
-    """
-    found = parts(params)
-    wanted = list(wanted) or list(found)
-    for name in wanted:
-        require(name in found, f"no part is called {name!r}; there are {', '.join(found)}")
-    return {name: found[name] for name in wanted}
 
 
 def with_tops(areas: Mapping[str, Area], engine: Area) -> dict[str, Area]:
@@ -135,21 +109,17 @@ NOISE = f"module {entropy.MODULE} #(parameter INDEX = 0) (i_clk, o_bit); input i
 
 BOXES = {
     entropy.MODULE: NOISE,
-    root_key.MODULE: vendor.stub(root_key.MODULE, {root_key.PORT: ("output", root_key.BITS)}),
+    root_key.MODULE: stub(root_key.MODULE, {root_key.PORT: ("output", root_key.BITS)}),
 }
 """Modules that are left out of every block: the noise sources, which are LUTs by hand, and the root key, a constant."""
 
 
-def _channels(target: Target, params: Params) -> int:
-    return sum(target.config(params).channels.values())
+def _block(make: Callable[[], wiring.Component]) -> Area:
+    return synthesise(make(), BOXES)
 
 
 def _around(target: Target, params: Params) -> Area:
     """Synthesise a top without engine and vendor's cores."""
     top = target.top(params)
-    core = top.card.core if isinstance(top, DirectTop) else top.core
-    core.engine = box = Box("omap_engine", core.engine)
-    boxes = BOXES | {box.name: box.stub}
-    for name, ports in vendor.blocks(_channels(target, params)).items():
-        boxes[name] = "" if name in vendor.PRIMITIVES else vendor.stub(name, ports)
-    return synthesise(top, boxes)
+    top.core.engine = box = Box("omap_engine", top.core.engine)
+    return synthesise(top, BOXES | {box.name: box.stub} | target.boxes(params))

@@ -42,7 +42,7 @@ def report(name: str, names: tuple[str, ...], update: Path | None) -> None:
     """Synthesise the blocks for the UltraScale+ family: area, longest path, share of a U55C. Takes minutes a block."""
     areas = {}
     click.echo(reporting.table({}))
-    for block_name, block in reporting.choose(preset(name), names).items():
+    for block_name, block in reporting.choose(reporting.reported(preset(name)), names, "block").items():
         areas[block_name] = synthesise(block.make())
         click.echo(reporting.row(block_name, areas[block_name]))
     if update is not None:

@@ -1,39 +1,50 @@
 """The checks of a build folder that need no vendor's tools: what it says, and that its parts fit each other.
 
 Each reads the files that stand in the folder, not what a build would write now, and compares them with the one
-description of each fact: registers with :mod:`omap.regmap`, ports with :mod:`boards.targets`, and so on.
+description of each fact: registers with :mod:`omap.regmap`, ports with the target, and so on. What only a target knows
+is asked of the target (:class:`boards.target.Target`).
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from boards.check import connectivity, probe, verilog_ports
+from boards.check import noise, probe, registers, verilog_ports
 from boards.folder import disk as folders
-from boards.folder import manifest, registers
-from boards.folder.manifest import Plan
-from boards.gateware import noise, root_key
+from boards.folder import manifest
+from boards.gateware import entropy, root_key
+from boards.target import Plan, Target
 from omap.errors import InputError, OmapError
 from omap.regmap import identity
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A build folder that is being checked."""
+    """A build folder that is being checked.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+    manifest : dict
+        What its manifest says.
+    targets : mapping
+        Name to target, of those that there are.
+    """
 
     path: Path
     manifest: dict[str, Any]
+    targets: Mapping[str, Target]
 
     @cached_property
     def plan(self) -> Plan:
         """What the manifest says that it was made from."""
-        return manifest.plan_of(self.manifest)
+        return manifest.plan_of(self.manifest, self.targets)
 
     def text(self, name: str) -> str:
         """Return the text of a file.
@@ -71,15 +82,22 @@ class Result:
     problems: tuple[str, ...]
 
 
-def check(path: Path) -> Iterator[Result]:
+def check(path: Path, targets: Mapping[str, Target]) -> Iterator[Result]:
     """Run every check on a build folder; yield each result when it is there.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    targets : mapping
+        Name to target, of those that there are.
 
     Raises
     ------
     InputError
         If it is no build folder.
     """
-    folder = Folder(path, manifest.read(path))
+    folder = Folder(path, manifest.read(path), targets)
     for one in CHECKS:
         try:
             problems = tuple(one.problems(folder))
@@ -103,7 +121,7 @@ def _files(folder: Folder) -> Iterator[str]:
 
 
 def _claims(folder: Folder) -> Iterator[str]:
-    for name, right in folder.plan.facts().items():
+    for name, right in manifest.facts(folder.plan).items():
         said = folder.manifest.get(name)
         if isinstance(said, dict) and isinstance(right, dict):
             said, right = (
@@ -128,8 +146,7 @@ def _registers(folder: Folder) -> Iterator[str]:
 
 
 def _scripts(folder: Folder) -> list[str]:
-    found: list[str] = import_module(f"boards.{folder.plan.target.name}").script_problems(folder.path, folder.plan)
-    return found
+    return folder.plan.target.script_problems(folder.path, folder.plan)
 
 
 def _answers(folder: Folder) -> list[str]:
@@ -141,15 +158,15 @@ def _paths(folder: Folder) -> list[str]:
     if not folder.plan.target.hbm_private:
         return []
     # SEC_CM: BUILD.HBM.PROVEN -- on the text that is built, not on what it was made from
-    return connectivity.check(folder.top).findings
+    return folder.plan.target.path_problems(folder.top, folder.plan)
 
 
 def _noise(folder: Folder) -> Iterator[str]:
     # SEC_CM: BUILD.NOISE.RINGS -- by nothing in the file itself, nor by anything beside it
-    yield from noise.problems(folder.text(noise.FILE))
+    yield from noise.problems(folder.text(entropy.FILE))
     there = [name for name in (*folder.manifest["files"], folders.SECRET) if (folder.path / name).exists()]
     for name in there:
-        if name != noise.FILE and noise.SIMULATOR in folder.text(name):
+        if name != entropy.FILE and noise.SIMULATOR in folder.text(name):
             yield f"{name} names {noise.SIMULATOR}, which is for the simulator to set and turns the noise into none"
 
 

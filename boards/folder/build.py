@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.resources import files as package_files
 from pathlib import Path
 
 from boards.folder import disk as folders
-from boards.folder import manifest, readme, steps
-from boards.folder.manifest import Plan
-from boards.gateware import noise, root_key
+from boards.folder import makefile, manifest, readme
+from boards.gateware import entropy, root_key
+from boards.target import Plan
 from host.keyfile import read_key_file
 from rtl.synth.verilog import to_verilog
 
@@ -24,13 +23,13 @@ def contents(plan: Plan) -> dict[str, bytes]:
     target = plan.target
     texts = {
         f"{target.module}.v": to_verilog(target.top(plan.params, attested=plan.attested), target.module),
-        noise.FILE: package_files("boards.gateware").joinpath(noise.FILE).read_text("utf-8"),
-        **steps.scripts(plan),
-        "Makefile": steps.makefile(plan),
+        entropy.FILE: entropy.source_text(entropy.FILE),
+        **target.scripts(plan),
+        "Makefile": makefile.text(plan),
         "README.md": readme.text(plan),
     }
     files = {name: text.encode() for name, text in sorted(texts.items())}
-    return files | {manifest.NAME: plan.manifest(files)}
+    return files | {manifest.NAME: manifest.text(plan, files).encode()}
 
 
 def build(plan: Plan, folder: Path, key_file: Path | None) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from boards.folder.registers import listed
-from boards.targets import TARGETS, Target
+from boards.target import Plan, Target
 from omap.cli import DISTRIBUTION
 from omap.errors import InputError, ParamsError
 from omap.params import Params
@@ -29,81 +29,31 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a build folder is made from, and nothing else: the same plan gives the same bytes.
+def facts(plan: Plan) -> dict[str, Any]:
+    """Return the manifest without files and tools: all that follows from the plan alone."""
+    target, config = plan.target, plan.target.config(plan.params)
+    engine = {field.name: getattr(config, field.name) for field in fields(config) if field.name != "params"}
+    return {
+        "kind": KIND,
+        "version": VERSION,
+        "target": target.name,
+        "board": target.board,
+        "top": target.module,
+        "params": plan.params.to_dict(),
+        "digest": plan.params.digest.hex(),
+        "engine": engine,
+        "claims": plan.claims,
+        "encrypted": plan.encrypted,
+        "identity": identity(plan.params, **plan.claims),
+        "registers": listed(),
+    }
 
-    Parameters
-    ----------
-    target : Target
-        Which board, in which way.
-    params : Params
-        The map.
-    attested : bool
-        Whether the user says that the card is fused to boot this bitstream alone.
-    plain : bool
-        Whether the bitstream is left unencrypted, where it could be encrypted.
 
-    Raises
-    ------
-    ParamsError
-        If the target can't be like that, or has no room for the map's pages.
-    """
-
-    target: Target
-    params: Params
-    attested: bool = False
-    plain: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.target.hbm_private and (self.attested or self.plain):
-            raise ParamsError(
-                f"{self.target.name} is neither attested nor encrypted: its host loads the program; leave --attested "
-                "and --plain out, or take a direct target"
-            )
-        if self.attested and self.plain:
-            raise ParamsError("an attested card boots encrypted bitstreams alone: leave --attested or --plain out")
-        self.target.check(self.params)
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether the scripts encrypt the bitstream."""
-        return self.target.hbm_private and not self.plain
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The options of ``omap board build`` that say the same, beside the map's."""
-        return (*(["--attested"] if self.attested else []), *(["--plain"] if self.plain else []))
-
-    @property
-    def claims(self) -> dict[str, bool]:
-        """What register MODE will say."""
-        return {"hbm_private": self.target.hbm_private, "attested": self.attested, "hardware": True}
-
-    def facts(self) -> dict[str, Any]:
-        """Return the manifest without files and tools: all that follows from the plan alone."""
-        config = self.target.config(self.params)
-        engine = {field.name: getattr(config, field.name) for field in fields(config) if field.name != "params"}
-        return {
-            "kind": KIND,
-            "version": VERSION,
-            "target": self.target.name,
-            "board": self.target.board,
-            "top": self.target.module,
-            "params": self.params.to_dict(),
-            "digest": self.params.digest.hex(),
-            "engine": engine,
-            "claims": self.claims,
-            "encrypted": self.encrypted,
-            "identity": identity(self.params, **self.claims),
-            "registers": listed(),
-        }
-
-    def manifest(self, files: Mapping[str, bytes]) -> bytes:
-        """Return the manifest of a folder with these files, beside the manifest itself and secrets."""
-        tools = {name: metadata.version(name) for name in (DISTRIBUTION, *TOOLS)}
-        described = {name: {"sha256": digest(files[name])} for name in sorted(files)}
-        return (json.dumps(self.facts() | {"tools": tools, "files": described}, indent=1) + "\n").encode()
+def text(plan: Plan, files: Mapping[str, bytes]) -> str:
+    """Return the manifest of a folder with these files, beside the manifest itself and secrets."""
+    tools = {name: metadata.version(name) for name in (DISTRIBUTION, *TOOLS)}
+    described = {name: {"sha256": digest(files[name])} for name in sorted(files)}
+    return json.dumps(facts(plan) | {"tools": tools, "files": described}, indent=1) + "\n"
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -130,8 +80,15 @@ def read(folder: Path) -> dict[str, Any]:
     return found
 
 
-def plan_of(manifest: Mapping[str, Any]) -> Plan:
+def plan_of(manifest: Mapping[str, Any], targets: Mapping[str, Target]) -> Plan:
     """Return the plan that a manifest tells of.
+
+    Parameters
+    ----------
+    manifest : mapping
+        As :func:`read` returns it.
+    targets : mapping
+        Name to target, of those that there are.
 
     Raises
     ------
@@ -140,9 +97,9 @@ def plan_of(manifest: Mapping[str, Any]) -> Plan:
     ParamsError
         If its parameters are none, or not those of its digest.
     """
-    target = TARGETS.get(str(manifest.get("target")))
+    target = targets.get(str(manifest.get("target")))
     if target is None:
-        raise InputError(f"the manifest's target is {manifest.get('target')!r}; there are {', '.join(TARGETS)}")
+        raise InputError(f"the manifest's target is {manifest.get('target')!r}; there are {', '.join(targets)}")
     params = Params.from_dict(manifest.get("params") or {})
     if params.digest.hex() != manifest.get("digest"):
         raise ParamsError(
@@ -150,4 +107,4 @@ def plan_of(manifest: Mapping[str, Any]) -> Plan:
         )
     claims = manifest.get("claims")
     attested = isinstance(claims, dict) and claims.get("attested") is True
-    return Plan(target, params, attested, plain=target.hbm_private and manifest.get("encrypted") is False)
+    return Plan(target, params, attested, plain=target.fusable and manifest.get("encrypted") is False)

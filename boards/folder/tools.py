@@ -10,7 +10,7 @@ from pathlib import Path
 
 from boards.folder import disk as folders
 from boards.folder import steps
-from boards.folder.steps import Step
+from boards.target import Step
 from omap.errors import InputError, OmapError
 
 OLDER = {"xrt-smi": "xbutil"}

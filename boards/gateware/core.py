@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""What every board has: the engine with its entropy and its root key."""
+"""What every board has: the engine with its entropy and its root key, inside a top."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omap.errors import ParamsError
 from rtl.config import EngineConfig
 from rtl.engine import Engine
 
-__all__ = ["BoardCore", "check_config"]
+__all__ = ["BoardCore", "Top", "check_config"]
 
 BUSES = ("s_axi_control", "m_axi_host", "m_axi_hbm")
 
@@ -77,3 +77,13 @@ class BoardCore(wiring.Component):
         for inner, outer in zip(engine.m_axi_hbm, self.m_axi_hbm, strict=True):
             connect(m, inner, flipped(outer))
         return m
+
+
+class Top(wiring.Component):
+    """The outermost design of a target, with flat ports.
+
+    Attributes
+    ----------
+    core : BoardCore
+        The engine and what belongs to it, somewhere inside.
+    """

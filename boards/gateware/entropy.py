@@ -22,6 +22,7 @@ How words are made
 from __future__ import annotations
 
 from functools import reduce
+from importlib.resources import files
 from operator import or_
 
 from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal
@@ -33,7 +34,7 @@ from rtl.constants import BLOCK_BITS
 from rtl.crypto.aes import AesIterative
 from rtl.stream.interfaces import require_whole
 
-__all__ = ["KEY", "MIN_ENTROPY", "MODULE", "Conditioner", "Entropy"]
+__all__ = ["CONSTRAINTS", "FILE", "KEY", "MIN_ENTROPY", "MODULE", "Conditioner", "Entropy", "source_text"]
 
 MIN_ENTROPY = 0.3
 """Bits of min-entropy that a sample is taken to have: an assumption."""
@@ -47,6 +48,15 @@ KEY = int.from_bytes(b"omap entropy 128", "little")
 
 MODULE = "omap_noise"
 """The Verilog module of a source: input ``i_clk``, output ``o_bit``, parameter ``INDEX`` with its number."""
+
+FILE, CONSTRAINTS = f"{MODULE}.v", f"{MODULE}.xdc"
+"""The module's source and its constraints, which stand beside this file; the same in every build."""
+
+
+def source_text(name: str) -> str:
+    """Return the text of :data:`FILE` or :data:`CONSTRAINTS`."""
+    return files("boards.gateware").joinpath(name).read_text("utf-8")
+
 
 KEY_BITS = 128
 assert WINDOW % BLOCK_BITS == 0, "a window is whole blocks"

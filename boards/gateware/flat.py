@@ -7,7 +7,7 @@ region.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from amaranth.hdl import Cat, ClockDomain, Module, ResetSignal, Signal, Value
 from amaranth.lib import wiring
@@ -99,16 +99,3 @@ def clock(m: Module, clk: Signal, rst_n: Value) -> None:
     stages = Signal(RESET_STAGES, init=-1, reset_less=True)
     m.d.sync += stages.eq(Cat(~rst_n, stages))
     m.d.comb += domain.rst.eq(stages[-1])
-
-
-def port_table(component: wiring.Component) -> dict[str, tuple[str, int]]:
-    """Return direction (``input`` or ``output``) and width of each port of a component with flat members."""
-    return table_of(component.signature.members)
-
-
-def table_of(flat: Mapping[str, Member]) -> dict[str, tuple[str, int]]:
-    """Return direction and width of flat members."""
-    return {
-        name: ("input" if member.flow is In else "output", Value.cast(Signal(member.shape)).shape().width)
-        for name, member in flat.items()
-    }

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from boards.tcl.interpreter import Thing, Tool
 from boards.tcl.signatures import Answer, Call, RefusedError, command
-from boards.u55c_vitis.kernel import Argument
 from rtl.stream.axi import AxiLiteSignature, AxiSignature
 
 SOURCES, CONSTRAINTS = "sources_1", "constrs_1"
@@ -26,6 +26,49 @@ _NUMBER = r"0x[0-9a-fA-F]+|\d+"
 _REGISTERED = re.compile(r"([sm]_axi_\w+?)_([A-Z]+)")
 
 
+@dataclass(frozen=True)
+class Register:
+    """A register of a kernel: of its control, or one of its arguments.
+
+    Parameters
+    ----------
+    name : str
+        As the packager and XRT know it.
+    offset, bits : int
+        Where it is, and how wide.
+    bus : str or None
+        The memory port that a pointer belongs to.
+    """
+
+    name: str
+    offset: int
+    bits: int
+    bus: str | None = None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The design that becomes a kernel.
+
+    Parameters
+    ----------
+    top : str
+        The top module.
+    ports : mapping
+        Its ports: name to direction and width.
+    clock, reset : str
+        Two of its ports.
+    registers : tuple of Register
+        The registers that the core must have, and no others.
+    """
+
+    top: str
+    ports: Mapping[str, tuple[str, int]]
+    clock: str
+    reset: str
+    registers: tuple[Register, ...]
+
+
 class Packager(Tool):
     """Makes a kernel object from Verilog.
 
@@ -33,14 +76,8 @@ class Packager(Tool):
     ----------
     folder, present, absent
         As of :class:`boards.tcl.interpreter.Tool`.
-    top : str
-        The top module.
-    ports : mapping
-        Its ports: name to direction and width.
-    clock, reset : str
-        Two of its ports.
-    registers : iterable of Argument
-        The registers that the core must have, and no others.
+    kernel : Kernel
+        The design.
     """
 
     PROPERTIES: ClassVar[Mapping[str, Mapping[str, str]]] = {
@@ -62,18 +99,14 @@ class Packager(Tool):
     def __init__(
         self,
         folder: Path,
+        kernel: Kernel,
         *,
-        top: str,
-        ports: Mapping[str, tuple[str, int]],
-        clock: str,
-        reset: str,
-        registers: Iterable[Argument],
         present: Iterable[str] = (),
         absent: Iterable[str] = (),
     ) -> None:
         super().__init__(folder, present=present, absent=absent)
-        self.top, self.ports, self.clock, self.reset = top, dict(ports), clock, reset
-        self.registers = {register.name: register for register in registers}
+        self.top, self.ports, self.clock, self.reset = kernel.top, dict(kernel.ports), kernel.clock, kernel.reset
+        self.registers = {register.name: register for register in kernel.registers}
         self.sources: list[str] = []
         self.associated: dict[str, str] = {}
         self.resets: dict[str, str] = {}

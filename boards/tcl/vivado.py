@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from boards.folder.disk import OUT
 from boards.tcl.interpreter import Thing
 from boards.tcl.signatures import Answer, Call, RefusedError, command
 from boards.tcl.xdc import Constraints, Parts
@@ -43,6 +42,28 @@ class Made:
     debug_cores: int = 0
 
 
+@dataclass(frozen=True)
+class Design:
+    """What a bitstream is made from.
+
+    Parameters
+    ----------
+    top : str
+        The top module.
+    parts : Parts
+        What constraints may name once the design is there; the ports are there from the start.
+    catalogue : mapping
+        Name and version of each core that there is, to the names of its parameters.
+    out : str
+        The folder that reports must be written into.
+    """
+
+    top: str
+    parts: Parts
+    catalogue: Mapping[tuple[str, str], Iterable[str]]
+    out: str
+
+
 class Vivado(Constraints):
     """Makes a bitstream from Verilog, cores and constraints.
 
@@ -50,12 +71,8 @@ class Vivado(Constraints):
     ----------
     folder, present, absent
         As of :class:`boards.tcl.interpreter.Tool`.
-    top : str
-        The top module.
-    parts : Parts
-        What constraints may name once the design is there; the ports are there from the start.
-    catalogue : mapping
-        Name and version of each core that there is, to the names of its parameters.
+    design : Design
+        What it is made from.
     made : Made
         What the tools make of it.
 
@@ -70,17 +87,15 @@ class Vivado(Constraints):
     def __init__(
         self,
         folder: Path,
+        design: Design,
         *,
-        top: str,
-        parts: Parts,
-        catalogue: Mapping[tuple[str, str], Iterable[str]],
         made: Made | None = None,
         present: Iterable[str] = (),
         absent: Iterable[str] = (),
     ) -> None:
-        super().__init__(folder, Parts(ports=parts.ports), present=present, absent=absent)
-        self.top, self.whole, self.made = top, parts, made or Made()
-        self.catalogue = {core: frozenset(names) for core, names in catalogue.items()}
+        super().__init__(folder, Parts(ports=design.parts.ports), present=present, absent=absent)
+        self.top, self.whole, self.out, self.made = design.top, design.parts, design.out, made or Made()
+        self.catalogue = {core: frozenset(names) for core, names in design.catalogue.items()}
         self.sources: list[str] = []
         self.constraints: list[str] = []
         self.errors: set[str] = set()
@@ -204,8 +219,8 @@ class Vivado(Constraints):
 
     def _report(self, call: Call) -> None:
         self.after("route_design")
-        if not self.path(call.options["-file"]).startswith(f"{OUT}/"):
-            raise RefusedError(f"{call.options['-file']} is not in {OUT}/")
+        if not self.path(call.options["-file"]).startswith(f"{self.out}/"):
+            raise RefusedError(f"{call.options['-file']} is not in {self.out}/")
 
     @command("report_timing_summary", "-file=!")
     def report_timing_summary(self, call: Call) -> None:

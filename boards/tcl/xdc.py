@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -76,24 +76,6 @@ class Parts:
         return tuple(
             name if width == 1 else f"{name}[{bit}]" for name, (_, width) in self.ports.items() for bit in range(width)
         )
-
-
-NOISE_PARTS = Parts(
-    cells=("noise/rings[0].first_reg", "noise/rings[3].first_reg", "noise/rings[3].second_reg"),
-    nets=("noise/rings[0].ring[0]", "noise/rings[3].ring[6]", "noise/run", "ring/rings[0]"),
-    loops=r".*noise/rings\[\d+\]\.ring\[\d+\]",
-)
-"""Parts of a noise source (omap_noise.v), and some that are none."""
-
-
-def noise_problems(run: Constraints, name: str) -> Iterator[str]:
-    """Yield what constraints, which were read, lack for the noise source."""
-    for net in run.all("net"):
-        if re.fullmatch(run.parts.loops, net.name) and "allow_combinatorial_loops" not in net.properties:
-            yield f"{name} does not allow the loop {net.name}: the tools would refuse the rings"
-    for cell in run.all("cell"):
-        if cell.name.endswith(".first_reg") != (("-to", cell.handle) in run.free) and "/rings[" in cell.name:
-            yield f"{name} is wrong about {cell.name}: paths that end in the first register of a ring alone are free"
 
 
 class Constraints(Tool):

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from boards.check import noise
 from boards.folder import disk as folders
-from boards.folder.manifest import Plan
-from boards.gateware.entropy import MODULE as NOISE
+from boards.gateware import entropy
+from boards.target import Plan
 from boards.tcl.interpreter import ScriptError, ScriptStoppedError
 from boards.tcl.jtag import HardwareManager
-from boards.tcl.vivado import Made, Vivado
-from boards.tcl.xdc import NOISE_PARTS, Parts, noise_problems
+from boards.tcl.vivado import Design, Made, Vivado
+from boards.tcl.xdc import Parts
 from boards.u55c_direct import cores, files, vendor
 from omap.board import BOARDS
 from omap.errors import InputError
@@ -75,10 +76,10 @@ def parts(plan: Plan) -> Parts:
     """Return what constraints may name in the design; to make its ports takes time."""
     return Parts(
         ports=plan.target.ports(plan.params),
-        cells=(files.CELL, *NOISE_PARTS.cells),
-        nets=NOISE_PARTS.nets,
+        cells=(files.CELL, *noise.PARTS.cells),
+        nets=noise.PARTS.nets,
         pins=tuple(f"pcie/{port}" for port in vendor.pcie_ports()),
-        loops=NOISE_PARTS.loops,
+        loops=noise.PARTS.loops,
     )
 
 
@@ -86,12 +87,10 @@ def tool(
     folder: Path, plan: Plan, *, made: Made = GOOD, present: tuple[str, ...] | None = None, absent: tuple[str, ...] = ()
 ) -> Vivado:
     """Return the tools for a folder, in which the secret is if nothing else is said, and a key elsewhere."""
-    known = cores.cores(BOARDS[plan.target.board], files.channels(plan))
+    known = cores.cores(BOARDS[plan.target.board], plan.target.channels(plan.params))
     return Vivado(
         folder,
-        top=plan.target.module,
-        parts=parts(plan),
-        catalogue=dict(known.values()),
+        Design(plan.target.module, parts(plan), dict(known.values()), folders.OUT),
         made=made,
         present=(folders.SECRET, KEY) if present is None else present,
         absent=absent,
@@ -126,16 +125,16 @@ def _made(run: Vivado, plan: Plan) -> Iterator[str]:
     image = (f"{folders.OUT}/{top}.bit", flash.interface, flash.mebibytes, flash.start)
     if run.images != {f"{folders.OUT}/{top}.mcs": image}:
         yield f"{files.BUILD} makes {run.images} for the flash, not {folders.OUT}/{top}.mcs of {image}"
-    if sorted(run.sources) != sorted([f"{top}.v", f"{NOISE}.v", folders.SECRET]):
+    if sorted(run.sources) != sorted([f"{top}.v", entropy.FILE, folders.SECRET]):
         yield f"{files.BUILD} reads {', '.join(run.sources)}"
-    wanted = [files.PINS, files.CONFIG, f"{NOISE}.xdc", files.IMPLEMENTATION]
+    wanted = [files.PINS, files.CONFIG, entropy.CONSTRAINTS, files.IMPLEMENTATION]
     if run.constraints != wanted:
         yield f"{files.BUILD} reads the constraints {', '.join(run.constraints)}, not {', '.join(wanted)}"
     found = {project.properties["part"] for project in run.all("project")}
     found |= {call.options["-part"] for name, _, call in run.calls if name == "synth_design"}
     if found != {part}:
         yield f"{files.BUILD} is for {', '.join(sorted(found))}, not for {part}"
-    yield from noise_problems(run, f"{NOISE}.xdc")
+    yield from noise.constraint_problems(run, entropy.CONSTRAINTS)
     for way, port in (("-from", "pcie_rst_n"), ("-to", "hbm_cattrip")):
         if (way, f"port:{port}") not in run.free:
             yield f"{files.PINS} has paths of {port} timed, which keeps to no clock"
@@ -151,7 +150,7 @@ def _made(run: Vivado, plan: Plan) -> Iterator[str]:
 
 
 def _cores(run: Vivado, plan: Plan) -> Iterator[str]:
-    wanted = cores.cores(BOARDS[plan.target.board], files.channels(plan))
+    wanted = cores.cores(BOARDS[plan.target.board], plan.target.channels(plan.params))
     for name in {core.name for core in run.all("core")} ^ wanted.keys():
         yield f"{files.BUILD}: core {name} is missing, or should not be there"
     for core in run.all("core"):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.resources import files as package_files
-
 from boards.folder import disk as folders
 from boards.folder import steps
-from boards.folder.manifest import Plan
 from boards.folder.templates import fill
-from boards.gateware.entropy import MODULE as NOISE
+from boards.gateware import entropy
+from boards.target import Plan
 from boards.u55c_direct import cores
 from omap.board import BOARDS, Board
 
@@ -43,14 +41,9 @@ STANDARDS = {
 """Properties beside the pin; those of transceivers have none."""
 
 
-def channels(plan: Plan) -> int:
-    """Return how many HBM channels the map takes."""
-    return sum(plan.target.config(plan.params).channels.values())
-
-
 def files(plan: Plan) -> dict[str, str]:
     """Return the files by name."""
-    board, top, noise = BOARDS[plan.target.board], plan.target.module, f"{NOISE}.xdc"
+    board, top = BOARDS[plan.target.board], plan.target.module
     card = fill(PACKAGE, OPEN_CARD).rstrip("\n")
     return {
         BUILD: build(plan),
@@ -59,14 +52,14 @@ def files(plan: Plan) -> dict[str, str]:
         PINS: pins(board),
         CONFIG: fill(PACKAGE, CONFIG, interface=board.flash.interface, lanes=board.flash.lanes),
         IMPLEMENTATION: fill(PACKAGE, IMPLEMENTATION, cell=CELL, clock_pin=CLOCK_PIN, watts=POWER_WATTS),
-        noise: package_files("boards.gateware").joinpath(noise).read_text("utf-8"),
+        entropy.CONSTRAINTS: entropy.source_text(entropy.CONSTRAINTS),
     }
 
 
 def build(plan: Plan) -> str:
     """Return the script that makes the bitstream."""
     board, lines = BOARDS[plan.target.board], []
-    for name, ((core, version), settings) in cores.cores(board, channels(plan)).items():
+    for name, ((core, version), settings) in cores.cores(board, plan.target.channels(plan.params)).items():
         lines.append(f"    {name} {core} {version} {{")
         lines += [f"        CONFIG.{setting} {value}" for setting, value in settings.items()]
         lines.append("    }")
@@ -83,7 +76,7 @@ def build(plan: Plan) -> str:
         environment=KEY_VARIABLE,
         cores="\n".join(lines),
         top=plan.target.module,
-        noise=NOISE,
+        noise=entropy.MODULE,
         # SEC_CM: BUILD.DESIGN.CLOSED -- whatever a core or a tool has added
         forbidden=" ".join(FORBIDDEN),
         pcie_primitive=PCIE_PRIMITIVE,

@@ -18,10 +18,11 @@ from amaranth.lib.wiring import In, Member, Out, connect
 
 from boards.gateware.bar import BarAdapter
 from boards.gateware.clear import Clear
-from boards.gateware.core import BoardCore
+from boards.gateware.core import BoardCore, Top
 from boards.gateware.entropy import INTERVAL
 from boards.gateware.flat import clock, join_master, join_slave, members
 from boards.gateware.gate import Gate
+from boards.gateware.ports import Ports
 from boards.u55c_direct import vendor
 from rtl.config import EngineConfig
 from rtl.engine import HOST_AXI
@@ -123,7 +124,7 @@ def hbm_port(channel: int) -> str:
     return vendor.hbm_prefix(channel).removesuffix("_")
 
 
-class DirectTop(wiring.Component):
+class DirectTop(Top):
     """The pins of the card, the vendor's blocks, and :class:`DirectCard`.
 
     Parameters
@@ -149,6 +150,7 @@ class DirectTop(wiring.Component):
 
     def __init__(self, config: EngineConfig, *, attested: bool = False) -> None:
         self.card = DirectCard(config, attested=attested)
+        self.core = self.card.core
         pins: dict[str, Member] = {
             **{f"{name}_{pole}": In(1) for name in ("pcie_refclk", "hbm_refclk") for pole in "pn"},
             "pcie_rst_n": In(1),
@@ -216,7 +218,7 @@ class DirectTop(wiring.Component):
         m.d.comb += [card.hbm_up.eq(complete.all()), self.hbm_cattrip.eq(trip.any())]
 
 
-def _instance(name: str, ports: vendor.Ports, wires: dict[str, Any]) -> Instance:
+def _instance(name: str, ports: Ports, wires: dict[str, Any]) -> Instance:
     """Return a vendor's block. Inputs that are not wired are 0; a wire for which there is no port is a mistake."""
     assert wires.keys() <= ports.keys(), sorted(wires.keys() - ports.keys())
     arguments: dict[str, Any] = {}

@@ -11,13 +11,11 @@ from __future__ import annotations
 from amaranth.lib.wiring import In
 
 from boards.gateware.flat import TIES
+from boards.gateware.ports import Ports
 from rtl.constants import LINE_BITS, PSEUDO_CHANNELS
 from rtl.engine import HOST_AXI
 from rtl.memory.hbm import HBM_AXI
 from rtl.stream.axi import AxiSignature
-
-Ports = dict[str, tuple[str, int]]
-"""Name to direction, ``input`` or ``output`` as the block sees it, and width."""
 
 PCIE, HBM = "omap_pcie", "omap_hbm"
 """Names of the IP cores."""
@@ -117,9 +115,3 @@ PRIMITIVES: dict[str, Ports] = {
 def blocks(channels: int) -> dict[str, Ports]:
     """Return the ports of every block by its name."""
     return {PCIE: pcie_ports(), HBM: hbm_ports(channels), **PRIMITIVES}
-
-
-def stub(name: str, ports: Ports) -> str:
-    """Return an empty Verilog module with these ports, for lint; its outputs are undriven."""
-    lines = [f"  {way} {f'[{width - 1}:0] ' if width > 1 else ''}{port};" for port, (way, width) in ports.items()]
-    return f"module {name}({', '.join(ports)});\n" + "\n".join(lines) + "\nendmodule\n"

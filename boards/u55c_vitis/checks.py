@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from boards.check import noise
 from boards.folder import disk as folders
-from boards.folder.manifest import Plan
+from boards.gateware import entropy
 from boards.gateware.clocks import CLOCK_MHZ
-from boards.gateware.entropy import MODULE as NOISE
+from boards.gateware.ports import Ports
+from boards.target import Plan
 from boards.tcl.interpreter import ScriptError, ScriptStoppedError
-from boards.tcl.packager import Packager
-from boards.tcl.xdc import NOISE_PARTS, Constraints, noise_problems
+from boards.tcl.packager import Kernel, Packager
+from boards.tcl.xdc import Constraints
 from boards.u55c_vitis import files, kernel
-from boards.u55c_vitis.kernel import Ports
 from boards.u55c_vitis.top import CLOCK, CONTROL, RESET
 from omap.board import BOARDS
 from omap.errors import InputError
@@ -38,18 +39,8 @@ def package_problems(folder: Path, plan: Plan, ports: Ports) -> Iterator[str]:
     """Yield what is wrong with the packaging script, for a kernel with these ports."""
     top = plan.target.module
 
-    def tool(**files_there: tuple[str, ...]) -> Packager:
-        return Packager(
-            folder,
-            top=top,
-            ports=ports,
-            clock=CLOCK,
-            reset=RESET,
-            registers=kernel.registers(ports),
-            **files_there,
-        )
-
-    run = tool(present=(folders.SECRET,))
+    design = Kernel(top, ports, CLOCK, RESET, kernel.registers(ports))
+    run = Packager(folder, design, present=(folders.SECRET,))
     try:
         run.run(files.PACKAGE)
     except ScriptError as error:
@@ -57,7 +48,7 @@ def package_problems(folder: Path, plan: Plan, ports: Ports) -> Iterator[str]:
         return
     if run.kernels != [f"{folders.OUT}/{top}.xo"]:
         yield f"{files.PACKAGE} makes {run.kernels}, not {folders.OUT}/{top}.xo"
-    wanted = {f"{top}.v", f"{NOISE}.v", f"{NOISE}.xdc", folders.SECRET}
+    wanted = {f"{top}.v", entropy.FILE, entropy.CONSTRAINTS, folders.SECRET}
     if set(run.sources) != wanted:
         yield f"{files.PACKAGE} adds {', '.join(run.sources)}, not {', '.join(sorted(wanted))}"
     parts = [project.properties["part"] for project in run.all("project") if "part" in project.properties]
@@ -66,18 +57,18 @@ def package_problems(folder: Path, plan: Plan, ports: Ports) -> Iterator[str]:
     for block in run.all("address block"):
         if int(block.properties.get("range", "0"), 0) != kernel.control_bytes(ports):
             yield f"{block.place}: the address block has another size than {CONTROL}'s addresses reach"
-    yield from needs_key(tool(absent=(folders.SECRET,)), files.PACKAGE)
+    yield from needs_key(Packager(folder, design, absent=(folders.SECRET,)), files.PACKAGE)
 
 
 def loop_problems(folder: Path) -> Iterator[str]:
     """Yield what is wrong with the constraints of the noise source."""
-    name, run = f"{NOISE}.xdc", Constraints(folder, NOISE_PARTS)
+    name, run = entropy.CONSTRAINTS, Constraints(folder, noise.PARTS)
     try:
         run.read(name)
     except ScriptError as error:
         yield str(error)
     else:
-        yield from noise_problems(run, name)
+        yield from noise.constraint_problems(run, name)
 
 
 def needs_key(run: Packager, script: str) -> Iterator[str]:

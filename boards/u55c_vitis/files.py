@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.resources import files as package_files
 
 from boards.folder import disk as folders
 from boards.folder import steps
-from boards.folder.manifest import Plan
 from boards.folder.templates import fill
+from boards.gateware import entropy
 from boards.gateware.clocks import CLOCK_MHZ
-from boards.gateware.entropy import MODULE as NOISE
+from boards.gateware.ports import Ports
+from boards.target import Plan
 from boards.u55c_vitis import kernel
-from boards.u55c_vitis.kernel import Ports
 from boards.u55c_vitis.top import CLOCK, CONTROL, RESET
 from omap.board import BOARDS
 
@@ -21,16 +20,33 @@ VENDOR, LIBRARY = "omap", "kernel"
 SLR = "SLR0"
 """Where HBM's ports are."""
 
+TEMPORARY = f"{folders.OUT}/_x"
+"""Where the linker unpacks the kernel, root key included (AMD UG1393: the working directory, unless told otherwise)."""
+
+
+def kernel_object(plan: Plan) -> str:
+    """Return the name of the packaged kernel."""
+    return f"{folders.OUT}/{plan.target.module}.xo"
+
+
+def program(plan: Plan) -> str:
+    """Return the name of what XRT loads into a card."""
+    return f"{folders.OUT}/{plan.target.module}.xclbin"
+
+
+def emulated_program(plan: Plan) -> str:
+    """Return the name of what XRT loads into the emulator."""
+    return f"{folders.OUT}/{plan.target.module}.hw_emu.xclbin"
+
 
 def files(plan: Plan) -> dict[str, str]:
     """Return the files by name."""
     ports = plan.target.ports(plan.params)
-    noise = f"{NOISE}.xdc"
     return {
         PACKAGE: package(plan, ports),
         LINK: link(plan, ports),
         EMULATE: emulate(plan),
-        noise: package_files("boards.gateware").joinpath(noise).read_text("utf-8"),
+        entropy.CONSTRAINTS: entropy.source_text(entropy.CONSTRAINTS),
     }
 
 
@@ -49,7 +65,7 @@ def package(plan: Plan, ports: Ports) -> str:
         no_key=steps.no_key(),
         part=BOARDS[plan.target.board].part,
         top=plan.target.module,
-        noise=NOISE,
+        noise=entropy.MODULE,
         vendor=VENDOR,
         library=LIBRARY,
         clock=CLOCK,
@@ -91,8 +107,7 @@ def link(plan: Plan, ports: Ports) -> str:
 
 def emulate(plan: Plan) -> str:
     """Return the script that links for emulation in place of a card."""
-    top, out, linked = plan.target.module, folders.OUT, steps.emulation_step(plan)
-    assert linked is not None
+    out = folders.OUT
     return "\n".join(
         [
             "#!/bin/sh",
@@ -102,8 +117,8 @@ def emulate(plan: Plan) -> str:
             "# Its noise is a stand-in: every key made there can be known beforehand.",
             "set -e",
             'cd "$(dirname "$0")"',
-            f"v++ --link --target hw_emu --config {LINK} --temp_dir {steps.TEMPORARY} \\",
-            f"    --output {linked.makes[0]} {out}/{top}.xo",
+            f"v++ --link --target hw_emu --config {LINK} --temp_dir {TEMPORARY} \\",
+            f"    --output {emulated_program(plan)} {kernel_object(plan)}",
             f"emconfigutil --platform {BOARDS[plan.target.board].platform} --od {out}",
             "",
         ]

@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 
+from boards.gateware.ports import Ports
+from boards.tcl.packager import Register
 from boards.u55c_vitis.top import CONTROL, HOST, hbm_port
 from omap.errors import InputError
 from omap.regmap import BY_NAME, hbm_pointer
 
 INSTANCE = "omap_1"
 """Name of the one compute unit."""
-
-Ports = Mapping[str, tuple[str, int]]
-"""Name to direction and width, as :meth:`boards.targets.Target.ports` has them."""
-
-
-@dataclass(frozen=True)
-class Argument:
-    """A register of the kernel: of its control, or one of its arguments.
-
-    Parameters
-    ----------
-    name : str
-        As the packager and XRT know it.
-    offset, bits : int
-        Where it is, and how wide.
-    text : str
-        What it is for.
-    bus : str or None
-        The memory port that a pointer belongs to.
-    """
-
-    name: str
-    offset: int
-    bits: int
-    text: str
-    bus: str | None = None
-
 
 CONTROLS = {"CTRL": "CTRL", "GIER": "GIER", "IP_IER": "IER", "IP_ISR": "ISR"}
 """Registers of the protocol: AMD's names to those of :mod:`omap.regmap`."""
@@ -63,20 +36,19 @@ def masters(ports: Ports) -> dict[str, str]:
     return {HOST: "HOST[0]"} | {hbm_port(channel): f"HBM[{channel}]" for channel in range(channels(ports))}
 
 
-def registers(ports: Ports) -> tuple[Argument, ...]:
+def registers(ports: Ports) -> tuple[Register, ...]:
     """Return control registers and arguments of a kernel, in the order in which it is called with them.
 
     Registers that are only read are no arguments, and the packager must not hear of them.
     """
     low, high = BY_NAME["BUFFER_LOW"], BY_NAME["BUFFER_HIGH"]
     assert high.offset == low.offset + 4
-    found = [Argument(name, BY_NAME[ours].offset, 32, BY_NAME[ours].text) for name, ours in CONTROLS.items()]
-    found.append(Argument("buffer", low.offset, 64, "The shared buffer's bus address.", HOST))
-    for name in ("RING_ENTRIES", "REQUEST"):
-        found.append(Argument(name.lower(), BY_NAME[name].offset, 32, BY_NAME[name].text))
+    found = [Register(name, BY_NAME[ours].offset, 32) for name, ours in CONTROLS.items()]
+    found.append(Register("buffer", low.offset, 64, HOST))
+    found += [Register(name.lower(), BY_NAME[name].offset, 32) for name in ("RING_ENTRIES", "REQUEST")]
     for channel in range(channels(ports)):
-        text = "Names the port to the linker; the kernel ignores it."
-        found.append(Argument(f"hbm_{channel:02d}", hbm_pointer(channel), 64, text, hbm_port(channel)))
+        # it names the port to the linker; the kernel ignores it
+        found.append(Register(f"hbm_{channel:02d}", hbm_pointer(channel), 64, hbm_port(channel)))
     return tuple(found)
 
 

@@ -8,10 +8,9 @@ The kernel is for bring-up and for measuring.
 from __future__ import annotations
 
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from boards.gateware.core import BoardCore
+from boards.gateware.core import BoardCore, Top
 from boards.gateware.entropy import INTERVAL
 from boards.gateware.flat import KERNEL_TIES, clock, join_master, join_slave, members
 from rtl.config import EngineConfig
@@ -28,7 +27,7 @@ def hbm_port(channel: int) -> str:
     return f"m_axi_hbm{channel:02d}"
 
 
-class VitisKernel(wiring.Component):
+class VitisKernel(Top):
     """The kernel, with the ports that ``v++`` wants.
 
     Parameters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from typing import TypeVar
 
 from omap.params import Params
 from rtl.config import EngineConfig
@@ -17,6 +18,8 @@ from rtl.memory.line_buffer import LineBuffer
 from rtl.stream.interfaces import require
 from rtl.synth.blocks import Block, blocks
 from rtl.synth.netlist import FAMILY, U55C, Area
+
+T = TypeVar("T")
 
 GCM_LUT_BUDGET = 30_000
 """Most LUTs of one lane of AES-256-GCM."""
@@ -55,18 +58,26 @@ def reported(params: Params) -> dict[str, Block]:
     return found | parts
 
 
-def choose(params: Params, names: Iterable[str]) -> dict[str, Block]:
-    """Return the named blocks of the report, or all of them if no name is given.
+def choose(found: Mapping[str, T], wanted: Iterable[str], kind: str) -> dict[str, T]:
+    """Return what is wanted of what there is, or all of it if no name is given.
+
+    Parameters
+    ----------
+    found : mapping
+        Name to anything.
+    wanted : iterable of str
+        Names.
+    kind : str
+        What the names stand for, for the message.
 
     Raises
     ------
     ParamsError
-        If there is no such block; the message lists those there are.
+        If there is nothing of a name; the message lists the names that there are.
     """
-    found = reported(params)
-    names = list(names) or list(found)
+    names = list(wanted) or list(found)
     for name in names:
-        require(name in found, f"no block is called {name!r}; there are {', '.join(found)}")
+        require(name in found, f"no {kind} is called {name!r}; there are {', '.join(found)}")
     return {name: found[name] for name in names}
 
 

@@ -11,11 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from boards.check import checks
+from boards.check.noise import SIMULATOR
 from boards.folder import disk as folder
 from boards.folder import manifest, steps
-from boards.gateware.noise import SIMULATOR
 from boards.targets import TARGETS
 from boards.u55c_direct.files import KEY_VARIABLE
+from boards.u55c_vitis.files import TEMPORARY
 from omap.board import BOARDS
 from omap.cli import main
 from omap.presets import preset
@@ -44,8 +45,8 @@ def tools(tmp_path, monkeypatch):
     """Stand-ins for the vendor's tools, which write down what they are called with; none is on PATH until added."""
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
-    for variable in steps.environment(plan("u55c_direct")):
-        monkeypatch.delenv(variable, raising=False)
+    for variable in TARGETS["u55c_direct"].environment(plan("u55c_direct")):
+        monkeypatch.delenv(variable.name, raising=False)
     monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
 
     def add(name, *makes, code=0, says="hello"):
@@ -97,7 +98,7 @@ def test_without_tools_it_says_what_to_run_and_where(tmp_path, params_file, tool
     assert "not on PATH" in result.output
     assert steps.no_key() in result.output
     assert f"To run in {out}, on a machine with the vendor's tools:" in result.output
-    for step in steps.build_steps(plan(target)):
+    for step in TARGETS[target].build_steps(plan(target)):
         assert f"  {step.shown}\n" in result.output
     assert not (out / folder.OUT).exists()
     insisted = run("build", target, "--params", params_file, "--out", out, "--run")
@@ -107,9 +108,9 @@ def test_without_tools_it_says_what_to_run_and_where(tmp_path, params_file, tool
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_with_tools_and_a_key_it_runs_them(tmp_path, params_file, tools, target, monkeypatch):
-    wanted = steps.build_steps(plan(target))
-    for variable in steps.environment(plan(target)):
-        monkeypatch.setenv(variable, str(bitstream_key(tmp_path)))
+    wanted = TARGETS[target].build_steps(plan(target))
+    for variable in TARGETS[target].environment(plan(target)):
+        monkeypatch.setenv(variable.name, str(bitstream_key(tmp_path)))
     for step in wanted:
         log = tools(step.command[0], *step.makes)
     out = tmp_path / "out"
@@ -121,7 +122,7 @@ def test_with_tools_and_a_key_it_runs_them(tmp_path, params_file, tools, target,
         assert (out / folder.OUT / f"{number}-{step.command[0]}.log").read_text() == f"{step.command[0]} says hello\n"
         assert all((out / product).exists() for product in step.makes)
     assert stat.S_IMODE((out / folder.OUT).stat().st_mode) == 0o700  # a plain bitstream holds the root key
-    assert all(steps.TEMPORARY in step.command for step in wanted if step.command[0] == "v++")  # so does this
+    assert all(TEMPORARY in step.command for step in wanted if step.command[0] == "v++")  # so does this
     assert KEY[::-1].hex() not in result.output
     assert run("check", out).exit_code == 0
 
@@ -138,7 +139,7 @@ def test_without_a_key_tools_are_not_run(tmp_path, params_file, tools):
 
 
 def test_without_the_key_of_the_bitstream_tools_are_not_run(tmp_path, params_file, tools):
-    log = tools("vivado", *steps.build_steps(plan("u55c_direct"))[0].makes)
+    log = tools("vivado", *TARGETS["u55c_direct"].build_steps(plan("u55c_direct"))[0].makes)
     arguments = ("build", "u55c_direct", "--params", params_file, "--key-file", key_file(tmp_path))
     result = run(*arguments, "--out", tmp_path / "sealed")
     assert result.exit_code == 0
@@ -153,7 +154,7 @@ def test_without_the_key_of_the_bitstream_tools_are_not_run(tmp_path, params_fil
 
 def test_the_key_of_the_bitstream_is_named_as_its_user_sees_it(tmp_path, params_file, tools, monkeypatch):
     """The tools run in another folder."""
-    log = tools("vivado", *steps.build_steps(plan("u55c_direct"))[0].makes, says=f"${KEY_VARIABLE}")
+    log = tools("vivado", *TARGETS["u55c_direct"].build_steps(plan("u55c_direct"))[0].makes, says=f"${KEY_VARIABLE}")
     arguments = ("build", "u55c_direct", "--params", params_file, "--key-file", key_file(tmp_path))
     (tmp_path / "keys").mkdir()
     monkeypatch.chdir(tmp_path / "keys")
@@ -370,7 +371,7 @@ def with_products(tmp_path, target, *options):
     """Build a folder in which everything is that the vendor's tools make."""
     out = built(tmp_path, target, *options)
     (out / folder.OUT).mkdir()
-    for name in steps.build_steps(plan(target))[-1].makes:
+    for name in TARGETS[target].build_steps(plan(target))[-1].makes:
         (out / name).touch()
     return out
 
@@ -379,15 +380,15 @@ def with_products(tmp_path, target, *options):
 def test_flash_without_tools_says_what_to_run(tmp_path, tools, target, options):
     out = built(tmp_path, target)
     (out / folder.OUT).mkdir()
-    for name in steps.build_steps(plan(target))[-1].makes:
+    for name in TARGETS[target].build_steps(plan(target))[-1].makes:
         early = run("flash", out, *options)
         assert early.exit_code == 2
         assert f"{out / name} is not there" in early.output
         (out / name).touch()
     result = run("flash", out, "--device", BDF, *options)
     assert result.exit_code == 0, result.output
-    wanted = steps.flash_steps(plan(target), BDF, volatile=bool(options))
-    for step in (*wanted, steps.serve_step(plan(target), BDF)):
+    wanted = TARGETS[target].flash_steps(plan(target), BDF, volatile=bool(options))
+    for step in (*wanted, TARGETS[target].serve_step(plan(target), BDF)):
         assert f"  {step.shown}\n" in result.output
     assert f"To run in {out}" in result.output
 
@@ -395,7 +396,7 @@ def test_flash_without_tools_says_what_to_run(tmp_path, tools, target, options):
 @WAYS
 def test_flash_with_tools_runs_them_but_for_what_root_must_do(tmp_path, tools, target, options):
     out = with_products(tmp_path, target)
-    wanted = steps.flash_steps(plan(target), BDF, volatile=bool(options))
+    wanted = TARGETS[target].flash_steps(plan(target), BDF, volatile=bool(options))
     for step in wanted:
         if not step.root:
             log = tools(step.command[0])
@@ -409,7 +410,7 @@ def test_flash_with_tools_runs_them_but_for_what_root_must_do(tmp_path, tools, t
 
 def test_the_flash_is_what_is_written_unless_it_is_not_wanted():
     lasting, volatile = (
-        " ".join(step.shown for step in steps.flash_steps(plan("u55c_direct"), BDF, volatile=way))
+        " ".join(step.shown for step in TARGETS["u55c_direct"].flash_steps(plan("u55c_direct"), BDF, volatile=way))
         for way in (False, True)
     )
     assert "-source flash.tcl" in lasting

@@ -14,8 +14,7 @@ import pytest
 from boards.check import checks
 from boards.folder import build
 from boards.folder import disk as folders
-from boards.folder.manifest import Plan
-from boards.folder.steps import build_steps
+from boards.target import Plan
 from boards.targets import TARGETS
 from boards.u55c_direct import cores
 from boards.u55c_direct.files import BUILD
@@ -29,7 +28,7 @@ from tests.support.rtl.engines import TIGHT
 
 ROOT = Path(__file__).parents[2]
 OVERVIEW = "boards/README.md"
-GUIDES = {name: f"boards/{name}/README.md" for name in TARGETS}
+GUIDES = {name: target.guide for name, target in TARGETS.items()}
 DOCUMENTS = [OVERVIEW, *GUIDES.values()]
 
 PROGRAMS = {"apt", "export", "lspci", "poweroff", "setpci", "sh", "source", "v++", "xbmgmt", "xbutil", "xclbinutil"}
@@ -109,7 +108,7 @@ def in_a_folder(target, monkeypatch):
 
     monkeypatch.setattr(build, "to_verilog", nothing)
     files = build.contents(plan(target))
-    made = [name for step in build_steps(plan(target)) for name in step.makes]
+    made = [name for step in TARGETS[target].build_steps(plan(target)) for name in step.makes]
     reports = re.findall(r"file join \$out (\w+\.txt)", files.get(BUILD, b"").decode())
     return {*files, folders.SECRET, folders.SECRET_FOLDER, folders.OUT, *made} | {
         f"{folders.OUT}/{report}" for report in reports

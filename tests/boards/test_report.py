@@ -15,7 +15,7 @@ from omap.errors import ParamsError
 from omap.presets import preset
 from rtl.rings.csr import Csr
 from rtl.synth.netlist import U55C, Area
-from rtl.synth.report import ENGINE_SHARE, LEVEL_BUDGET, read_table
+from rtl.synth.report import ENGINE_SHARE, LEVEL_BUDGET, choose, read_table
 from tests.rtl.synth.test_report import TOLERANCE
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def test_the_text_names_the_longest_paths():
 
 
 def test_the_table_is_true_for_a_small_block():
-    found, documented = report.choose(PAPER, ["bar"])["bar"](), AREAS["bar"]
+    found, documented = report.parts(PAPER)["bar"](), AREAS["bar"]
     assert math.isclose(found.lut, documented.lut, rel_tol=TOLERANCE)
     assert math.isclose(found.ff, documented.ff, rel_tol=TOLERANCE)
     assert (found.bram, found.uram, found.dsp) == (documented.bram, documented.uram, documented.dsp)
@@ -81,7 +81,7 @@ def test_a_box_has_the_ports_of_what_it_replaces():
 
 def test_unknown_names_are_refused():
     with pytest.raises(ParamsError, match=r"no part is called 'cpu'; there are bar, .*u55c_direct around the engine"):
-        report.choose(PAPER, ["cpu"])
+        choose(report.parts(PAPER), ["cpu"], "part")
 
 
 def run(*arguments):

@@ -8,6 +8,7 @@ import pytest
 
 from boards.gateware import root_key
 from boards.gateware.core import check_config
+from boards.gateware.ports import stub
 from boards.targets import TARGETS
 from boards.u55c_direct import vendor
 from boards.u55c_direct.top import DirectCard
@@ -34,7 +35,7 @@ def verilog(target):
 
 
 def vendor_stubs():
-    return "\n".join(vendor.stub(name, ports) for name, ports in vendor.blocks(CHANNELS).items())
+    return "\n".join(stub(name, ports) for name, ports in vendor.blocks(CHANNELS).items())
 
 
 def ports_in(verilog, module):

@@ -37,7 +37,7 @@ def test_the_same_plan_gives_the_same_bytes_and_all_of_them_are_in_the_manifest(
     described = json.loads(files.pop(manifest.NAME))
     assert described["files"] == {name: {"sha256": manifest.digest(text)} for name, text in files.items()}
     assert {f"{TARGETS[target].module}.v", "omap_noise.v", "Makefile", "README.md"} < set(files)
-    assert manifest.plan_of(described) == plan(target)
+    assert manifest.plan_of(described, TARGETS) == plan(target)
     assert described["claims"] == {"hbm_private": target == "u55c_direct", "attested": False, "hardware": True}
     assert str(tmp_path).encode() not in b"".join(contents(tmp_path / "one").values())
     modes = {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "one").rglob("*") if file.is_file()}
@@ -48,7 +48,7 @@ def test_the_same_plan_gives_the_same_bytes_and_all_of_them_are_in_the_manifest(
 def test_other_processes_give_the_same_bytes(tmp_path):
     """Sets and dictionaries of texts have another order in each process."""
     script = (
-        "import sys; from pathlib import Path; from pytest import MonkeyPatch; from boards import build;"
+        "import sys; from pathlib import Path; from pytest import MonkeyPatch; from boards.folder import build;"
         "from tests.support.boards.folders import plan, use_hollow; use_hollow(MonkeyPatch());"
         "build.build(plan('u55c_vitis'), Path(sys.argv[1]), None)"
     )
@@ -60,8 +60,8 @@ def test_other_processes_give_the_same_bytes(tmp_path):
 
 def test_the_plan_shows_in_the_manifest():
     for options in ({}, {"attested": True}, {"plain": True}):
-        facts = json.loads(plan("u55c_direct", **options).manifest({}))
-        assert manifest.plan_of(facts) == plan("u55c_direct", **options)
+        facts = json.loads(manifest.text(plan("u55c_direct", **options), {}))
+        assert manifest.plan_of(facts, TARGETS) == plan("u55c_direct", **options)
         assert facts["identity"]["MODE"] == (7 if options == {"attested": True} else 5)
         assert facts["encrypted"] == (options != {"plain": True})
     with pytest.raises(ParamsError, match="its host loads the program"):
@@ -81,11 +81,11 @@ def test_a_manifest_of_something_else_is_refused(tmp_path):
         (tmp_path / manifest.NAME).write_text(text)
         with pytest.raises(InputError, match=message):
             manifest.read(tmp_path)
-    facts = plan("u55c_vitis").facts()
+    facts = manifest.facts(plan("u55c_vitis"))
     with pytest.raises(InputError, match="target is 'u99'"):
-        manifest.plan_of(facts | {"target": "u99"})
+        manifest.plan_of(facts | {"target": "u99"}, TARGETS)
     with pytest.raises(ParamsError, match="have the digest"):
-        manifest.plan_of(facts | {"digest": "00"})
+        manifest.plan_of(facts | {"digest": "00"}, TARGETS)
 
 
 @pytest.mark.sec_cm("BUILD.KEY.OWNER")
@@ -211,16 +211,16 @@ def test_the_readme_and_the_makefile_tell_the_same_steps(tmp_path):
         out = tmp_path / target
         build.build(plan(target), out, None)
         readme = (out / "README.md").read_text()
-        volatile = steps.flash_steps(plan(target), None, volatile=True)[:2] if plan(target).encrypted else ()
-        emulated = [step for step in (steps.emulation_step(plan(target)),) if step]
+        volatile = TARGETS[target].flash_steps(plan(target), None, volatile=True)[:2] if plan(target).encrypted else ()
+        emulated = list(TARGETS[target].variants(plan(target)).values())
         assert bool(volatile) != bool(emulated)
-        for step in (*steps.build_steps(plan(target)), *steps.flash_steps(plan(target), None)):
+        for step in (*TARGETS[target].build_steps(plan(target)), *TARGETS[target].flash_steps(plan(target), None)):
             assert f"   {step.shown}\n" in readme
         for step in volatile:
             assert f"\n{step.shown}\n" in readme
         for step in emulated:
             assert f"`make hw_emu`, which is `{step.shown}`" in readme
-        for step in (*steps.build_steps(plan(target)), *volatile, *emulated):
+        for step in (*TARGETS[target].build_steps(plan(target)), *volatile, *emulated):
             for name in step.command:
                 if name.endswith((".tcl", ".cfg", ".xdc", ".sh")):
                     assert (out / name).exists()
@@ -231,9 +231,9 @@ def test_the_readme_and_the_makefile_tell_the_same_steps(tmp_path):
             text=True,
             check=True,
         ).stdout
-        for step in steps.build_steps(plan(target)):
+        for step in TARGETS[target].build_steps(plan(target)):
             assert step.shown in shown
-        for step in (*steps.flash_steps(plan(target), "0000:01:00.1"), *volatile, *emulated):
+        for step in (*TARGETS[target].flash_steps(plan(target), "0000:01:00.1"), *volatile, *emulated):
             assert step.shown in shown
         refused = subprocess.run(["make"], cwd=out, capture_output=True, text=True, check=False)
         assert refused.returncode

@@ -14,9 +14,9 @@ from amaranth.lib.wiring import In, Out
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from boards.check.noise import SIMULATOR, problems, rings
 from boards.gateware.entropy import KEY, MIN_ENTROPY, MODULE, Conditioner, Entropy
 from boards.gateware.health import proportion_cutoff, repetition_cutoff
-from boards.gateware.noise import SIMULATOR, problems, rings
 from omap.errors import InputError, ParamsError
 from rtl.synth.verilog import to_verilog
 from sim.bench import toolchain

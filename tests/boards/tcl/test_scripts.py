@@ -1,7 +1,6 @@
 """The scripts of both targets pass their checks; no line of them can go, and none of what follows goes unnoticed."""
 
 import functools
-import importlib
 import re
 import tempfile
 from dataclasses import replace
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from boards.folder.manifest import Plan
+from boards.target import Plan, Target
 from boards.targets import TARGETS
 from boards.tcl.interpreter import ScriptStoppedError
 from boards.u55c_direct import checks, cores
@@ -32,17 +31,17 @@ TOPS = {
 VITIS, DIRECT = "u55c_vitis", "u55c_direct"
 CHANNELS = sum(TARGETS[DIRECT].config(TIGHT.params).channels.values())
 
-ports_of = functools.cache(TARGETS[VITIS].__class__.ports)  # to make a top takes time
+ports_of = functools.cache(Target.ports)  # to make a top takes time
 
 
 @pytest.fixture(autouse=True)
 def ports_once(monkeypatch):
-    monkeypatch.setattr(type(TARGETS[VITIS]), "ports", ports_of)
+    monkeypatch.setattr(Target, "ports", ports_of)
 
 
 @functools.cache
 def scripts(plan):
-    return importlib.import_module(f"boards.{plan.target.name}").scripts(plan)
+    return plan.target.scripts(plan)
 
 
 def plan(target, **options):
@@ -55,7 +54,7 @@ def problems(target, changed=None, **options):
     with tempfile.TemporaryDirectory() as folder:
         for name, text in texts.items():
             (Path(folder) / name).write_text(text)
-        return importlib.import_module(f"boards.{target}").script_problems(Path(folder), plan(target, **options))
+        return TARGETS[target].script_problems(Path(folder), plan(target, **options))
 
 
 PLANS = [(VITIS, {}), (DIRECT, {}), (DIRECT, {"plain": True}), (DIRECT, {"attested": True})]
@@ -233,7 +232,7 @@ def test_no_port_of_a_bus_can_be_missing(data):
     tied = ("LOCK", "CACHE", "PROT", "QOS")
     name = data.draw(st.sampled_from([name for name in ports if not name.endswith(tied)]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(TARGETS[VITIS]), "ports", lambda self, params: {n: p for n, p in ports.items() if n != name})
+        patch.setattr(Target, "ports", lambda self, params: {n: p for n, p in ports.items() if n != name})
         try:
             found = problems(VITIS)
         except KeyError as missing:  # the description of the kernel wants it

@@ -167,7 +167,7 @@ def test_the_document_is_true_for_small_blocks(name):
 
 def test_an_unknown_block_is_refused():
     with pytest.raises(ParamsError, match=r"no block is called 'cpu'; there are page_open, .*ghash"):
-        choose(preset("PAPER"), ["cpu"])
+        choose(reported(preset("PAPER")), ["cpu"], "block")
 
 
 def test_the_command_updates_a_document(tmp_path, monkeypatch):

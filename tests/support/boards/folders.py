@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from boards.folder import build, manifest
-from boards.folder.manifest import Plan
+from boards.target import Plan
 from boards.targets import TARGETS
 from tests.support.boards.hollow import hollow_verilog
 from tests.support.rtl.engines import TIGHT

@@ -4,8 +4,8 @@ import pytest
 from amaranth.hdl import ClockSignal, Const, Instance, Module, ResetSignal, Value
 from amaranth.lib.wiring import In
 
+from boards.gateware.ports import stub
 from boards.targets import TARGETS
-from boards.u55c_direct import vendor
 from rtl.map.core import Core
 from rtl.memory.host_port import HostPort
 from rtl.rings.ring_port import RingPort
@@ -44,4 +44,4 @@ def hollow_verilog(target):
 
 def box_stubs():
     """Return empty modules for what was left out of the tops made so far."""
-    return "".join(vendor.stub(name, ports) for name, ports in BOXES.items())
+    return "".join(stub(name, ports) for name, ports in BOXES.items())

@@ -7,7 +7,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from boards import gateware
-from boards.gateware.noise import FILE, SIMULATOR
+from boards.check.noise import SIMULATOR
+from boards.gateware.entropy import FILE
 
 SOURCE = Path(gateware.__file__).with_name(FILE)
 

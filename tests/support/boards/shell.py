@@ -10,7 +10,8 @@ from cocotb.simtime import get_sim_time
 from cocotb.triggers import ClockCycles, ValueChange
 from cocotbext.axi import AddressSpace, AxiBus, AxiSlave, MemoryRegion, SparseMemoryRegion
 
-from boards.gateware.flat import AXI4_LEN_BITS, port_table
+from boards.gateware.flat import AXI4_LEN_BITS
+from boards.gateware.ports import port_table
 from boards.u55c_direct import top as direct
 from boards.u55c_vitis import top as vitis
 from omap.sizing.channels import CHANNEL_BYTES

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from boards.gateware import root_key
-from boards.gateware.flat import port_table
+from boards.gateware.ports import port_table
 from boards.targets import TARGETS
 from boards.u55c_direct import top as direct
 from boards.u55c_vitis import top as vitis
@@ -30,8 +30,7 @@ RESET_CYCLES = 16
 
 CARD = "omap_direct_card"
 
-PARTS = ("bar", "clear", "core", "entropy", "flat", "gate", "health", "root_key")
-PARTS += ("u55c_direct/top", "u55c_direct/vendor", "u55c_vitis/top")
+PARTS = ("gateware/*.py", "u55c_direct/top.py", "u55c_direct/vendor.py", "u55c_vitis/top.py")
 """Sources under boards/ that a top consists of."""
 
 
@@ -49,7 +48,7 @@ def top_verilog(target, config, *, built=False):
     It is that of :func:`top`, or the one of a build, with its pins.
     """
     files = [path for name in ("omap", "rtl") for path in sorted((ROOT / name).rglob("*.py"))]
-    files += [ROOT / "boards" / f"{name}.py" for name in PARTS]
+    files += [path for pattern in PARTS for path in sorted((ROOT / "boards").glob(pattern))]
     sources = [path.read_text() for path in files]
     settings = [target, config, ENTROPY_INTERVAL, CLEARED_BYTES, built]
 

@@ -1,19 +1,22 @@
-"""Whether what a build makes its noise of is ring oscillators, and nothing that can be known beforehand."""
+"""Whether what a build makes its noise of is ring oscillators, and nothing that can be known beforehand.
+
+Both parts of a noise source are looked at: the Verilog by synthesis, and the constraints by reading them.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from boards.gateware.entropy import MODULE
+from boards.gateware.entropy import FILE, MODULE
+from boards.tcl.xdc import Constraints, Parts
 from omap.errors import InputError
 from rtl.synth.netlist import yosys
-
-FILE = f"{MODULE}.v"
-"""The source of noise, the same for every build."""
 
 SIMULATOR = "XILINX_SIMULATOR"
 """Macro that turns it into something that is none. Vivado's simulator sets it (AMD UG900, *Predefined Macros*)."""
@@ -51,7 +54,8 @@ def rings(verilog: str, index: int = 0) -> list[list[tuple[str, int]]]:
             continue
         if first not in flops.values():
             raise InputError(f"{FILE} has a register that samples a ring, and no second register behind it")
-        at, ring = start, []
+        at = start
+        ring: list[tuple[str, int]] = []
         while not ring or at != start:
             if at not in driver or len(ring) > len(driver):
                 raise InputError(f"{FILE} samples a LUT that is in no ring")
@@ -76,6 +80,32 @@ def problems(verilog: str) -> tuple[str, ...]:
     if not all(len(ring) % 2 for ring in sampled):
         found.append(f"{FILE} has a ring with an even number of inversions, which stands still")
     return tuple(found)
+
+
+PARTS = Parts(
+    cells=("noise/rings[0].first_reg", "noise/rings[3].first_reg", "noise/rings[3].second_reg"),
+    nets=("noise/rings[0].ring[0]", "noise/rings[3].ring[6]", "noise/run", "ring/rings[0]"),
+    loops=r".*noise/rings\[\d+\]\.ring\[\d+\]",
+)
+"""Parts of a noise source that its constraints may name, and some that are none."""
+
+
+def constraint_problems(run: Constraints, name: str) -> Iterator[str]:
+    """Yield what constraints lack for the noise source.
+
+    Parameters
+    ----------
+    run : Constraints
+        Has read the constraints, of a design with :data:`PARTS`.
+    name : str
+        Of the file.
+    """
+    for net in run.all("net"):
+        if re.fullmatch(run.parts.loops, net.name) and "allow_combinatorial_loops" not in net.properties:
+            yield f"{name} does not allow the loop {net.name}: the tools would refuse the rings"
+    for cell in run.all("cell"):
+        if cell.name.endswith(".first_reg") != (("-to", cell.handle) in run.free) and "/rings[" in cell.name:
+            yield f"{name} is wrong about {cell.name}: paths that end in the first register of a ring alone are free"
 
 
 def _modules(verilog: str, script: str) -> dict[str, Any]:
