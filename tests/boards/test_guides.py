@@ -168,7 +168,8 @@ def symptoms(document):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_messages_that_are_explained_are_said(target):
-    files = [*(ROOT / "host").glob("*.py"), *(ROOT / "boards").glob("*.py"), *(ROOT / "boards" / target).glob("*.tcl")]
+    python = [path for package in ("host", "boards") for path in (ROOT / package).rglob("*.py")]
+    files = [*python, *(ROOT / "boards" / target).glob("*.tcl")]
     texts = [one for path in files for one in said(path)]
     wanted = symptoms(GUIDES[target])
     assert len(wanted) >= 8
