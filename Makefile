@@ -41,7 +41,7 @@ bench-model: $(FULL_STAMP)  ## operations and loaded keys a second of the refere
 	$(BIN)/python -m omap.benchmark
 
 bench-host: $(FULL_STAMP)  ## operations a second through client, relay and proxy on the model
-	$(BIN)/python -m host.bench
+	$(BIN)/python -m host.benchmark
 
 bench-sim: $(FULL_STAMP)  ## simulated cycles a second of the GCM pair under each simulator
 	$(BIN)/python -m sim.measure.simulators

@@ -1,4 +1,4 @@
-"""``python -m host.bench``: operations a second through relay and proxy on the model, beside the bare model's.
+"""``python -m host.benchmark``: operations a second through relay and proxy on the model, beside the bare model's.
 
 Relay, device and proxy run in processes of their own, as ``omap serve`` and ``omap proxy`` start them. The bare model
 and the client take turns, so that a busy machine slows both; medians are reported.
@@ -25,7 +25,7 @@ import click
 
 from host.client.settings import Settings
 from host.client.sync import Client
-from host.commands.serve import chosen_params
+from host.commands.serve import MapOptions
 from host.device.driver import Driver
 from host.keyfile import read_key_file, write_key_file
 from host.model.model import ModelTransport
@@ -53,8 +53,18 @@ CONNECTIONS, PIPELINE = 50, 16
 
 
 @dataclass
-class Bench:
-    """Parameters and work that all measurements share."""
+class Workload:
+    """Parameters and operations that all measurements share.
+
+    Parameters
+    ----------
+    params : Params
+        The map's parameters.
+    operations : int
+        Operations in each measurement.
+    seed : int
+        Of keys and operations.
+    """
 
     params: Params
     operations: int
@@ -86,11 +96,12 @@ class Bench:
         return store
 
 
-def shares(bench: Bench) -> dict[str, float]:
-    """Return which part of one process' time records' crypto, rings and the map take; pages' crypto is the map's.
+def shares(workload: Workload) -> dict[str, float]:
+    """Return which part of one process' time the crypto of records, the rings and the map take.
 
-    Client, driver and device run in this process in batches of 256. After each batch its operations run on a bare map,
-    and as many records are sealed and opened with no map between; what is left belongs to rings and copying.
+    The crypto of pages counts as the map's. Client, driver and device run in this process in batches of 256. After
+    each batch its operations run on a bare map, and as many records are sealed and opened with no map between. The
+    remaining time belongs to rings and copying.
     """
     key, batch = bytes(32), 256
     spent = {"all": 0.0, "map": 0.0, "crypto": 0.0}
@@ -100,13 +111,13 @@ def shares(bench: Bench) -> dict[str, float]:
         work(operations)
         spent[what] += time.process_time() - start
 
-    records, store = Records(bench.params), bench.bare()
-    with ModelTransport(bench.params, key, ring_entries=1024, stepped=True) as transport:
-        driver = Driver(transport, bench.params)
+    records, store = Records(workload.params), workload.bare()
+    with ModelTransport(workload.params, key, ring_entries=1024, stepped=True) as transport:
+        driver = Driver(transport, workload.params)
         driver.start()
-        session = ClientSession(bench.params, key)
+        session = ClientSession(workload.params, key)
         session.opened(driver.exchange(session.confirm(driver.exchange(session.hello()))))
-        size = RecordCodec(bench.params).record_bytes
+        size = RecordCodec(workload.params).record_bytes
 
         def execute(operations: list[Operation]) -> None:
             driver.put(b"".join([session.seal(operation) for operation in operations]))
@@ -115,11 +126,11 @@ def shares(bench: Bench) -> dict[str, float]:
             for at in range(0, len(answers), size):
                 session.open(answers[at : at + size])
 
-        fill = [Operation(Kind.PUT, key, value) for key, value in zip(bench.keys, bench.values, strict=True)]
+        fill = [Operation(Kind.PUT, key, value) for key, value in zip(workload.keys, workload.values, strict=True)]
         for first in range(0, len(fill), batch):
             execute(fill[first : first + batch])
-        for first in range(0, len(bench.mix), batch):
-            operations = bench.mix[first : first + batch]
+        for first in range(0, len(workload.mix), batch):
+            operations = workload.mix[first : first + batch]
             timed("all", execute, operations)
             timed("map", store.execute, operations)
             timed("crypto", records.exchange, operations)
@@ -208,26 +219,26 @@ def redis_benchmark(host: str, port: int, requests: int, keys: int) -> dict[str,
 
 def run(params: Params, operations: int, seed: int) -> dict[str, Any]:
     """Measure everything and return the figures."""
-    bench = Bench(params, operations, seed)
-    figures: dict[str, Any] = {"operations": operations, "keys": len(bench.keys), "params": params.to_dict()}
-    figures["shares"] = shares(bench)
+    workload = Workload(params, operations, seed)
+    figures: dict[str, Any] = {"operations": operations, "keys": len(workload.keys), "params": params.to_dict()}
+    figures["shares"] = shares(workload)
     with tempfile.TemporaryDirectory() as folder:
         key_file, parameters = Path(folder) / "root.key", Path(folder) / "params.json"
         write_key_file(key_file)
         parameters.write_text(json.dumps(params.to_dict()))
         with running("serve", "--params", parameters, "--key-file", key_file, "--port", 0) as (served, pid):
             settings = Settings.from_url(served["address"], root_key=read_key_file(key_file))
-            store = bench.bare()
+            store = workload.bare()
             with Client(settings) as client:
-                client.put_many(bench.keys, bench.values)
+                client.put_many(workload.keys, workload.values)
                 spent = dict.fromkeys(("bare", "client", "relay", "model"), 0.0)
                 pairs = []
                 for _ in range(ROUNDS):
                     start = time.process_time()
-                    bare = bench.batches(store.execute)
+                    bare = workload.batches(store.execute)
                     spent["bare"] += time.process_time() - start
                     start, before = time.process_time(), processor_seconds(pid)
-                    pairs.append((bare, bench.batches(client.execute)))
+                    pairs.append((bare, workload.batches(client.execute)))
                     after = processor_seconds(pid)
                     spent["client"] += time.process_time() - start
                     spent["relay"] += after[0] - before[0]
@@ -290,7 +301,7 @@ def _verdict(good: bool) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(preset: str | None, operations: int, seed: int, as_json: bool) -> None:
     """Time the host side on the model: client, relay, proxy. Wall-clock time: let nothing else run."""
-    figures = run(chosen_params(preset, None, None, None, None), operations, seed)
+    figures = run(MapOptions(preset=preset).params(), operations, seed)
     click.echo(json.dumps(figures, indent=2) if as_json else report(figures))
 
 

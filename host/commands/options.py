@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +17,84 @@ from omap.errors import InputError
 
 KEY_FILE_VARIABLE = "OMAP_KEY_FILE"
 
+Command = Callable[..., Any]
+"""The function of a command, or what makes one of another."""
+
+
+def gathered(
+    name: str, kind: type[Any], *options: Callable[..., Any]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds options to a command, which gets them as one argument.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument.
+    kind : dataclass
+        What the argument is made of: it has a field for each option.
+    *options : callable
+        What ``click.option`` returns.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(*arguments: Any, **given: Any) -> Any:
+            own = {field.name: given.pop(field.name) for field in fields(kind)}
+            return command(*arguments, **{name: kind(**own)}, **given)
+
+        for option in reversed(options):
+            wrapped = option(wrapped)
+        return wrapped
+
+    return decorate
+
 
 @dataclass(frozen=True)
 class Where:
-    """What the options of :func:`connection` say.
+    """Where a map is, as the options of :func:`connection` say.
 
     Parameters
     ----------
     url : str
         Address of the relay.
-    options : dict
-        Options of :func:`omap.connect`.
+    key_file : Path
+        Root key file.
+    witness : Path or None
+        File that remembers the map from run to run.
+    timeout : float
+        Seconds to wait for an answer.
+    tls_ca : Path or None
+        Certificates to trust; None for a connection without TLS.
     """
 
     url: str
-    options: dict[str, Any]
+    key_file: Path
+    witness: Path | None
+    timeout: float
+    tls_ca: Path | None
 
-    def settings(self, **more: Any) -> Settings:
-        """Return the settings of a client, with further options."""
-        return Settings.from_url(self.url, **self.options, **more)
+    def settings(self, *, rate: float | None = None) -> Settings:
+        """Return the settings of a client, of a constant rate if one is given."""
+        return Settings.from_url(
+            self.url,
+            key_file=self.key_file,
+            witness=self.witness,
+            timeout=self.timeout,
+            tls=self.tls_ca,
+            rate=rate,
+        )
 
     def connect(self) -> Client:
         """Return a connected client."""
         return Client(self.settings())
 
 
-def connection(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say how to connect; the command gets them as ``where``, and ``as_json``."""
-
-    @functools.wraps(command)
-    def wrapped(
-        *arguments: Any,
-        url: str,
-        key_file: Path,
-        witness: Path | None,
-        timeout: float,
-        tls_ca: Path | None,
-        **further: Any,
-    ) -> Any:
-        options = {"key_file": key_file, "witness": witness, "timeout": timeout, "tls": tls_ca}
-        return command(*arguments, where=Where(url, options), **further)
-
-    options = (
+def connection(command: Command) -> Command:
+    """Add the options that say how to connect. The command gets them as ``where``, and ``as_json``."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+    return gathered(
+        "where",
+        Where,
         click.option("--url", default=DEFAULT_URL, show_default=True, help="Where the relay is."),
         click.option(
             "--key-file",
@@ -75,15 +111,11 @@ def connection(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait for an answer."),
         click.option("--tls-ca", type=click.Path(path_type=Path), help="Speak TLS; certificates to trust (PEM)."),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-    )
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return wrapped
+    )(command)
 
 
 def typed_bytes(text: str) -> bytes:
-    """Return what somebody typed: the bytes of ``0x`` and hexadecimal digits, else those of the text in UTF-8.
+    """Return what somebody typed as bytes: hexadecimal digits after ``0x``, any other text in UTF-8.
 
     Raises
     ------

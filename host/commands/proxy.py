@@ -9,19 +9,23 @@ import click
 
 from host.client.aio import open_client
 from host.client.settings import Settings
-from host.commands.options import Where, connection, echo_json
+from host.commands.options import Where, connection, echo_json, gathered
 from host.logs import log_to_stderr
-from host.redis.server import DEFAULT_PORT, Limits, Proxy
+from host.redis.server import DEFAULT_PORT, Endpoint, Limits, Proxy
 
 PASSWORD_VARIABLE = "OMAP_PROXY_PASSWORD"
 
 
 @click.command()
 @connection
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0 for any.")
-@click.option(
-    "--password", envvar=PASSWORD_VARIABLE, show_envvar=True, help="What AUTH must give. Others see a command line."
+@gathered(
+    "endpoint",
+    Endpoint,
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at."),
+    click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0 for any."),
+    click.option(
+        "--password", envvar=PASSWORD_VARIABLE, show_envvar=True, help="What AUTH must give. Others see a command line."
+    ),
 )
 @click.option("--max-clients", default=Limits.clients, show_default=True, type=click.IntRange(1), help="At once.")
 @click.option("--rate", type=float, help="Send so many operations a second, always: their times show nothing then.")
@@ -29,9 +33,7 @@ PASSWORD_VARIABLE = "OMAP_PROXY_PASSWORD"
 def command(
     where: Where,
     as_json: bool,
-    host: str,
-    port: int,
-    password: str | None,
+    endpoint: Endpoint,
     max_clients: int,
     rate: float | None,
     json_log: bool,
@@ -42,33 +44,17 @@ def command(
     it is ready. If the relay goes away, commands are answered with errors until it is back.
     """
     log_to_stderr(as_json=json_log)
-    asyncio.run(_run(where.settings(rate=rate), host, port, password, max_clients, as_json))
+    asyncio.run(_run(where.settings(rate=rate), endpoint, Limits(clients=max_clients), as_json))
 
 
-async def _run(
-    settings: Settings,
-    host: str,
-    port: int,
-    password: str | None,
-    max_clients: int,
-    as_json: bool,
-) -> None:
+async def _run(settings: Settings, endpoint: Endpoint, limits: Limits, as_json: bool) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     client = await open_client(settings)
     try:
         params = client.params
-        proxy = Proxy(
-            client,
-            params,
-            settings.root_key,
-            host,
-            port,
-            password=password,
-            limits=Limits(clients=max_clients),
-        )
-        async with proxy:
+        async with Proxy(client, params, settings.root_key, endpoint, limits=limits) as proxy:
             if as_json:
                 echo_json(address=f"redis://{proxy.address}", map=settings.address, params=params.to_dict())
             else:

@@ -7,15 +7,15 @@ import json
 import logging
 import signal
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from host.commands.options import KEY_FILE_VARIABLE
+from host.commands.options import KEY_FILE_VARIABLE, gathered
 from host.device.driver import Driver
-from host.device.transport import names, open_transport
+from host.device.transport import Transport, names, open_transport
 from host.framing import DEFAULT_PORT
 from host.logs import log_to_stderr
 from host.paramsfile import read_params_file
@@ -26,7 +26,7 @@ from omap.errors import DeviceFaultError, InputError, OmapError
 from omap.params import Params, Rule
 
 CAPACITY, KEY_BYTES, VALUE_BYTES = 1 << 16, 16, 256
-"""The map that is served if nothing is said of it: room for hashed keys and short texts."""
+"""Sizes of the map that is served if no option says otherwise: room for hashed keys and short texts."""
 
 NEED_KEY = ("model", "process")
 """Back ends whose device reads a key file."""
@@ -34,79 +34,173 @@ NEED_KEY = ("model", "process")
 _WATCH_SECONDS = 0.1
 
 
+@dataclass(frozen=True)
+class MapOptions:
+    """Which map to serve, as the options say.
+
+    Parameters
+    ----------
+    preset : str or None
+        Parameters by name.
+    params_file : Path or None
+        Parameters in a JSON file.
+    capacity, key_bytes, value_bytes : int or None
+        Sizes of a map to plan.
+    """
+
+    preset: str | None = None
+    params_file: Path | None = None
+    capacity: int | None = None
+    key_bytes: int | None = None
+    value_bytes: int | None = None
+
+    def params(self) -> Params:
+        """Return the parameters that the options ask for; raises InputError if the options contradict each other."""
+        sizes = (self.capacity, self.key_bytes, self.value_bytes)
+        planned = any(size is not None for size in sizes)
+        if (self.preset is not None) + (self.params_file is not None) + planned > 1:
+            raise InputError("give one of --preset, --params, and sizes (--capacity, --key-bytes, --value-bytes)")
+        if self.preset is not None:
+            from omap.presets import preset as named
+
+            return named(self.preset)
+        if self.params_file is not None:
+            return read_params_file(self.params_file)
+        from omap.sizing.planner import plan
+
+        return plan(
+            capacity=CAPACITY if self.capacity is None else self.capacity,
+            key_bytes=KEY_BYTES if self.key_bytes is None else self.key_bytes,
+            value_bytes=VALUE_BYTES if self.value_bytes is None else self.value_bytes,
+            hbm_bytes=16 << 30,
+            rule=Rule.ONE_CHOICE,
+        ).params
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Which device runs the map, as the options say.
+
+    Parameters
+    ----------
+    backend : str
+        Name of the transport.
+    key_file : Path or None
+        Root key file of a model.
+    attach : Path or None
+        Socket file of a model that is running.
+    xclbin : Path or None
+        A card's program.
+    device : str or None
+        The card.
+    ring_entries : int
+        Records in each ring.
+    """
+
+    backend: str
+    key_file: Path | None
+    attach: Path | None
+    xclbin: Path | None
+    device: str | None
+    ring_entries: int
+
+    def check(self) -> None:
+        """Raise InputError if no transport has this name."""
+        if self.backend not in names():
+            raise InputError(f"no transport is called {self.backend!r}; installed are {', '.join(names())}")
+
+    def open(self, params: Params) -> Transport:
+        """Return an open transport to the device."""
+        key_file = self.key_file
+        source = click.get_current_context().get_parameter_source("key_file")
+        if source is ParameterSource.ENVIRONMENT and (self.attach is not None or self.backend not in NEED_KEY):
+            key_file = None  # the variable is meant for clients: this device has a key of its own
+        options = {"attach": self.attach, "xclbin": self.xclbin, "device": self.device}
+        given = {name: value for name, value in options.items() if value is not None}
+        return open_transport(self.backend, params, ring_entries=self.ring_entries, key_file=key_file, **given)
+
+
+@dataclass(frozen=True)
+class ListenOptions:
+    """Where the relay listens, as the options say.
+
+    Parameters
+    ----------
+    host : str
+        Address to listen at.
+    port : int
+        TCP port; 0 for any.
+    max_clients : int
+        Connections at once.
+    metrics_port : int or None
+        TCP port of the monitor; None for no monitor.
+    tls_cert, tls_key : Path or None
+        Certificate chain and private key for TLS.
+    """
+
+    host: str
+    port: int
+    max_clients: int
+    metrics_port: int | None
+    tls_cert: Path | None
+    tls_key: Path | None
+
+
 @click.command()
-@click.option("--preset", help="Parameters of the map, by name.")
-@click.option("--params", "params_file", type=click.Path(path_type=Path), help="The same from `omap plan --json`.")
-@click.option("--capacity", type=int, help=f"Most keys of a map to plan.  [default: {CAPACITY}]")
-@click.option("--key-bytes", type=int, help=f"Bytes of its keys: 4, 8 or 16.  [default: {KEY_BYTES}]")
-@click.option("--value-bytes", type=int, help=f"Bytes of its values.  [default: {VALUE_BYTES}]")
-@click.option("--backend", default="process", show_default=True, help="Runs the map: model, process, xrt, vfio, ...")
-@click.option(
-    "--key-file",
-    type=click.Path(path_type=Path),
-    envvar=KEY_FILE_VARIABLE,
-    show_envvar=True,
-    help="The root key of a model. A card has its own.",
+@gathered(
+    "wanted",
+    MapOptions,
+    click.option("--preset", help="Parameters of the map, by name."),
+    click.option("--params", "params_file", type=click.Path(path_type=Path), help="The same from `omap plan --json`."),
+    click.option("--capacity", type=int, help=f"Most keys of a map to plan.  [default: {CAPACITY}]"),
+    click.option("--key-bytes", type=int, help=f"Bytes of its keys: 4, 8 or 16.  [default: {KEY_BYTES}]"),
+    click.option("--value-bytes", type=int, help=f"Bytes of its values.  [default: {VALUE_BYTES}]"),
 )
-@click.option("--attach", type=click.Path(path_type=Path), help="process: socket file of a device that is running.")
-@click.option("--xclbin", type=click.Path(path_type=Path), help="xrt: the card's program.")
-@click.option("--device", help="xrt, vfio: the card, by its PCIe address; xrt: or by number.")
-@click.option("--ring-entries", default=1024, show_default=True, help="Records in each ring, a power of two.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0 for any.")
-@click.option("--max-clients", default=Limits.clients, show_default=True, type=click.IntRange(1), help="At once.")
-@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /healthz and /metrics on this port.")
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM): speak TLS.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
+@gathered(
+    "device",
+    DeviceOptions,
+    click.option(
+        "--backend", default="process", show_default=True, help="Runs the map: model, process, xrt, vfio, ..."
+    ),
+    click.option(
+        "--key-file",
+        type=click.Path(path_type=Path),
+        envvar=KEY_FILE_VARIABLE,
+        show_envvar=True,
+        help="The root key of a model. A card has its own.",
+    ),
+    click.option("--attach", type=click.Path(path_type=Path), help="process: socket file of a device that is running."),
+    click.option("--xclbin", type=click.Path(path_type=Path), help="xrt: the card's program."),
+    click.option("--device", help="xrt, vfio: the card, by its PCIe address; xrt: or by number."),
+    click.option("--ring-entries", default=1024, show_default=True, help="Records in each ring, a power of two."),
+)
+@gathered(
+    "listen",
+    ListenOptions,
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at."),
+    click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0 for any."),
+    click.option("--max-clients", default=Limits.clients, show_default=True, type=click.IntRange(1), help="At once."),
+    click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /healthz and /metrics on this port."),
+    click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM): speak TLS."),
+    click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM)."),
+)
 @click.option("--json-log", is_flag=True, help="Log in JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(
-    preset: str | None,
-    params_file: Path | None,
-    capacity: int | None,
-    key_bytes: int | None,
-    value_bytes: int | None,
-    backend: str,
-    key_file: Path | None,
-    attach: Path | None,
-    xclbin: Path | None,
-    device: str | None,
-    ring_entries: int,
-    host: str,
-    port: int,
-    max_clients: int,
-    metrics_port: int | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    json_log: bool,
-    as_json: bool,
-) -> None:
+def command(wanted: MapOptions, device: DeviceOptions, listen: ListenOptions, json_log: bool, as_json: bool) -> None:
     """Run a map and let clients in, until SIGTERM or Ctrl-C.
 
     Prints one line when it is ready. On a signal it lets nobody in, answers what it has read, and ends. With a model
     the map is lost then, unless the model was started apart and --attach used.
     """
-    if backend not in names():
-        raise InputError(f"no transport is called {backend!r}; installed are {', '.join(names())}")
+    device.check()
     log_to_stderr(as_json=json_log)
-    params = chosen_params(preset, params_file, capacity, key_bytes, value_bytes)
-    options: dict[str, Any] = {"attach": attach, "xclbin": xclbin, "device": device}
-    source = click.get_current_context().get_parameter_source("key_file")
-    if source is ParameterSource.ENVIRONMENT and (attach is not None or backend not in NEED_KEY):
-        key_file = None  # meant for clients: this device has its own
-    tls = tls_context(tls_cert, tls_key)
-    transport = open_transport(
-        backend,
-        params,
-        ring_entries=ring_entries,
-        key_file=key_file,
-        **{name: value for name, value in options.items() if value is not None},
-    )
-    with transport:
+    params = wanted.params()
+    tls = tls_context(listen.tls_cert, listen.tls_key)
+    with device.open(params) as transport:
         driver = Driver(transport, params)
         driver.start()
-        relay = Relay(driver, host, port, limits=Limits(clients=max_clients), tls=tls)
-        asyncio.run(_serve(relay, backend, metrics_port, as_json))
+        relay = Relay(driver, listen.host, listen.port, limits=Limits(clients=listen.max_clients), tls=tls)
+        asyncio.run(_serve(relay, device.backend, listen.metrics_port, as_json))
 
 
 async def _serve(relay: Relay, backend: str, metrics_port: int | None, as_json: bool) -> None:
@@ -131,7 +225,7 @@ async def _serve(relay: Relay, backend: str, metrics_port: int | None, as_json: 
 
 
 def _gone(relay: Relay) -> bool:
-    """Whether there is no use in going on; after a fault there is: clients are told."""
+    """Whether to end. After a fault the relay goes on, because it tells clients of the fault."""
     return relay.failure is not None and not isinstance(relay.failure, DeviceFaultError)
 
 
@@ -156,30 +250,6 @@ def _say_ready(relay: Relay, backend: str, monitor: Monitor | None, as_json: boo
         logging.getLogger("omap.serve").warning(
             "the host can read this device's memory: fit for trials, hides nothing from whoever runs this machine"
         )
-
-
-def chosen_params(
-    preset: str | None, file: Path | None, capacity: int | None, key_bytes: int | None, value_bytes: int | None
-) -> Params:
-    """Return the parameters that the options ask for; raises InputError if they contradict each other."""
-    sizes = (capacity, key_bytes, value_bytes)
-    if (preset is not None) + (file is not None) + any(size is not None for size in sizes) > 1:
-        raise InputError("give one of --preset, --params, and sizes (--capacity, --key-bytes, --value-bytes)")
-    if preset is not None:
-        from omap.presets import preset as named
-
-        return named(preset)
-    if file is not None:
-        return read_params_file(file)
-    from omap.sizing.planner import plan
-
-    return plan(
-        capacity=CAPACITY if capacity is None else capacity,
-        key_bytes=KEY_BYTES if key_bytes is None else key_bytes,
-        value_bytes=VALUE_BYTES if value_bytes is None else value_bytes,
-        hbm_bytes=16 << 30,
-        rule=Rule.ONE_CHOICE,
-    ).params
 
 
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

@@ -224,7 +224,7 @@ def _set_options(options: list[bytes]) -> tuple[bytes | None, bool]:
         elif option == b"get":
             previous = True
         elif (option == b"keepttl" and not expiry) or (
-            option in (b"ex", b"px", b"exat", b"pxat") and not expiry and next(rest, None) is not None
+            option in _TIMES and not expiry and next(rest, None) is not None
         ):
             expiry = True
         else:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 
 from host.listening import cannot_listen
@@ -38,11 +38,45 @@ class Limits:
     clients : int
         Connections at once.
     drain_seconds : float
-        How long an end waits for commands under way and for clients that take their replies slowly.
+        How long the end of the proxy waits for commands under way, and for clients that take their replies slowly.
     """
 
     clients: int = 1000
     drain_seconds: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a proxy listens, and who may use it.
+
+    Parameters
+    ----------
+    host : str
+        Address to listen at.
+    port : int
+        TCP port; 0 for any.
+    password : str, optional
+        What clients must give to AUTH. Without it the address must be one that other machines can't reach.
+
+    Raises
+    ------
+    InputError
+        An address that others can reach, without a password; or an empty password.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    password: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.password is None and self.host not in LOOPBACK:
+            # SEC_CM: REDIS.LISTEN.GUARDED -- no other machine reads the map through the proxy by accident
+            raise InputError(
+                f"the proxy would let everybody who can reach {self.host} read and change the map: give a password, "
+                "or listen at 127.0.0.1"
+            )
+        if self.password == "":
+            raise InputError("the password is empty: give one, or none to listen at 127.0.0.1 without")
 
 
 class Proxy:
@@ -56,12 +90,8 @@ class Proxy:
         The map's parameters.
     root_key : bytes
         32 secret bytes, under which long keys are hashed.
-    host : str
-        Address to listen at.
-    port : int
-        TCP port; 0 for any.
-    password : str, optional
-        What clients must give to AUTH. Without it only loopback addresses are listened at.
+    endpoint : Endpoint, optional
+        Where to listen, and the password.
     limits : Limits, optional
         How much to do for clients.
 
@@ -71,13 +101,8 @@ class Proxy:
         Where it listens, once started.
 
     Reveals
-        As :class:`~host.redis.scheduler.Scheduler` does, to whoever watches the map. The connections of its own
-        clients are in the clear: whoever watches those sees everything.
-
-    Raises
-    ------
-    InputError
-        An address that others can reach, without a password; or an empty one.
+        As :class:`~host.redis.scheduler.Scheduler` does, to whoever watches the map. The proxy does not encrypt the
+        connections of its own clients: whoever watches those sees everything.
     """
 
     def __init__(
@@ -85,26 +110,17 @@ class Proxy:
         store: Store,
         params: Params,
         root_key: bytes,
-        host: str = "127.0.0.1",
-        port: int = DEFAULT_PORT,
+        endpoint: Endpoint | None = None,
         *,
-        password: str | None = None,
         limits: Limits | None = None,
     ) -> None:
-        if password is None and host not in LOOPBACK:
-            # SEC_CM: REDIS.LISTEN.GUARDED -- nobody else's machine reads the map through us by accident
-            raise InputError(
-                f"the proxy would let everybody who can reach {host} read and change the map: give a password, "
-                "or listen at 127.0.0.1"
-            )
-        if password == "":
-            raise InputError("the password is empty: give one, or none to listen at 127.0.0.1 without")
-        self.host, self.port = host, port
+        endpoint = endpoint or Endpoint()
+        self.host, self.port = endpoint.host, endpoint.port
         self.limits = limits or Limits()
         self._params = params
         data = Data(Cells(params, root_key))
         scheduler = Scheduler(data, store, self._report)
-        self._shared = Shared(data, scheduler, self._info, password, self.limits.clients)
+        self._shared = Shared(data, scheduler, self._info, endpoint.password, self.limits.clients)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.Task[None]] = set()
@@ -147,7 +163,7 @@ class Proxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(TimeoutError):  # a peer that takes nothing any more can't hold us
+        with contextlib.suppress(TimeoutError):  # a peer that takes nothing any more must not hold up the end
             async with asyncio.timeout(self.limits.drain_seconds):
                 await self._server.wait_closed()
         self._server = None
@@ -173,7 +189,7 @@ class Proxy:
             self._tasks.add(task)
             await self._serve(Connection(self._shared, _address(writer)), reader, writer, task)
         except (ConnectionError, TimeoutError):
-            pass  # the peer is gone, and with it whoever would want to know
+            pass  # the peer is gone, so nobody would read an error
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
@@ -198,7 +214,7 @@ class Proxy:
 
         async def send(data: bytes) -> None:
             writer.write(data)
-            await writer.drain()  # whoever does not read is not read either
+            await writer.drain()  # a peer that does not read its replies is not read either
 
         try:
             while not (connection.closed or self._stopping):

@@ -11,7 +11,7 @@ import omap
 from host.client.aio import AsyncClient
 from host.client.settings import Settings
 from host.client.sync import Client
-from host.commands.serve import CAPACITY, chosen_params
+from host.commands.serve import CAPACITY, MapOptions
 from host.testing import running_relay
 from omap import errors
 from omap.cli import main
@@ -29,7 +29,7 @@ def test_the_three_steps(tmp_path, monkeypatch):
     result = CliRunner().invoke(main, shlex.split(provision)[1:])
     assert result.exit_code == 0, result.output
     assert serve == "omap serve --key-file root.key"  # its defaults, in this process and on a free port:
-    params = chosen_params(None, None, None, None, None)
+    params = MapOptions().params()
     assert params.capacity == CAPACITY
     with running_relay(params, "root.key") as relay:
         (program,) = blocks("python")

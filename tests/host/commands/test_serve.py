@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from host.commands.serve import chosen_params
+from host.commands.serve import MapOptions
 from host.keyfile import read_key_file
 from host.paramsfile import read_params_file
 from omap.cli import main
@@ -160,13 +160,13 @@ def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
 
 
 def test_parameters_come_from_a_preset_a_file_or_sizes(tmp_path):
-    assert chosen_params("SMALL", None, None, None, None) == preset("SMALL")
-    planned = chosen_params(None, None, 5000, 8, 24)
+    assert MapOptions(preset="SMALL").params() == preset("SMALL")
+    planned = MapOptions(capacity=5000, key_bytes=8, value_bytes=24).params()
     assert (planned.capacity, planned.key_bytes, planned.value_bytes) == (5000, 8, 24)
     path = tmp_path / "plan.json"
     path.write_text(CliRunner().invoke(main, ["plan", "--capacity", "5000", "--value-bytes", "24", "--json"]).output)
-    assert chosen_params(None, path, None, None, None) == read_params_file(path)
-    default = chosen_params(None, None, None, None, None)
+    assert MapOptions(params_file=path).params() == read_params_file(path)
+    default = MapOptions().params()
     assert (default.capacity, default.key_bytes, default.value_bytes) == (65536, 16, 256)
     with pytest.raises(InputError, match="give one of"):
-        chosen_params("SMALL", path, None, None, None)
+        MapOptions(preset="SMALL", params_file=path).params()
