@@ -6,7 +6,7 @@ Layers, from the bottom up. A module imports from its own layer and from those a
 2. ``target``: what a target is, and a plan.
 3. ``folder``: writes a build folder, and runs its steps.
 4. ``check``: checks a build folder.
-5. ``u55c_vitis`` and ``u55c_direct``: a target each. They do not import each other.
+5. A folder for each target, under the target's name. These folders do not import each other.
 6. ``targets``: the list of targets, the one place outside their folders that names them.
 7. ``report``: what the tops cost.
 8. ``commands``: ``omap board``.
