@@ -31,12 +31,14 @@ class HardwareManager(Tool):
 
     Parameters
     ----------
-    folder, present, absent
-        As of :class:`boards.tcl.interpreter.Tool`.
+    folder : Path
+        Where the scripts and their files are.
     cards : int
         How many there are.
     flashes : iterable of str
         Parts of flash that the tools know.
+    present, absent
+        As of :class:`boards.tcl.interpreter.Tool`.
 
     Attributes
     ----------

@@ -74,10 +74,12 @@ class Packager(Tool):
 
     Parameters
     ----------
-    folder, present, absent
-        As of :class:`boards.tcl.interpreter.Tool`.
+    folder : Path
+        Where the scripts and their files are.
     kernel : Kernel
         The design.
+    present, absent
+        As of :class:`boards.tcl.interpreter.Tool`.
     """
 
     PROPERTIES: ClassVar[Mapping[str, Mapping[str, str]]] = {

@@ -69,12 +69,14 @@ class Vivado(Constraints):
 
     Parameters
     ----------
-    folder, present, absent
-        As of :class:`boards.tcl.interpreter.Tool`.
+    folder : Path
+        Where the scripts and their files are.
     design : Design
         What it is made from.
     made : Made
         What the tools make of it.
+    present, absent
+        As of :class:`boards.tcl.interpreter.Tool`.
 
     Attributes
     ----------

@@ -83,10 +83,12 @@ class Constraints(Tool):
 
     Parameters
     ----------
-    folder, present, absent
-        As of :class:`boards.tcl.interpreter.Tool`.
+    folder : Path
+        Where the scripts and their files are.
     parts : Parts
         What they may name.
+    present, absent
+        As of :class:`boards.tcl.interpreter.Tool`.
     """
 
     PROPERTIES: ClassVar[Mapping[str, Mapping[str, str]]] = {
