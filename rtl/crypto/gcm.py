@@ -132,7 +132,7 @@ class GcmOpen(wiring.Component):
         failed = Signal()
         connect(m, core.i_request, flipped(self.i_request))
         m.d.comb += [
-            core.i_key.payload.eq(self.i_key.payload),
+            core.i_key.p.eq(self.i_key.p),
             core.i_key.valid.eq(self.i_key.valid & ~self.fault),
             self.i_key.ready.eq(core.i_key.ready & ~self.fault),
             # SEC_CM: GCM.FAULT.KEY_ERASE -- without keys the core takes no request, so nothing is decrypted any more
@@ -170,7 +170,7 @@ class GcmOpen(wiring.Component):
         m.d.comb += failed.eq(judged & ~right & ~self.fault)
 
         verified = Signal(range(depth // self.text_beats + 2))  # messages in the buffer whose tag was right
-        zeros_due = Signal()  # the message that failed has not left yet
+        zeros_due = Signal()  # the message that failed has not departed yet
         text_beat = Signal(range(self.text_beats))
         text_last = Signal()
         leave = Signal()
@@ -182,7 +182,7 @@ class GcmOpen(wiring.Component):
             text.o.ready.eq(leave),
             # SEC_CM: GCM.TEXT.VERIFIED -- the buffer opens for whole messages, when their verdict is there
             self.o_text.valid.eq(text.o.valid & ((verified != 0) | zeros_due)),
-            # SEC_CM: GCM.TEXT.ZERO_ON_FAULT -- in order: no verified message is left when the failed one comes
+            # SEC_CM: GCM.TEXT.ZERO_ON_FAULT -- in order: no verified message remains when the failed one comes
             self.o_text.p.data.eq(Mux(verified != 0, text.o.p, 0)),
             self.o_text.p.fault.eq(zeros_due & (verified == 0)),
             self.o_text.p.last.eq(text_last),

@@ -39,7 +39,7 @@ class BurstSplitter(wiring.Component):
     o : Out(stream.Signature({"address", "beats", "id", "last"}))
         Their bursts, in order; ``beats`` is one less than the number, ``last`` marks the last of an access.
     waiting : Out(1)
-        An access is here of which no burst has left, ...
+        An access is here of which no burst has departed, ...
     begun : Out(1)
         ... or one of which some have.
     drop : In(1)
@@ -64,30 +64,30 @@ class BurstSplitter(wiring.Component):
         m = Module()
         here = Signal()
         begun = Signal()
-        left = Signal(self.i.payload.shape())
+        remaining = Signal(self.i.p.shape())
         room = Signal(range(WINDOW_LINES + 1))  # lines to the end of the window
         beats = Signal(range(WINDOW_LINES + 1))
         sent = Signal()
         m.d.comb += [
-            room.eq(WINDOW_LINES - left.address[6:12]),
-            self.o.payload.last.eq(left.lines <= room),
-            beats.eq(Mux(self.o.payload.last, left.lines, room)),
-            self.o.payload.beats.eq(beats - 1),
-            self.o.payload.address.eq(Cat(left.address[:6] & 0, left.address[6:])),
-            self.o.payload.id.eq(left.id),
+            room.eq(WINDOW_LINES - remaining.address[6:12]),
+            self.o.p.last.eq(remaining.lines <= room),
+            beats.eq(Mux(self.o.p.last, remaining.lines, room)),
+            self.o.p.beats.eq(beats - 1),
+            self.o.p.address.eq(Cat(remaining.address[:6] & 0, remaining.address[6:])),
+            self.o.p.id.eq(remaining.id),
             self.o.valid.eq(here & (begun | ~self.drop)),
             self.waiting.eq(here & ~begun),
             self.begun.eq(here & begun),
             sent.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq(~here | (sent & self.o.payload.last)),
+            self.i.ready.eq(~here | (sent & self.o.p.last)),
         ]
         with m.If(self.i.ready):
-            m.d.sync += [here.eq(self.i.valid), begun.eq(0), left.eq(self.i.payload)]
+            m.d.sync += [here.eq(self.i.valid), begun.eq(0), remaining.eq(self.i.p)]
         with m.Elif(sent):
             m.d.sync += [
                 begun.eq(1),
-                left.lines.eq(left.lines - beats),
-                left.address.eq(Cat(left.address[:12] & 0, left.address[12:] + 1)),
+                remaining.lines.eq(remaining.lines - beats),
+                remaining.address.eq(Cat(remaining.address[:12] & 0, remaining.address[12:] + 1)),
             ]
         with m.Elif(self.waiting & self.drop):
             m.d.sync += here.eq(0)

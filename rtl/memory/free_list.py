@@ -26,7 +26,7 @@ LOW = LINE_INDICES
 """Fewer to hand out than this are too few: a line more always has room."""
 
 HIGH = 24
-"""Given indices from which a line goes to HBM, if no room is left for them on chip."""
+"""Given indices from which a line goes to HBM, if no room remains for them on chip."""
 
 
 class FreeList(wiring.Component):
@@ -107,7 +107,7 @@ class FreeList(wiring.Component):
         m.d.sync += free.eq(free + give - take)
 
         unused = Signal(range(self.size + 1))  # the lowest index never handed out
-        top = Signal(self.o_fetch.payload.address.shape(), init=self.first_line)  # the line to write next
+        top = Signal(self.o_fetch.p.address.shape(), init=self.first_line)  # the line to write next
         words = Signal(self.index_bits * LINE_INDICES)
         moved = Signal(range(LINE_INDICES))  # words of the line packed or unpacked
         forget = Signal()  # what is on its way counts no longer
@@ -118,11 +118,11 @@ class FreeList(wiring.Component):
             low.eq(offered.level < LOW),
             high.eq(given.level >= HIGH),
             is_last.eq(moved == LINE_INDICES - 1),
-            self.o_fetch.payload.address.eq(top),
-            self.o_flush.payload.address.eq(top),
-            self.o_fetch.payload.id.eq(self.id),
-            self.o_flush.payload.id.eq(self.id),
-            self.o_flush.payload.data.eq(
+            self.o_fetch.p.address.eq(top),
+            self.o_flush.p.address.eq(top),
+            self.o_fetch.p.id.eq(self.id),
+            self.o_flush.p.id.eq(self.id),
+            self.o_flush.p.data.eq(
                 Cat(
                     Cat(words.word_select(k, self.index_bits), Const(0, INDEX_BITS - self.index_bits))
                     for k in range(LINE_INDICES)
@@ -178,17 +178,14 @@ class FreeList(wiring.Component):
             fresh.eq(~given.o.valid & ~packing & ~unpacking & low & (unused != self.size)),
             given.o.ready.eq(packing | (recycle & offered.i.ready)),
             offered.i.valid.eq(unpacking | recycle | fresh),
-            offered.i.payload.eq(Mux(unpacking, words[: self.index_bits], Mux(given.o.valid, given.o.payload, unused))),
+            offered.i.p.eq(Mux(unpacking, words[: self.index_bits], Mux(given.o.valid, given.o.p, unused))),
         ]
         m.d.sync += unused.eq(unused + fresh)
         with m.If(packing | unpacking):
-            m.d.sync += [words.eq(Cat(words, given.o.payload)[self.index_bits :]), moved.eq(moved + 1)]
+            m.d.sync += [words.eq(Cat(words, given.o.p)[self.index_bits :]), moved.eq(moved + 1)]
         with m.Elif(self.i_fetched.valid):
             m.d.sync += words.eq(
-                Cat(
-                    self.i_fetched.payload.data.word_select(k, INDEX_BITS)[: self.index_bits]
-                    for k in range(LINE_INDICES)
-                )
+                Cat(self.i_fetched.p.data.word_select(k, INDEX_BITS)[: self.index_bits] for k in range(LINE_INDICES))
             )
         with m.If(self.clear):
             m.d.sync += [free.eq(self.size), unused.eq(0), moved.eq(0), forget.eq(under_way)]
@@ -252,7 +249,7 @@ class FreeLists(wiring.Component):
             timeout=timeout,
             channel_bits=channel_bits,
         )
-        address_bits = len(self.channel.i_fetch.payload.address)
+        address_bits = len(self.channel.i_fetch.p.address)
         self.lists = [FreeList(size=slots, address_bits=address_bits, id=0)]
         if further:
             self.lists.append(
@@ -277,8 +274,8 @@ class FreeLists(wiring.Component):
         m = Module()
         channel, ways = self.channel, len(self.lists)
         m.submodules.channel = channel
-        m.submodules.fetch = fetch = Merge(shape=channel.i_fetch.payload.shape(), ways=ways)
-        m.submodules.flush = flush = Merge(shape=channel.i_flush.payload.shape(), ways=ways)
+        m.submodules.fetch = fetch = Merge(shape=channel.i_fetch.p.shape(), ways=ways)
+        m.submodules.flush = flush = Merge(shape=channel.i_flush.p.shape(), ways=ways)
         wiring.connect(m, fetch.o, channel.i_fetch)
         wiring.connect(m, flush.o, channel.i_flush)
         for inner, outer in zip(channel.m_axi, self.m_axi, strict=True):
@@ -295,10 +292,10 @@ class FreeLists(wiring.Component):
             wiring.connect(m, indices.o_flush, flush.i[k])
             m.d.comb += [
                 indices.clear.eq(self.clear),
-                indices.i_fetched.valid.eq(channel.o_fetched.valid & (channel.o_fetched.payload.id == k)),
-                indices.i_fetched.payload.eq(channel.o_fetched.payload),
-                indices.i_flushed.valid.eq(channel.o_flushed.valid & (channel.o_flushed.payload == k)),
-                indices.i_flushed.payload.eq(channel.o_flushed.payload),
+                indices.i_fetched.valid.eq(channel.o_fetched.valid & (channel.o_fetched.p.id == k)),
+                indices.i_fetched.p.eq(channel.o_fetched.p),
+                indices.i_flushed.valid.eq(channel.o_flushed.valid & (channel.o_flushed.p == k)),
+                indices.i_flushed.p.eq(channel.o_flushed.p),
             ]
             missed.append(taken.ready & indices.empty)
         if ways == 1:

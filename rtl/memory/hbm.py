@@ -155,13 +155,13 @@ class ReadPort(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), queue.i)
 
         # Ask: the item at work gives one burst after the other.
-        busy, number, left = Signal(), Signal(bursts.number_bits), Signal(range(bursts.each))
+        busy, number, remaining = Signal(), Signal(bursts.number_bits), Signal(range(bursts.each))
         note = Signal(self.item_shape["note"].shape)
         used, launch, retire = Signal(range(n + 1)), Signal(), Signal()
         newest, oldest = Signal(tag_bits), Signal(tag_bits)
         m.d.comb += [
             launch.eq(busy & (used != n) & (~axi.arvalid | axi.arready)),
-            queue.o.ready.eq(~busy | (launch & (left == 0))),
+            queue.o.ready.eq(~busy | (launch & (remaining == 0))),
             axi.arlen.eq(bursts.beats - 1),
             axi.arsize.eq(HBM_AXI.full_size),
             axi.arburst.eq(BURST_INCR),
@@ -170,12 +170,12 @@ class ReadPort(wiring.Component):
         with m.If(queue.o.ready):
             m.d.sync += [
                 busy.eq(queue.o.valid),
-                number.eq(queue.o.payload.item * bursts.each),
-                left.eq(bursts.each - 1),
-                note.eq(queue.o.payload.note),
+                number.eq(queue.o.p.item * bursts.each),
+                remaining.eq(bursts.each - 1),
+                note.eq(queue.o.p.note),
             ]
         with m.Elif(launch):
-            m.d.sync += [number.eq(number + 1), left.eq(left - 1)]
+            m.d.sync += [number.eq(number + 1), remaining.eq(remaining - 1)]
         with m.If(launch):
             m.d.sync += [axi.arvalid.eq(1), axi.araddr.eq(bursts.address(number, self.channel)), axi.arid.eq(newest)]
         with m.Elif(axi.arready):
@@ -219,7 +219,7 @@ class ReadPort(wiring.Component):
             write, read = line.write_port(), line.read_port(domain="comb")
             m.d.comb += [write.addr.eq(tag), write.data.eq(beat.data), write.en.eq(places[place])]
             m.d.comb += read.addr.eq(oldest)
-            m.d.comb += self.o.payload.data[256 * place : 256 * (place + 1)].eq(read.data)
+            m.d.comb += self.o.p.data[256 * place : 256 * (place + 1)].eq(read.data)
         if len(note):
             notes = Memory(shape=len(note), depth=n, init=[], attrs={"ram_style": "distributed"})
             m.submodules.notes = notes
@@ -229,7 +229,7 @@ class ReadPort(wiring.Component):
                 keep.data.eq(note),
                 keep.en.eq(launch),
                 recall.addr.eq(oldest),
-                self.o.payload.note.eq(recall.data),
+                self.o.p.note.eq(recall.data),
             ]
 
         whole = one_hot(tag, n, last)
@@ -314,7 +314,7 @@ class WritePort(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), queue.i)
 
         # The item at work gives one burst after the other, its data shifted down to the next.
-        busy, number, left = Signal(), Signal(bursts.number_bits), Signal(range(bursts.each))
+        busy, number, remaining = Signal(), Signal(bursts.number_bits), Signal(range(bursts.each))
         note, initial, data = (Signal(self.item_shape[name].shape) for name in ("note", "initial", "data"))
         used, launch, retire = Signal(range(n + 1)), Signal(), Signal()
         newest, oldest = Signal(tag_bits), Signal(tag_bits)
@@ -326,7 +326,7 @@ class WritePort(wiring.Component):
             clash.eq(written.bit_select(number[:sieve_bits], 1)),
             line_free.eq(~axi.wvalid | (axi.wready & axi.wlast)),
             launch.eq(busy & ~clash & (used != n) & (~axi.awvalid | axi.awready) & line_free),
-            queue.o.ready.eq(~busy | (launch & (left == 0))),
+            queue.o.ready.eq(~busy | (launch & (remaining == 0))),
             axi.awlen.eq(bursts.beats - 1),
             axi.awsize.eq(HBM_AXI.full_size),
             axi.awburst.eq(BURST_INCR),
@@ -335,28 +335,28 @@ class WritePort(wiring.Component):
         with m.If(queue.o.ready):
             m.d.sync += [
                 busy.eq(queue.o.valid),
-                number.eq(queue.o.payload.item * bursts.each),
-                left.eq(bursts.each - 1),
-                *(kept.eq(queue.o.payload[name]) for kept, name in ((note, "note"), (initial, "initial"))),
-                data.eq(queue.o.payload.data),
+                number.eq(queue.o.p.item * bursts.each),
+                remaining.eq(bursts.each - 1),
+                *(kept.eq(queue.o.p[name]) for kept, name in ((note, "note"), (initial, "initial"))),
+                data.eq(queue.o.p.data),
             ]
         with m.Elif(launch):
-            m.d.sync += [number.eq(number + 1), left.eq(left - 1), data.eq(data >> bursts.bits)]
+            m.d.sync += [number.eq(number + 1), remaining.eq(remaining - 1), data.eq(data >> bursts.bits)]
 
         # Offer: address and first beat together.
-        line, beats_left = Signal(bursts.bits), Signal(range(bursts.beats))
-        m.d.comb += [axi.wdata.eq(line), axi.wstrb.eq(~0), axi.wlast.eq(beats_left == 0)]
+        line, beats_remaining = Signal(bursts.bits), Signal(range(bursts.beats))
+        m.d.comb += [axi.wdata.eq(line), axi.wstrb.eq(~0), axi.wlast.eq(beats_remaining == 0)]
         with m.If(launch):
             m.d.sync += [
                 *(axi.awvalid.eq(1), axi.awaddr.eq(bursts.address(number, self.channel)), axi.awid.eq(newest)),
-                *(axi.wvalid.eq(1), line.eq(Mux(initial, self.initial, data)), beats_left.eq(bursts.beats - 1)),
+                *(axi.wvalid.eq(1), line.eq(Mux(initial, self.initial, data)), beats_remaining.eq(bursts.beats - 1)),
             ]
         with m.Else():
             with m.If(axi.awready):
                 m.d.sync += axi.awvalid.eq(0)
             with m.If(axi.wready):
                 m.d.sync += [axi.wvalid.eq(~axi.wlast & axi.wvalid), line.eq(line >> HBM_AXI.data_width)]
-                m.d.sync += beats_left.eq(beats_left - 1)
+                m.d.sync += beats_remaining.eq(beats_remaining - 1)
 
         # Report: the oldest first, once it is answered.
         fate = StructLayout({"note": len(note), "report": 1})
@@ -371,13 +371,13 @@ class WritePort(wiring.Component):
         m.d.comb += [
             axi.bready.eq(1),
             *(keep.addr.eq(newest), keep.en.eq(launch), recall.addr.eq(oldest)),
-            *(keep.data.note.eq(note), keep.data.report.eq(~initial & (left == 0))),
+            *(keep.data.note.eq(note), keep.data.report.eq(~initial & (remaining == 0))),
             *(target.addr.eq(newest), target.en.eq(launch), target.data.eq(number)),
             answered.addr.eq(answer),
             *(answer_valid.eq(came & pending.bit_select(answer, 1)), stray.eq(came & ~answer_valid)),
             settled.eq((used != 0) & ~pending.bit_select(oldest, 1)),
             self.o.valid.eq(settled & recall.data.report),
-            self.o.payload.note.eq(recall.data.note),
+            self.o.p.note.eq(recall.data.note),
             retire.eq(settled & (self.o.ready | ~recall.data.report)),
             self.idle.eq((queue.level == 0) & ~busy & (used == 0)),
         ]
@@ -436,7 +436,7 @@ class Merge(wiring.Component):
         for k, way in enumerate(self.i):
             m.d.comb += way.ready.eq(free & granted[k])
             with m.If(free & granted[k]):
-                m.d.sync += self.o.payload.eq(way.payload)
+                m.d.sync += self.o.p.eq(way.p)
         return m
 
 

@@ -73,30 +73,30 @@ class WriteLane(wiring.Component):
         wiring.connect(m, lines.o, wiring.flipped(self.o_lines))
 
         filling = Signal()
-        current = Signal(self.i_write.payload.shape())
-        left = Signal(range(self.max_lines + 1))
+        current = Signal(self.i_write.p.shape())
+        remaining = Signal(range(self.max_lines + 1))
         final, take, whole = Signal(), Signal(), Signal()
         m.d.comb += [
-            final.eq(left == 1),
+            final.eq(remaining == 1),
             self.i_lines.ready.eq(filling & lines.i.ready & ~(final & self.o_whole.valid & ~self.o_whole.ready)),
             take.eq(self.i_lines.valid & self.i_lines.ready),
             lines.i.valid.eq(take),
-            lines.i.payload.eq(self.i_lines.payload),
+            lines.i.p.eq(self.i_lines.p),
             whole.eq(take & final),
             self.i_write.ready.eq((~filling | whole) & ~self.drop),
             self.idle.eq(~filling & ~self.o_whole.valid),
         ]
         with m.If(take):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += remaining.eq(remaining - 1)
         with m.If(whole):
-            m.d.sync += [self.o_whole.valid.eq(1), self.o_whole.payload.eq(current)]
+            m.d.sync += [self.o_whole.valid.eq(1), self.o_whole.p.eq(current)]
         with m.Elif(self.o_whole.ready):
             m.d.sync += self.o_whole.valid.eq(0)
         with m.If(self.i_write.ready):
             m.d.sync += [
                 filling.eq(self.i_write.valid),
-                current.eq(self.i_write.payload),
-                left.eq(self.i_write.payload.lines),
+                current.eq(self.i_write.p),
+                remaining.eq(self.i_write.p.lines),
             ]
         with m.If(self.drop):
             m.d.sync += [filling.eq(0), self.o_whole.valid.eq(0)]
@@ -205,9 +205,9 @@ class HostPort(wiring.Component):
         for now, flow, client in ((~ring_now, page, "page"), (ring_now, ring, "ring")):
             with m.If(now):
                 m.d.comb += [
-                    merged.payload.address.eq(flow.payload.address),
-                    merged.payload.lines.eq(flow.payload.lines),
-                    merged.payload.id.eq(flow.payload.id + self.first[client]),
+                    merged.p.address.eq(flow.p.address),
+                    merged.p.lines.eq(flow.p.lines),
+                    merged.p.id.eq(flow.p.id + self.first[client]),
                 ]
         with m.If(merged.valid & merged.ready):
             m.d.sync += ring_next.eq(~ring_now)
@@ -224,15 +224,15 @@ class HostPort(wiring.Component):
         connect_channel(m, self.m_axi, name, channel.o)
         burst = splitter.o
         m.d.comb += [
-            splitter.drop.eq(gone & self._is_page(burst.payload.id)),
+            splitter.drop.eq(gone & self._is_page(burst.p.id)),
             account.begin.eq(burst.valid & burst.ready),
-            account.begin_id.eq(burst.payload.id),
-            account.begin_last.eq(burst.payload.last),
-            channel.i.payload.id.eq(burst.payload.id),
-            channel.i.payload.addr.eq(burst.payload.address),
-            channel.i.payload.len.eq(burst.payload.beats),
-            channel.i.payload.size.eq(self.m_axi.signature.full_size),
-            channel.i.payload.burst.eq(BURST_INCR),
+            account.begin_id.eq(burst.p.id),
+            account.begin_last.eq(burst.p.last),
+            channel.i.p.id.eq(burst.p.id),
+            channel.i.p.addr.eq(burst.p.address),
+            channel.i.p.len.eq(burst.p.beats),
+            channel.i.p.size.eq(self.m_axi.signature.full_size),
+            channel.i.p.burst.eq(BURST_INCR),
         ]
         return splitter, account, channel.i
 
@@ -244,7 +244,7 @@ class HostPort(wiring.Component):
         connect_channel(m, self.m_axi, name, channel)
         m.d.sync += valid.eq(channel.valid)
         with m.If(channel.valid):
-            m.d.sync += answer.eq(channel.payload)
+            m.d.sync += answer.eq(channel.p)
         m.d.comb += [
             account.seen.eq(valid),
             account.end.eq(valid & (answer.last if name == "r" else 1)),
@@ -254,10 +254,10 @@ class HostPort(wiring.Component):
         return valid & account.known, wrong | account.late, answer
 
     def _reads(self, m: Module, gone: Value) -> tuple[Value, Value]:
-        page = stream.Signature(self.i_page_read.payload.shape()).create(path=("page_read",))
+        page = stream.Signature(self.i_page_read.p.shape()).create(path=("page_read",))
         m.d.comb += [
             page.valid.eq(self.i_page_read.valid & ~gone),
-            page.payload.eq(self.i_page_read.payload),
+            page.p.eq(self.i_page_read.p),
             self.i_page_read.ready.eq(page.ready & ~gone),
         ]
         splitter, account, channel = self._bursts(m, "ar", gone)
@@ -275,9 +275,9 @@ class HostPort(wiring.Component):
             line = getattr(self, f"o_{client}_data")
             m.d.sync += [
                 line.valid.eq(known & mine),
-                line.payload.id.eq(answer.id - self.first[client]),
-                line.payload.data.eq(answer.data),
-                line.payload.last.eq(answer.last & account.last),
+                line.p.id.eq(answer.id - self.first[client]),
+                line.p.data.eq(answer.data),
+                line.p.last.eq(answer.last & account.last),
             ]
         return account.idle & ~splitter.waiting & ~splitter.begun & ~asked.o.valid, wrong
 
@@ -299,8 +299,8 @@ class HostPort(wiring.Component):
         m.d.comb += [
             channel.valid.eq(splitter.o.valid & account.room & runs.i.ready),
             runs.i.valid.eq(splitter.o.valid & account.room & channel.ready),
-            runs.i.payload.beats.eq(splitter.o.payload.beats),
-            runs.i.payload.page.eq(self._is_page(splitter.o.payload.id)),
+            runs.i.p.beats.eq(splitter.o.p.beats),
+            runs.i.p.page.eq(self._is_page(splitter.o.p.id)),
             splitter.o.ready.eq(account.room & channel.ready & runs.i.ready),
         ]
         m.submodules.w_channel = w = SkidBuffer(shape=StructLayout({"data": LINE_BITS, "last": 1}))
@@ -308,8 +308,8 @@ class HostPort(wiring.Component):
         m.d.comb += [
             self.m_axi.wvalid.eq(w.o.valid),
             w.o.ready.eq(self.m_axi.wready),
-            self.m_axi.wdata.eq(w.o.payload.data),
-            self.m_axi.wlast.eq(w.o.payload.last),
+            self.m_axi.wdata.eq(w.o.p.data),
+            self.m_axi.wlast.eq(w.o.p.last),
             self.m_axi.wstrb.eq(~0),
         ]
         known, wrong, answer = self._answers(m, "b", account)
@@ -318,7 +318,7 @@ class HostPort(wiring.Component):
             written = getattr(self, f"o_{client}_written")
             m.d.sync += [
                 written.valid.eq(known & mine & account.last),
-                written.payload.eq(answer.id - self.first[client]),
+                written.p.eq(answer.id - self.first[client]),
             ]
         waiting = splitter.waiting | splitter.begun | queue.o.valid
         return account.idle & lanes["page"].idle & lanes["ring"].idle & ~waiting, wrong
@@ -326,19 +326,19 @@ class HostPort(wiring.Component):
     def _lines(self, m: Module, runs: stream.Interface, lanes: dict[str, WriteLane], w: stream.Interface) -> None:
         """Send the lines of each run."""
         running, page = Signal(), Signal()
-        left = Signal(8)
+        remaining = Signal(8)
         sent = Signal()
         for client, mine in (("page", page), ("ring", ~page)):
             flow = lanes[client].o_lines
             m.d.comb += flow.ready.eq(running & mine & w.ready)
             with m.If(mine):
-                m.d.comb += [w.valid.eq(running & flow.valid), w.payload.data.eq(flow.payload)]
+                m.d.comb += [w.valid.eq(running & flow.valid), w.p.data.eq(flow.p)]
         m.d.comb += [
-            w.payload.last.eq(left == 0),
+            w.p.last.eq(remaining == 0),
             sent.eq(w.valid & w.ready),
-            runs.ready.eq(~running | (sent & w.payload.last)),
+            runs.ready.eq(~running | (sent & w.p.last)),
         ]
         with m.If(runs.ready):
-            m.d.sync += [running.eq(runs.valid), left.eq(runs.payload.beats), page.eq(runs.payload.page)]
+            m.d.sync += [running.eq(runs.valid), remaining.eq(runs.p.beats), page.eq(runs.p.page)]
         with m.Elif(sent):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += remaining.eq(remaining - 1)

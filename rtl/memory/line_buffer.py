@@ -105,7 +105,7 @@ class LineBuffer(wiring.Component):
     def _touch(self, m: Module, order: Fifo, note: Any) -> None:
         """Compare in one cycle, act in the next: the copy that is here is used, or a free entry and a fetch."""
         n = self.entries
-        m.submodules.fetches = fetches = Fifo(shape=self.o_fetch.payload.shape(), depth=n)  # never full
+        m.submodules.fetches = fetches = Fifo(shape=self.o_fetch.p.shape(), depth=n)  # never full
         wiring.connect(m, fetches.o, wiring.flipped(self.o_fetch))
 
         act = Signal()
@@ -222,7 +222,7 @@ class LineBuffer(wiring.Component):
         ]
 
         # What is on offer stays as it is, whatever becomes of the line: it is read once.
-        offering, offer = Signal(), Signal(self.o_flush.payload.shape())
+        offering, offer = Signal(), Signal(self.o_flush.p.shape())
         m.d.comb += [
             read.addr.eq(flushes.o.p),
             noted.addr.eq(flushes.o.p),

@@ -121,7 +121,7 @@ class LineChannels(wiring.Component):
         wiring.connect(m, fetched.o, wiring.flipped(self.o_fetched))
         wiring.connect(m, flushed.o, wiring.flipped(self.o_flushed))
 
-        places, fetch, flush = self.places, self.i_fetch.payload, self.i_flush.payload
+        places, fetch, flush = self.places, self.i_fetch.p, self.i_flush.p
         fetched_from, flushed_to = Signal(self.channels), Signal(self.channels)
         m.d.comb += [
             fetched_from.eq(places.chosen(fetch.address)),
@@ -137,20 +137,20 @@ class LineChannels(wiring.Component):
             line = Signal(range(mine + 1))  # the next one to fill
             m.d.comb += [
                 read.i.valid.eq(self.i_fetch.valid & fetched_from[k] & ~self.filling),
-                read.i.payload.item.eq(places.row(fetch.address, k)),
-                read.i.payload.note.eq(fetch.id),
+                read.i.p.item.eq(places.row(fetch.address, k)),
+                read.i.p.note.eq(fetch.id),
                 filled[k].eq(line == mine),
                 write.i.valid.eq(Mux(self.filling, ~filled[k], self.i_flush.valid & flushed_to[k])),
-                write.i.payload.item.eq(Mux(self.filling, line, places.row(flush.address, k))),
-                write.i.payload.note.eq(flush.id),
-                write.i.payload.initial.eq(self.filling),
-                write.i.payload.data.eq(flush.data),
+                write.i.p.item.eq(Mux(self.filling, line, places.row(flush.address, k))),
+                write.i.p.note.eq(flush.id),
+                write.i.p.initial.eq(self.filling),
+                write.i.p.data.eq(flush.data),
                 fetched.i[k].valid.eq(read.o.valid),
-                fetched.i[k].payload.id.eq(read.o.payload.note),
-                fetched.i[k].payload.data.eq(read.o.payload.data),
+                fetched.i[k].p.id.eq(read.o.p.note),
+                fetched.i[k].p.data.eq(read.o.p.data),
                 read.o.ready.eq(fetched.i[k].ready),
                 flushed.i[k].valid.eq(write.o.valid),
-                flushed.i[k].payload.eq(write.o.payload.note),
+                flushed.i[k].p.eq(write.o.p.note),
                 write.o.ready.eq(flushed.i[k].ready),
                 idle[k].eq(read.idle & write.idle),
                 error[k].eq(read.error | write.error),

@@ -113,37 +113,37 @@ class SlotChannels(wiring.Component):
             m.d.comb += [
                 chosen.eq(places.chosen(slot)),
                 ready.eq((chosen & Cat(end.ready for end in ends)).any()),
-                order.i.payload.eq(places.channel(slot)),
+                order.i.p.eq(places.channel(slot)),
                 order.i.valid.eq(flow.valid & ready),
                 flow.ready.eq(order.i.ready & ready),
             ]
             for k, end in enumerate(ends):
                 m.d.comb += [
-                    end.payload.item.eq(places.row(slot, k)),
+                    end.p.item.eq(places.row(slot, k)),
                     end.valid.eq(flow.valid & order.i.ready & chosen[k]),
                 ]
 
         for k, (read, write) in enumerate(zip(self.reads, self.writes, strict=True)):
             m.submodules[f"read_{k}"], m.submodules[f"write_{k}"] = read, write
             join(m, self.m_axi[k], read, write)
-            m.d.comb += write.i.payload.data.eq(self.i_write.payload.data)
+            m.d.comb += write.i.p.data.eq(self.i_write.p.data)
             m.d.comb += [idle[k].eq(read.idle & write.idle), error[k].eq(read.error | write.error)]
-        spread(self.i_fetch.payload, self.i_fetch, reading, [read.i for read in self.reads])
-        spread(self.i_write.payload.slot, self.i_write, writing, [write.i for write in self.writes])
+        spread(self.i_fetch.p, self.i_fetch, reading, [read.i for read in self.reads])
+        spread(self.i_write.p.slot, self.i_write, writing, [write.i for write in self.writes])
 
         # The bursts of the oldest read, first to last, become its entry.
         whole = Signal(bursts.each * bursts.bits)
         part, take = Signal(range(bursts.each)), Signal()
-        burst = Array(read.o.payload.data for read in self.reads)[reading.o.payload]
-        here = reading.o.valid & Array(read.o.valid for read in self.reads)[reading.o.payload]
+        burst = Array(read.o.p.data for read in self.reads)[reading.o.p]
+        here = reading.o.valid & Array(read.o.valid for read in self.reads)[reading.o.p]
         free = ~self.o_fetched.valid | self.o_fetched.ready
         m.d.comb += [
             take.eq(here & free),
             reading.o.ready.eq(take & (part == bursts.each - 1)),
-            self.o_fetched.payload.eq(whole),
+            self.o_fetched.p.eq(whole),
         ]
         for k, read in enumerate(self.reads):
-            m.d.comb += read.o.ready.eq(reading.o.valid & (reading.o.payload == k) & free)
+            m.d.comb += read.o.ready.eq(reading.o.valid & (reading.o.p == k) & free)
         with m.If(free):
             m.d.sync += self.o_fetched.valid.eq(reading.o.ready)
         with m.If(take):
@@ -155,11 +155,11 @@ class SlotChannels(wiring.Component):
                 m.d.sync += part.eq(part + 1)
 
         # The oldest write is reported when its channel reports it.
-        done = writing.o.valid & Array(write.o.valid for write in self.writes)[writing.o.payload]
+        done = writing.o.valid & Array(write.o.valid for write in self.writes)[writing.o.p]
         unsaid = ~self.o_written.valid | self.o_written.ready
         m.d.comb += writing.o.ready.eq(done & unsaid)
         for k, write in enumerate(self.writes):
-            m.d.comb += write.o.ready.eq(writing.o.valid & (writing.o.payload == k) & unsaid)
+            m.d.comb += write.o.ready.eq(writing.o.valid & (writing.o.p == k) & unsaid)
         with m.If(unsaid):
             m.d.sync += self.o_written.valid.eq(done)
 

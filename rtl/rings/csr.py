@@ -161,7 +161,7 @@ class Csr(wiring.Component):
         """Pass a request on; return register REQUEST."""
         request, passed = Signal(WORD_BITS), Signal()
         m.d.comb += [
-            self.o_request.payload.eq(Mux(request[8:] == 0, request[:8], 0)),
+            self.o_request.p.eq(Mux(request[8:] == 0, request[:8], 0)),
             self.i_request_done.ready.eq(passed),
         ]
         with m.If(written & (request == 0)):

@@ -68,7 +68,7 @@ class RootKey(wiring.Component):
             # SEC_CM: SESSIONS.KEY.ERASE -- the key goes, and none comes
             m.d.sync += [self.root_key.eq(0), self.present.eq(0), self.dead.eq(1)]
         with m.Elif(self.i_root_key.valid & self.i_root_key.ready):
-            m.d.sync += [self.root_key.eq(self.i_root_key.payload), self.present.eq(1)]
+            m.d.sync += [self.root_key.eq(self.i_root_key.p), self.present.eq(1)]
         return m
 
 
@@ -182,7 +182,7 @@ class Handshake(wiring.Component):
             with m.State("NONCE"):
                 m.d.comb += self.i_nonce.ready.eq(self.present)
                 with m.If(self.i_nonce.valid & self.present):
-                    m.d.sync += [nonce.eq(self.i_nonce.payload), session.eq(session + 1)]
+                    m.d.sync += [nonce.eq(self.i_nonce.p), session.eq(session + 1)]
                     m.next = "DERIVE"
             with m.State("DERIVE"):
                 m.d.comb += kdf.i.valid.eq(1)

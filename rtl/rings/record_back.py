@@ -45,11 +45,11 @@ class RecordBack(wiring.Component):
     i_sealed : In(stream.Signature(page_beat(1)))
         The sealed record.
     i_answer : In(stream.Signature(ANSWER))
-        Answer of the front, which comes when no command awaits its own. Taken when it has left.
+        Answer of the front, which comes when no command awaits its own. Taken when it has departed.
     o_record : Out(stream.Signature(page_beat(1)))
         Response records.
     answered : Out(1)
-        The answer to a command has left.
+        The answer to a command has departed.
     idle : Out(1)
         Every command is answered.
     """
@@ -101,23 +101,23 @@ class RecordBack(wiring.Component):
             type=head, session_index=context.session_index, code=code, session=context.session, sequence=context.turn
         )
         text = Signal((beats - 1) * BLOCK_BITS)
-        left = Signal(range(beats))  # beats of it
+        remaining = Signal(range(beats))  # beats of it
         sealing = Signal(4)  # records under way from here to their last beat
         plain = Signal()
         load, sealed = Signal(), Signal()
         m.d.comb += [
             # SEC_CM: SESSIONS.TIME.CONST -- a reply leaves when it comes, whatever it says
-            load.eq((left == 0) & contexts.o.valid & ~context.refused & replies.o.valid),
+            load.eq((remaining == 0) & contexts.o.valid & ~context.refused & replies.o.valid),
             replies.o.ready.eq(load),
-            self.o_text.valid.eq(left != 0),
-            self.o_text.payload.eq(text[:BLOCK_BITS]),
+            self.o_text.valid.eq(remaining != 0),
+            self.o_text.p.eq(text[:BLOCK_BITS]),
             sealed.eq(self.i_sealed.valid & self.i_sealed.ready & self.i_sealed.p.last),
         ]
         m.d.sync += sealing.eq(sealing + load - sealed)
         with m.If(load):
-            m.d.sync += [text.eq(Cat(header, reply_text(self.params, replies.o.p))), left.eq(beats - 1)]
+            m.d.sync += [text.eq(Cat(header, reply_text(self.params, replies.o.p))), remaining.eq(beats - 1)]
         with m.Elif(self.o_text.valid & self.o_text.ready):
-            m.d.sync += [text.eq(text >> BLOCK_BITS), left.eq(left - 1)]
+            m.d.sync += [text.eq(text >> BLOCK_BITS), remaining.eq(remaining - 1)]
 
         # An answer in the clear waits for the sealed ones before it.
         beat = Signal(range(beats))

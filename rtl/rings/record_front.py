@@ -67,7 +67,7 @@ class RecordFront(wiring.Component):
     o_answer : Out(stream.Signature(ANSWER))
         An answer in the clear. All records before it are answered.
     answered : In(1)
-        The answer to a record that went on has left.
+        The answer to a record that went on has departed.
     close : In(1)
         The session at ``close_index`` is closed.
     close_index : In(range(SESSIONS))
@@ -155,7 +155,7 @@ class RecordFront(wiring.Component):
         leave = self.o_sealed.valid & self.o_sealed.ready & beats.o.p.last
         m.d.comb += [
             self.o_sealed.valid.eq(beats.o.valid & (due != 0)),
-            self.o_sealed.payload.eq(beats.o.p.data),
+            self.o_sealed.p.eq(beats.o.p.data),
             beats.o.ready.eq((self.o_sealed.ready & (due != 0)) | skip),
         ]
         m.d.sync += [
@@ -192,7 +192,7 @@ class RecordFront(wiring.Component):
             handshake.i.p.session.eq(header.session),
             handshake.i.p.body.eq(body),
             handshake.i.p.replaced.eq(replaced),
-            table.i_replaced.payload.eq(swap_bytes(replaced)),
+            table.i_replaced.p.eq(swap_bytes(replaced)),
             self.o_command_key.p.key_index.eq(place),
             self.o_command_key.p.key.eq(handshake.o_keys.p.command),
             self.o_response_key.p.key_index.eq(place),
@@ -283,7 +283,7 @@ class RecordFront(wiring.Component):
             with m.State("PLACE"):
                 m.d.comb += [handshake.i.valid.eq(1), table.o_place.ready.eq(1)]
                 with m.If(table.o_place.valid):
-                    m.d.sync += place.eq(table.o_place.payload)
+                    m.d.sync += place.eq(table.o_place.p)
                     m.next = "COMMAND_KEY"
             with m.State("COMMAND_KEY"):
                 m.d.comb += [handshake.i.valid.eq(1), self.o_command_key.valid.eq(1)]

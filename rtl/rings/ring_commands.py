@@ -79,7 +79,7 @@ class CounterPolls(wiring.Component):
         turn = Signal(self.polls, init=1)  # one-hot: the id to use next
         since = Signal(range(4 * self.every))  # cycles since the last read
         due, taken = Signal(), Signal()
-        number = Signal.like(self.o_read.payload.id)
+        number = Signal.like(self.o_read.p.id)
         for k in range(self.polls):
             with m.If(turn[k]):
                 m.d.comb += number.eq(self.first_id + k)
@@ -91,9 +91,9 @@ class CounterPolls(wiring.Component):
         with m.If(due):
             m.d.sync += [
                 self.o_read.valid.eq(1),
-                self.o_read.payload.address.eq(self.base + Counter.COMMANDS_WRITTEN),
-                self.o_read.payload.lines.eq((Counter.RESPONSES_TAKEN - Counter.COMMANDS_WRITTEN) // LINE_BYTES + 1),
-                self.o_read.payload.id.eq(number),
+                self.o_read.p.address.eq(self.base + Counter.COMMANDS_WRITTEN),
+                self.o_read.p.lines.eq((Counter.RESPONSES_TAKEN - Counter.COMMANDS_WRITTEN) // LINE_BYTES + 1),
+                self.o_read.p.id.eq(number),
                 turn.eq(turn.rotate_left(1)),
                 since.eq(0),
                 often.eq(self.every == 1),
@@ -106,7 +106,7 @@ class CounterPolls(wiring.Component):
             with m.If(~rare):
                 m.d.sync += since.eq(since + 1)
 
-        line = self.i_line.payload
+        line = self.i_line.p
         for k in range(self.polls):
             with m.If(due & turn[k]):
                 m.d.sync += under_way[k].eq(1)
@@ -215,8 +215,8 @@ class CommandFetch(wiring.Component):
             m.d.sync += [
                 wait.eq(3),
                 self.o_read.valid.eq(1),
-                self.o_read.payload.address.eq(self.base + (offset << 6)),
-                self.o_read.payload.lines.eq(lines),
+                self.o_read.p.address.eq(self.base + (offset << 6)),
+                self.o_read.p.lines.eq(lines),
                 asked.eq(asked + some),
             ]
             with m.If(place + some == self.ring_entries):
@@ -234,9 +234,9 @@ class CommandFetch(wiring.Component):
         m.submodules.lines = kept = Fifo(shape=LINE_BITS, depth=depth, ram_style=style)
         here = Signal()
         m.d.comb += [
-            here.eq(self.i_data.valid & (self.i_data.payload.id == 0)),
+            here.eq(self.i_data.valid & (self.i_data.p.id == 0)),
             kept.i.valid.eq(here),
-            kept.i.payload.eq(self.i_data.payload.data),
+            kept.i.p.eq(self.i_data.p.data),
         ]
         arriving = Signal(range(self.record_lines))
         with m.If(here):
@@ -249,15 +249,15 @@ class CommandFetch(wiring.Component):
         line, beat, leaving = Signal(LINE_BITS), Signal(range(BEATS)), Signal(range(self.record_lines))
         moved, through, over = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.o_record.payload.data.eq(line[:BLOCK_BITS]),
-            self.o_record.payload.last.eq((beat == BEATS - 1) & (leaving == self.record_lines - 1)),
+            self.o_record.p.data.eq(line[:BLOCK_BITS]),
+            self.o_record.p.last.eq((beat == BEATS - 1) & (leaving == self.record_lines - 1)),
             moved.eq(self.o_record.valid & self.o_record.ready),
             through.eq(moved & (beat == BEATS - 1)),
-            over.eq(moved & self.o_record.payload.last),
+            over.eq(moved & self.o_record.p.last),
             kept.o.ready.eq(~self.o_record.valid | through),
         ]
         with m.If(kept.o.ready):
-            m.d.sync += [self.o_record.valid.eq(kept.o.valid), line.eq(kept.o.payload)]
+            m.d.sync += [self.o_record.valid.eq(kept.o.valid), line.eq(kept.o.p)]
         with m.Elif(moved):
             m.d.sync += line.eq(line >> BLOCK_BITS)
         with m.If(moved):
@@ -316,13 +316,13 @@ class RequestPolls(wiring.Component):
         m = Module()
         wait = Signal(range(self.every))
         number = Signal(COUNTER_BITS)
-        read = self.o_read.payload
+        read = self.o_read.p
         m.d.comb += [
             read.address.eq(self.base + Counter.REQUESTS),
             read.lines.eq(1),
             read.id.eq(self.read_id),
-            self.o_request.payload.eq(number),
-            self.o_done.payload.eq(number),
+            self.o_request.p.eq(number),
+            self.o_done.p.eq(number),
         ]
         with m.If(wait != 0):
             m.d.sync += wait.eq(wait - 1)
@@ -336,11 +336,11 @@ class RequestPolls(wiring.Component):
                 with m.If(self.o_read.ready):
                     m.next = "ANSWER"
             with m.State("ANSWER"):
-                with m.If(self.i_line.valid & (self.i_line.payload.id == self.read_id)):
-                    with m.If(self.i_line.payload.count == number):
+                with m.If(self.i_line.valid & (self.i_line.p.id == self.read_id)):
+                    with m.If(self.i_line.p.count == number):
                         m.next = "WAIT"
                     with m.Else():
-                        m.d.sync += number.eq(self.i_line.payload.count)
+                        m.d.sync += number.eq(self.i_line.p.count)
                         m.next = "REQUEST"
             with m.State("REQUEST"):
                 m.d.comb += self.o_request.valid.eq(1)

@@ -179,7 +179,7 @@ class RingPort(wiring.Component):
             fetch.commands_written.eq(polls.commands_written),
             fetch.responses_taken.eq(polls.responses_taken),
             fetch.i_data.valid.eq(self.i_data.valid),
-            fetch.i_data.payload.eq(self.i_data.payload),
+            fetch.i_data.p.eq(self.i_data.p),
             writer.base.eq(self.base),
             writer.responses_base.eq(responses_base),
             writer.ring_entries.eq(self.ring_entries),
@@ -188,9 +188,9 @@ class RingPort(wiring.Component):
         for reader in (polls, requests):
             m.d.comb += [
                 reader.i_line.valid.eq(self.i_data.valid),
-                reader.i_line.payload.id.eq(self.i_data.payload.id),
-                reader.i_line.payload.count.eq(self.i_data.payload.data[:COUNTER_BITS]),
-                reader.i_line.payload.last.eq(self.i_data.payload.last),
+                reader.i_line.p.id.eq(self.i_data.p.id),
+                reader.i_line.p.count.eq(self.i_data.p.data[:COUNTER_BITS]),
+                reader.i_line.p.last.eq(self.i_data.p.last),
             ]
         self._reads(m, [fetch.o_read, polls.o_read, requests.o_read])
         self._idle(m, fetch.idle & writer.idle)
@@ -206,7 +206,7 @@ class RingPort(wiring.Component):
             turn = Signal()
             m.d.comb += [turn.eq(source.valid & below), source.ready.eq(free & below)]
             with m.If(free & turn):
-                m.d.sync += [self.o_read.valid.eq(1), self.o_read.payload.eq(source.payload)]
+                m.d.sync += [self.o_read.valid.eq(1), self.o_read.p.eq(source.p)]
             below = below & ~source.valid
 
     def _idle(self, m: Module, inside: Value) -> None:

@@ -108,14 +108,14 @@ class RingWriter(wiring.Component):
             self.i_record.ready.eq(kept.i.ready),
             moved.eq(self.i_record.valid & self.i_record.ready),
             kept.i.valid.eq(moved & (beat == BEATS - 1)),
-            kept.i.payload.eq(Cat(gathered, self.i_record.payload.data)),
-            completed.eq(moved & self.i_record.payload.last),
+            kept.i.p.eq(Cat(gathered, self.i_record.p.data)),
+            completed.eq(moved & self.i_record.p.last),
         ]
         with m.If(moved):
             m.d.sync += [
                 beat.eq(beat + 1),
-                gathered.eq(Cat(gathered, self.i_record.payload.data)[BLOCK_BITS:]),
-                begun.eq(~self.i_record.payload.last),
+                gathered.eq(Cat(gathered, self.i_record.p.data)[BLOCK_BITS:]),
+                begun.eq(~self.i_record.p.last),
             ]
         m.d.sync += whole.eq(whole + completed - sent)
 
@@ -140,10 +140,10 @@ class RingWriter(wiring.Component):
                 m.d.sync += cooling.eq(cooling - 1)
 
         # The mirror and REQUESTS_DONE.
-        mirror, mirrored = Signal(), Signal(self.i_mirror.payload.shape())
+        mirror, mirrored = Signal(), Signal(self.i_mirror.p.shape())
         m.d.comb += self.i_mirror.ready.eq(~mirror)
         with m.If(self.i_mirror.valid & self.i_mirror.ready):
-            m.d.sync += [mirror.eq(1), mirrored.eq(self.i_mirror.payload)]
+            m.d.sync += [mirror.eq(1), mirrored.eq(self.i_mirror.p)]
         registers = register_lines(
             self.identity
             | {
@@ -163,14 +163,14 @@ class RingWriter(wiring.Component):
         write = self.o_write
         m.d.comb += free.eq(~self.o_lines.valid | self.o_lines.ready)
         with m.If(free):
-            m.d.sync += [self.o_lines.valid.eq(load), self.o_lines.payload.eq(line)]
+            m.d.sync += [self.o_lines.valid.eq(load), self.o_lines.p.eq(line)]
         with m.If(write.ready):
             m.d.sync += write.valid.eq(0)
         with m.If(load):
             m.d.sync += step.eq(Mux(final, 0, step + 1))
 
         def offer(address: ValueLike, lines: int) -> None:
-            m.d.sync += [write.valid.eq(1), write.payload.address.eq(address), write.payload.lines.eq(lines)]
+            m.d.sync += [write.valid.eq(1), write.p.address.eq(address), write.p.lines.eq(lines)]
 
         with m.FSM():
             with m.State("CHOOSE"):
@@ -197,7 +197,7 @@ class RingWriter(wiring.Component):
                     m.d.sync += mirror.eq(0)
                     m.next = "CHOOSE"
             with m.State("DONE"):
-                m.d.comb += [line.eq(self.i_done.payload), load.eq(free), final.eq(1), self.i_done.ready.eq(free)]
+                m.d.comb += [line.eq(self.i_done.p), load.eq(free), final.eq(1), self.i_done.ready.eq(free)]
                 with m.If(load):
                     m.next = "CHOOSE"
             with m.State("COUNTERS"):
@@ -206,7 +206,7 @@ class RingWriter(wiring.Component):
                     m.next = "CHOOSE"
             with m.State("RECORD"):
                 m.d.comb += [
-                    line.eq(kept.o.payload),
+                    line.eq(kept.o.p),
                     load.eq(free & kept.o.valid),
                     kept.o.ready.eq(load),
                     final.eq(step == self.record_lines - 1),

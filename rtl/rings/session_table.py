@@ -104,7 +104,7 @@ class SessionTable(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i_replaced.ready.eq(1)
-                m.d.sync += [replaced.eq(self.i_replaced.payload), best_used.eq(~0), best_free.eq(0), place.eq(0)]
+                m.d.sync += [replaced.eq(self.i_replaced.p), best_used.eq(~0), best_free.eq(0), place.eq(0)]
                 with m.If(self.i_replaced.valid):
                     m.next = "READ"
             with m.State("READ"):
@@ -129,7 +129,7 @@ class SessionTable(wiring.Component):
                 with m.If(place == SESSIONS - 1):
                     m.next = "DONE"
             with m.State("DONE"):
-                m.d.comb += [self.o_place.valid.eq(1), self.o_place.payload.eq(best)]
+                m.d.comb += [self.o_place.valid.eq(1), self.o_place.p.eq(best)]
                 with m.If(self.o_place.ready):
                     m.next = "IDLE"
         return m

@@ -204,7 +204,7 @@ def connect_channel(m, axi, channel, flow):
     valid, ready = getattr(axi, channel + "valid"), getattr(axi, channel + "ready")
     if channel in ("b", "r"):
         m.d.comb += [flow.valid.eq(valid), ready.eq(flow.ready)]
-        m.d.comb += [flow.payload[name].eq(getattr(axi, channel + name)) for name in names]
+        m.d.comb += [flow.p[name].eq(getattr(axi, channel + name)) for name in names]
     else:
         m.d.comb += [valid.eq(flow.valid), flow.ready.eq(ready)]
-        m.d.comb += [getattr(axi, channel + name).eq(flow.payload[name]) for name in names]
+        m.d.comb += [getattr(axi, channel + name).eq(flow.p[name]) for name in names]

@@ -75,8 +75,8 @@ class Fifo(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(self.level != self.depth),
             write.en.eq(put),
-            write.data.eq(self.i.payload),
-            self.o.payload.eq(read.data),
+            write.data.eq(self.i.p),
+            self.o.p.eq(read.data),
         ]
         m.d.sync += self.level.eq(self.level + put - get)
         with m.If(put):

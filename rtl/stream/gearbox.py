@@ -33,18 +33,18 @@ class Narrow(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         beats = self.wide // self.narrow
-        kept, left = Signal(self.wide), Signal(range(beats + 1))
+        kept, remaining = Signal(self.wide), Signal(range(beats + 1))
         last = Signal()
         m.d.comb += [
-            last.eq((left == 1) & self.o.ready),
-            self.i.ready.eq((left == 0) | last),
-            self.o.valid.eq(left != 0),
-            self.o.payload.eq(kept[: self.narrow]),
+            last.eq((remaining == 1) & self.o.ready),
+            self.i.ready.eq((remaining == 0) | last),
+            self.o.valid.eq(remaining != 0),
+            self.o.p.eq(kept[: self.narrow]),
         ]
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [kept.eq(self.i.payload), left.eq(beats)]
+            m.d.sync += [kept.eq(self.i.p), remaining.eq(beats)]
         with m.Elif(self.o.valid & self.o.ready):
-            m.d.sync += [kept.eq(kept[self.narrow :]), left.eq(left - 1)]
+            m.d.sync += [kept.eq(kept[self.narrow :]), remaining.eq(remaining - 1)]
         return m
 
 
@@ -77,12 +77,12 @@ class Widen(wiring.Component):
         m.d.comb += [
             full.eq(held == beats),
             self.o.valid.eq(full),
-            self.o.payload.eq(kept),
+            self.o.p.eq(kept),
             self.i.ready.eq(~full | self.o.ready),
             take.eq(self.i.valid & self.i.ready),
         ]
         with m.If(take):
-            m.d.sync += kept.eq(Cat(kept, self.i.payload)[self.narrow :])
+            m.d.sync += kept.eq(Cat(kept, self.i.p)[self.narrow :])
         with m.If(full & self.o.ready):
             m.d.sync += held.eq(take)
         with m.Elif(take):

@@ -36,9 +36,9 @@ class SkidBuffer(wiring.Component):
         with m.If(self.o.ready | ~self.o.valid):
             m.d.sync += [self.o.valid.eq(self.i.valid | full), full.eq(0)]
             with m.If(full):
-                m.d.sync += self.o.payload.eq(skidded)
+                m.d.sync += self.o.p.eq(skidded)
             with m.Else():
-                m.d.sync += self.o.payload.eq(self.i.payload)
+                m.d.sync += self.o.p.eq(self.i.p)
         with m.Elif(self.i.valid & ~full):
-            m.d.sync += [full.eq(1), skidded.eq(self.i.payload)]
+            m.d.sync += [full.eq(1), skidded.eq(self.i.p)]
         return m

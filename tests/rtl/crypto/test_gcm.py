@@ -353,19 +353,19 @@ def test_a_fault_erases_the_keys_until_new_ones_come(kind):
     messages.load(bench, "open__")
     open_all(bench, messages, "open__", [bytes(len(messages.sealed[0]))])
     bench.run(200)
-    left = bench.source("open__i_request").left
+    remaining = bench.source("open__i_request").left
     bench.set("open__erase", 1)
     bench.run(1)
     bench.set("open__erase", 0)
     bench.run(2)
     assert bench.get("open__fault") == 0
     bench.run(100)
-    assert bench.source("open__i_request").left == left  # still no key
+    assert bench.source("open__i_request").left == remaining  # still no key
     taken(bench, "open__o_text", pair.opener.lanes)
     messages.load(bench, "open__")
     messages.request(bench, "open__")
-    again = [messages.sealed[index] for index in range(3 - left, 3)] + messages.sealed
-    texts = [messages.texts()[index] for index in range(3 - left, 3)] + messages.texts()
+    again = [messages.sealed[index] for index in range(3 - remaining, 3)] + messages.sealed
+    texts = [messages.texts()[index] for index in range(3 - remaining, 3)] + messages.texts()
     messages.push(bench, "open__i_sealed", again)
     bench.run_until(limit=400, transfers={"open__o_text": len(again) * pair.opener.text_beats})
     assert taken(bench, "open__o_text", pair.opener.lanes) == [(*beat, False) for beat in messages.beats(texts)]
@@ -378,21 +378,21 @@ def test_a_fault_leaves_no_key_behind():
     messages = Messages(design, random.Random(3), 1)
     messages.load(bench, "")
 
-    def keys_left():
+    def keys_found():
         # Round keys, the expander, the hash key with its powers, and the tables; the one ROM is the S-box.
         names = ("key", "hash_key", "power", "share", "memory")
         found = state(bench, without_memories_of=["fifo.py"])
         return [name for name, value in found if value and name.startswith(names) and name != "keystream"]
 
-    loaded = [name for name in keys_left() if name != "memory"]
+    loaded = [name for name in keys_found() if name != "memory"]
     assert any(name.startswith("key0") for name in loaded)
-    sboxes = [name for name in keys_left() if name.startswith("memory")]
+    sboxes = [name for name in keys_found() if name.startswith("memory")]
     open_all(bench, messages, "", [bytes(32)])
     bench.run(60)
     assert bench.get("fault") == 1
-    left = keys_left()
-    assert [name for name in left if not name.startswith("memory")] == []
-    assert 255 <= len([name for name in left if name.startswith("memory")]) < len(sboxes)
+    remaining = keys_found()
+    assert [name for name in remaining if not name.startswith("memory")] == []
+    assert 255 <= len([name for name in remaining if name.startswith("memory")]) < len(sboxes)
 
 
 @pytest.mark.sec_cm("GCM.KEY.PRESENT")

@@ -53,7 +53,7 @@ class Taker(wiring.Component):
             want, inner, outer = (getattr(x, y + kind) for x, y in ((self, "i_want_"), (lists, "o_"), (self, "o_")))
             m.d.comb += [
                 outer.valid.eq(inner.valid & want.valid),
-                outer.payload.eq(inner.payload),
+                outer.p.eq(inner.p),
                 inner.ready.eq(want.valid & outer.ready),
                 want.ready.eq(inner.valid & outer.ready),
             ]
@@ -100,9 +100,9 @@ class Run:
     def settle(self):
         for kind in KINDS:
             for name in (f"i_want_{kind}", f"i_{kind}"):
-                left = self.bench.source(name).left
-                if left:
-                    self.bench.run_until(limit=60_000, transfers={name: left})
+                remaining = self.bench.source(name).left
+                if remaining:
+                    self.bench.run_until(limit=60_000, transfers={name: remaining})
         self.bench.run_until(limit=20_000, values={"quiet": 1})
         self.collect()
         assert self.bench.get("error") == 0
@@ -116,7 +116,7 @@ class Run:
         self.taken = {kind: [] for kind in KINDS}
 
     def take_all(self):
-        """Take whatever is left; then everything must be held."""
+        """Take whatever remains; then everything must be held."""
         for kind, size in KINDS.items():
             self.want(kind, size - len(self.taken[kind]))
         self.settle()

@@ -18,7 +18,7 @@ def test_beats_of_two_bursts_may_mix():
         ctx.set(dut.o.ready, 1)
         for item in (9, 3):
             ctx.set(dut.i.valid, 1)
-            ctx.set(dut.i.payload, {"item": item, "note": item % 4})
+            ctx.set(dut.i.p, {"item": item, "note": item % 4})
             await ctx.tick()
         ctx.set(dut.i.valid, 0)
         await ctx.tick().repeat(5)
@@ -28,12 +28,12 @@ def test_beats_of_two_bursts_may_mix():
             ctx.set(axi.rdata, data)
             ctx.set(axi.rlast, last)
             if ctx.get(dut.o.valid):
-                payload = ctx.get(dut.o.payload)
+                payload = ctx.get(dut.o.p)
                 seen.append((payload.note, payload.data))
             await ctx.tick()
         for _ in range(4):
             if ctx.get(dut.o.valid):
-                payload = ctx.get(dut.o.payload)
+                payload = ctx.get(dut.o.p)
                 seen.append((payload.note, payload.data))
             await ctx.tick()
 
@@ -54,7 +54,7 @@ def errors_after(dut, channel, answers):
         ctx.set(dut.o.ready, 1)
         for item in (9, 3):
             ctx.set(dut.i.valid, 1)
-            ctx.set(dut.i.payload.item, item)
+            ctx.set(dut.i.p.item, item)
             await ctx.tick()
         ctx.set(dut.i.valid, 0)
         await ctx.tick().repeat(8)
@@ -102,7 +102,7 @@ def test_a_reset_in_mid_burst_leaves_no_beat_to_the_next_life():
         ctx.set(dut.o.ready, 1)
         for beats in ((7,), (10, 11)):
             ctx.set(dut.i.valid, 1)
-            ctx.set(dut.i.payload.item, 9)
+            ctx.set(dut.i.p.item, 9)
             await ctx.tick()
             ctx.set(dut.i.valid, 0)
             await ctx.tick().repeat(5)
@@ -113,7 +113,7 @@ def test_a_reset_in_mid_burst_leaves_no_beat_to_the_next_life():
             ctx.set(axi.rvalid, 0)
             for _ in range(4):
                 if ctx.get(dut.o.valid):
-                    got.append(ctx.get(dut.o.payload.data))
+                    got.append(ctx.get(dut.o.p.data))
                 await ctx.tick()
             assert not ctx.get(dut.error)
             ctx.set(reset, 1)

@@ -34,7 +34,7 @@ ROUGH = HostTiming(
 )
 
 
-class Bench(wiring.Component):
+class Rig(wiring.Component):
     """The port; its input ``abort`` is ``forget`` here, for the name of a C function can't be reached in a bench."""
 
     def __init__(self, max_lines):
@@ -54,7 +54,7 @@ class Bench(wiring.Component):
 
 @cache
 def design(max_lines):
-    return Design(Bench(max_lines))
+    return Design(Rig(max_lines))
 
 
 class Host:

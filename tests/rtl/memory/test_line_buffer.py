@@ -32,26 +32,26 @@ def run(touches, *, entries, seed, keep, slowness=None):
         while len(seen) < len(touches) or idle_for < 3:
             assert cycle < 400 + 100 * len(touches) * slowness, "stuck"
             ctx.set(dut.i_touch.valid, sent < len(touches) and rng.random() < 0.8)
-            ctx.set(dut.i_touch.payload, touches[min(sent, len(touches) - 1)])
+            ctx.set(dut.i_touch.p, touches[min(sent, len(touches) - 1)])
             ctx.set(dut.o_line.ready, pending is None and rng.random() < 0.7)
             answer = pending is not None and rng.random() < 0.7
             ctx.set(dut.i_line.valid, answer)
             if answer:
                 line, number = pending
                 changed = number not in keep
-                ctx.set(dut.i_line.payload.changed, changed)
-                ctx.set(dut.i_line.payload.data, (line + number + 1) % 2**WIDTH if changed else rng.getrandbits(WIDTH))
+                ctx.set(dut.i_line.p.changed, changed)
+                ctx.set(dut.i_line.p.data, (line + number + 1) % 2**WIDTH if changed else rng.getrandbits(WIDTH))
             ctx.set(dut.o_fetch.ready, rng.random() < 0.7)
             ctx.set(dut.o_flush.ready, rng.random() < 0.7)
             due = [read for read in reads if read[0] <= cycle]
             read = rng.choice(due) if due else None
             ctx.set(dut.i_fetched.valid, read is not None)
             if read:
-                ctx.set(dut.i_fetched.payload, {"id": read[1], "data": memory[read[2]]})
+                ctx.set(dut.i_fetched.p, {"id": read[1], "data": memory[read[2]]})
             write = next((write for write in writes if write[0] <= cycle), None)
             ctx.set(dut.i_flushed.valid, write is not None)
             if write:
-                ctx.set(dut.i_flushed.payload, write[1])
+                ctx.set(dut.i_flushed.p, write[1])
 
             went = {
                 name: bool(ctx.get(port.valid) and ctx.get(port.ready))
@@ -60,16 +60,16 @@ def run(touches, *, entries, seed, keep, slowness=None):
             if went["touch"]:
                 sent += 1
             if went["line"]:
-                pending = ctx.get(dut.o_line.payload), len(seen)
+                pending = ctx.get(dut.o_line.p), len(seen)
             if went["answer"]:
                 seen.append(pending[0])
                 pending = None
             if ctx.get(dut.o_fetch.valid) and ctx.get(dut.o_fetch.ready):
-                payload = ctx.get(dut.o_fetch.payload)
+                payload = ctx.get(dut.o_fetch.p)
                 fetches.append(payload.address)
                 reads.append((cycle + rng.randrange(slowness * 3), payload.id, payload.address))
             if ctx.get(dut.o_flush.valid) and ctx.get(dut.o_flush.ready):
-                payload = ctx.get(dut.o_flush.payload)
+                payload = ctx.get(dut.o_flush.p)
                 assert payload.id not in [write[1] for write in writes], "two writes of a line under way"
                 writes.append((cycle + rng.randrange(slowness * 3), payload.id, payload.address, payload.data))
             if read and ctx.get(dut.i_fetched.ready):
@@ -138,23 +138,23 @@ def test_a_line_is_used_every_two_cycles(touches):
         sent, answer, reads, writes = 0, False, [], []
         for port in (dut.o_fetch, dut.o_flush, dut.o_line):
             ctx.set(port.ready, 1)
-        ctx.set(dut.i_line.payload.changed, 1)
+        ctx.set(dut.i_line.p.changed, 1)
         for cycle in range(4 * len(touches)):
             ctx.set(dut.i_touch.valid, sent < len(touches))
-            ctx.set(dut.i_touch.payload, touches[min(sent, len(touches) - 1)])
+            ctx.set(dut.i_touch.p, touches[min(sent, len(touches) - 1)])
             ctx.set(dut.i_line.valid, answer)
             ctx.set(dut.i_fetched.valid, bool(reads))
             ctx.set(dut.i_flushed.valid, bool(writes))
             if reads:
-                ctx.set(dut.i_fetched.payload.id, reads[0])
+                ctx.set(dut.i_fetched.p.id, reads[0])
                 del reads[: ctx.get(dut.i_fetched.ready)]
             if writes:
-                ctx.set(dut.i_flushed.payload, writes.pop())
+                ctx.set(dut.i_flushed.p, writes.pop())
             sent += ctx.get(dut.i_touch.ready)
             if ctx.get(dut.o_fetch.valid):
-                reads.append(ctx.get(dut.o_fetch.payload.id))
+                reads.append(ctx.get(dut.o_fetch.p.id))
             if ctx.get(dut.o_flush.valid):
-                writes.append(ctx.get(dut.o_flush.payload.id))
+                writes.append(ctx.get(dut.o_flush.p.id))
             answer = bool(ctx.get(dut.o_line.valid))
             if answer:
                 uses.append(cycle)

@@ -26,7 +26,7 @@ def payload(channel):
     return data.StructLayout({name: LITE.members[channel + name].shape for name in LITE.channels[channel]})
 
 
-class Bench(wiring.Component):
+class Rig(wiring.Component):
     """The registers, with the channels of their bus as streams, so that each waits as it is drawn."""
 
     OWN = ("state", "fault", "stopped", "start", "running", "base", "ring_entries", "o_request", "i_request_done")
@@ -60,13 +60,13 @@ class Bench(wiring.Component):
             )
             for name in names:
                 pin = getattr(csr.s_axi_control, channel + name)
-                m.d.comb += pin.eq(flow.payload[name]) if inward else flow.payload[name].eq(pin)
+                m.d.comb += pin.eq(flow.p[name]) if inward else flow.p[name].eq(pin)
         return m
 
 
 @cache
 def design():
-    return Design(Bench())
+    return Design(Rig())
 
 
 class Bus:

@@ -32,7 +32,7 @@ ROUGH = HostTiming(quantiles=((0.0, 300.0), (0.5, 600.0), (1.0, 1500.0)), ready_
 LINES = {"TINY": 4, "WIDE": 20}
 
 
-class Bench(wiring.Component):
+class Rig(wiring.Component):
     """The ring port on a host port, whose page client is left to the test."""
 
     OWN = ("run", "serve", "base", "ring_entries", "o_record", "i_record", "i_mirror", "o_request", "i_request_done")
@@ -68,7 +68,7 @@ class Bench(wiring.Component):
 
 @cache
 def design(name):
-    return Design(Bench(name))
+    return Design(Rig(name))
 
 
 class Host:

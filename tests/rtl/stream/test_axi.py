@@ -73,14 +73,14 @@ class Loop(wiring.Component):
             near, far = (slave, master) if backward else (master, slave)
             flow = self.axi.stream(channel).create()
             if backward:  # the test is the slave: it drives the channel by hand
-                m.d.comb += [getattr(near, channel + n).eq(i.payload[n]) for n in CHANNELS[channel]]
+                m.d.comb += [getattr(near, channel + n).eq(i.p[n]) for n in CHANNELS[channel]]
                 m.d.comb += [getattr(near, channel + "valid").eq(i.valid), i.ready.eq(getattr(near, channel + "ready"))]
                 connect_channel(m, far, channel, flow)
                 connect(m, flow, o)
             else:
                 connect(m, i, flipped(flow))
                 connect_channel(m, near, channel, flow)
-                m.d.comb += [o.payload[n].eq(getattr(far, channel + n)) for n in CHANNELS[channel]]
+                m.d.comb += [o.p[n].eq(getattr(far, channel + n)) for n in CHANNELS[channel]]
                 m.d.comb += [o.valid.eq(getattr(far, channel + "valid")), getattr(far, channel + "ready").eq(o.ready)]
         return m
 

@@ -40,13 +40,13 @@ class OrderProof(wiring.Component):
         # The solver marks an item as it goes in; it must come out after those that were there, unchanged.
         marked, item, before = Signal(), Signal(WIDTH), Signal.like(level)
         with m.If(self.mark & put & ~marked):
-            m.d.sync += [marked.eq(1), item.eq(dut.i.payload), before.eq(level - get)]
+            m.d.sync += [marked.eq(1), item.eq(dut.i.p), before.eq(level - get)]
         with m.If(marked):
             m.d.sync += before.eq(before - get)
             with m.If(get & (before == 0)):
                 m.d.sync += marked.eq(0)
             with m.If(dut.o.valid & (before == 0)):
-                m.d.comb += Assert(dut.o.payload == item)
+                m.d.comb += Assert(dut.o.p == item)
 
         # An item is offered in time whatever ready does: nothing waits for it.
         hidden = Signal(range(self.latency + 1))
@@ -69,7 +69,7 @@ class TwinProof(wiring.Component):
         m.submodules.dut, m.submodules.twin = dut, twin = self.dut, self.twin
         wiring.connect(m, wiring.flipped(self.i), dut.i)
         wiring.connect(m, dut.o, wiring.flipped(self.o))
-        m.d.comb += [twin.i.payload.eq(dut.i.payload), twin.i.valid.eq(dut.i.valid), twin.o.ready.eq(self.ready)]
+        m.d.comb += [twin.i.p.eq(dut.i.p), twin.i.valid.eq(dut.i.valid), twin.o.ready.eq(self.ready)]
         ignores_ready(m, dut.o, twin.o)
         return m
 
@@ -108,7 +108,7 @@ class Broken(wiring.Component):
         m.submodules.fifo = fifo = Fifo(shape=WIDTH, depth=3)
         wiring.connect(m, wiring.flipped(self.i), fifo.i)
         m.d.comb += [
-            self.o.payload.eq(fifo.o.payload),
+            self.o.p.eq(fifo.o.p),
             self.o.valid.eq(fifo.o.valid),
             fifo.o.ready.eq(self.o.ready),
         ]
@@ -123,7 +123,7 @@ class Broken(wiring.Component):
             with m.If(self.o.valid & self.o.ready):
                 m.d.sync += taken.eq(taken + 1)
             with m.If(taken == 3):
-                m.d.comb += self.o.payload.eq(~fifo.o.payload)
+                m.d.comb += self.o.p.eq(~fifo.o.p)
         elif self.how == "loses":
             m.d.comb += fifo.o.ready.eq(self.o.ready | (fifo.level == 3))
         return m
