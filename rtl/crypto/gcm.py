@@ -17,7 +17,61 @@ from rtl.stream.interfaces import page_beat
 DEEPEST_LUT_FIFO = 64
 
 
-class GcmOpen(wiring.Component):
+class _Gcm(wiring.Component):
+    """What opening and sealing share: parameters, core, and the streams of keys and requests.
+
+    A class that adds its own ports returns them from :meth:`_own_ports`.
+    """
+
+    def __init__(
+        self,
+        *,
+        sealed_bytes: int,
+        aad_bytes: int = 0,
+        header_bytes: int = 0,
+        key_bits: int = 256,
+        keys: int = 1,
+        lanes: int = 1,
+    ) -> None:
+        self._core = core = GcmCore(
+            sealed_bytes=sealed_bytes,
+            aad_bytes=aad_bytes,
+            header_bytes=header_bytes,
+            key_bits=key_bits,
+            keys=keys,
+            lanes=lanes,
+        )
+        self.sealed_bytes = sealed_bytes
+        self.aad_bytes = aad_bytes
+        self.header_bytes = header_bytes
+        self.key_bits = key_bits
+        self.keys = keys
+        self.lanes = lanes
+        self.beats = core.beats
+        super().__init__(
+            {
+                "i_key": core.signature.members["i_key"],
+                "i_request": core.signature.members["i_request"],
+                **self._own_ports(),
+                "erase": In(1),
+            }
+        )
+
+    def _own_ports(self) -> dict[str, wiring.Member]:
+        raise NotImplementedError
+
+    @property
+    def text_beats(self) -> int:
+        """Beats of a message's text."""
+        return self.beats - (self.lanes == 1)
+
+    @property
+    def load_cycles(self) -> int:
+        """Cycles from an accepted key to the return of ``i_key.ready``."""
+        return self._core.load_cycles
+
+
+class GcmOpen(_Gcm):
     """Opens pages or records: decrypts, and lets out what is verified. Must equal :meth:`omap.crypto.PageCodec.open`.
 
     One beat a cycle, back to back. The first plaintext of a message is on offer :attr:`latency` cycles after its last
@@ -71,56 +125,18 @@ class GcmOpen(wiring.Component):
         All times depend on the handshakes alone, not on data, keys or verdicts.
     """
 
-    def __init__(
-        self,
-        *,
-        sealed_bytes: int,
-        aad_bytes: int = 0,
-        header_bytes: int = 0,
-        key_bits: int = 256,
-        keys: int = 1,
-        lanes: int = 1,
-    ) -> None:
-        self._core = core = GcmCore(
-            sealed_bytes=sealed_bytes,
-            aad_bytes=aad_bytes,
-            header_bytes=header_bytes,
-            key_bits=key_bits,
-            keys=keys,
-            lanes=lanes,
-        )
-        self.sealed_bytes = sealed_bytes
-        self.aad_bytes = aad_bytes
-        self.header_bytes = header_bytes
-        self.key_bits = key_bits
-        self.keys = keys
-        self.lanes = lanes
-        self.beats = core.beats
-        super().__init__(
-            {
-                "i_key": core.signature.members["i_key"],
-                "i_request": core.signature.members["i_request"],
-                "i_sealed": In(stream.Signature(lanes * BLOCK_BITS)),
-                "o_text": Out(stream.Signature(StructLayout({"data": lanes * BLOCK_BITS, "last": 1, "fault": 1}))),
-                "fault": Out(1),
-                "erase": In(1),
-            }
-        )
+    def _own_ports(self) -> dict[str, wiring.Member]:
+        text = StructLayout({"data": self.lanes * BLOCK_BITS, "last": 1, "fault": 1})
+        return {
+            "i_sealed": In(stream.Signature(self.lanes * BLOCK_BITS)),
+            "o_text": Out(stream.Signature(text)),
+            "fault": Out(1),
+        }
 
     @property
     def latency(self) -> int:
         """Cycles from the last sealed beat of a message to the first beat of its text."""
         return Ghash.latency + 2
-
-    @property
-    def text_beats(self) -> int:
-        """Beats of a message's text."""
-        return self.beats - (self.lanes == 1)
-
-    @property
-    def load_cycles(self) -> int:
-        """Cycles from an accepted key to the return of ``i_key.ready``."""
-        return self._core.load_cycles
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -197,7 +213,7 @@ class GcmOpen(wiring.Component):
         return ResetInserter(self.erase)(m)
 
 
-class GcmSeal(wiring.Component):
+class GcmSeal(_Gcm):
     """Seals pages or records: encrypts and appends the tag. Must equal :meth:`omap.crypto.PageCodec.seal`.
 
     One beat a cycle, back to back. A beat of text is on offer as ciphertext :attr:`latency` cycles after it was taken,
@@ -205,19 +221,8 @@ class GcmSeal(wiring.Component):
 
     Parameters
     ----------
-    sealed_bytes : :class:`int`
-        Bytes of a sealed message, header and tag included: a multiple of 16 * ``lanes``, from 32 (48 with a header)
-        to 262144.
-    aad_bytes : :class:`int`
-        Bytes of additional data that come with the key, 0 to 16, the same for all its messages.
-    header_bytes : :class:`int`
-        Bytes of additional data at the start of every message, in the clear, 0 or 16; 16 only if ``aad_bytes`` is 0.
-    key_bits : :class:`int`
-        128 or 256.
-    keys : :class:`int`
-        Keys in the table, 1 to 64: one for pages, one for every ring.
-    lanes : :class:`int`
-        Blocks a beat, 1, 2 or 4.
+    sealed_bytes, aad_bytes, header_bytes, key_bits, keys, lanes : :class:`int`
+        As :class:`GcmOpen`.
 
     Members
     -------
@@ -241,55 +246,16 @@ class GcmSeal(wiring.Component):
         All times depend on the handshakes alone, not on data or keys.
     """
 
-    def __init__(
-        self,
-        *,
-        sealed_bytes: int,
-        aad_bytes: int = 0,
-        header_bytes: int = 0,
-        key_bits: int = 256,
-        keys: int = 1,
-        lanes: int = 1,
-    ) -> None:
-        self._core = core = GcmCore(
-            sealed_bytes=sealed_bytes,
-            aad_bytes=aad_bytes,
-            header_bytes=header_bytes,
-            key_bits=key_bits,
-            keys=keys,
-            lanes=lanes,
-        )
-        self.sealed_bytes = sealed_bytes
-        self.aad_bytes = aad_bytes
-        self.header_bytes = header_bytes
-        self.key_bits = key_bits
-        self.keys = keys
-        self.lanes = lanes
-        self.beats = core.beats
-        super().__init__(
-            {
-                "i_key": core.signature.members["i_key"],
-                "i_request": core.signature.members["i_request"],
-                "i_text": In(stream.Signature(lanes * BLOCK_BITS)),
-                "o_sealed": Out(stream.Signature(page_beat(lanes))),
-                "erase": In(1),
-            }
-        )
+    def _own_ports(self) -> dict[str, wiring.Member]:
+        return {
+            "i_text": In(stream.Signature(self.lanes * BLOCK_BITS)),
+            "o_sealed": Out(stream.Signature(page_beat(self.lanes))),
+        }
 
     @property
     def latency(self) -> int:
         """Cycles from a beat of text to the beat of ciphertext it becomes."""
         return Ghash.latency + 1
-
-    @property
-    def text_beats(self) -> int:
-        """Beats of a message's text."""
-        return self.beats - (self.lanes == 1)
-
-    @property
-    def load_cycles(self) -> int:
-        """Cycles from an accepted key to the return of ``i_key.ready``."""
-        return self._core.load_cycles
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

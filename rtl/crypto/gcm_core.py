@@ -111,11 +111,6 @@ class GcmCore(wiring.Component):
         """Cycles from an accepted key to the return of ``i_key.ready``."""
         return (self._aes.rounds + 2) + 1 + self._aes.latency + self._ghash.load_cycles + 1
 
-    @property
-    def keystream_latency(self) -> int:
-        """Cycles from a request to its first keystream, if nothing was under way."""
-        return self._aes.latency + 2
-
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.aes = aes = self._aes
