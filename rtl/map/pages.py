@@ -11,6 +11,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from omap.params import Params
 from rtl.config import EngineConfig
 from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES
 from rtl.map.pacer import Pacer
@@ -20,6 +21,11 @@ from rtl.stream.fifo import Fifo
 from rtl.stream.gearbox import Narrow, Widen
 from rtl.stream.interfaces import page_beat
 from rtl.stream.pick import encoded, one_hot
+
+
+def page_layout(params: Params) -> StructLayout:
+    """Return what says which page to touch; a ``blank`` one is written without having been read."""
+    return StructLayout({"page": range(params.pages), "blank": 1})
 
 
 class Pages(wiring.Component):
@@ -73,7 +79,7 @@ class Pages(wiring.Component):
         params, lanes = config.params, config.lanes
         self.id_bits = id_bits(config.page_entries)
         request = access(config.host_lines, self.id_bits)
-        self.page_shape = StructLayout({"page": range(params.pages), "blank": 1})
+        self.page_shape = page_layout(params)
         super().__init__(
             {
                 "base": In(64),

@@ -6,12 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
-from amaranth.lib import wiring
+from amaranth.lib.wiring import Component
 
 from omap.presets import preset
 from rtl.config import EngineConfig
 from rtl.engine import ENGINE_PROGRESS, Engine
+from rtl.map.admission import Admission
 from rtl.map.core import PROGRESS, Core
+from rtl.map.format import Format
+from rtl.map.map_memory import MapMemory
+from rtl.map.merging import Merging
+from rtl.map.sealing import Sealing
 from sim.measure import timeline
 from sim.measure.timeline_picture import PHASES
 
@@ -59,12 +64,14 @@ def test_the_steps_are_the_stages():
 
 def test_the_blocks_of_engine_and_core_are_named():
     config = EngineConfig(params=preset("TINY"))
-    engine, core = Engine(config), Core(config)
-    core.elaborate(None)
-    parts = [part for block in (engine, core) for part in vars(block).values() if isinstance(part, wiring.Component)]
-    assert len(parts) >= 12
-    names = {type(part).__name__ for part in parts}
-    assert {name for name in names if name not in DOCUMENT} <= {"FormatSecrets", "Fifo"}
+    core = Core(config)
+    wired = [part for part in vars(core).values() if type(part) in (Admission, Sealing, Merging, Format, MapMemory)]
+    assert len(wired) == 5
+    parts = [
+        part for block in (Engine(config), core, *wired) for part in vars(block).values() if isinstance(part, Component)
+    ]
+    assert len(parts) >= 20
+    assert not {name for part in parts if (name := type(part).__name__) not in DOCUMENT}
 
 
 def test_the_parameters_of_the_times_are_named():

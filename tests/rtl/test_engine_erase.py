@@ -11,7 +11,8 @@ from omap.crypto import PageCodec, Secrets
 from omap.hazmat.fixed import fixed_secrets
 from omap.regmap import Fault, State
 from rtl import engine
-from rtl.map.core import Core, page_nonce
+from rtl.map.core import Core
+from rtl.map.sealing import page_nonce
 from rtl.map.secrets import WORDS, FormatSecrets
 from rtl.memory.host_port import HostPort
 from rtl.rings.sessions import Sessions
@@ -109,7 +110,7 @@ def test_the_secrets_of_a_format_are_forgotten_when_they_were_handed_out():
 @pytest.mark.sec_cm("ENGINE.STATE.ERASE")
 def test_an_erased_core_holds_nothing_of_its_keys(monkeypatch):
     """Erased with all keys loaded, and once more while half of the next ones are there."""
-    monkeypatch.setattr("rtl.map.core.SETTLE", 4)  # the simulator is slow, and here nothing has to settle
+    monkeypatch.setattr("rtl.map.format.SETTLE", 4)  # the simulator is slow, and here nothing has to settle
     seen = []
     for seed in (1, 2):
         bench = AmaranthBench(Core(TIGHT))

@@ -18,7 +18,7 @@ from omap.operations import Kind, Operation, Status
 from omap.regmap import Request
 from omap.workloads import workload
 from rtl.config import EngineConfig
-from rtl.map.core import SETTLE
+from rtl.map.format import SETTLE
 from sim.models.faults import Fault, FaultKind
 from sim.models.observer import EventKind
 from sim.models.timing import HbmTiming
