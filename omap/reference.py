@@ -22,8 +22,6 @@ from omap.waiting import Descriptor, Waiting
 Draw = tuple[Words, Words]
 """What an operation draws: the bins of a dummy, and the bins its key is placed in from now on."""
 
-_NO_RESPONSE = Response(Status.OK)
-
 
 class ReferenceMap(ObliviousMap):
     """Base of the maps that run in Python. The map is formatted when it is made.

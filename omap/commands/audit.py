@@ -22,6 +22,7 @@ PRESETS = tuple(name for name in NAMES if name != "U55C")
 """Presets that a workload can run on in the reference: all but the one that fills a card."""
 
 
+# click passes every option as an argument of its own, so the signature is as long as the list of options
 @click.command()
 @click.argument("trace", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--rule", type=click.Choice([str(rule) for rule in Rule]), default="one_choice", show_default=True)

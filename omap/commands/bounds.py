@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -30,6 +30,19 @@ BUCKET_ENTRIES = (8, 10, 6)
 """Of one_choice maps with keys of 4, 8 and 16 bytes."""
 
 
+class Asked(NamedTuple):
+    """What the options ask for; ``None`` where a rule has a default of its own, no workloads for all of them."""
+
+    keys: int
+    accesses: int
+    load: float | None
+    slots: int | None
+    share: float
+    workloads: tuple[str, ...]
+    seed: int
+
+
+# click passes every option as an argument of its own, so the signature is as long as the list of options
 @click.command()
 @click.option(
     "--rule",
@@ -84,13 +97,14 @@ def command(
         raise InputError(f"--load is {load} and --share {share}; both must be numbers")
     started = time.process_time()
     rows: list[dict[str, Any]] = []
+    asked = Asked(keys, accesses, load, slots, share, workloads, seed)
     chosen = rules or (Rule.ONE_CHOICE, Rule.TWO_CHOICE, POSITION_MAP)
     if Rule.ONE_CHOICE in chosen:
-        rows += _one_choice(keys, accesses, load, slots, workloads, seed)
+        rows += _one_choice(asked)
     if Rule.TWO_CHOICE in chosen:
-        rows += _two_choice(keys, accesses, load, slots, share, workloads, seed)
+        rows += _two_choice(asked)
     if POSITION_MAP in chosen:
-        rows += _position_map(keys, accesses, seed)
+        rows += _position_map(asked)
     held = all(row["holds"] for row in rows)
     if as_json:
         click.echo(
@@ -102,33 +116,32 @@ def command(
         raise click.ClickException("a figure is above its bound")
 
 
-def _outcome(name: str, shape: Shape, workload: str, accesses: int, seed: int) -> Outcome:
+def _outcome(name: str, shape: Shape, workload: str, asked: Asked) -> Outcome:
     from rich.console import Console
 
     from omap.sizing.bounds import simulate
 
     with Console(stderr=True).status(f"{name}: {workload}"):
-        return simulate(shape, workload, accesses, seed)
+        return simulate(shape, workload, asked.accesses, asked.seed)
 
 
-def _one_choice(
-    keys: int, accesses: int, load: float | None, slots: int | None, workloads: tuple[str, ...], seed: int
-) -> Iterator[dict[str, Any]]:
+def _one_choice(asked: Asked) -> Iterator[dict[str, Any]]:
     import numpy as np
 
     from omap.sizing import INSTANT_BITS
     from omap.sizing.bounds import Shape
     from omap.sizing.theorem import mean_share, provision, waiting_law
 
-    custom = load is not None or slots is not None
-    shapes = ((load or 11.25, slots or 15),) if custom else ONE_CHOICE_SHAPES
+    keys = asked.keys
+    custom = asked.load is not None or asked.slots is not None
+    shapes = ((asked.load or 11.25, asked.slots or 15),) if custom else ONE_CHOICE_SHAPES
     for place, (c, room) in enumerate(shapes):
         pages = max(2, math.ceil(keys / c))
         shape = Shape(rule=Rule.ONE_CHOICE, capacity=keys, pages=pages, page_slots=room)
         law = waiting_law(keys, pages, room)
         provided = min(keys, provision(law, np.arange(len(law)), pages, INSTANT_BITS))
-        for workload in workloads or (tuple(WORKLOADS) if place == 0 else ("sweep",)):
-            seen = _outcome(f"one_choice ({c}, {room})", shape, workload, accesses, seed)
+        for workload in asked.workloads or (tuple(WORKLOADS) if place == 0 else ("sweep",)):
+            seen = _outcome(f"one_choice ({c}, {room})", shape, workload, asked)
             yield {
                 "rule": "one_choice",
                 "load": c,
@@ -143,26 +156,19 @@ def _one_choice(
             }
 
 
-def _two_choice(
-    keys: int,
-    accesses: int,
-    load: float | None,
-    slots: int | None,
-    share: float,
-    workloads: tuple[str, ...],
-    seed: int,
-) -> Iterator[dict[str, Any]]:
+def _two_choice(asked: Asked) -> Iterator[dict[str, Any]]:
     from omap.sizing import PUBLISHED_LOAD, most_load, two_choice_bounds
     from omap.sizing.bounds import Shape
 
-    c = load or PUBLISHED_LOAD
+    keys, share = asked.keys, asked.share
+    c = asked.load or PUBLISHED_LOAD
     bins = max(2, math.ceil(keys / c))
     hbm_bins = int(share * bins)
-    room = slots or math.floor(most_load(keys, c))
+    room = asked.slots or math.floor(most_load(keys, c))
     shape = Shape(rule=Rule.TWO_CHOICE, capacity=keys, pages=bins - hbm_bins, hbm_bins=hbm_bins, page_slots=room)
     hbm, queue = two_choice_bounds(keys, c, hbm_bins, bins - hbm_bins)
-    for workload in workloads or WORKLOADS:
-        seen = _outcome(f"two_choice ({c}, {room}, {share})", shape, workload, accesses, seed)
+    for workload in asked.workloads or WORKLOADS:
+        seen = _outcome(f"two_choice ({c}, {room}, {share})", shape, workload, asked)
         pairs = (
             (seen.most_load, most_load(keys, c)),
             (seen.most_resident, hbm),
@@ -189,7 +195,7 @@ def _two_choice(
         }
 
 
-def _position_map(keys: int, accesses: int, seed: int) -> Iterator[dict[str, Any]]:
+def _position_map(asked: Asked) -> Iterator[dict[str, Any]]:
     from rich.console import Console
 
     from omap.sizing.buckets import LOADS, TRANSIT_BITS_AN_ENTRY, TRANSIT_ENTRIES
@@ -197,7 +203,7 @@ def _position_map(keys: int, accesses: int, seed: int) -> Iterator[dict[str, Any
 
     for entries in BUCKET_ENTRIES:
         with Console(stderr=True).status(f"position map: buckets of {entries}"):
-            seen = simulate_transit(entries, keys, accesses, seed=seed)
+            seen = simulate_transit(entries, asked.keys, asked.accesses, seed=asked.seed)
         known = not math.isnan(seen.bits)
         yield {
             "rule": POSITION_MAP,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from omap.demo.table import Table
 
 
+# click passes every option as an argument of its own, so the signature is as long as the list of options
 @click.command()
 @click.option("--keys-csv", type=click.Path(path_type=Path), help="Your own table: a CSV file with a header line.")
 @click.option("--key", "key_column", help="The column of that file that holds the keys.")

@@ -30,6 +30,7 @@ def size(value: str) -> int:
         raise click.BadParameter(str(error)) from None
 
 
+# click passes every option as an argument of its own, so the signature is as long as the list of options
 @click.command()
 @click.option("--capacity", type=size, required=True, help="Most keys that can be live at once, such as 100e6 or 2^20.")
 @click.option("--key-bytes", type=size, default="8", show_default=True, help="Bytes of every key: 4, 8 or 16.")

@@ -6,6 +6,7 @@ around it, whose style sheet it uses.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
@@ -31,21 +32,13 @@ def _text(x: float, y: float, anchor: str, words: str, turn: bool = False) -> st
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{turned}>{escape(words)}</text>'
 
 
-def picture(
-    pages: npt.NDArray[np.int64],
-    at: npt.NDArray[np.int64],
-    *,
-    total: int,
-    operations: int,
-    period: int,
-    role: str,
-    title: str,
-) -> str:
-    """Return one SVG element.
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What the host saw of one workload, as a picture needs it.
 
     Parameters
     ----------
-    pages, at : int64 arrays
+    pages, at : (t,) int64 arrays
         Pages touched, in order, and the operation that touched each.
     total : int
         Pages there are.
@@ -53,11 +46,28 @@ def picture(
         Operations that ran.
     period : int
         Operations after which the workload repeats itself, marked by a thin line; 0 if it does not.
+    """
+
+    pages: npt.NDArray[np.int64]
+    at: npt.NDArray[np.int64]
+    total: int
+    operations: int
+    period: int = 0
+
+
+def picture(run: Run, *, role: str, title: str) -> str:
+    """Return one SVG element.
+
+    Parameters
+    ----------
+    run : Run
+        What is drawn.
     role : str
-        Class of the dots and bars: their colour is the style sheet's affair.
+        Class of the dots and bars; the style sheet gives the class its colour.
     title : str
         What the picture shows, for those who can't see it.
     """
+    pages, at, total, operations, period = run.pages, run.at, run.total, run.operations, run.period
     shown = min(operations, MOST_DOTS)
     drawn = at < shown
     wide = (_RIGHT - _LEFT - 4) / shown

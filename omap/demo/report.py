@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from omap.demo.pictures import COLOURS, STYLE, picture
+from omap.demo.pictures import COLOURS, STYLE, Run, picture
 from omap.demo.run import Outcome, Seen
 from omap.demo.table import Table
 
@@ -121,12 +121,15 @@ def render(table: Table, outcomes: Sequence[Outcome], facts: Facts) -> str:
 
 def draw(outcome: Outcome, seen: Seen) -> str:
     """Return the picture of one workload on one contestant."""
-    return picture(
-        seen.pages,
-        seen.at,
+    run = Run(
+        pages=seen.pages,
+        at=seen.at,
         total=outcome.contestant.params.pages,
         operations=len(seen.scenario.operations),
         period=seen.scenario.period,
+    )
+    return picture(
+        run,
         role="oblivious" if outcome.contestant.oblivious else "plain",
         title=f"{outcome.contestant.title}, {seen.scenario.title.lower()}: pages touched, in order of time",
     )

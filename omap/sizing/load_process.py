@@ -39,6 +39,10 @@ def _compiled(function: _F) -> _F:
         return cast(_F, numba.njit()(function))
 
 
+# Compiled functions take arrays and numbers, not objects, so that the signatures of the loops are long: numba compiles
+# a class only as a jitclass, which it can't keep in its cache.
+
+
 @_compiled
 def _lines(waiting: int, first: int, further: int) -> int:
     return 0 if waiting <= first else (waiting - first + further - 1) // further
