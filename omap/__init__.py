@@ -1,4 +1,4 @@
-"""An oblivious map as an executable specification: the law that RTL, host and boards are built against.
+"""An oblivious map as an executable specification: RTL, host and boards are built and tested against it.
 
 >>> import omap
 >>> table = omap.create(omap.preset("SMALL"))
@@ -6,7 +6,8 @@
 >>> table.get(b"8 bytes!")
 b'a value.'
 
-Fixed seeds, key and state peeks live in ``omap.hazmat``, which nothing here loads; the audit is ``omap.audit``.
+``omap.audit`` judges what a host saw of a map. ``omap.hazmat`` fixes secrets and shows the trusted state, for tests
+only; nothing here loads it.
 """
 
 from omap.connections import AsyncMap, RemoteMap, connect, connect_async

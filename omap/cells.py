@@ -1,18 +1,19 @@
-"""Names and values of any length in a map whose keys and values have one size each.
+"""Names and values of any length, in a map whose keys have one size and whose values have one size.
 
-A value is stored behind its length and padded with zeros::
+A value is stored after its length and padded with zeros::
 
     cell = length of the value (16 bits, big-endian) || value || zeros
 
-A name that is no longer than a key is the key, padded with zeros on the right. A longer one, or one that itself ends
-with a zero, becomes the 16-byte image of the name under a pseudo-random function (HMAC-SHA-256, cut) with a key derived
-from the root key: whoever chooses names can't aim at collisions, and all clients that hold the root key agree. Only a
-map with 16-byte keys has room for images; its cell keeps the name itself, so that every answer can be verified::
+If a name is no longer than a key, the key is the name, padded with zeros on the right. The key of a longer name, and
+of a name that itself ends with a zero, is an image: the first 16 bytes of HMAC-SHA-256 of the name, under a key derived
+from the root key. So whoever chooses names can't aim at collisions, and all clients that hold the root key agree. Only
+a map with 16-byte keys has room for images. Its cell then keeps the name too, so that every answer can be verified::
 
     cell = length of the value (16) || value || length of the name (16) || name || zeros
 
-:func:`pack_value` and :func:`unpack_value` do cells, :class:`Cells` does names too. What is stored through
-:class:`Cells` by one client (command line, proxy, a program) is read by every other.
+:func:`pack_value` and :func:`unpack_value` make and read cells; :class:`Cells` handles names too. What one client
+(command line, proxy, a program) stores through :class:`Cells`, every other can read. Nothing here reveals anything: all
+of it happens in the client.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from omap.kdf import derive
 from omap.params import Params
 
 LENGTH_BYTES = 2
-"""Length in front of a value, and of a name; big-endian."""
+"""Bytes of the length before a value and before a name; big-endian."""
 
 IMAGE_BYTES = 16
 """Bytes of the image of a long name."""
@@ -39,7 +40,7 @@ def pack_value(value: bytes, size: int) -> bytes:
     Raises
     ------
     InputError
-        If it does not fit.
+        If the value does not fit.
     """
     if len(value) > size - LENGTH_BYTES:
         raise InputError(
@@ -55,11 +56,11 @@ def unpack_value(cell: bytes) -> bytes:
     Raises
     ------
     InputError
-        If this was not made by :func:`pack_value`.
+        If :func:`pack_value` did not make this cell.
     """
     end = LENGTH_BYTES + int.from_bytes(cell[:LENGTH_BYTES], "big")
     if not LENGTH_BYTES <= end <= len(cell):
-        raise InputError("the value is not behind its length: it was stored without omap.cells; read it raw")
+        raise InputError("no length stands before the value: it was stored without omap.cells; read it raw")
     return cell[LENGTH_BYTES:end]
 
 
@@ -69,14 +70,14 @@ def image(secret: bytes, name: bytes) -> bytes:
 
 
 class Cells:
-    """Fixed-size keys and cells for names and values of any length, as the module describes.
+    """Keys and cells of fixed size for names and values of any length, as the module describes.
 
     Parameters
     ----------
     params : Params
         The map's parameters.
     root_key : bytes
-        32 secret bytes, see :mod:`omap.session`; names are hashed under a key derived from it.
+        32 secret bytes, see :mod:`omap.session`. Images of names are made under a key derived from them.
     """
 
     def __init__(self, params: Params, root_key: bytes) -> None:
@@ -84,7 +85,7 @@ class Cells:
         self._secret = derive(root_key, LABEL, b"", 32)
 
     def is_hashed(self, name: bytes) -> bool:
-        """Return whether a name is stored by its image, because it is no key itself."""
+        """Return whether the key of a name is its image, because the name itself can't be the key."""
         return len(name) > self.params.key_bytes or name.endswith(b"\0")
 
     def key(self, name: bytes) -> bytes:
@@ -93,7 +94,7 @@ class Cells:
         Raises
         ------
         InputError
-            If it needs an image, and the map's keys are too short for one.
+            If the name needs an image, and the keys of the map are too short for one.
         """
         if not self.is_hashed(name):
             return name.ljust(self.params.key_bytes, b"\0")
@@ -135,7 +136,7 @@ class Cells:
         Raises
         ------
         InputError
-            If the cell holds something else: it was not stored through :meth:`pack`, or for another name.
+            If the cell was not made by :meth:`pack`, or was made for another name.
         """
         value = unpack_value(cell)
         if self.is_hashed(name):

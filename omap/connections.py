@@ -1,7 +1,7 @@
-"""Maps that run elsewhere: ``connect`` finds what speaks a URL's scheme through entry points.
+"""Maps that run elsewhere. :func:`connect` finds an opener for the scheme of a URL through entry points.
 
-The group ``omap.connections`` has one opener for each scheme, ``opener(url, **options) -> RemoteMap``, and the group
-``omap.connections.asyncio`` one that is awaited and returns an :class:`AsyncMap`.
+The group ``omap.connections`` has one opener for each scheme: ``opener(url, **options) -> RemoteMap``. The group
+``omap.connections.asyncio`` has one that is awaited and returns an :class:`AsyncMap`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 from omap.errors import FullError, InputError
-from omap.interface import ObliviousMap, as_rows
+from omap.interface import ObliviousMap, as_rows, full
 from omap.operations import Kind, Operation, Response, Status
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ ASYNC_GROUP = "omap.connections.asyncio"
 """Entry-point group of the openers that return an :class:`AsyncMap`."""
 
 Progress = Callable[[int, int], object]
-"""Told how many operations of how many are done."""
+"""Called with the number of operations that are done, and with the number of all."""
 
 
 class RemoteMap(ObliviousMap):
-    """A map behind a connection: what every map offers, and bulk work as a stream of operations.
+    """A map behind a connection. It offers what every map offers, and bulk work as a stream of operations.
 
     Use it as a context manager, or call :meth:`close`.
     """
@@ -54,7 +54,7 @@ class RemoteMap(ObliviousMap):
         keys, values
             ``(n, key_bytes)`` and ``(n, value_bytes)`` arrays of ``uint8``, or sequences of n ``bytes``.
         progress : callable, optional
-            Called as ``progress(done, n)`` now and then, and at the end.
+            Called as ``progress(done, n)`` from time to time, and at the end.
 
         Reveals
             That n operations ran, and when; for each, pages drawn uniformly at random.
@@ -62,40 +62,52 @@ class RemoteMap(ObliviousMap):
         Raises
         ------
         FullError
-            If new keys found no room; says how many operations ran.
+            If new keys found no room. The message says how many operations ran.
         InputError
-            For wrong shapes or sizes. Nothing was sent.
+            For wrong shapes or sizes. In this case no operation was sent.
         """
 
     @abstractmethod
     def get_many(
         self, keys: npt.ArrayLike | Sequence[bytes], *, progress: Progress | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Return values and presence of many keys.
+        """Return the values of many keys, and which of the keys are live.
+
+        Parameters
+        ----------
+        keys
+            ``(n, key_bytes)`` array of ``uint8``, or a sequence of n ``bytes``.
+        progress : callable, optional
+            As for :meth:`put_many`.
 
         Returns
         -------
         values : (n, value_bytes) uint8 array
-            Zeros where the key is absent.
+            Zeros where a key is absent.
         found : (n,) bool array
-            Whether the key is there.
+            Whether each key is live.
 
         Reveals
             As :meth:`put_many`.
+
+        Raises
+        ------
+        InputError
+            For wrong shapes or sizes. In this case no operation was sent.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """End the session and the connection. Reveals that it ended. A closed map refuses work."""
+        """End the session and the connection. Reveals that they ended. A closed map refuses work."""
 
     def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
-        """Insert new keys, one operation after another: there is no scan over a connection.
+        """Insert n new keys, one operation after another, because there is no scan over a connection.
 
-        Whether they are new, and find room, is looked up first, which other clients can overtake. :meth:`put_many`
-        does not look.
+        This method first looks up whether the keys are new and find room. Another client can change that before the
+        keys are inserted. :meth:`put_many` does not look them up.
 
         Reveals
-            Other than a bulk load in the device: that 2n + 1 operations ran, hence n.
+            That 2n + 1 operations ran, and hence n, which a bulk load in the device hides.
         """
         rows = as_rows("keys", self.params.key_bytes, keys)
         cells = as_rows("values", self.params.value_bytes, values)
@@ -106,7 +118,7 @@ class RemoteMap(ObliviousMap):
         live = len(self)
         if len(rows) > self.params.capacity - live:
             raise FullError(
-                f"{len(rows)} new keys need more room than is left: {live} of {self.params.capacity} are live"
+                f"{len(rows)} new keys need more room than there is: {live} of {self.params.capacity} are live"
             )
         _, found = self.get_many(rows)
         if found.any():
@@ -116,7 +128,7 @@ class RemoteMap(ObliviousMap):
         self.put_many(rows, cells)
 
     def format(self) -> None:
-        """Refuse: a client can't format a map, its host does."""
+        """Raise InputError, because only the host of a map can format it. Reveals nothing."""
         raise InputError("a client can't format a map: its host does, by starting `omap serve` anew")
 
     def __enter__(self) -> Self:
@@ -128,14 +140,14 @@ class RemoteMap(ObliviousMap):
         self.close()
 
     def __bool__(self) -> bool:
-        return True  # not "has keys": that would be an operation
+        return True  # Python would call __len__ otherwise, which is an operation here
 
 
 class AsyncMap(ABC):
     """A map behind a connection, for asyncio. Tasks that wait at the same time share the connection, pipelined.
 
-    Operations run in the order in which they were submitted. What they reveal and hide is what
-    :class:`~omap.interface.ObliviousMap` says.
+    Operations run in the order in which they were submitted. They reveal and hide what
+    :meth:`omap.interface.ObliviousMap.execute` reveals and hides.
 
     Attributes
     ----------
@@ -147,29 +159,35 @@ class AsyncMap(ABC):
 
     @abstractmethod
     async def execute(self, batch: Sequence[Operation]) -> list[Response]:
-        """Run operations in order and return one response each. See :meth:`ObliviousMap.execute`."""
+        """Run operations in order and return one response for each. Reveals as :meth:`ObliviousMap.execute`."""
 
     @abstractmethod
     async def live(self) -> int:
-        """Return the number of live keys. Costs an operation, a NOP."""
+        """Return the number of live keys. Reveals that one operation ran, because a NOP asks for the number."""
 
     @abstractmethod
     async def close(self) -> None:
-        """End the session and the connection."""
+        """End the session and the connection. Reveals that they ended."""
 
     async def get(self, key: bytes) -> bytes | None:
-        """Return the value of ``key``, or None if it is absent."""
+        """Return the value of ``key``, or None if the key is absent. Reveals as :meth:`execute`."""
         return (await self.execute([Operation(Kind.GET, key)]))[0].previous
 
     async def put(self, key: bytes, value: bytes) -> bytes | None:
-        """Set ``key`` to ``value`` and return the previous value, or None; raises FullError as a map does."""
+        """Set ``key`` to ``value`` and return its previous value, or None. Reveals as :meth:`execute`.
+
+        Raises
+        ------
+        FullError
+            If the key is new and the map has no room for it.
+        """
         status, previous = (await self.execute([Operation(Kind.PUT, key, value)]))[0]
         if status is Status.FULL:
             raise full(self.params)
         return previous
 
     async def delete(self, key: bytes) -> bytes | None:
-        """Remove ``key`` and return its value, or None if it was absent."""
+        """Remove ``key`` and return its value, or None if the key was absent. Reveals as :meth:`execute`."""
         return (await self.execute([Operation(Kind.DELETE, key)]))[0].previous
 
     async def __aenter__(self) -> Self:
@@ -179,11 +197,6 @@ class AsyncMap(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def full(params: Params) -> FullError:
-    """Return the error of a PUT that found no room."""
-    return FullError(f"the map has no room for a new key: capacity is {params.capacity}; delete keys or plan more")
 
 
 def _opener(group: str, url: str) -> Any:
@@ -201,9 +214,9 @@ def connect(url: str, **options: Any) -> RemoteMap:
     Parameters
     ----------
     url : str
-        Where it is: ``omap://host:port``.
+        Address of the map: ``omap://host:port``.
     **options
-        What its opener takes: for ``omap://`` see :func:`host.client.sync.open_url`; ``key_file`` is a must.
+        Options of the opener. For ``omap://`` see :func:`host.client.sync.open_url`; ``key_file`` is needed.
 
     Reveals
         That a client connected, and when.
@@ -211,13 +224,21 @@ def connect(url: str, **options: Any) -> RemoteMap:
     Raises
     ------
     InputError
-        No package that is installed speaks this scheme.
+        If no installed package speaks this scheme.
     OmapError
-        The connection could not be opened; says why.
+        If the connection can't be opened; says why.
     """
     return cast(RemoteMap, _opener(GROUP, url)(url, **options))
 
 
 async def connect_async(url: str, **options: Any) -> AsyncMap:
-    """Open a connection to a map, for asyncio. As :func:`connect`; options as :func:`host.client.aio.open_url`."""
+    """Open a connection to a map, for asyncio. Reveals and raises as :func:`connect`.
+
+    Parameters
+    ----------
+    url : str
+        Address of the map: ``omap://host:port``.
+    **options
+        Options of the opener. For ``omap://`` see :func:`host.client.aio.open_url`; ``key_file`` is needed.
+    """
     return cast(AsyncMap, await _opener(ASYNC_GROUP, url)(url, **options))

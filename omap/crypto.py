@@ -1,4 +1,4 @@
-"""Sealing of pages: AES-256-GCM (NIST SP 800-38D) with the nonce made of page, boot and version."""
+"""Sealing of pages: AES-256-GCM (NIST SP 800-38D), with page, boot counter and version in the nonce."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VERSION_BITS = 48
 
 @dataclass(frozen=True)
 class Secrets:
-    """What a format makes afresh. Secret but for the map id; never shown in a representation.
+    """What every format makes afresh. All but the map id is secret and never stands in a representation.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Secrets:
         16 bytes, public: additional data of every page.
     """
 
-    # SEC_CM: ERROR.TEXT.CLEAN -- left out of the representation: these end up in logs and tracebacks
+    # SEC_CM: ERROR.TEXT.CLEAN -- not in the representation, because representations end in logs and tracebacks
     page_key: bytes = field(repr=False)
     draw_seed: bytes = field(repr=False)
     hash_key: bytes = field(repr=False)
@@ -36,7 +36,7 @@ class Secrets:
 
     @classmethod
     def generate(cls) -> Secrets:
-        """Draw all of them from the operating system."""
+        """Draw all of them from the random source of the operating system."""
         return cls(secrets.token_bytes(32), secrets.token_bytes(32), secrets.token_bytes(16), secrets.token_bytes(16))
 
 
@@ -48,7 +48,7 @@ class PageCodec:
     page_key, map_id : bytes
         32 and 16 bytes, see :class:`Secrets`.
     boot : int
-        Boot counter, 16 bits: no nonce repeats after a restart under the same key.
+        16 bits above the version in the nonce. Today always 0, because no page key outlives a restart.
     """
 
     def __init__(self, page_key: bytes, map_id: bytes, boot: int = 0) -> None:
@@ -62,7 +62,7 @@ class PageCodec:
 
     def seal(self, page: int, version: int, plaintext: bytes | bytearray) -> bytes:
         """Return ``ciphertext || tag`` of a page."""
-        # SEC_CM: PAGE.MEM.ENCRYPT -- all that reaches host memory went through here
+        # SEC_CM: PAGE.MEM.ENCRYPT -- whatever reaches host memory is sealed here first
         return self._cipher.encrypt(self._nonce(page, version), plaintext, self._map_id)
 
     def open(self, page: int, version: int, sealed: bytes) -> bytes:
@@ -71,10 +71,10 @@ class PageCodec:
         Raises
         ------
         PageAlteredError
-            If this is not what was sealed for this page, version and map.
+            If this is not what was sealed for this page under this version, in this map.
         """
         try:
-            # SEC_CM: PAGE.VERSION.FRESH -- the version comes from HBM: an earlier page does not authenticate
+            # SEC_CM: PAGE.VERSION.FRESH -- the version comes from HBM, so that an earlier page does not authenticate
             return self._cipher.decrypt(self._nonce(page, version), sealed, self._map_id)
         except InvalidTag:
             raise PageAlteredError(

@@ -1,7 +1,7 @@
-"""The card as a program: what the accelerator does behind its rings and registers, without its clock.
+"""The card as a program: it does what the accelerator does with rings and registers, but has no clock.
 
-It polls a counter in the shared buffer, fetches records, opens them, runs them on the reference map, seals the answers
-and writes them back; the host moves ciphertext and counters only.
+It polls a counter in the shared buffer, fetches records, opens them, runs them on the reference map, seals the
+responses and writes them back. The host only moves ciphertext and counters.
 """
 
 from __future__ import annotations
@@ -30,33 +30,43 @@ from omap.wire import (
     write_counter,
 )
 
-# plain numbers, and a table for what a command's kind runs as: enumerations cost a microsecond a record
+# plain numbers, and a table from the kind of a command to the kind that runs: enumerations cost a microsecond a record
 _DATA, _PUT, _DELETE = int(RecordType.DATA), int(Kind.PUT), int(Kind.DELETE)
 _KINDS = (*Kind, Kind.NOP)  # CLOSE runs as NOP
 
 
 class DeviceModel:
-    """Behaves as the card does, in Python. Format it by register before use.
+    """Behaves like a card. The host must ask for a format, by register, before the first command.
+
+    The first three arguments are what every device needs. The others have defaults, and callers that share memory with
+    another process, or test, replace one or two of them by name.
 
     Parameters
     ----------
     params : Params
-        The map.
+        Parameters of the map.
     root_key : bytes
-        32 secret bytes, as provisioned to a card.
+        32 secret bytes, as a card is provisioned with.
     buffer : bytearray or memoryview
-        At least as large as :class:`~omap.wire.BufferLayout` says for ``ring_entries``.
+        At least as many bytes as :class:`~omap.wire.BufferLayout` says for ``ring_entries``.
     ring_entries : int
-        Entries in each ring.
+        Entries in each ring, a power of two.
     registers : RegisterFile, optional
-        Where the host reads and writes registers.
+        Registers that the host reads and writes.
     observer : Observer, optional
         Told of every access to the pages.
     secrets : callable, optional
-        Source of the secrets of a format; anything but the default is for tests.
+        Source of the secrets of a format. Use anything but the default only in tests.
 
     Reveals
-        How many records came and when, and the pages touched: never what they are about.
+        How many records came and when, and the pages touched. Keys, values, kinds and results stay hidden.
+
+    Raises
+    ------
+    InputError
+        If the root key has another length.
+    ParamsError
+        If ``ring_entries`` is no power of two from 2 to 65536.
     """
 
     def __init__(
@@ -95,11 +105,11 @@ class DeviceModel:
 
     @property
     def state(self) -> State:
-        """What STATUS says."""
+        """State in the register STATUS."""
         return State(self.registers.read("STATUS"))
 
     def _serve_request(self) -> bool:
-        """Do what REQUEST, or its twin in the control block, asks for; return whether it asked for anything."""
+        """Serve a request of the register REQUEST or of its twin in the control block; return whether there was one."""
         request, twin = self.registers.read("REQUEST"), read_counter(self.buffer, Counter.REQUESTS)
         if request != Request.NONE:
             self._do(request)
@@ -112,14 +122,17 @@ class DeviceModel:
         return True
 
     def _do(self, request: int) -> None:
-        if request == Request.FORMAT and self.state in (State.IDLE, State.READY):  # keys that are erased stay away
+        if request == Request.FORMAT and self.state in (
+            State.IDLE,
+            State.READY,
+        ):  # after a fault or a stop the keys stay erased
             self._set_state(State.FORMATTING)
             if self._map is None:
                 pages = self.buffer[self.layout.pages : self.layout.pages + self.params.host_bytes]
                 self._map = create(self.params, observer=self._observer, memory=pages, secrets=self._secrets)
             else:
                 self._map.format()
-                # SEC_CM: SESSION.FORMAT.ENDS -- whoever held a session learns that the map is another one
+                # SEC_CM: SESSION.FORMAT.ENDS -- no client takes the emptied map for the old one
                 self._sessions = DeviceSessions(self.params, self._root_key)
             self._set_state(State.READY)
         elif request == Request.STOP and self.state is not State.FAULT:
@@ -129,10 +142,13 @@ class DeviceModel:
     # -- rings --------------------------------------------------------------------------------------------------
 
     def step(self, limit: int = 256) -> int:
-        """Serve requests and up to ``limit`` commands; return how much there was to do.
+        """Serve requests and up to ``limit`` commands; return how many requests and commands there were.
 
-        A fault is latched, shows in STATUS and FAULT, and stops the device; it does not raise. What has nothing to do
-        with the map (an interrupt, no memory) latches one too, and then raises.
+        A fault of the map is latched, shows in STATUS and FAULT, and stops the device; it does not raise. An exception
+        that has nothing to do with the map (an interrupt, no memory) latches a fault too, and is raised again.
+
+        Reveals
+            That commands were fetched and answered, how many, and the pages that their operations touched.
         """
         busy = self._serve_request()
         if self.state is not State.READY:
@@ -140,7 +156,7 @@ class DeviceModel:
         fetched = read_counter(self.buffer, Counter.COMMANDS_FETCHED)
         written = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
         room = read_counter(self.buffer, Counter.RESPONSES_TAKEN) + self.layout.ring_entries - fetched
-        # counters are the host's: whatever they say, no more than a ring's worth is fetched
+        # the host writes these counters; whatever they say, no more than a whole ring is fetched
         count = max(0, min(written - fetched, room, self.layout.ring_entries, limit))
         if count:
             entries = self.layout.entries_at(self.layout.commands, fetched, count)
@@ -150,14 +166,14 @@ class DeviceModel:
                 self._serve(fetched, records)
             except (TamperedError, ExhaustedError) as error:
                 self._fault(error)
-            except BaseException:  # half a batch cannot be undone, whatever stopped it
+            except BaseException:  # half a batch can't be undone, whatever stopped it
                 self._erase()
                 self._set_state(State.FAULT, Fault.INTERNAL)
                 raise
         return count + busy
 
     def _serve(self, first: int, records: list[bytes]) -> None:
-        """Run records and write as many answers from ring position ``first``."""
+        """Run records and write one answer for each, from entry ``first`` of the response ring."""
         done = 0
         batch: list[tuple[Header, tuple[int, bytes, bytes]]] = []
         sessions = self._sessions
@@ -188,14 +204,14 @@ class DeviceModel:
                 self._run(first + done, batch)
                 self._answer(first + place, [answer])
                 done = place + 1
-        finally:  # a record that faults does not undo the ones before it
+        finally:  # a record that faults does not undo the records before it
             self._run(first + done, batch)
 
     def _run(self, first: int, batch: list[tuple[Header, tuple[int, bytes, bytes]]]) -> None:
-        """Run commands in one go, write their answers and empty the list."""
+        """Run commands as one batch, write their responses and empty the list."""
         if not batch:
             return
-        # emptied before anything can fail: what has met a fault is not run again, which would hide the fault's kind
+        # emptied before anything can fail, because running it again after a fault would hide which fault it was
         commands, batch[:] = batch[:], []
         assert self._map is not None
         assert self._sessions is not None
@@ -220,7 +236,7 @@ class DeviceModel:
     # -- faults -------------------------------------------------------------------------------------------------
 
     def _fault(self, error: FaultError) -> None:
-        # SEC_CM: DEVICE.FAULT.LATCH -- keys first, then the host is told; only a restart gets out of it
+        # SEC_CM: DEVICE.FAULT.LATCH -- keys are erased before the host is told; only a restart ends this state
         self._erase()
         if isinstance(error, ExhaustedError):
             fault = Fault.EXHAUSTED

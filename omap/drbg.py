@@ -1,6 +1,6 @@
 """Page draws: AES-256 in counter mode, indexed by the sequence number of the operation.
 
-The same seed and the same operations draw the same pages, in the reference, in the RTL and in a replay after a crash.
+The same seed and the same operations draw the same pages in the reference and in the RTL.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Drbg:
         return np.frombuffer(encryptor.update(bytes(16 * count)), ">u8").reshape(count, 2).astype(np.uint64)
 
     def pairs(self, first: int, count: int, bound: int) -> npt.NDArray[np.int64]:
-        """Return two draws below ``bound`` for each index, as a (count, 2) array."""
+        """Return two draws below ``bound`` for each index from ``first`` on, as a (count, 2) array."""
         return scale(self.words(first, count), bound)
 
 
 def scale(words: npt.NDArray[np.uint64], bound: int) -> npt.NDArray[np.int64]:
     """Return ``(word * bound) >> 64`` for every word, with ``bound`` at most 2^31.
 
-    A draw is off the uniform distribution by less than bound / 2^64 in total variation.
+    The distance of a draw from the uniform distribution, in total variation, is below bound / 2^64.
     """
     half, low, factor = np.uint64(32), np.uint64(0xFFFF_FFFF), np.uint64(bound)
     return (((words >> half) * factor + ((words & low) * factor >> half)) >> half).astype(np.int64)

@@ -1,6 +1,6 @@
 """Every error of the project, in one hierarchy.
 
-No message carries a key, a value or anything derived from them: errors travel to logs, and logs to strangers.
+No message carries a key, a value or anything derived from them, because errors end in logs that strangers read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class OmapError(Exception):
 
 
 class ParamsError(OmapError, ValueError):
-    """Parameters that cannot be honoured, alone or together."""
+    """A parameter is out of its range, or two parameters contradict each other."""
 
 
 class PlanError(ParamsError):
@@ -23,7 +23,7 @@ class PlanError(ParamsError):
 
 
 class InputError(OmapError, ValueError):
-    """A key, a value, an operation or a table that does not fit the map. The map is unchanged."""
+    """A key, a value, an operation or a table does not fit the map. The map is unchanged."""
 
 
 class FullError(OmapError):
@@ -31,11 +31,11 @@ class FullError(OmapError):
 
 
 class FaultError(OmapError):
-    """The map has latched a fault and erased its keys: it refuses all further work until it is formatted."""
+    """The map has latched a fault and erased its keys. It refuses all further work until it is formatted."""
 
 
 class TamperedError(FaultError):
-    """Something outside the trusted side was altered, replayed, exchanged or withheld, and this was noticed.
+    """Something outside the trusted side was altered, replayed, exchanged or withheld, and the map noticed it.
 
     Attributes
     ----------
@@ -50,35 +50,35 @@ class TamperedError(FaultError):
 
 
 class AlteredError(TamperedError):
-    """A page or a record failed authentication: it is not what was sealed."""
+    """A page or a record failed authentication, because it is not what was sealed."""
 
 
 class PageAlteredError(AlteredError):
-    """A page in host memory is not what was sealed for it last."""
+    """A page in host memory is not what the device sealed for it last."""
 
 
 class ReplayedError(TamperedError):
-    """A record came that had come before, or ahead of its turn."""
+    """A record came a second time."""
 
 
 class LostError(TamperedError):
-    """A record is missing: a later one came in its place."""
+    """A record is missing, because a later one came in its place."""
 
 
 class RollbackError(TamperedError):
-    """The device speaks of an earlier state, or of another map, than it did before."""
+    """The device shows an earlier state, or another map, than it showed before."""
 
 
 class ExhaustedError(FaultError):
-    """A structure in HBM ran out, which its sizing makes less likely than the stated bound."""
+    """A structure in HBM ran out. Its sizing makes this less likely than the bound that ``omap plan`` prints."""
 
 
 class DeviceFaultError(FaultError):
-    """The device has latched a fault and erased its keys; its fault register says why."""
+    """The device has latched a fault and erased its keys. Its register FAULT says why."""
 
 
 class SessionError(OmapError):
-    """A session could not be opened or is open no longer. What was under way is described by the message."""
+    """A session could not be opened, or is no longer open. The message says what happened to operations under way."""
 
 
 class WrongKeyError(SessionError):
@@ -86,18 +86,18 @@ class WrongKeyError(SessionError):
 
 
 class UnknownFateError(SessionError):
-    """The peer vanished while operations were under way: each ran once or not at all, and nobody can say which.
+    """The connection broke while operations were under way. Each ran once or not at all, and nobody can say which.
 
     Attributes
     ----------
     answered : int
-        Operations of the batch that were answered, the first ones.
+        How many operations of the batch were answered; these are its first ones.
     responses : sequence of Response
         Their responses; empty for bulk work on arrays.
     in_doubt : int
-        Operations after these that were sent: they ran in order up to some point, or will never run.
+        How many of the next operations were sent. They ran in order up to some point; those after it never will.
     not_sent : int
-        Operations after those, which never left the client and did not run.
+        How many operations after those were not sent, so that they did not run.
     """
 
     answered: int = 0
@@ -107,4 +107,4 @@ class UnknownFateError(SessionError):
 
 
 class DeviceError(OmapError):
-    """A device that is absent, is another than expected, or does not answer."""
+    """A device is absent, is not the expected one, or does not answer."""

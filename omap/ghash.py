@@ -1,4 +1,4 @@
-"""GHASH, the universal hash inside GCM (NIST SP 800-38D, section 6.4), as a check of the RTL. Not constant-time."""
+"""GHASH, the universal hash inside GCM (NIST SP 800-38D, section 6.4): checks the RTL, and is not constant-time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ def multiply(a: int, b: int) -> int:
 
 
 def ghash(hash_key: bytes, aad: bytes, text: bytes) -> bytes:
-    """Return GHASH under ``hash_key`` of additional data and ciphertext, with the block of lengths that GCM appends."""
+    """Return the 16-byte GHASH of additional data and ciphertext, with the block of lengths that GCM appends.
+
+    Parameters
+    ----------
+    hash_key : bytes
+        16 bytes, H of the standard.
+    aad, text : bytes
+        Additional data and ciphertext, of any length.
+    """
     key = int.from_bytes(hash_key, "big")
     padded = b"".join(part + bytes(-len(part) % 16) for part in (aad, text))
     padded += (8 * len(aad)).to_bytes(8, "big") + (8 * len(text)).to_bytes(8, "big")

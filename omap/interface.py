@@ -1,4 +1,4 @@
-"""What every map offers, whoever runs it: reference, model, simulated RTL or card."""
+"""What every map offers, whether the reference, the model, simulated RTL or a card runs it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from omap.params import Params
 class ObliviousMap(ABC):
     """A map of fixed-size keys to fixed-size values that hides which of them are used.
 
-    Every operation is one of :class:`Kind`; whatever it is and whatever it finds, an observer of host memory sees
-    the same distribution of events. ``m[k]``, ``m[k] = v``, ``del m[k]`` and ``k in m`` are one operation each.
-    The map does not iterate: keys can't be listed without touching every page.
+    Every operation has one of the kinds of :class:`~omap.operations.Kind`. Whatever its kind is and whatever it finds,
+    an observer of host memory sees the same distribution of events. ``m[k]``, ``m[k] = v``, ``del m[k]`` and
+    ``k in m`` are one operation each. The map does not iterate, because keys can't be listed without touching every
+    page.
 
     Attributes
     ----------
@@ -30,9 +31,9 @@ class ObliviousMap(ABC):
 
     @abstractmethod
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
-        """Run operations in order and return one response each.
+        """Run operations in order and return one response for each.
 
-        The whole batch is checked first: if any operation is malformed, none is run.
+        The map checks the whole batch first. If one operation is malformed, it runs none.
 
         Reveals
             How many operations ran, and when; for each, pages drawn uniformly at random.
@@ -44,14 +45,15 @@ class ObliviousMap(ABC):
         InputError
             For a key or a value of the wrong size or type, naming the operation's place in the batch.
         TamperedError
-            If host memory was altered, replayed or exchanged; nothing is returned and the map refuses all further work.
+            If host memory was altered, replayed or exchanged. No response is returned, and the map refuses all further
+            work.
         FaultError
             If an earlier fault is latched.
         """
 
     @abstractmethod
     def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
-        """Insert many new keys at once by one scan over all pages.
+        """Insert n new keys at once, in one scan over all pages.
 
         Parameters
         ----------
@@ -60,19 +62,21 @@ class ObliviousMap(ABC):
             must be distinct and absent from the map.
 
         Reveals
-            That a bulk load ran: every page is read and written back once, in order. Not n.
+            That a bulk load ran: every page is read and written back once, in order.
+        Hides
+            How many keys were loaded, which keys, and their values.
 
         Raises
         ------
         InputError
-            Wrong shapes or sizes, repeated or present keys. The map is unchanged.
+            For wrong shapes or sizes, and for keys that are repeated or in the map already. The map is unchanged.
         FullError
-            More keys than there is room for. The map is unchanged.
+            For more keys than the map has room for. The map is unchanged.
         """
 
     @abstractmethod
     def format(self) -> None:
-        """Empty the map under fresh keys and a fresh map id, sealing every page with version 1.
+        """Empty the map under fresh secrets and a fresh map id; every page is sealed empty, under version 1.
 
         Reveals
             That a format ran: every page is written once, in order.
@@ -80,14 +84,14 @@ class ObliviousMap(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return the number of live keys. Costs no operation; reveals nothing outside the trusted side."""
+        """Return the number of live keys. Takes no operation and reveals nothing outside the trusted side."""
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of ``key``, or None if it is absent. Reveals and hides as :meth:`execute`."""
+        """Return the value of ``key``, or None if the key is absent. Reveals and hides as :meth:`execute`."""
         return self.execute([Operation(Kind.GET, key)])[0].previous
 
     def put(self, key: bytes, value: bytes) -> bytes | None:
-        """Set ``key`` to ``value`` and return the previous value, or None. Reveals and hides as :meth:`execute`.
+        """Set ``key`` to ``value`` and return its previous value, or None. Reveals and hides as :meth:`execute`.
 
         Raises
         ------
@@ -96,13 +100,11 @@ class ObliviousMap(ABC):
         """
         status, previous = self.execute([Operation(Kind.PUT, key, value)])[0]
         if status is Status.FULL:
-            raise FullError(
-                f"the map has no room for a new key: capacity is {self.params.capacity}; delete keys or plan more"
-            )
+            raise full(self.params)
         return previous
 
     def delete(self, key: bytes) -> bytes | None:
-        """Remove ``key`` and return its value, or None if it was absent. Reveals and hides as :meth:`execute`."""
+        """Remove ``key`` and return its value, or None if the key was absent. Reveals and hides as :meth:`execute`."""
         return self.execute([Operation(Kind.DELETE, key)])[0].previous
 
     def __getitem__(self, key: bytes) -> bytes:
@@ -123,16 +125,21 @@ class ObliviousMap(ABC):
             raise InputError(f"a key is {self.params.key_bytes} bytes, not {type(key).__name__}")
         return self.get(key) is not None
 
-    __iter__ = None  # the mapping protocol without enumeration
+    __iter__ = None  # without it, Python would iterate by calling __getitem__ with 0, 1, ...
+
+
+def full(params: Params) -> FullError:
+    """Return the error of a PUT that found no room."""
+    return FullError(f"the map has no room for a new key: capacity is {params.capacity}; delete keys or plan more")
 
 
 def check_batch(params: Params, batch: Sequence[Operation]) -> None:
-    """Refuse a batch with a malformed operation, naming its place, what was wanted and what came.
+    """Refuse a batch that has a malformed operation.
 
     Raises
     ------
     InputError
-        Keys and values are never part of the message.
+        Says which operation it is, what was wanted and what came. The message never holds a key or a value.
     """
     key_bytes, value_bytes = params.key_bytes, params.value_bytes
     for place, (kind, key, value) in enumerate(batch):
@@ -149,7 +156,13 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> None:
 
 
 def as_rows(what: str, width: int, rows: npt.ArrayLike | Sequence[bytes]) -> npt.NDArray[np.uint8]:
-    """Return ``rows`` as an (n, width) array of bytes, or raise :class:`InputError` naming what came instead."""
+    """Return ``rows`` as an (n, width) array of ``uint8``.
+
+    Raises
+    ------
+    InputError
+        If they are something else; says what came, without showing it.
+    """
     if isinstance(rows, np.ndarray):
         if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != width:
             raise InputError(f"{what} must be an (n, {width}) array of uint8, not {rows.shape} of {rows.dtype}")
@@ -163,5 +176,5 @@ def as_rows(what: str, width: int, rows: npt.ArrayLike | Sequence[bytes]) -> npt
 
 
 def _describe(value: object) -> str:
-    """Say what came without showing it: a misplaced argument may well be a key."""
+    """Say what came without showing it, because a misplaced argument may be a key."""
     return f"{len(value)} bytes" if isinstance(value, bytes) else f"a {type(value).__name__}"

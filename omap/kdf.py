@@ -15,9 +15,9 @@ def cmac(key: bytes, message: bytes) -> bytes:
 
 
 def derive(key: bytes, label: bytes, context: bytes, length: int) -> bytes:
-    """Return ``length`` bytes derived from a 32-byte key.
+    """Return ``length`` bytes that are derived from a 32-byte key.
 
-    Block i (from 1) is CMAC-AES-256 of ``i (32 bits) || label || 00 || context || 8 * length (32 bits)``, integers
+    Block i, from 1, is CMAC-AES-256 of ``i (32 bits) || label || 00 || context || 8 * length (32 bits)``, integers
     big-endian (SP 800-108r1 section 4.1, counter before the fixed data).
     """
     kdf = KBKDFCMAC(

@@ -1,8 +1,8 @@
-"""What an observer may see, as data: the one list that audit, tests and documentation read.
+"""What an observer may see, as data. Audit, tests and documentation read this one list.
 
-A map's whole claim is that host memory shows nothing but this. :mod:`omap.audit` holds a trace against it; the
-docstrings of :class:`omap.interface.ObliviousMap` say the same in their *Reveals* and *Hides* sections, which a test
-compares with :data:`SHOWN`.
+The claim of a map is that host memory shows nothing but this. :mod:`omap.audit` compares a trace with it. The
+docstrings of :class:`omap.interface.ObliviousMap` repeat it in their sections *Reveals* and *Hides*, and a test
+compares those sections with :data:`SHOWN`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ READ = False
 """A read of one whole page, as :attr:`omap.trace.Trace.write` records it."""
 
 WRITE = True
-"""A write of one whole page, likewise."""
+"""A write of one whole page, as :attr:`omap.trace.Trace.write` records it."""
 
 TOUCH = (READ, WRITE)
-"""Events of one touch, all on one page: whatever the operation, the page is read and written back."""
+"""Events of one touch. Whatever the operation is, it reads the page and writes it back."""
 
 SCANS = MappingProxyType({FORMAT: (WRITE,), BULK_LOAD: (READ, WRITE)})
-"""Events on every page, pages ascending, of what is no operation: a format, a bulk load."""
+"""Events on every page, pages ascending, of a format and of a bulk load; these are no operations."""
 
 SCAN_NAMES = MappingProxyType({FORMAT: "format", BULK_LOAD: "bulk load"})
 """What a scan is called in messages."""
@@ -32,7 +32,7 @@ SCAN_NAMES = MappingProxyType({FORMAT: "format", BULK_LOAD: "bulk load"})
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What calling one public method shows outside the trusted side.
+    """What a call of one public method shows outside the trusted side.
 
     Attributes
     ----------
@@ -51,7 +51,8 @@ SHOWN = MappingProxyType(
             hides="Keys, values, kinds, hit or miss, repetition, number of live keys.",
         ),
         "bulk_load": Shown(
-            reveals="That a bulk load ran: every page is read and written back once, in order. Not n.",
+            reveals="That a bulk load ran: every page is read and written back once, in order.",
+            hides="How many keys were loaded, which keys, and their values.",
         ),
         "format": Shown(reveals="That a format ran: every page is written once, in order."),
     }
@@ -62,9 +63,9 @@ SHOWN = MappingProxyType(
 def touches_per_operation(params: Params) -> dict[int, Fraction]:
     """Return the probability of each number of pages that one operation may touch; impossible numbers are absent.
 
-    The pages themselves are uniform: one of ``pages`` for ``one_choice``; for ``two_choice`` an ordered pair of
-    distinct bins out of ``bins``, of which the first ``hbm_bins`` are not seen. Draws of different operations are
-    independent.
+    Under ``one_choice`` the page is uniform over ``pages``. Under ``two_choice`` an ordered pair of distinct bins is
+    uniform over all such pairs of ``bins``, and the host does not see the first ``hbm_bins`` bins. Draws of different
+    operations are independent.
     """
     if params.rule is Rule.RESIDENT:
         return {0: Fraction(1)}
@@ -81,7 +82,7 @@ def touches_per_operation(params: Params) -> dict[int, Fraction]:
 
 
 def operation_shows(params: Params) -> str:
-    """Return one sentence: what a single operation shows under the rule of ``params``."""
+    """Return one sentence that says what a single operation shows under the rule of ``params``."""
     match params.rule:
         case Rule.RESIDENT:
             return "An operation shows no access to host memory at all."
@@ -89,6 +90,6 @@ def operation_shows(params: Params) -> str:
             return f"An operation reads and writes back one of {params.pages:,} pages, drawn uniformly."
         case _:
             return (
-                f"An operation reads and writes back those of two distinct bins, uniform over {params.bins:,}, "
-                f"that are among the {params.pages:,} pages, in the order drawn."
+                f"An operation draws two distinct bins, uniform over {params.bins:,}; of these it reads and writes "
+                f"back those that are among the {params.pages:,} pages, in the order drawn."
             )

@@ -37,14 +37,14 @@ class PagedMap(ReferenceMap):
 
     def _bins(self, kind: Kind, key: bytes, found: Words | None, draw: Draw) -> Words:
         """Return the bins to touch, in order."""
-        # SEC_CM: PAGE.MISS.DUMMY -- an absent key touches what was drawn for a dummy, never what follows from the key
+        # SEC_CM: PAGE.MISS.DUMMY -- a miss touches bins that were drawn for it; nothing follows from the key
         return draw[0] if found is None else found
 
     def _touch_all(self, bins: Words, key: bytes | None) -> bytes | None:
-        """Touch bins in the given order, taking ``key`` from the one that has it; return its value."""
+        """Touch bins in the given order, take ``key`` from the bin that has it, and return its value."""
         previous = None
         for number in bins:
-            # SEC_CM: BINS.BOTH.TOUCHED -- no stop at the bin that has the key, and the order is that of the draw
+            # SEC_CM: BINS.BOTH.TOUCHED -- no stop at the bin that has the key; the order follows the draw alone
             value = self._touch(number, key)
             previous = value if previous is None else previous
         if key is not None and previous is None:
@@ -52,12 +52,12 @@ class PagedMap(ReferenceMap):
         return previous
 
     def _touch(self, number: int, key: bytes | None) -> bytes | None:
-        """Take ``key`` from a bin if it is there, move waiting tuples to its page, and return the value taken."""
+        """Take ``key`` from a bin if it is there, move waiting tuples to the bin's page, and return the value taken."""
         descriptor = self.waiting.load(number)
         value = None if key is None else self.waiting.take_key(descriptor, key)
         page_number = number - self.params.hbm_bins
         if page_number >= 0:
-            # SEC_CM: PAGE.TOUCH.ALWAYS -- read and written even if the tuple waited in HBM, hit or miss
+            # SEC_CM: PAGE.TOUCH.ALWAYS -- a hit, a miss and a tuple that waits in HBM all read and write the page
             page = self._read_page(page_number, descriptor)
             if key is not None and value is None:
                 value = page.take(key)
@@ -67,7 +67,7 @@ class PagedMap(ReferenceMap):
         return value
 
     def _drain(self, descriptor: Descriptor, page: Page) -> None:
-        """Move waiting tuples to free slots, as many as fit; the rest goes on waiting."""
+        """Move waiting tuples to free page slots, as many as fit; the others go on waiting."""
         while descriptor.waiting and page.has_room():
             page.put(self.waiting.take_oldest(descriptor))
 
@@ -81,13 +81,13 @@ class PagedMap(ReferenceMap):
         self.host.write(number * self.params.page_bytes, self._codec.seal(number, descriptor.version, page.plaintext))
 
     def _emptiest(self, bins: Words) -> Descriptor:
-        """Return the descriptor of the bin with the fewest tuples, the first of equals."""
+        """Return the descriptor of the bin with the fewest tuples; of equal bins the first."""
         return min((self.waiting.load(number) for number in bins), key=Descriptor.load)
 
     # -- many keys at once --------------------------------------------------------------------------------------
 
     def _bulk_bins(self, words: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return in which of its bins each key of a bulk load is put."""
+        """Return the bin that each key of a bulk load goes to, one of its own."""
         return words[:, 0]
 
     def _scan_in(
@@ -113,7 +113,7 @@ class PagedMap(ReferenceMap):
 
 
 class OneChoiceMap(PagedMap):
-    """Every key has one page, drawn afresh at each access; an access touches exactly that page."""
+    """Every key has one page, drawn afresh at each operation on the key. An operation touches exactly one page."""
 
     rule = Rule.ONE_CHOICE
 
@@ -125,10 +125,11 @@ class OneChoiceMap(PagedMap):
 
 
 class TwoChoiceMap(PagedMap):
-    """BOLT's rule (Guo et al., CCS 2025): a key has two distinct random bins and lives in the emptier.
+    """BOLT's rule (Guo et al., CCS 2025): a key has two distinct random bins, and its tuple lies in the emptier.
 
-    An access touches both. The bins below ``hbm_bins`` have no page: their tuples never leave HBM. Operation i draws
-    two pairs from indices 2i (the dummy's) and 2i + 1 (the fresh ones): one bin of all, and one of all others.
+    An operation touches both bins. The bins below ``hbm_bins`` have no page, so that their tuples stay in HBM.
+    Operation i draws two pairs of bins: the dummy pair from index 2i, the fresh pair from index 2i + 1. The first bin
+    of a pair is uniform over all bins, the second over all others.
     """
 
     rule = Rule.TWO_CHOICE
@@ -155,7 +156,7 @@ class TwoChoiceMap(PagedMap):
 
 
 class ResidentMap(ReferenceMap):
-    """All tuples in HBM, no pages: nothing reaches host memory. For tables that fit."""
+    """All tuples lie in HBM, so that nothing reaches host memory. For tables that fit there."""
 
     rule = Rule.RESIDENT
 
@@ -201,5 +202,14 @@ def create(
     memory: bytearray | memoryview | None = None,
     secrets: Callable[[], Secrets] = Secrets.generate,
 ) -> ReferenceMap:
-    """Return a freshly formatted reference map for any rule. See :class:`~omap.reference.ReferenceMap`."""
+    """Return a freshly formatted reference map for any rule.
+
+    Parameters
+    ----------
+    params, observer, memory, secrets
+        As for :class:`~omap.reference.ReferenceMap`.
+
+    Reveals
+        That a format ran, and ``params``, which are public.
+    """
     return RULES[params.rule](params, observer=observer, memory=memory, secrets=secrets)

@@ -1,4 +1,4 @@
-"""Host memory, which an observer watches, and device memory (HBM), which nobody can."""
+"""Host memory, which an observer watches, and device memory (HBM), which nobody outside the device sees."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from omap.trace import Observer
 
 
 class HostMemory:
-    """Bytes on the untrusted host. Whoever runs it can read and change :attr:`data` at will.
+    """Bytes on the untrusted host. The host can read and change :attr:`data` at any time.
 
     Parameters
     ----------
     data : int, bytearray or memoryview
-        How many bytes, all zero at first; or the bytes themselves, in memory that somebody else shares.
+        The number of bytes, all zero at first; or the bytes themselves, in memory that others share.
     observer : Observer, optional
-        Told of every access by the device.
+        Told of every access of the device.
     """
 
     def __init__(self, data: int | bytearray | memoryview, observer: Observer | None = None) -> None:
@@ -21,13 +21,13 @@ class HostMemory:
         self.observer = observer
 
     def read(self, address: int, length: int) -> bytes:
-        """Return ``length`` bytes from ``address``. The observer sees address, length and direction."""
+        """Return ``length`` bytes from ``address``. Reveals address, length and direction."""
         if self.observer is not None:
             self.observer.read(address, length)
         return bytes(self.data[address : address + length])
 
     def write(self, address: int, data: bytes) -> None:
-        """Store ``data`` at ``address``. The observer sees address, length, direction and the bytes."""
+        """Store ``data`` at ``address``. Reveals address, length, direction and the bytes."""
         if self.observer is not None:
             self.observer.write(address, len(data))
         self.data[address : address + len(data)] = data
@@ -36,8 +36,8 @@ class HostMemory:
 class Region:
     """One structure in HBM, and how many of its lines were read and written.
 
-    Lines are little-endian records, so that a field sits at the same bits as in the RTL's layouts. Whoever accesses
-    :attr:`data` counts the lines.
+    The fields of a line are little-endian, so that each has the same bits as in the layouts of the RTL. Code that reads
+    or writes :attr:`data` counts the lines itself.
     """
 
     __slots__ = ("data", "reads", "writes")
@@ -49,7 +49,7 @@ class Region:
 
 
 class DeviceMemory:
-    """HBM: named regions and their account."""
+    """HBM: its regions by name, and how many bytes each has."""
 
     def __init__(self) -> None:
         self.regions: dict[str, Region] = {}

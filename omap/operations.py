@@ -1,4 +1,4 @@
-"""Operations and their outcomes as plain values: what goes into a map and what comes out."""
+"""Operations and responses as plain values: what goes into a map, and what comes out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Kind(IntEnum):
-    """Kind of an operation, as it is encoded in a command."""
+    """Kind of an operation, with its number in a command record."""
 
     NOP = 0
     GET = 1
@@ -16,7 +16,7 @@ class Kind(IntEnum):
 
 
 class Status(IntEnum):
-    """Outcome of an operation, as it is encoded in a response."""
+    """Outcome of an operation, with its number in a response record."""
 
     OK = 0
     NOT_FOUND = 1
@@ -24,7 +24,7 @@ class Status(IntEnum):
 
 
 class Operation(NamedTuple):
-    """One operation. ``NOP`` ignores the key; only ``PUT`` has a value."""
+    """One operation. A NOP ignores its key, and only a PUT uses its value."""
 
     kind: Kind
     key: bytes = b""

@@ -1,4 +1,4 @@
-"""The plaintext of a page: slots of ``key || value``, free ones zero, and which are used."""
+"""The plaintext of a page: page slots with ``key || value``, and a bitmap of the used ones. Free slots are zero."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Page:
     plaintext : bytes
         ``plaintext_bytes`` bytes.
     occupancy : int
-        Bitmap of used slots, slot 0 in bit 0.
+        Bitmap of used page slots, with slot 0 in bit 0.
     """
 
     __slots__ = ("_full", "_key_bytes", "_tuple_bytes", "occupancy", "plaintext")
@@ -28,9 +28,9 @@ class Page:
         self.occupancy = occupancy
 
     def take(self, key: bytes) -> bytes | None:
-        """Remove ``key`` and return its value, or None if it is not here."""
+        """Remove ``key`` and return its value, or None if the page does not hold it."""
         at = self.plaintext.find(key)
-        while at >= 0:  # a match may also lie inside a value, straddle slots or be free space
+        while at >= 0:  # a match may also lie in a value, across two slots, or in a free slot
             slot, offset = divmod(at, self._tuple_bytes)
             if offset == 0 and self.occupancy >> slot & 1:
                 value = bytes(self.plaintext[at + self._key_bytes : at + self._tuple_bytes])
@@ -41,18 +41,18 @@ class Page:
         return None
 
     def has_room(self) -> bool:
-        """Return whether a slot is free."""
+        """Return whether a page slot is free."""
         return self.occupancy != self._full
 
     def put(self, entry: bytes) -> None:
-        """Put a tuple in the lowest free slot; there must be one."""
+        """Put a tuple in the lowest free page slot; there must be one."""
         bit = ~self.occupancy & (self.occupancy + 1)
         at = (bit.bit_length() - 1) * self._tuple_bytes
         self.plaintext[at : at + self._tuple_bytes] = entry
         self.occupancy |= bit
 
     def fill(self, entries: bytes) -> int:
-        """Put as many of some concatenated tuples as there is room for, in order; return how many that were."""
+        """Put concatenated tuples into free page slots, in order, as many as fit; return how many that were."""
         size = self._tuple_bytes
         room = self._full.bit_length() - self.occupancy.bit_count()
         count = min(room, len(entries) // size)

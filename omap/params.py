@@ -1,7 +1,7 @@
 """The public parameters of a map and every width and size that follows from them.
 
-Reference, RTL, host and boards are built from one :class:`Params`; nothing below is written down a second time.
-Choosing good parameters is the planner's work (:mod:`omap.sizing.planner`); this module only refuses bad ones.
+Reference, RTL, host and boards are built from one :class:`Params`. Nothing in this module is written down a second
+time. The planner (:mod:`omap.sizing.planner`) chooses good parameters; this module only refuses bad ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TAG_BYTES = 16
 """AES-GCM tag at the end of every page (NIST SP 800-38D, 128 bits)."""
 
 HBM_BEAT_BYTES = 32
-"""One beat of a 256-bit HBM port; waiting slots are whole beats, so that no write needs a partial strobe."""
+"""Bytes of one beat of a 256-bit HBM port. A waiting slot is whole beats, so that no write needs a partial strobe."""
 
 MAX_PAGE_SLOTS = 32
 """Width of the occupancy bitmap of a page descriptor."""
@@ -34,14 +34,15 @@ MAX_PAGES = 1 << 31
 """A position map entry keeps a page in 31 bits, beside the bit that says the entry is in use."""
 
 MAX_BUCKETS = 1 << 28
-"""Buckets of one table: a candidate bucket comes from 32 hash bits, and at least 4 of them must be to spare."""
+"""Most buckets of one table. A candidate bucket comes from 32 bits of the hash; 4 bits more than the number of buckets
+needs keep the choice close to uniform."""
 
 MAX_INDEX = 1 << 32
-"""Slots and descriptor lines are named by 32-bit indices."""
+"""Most waiting slots, and most descriptor lines, because their indices have 32 bits."""
 
 
 class Rule(StrEnum):
-    """How keys are placed (see :mod:`omap.map`)."""
+    """Placement rule of a map (see :mod:`omap.map`)."""
 
     ONE_CHOICE = "one_choice"
     TWO_CHOICE = "two_choice"
@@ -49,7 +50,10 @@ class Rule(StrEnum):
 
 
 def line_indices(descriptor_bytes: int) -> tuple[int, int]:
-    """Return how many slot indices fit the first line of a descriptor, beside 16 bytes of fields, and a further one."""
+    """Return how many indices of waiting slots fit the first line of a descriptor, and how many fit a further line.
+
+    The first line has 16 bytes of other fields, a further line has 4.
+    """
     return (descriptor_bytes - 16) // 4, (descriptor_bytes - 4) // 4
 
 
@@ -59,12 +63,12 @@ def _require(condition: bool, message: str) -> None:
 
 
 def check_shape(capacity: int, key_bytes: int, value_bytes: int) -> None:
-    """Refuse what no map of any rule can be.
+    """Refuse sizes that no map can have, whatever its placement rule.
 
     Raises
     ------
     ParamsError
-        A value is out of its range; says which.
+        If a value is out of its range; says which.
     """
     _require(type(capacity) is int and capacity >= 1, f"capacity is {capacity!r}; it must be a whole number, 1 or more")
     _require(
@@ -79,14 +83,14 @@ def check_shape(capacity: int, key_bytes: int, value_bytes: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """Public parameters of one map. Immutable; everything derived is a property.
+    """Public parameters of one map. They are immutable, and what follows from them is a property.
 
     Parameters
     ----------
     capacity : int
-        Most keys that can be live at once, N.
+        Most keys that may be live at once, N.
     key_bytes, value_bytes : int
-        Exact sizes of every key (4, 8 or 16) and value (1 to 4096), in bytes.
+        Exact size of every key (4, 8 or 16) and value (1 to 4096), in bytes.
     rule : Rule
         Placement rule.
     page_bytes : int
@@ -94,26 +98,26 @@ class Params:
     pages : int
         Pages in host memory; 0 for ``resident``.
     hbm_bins : int
-        ``two_choice`` only: bins that live in HBM and have no page.
+        Bins that lie in HBM and have no page, under ``two_choice``; 0 under the other rules.
     descriptor_bytes : int
         Bytes of one descriptor line, 32 or 64.
     waiting_slots : int
-        Tuples that HBM has room for outside pages.
+        Waiting slots in HBM, each with room for one tuple.
     further_lines : int
-        Descriptor lines for bins whose waiting indices do not fit their first line.
+        Descriptor lines for bins whose indices of waiting slots do not fit their first line.
     bucket_bytes : int
         Bytes of one position map bucket, 64 or 128.
     buckets : int
         Buckets in each of the two position map tables.
     relocation_steps : int
-        Cuckoo steps that every operation performs, needed or not.
+        Relocation steps of the position map that every operation performs, whether they are needed or not.
     transit_entries : int
-        Entries the position map can hold on chip while they are between buckets.
+        Entries of the position map that can be in transit at once, on chip.
 
     Raises
     ------
     ParamsError
-        If a value is out of its range or two of them contradict each other; names the bound and what came.
+        If a value is out of its range, or two values contradict each other; names the bound and what came.
     """
 
     capacity: int
@@ -153,8 +157,13 @@ class Params:
             f"the position map has room for {self.entries} entries and {self.transit_entries} in transit; "
             f"capacity {self.capacity} needs more buckets than {self.buckets}",
         )
-        _require(self.relocation_steps >= 1, "relocation_steps is 0; entries in transit would never arrive")
-        _require(self.waiting_slots >= 1, "waiting_slots is 0; the tuple of the last access needs a slot")
+        _require(
+            self.relocation_steps >= 1,
+            "relocation_steps is 0; it must be at least 1, or entries in transit would never arrive",
+        )
+        _require(
+            self.waiting_slots >= 1, "waiting_slots is 0; it must be at least 1, for the tuple of the last operation"
+        )
         _require(
             self.waiting_slots <= MAX_INDEX and self.bins + self.further_lines <= MAX_INDEX,
             f"waiting_slots is {self.waiting_slots} and descriptor lines are {self.bins + self.further_lines}; "
@@ -200,12 +209,12 @@ class Params:
 
     @cached_property
     def plaintext_bytes(self) -> int:
-        """Bytes of a page before sealing: slots and padding."""
+        """Bytes of a page before it is sealed: page slots and padding."""
         return self.page_bytes - TAG_BYTES
 
     @cached_property
     def page_slots(self) -> int:
-        """Tuples one page has room for."""
+        """Page slots: how many tuples one page has room for."""
         return max(self.plaintext_bytes, 0) // self.tuple_bytes
 
     @cached_property
@@ -215,14 +224,14 @@ class Params:
 
     @cached_property
     def bins(self) -> int:
-        """What a key can be placed in: every page, and for ``two_choice`` the bins in HBM, which come first."""
+        """Bins of the map: one for each page, and under ``two_choice`` those in HBM, which have the lowest numbers."""
         return self.hbm_bins + self.pages
 
     # -- device memory ------------------------------------------------------------------------------------------
 
     @cached_property
     def entry_words(self) -> int:
-        """32-bit words of a position map entry beside the key: the page, or both bins."""
+        """32-bit words of a position map entry beside the key: one for the page, or two for both bins."""
         return 2 if self.rule is Rule.TWO_CHOICE else 1
 
     @cached_property
@@ -242,12 +251,12 @@ class Params:
 
     @cached_property
     def slot_bytes(self) -> int:
-        """Bytes that one waiting tuple occupies in HBM: whole beats."""
+        """Bytes of one waiting slot, in whole beats."""
         return -(-self.tuple_bytes // HBM_BEAT_BYTES) * HBM_BEAT_BYTES
 
     @cached_property
     def hbm_account(self) -> dict[str, int]:
-        """Bytes of HBM per structure. The free lists hold one 32-bit index for every slot and further line."""
+        """Bytes of HBM of each structure. The free lists have a 32-bit index for each waiting slot and further line."""
         return {
             "position map": 2 * self.buckets * self.bucket_bytes,
             "page descriptors": (self.bins + self.further_lines) * self.descriptor_bytes,
@@ -273,7 +282,13 @@ class Params:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Params:
-        """Build parameters from :meth:`to_dict`'s values; unknown or missing names raise ParamsError."""
+        """Build parameters from the values of :meth:`to_dict`.
+
+        Raises
+        ------
+        ParamsError
+            If a name is unknown or missing, or a value is refused.
+        """
         try:
             return cls(**values)
         except TypeError as error:
@@ -281,5 +296,5 @@ class Params:
 
     @cached_property
     def digest(self) -> bytes:
-        """SHA-256 over the canonical JSON of the parameters: what host and card compare before they talk."""
+        """SHA-256 of the parameters as canonical JSON. Host and card compare it before they exchange records."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":")).encode()).digest()

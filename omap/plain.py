@@ -1,4 +1,4 @@
-"""What people use today, for comparison: an encrypted hash table. Its pages are sealed, its addresses tell all."""
+"""An encrypted hash table, for comparison. Its pages are sealed, but its addresses tell which key is used."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from omap.reference import Draw
 
 
 class PlainTable(OneChoiceMap):
-    """An encrypted, authenticated hash table that is *not* oblivious: a key's page is a hash of the key, for good.
+    """An encrypted, authenticated hash table that is *not* oblivious: the page of a key is a hash of the key, for ever.
 
-    Everything else is shared with :class:`~omap.map.OneChoiceMap`, so that the difference is the remapping alone.
+    It shares everything else with :class:`~omap.map.OneChoiceMap`, so that fresh pages are the only difference.
 
     Reveals
-        Which key an operation is about, up to the keys that share its page; hence repetition, hot keys and sweeps.
+        Which key an operation is about, up to the keys that share its page. Repetition, hot keys and sweeps show.
     """
 
     def _pages(self, candidates: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the page that follows from each key's candidate buckets: both halves of its hash as a fraction."""
+        """Return the page of each key, as an (n,) array: the two candidate buckets, read as a fraction of all pages."""
         buckets, pages = self.params.buckets, self.params.pages
         return (candidates[:, 0] * pages + (candidates[:, 1] - buckets) * pages // buckets) // buckets
 

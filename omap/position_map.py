@@ -1,12 +1,13 @@
-"""The position map: a hash table in HBM from keys to the bins they are placed in.
+"""The position map: a hash table in HBM from a key to its bins.
 
-Two tables of buckets; a key has one candidate bucket in each, from the upper and lower half of a keyed SipHash. An
-entry holds the full key, so no answer is ever wrong by collision. A new key goes to the emptier candidate; if both are
-full its entry waits on chip, in transit, and every operation performs the same number of cuckoo relocation steps,
-whether an entry is in transit or not (Pagh and Rodler 2004; Dietzfelbinger and Weidling 2007 for buckets; Arbitman,
-Naor and Segev 2009 for a fixed number of steps with a queue).
+It has two tables of buckets. A key has one candidate bucket in each table, from the upper and the lower half of a keyed
+SipHash. An entry holds the full key, so that no answer is wrong by collision. A new key goes to the emptier candidate.
+If both candidates are full, its entry waits on chip, in transit. Every operation performs the same number of relocation
+steps, whether an entry is in transit or not. The scheme is cuckoo hashing (Pagh and Rodler 2004) with buckets
+(Dietzfelbinger and Weidling 2007) and a queue that gets a fixed number of steps (Arbitman, Naor and Segev 2009).
 
-An entry is ``words || key``: 32-bit little-endian words, bit 31 of the first saying that the entry is in use.
+An entry is ``words || key``. The words have 32 bits and are little-endian; bit 31 of the first says that the entry is
+in use.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Words = tuple[int, ...]
 
 _USED = 1 << 31
 _BULK_BLOCKS = 64
-_BULK_ROUNDS = 1000  # a bulk load that has not settled by then never will
+_BULK_ROUNDS = 1000  # a bulk load that has not settled after so many rounds never will
 
 
 class _Transit(NamedTuple):
@@ -38,14 +39,15 @@ class _Transit(NamedTuple):
 
 
 class PositionMap:
-    """Maps each live key to ``entry_words`` words below 2^31 (the first) and 2^32.
+    """Maps each live key to ``entry_words`` words; the first is below 2^31, the second below 2^32.
 
-    An access is :meth:`begin`, which looks the key up, then :meth:`finish`, which says what it maps to from now on.
+    An operation calls :meth:`begin`, which looks the key up, and then :meth:`finish` with the words of the key from now
+    on.
 
     Parameters
     ----------
     params : Params
-        Gives the geometry.
+        Number and sizes of buckets and entries.
     hash_key : bytes
         16 secret bytes of SipHash.
     memory : DeviceMemory
@@ -56,7 +58,7 @@ class PositionMap:
     region : Region
         Both tables, one after the other.
     transit : deque
-        Entries between buckets, oldest first; at most ``transit_entries``.
+        Entries in transit, oldest first; at most ``transit_entries``.
     """
 
     def __init__(self, params: Params, hash_key: bytes, memory: DeviceMemory) -> None:
@@ -90,22 +92,22 @@ class PositionMap:
         second = count + ((value & np.uint64(0xFFFF_FFFF)) * count >> half)
         return np.stack([first, second], axis=1).astype(np.int64)
 
-    # -- one access ---------------------------------------------------------------------------------------------
+    # -- one operation ------------------------------------------------------------------------------------------
 
     def begin(self, key: bytes | None, candidates: tuple[int, int]) -> Words | None:
-        """Read both candidate buckets and return what ``key`` maps to, or None. A key of None is never found."""
+        """Read both candidate buckets and return the words of ``key``, or None. A key of None is never found."""
         self._key = key
         self._candidates = candidates
         self._pair = [self._read(bucket) for bucket in candidates]
-        self._slot = -1
+        self._place = -1
         self._queued = -1
         if key is None:
             return None
         for side, bucket in enumerate(self._pair):
-            slot = self._find(bucket, key)
-            if slot >= 0:
-                self._side, self._slot = side, slot
-                return self._unpack(bucket, slot * self._entry_bytes)
+            place = self._find(bucket, key)
+            if place >= 0:
+                self._side, self._place = side, place
+                return self._unpack(bucket, place * self._entry_bytes)
         for place, (entry, _) in enumerate(self.transit):
             if entry[self._key_at :] == key:
                 self._queued = place
@@ -113,29 +115,29 @@ class PositionMap:
         return None
 
     def has_room(self) -> bool:
-        """Return whether the key of this access, which was not found, can be inserted."""
+        """Return whether the key of this operation, which was not found, can be inserted."""
         return len(self.transit) < self._transit_limit or any(self._free(bucket) >= 0 for bucket in self._pair)
 
     def finish(self, words: Words | None) -> None:
-        """Map the key of this access to ``words``, or to nothing; then run the relocation steps.
+        """Give the key of this operation new words, or remove it for None; then run the relocation steps.
 
-        Both candidate buckets are written back, changed or not, and the number of steps is fixed: the work of an
-        access is the same whatever it does.
+        Both candidate buckets are written back, changed or not, and the number of steps is fixed. So the work of an
+        operation does not depend on what it does.
         """
-        found = self._slot >= 0 or self._queued >= 0
+        found = self._place >= 0 or self._queued >= 0
         if words is not None:
             assert self._key is not None
             entry = self._words.pack(words[0] | _USED, *words[1:]) + self._key
             if self._queued >= 0:
                 self.transit[self._queued] = _Transit(entry, self.transit[self._queued].table)
             elif found:
-                self._put(self._pair[self._side], self._slot, entry)
+                self._put(self._pair[self._side], self._place, entry)
             else:
                 self._insert(entry)
         elif self._queued >= 0:
             del self.transit[self._queued]
         elif found:
-            self._put(self._pair[self._side], self._slot, bytes(self._entry_bytes))
+            self._put(self._pair[self._side], self._place, bytes(self._entry_bytes))
         for bucket, data in zip(self._candidates, self._pair, strict=True):
             self._write(bucket, data)
         self._relocate()
@@ -149,7 +151,7 @@ class PositionMap:
             self.transit.append(_Transit(entry, 0))
 
     def _relocate(self) -> None:
-        # SEC_CM: POSMAP.WORK.FIXED -- as many steps as ever, on bucket 0 when nothing is in transit
+        # SEC_CM: POSMAP.WORK.FIXED -- the same number of steps always, on bucket 0 while nothing is in transit
         for _ in range(self._steps):
             if not self.transit:
                 self._write(0, self._read(0))
@@ -157,13 +159,13 @@ class PositionMap:
             entry, table = self.transit.popleft()
             number = self.candidates(entry[self._key_at :])[table]
             bucket = self._read(number)
-            slot = self._free(bucket)
-            if slot < 0:
-                slot = self._victim
+            place = self._free(bucket)
+            if place < 0:
+                place = self._victim
                 self._victim = (self._victim + 1) % self._entries
-                at = slot * self._entry_bytes
+                at = place * self._entry_bytes
                 self.transit.append(_Transit(bytes(bucket[at : at + self._entry_bytes]), 1 - table))
-            self._put(bucket, slot, entry)
+            self._put(bucket, place, entry)
             self._write(number, bucket)
 
     # -- buckets ------------------------------------------------------------------------------------------------
@@ -178,21 +180,21 @@ class PositionMap:
 
     def _find(self, bucket: bytearray, key: bytes) -> int:
         at = bucket.find(key)
-        while at >= 0:  # a match may also straddle entries, or lie in a free one
-            slot, offset = divmod(at, self._entry_bytes)
-            if offset == self._key_at and slot < self._entries and bucket[at - offset + 3] & 0x80:
-                return slot
+        while at >= 0:  # a match may also lie across two entries, or in a free one
+            place, offset = divmod(at, self._entry_bytes)
+            if offset == self._key_at and place < self._entries and bucket[at - offset + 3] & 0x80:
+                return place
             at = bucket.find(key, at + 1)
         return -1
 
     def _free(self, bucket: bytearray) -> int:
-        for slot, flag in enumerate(bucket[self._used_bytes]):
+        for place, flag in enumerate(bucket[self._used_bytes]):
             if not flag & 0x80:
-                return slot
+                return place
         return -1
 
-    def _put(self, bucket: bytearray, slot: int, entry: bytes) -> None:
-        bucket[slot * self._entry_bytes : (slot + 1) * self._entry_bytes] = entry
+    def _put(self, bucket: bytearray, place: int, entry: bytes) -> None:
+        bucket[place * self._entry_bytes : (place + 1) * self._entry_bytes] = entry
 
     def _unpack(self, data: bytes | bytearray, at: int) -> Words:
         first, *rest = self._words.unpack_from(data, at)
@@ -210,10 +212,10 @@ class PositionMap:
         return lines[:, : self._entries * self._entry_bytes].reshape(-1, self._entries, self._entry_bytes)
 
     def contains_rows(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-        """Return which rows of an (n, key_bytes) array are live keys."""
+        """Return an (n,) array: whether each row of an (n, key_bytes) array is a live key."""
         table = self._table()
         present = np.zeros(len(keys), bool)
-        for at in range(0, len(keys), 1 << 14):  # bounded memory: a block gathers all candidate buckets
+        for at in range(0, len(keys), 1 << 14):  # in blocks, so that a bounded number of buckets is gathered at once
             block = keys[at : at + (1 << 14)]
             entries = table[self.candidates_rows(block)].reshape(len(block), -1, self._entry_bytes)
             same = (entries[:, :, self._key_at :] == block[:, None]).all(axis=2) & (entries[:, :, 3] >> 7 == 1)
@@ -226,44 +228,44 @@ class PositionMap:
     def _fill(
         self, table: npt.NDArray[np.uint8], entries: npt.NDArray[np.uint8], bucket: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Put entries in free slots of one bucket each.
+        """Put entries in free places, each in the one bucket that is given for it.
 
-        Returns those that found none, their buckets, and which of them comes first for its bucket.
+        Returns the entries that found no place, their buckets, and which of them is the first for its bucket.
         """
         order = np.argsort(bucket, kind="stable")
         entries, bucket = entries[order], bucket[order]
-        rank = np.arange(len(bucket)) - np.searchsorted(bucket, bucket)  # among the entries that want the same bucket
+        rank = np.arange(len(bucket)) - np.searchsorted(bucket, bucket)  # of an entry among those for its bucket
         used = table[bucket, :, 3] >> 7
         free = self._entries - used.sum(axis=1)
         fits = rank < free
-        slot = np.argsort(used, axis=1, kind="stable")[np.arange(len(bucket)), np.minimum(rank, self._entries - 1)]
-        table[bucket[fits], slot[fits]] = entries[fits]
+        place = np.argsort(used, axis=1, kind="stable")[np.arange(len(bucket)), np.minimum(rank, self._entries - 1)]
+        table[bucket[fits], place[fits]] = entries[fits]
         return entries[~fits], bucket[~fits], (rank == free)[~fits]
 
     def insert_rows(self, keys: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]) -> None:
         """Insert distinct, absent keys with their (n, entry_words) words.
 
-        Blocks of them go to their emptier candidates first, as single keys do. Placed anyhow, and then moved until all
-        fit, they would leave so many full buckets that the transit queue of the next insertions grew far beyond its
-        sizing (docs/decisions/0003-sizing.md).
+        The keys go to their emptier candidates block by block, much as single keys do. If they went to any candidate
+        and were then moved until all fit, too many buckets would be full, and the transit queue of later insertions
+        would grow far beyond its sizing (docs/decisions/0003-sizing.md).
 
         Raises
         ------
         FullError
-            If they do not fit; the map is as it was.
+            If the keys do not fit. The position map is unchanged.
         """
         table = np.array(self._table())
         entries = np.concatenate([words.astype("<u4").view(np.uint8), keys], axis=1)
         entries[:, 3] |= 0x80
-        left = []
+        unplaced = []
         for block in np.array_split(entries, _BULK_BLOCKS):
             pair = self.candidates_rows(block[:, self._key_at :])
             used = (table[pair, :, 3] >> 7).sum(axis=2)
-            left.append(
+            unplaced.append(
                 self._fill(table, block, pair[np.arange(len(pair)), (used[:, 1] < used[:, 0]).astype(np.int64)])
             )
-        entries, bucket = np.concatenate([rest[0] for rest in left]), np.concatenate([rest[1] for rest in left])
-        random = np.random.default_rng(0)  # which victims move is nobody's business and never shows
+        entries, bucket = (np.concatenate([rest[column] for rest in unplaced]) for column in (0, 1))
+        random = np.random.default_rng(0)  # fixed, because the choice of victims shows nowhere
         for _ in range(_BULK_ROUNDS):
             entries, bucket, leads = self._fill(table, entries, bucket)
             if not len(entries):
@@ -272,7 +274,7 @@ class PositionMap:
             evicted = table[bucket[leads], victim]
             table[bucket[leads], victim] = entries[leads]
             entries[leads] = evicted
-            bucket = self.candidates_rows(entries[:, self._key_at :]).sum(axis=1) - bucket  # now try the other one
+            bucket = self.candidates_rows(entries[:, self._key_at :]).sum(axis=1) - bucket  # the other one
         if len(entries) > self._transit_limit - len(self.transit):
             raise FullError(
                 f"the position map could not place {len(entries)} of {len(keys)} keys, and is as it was: load fewer"

@@ -1,4 +1,4 @@
-"""What all reference maps share: batches, secrets, draws, faults. The rules are in :mod:`omap.map`."""
+"""What all reference maps share: batches, secrets, draws and faults. The placement rules are in :mod:`omap.map`."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from omap.trace import BULK_LOAD, FORMAT, Observer
 from omap.waiting import Descriptor, Waiting
 
 Draw = tuple[Words, Words]
-"""What an operation draws: the bins of a dummy, and the bins its key is placed in from now on."""
+"""What an operation draws: the bins to touch on a miss, and the bins of its key from now on."""
 
 
 class ReferenceMap(ObliviousMap):
-    """Base of the maps that run in Python. The map is formatted when it is made.
+    """Base class of the maps that run in Python. A map is formatted when it is made.
 
     Parameters
     ----------
     params : Params
-        Must have the rule of the class.
+        Parameters of the map, with the placement rule of the class.
     observer : Observer, optional
         Told of every access to host memory.
     memory : bytearray or memoryview, optional
-        At least ``host_bytes`` of memory to keep the pages in, where the map shall not make its own.
+        At least ``host_bytes`` bytes that hold the pages; without it the map makes its own.
     secrets : callable, optional
-        Called at every format for fresh :class:`~omap.crypto.Secrets`. Anything but the default is for tests
+        Called at every format for fresh :class:`~omap.crypto.Secrets`. Use anything but the default only in tests
         (:mod:`omap.hazmat`).
 
     Attributes
@@ -47,7 +47,7 @@ class ReferenceMap(ObliviousMap):
     map_id : bytes
         16 public bytes, fresh at every format.
     sequence : int
-        Number of the next operation, from 0 at every format.
+        Number of the next operation; a format sets it to 0.
     """
 
     rule: Rule
@@ -72,7 +72,7 @@ class ReferenceMap(ObliviousMap):
 
     @abstractmethod
     def _draws(self, first: int, count: int) -> list[Draw]:
-        """Return what operations ``first`` to ``first + count - 1`` draw."""
+        """Return the draws of operations ``first`` to ``first + count - 1``."""
 
     @abstractmethod
     def _access(
@@ -80,7 +80,8 @@ class ReferenceMap(ObliviousMap):
     ) -> bytes | None:
         """Run the memory accesses of one operation and return the previous value.
 
-        ``found`` is where the key was placed before, ``placed`` where it is placed from now on; None if it is not live.
+        ``found`` are the bins of the key before the operation, ``placed`` its bins from now on. Either is None if the
+        key is not live at that time.
         """
 
     @abstractmethod
@@ -91,12 +92,12 @@ class ReferenceMap(ObliviousMap):
 
     @abstractmethod
     def _bulk_words(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """Return where new keys are placed, as rows of position map words, using the draws of as many operations."""
+        """Return the bins of n new keys, as (n, words) position map words; uses the draws of n operations."""
 
     # -- format -------------------------------------------------------------------------------------------------
 
     def format(self) -> None:
-        """Empty the map under fresh secrets. See :meth:`ObliviousMap.format`."""
+        """Empty the map under fresh secrets. Reveals as :meth:`ObliviousMap.format`."""
         fresh = self._secrets()
         self.sequence = 0
         self._live = 0
@@ -132,7 +133,7 @@ class ReferenceMap(ObliviousMap):
         return self._live
 
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
-        """Run a batch. See :meth:`ObliviousMap.execute`."""
+        """Run a batch. Reveals, hides and raises as :meth:`ObliviousMap.execute`."""
         self._check_fault()
         check_batch(self.params, batch)
         if not batch:
@@ -150,7 +151,7 @@ class ReferenceMap(ObliviousMap):
         try:
             for (kind, key, value), buckets, draw in zip(batch, candidates, draws, strict=True):
                 responses.append(self._operate(kind, key, value, buckets, draw))
-        except BaseException as error:  # half an operation cannot be undone: latch whatever stopped it
+        except BaseException as error:  # half an operation can't be undone, so whatever stopped it latches a fault
             self._latch(error)
             raise
         return responses
@@ -177,17 +178,14 @@ class ReferenceMap(ObliviousMap):
         return Response(Status.NOT_FOUND)
 
     def _placement(self, kind: Kind, key: bytes, found: Words | None, draw: Draw) -> Words:
-        """Return where a key that stays live is placed from now on."""
-        # SEC_CM: PAGE.ADDR.FRESH -- placed afresh, whatever the operation was
+        """Return the bins of a key that stays live, from now on."""
+        # SEC_CM: PAGE.ADDR.FRESH -- the key gets fresh bins, whatever the operation was
         return draw[1]
 
     # -- many keys at once --------------------------------------------------------------------------------------
 
     def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
-        """Insert many new keys. See :meth:`ObliviousMap.bulk_load`.
-
-        A load of n keys uses the draws of n operations.
-        """
+        """Insert n new keys, with the draws of n operations. Reveals and raises as :meth:`ObliviousMap.bulk_load`."""
         self._check_fault()
         keys = as_rows("keys", self.params.key_bytes, keys)
         values = as_rows("values", self.params.value_bytes, values)
@@ -195,7 +193,7 @@ class ReferenceMap(ObliviousMap):
             raise InputError(f"{len(keys)} keys came with {len(values)} values; there must be one for each")
         if len(keys) > self.params.capacity - self._live:
             raise FullError(
-                f"{len(keys)} new keys need more room than is left: {self._live} of {self.params.capacity} are live"
+                f"{len(keys)} new keys need more room than there is: {self._live} of {self.params.capacity} are live"
             )
         order = np.argsort(keys.view(f"V{self.params.key_bytes}").ravel(), kind="stable")
         repeated = np.flatnonzero((keys[order][1:] == keys[order][:-1]).all(axis=1))
@@ -223,12 +221,16 @@ class ReferenceMap(ObliviousMap):
     # -- faults -------------------------------------------------------------------------------------------------
 
     def _latch(self, error: BaseException) -> None:
-        what = str(error).partition(";")[0]  # without the advice, which the refusals repeat
+        what = str(error).partition(";")[0]  # the advice after it is repeated by every refusal
         self.erase(what if isinstance(error, FaultError) else "an operation was interrupted half way")
 
     def erase(self, why: str = "it was stopped") -> None:
-        """Erase all keys and the contents of HBM; only a format brings the map back, empty."""
-        # SEC_CM: FAULT.KEY.ERASE -- after a fault nothing is left that could open or seal a page
+        """Erase all keys and the contents of HBM. Only a format makes the map usable again, and empty.
+
+        Reveals
+            Nothing by itself: host memory is not touched.
+        """
+        # SEC_CM: FAULT.KEY.ERASE -- after a fault nothing remains that could open or seal a page
         if self._fault is None:
             del self._codec, self._drbg, self.position_map, self.waiting
             self.device = DeviceMemory()

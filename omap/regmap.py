@@ -1,7 +1,7 @@
-"""The registers of a device: the one description that model, RTL, driver and documentation are built from.
+"""The registers of a device. Model, RTL, driver and documentation are built from this one description.
 
-Registers are 32 bits wide. Offsets 0x00 to 0x0C follow the ``ap_ctrl_hs`` protocol of AMD's kernels, which also starts
-the arguments at 0x10. Everything here is public by nature; what depends on secrets travels in sealed responses only.
+Registers are 32 bits wide. Offsets 0x00 to 0x0C follow the ``ap_ctrl_hs`` protocol of AMD's kernels, whose arguments
+start at 0x10. All registers are public. Values that depend on secrets travel in sealed responses only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class State(IntEnum):
 
 
 class Fault(IntEnum):
-    """Values of FAULT: why keys were erased. Not who or what was asked for."""
+    """Values of FAULT: why the device erased its keys. They do not show whose operation it was, or which."""
 
     NONE = 0
     PAGE_TAG = 1
@@ -77,7 +77,7 @@ class Register:
     access : Access
         What the host may do.
     text : str
-        What it is for.
+        Purpose of the register.
     fields : tuple of Field
         Its fields; none if it is one number.
     """
@@ -89,7 +89,13 @@ class Register:
     fields: tuple[Field, ...] = ()
 
     def field(self, name: str, value: int) -> int:
-        """Return a field of a register's value."""
+        """Return the field called ``name`` in the register value ``value``.
+
+        Raises
+        ------
+        KeyError
+            If the register has no such field.
+        """
         for field in self.fields:
             if field.name == name:
                 return value >> field.low & (1 << field.width) - 1
@@ -152,18 +158,18 @@ REGISTER_BYTES = 0x100
 """Size of the register window."""
 
 HBM_POINTERS = 0x400
-"""Offset of the first of the pointers that AMD's linker wants for memory ports, and a card's engine ignores.
+"""Offset of the first pointer to a memory port. AMD's linker needs these pointers, and the engine ignores them.
 
-It connects a port only where a 64-bit argument names it, so under a shell HBM port ``i`` has one, ``hbm_NN``, at
-:func:`hbm_pointer` of ``i``. They are no registers: they read 0, and what is written is forgotten. The ports have the
-addresses of their pseudo-channels by themselves.
+The linker connects a port only where a 64-bit argument names it. So under a shell HBM port ``i`` has an argument,
+``hbm_NN``, at :func:`hbm_pointer` of ``i``. The arguments are no registers: they read 0, and written values are
+forgotten. The ports know the addresses of their pseudo-channels without them.
 """
 
 POINTER_STRIDE = 12
 """Bytes from one 64-bit argument of an ``ap_ctrl_hs`` kernel to the next."""
 
 MIRROR = 0x100
-"""Offset in the control block where the device repeats its registers, for hosts that can't read registers."""
+"""Offset in the control block where the device repeats its registers, for a host that can't read registers."""
 
 
 def hbm_pointer(port: int) -> int:
@@ -177,22 +183,22 @@ class RegisterFile:
     Parameters
     ----------
     memory : bytearray or memoryview
-        ``REGISTER_BYTES`` bytes, little-endian words at the offsets of this module.
+        ``REGISTER_BYTES`` bytes: little-endian words at the offsets of this module. Without it the file has its own.
     """
 
     def __init__(self, memory: bytearray | memoryview | None = None) -> None:
         self.memory = bytearray(REGISTER_BYTES) if memory is None else memory
 
     def read(self, name: str) -> int:
-        """Return a register's value."""
+        """Return the value of a register. Every value is public."""
         return self._word(name)[0]
 
     def write(self, name: str, value: int) -> None:
-        """Set a register."""
+        """Set a register. The host sees every value."""
         self._word(name)[0] = value
 
     def _word(self, name: str) -> memoryview:
-        # one load or store: struct moves byte after byte and clears first, which the other side could see
+        # one load or store: struct moves single bytes and clears first, which the other side could see
         offset = BY_NAME[name].offset
         return memoryview(self.memory)[offset : offset + 4].cast("I")
 

@@ -1,4 +1,4 @@
-"""Sessions: from a provisioned root key to records that only the two ends can write, once each and in order.
+"""Sessions: from a root key at both ends to records that only these ends can write, each once and in order.
 
 Set-up takes two records each way:
 
@@ -12,14 +12,14 @@ device: ``CONFIRM``   empty body: the session is open, at the session index in t
 
 Both derive ``command key || response key || confirmation key``, 32 bytes each, by the KDF of :mod:`omap.kdf` from the
 root key, the label ``omap session 1`` and the context ``client nonce || device nonce || digest of the parameters || map
-id || session (32 bits)``. A confirmation is CMAC under the confirmation key of one block ``role (8 bits) || zeros (88)
-|| replaced session (32)``, role 1 for the device and 2 for the client. It proves that the other end holds the root key
-and means the same map, parameters and nonces. Once a session is open, the one that it replaces is closed for good:
-commands of a lost connection that are still held back somewhere can't run later.
+id || session (32 bits)``. A confirmation is the CMAC, under the confirmation key, of one block ``role (8 bits) || zeros
+(88) || replaced session (32)``, with role 1 for the device and 2 for the client. It proves that the other end holds the
+root key and means the same map, parameters and nonces. When a session opens, the device closes the session that it
+replaces for ever. So a command of a lost connection that somebody held back can't run later.
 
-Record n of a session, either way, has sequence number n: the response to command n is response n. A record of an open
-session that does not authenticate, or out of its turn, is an attack and latches the device's fault. What belongs to no
-open session proves nothing about anybody: it is refused.
+Record n of a session has sequence number n in either direction, so response n answers command n. A record of an open
+session that does not authenticate, or that comes out of its turn, is an attack: the device latches a fault. A record of
+no open session proves nothing about its sender, so the device only refuses it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ NONCE_BYTES = 16
 ROOT_KEY_BYTES = 32
 LABEL = b"omap session 1"
 RECORD_LIMIT = 1 << 32
-"""Records a session may carry each way, far below GCM's limits (SP 800-38D section 8); then a new one replaces it."""
+"""Most records of a session in each direction, far below the limits of GCM (SP 800-38D, section 8). After them the
+client opens a new session."""
 
 _DEVICE_ROLE, _CLIENT_ROLE = 1, 2
 _SESSION = struct.Struct(">I")
@@ -57,21 +58,35 @@ _HEAD = HEADER.size
 
 @dataclass(frozen=True)
 class SessionKeys:
-    """Keys of one session. Never shown in a representation."""
+    """Keys of one session. They never stand in a representation."""
 
     command: bytes = field(repr=False)
     response: bytes = field(repr=False)
     confirmation: bytes = field(repr=False)
 
     def confirm(self, role: int, replaced: int = 0) -> bytes:
-        """Return the confirmation of a role."""
+        """Return the 16-byte confirmation of a role."""
         return cmac(self.confirmation, bytes([role]) + bytes(11) + _SESSION.pack(replaced))
 
 
 def session_keys(
     root_key: bytes, client_nonce: bytes, device_nonce: bytes, digest: bytes, map_id: bytes, session: int
 ) -> SessionKeys:
-    """Derive the keys of a session. See the module's description."""
+    """Derive the keys of a session, as the module describes.
+
+    Parameters
+    ----------
+    root_key : bytes
+        32 secret bytes.
+    client_nonce, device_nonce : bytes
+        16 public bytes each.
+    digest : bytes
+        32 bytes, :attr:`omap.params.Params.digest`.
+    map_id : bytes
+        16 public bytes.
+    session : int
+        Session number, 32 bits.
+    """
     context = client_nonce + device_nonce + digest + map_id + _SESSION.pack(session)
     keys = derive(root_key, LABEL, context, 96)
     return SessionKeys(keys[:32], keys[32:64], keys[64:])
@@ -83,19 +98,19 @@ def _nonce(direction: int, sequence: int) -> bytes:
 
 
 class ClientSession:
-    """The client's end: makes the records to send and checks the ones that come back. Does no input or output.
+    """The client's end. It makes the records to send and checks the records that come back, without input or output.
 
-    Send :meth:`hello`, give the answer to :meth:`confirm`, send what it returns, give the answer to :meth:`opened`;
-    from then on :meth:`seal` commands and :meth:`open` responses.
+    Send :meth:`hello` and give the answer to :meth:`confirm`. Send what :meth:`confirm` returns and give the answer to
+    :meth:`opened`. Then :meth:`seal` commands and :meth:`open` responses.
 
     Parameters
     ----------
     params : Params
-        The map's parameters; part of the keys, so that a relay that lies about them is found out.
+        Parameters of the map. The session keys depend on them, so that a relay can't lie about them unnoticed.
     root_key : bytes
-        32 secret bytes, shared with the device.
+        32 secret bytes, which the device holds too.
     replaces : int
-        Session that this one replaces, 0 for none.
+        Number of the session that this one replaces, 0 for none.
     """
 
     def __init__(self, params: Params, root_key: bytes, *, replaces: int = 0) -> None:
@@ -109,25 +124,30 @@ class ClientSession:
         self._nonce = secrets.token_bytes(NONCE_BYTES)
 
     def hello(self) -> bytes:
-        """Return the first record. Reveals a fresh random nonce."""
+        """Return the first record. Reveals that a client opens a session, and a fresh random nonce."""
         return self._clear(RecordType.HELLO, self._nonce)
 
     def confirm(self, answer: bytes) -> bytes:
         """Check the device's answer to :meth:`hello` and return the second record.
+
+        Reveals
+            The number of the session that this one replaces.
 
         Raises
         ------
         WrongKeyError
             If the device does not hold the same root key, or means another map.
         SessionError
-            If it refused.
+            If the device refused.
+        AlteredError
+            If the answer is a record of another type.
         """
         header = self._expect(answer, RecordType.HELLO)
         body = answer[HEADER.size :]
         device_nonce, self.map_id, confirmation = body[:16], body[16:32], body[32:48]
         params = self.codec.params
         keys = session_keys(self._root_key, self._nonce, device_nonce, params.digest, self.map_id, header.session)
-        # SEC_CM: SESSION.KEY.CONFIRM -- no record is sent to a device that does not hold the root key
+        # SEC_CM: SESSION.KEY.CONFIRM -- no command is sent to a device that does not hold the root key
         if not constant_time.bytes_eq(keys.confirm(_DEVICE_ROLE), confirmation):
             raise WrongKeyError(
                 "the device does not hold this root key, or has other parameters than it was said to have: "
@@ -138,11 +158,28 @@ class ClientSession:
         return self._clear(RecordType.CONFIRM, keys.confirm(_CLIENT_ROLE, self.replaces) + _SESSION.pack(self.replaces))
 
     def opened(self, answer: bytes) -> None:
-        """Check the device's answer to :meth:`confirm`; raises as it does."""
+        """Check the device's answer to :meth:`confirm`.
+
+        Raises
+        ------
+        SessionError
+            If the device refused; WrongKeyError if it does not hold the same root key.
+        AlteredError
+            If the answer is a record of another type.
+        """
         self.session_index = self._expect(answer, RecordType.CONFIRM).session_index
 
     def seal(self, operation: Operation) -> bytes:
-        """Return the next command record; its length is the same for every operation."""
+        """Return the next command record.
+
+        Reveals
+            That there is one more command in this session. Its length is the same for every operation.
+
+        Raises
+        ------
+        SessionError
+            If the session has carried :data:`RECORD_LIMIT` records.
+        """
         if self.sent >= RECORD_LIMIT:
             raise SessionError(f"the session has carried {RECORD_LIMIT} records; open a new one")
         # SEC_CM: COMMAND.OP.UNIFORM -- kind, key and value are sealed in records of one size
@@ -157,9 +194,9 @@ class ClientSession:
         Raises
         ------
         AlteredError, ReplayedError, LostError
-            If it is not the next record that the device sealed for this session.
+            If the record is not the next that the device sealed for this session.
         SessionError
-            If the device refused the command; this answer is not authenticated.
+            If the device refused the command. A refusal is not authenticated.
         """
         type_, _, _, session, sequence = HEADER.unpack_from(record)
         if type_ == _REFUSED:
@@ -190,8 +227,8 @@ class ClientSession:
 
 
 def check_turn(came: int, expected: int, what: str) -> None:
-    """Raise unless a record came in its turn."""
-    # SEC_CM: RECORD.SEQ.STRICT -- each record once, none missing, in order
+    """Raise ReplayedError or LostError unless a record came in its turn."""
+    # SEC_CM: RECORD.SEQ.STRICT -- each record is accepted once, in order, with none missing
     if came < expected:
         raise ReplayedError(f"{what} {came} came again; {what} {expected} is next")
     if came > expected:
@@ -209,7 +246,7 @@ _REFUSALS = {
 
 
 def refused(header: Header) -> SessionError:
-    """Return the error that a ``REFUSED`` header stands for."""
+    """Return the error for a ``REFUSED`` header."""
     try:
         reason = _REFUSALS[Refusal(header.code)]
     except ValueError:
@@ -228,16 +265,19 @@ class _Open:
 
 
 class DeviceSessions:
-    """The device's end: a table of open sessions and one handshake under way.
+    """The device's end: a table of open sessions, and at most one handshake under way.
 
     Parameters
     ----------
     params : Params
-        The map's parameters.
+        Parameters of the map.
     root_key : bytes
         32 secret bytes.
     nonce : callable, optional
-        Source of 16-byte nonces; anything but the default is for tests.
+        Source of 16-byte nonces. Use anything but the default only in tests.
+
+    Reveals
+        Session numbers, session indices and nonces, which are in the clear; and which records are refused, and why.
     """
 
     def __init__(
@@ -256,7 +296,7 @@ class DeviceSessions:
         self._clock = 0
 
     def hello(self, record: bytes, map_id: bytes) -> bytes:
-        """Answer a HELLO; forgets the handshake that was under way."""
+        """Return the answer to a HELLO, and forget the handshake that was under way."""
         client_nonce, nonce = record[HEADER.size :][:NONCE_BYTES], self._new_nonce()
         self._last_session += 1
         session = self._last_session
@@ -266,7 +306,10 @@ class DeviceSessions:
         return (header + nonce + map_id + keys.confirm(_DEVICE_ROLE)).ljust(self.codec.record_bytes, b"\0")
 
     def confirm(self, record: bytes) -> bytes:
-        """Answer a CONFIRM and open the session, in place of the one it replaces or of the longest unused."""
+        """Return the answer to a CONFIRM, and open the session if the client holds the root key.
+
+        The session that it replaces is closed. If no place is free, the longest unused session is closed too.
+        """
         header = read_header(record)
         if self._pending is None or self._pending[0] != header.session:
             return self.refuse(header, Refusal.NO_HANDSHAKE)
@@ -279,7 +322,7 @@ class DeviceSessions:
         self._pending = None
         for place, old in enumerate(self._table):
             if old is not None and old.session == replaced:
-                # SEC_CM: SESSION.OLD.FENCED -- what was held back of the replaced session can't run later
+                # SEC_CM: SESSION.OLD.FENCED -- commands of the replaced session that were held back can't run later
                 self._table[place] = None
         index = min(range(SESSIONS), key=self._last_use)
         self._table[index] = _Open(session, AESGCM(keys.command), AESGCM(keys.response), used=self._tick())
@@ -291,7 +334,7 @@ class DeviceSessions:
         Raises
         ------
         AlteredError, ReplayedError, LostError
-            If the session is open and this is not its next record: the device must latch a fault.
+            If the session is open and this is not its next record. The device must then latch a fault.
         """
         entry = self._table[header.session_index % SESSIONS]
         if entry is None or entry.session != header.session or header.session_index >= SESSIONS:
@@ -310,7 +353,7 @@ class DeviceSessions:
         return self.codec.unpack_command(plaintext)
 
     def seal(self, header: Header, reply: Reply) -> bytes:
-        """Return the response record to the command with ``header``."""
+        """Return the response record that answers the command with ``header``."""
         entry = self._table[header.session_index]
         assert entry is not None
         assert entry.session == header.session
@@ -322,7 +365,7 @@ class DeviceSessions:
         self._table[header.session_index] = None
 
     def refuse(self, header: Header, why: Refusal) -> bytes:
-        """Return a ``REFUSED`` record for the command with ``header``."""
+        """Return the ``REFUSED`` record that answers the command with ``header``."""
         head = Header(RecordType.REFUSED, header.session_index, why, header.session, header.sequence).pack()
         return head.ljust(self.codec.record_bytes, b"\0")
 

@@ -1,7 +1,7 @@
 """What an observer of host memory sees, recorded event by event.
 
-The observer sees every device access to host memory: address, length, direction, and which operation it belongs to
-(the host knows when operations arrive). The reference model has no clock, so its traces have no time.
+The observer sees every device access to host memory: its address, length and direction, and the operation that it
+belongs to, because the host knows when operations arrive. The reference has no clock, so its traces have no times.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ BULK_LOAD = -2
 
 @dataclass(frozen=True)
 class Trace:
-    """Events in the order in which they were seen; four columns of one length.
+    """Events in the order in which the observer saw them, as four columns of one length.
 
     Attributes
     ----------
     operation : int64 array
-        Number of the operation the event belongs to, from 0; :data:`FORMAT` or :data:`BULK_LOAD` outside operations.
+        Number of the operation that the event belongs to, from 0; :data:`FORMAT` or :data:`BULK_LOAD` for a scan.
     address : uint64 array
-        First byte accessed, relative to the start of the pages.
+        First byte of the access, relative to the start of the pages.
     length : uint32 array
-        Bytes accessed.
+        Bytes of the access.
     write : bool array
         True for a write to host memory, False for a read.
     operations : int
-        Operations that ran, including those that caused no event.
+        Number of operations that ran, including those that caused no event.
     """
 
     operation: npt.NDArray[np.int64]
@@ -48,9 +48,9 @@ class Trace:
 
 
 class Observer:
-    """Records what the host sees. One observer can watch one host memory.
+    """Records what the host sees. One observer watches one host memory.
 
-    Costs about 12 bytes an event; :meth:`clear` forgets what was seen, :meth:`trace` copies it out.
+    An event takes about 12 bytes. :meth:`trace` copies the events out, :meth:`clear` forgets them.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Observer:
         self.__init__()  # type: ignore[misc]
 
     def trace(self) -> Trace:
-        """Return what was seen since the last :meth:`clear`."""
+        """Return the events since the last :meth:`clear`."""
         events = np.array(self._events, dtype=np.uint64)
         starts = np.array(self._starts, dtype=np.int64)
         operation = np.searchsorted(starts, np.arange(len(events)), side="right") - 1

@@ -1,9 +1,9 @@
 """Waiting tuples: page descriptors, waiting slots and their free lists, all in HBM.
 
-A descriptor is a little-endian line of ``version (48 bits) || count (16) || occupancy (32) || link (32) || indices``;
-when more indices wait than fit it, ``link`` names a further line, ``link (32) || indices``, and so on. Further lines
-follow the first lines of all bins in the same region. Free slots and free further lines are stacks whose tops are
-kept on chip.
+A descriptor is a little-endian line of ``version (48 bits) || count (16) || occupancy (32) || link (32) || indices``.
+If a bin has more waiting slots than its line has indices, ``link`` names a further line, ``link (32) || indices``, and
+that line may name another. Further lines follow the first lines of all bins, in the same region. Waiting slots and
+further lines have a free list each, a stack whose top is kept on chip.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ VERSION_MASK = (1 << 48) - 1
 
 
 class Descriptor:
-    """The descriptor of one bin, decoded.
+    """The decoded descriptor of one bin.
 
     Attributes
     ----------
     number : int
-        The bin.
+        Number of the bin.
     version : int
-        Version under which its page was sealed last.
+        Version under which the page of the bin was sealed last.
     occupancy : int
-        Bitmap of the page's used slots.
+        Bitmap of the used page slots.
     waiting : list of int
         Indices of the waiting slots, oldest first.
     further : list of int
-        The further lines that hold the tail of ``waiting``.
+        Numbers of the further lines that hold the end of ``waiting``.
     """
 
     __slots__ = ("further", "number", "occupancy", "version", "waiting")
@@ -52,7 +52,7 @@ class Descriptor:
 
 
 class FreeList:
-    """A stack of free indices in HBM, all of them free at first, 0 on top."""
+    """A stack of free indices in HBM. At first all indices are free, with 0 on top."""
 
     def __init__(self, what: str, size: int, region: Region, at: int) -> None:
         self._what = what
@@ -62,7 +62,13 @@ class FreeList:
         self.free = size
 
     def take(self) -> int:
-        """Return a free index; raise ExhaustedError if there is none."""
+        """Take the index on top of the stack and return it.
+
+        Raises
+        ------
+        ExhaustedError
+            If no index is free.
+        """
         if not self.free:
             raise ExhaustedError(
                 f"out of {self._what}: {len(self._stack)} were planned; format a map planned with more"
@@ -72,35 +78,35 @@ class FreeList:
         return self._stack[self.free]
 
     def give(self, index: int) -> None:
-        """Return an index to the stack."""
+        """Put an index back on top of the stack."""
         self._stack[self.free] = index
         self._region.writes += 1
         self.free += 1
 
     @property
     def top(self) -> int:
-        """The index that :meth:`take` returns next; there must be one."""
+        """The index that :meth:`take` would return next; there must be one."""
         return self._stack[self.free - 1]
 
     def peek(self, count: int) -> npt.NDArray[np.int64]:
-        """Return the next ``count`` indices in the order in which :meth:`take` returns them."""
+        """Return the next ``count`` indices, as a (count,) array in the order of :meth:`take`."""
         return np.array(self._stack[self.free - count : self.free], np.int64)[::-1]
 
     @property
     def taken(self) -> int:
-        """Indices in use."""
+        """Number of indices in use."""
         return len(self._stack) - self.free
 
 
 class Waiting:
-    """Descriptors of all bins and the tuples that wait for them.
+    """The descriptors of all bins, and the tuples that wait for their pages.
 
     Parameters
     ----------
     params : Params
         Gives the sizes.
     memory : DeviceMemory
-        Where the regions ``page descriptors``, ``waiting slots`` and ``free lists`` are allocated.
+        HBM, which gets the regions ``page descriptors``, ``waiting slots`` and ``free lists``.
     """
 
     def __init__(self, params: Params, memory: DeviceMemory) -> None:
@@ -134,7 +140,7 @@ class Waiting:
         return Descriptor(number, head & VERSION_MASK, occupancy, waiting[:count], further)
 
     def store(self, descriptor: Descriptor) -> None:
-        """Write a descriptor back, taking or giving further lines as its list needs."""
+        """Write a descriptor back; take further lines that its list needs, give back those it does not need."""
         waiting, further = descriptor.waiting, descriptor.further
         first, each = self._first_indices, self._further_indices
         needed = max(0, -(-(len(waiting) - first) // each))
@@ -175,19 +181,19 @@ class Waiting:
         self.slots.data[at : at + self._tuple_bytes] = entry
 
     def append(self, descriptor: Descriptor, entry: bytes) -> None:
-        """Put a tuple at the end of a bin's list. The descriptor is not stored yet."""
+        """Put a tuple at the end of the list of a bin. The caller stores the descriptor."""
         index = self.free_slots.take()
         self.write_slot(index, entry)
         descriptor.waiting.append(index)
 
     def take_oldest(self, descriptor: Descriptor) -> bytes:
-        """Remove and return the oldest waiting tuple. The descriptor is not stored yet."""
+        """Remove the oldest waiting tuple and return it. The caller stores the descriptor."""
         index = descriptor.waiting.pop(0)
         self.free_slots.give(index)
         return self.read_slot(index)
 
     def take_key(self, descriptor: Descriptor, key: bytes) -> bytes | None:
-        """Remove the waiting tuple of ``key`` and return its value, or None. The descriptor is not stored yet."""
+        """Remove the waiting tuple of ``key`` and return its value, or None. The caller stores the descriptor."""
         found = None
         for place, index in enumerate(descriptor.waiting):
             entry = self.read_slot(index)

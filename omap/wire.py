@@ -1,12 +1,12 @@
 """Records and rings: what client, relay and device exchange, byte by byte.
 
-A record has one fixed size for a map, whatever it carries: ``header (16) || body``. The header is
+All records of a map have one size, whatever they carry: ``header (16) || body``. The header is
 ``type (8 bits) || session index (8) || code (16) || session (32) || sequence (64)``, big-endian, in the clear, and the
 additional data of the body. The body of a ``DATA`` record is ``ciphertext || tag (16)``, AES-256-GCM, with the nonce
 ``direction (32) || sequence (64)``. Handshake bodies are described in :mod:`omap.session`.
 
 The shared buffer is ``control block || command ring || response ring || pages``. Its counters only grow; entry n of a
-ring is at place ``n % ring_entries``. There is one response to each command, in the order of the commands.
+ring is at place ``n % ring_entries``. Each command has one response, and responses come in the order of the commands.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from omap.operations import Kind, Operation, Response, Status
 from omap.params import TAG_BYTES, Params
 
 WIRE_VERSION = 1
-"""Version of all that this module describes; client, relay and device refuse another."""
+"""Version of all that this module describes. Client, relay and device refuse any other."""
 
 HEADER = struct.Struct(">BBHIQ")
 SESSIONS = 16
-"""Sessions a device keeps open at once."""
+"""Most sessions that a device keeps open at once."""
 
 COMMAND_FIELDS = struct.Struct(">B7x")
-"""Plaintext of a command: kind; then key, value, zeros."""
+"""First fields of the plaintext of a command: the kind. Key, value and zeros follow."""
 
 RESPONSE_FIELDS = struct.Struct(">BB2xIQQ")
-"""Plaintext of a response: status, whether there was a value, overruns, operation, live keys; then the value, zeros."""
+"""First fields of the plaintext of a response: status, whether there was a value, overruns, number of the operation,
+live keys. The value and zeros follow."""
 
 _STATUSES = tuple(Status)
 
 CONTROL_BYTES = 4096
-"""Size of the control block, and alignment of what follows the rings."""
+"""Bytes of the control block; the pages after the rings begin at a multiple of them."""
 
 
 class RecordType(IntEnum):
-    """Type of a record. A response has the type of its command, or ``REFUSED``."""
+    """Type of a record. A response has the type of its command, or is ``REFUSED``."""
 
     HELLO = 1
     CONFIRM = 2
@@ -50,14 +51,14 @@ class RecordType(IntEnum):
 
 
 class Direction(IntEnum):
-    """First word of a record's nonce."""
+    """First word of the nonce of a record."""
 
     COMMAND = 0
     RESPONSE = 1
 
 
 class Refusal(IntEnum):
-    """Code of a ``REFUSED`` record: why a command was not run. In the clear and not authenticated."""
+    """Code of a ``REFUSED`` record: why a command did not run. It is in the clear and not authenticated."""
 
     UNKNOWN_SESSION = 1
     NO_HANDSHAKE = 2
@@ -68,7 +69,7 @@ class Refusal(IntEnum):
 
 
 CLOSE = 4
-"""Kind of the last command of a session: runs as NOP, then the device forgets the session."""
+"""Kind of the last command of a session. It runs as a NOP, and then the device forgets the session."""
 
 
 class Header(NamedTuple):
@@ -81,7 +82,7 @@ class Header(NamedTuple):
     sequence: int
 
     def pack(self) -> bytes:
-        """Return its 16 bytes."""
+        """Return the 16 bytes of the header."""
         return HEADER.pack(*self)
 
 
@@ -97,9 +98,9 @@ class Reply(NamedTuple):
     sequence: int
     """Number of the operation since the map was formatted."""
     live: int
-    """Live keys after it."""
+    """Live keys after the operation."""
     overruns: int
-    """Events so far that left later than their fixed offset; 0 in a model without time."""
+    """Events so far that departed later than their fixed offset; 0 in the model, which has no time."""
 
 
 @dataclass(frozen=True)
@@ -116,20 +117,20 @@ class RecordCodec:
 
     @cached_property
     def record_bytes(self) -> int:
-        """Bytes of every record: the larger of command and response, in whole 64-byte lines."""
+        """Bytes of every record: those of a command or of a response, whichever is longer, in whole 64-byte lines."""
         command = COMMAND_FIELDS.size + self.params.tuple_bytes
         response = RESPONSE_FIELDS.size + self.params.value_bytes
         return -(-(HEADER.size + max(command, response) + TAG_BYTES) // 64) * 64
 
     @cached_property
     def plaintext_bytes(self) -> int:
-        """Bytes that a DATA record seals."""
+        """Bytes of plaintext that a DATA record seals."""
         return self.record_bytes - HEADER.size - TAG_BYTES
 
     def pack_command(self, operation: Operation) -> bytes:
         """Return the plaintext of a command; the operation must fit the map."""
         kind, key, value = operation
-        if not kind or kind == CLOSE:  # whatever a NOP carries stays at home
+        if not kind or kind == CLOSE:  # key and value of a NOP never leave the client
             return COMMAND_FIELDS.pack(kind).ljust(self.plaintext_bytes, b"\0")
         if kind != Kind.PUT:
             value = b""
@@ -157,25 +158,25 @@ class RecordCodec:
 
 
 class Counter(IntEnum):
-    """Offsets of the counters in the control block: 64-bit little-endian, each in a 64-byte line of its own."""
+    """Byte offsets of the counters in the control block. A counter has 64 bits, little-endian, and its own line."""
 
     COMMANDS_WRITTEN = 0x000
-    """Written by the host: commands ever put into the ring. Rises after their bytes are there."""
+    """Written by the host: commands ever put into the ring. It rises after their bytes are there."""
     RESPONSES_TAKEN = 0x040
-    """Written by the host: responses ever taken out. The device runs at most ``ring_entries`` ahead of it."""
+    """Written by the host: responses ever taken out. The device runs at most ``ring_entries`` ahead."""
     COMMANDS_FETCHED = 0x080
-    """Written by the device: commands ever fetched; their places are free again."""
+    """Written by the device: commands ever fetched. Their places are free again."""
     RESPONSES_WRITTEN = 0x0C0
-    """Written by the device: responses ever put into the ring. Rises after their bytes are there."""
+    """Written by the device: responses ever put into the ring. It rises after their bytes are there."""
     REQUESTS = 0x200
-    """Written by the host, where it can't write REQUEST: any new number is a request, named by its lowest 8 bits."""
+    """Written by a host that can't write REQUEST: a new number is a request, and its lowest 8 bits say which."""
     REQUESTS_DONE = 0x240
     """Written by the device: the last number of REQUESTS that it has served."""
 
 
 def read_counter(buffer: bytearray | memoryview, counter: Counter) -> int:
     """Return a counter of the control block."""
-    # one load, and below one store: struct moves byte after byte and clears first, which the other side could see
+    # one load here and one store below: struct moves single bytes and clears first, which the other side could see
     return memoryview(buffer)[counter : counter + 8].cast("Q")[0]
 
 
@@ -190,7 +191,7 @@ MAX_RING_ENTRIES = 1 << 16
 
 @dataclass(frozen=True)
 class BufferLayout:
-    """Where things lie in the buffer that host and device share.
+    """Where the parts of the buffer lie that host and device share.
 
     Parameters
     ----------
@@ -216,7 +217,7 @@ class BufferLayout:
 
     @classmethod
     def largest(cls, params: Params) -> BufferLayout:
-        """Return the layout with the longest rings: what must fit, whatever rings are asked for later."""
+        """Return the layout with the longest rings. It must fit, because users may ask for any rings later."""
         return cls(params, MAX_RING_ENTRIES)
 
     @cached_property
@@ -250,7 +251,7 @@ class BufferLayout:
         return slice(at, at + self.record_bytes)
 
     def entries_at(self, ring: int, first: int, count: int) -> list[slice]:
-        """Return where ``count`` entries from ``first`` on lie."""
+        """Return where the ``count`` entries from number ``first`` on lie."""
         size, last = self.record_bytes, self.ring_entries - 1
         starts = [ring + (number & last) * size for number in range(first, first + count)]
         return [slice(at, at + size) for at in starts]

@@ -278,7 +278,7 @@ def test_a_full_map_refuses_new_keys_and_serves_the_others():
     before = contents(map_)
     with pytest.raises(FullError, match="capacity is 12"):
         map_.put(key(12), value(0))
-    with pytest.raises(FullError, match="1 new keys need more room than is left: 12 of 12"):
+    with pytest.raises(FullError, match="1 new keys need more room than there is: 12 of 12"):
         map_.bulk_load([key(12)], [value(0)])
     assert map_.execute([Operation(PUT, key(12), value(0))])[0].status is Status.FULL
     assert contents(map_) == before

@@ -64,7 +64,7 @@ def test_they_survive_json_and_their_digest_covers_every_field():
         ({"bucket_bytes": 32}, "bucket_bytes is 32; it must be 64 or 128"),
         ({"buckets": 0}, "buckets is 0; each position map table needs 1 to"),
         ({"relocation_steps": 0}, "entries in transit would never arrive"),
-        ({"waiting_slots": 0}, "the tuple of the last access needs a slot"),
+        ({"waiting_slots": 0}, "for the tuple of the last operation"),
         ({"waiting_slots": 2**32 + 1}, "32-bit indices reach 4294967296 of either"),
         ({"rule": "resident"}, "a resident map has no pages"),
         (

@@ -113,7 +113,7 @@ def test_bulk_load_refuses_what_a_map_refuses(relay):
             client.bulk_load([key(2), key(3)], [b"aaaa", b"bbbb"])
         with pytest.raises(InputError, match="repeated"):
             client.bulk_load([key(3), key(3)], [b"aaaa", b"bbbb"])
-        with pytest.raises(FullError, match="11 new keys need more room than is left: 2 of 12 are live"):
+        with pytest.raises(FullError, match="11 new keys need more room than there is: 2 of 12 are live"):
             client.bulk_load([key(n) for n in range(3, 14)], [bytes(4)] * 11)
         assert len(client) == 2
 

@@ -228,7 +228,7 @@ def test_a_value_that_was_stored_raw_is_an_error():
     found = answers(
         command("get", "raw"), command("incr", "raw"), command("set", "raw", 1), command("get", "raw"), store=store
     )
-    assert found[0].startswith(b"-ERR omap: the value is not behind its length")
+    assert found[0].startswith(b"-ERR omap: no length stands before the value")
     assert found[1] == found[0]
     assert found[2:] == [b"+OK\r\n", b"$1\r\n1\r\n"]
 
