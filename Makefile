@@ -16,7 +16,7 @@ FULL_STAMP := $(VENV)/installed-full
 CHECK = status=0; $(BIN)/ruff check . || status=1; $(BIN)/ruff format --check . || status=1; $(BIN)/mypy || status=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format lock bench-model bench-host bench-sim bench-engine clean
+.PHONY: help demo test test-long lint format docs lock bench-model bench-host bench-sim bench-engine clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ bench-sim: $(FULL_STAMP)  ## simulated cycles a second of the GCM pair under eac
 bench-engine: $(FULL_STAMP)  ## cycles an operation, latency and stages of the engine in simulation (takes half an hour)
 	$(BIN)/python -m sim.measure.engine
 
+docs: $(FULL_STAMP)  ## build the site of pages and docstrings, build/docs/index.html; a warning is an error
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet --conf-dir docs/site . build/docs
+
 clean:  ## remove .venv and everything built
 	rm -rf .venv build sim_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -63,7 +66,7 @@ LOCK := build/lock/bin/uv pip compile --quiet --upgrade --universal --python-ver
 
 # Only what its target needs: the demo, and what README shows after it, do without simulators and compilers.
 DEMO_EXTRAS := build demo host
-FULL_EXTRAS := $(DEMO_EXTRAS) bounds rtl sim test
+FULL_EXTRAS := $(DEMO_EXTRAS) bounds docs rtl sim test
 $(DEMO_STAMP): requirements/demo.txt
 $(FULL_STAMP): requirements/full.txt
 
