@@ -1,6 +1,6 @@
-"""How large the structures of a map must be, and what a plan costs.
+"""How large the structures of a map must be, and what a map needs and moves.
 
-:func:`one_choice`, :func:`two_choice` and :func:`resident` give parameters from sizes; :mod:`omap.sizing.planner`
+:func:`one_choice`, :func:`two_choice` and :func:`resident` turn sizes into parameters. :mod:`omap.sizing.planner`
 chooses among them.
 """
 

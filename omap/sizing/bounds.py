@@ -1,8 +1,8 @@
-"""Simulated load processes beside what is claimed about them.
+"""Simulated load processes, to compare with what is claimed about them.
 
-The counts of a map - loads, waiting tuples, entries in transit - do not depend on keys or values, only on operations
-and draws. So they can be simulated without crypto, some millions of accesses a second, and held against the theorem
-(one_choice) and the published bounds (two_choice). The position map's moves are in :mod:`omap.sizing.transit`.
+The counts of a map (loads, waiting tuples, entries in transit) depend on operations and draws, and not on keys or
+values. So they can be simulated without crypto, some millions of operations a second, and compared with the theorem
+(one_choice) and the published bounds (two_choice). :mod:`omap.sizing.transit` simulates the moves of the position map.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CHUNK = 1 << 18
 
 Ints = npt.NDArray[np.int32]
 Operations = tuple[npt.NDArray[np.int8], Ints]
-"""Kinds and key numbers."""
+"""Kinds and key numbers, two (operations,) arrays."""
 
 
 def kernels() -> ModuleType:
@@ -41,22 +41,22 @@ def kernels() -> ModuleType:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What a load process depends on.
+    """The sizes of a map that its load process depends on.
 
     Parameters
     ----------
     rule : Rule
         ``one_choice`` or ``two_choice``.
     capacity : int
-        Keys that can be live, N.
+        Keys that may be live, N.
     pages : int
         Bins with a page, M.
     page_slots : int
-        Tuples a page has room for, C.
+        Tuples that a page has room for, C.
     hbm_bins : int
         Bins without a page, K.
     line_indices : tuple of int
-        Waiting slots named in the first and in each further line of a descriptor.
+        Indices of waiting slots in the first line of a descriptor, and in each further line.
     """
 
     rule: Rule
@@ -68,7 +68,7 @@ class Shape:
 
     def __post_init__(self) -> None:
         if self.rule is Rule.RESIDENT:
-            raise InputError("a resident map has no load process: all its tuples stay where they are")
+            raise InputError("a resident map has no load process, because its tuples never move: choose another rule")
         if min(self.capacity, self.pages, self.page_slots) < 1 or self.bins < self.width:
             raise InputError(
                 f"{self.capacity} keys, {self.bins} bins and {self.page_slots} slots are too few for {self.rule}"
@@ -88,16 +88,16 @@ class Shape:
 
     @property
     def bins(self) -> int:
-        """All bins."""
+        """Number of all bins."""
         return self.hbm_bins + self.pages
 
     @property
     def width(self) -> int:
-        """Bins that a key has."""
+        """How many bins a key has."""
         return 2 if self.rule is Rule.TWO_CHOICE else 1
 
     def draw(self, random: np.random.Generator, count: int) -> Ints:
-        """Return what ``count`` operations draw, a dummy's bins and fresh ones, as a (count, 2 * width) array."""
+        """Return the draws of ``count`` operations, as a (count, 2 * width) array: dummy bins, then fresh bins."""
         if self.width == 1:
             return random.integers(self.bins, size=(count, 2), dtype=np.int32)
         one = random.integers(self.bins, size=(count, 2), dtype=np.int32)
@@ -107,14 +107,14 @@ class Shape:
 
 
 class LoadProcess:
-    """The counts of a map, from empty.
+    """The counts of a map, which is empty at first.
 
     Parameters
     ----------
     shape : Shape
-        Of the map.
+        Sizes of the map.
     keys : int, optional
-        Different keys that operations may name; without it ``capacity``.
+        How many different keys operations may name; without it ``capacity``.
     """
 
     def __init__(self, shape: Shape, keys: int | None = None) -> None:
@@ -124,7 +124,7 @@ class LoadProcess:
         self.reset()
 
     def reset(self) -> None:
-        """Empty the map, but keep the maxima."""
+        """Empty the map, but keep the largest values seen."""
         shape = self.shape
         most = getattr(self, "counters", np.zeros(kernels().COUNTERS, np.int64))
         self.counters: npt.NDArray[np.int64] = most.copy()
@@ -135,7 +135,7 @@ class LoadProcess:
         self._inside = np.zeros(shape.bins, np.int32)
 
     def run(self, operations: Operations, draws: Ints, *, every: bool = False) -> tuple[float, Ints]:
-        """Run operations on given draws.
+        """Run operations with given draws.
 
         Parameters
         ----------
@@ -149,9 +149,14 @@ class LoadProcess:
         Returns
         -------
         float
-            Sum over the operations of the tuples waiting for a page at their end.
+            Sum, over the operations, of the waiting tuples at the end of the operation.
         array
             With ``every``, (operations, 3): waiting tuples, tuples of bins in HBM, further lines. Else empty.
+
+        Raises
+        ------
+        InputError
+            If the draws have another shape.
         """
         kinds, keys = operations
         if draws.shape != (len(kinds), 2 * self.shape.width):
@@ -176,7 +181,7 @@ class LoadProcess:
 
     @property
     def loads(self) -> Ints:
-        """Tuples of every bin, waiting ones included."""
+        """(bins,) array: the tuples of every bin, with those that wait."""
         return self._load
 
     def counter(self, name: str) -> int:
@@ -188,28 +193,28 @@ class LoadProcess:
 
 
 def _uniform(random: np.random.Generator, first: int, count: int, keys: int) -> Operations:
-    """Any key, read."""
+    """A random key is read."""
     return np.full(count, Kind.GET, np.int8), random.integers(keys, size=count, dtype=np.int32)
 
 
 def _sweep(random: np.random.Generator, first: int, count: int, keys: int) -> Operations:
-    """All keys in turn."""
+    """All keys are read in turn."""
     return np.full(count, Kind.GET, np.int8), ((first + np.arange(count)) % keys).astype(np.int32)
 
 
 def _hammer(random: np.random.Generator, first: int, count: int, keys: int) -> Operations:
-    """One key over and over."""
+    """One key is read over and over."""
     return np.full(count, Kind.GET, np.int8), np.zeros(count, np.int32)
 
 
 def churn(random: np.random.Generator, first: int, count: int, keys: int) -> Operations:
-    """A random key is deleted, a new one inserted. New keys take the number of the last deleted one."""
+    """A random key is deleted and a new key inserted, over and over. The new key has the number of the deleted one."""
     pairs = random.integers(keys, size=count // 2 + 1, dtype=np.int32)
     return np.tile(np.array([Kind.DELETE, Kind.PUT], np.int8), len(pairs))[:count], np.repeat(pairs, 2)[:count]
 
 
 def growth(random: np.random.Generator, first: int, count: int, keys: int) -> Operations:
-    """New keys from an empty map to a full one, over and over."""
+    """New keys are inserted until the map is full, over and over from empty."""
     return np.full(count, Kind.PUT, np.int8), ((first + np.arange(count)) % keys).astype(np.int32)
 
 
@@ -220,7 +225,8 @@ WORKLOADS: dict[str, Callable[[np.random.Generator, int, int, int], Operations]]
     "churn": churn,
     "growth": growth,
 }
-"""By name: operations ``first`` to ``first + count - 1`` on a full map of so many keys (an empty one for growth)."""
+"""Workloads by name: ``(random, first, count, keys)`` gives operations ``first`` to ``first + count - 1`` on a map that
+is full with ``keys`` keys (empty for growth)."""
 
 
 def chunks(start: int, end: int, stride: int) -> Iterator[tuple[int, int]]:
@@ -233,19 +239,20 @@ def chunks(start: int, end: int, stride: int) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a workload did to the counts; all in tuples, lines or tuples a bin.
+    """What a workload did to the counts, in tuples or lines.
 
     Parameters
     ----------
     workload : str
         One of :data:`WORKLOADS`.
     accesses : int
-        Operations run, beside those that filled the map.
+        Operations that ran, without those that filled the map.
     mean_waiting, mean_resident : float
-        Tuples waiting for a page, and tuples of bins in HBM: means over the second half of the accesses (the latter
+        Mean number of waiting tuples, and of tuples of bins in HBM, over the second half of the operations (the latter
         over samples of it); for growth, over the moments when the map is full.
     most_waiting, most_resident, most_together, most_lines, most_load : int
-        Largest values at the end of any operation.
+        Largest values at the end of any operation: waiting tuples, tuples of bins in HBM, both together, further lines,
+        tuples of one bin.
     """
 
     workload: str
@@ -265,20 +272,20 @@ def simulate(shape: Shape, workload: str, accesses: int, seed: int = 1) -> Outco
     Parameters
     ----------
     shape : Shape
-        Of the map.
+        Sizes of the map.
     workload : str
         One of :data:`WORKLOADS`.
     accesses : int
-        Operations, beside those that fill the map.
+        Operations to run, without those that fill the map.
     seed : int
-        Of draws and workload.
+        Seed of draws and workload.
 
     Raises
     ------
     InputError
-        No workload has this name, or there is nothing to run.
+        If no workload has this name, or there is nothing to run.
     OmapError
-        numba is not installed.
+        If numba is not installed.
     """
     if workload not in WORKLOADS:
         raise InputError(f"no workload is called {workload!r}; choose one of {', '.join(WORKLOADS)}")

@@ -1,9 +1,9 @@
 """How full the buckets of the position map may be.
 
-Two things could make a new key find no place. Its bucket graph could admit no placement at all: that is bounded by
-proof (:func:`obstruction_bits`). Or the fixed number of relocation steps could fall behind, so that the transit queue
-overflows: that is measured (:data:`LOADS`, checked by ``omap bounds``) and extrapolated, because 2^-120 can't be
-observed. See docs/decisions/0003-sizing.md.
+A new key can find no place for two reasons. Perhaps no placement of all keys exists; a proof bounds the probability of
+that (:func:`obstruction_bits`). Or the fixed number of relocation steps is too small for a while, and the transit queue
+gets full. The probability of that is measured (:data:`LOADS`, checked by ``omap bounds``) and extrapolated, because
+2^-120 can't be observed. See docs/decisions/0003-sizing.md.
 """
 
 from __future__ import annotations
@@ -13,34 +13,33 @@ import math
 from omap.errors import ParamsError
 
 TRANSIT_ENTRIES = 32
-"""Entries that the sizing lets be in transit at once."""
+"""Most entries in transit at once, in maps that the sizing made."""
 
 RELOCATION_STEPS = 4
-"""Steps an operation that :data:`LOADS` was measured with."""
+"""Relocation steps of an operation; :data:`LOADS` was measured with as many."""
 
 SPARE_BUCKETS = 2
-"""Buckets added to each table: they make the tail of small maps as steep as that of large ones."""
-
+"""Buckets added to each table, so that a full transit queue is as rare in small maps as in large ones."""
 
 LOADS = {2: 0.62, 3: 0.73, 4: 0.79, 5: 0.83, 6: 0.85, 8: 0.89, 10: 0.91, 16: 0.945}
-"""Live keys over entries, by entries a bucket.
+"""Live keys over entries, by the number of entries in a bucket.
 
-Measured in the worst workloads found: deletes of random keys, one or up to a fifth of all keys in a burst, then as many
-insertions of new ones, with :data:`RELOCATION_STEPS` steps an *insertion* (every other operation gives the queue as
-many again), looked at when the map is full.
+They were measured in the worst workloads found: a burst of deletes of random keys, from one to a fifth of all keys, and
+then as many insertions of new keys. Only *insertions* performed :data:`RELOCATION_STEPS` steps, although every
+operation of a map performs them. The queue was looked at when the map was full.
 """
 
 TRANSIT_BITS_AN_ENTRY = 4.2
-"""One more entry in transit is that many powers of two rarer; 4.5 to 5 were measured at these loads."""
+"""Each further entry in transit is rarer by so many powers of two; 4.5 to 5 were measured at these loads."""
 
 
 def table_buckets(capacity: int, bucket_entries: int) -> int:
-    """Return the buckets that each of the two tables needs for ``capacity`` keys.
+    """Return how many buckets each of the two tables needs for ``capacity`` keys.
 
     Raises
     ------
     ParamsError
-        No load was measured for buckets of this size.
+        If no load was measured for buckets of this size.
     """
     if bucket_entries not in LOADS:
         raise ParamsError(
@@ -54,15 +53,16 @@ def table_buckets(capacity: int, bucket_entries: int) -> int:
 
 
 def transit_bits(capacity: int, transit_entries: int = TRANSIT_ENTRIES) -> float:
-    """Return -log2 of the probability, extrapolated, that the transit queue is full when an entry must join it.
+    """Return -log2 of the probability that the transit queue is full when an entry must join it.
 
-    At one instant of the worst workload found, in a table of :func:`table_buckets`. Infinite if it can't be.
+    The probability is extrapolated. It is that of one instant of the worst workload found, in tables of
+    :func:`table_buckets`. The result is infinite if all keys fit in transit.
     """
     return math.inf if capacity <= transit_entries else TRANSIT_BITS_AN_ENTRY * transit_entries
 
 
 def obstruction_bits(capacity: int, buckets: int, bucket_entries: int, transit_entries: int = TRANSIT_ENTRIES) -> float:
-    """Return a lower bound on -log2 of the probability that the keys live at one instant can't all be placed.
+    """Return a lower bound on -log2 of the probability that not all keys that are live at one instant can be placed.
 
     By Hall's theorem no placement leaves at most ``transit_entries`` keys over exactly if some s buckets, a and s - a
     of either table, are the only candidates of more than ``s * bucket_entries + transit_entries`` keys. The sum of
@@ -76,13 +76,13 @@ def obstruction_bits(capacity: int, buckets: int, bucket_entries: int, transit_e
     Parameters
     ----------
     capacity : int
-        Live keys, N; their candidates are independent and uniform, since the hash key is secret.
+        Live keys, N. Their candidate buckets are independent and uniform, because the hash key is secret.
     buckets : int
         Buckets in each table, B.
     bucket_entries : int
-        Entries in each.
+        Entries in each bucket.
     transit_entries : int
-        Entries that can be in transit.
+        Entries that can be in transit at once.
     """
     log_total = -math.inf
     first = 2

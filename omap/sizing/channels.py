@@ -1,8 +1,8 @@
-"""How the structures of a map lie in HBM: how many pseudo-channels each gets, and where in them an item is.
+"""How the structures of a map lie in HBM: how many pseudo-channels each gets, and where an item lies in them.
 
-A structure gets as many channels as its traffic needs, a power of two of them, and its items take turns among them. If
-it is too large for so many, it gets further groups of as many, filled one after the other: whole channels, so that a
-structure may get 3 or 15.
+A structure gets a group of as many channels as its traffic needs, rounded up to a power of two, and its items take
+turns among them. If the structure is too large for one group, it gets further groups of the same size, which are filled
+one after the other. So a structure has a whole number of channels that need not be a power of two.
 """
 
 from __future__ import annotations
@@ -15,57 +15,58 @@ from omap.errors import ParamsError
 from omap.params import Params
 
 CHANNEL_BYTES = BOARDS["u55c"].channel_bytes
-"""Bytes of a pseudo-channel where nothing else is said."""
+"""Bytes of a pseudo-channel if a caller gives no other number: a U55C has so many."""
 
 ROW_CYCLES = 3.375
 """Cycles of 250 MHz that a random access occupies a channel: 13.5 ns, see :class:`sim.models.timing.HbmTiming`."""
 
 MOST_LOAD = 0.5
-"""Share of its time that a channel may be busy: queues stay short enough for the fixed offsets."""
+"""Largest share of its time that a channel may be busy, so that queues stay short enough for the fixed offsets."""
 
 ACCESSES = {"table 0": 2.5, "table 1": 2.5, "descriptors": 4.0, "slots": 2.4, "free lists": 0.0}
-"""Random accesses an operation causes in each structure, on average: a line read and written for each use of a bucket
-or descriptor, moves of the position map, a slot written and on average 1.2 to 1.4 read. Of the free lists most is on
-chip."""
+"""Random accesses that an operation causes in each structure, on average. A use of a bucket or descriptor reads a line
+and writes one; the position map moves entries; an operation writes one waiting slot and reads 1.2 to 1.4 on average.
+The free lists are mostly on chip."""
 
 LEAST_INTERVAL = 8
-"""Cycles of bookkeeping that an operation takes on average, with 1.2 waiting tuples in a touched page (PAPER)."""
+"""Cycles of bookkeeping of an operation, on average, with 1.2 waiting tuples for a touched page (PAPER)."""
 
 LANE_BYTES = 16
-"""Bytes of a page that one lane of the engine takes in a cycle: a block of AES."""
+"""Bytes of a page that one lane of the engine takes in a cycle: one block of AES."""
 
 FREE_LINE_BYTES = 64
 """Bytes of a line of free indices."""
 
 INDEX_BYTES = 4
-"""Bytes of one."""
+"""Bytes of one free index."""
 
 ROUNDED_BITS = 10
-"""Leading bits that a group's size keeps: at most 0.2 % are lost, and which group an item lies in depends on few."""
+"""Leading bits of the size of a group that are kept. At most 0.2 % of a group is lost, and few bits of an item's number
+say in which group it lies."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where the items of one structure lie.
+    """Where the items of one structure lie in HBM.
 
-    Row ``r`` is items ``r << spread`` to ``(r + 1 << spread) - 1``, one in each channel of a group; group ``g`` holds
+    Row ``r`` has items ``r << spread`` to ``(r + 1 << spread) - 1``, one in each channel of a group. Group ``g`` holds
     rows ``g * per_group`` to ``(g + 1) * per_group - 1``. Its channels are ``g << spread`` and those that follow.
 
     Parameters
     ----------
     items, item_bytes : int
-        How many, and bytes of each.
+        How many items there are, and the bytes of each.
     spread : int
-        Channels of a group, as a power of two.
+        Binary logarithm of the number of channels of a group.
     groups : int
-        Groups.
+        Number of groups.
     per_group : int
         Rows of every group but the last, which may have fewer.
 
     Raises
     ------
     ParamsError
-        If the groups do not hold the items, or one would be empty.
+        If the groups do not hold the items, or a group would be empty.
     """
 
     items: int
@@ -87,12 +88,12 @@ class Layout:
 
     @property
     def rows(self) -> int:
-        """Rows, in all groups together."""
+        """Number of rows in all groups together."""
         return -(-self.items >> self.spread)
 
     @property
     def channels(self) -> int:
-        """Channels, in all groups together."""
+        """Number of channels in all groups together."""
         return self.groups << self.spread
 
     def place(self, item: int) -> tuple[int, int]:
@@ -101,7 +102,7 @@ class Layout:
         return group << self.spread | item & (1 << self.spread) - 1, row
 
     def below(self, count: int, channel: int) -> int:
-        """Return how many of the first ``count`` items lie in a channel: its items 0, 1, ..."""
+        """Return how many of the first ``count`` items lie in a channel."""
         group, turn = channel >> self.spread, channel & (1 << self.spread) - 1
         rows = -(-max(count - turn, 0) >> self.spread)
         return min(max(rows - group * self.per_group, 0), self.per_group)
@@ -113,7 +114,7 @@ def list_lines(size: int) -> int:
 
 
 def least_interval(params: Params, lanes: int = 1) -> int:
-    """Return the cycles from one operation to the next: what opening and sealing a page take, or the bookkeeping."""
+    """Return the least interval, in cycles: that of opening and sealing a page, or of bookkeeping, if longer."""
     return max(LEAST_INTERVAL, params.page_bytes // (LANE_BYTES * lanes) + 1)
 
 
@@ -125,7 +126,7 @@ def layouts(params: Params, *, interval: int | None = None, channel_bytes: int =
     params : Params
         The map.
     interval : int, optional
-        Cycles from one operation to the next; without it those of :func:`least_interval`.
+        Cycles from one operation to the next; without it :func:`least_interval` gives them.
     channel_bytes : int
         Bytes of a pseudo-channel.
     """

@@ -1,8 +1,9 @@
-"""The load processes themselves, compiled: what the maps do to their counts, operation by operation, without crypto.
+"""The compiled load processes: what operations do to the counts of a map, without crypto.
 
-Needs numba; import it through :mod:`omap.sizing.bounds`, which says so when it is missing. Every function takes
-explicit operations and draws, so that tests can hold it equal to the reference map. Which tuple sits in which slot does
-not matter for the counts: a page holds min(C, tuples of it at its last touch), and all others of it wait.
+They need numba. Import this module through :func:`omap.sizing.bounds.kernels`, which says so if numba is missing. Every
+function takes explicit operations and draws, so that tests can compare it with the reference map. The counts do not
+depend on which tuple lies in which page slot: a page holds min(C, tuples of its bin at the last touch), and the other
+tuples of the bin wait.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ DELETE: Final = int(Kind.DELETE)
 NOP: Final = int(Kind.NOP)
 
 LIVE, WAITING, RESIDENT, LINES, MOST_WAITING, MOST_RESIDENT, MOST_TOGETHER, MOST_LINES, MOST_LOAD = range(9)
-"""Indices of the counters: live keys; tuples waiting for a page, tuples of bins in HBM, further descriptor lines; and
-the largest values of these, of both kinds of tuples together and of the load of a bin, at the end of any operation."""
+"""Indices of the counters. The first four count live keys, tuples that wait for a page, tuples of bins in HBM, and
+further lines. The others are the largest values at the end of any operation: of waiting tuples, of tuples of bins in
+HBM, of both together, of further lines, and of the tuples of one bin."""
 
 COUNTERS: Final = 9
 
@@ -35,7 +37,7 @@ COUNTERS: Final = 9
 def _compiled(function: _F) -> _F:
     try:
         return cast(_F, numba.njit(cache=True)(function))
-    except RuntimeError:  # nowhere to keep compiled code: compile it in every process
+    except RuntimeError:  # no folder can keep compiled code, so every process compiles it again
         return cast(_F, numba.njit()(function))
 
 
@@ -60,7 +62,7 @@ def _note(counters: Counters) -> None:
 def _touch(
     number: int, leaves: int, hbm_bins: int, slots: int, indices: Ints, load: Ints, inside: Ints, counters: Counters
 ) -> None:
-    """Touch a bin, which ``leaves`` tuples leave, and move waiting ones to its page."""
+    """Touch a bin: ``leaves`` tuples depart from it, and waiting tuples move to its page."""
     first, further = indices[0], indices[1]
     waited = load[number] - inside[number]
     load[number] -= leaves
@@ -75,7 +77,7 @@ def _touch(
 
 @_compiled
 def _append(number: int, hbm_bins: int, indices: Ints, load: Ints, inside: Ints, counters: Counters) -> None:
-    """Let one more tuple wait for a bin, or stay there if it has no page."""
+    """Add one tuple to a bin: it waits for the page of the bin, or stays in HBM if the bin has no page."""
     first, further = indices[0], indices[1]
     waited = load[number] - inside[number]
     load[number] += 1
@@ -100,12 +102,13 @@ def run(
     counters: Counters,
     series: Ints,
 ) -> float:
-    """Run operations and return the sum of waiting tuples over their ends.
+    """Run operations and return the sum, over all of them, of the waiting tuples at the end of the operation.
 
-    ``draws`` is (operations, 2 * w): the bins of a dummy, then the fresh ones, with w = 1 for one_choice and 2 for
-    two_choice. ``placed`` is (keys, w), the bins of every key, and ``home`` the one it is in, -1 if it is not live;
-    ``load`` and ``inside`` count the tuples of every bin and those in its page. If ``series`` is not empty, row i gets
-    the waiting tuples, tuples of HBM bins and further lines after operation i.
+    ``draws`` is (operations, 2 * w): the bins to touch on a miss, then the fresh bins; w is 1 for one_choice and 2 for
+    two_choice. ``placed`` is (keys, w), the bins of every key. ``home`` is (keys,), the bin that holds the tuple of a
+    key, or -1 if the key is not live. ``load`` and ``inside`` are (bins,): the tuples of a bin, and those in its page.
+    If ``series`` is not empty, its row i gets the waiting tuples, the tuples of bins in HBM and the further lines after
+    operation i.
     """
     width = placed.shape[1]
     total = 0.0
@@ -144,7 +147,7 @@ def place(
     steps: int,
     idle_steps: int,
     candidates: Ints,
-    slots: Ints,
+    held: Ints,
     used: Ints,
     queue: Ints,
     state: Ints,
@@ -154,23 +157,23 @@ def place(
     """Run operations on a position map and return how many insertions found no room.
 
     ``fresh`` is (operations, 2): the candidate buckets, one in each table, that a key inserted by operation i gets in
-    ``candidates``, (keys, 2). ``slots`` is (2 * buckets, entries) of keys, -1 if free, and ``used`` counts them.
+    ``candidates``, (keys, 2). ``held`` is (2 * buckets, entries) of keys, -1 if free, and ``used`` counts them.
     ``queue`` is (transit entries + 1, 2) of key and target table, a ring whose start and length are ``state[0]`` and
     ``state[1]``; ``state[2]`` is the next victim. ``peaks[n]`` counts insertions that left n entries in transit before
     the relocation steps, of which an insertion performs ``steps`` and any other operation ``idle_steps``. If
     ``series`` is not empty, entry i gets the length of the queue after operation i.
     """
-    buckets, entries, ring = used.shape[0] // 2, slots.shape[1], queue.shape[0]
+    buckets, entries, ring = used.shape[0] // 2, held.shape[1], queue.shape[0]
     refused = 0
     for i in range(len(kinds)):
         kind, key = kinds[i], keys[i]
-        table, slot = -1, -1
+        table, spot = -1, -1
         queued = -1
         for t in range(2):
             number = candidates[key, t] + t * buckets
             for e in range(entries):
-                if slots[number, e] == key:
-                    table, slot = t, e
+                if held[number, e] == key:
+                    table, spot = t, e
         if table < 0:
             for q in range(state[1]):
                 if queue[(state[0] + q) % ring, 0] == key:
@@ -180,7 +183,7 @@ def place(
         if kind == DELETE and found:
             if table >= 0:
                 number = candidates[key, table] + table * buckets
-                slots[number, slot] = -1
+                held[number, spot] = -1
                 used[number] -= 1
             else:
                 for q in range(queued, state[1] - 1):
@@ -192,7 +195,7 @@ def place(
             one, other = fresh[i, 0], fresh[i, 1] + buckets
             number = other if used[other] < used[one] else one
             if used[number] < entries:
-                _store(number, key, slots, used)
+                _store(number, key, held, used)
             elif state[1] < ring - 1:
                 _push(key, 0, queue, state)
             else:
@@ -206,10 +209,10 @@ def place(
             state[1] -= 1
             number = candidates[moved, target] + target * buckets
             if used[number] < entries:
-                _store(number, moved, slots, used)
+                _store(number, moved, held, used)
             else:
-                evicted = slots[number, state[2]]
-                slots[number, state[2]] = moved
+                evicted = held[number, state[2]]
+                held[number, state[2]] = moved
                 state[2] = (state[2] + 1) % entries
                 _push(evicted, 1 - target, queue, state)
         if len(series):
@@ -218,11 +221,11 @@ def place(
 
 
 @_compiled
-def _store(number: int, key: int, slots: Ints, used: Ints) -> None:
-    slot = 0
-    while slots[number, slot] >= 0:
-        slot += 1
-    slots[number, slot] = key
+def _store(number: int, key: int, held: Ints, used: Ints) -> None:
+    spot = 0
+    while held[number, spot] >= 0:
+        spot += 1
+    held[number, spot] = key
     used[number] += 1
 
 

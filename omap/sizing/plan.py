@@ -1,4 +1,4 @@
-"""A plan: a parameter set, and what is known about it: what it takes, what it moves, how unlikely it is to run out."""
+"""A plan: a parameter set and what is known about it, such as bytes, channels, traffic and the risk of running out."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from omap.wire import BufferLayout, RecordCodec
 
 
 class Risk(NamedTuple):
-    """How unlikely it is that a structure ever runs out over 2^40 operations of the worst workload.
+    """How unlikely it is that a structure runs out within 2^40 operations of the worst workload.
 
     Attributes
     ----------
     bits : float
-        -log2 of the probability; infinite if it can't happen.
+        -log2 of the probability; infinite if the structure can't run out.
     method : str
-        How that is known.
+        How the probability is known.
     """
 
     bits: float
@@ -41,11 +41,11 @@ class Plan:
     Parameters
     ----------
     params : Params
-        What was chosen.
+        The parameters that were chosen.
     reason : str
-        Why, in one sentence.
+        Why they were chosen, in one sentence.
     board : Board, optional
-        The card it is for.
+        The card that the map is for.
     """
 
     params: Params
@@ -54,12 +54,12 @@ class Plan:
 
     @property
     def hbm_bytes_per_key(self) -> float:
-        """HBM over capacity."""
+        """Bytes of HBM over capacity."""
         return self.params.hbm_bytes / self.params.capacity
 
     @cached_property
     def channels(self) -> dict[str, int] | None:
-        """HBM channels of each structure on the board; None without one."""
+        """Number of HBM channels of each structure on the board; None without a board."""
         if self.board is None:
             return None
         found = layouts(self.params, channel_bytes=self.board.channel_bytes)
@@ -67,20 +67,21 @@ class Plan:
 
     @property
     def shared_bytes(self) -> int:
-        """Bytes of the buffer that host and device share: pages, and rings as long as they may be."""
+        """Bytes of the buffer that host and device share: pages, and the longest rings."""
         return BufferLayout.largest(self.params).size
 
     @property
     def fits_host_window(self) -> bool | None:
-        """Whether a kernel under the board's shell reaches all of that; None without a board, or if nobody knows."""
+        """Whether a kernel under the shell of the board reaches the whole buffer; None without a board, or if
+        unknown."""
         return None if self.board is None else self.board.window_holds(self.shared_bytes)
 
     @cached_property
     def mean_waiting(self) -> float:
-        """Tuples that wait in HBM on average under the worst workload.
+        """Tuples that wait in HBM on average, under the worst workload.
 
-        From the theorem for one_choice; for two_choice the published bounds on tuples of HBM bins and of the eviction
-        buffer without their deviations; 0 for resident.
+        For one_choice the theorem gives them. For two_choice they are the published bounds on the tuples of bins in HBM
+        and of the eviction buffer, without their deviations. For resident they are 0.
         """
         params = self.params
         if params.rule is Rule.RESIDENT:
@@ -95,7 +96,7 @@ class Plan:
 
     @cached_property
     def risks(self) -> dict[str, Risk]:
-        """How unlikely each structure is to run out over 2^40 operations."""
+        """How unlikely each structure is to run out within 2^40 operations."""
         params, spared = self.params, sizing.LIFETIME_BITS
         queue = transit_bits(params.capacity, params.transit_entries)
         placement = obstruction_bits(params.capacity, params.buckets, params.bucket_entries, params.transit_entries)
@@ -143,22 +144,22 @@ class Plan:
 
     @property
     def page_bytes_each_way(self) -> float:
-        """Page bytes an operation reads, and as many that it writes, on average."""
+        """Page bytes that an operation reads on average; it writes as many."""
         return link.pages_per_operation(self.params) * self.params.page_bytes
 
     @property
     def record_bytes_each_way(self) -> int:
-        """Bytes of the command that an operation reads, and of the response that it writes."""
+        """Bytes of the command record of an operation; its response record has as many."""
         return RecordCodec(self.params).record_bytes
 
     @property
     def operations_per_second(self) -> float:
-        """What PCIe allows (see :mod:`omap.sizing.link`)."""
+        """Most operations a second that PCIe allows (see :mod:`omap.sizing.link`)."""
         return link.operations_per_second(self.params)
 
     @cached_property
     def ratio_to_paper(self) -> float:
-        """Page bytes moved over those of the published configuration (c = 8, alpha = 0.2) for the same table."""
+        """Page bytes that an operation moves, over those of the published configuration (c = 8, alpha = 0.2)."""
         params = self.params
         page = sizing.page_bytes_for(
             math.floor(sizing.most_load(params.capacity, sizing.PUBLISHED_LOAD)), params.tuple_bytes
@@ -166,7 +167,7 @@ class Plan:
         return self.page_bytes_each_way / (2 * (1 - sizing.PUBLISHED_SHARE) * page)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON-ready values; a probability of 0 has no exponent (None)."""
+        """Return everything as JSON-ready values. A probability of 0 has None as its exponent."""
         params = self.params
         return {
             "reason": self.reason,

@@ -50,25 +50,25 @@ def plan(
     key_bytes, value_bytes : int
         Sizes of every key (4, 8 or 16) and value (1 to 4096).
     hbm_bytes : int, optional
-        HBM there is; without it, and without a board, that of a U55C.
+        Bytes of HBM; without it, and without a board, those of a U55C.
     board : Board, optional
-        The card that the map is for: its structures must fit whole HBM channels of it, and the rule is ``one_choice``,
-        which is what accelerators are built for.
+        The card that the map is for. The structures must then fit whole HBM channels of the card, and the rule must be
+        ``one_choice``, because accelerators are built for no other.
     host_bytes : int, optional
-        Host memory there is for pages; without it any amount.
+        Bytes of host memory for pages; without it any number.
     rule : Rule or str, optional
         Placement rule; without it ``resident`` if everything fits in HBM, else ``one_choice``.
     page_bytes : int, optional
-        Page size, a multiple of 64; without it the planner chooses.
+        Bytes of a page, a multiple of 64; without it the planner chooses.
     prefer : str
         ``bytes`` moves as few bytes as the memories allow; ``hbm`` uses as little HBM as possible.
 
     Raises
     ------
     PlanError
-        Nothing fits; names the bound that broke, by how much, and what to try.
+        If nothing fits; names the bound that broke, by how much, and what to try.
     ParamsError
-        A value is out of its range.
+        If a value is out of its range.
     """
     if prefer not in ("bytes", "hbm"):
         raise PlanError(f"prefer is {prefer!r}; choose bytes or hbm")
@@ -78,7 +78,7 @@ def plan(
         raise PlanError(
             f"rule is {rule!r}; accelerators are built for one_choice alone: leave the rule out or plan without a board"
         )
-    check_shape(capacity, key_bytes, value_bytes)  # here: what is wrong with it is no rule's doing
+    check_shape(capacity, key_bytes, value_bytes)  # here, because no rule is to blame for what is wrong with it
     request = Request(
         capacity=capacity,
         key_bytes=key_bytes,
@@ -108,7 +108,7 @@ def largest(
     hbm_bytes: int | None = None,
     board: Board | None = None,
 ) -> Plan:
-    """Return the one_choice plan with the most keys that fits the HBM.
+    """Return the one_choice plan with the most keys whose structures fit the HBM.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def largest(
     Raises
     ------
     PlanError
-        Not even a single key fits.
+        If not even one key fits.
     """
     given = _given(hbm_bytes, board)
     shape = {"key_bytes": key_bytes, "value_bytes": value_bytes, "page_bytes": page_bytes}
@@ -152,7 +152,7 @@ def largest(
 
 
 def _given(hbm_bytes: int | None, board: Board | None) -> int:
-    """Return the HBM there is."""
+    """Return the bytes of HBM: those given, those of the board, or those of a U55C."""
     if board is None:
         return U55C_HBM_BYTES if hbm_bytes is None else hbm_bytes
     if hbm_bytes is not None:
@@ -229,7 +229,7 @@ def _reason(request: Request, prefer: Prefer) -> str:
 
 
 def _page_sizes(request: Request) -> list[int]:
-    """Return the page sizes worth trying, smallest first: those that hold one tuple more than the one before."""
+    """Return the page sizes worth trying, smallest first: each holds more tuples than the one before."""
     if request.page_bytes is not None:
         return [request.page_bytes]
     tuple_bytes = request.key_bytes + request.value_bytes

@@ -1,4 +1,4 @@
-"""What was asked of the planner, and the words with which it refuses: which bound broke, by how much, what to try."""
+"""A request to the planner, and the words of a refusal: which bound broke, by how much, and what to try."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omap.units import format_bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What was asked for; arguments as of :func:`omap.sizing.planner.plan`, ``hbm_bytes`` as the board has it."""
+    """The arguments of :func:`omap.sizing.planner.plan`, with the HBM of the board in ``hbm_bytes``."""
 
     capacity: int
     key_bytes: int
@@ -24,16 +24,16 @@ class Request:
 
     @property
     def shape(self) -> dict[str, int]:
-        """The arguments that every rule is sized by."""
+        """The arguments that sizing needs under every placement rule."""
         return {"capacity": self.capacity, "key_bytes": self.key_bytes, "value_bytes": self.value_bytes}
 
     def hbm_fits(self, params: Params) -> bool:
-        """Return whether the HBM there is holds ``params``: in bytes, or in whole channels of the board."""
+        """Return whether the HBM holds ``params``: in bytes, or in whole channels of the board."""
         needed, given = self.hbm_need(params)
         return needed <= given
 
     def hbm_need(self, params: Params) -> tuple[int, int]:
-        """Return how much HBM ``params`` need and how much there is: bytes, or channels of the board."""
+        """Return how much HBM ``params`` need and how much there is, in bytes or in channels of the board."""
         if self.board is None:
             return params.hbm_bytes, self.hbm_bytes
         return total(layouts(params, channel_bytes=self.board.channel_bytes)), self.board.pseudo_channels
@@ -51,7 +51,7 @@ class Request:
         )
 
     def host_fits(self, params: Params) -> bool:
-        """Return whether the host memory there is holds ``params``."""
+        """Return whether the host memory holds ``params``."""
         return self.host_bytes is None or params.host_bytes <= self.host_bytes
 
 
@@ -63,12 +63,12 @@ def over(what: str, needed: int, given: int) -> str:
 
 
 def scaled(capacity: int, given: int, needed: int) -> int:
-    """Return about how many keys fit, a little on the safe side."""
+    """Return about how many keys fit, 1 % below a proportional estimate."""
     return int(capacity * given / needed * 0.99)
 
 
 def broken_bounds(request: Request, params: Params) -> str:
-    """Return which bounds ``params`` break, and by how much; empty if none."""
+    """Say which bounds ``params`` break, and by how much; return an empty text if they break none."""
     broken = []
     if not request.hbm_fits(params):
         broken.append(request.hbm_over(params))
@@ -79,7 +79,7 @@ def broken_bounds(request: Request, params: Params) -> str:
 
 
 def refusal(request: Request, sizes: list[Params]) -> str:
-    """Say what the most modest sizes break, and what to try."""
+    """Say which bound even the smallest of ``sizes`` break, and what to try."""
     capacity = request.capacity
     pages = " with pages of that size" if request.page_bytes is not None else " whatever the page size"
     frugal = min(sizes, key=lambda params: (request.hbm_need(params)[0], params.hbm_bytes))

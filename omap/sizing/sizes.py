@@ -1,9 +1,11 @@
-"""From a shape to exact parameters: how large every structure in HBM must be.
+"""From the sizes of keys, values and pages to exact parameters: how large every structure in HBM must be.
 
-Each function sizes one placement rule so that nothing ever runs out but for a probability of 2^-80 over 2^40
-operations: 2^-122 at an instant for each of waiting slots, further lines and position map. No structure is larger
-than its worst case, so that small maps can't run out at all. What is proof and what is measurement:
-docs/decisions/0003-sizing.md.
+Each function sizes the maps of one placement rule. The probability that anything ever runs out is at most 2^-80 over
+2^40 operations: at one instant 2^-122 for each of waiting slots, further lines and position map. No structure is larger
+than its worst case, so that a small map can't run out at all. docs/decisions/0003-sizing.md says what is proof and what
+is measurement.
+
+The functions take many arguments, because each is a public size of its own. All are given by name.
 """
 
 from __future__ import annotations
@@ -19,22 +21,22 @@ from omap.sizing.buckets import RELOCATION_STEPS, TRANSIT_ENTRIES, table_buckets
 from omap.sizing.theorem import provision, waiting_law
 
 TARGET_BITS = 80
-"""Probability of ever running out, as a negative power of two ..."""
+"""-log2 of the largest probability that anything runs out during the life of a map."""
 
 LIFETIME_BITS = 40
-"""... over this many operations, likewise."""
+"""log2 of the operations in the life of a map."""
 
 INSTANT_BITS = TARGET_BITS + LIFETIME_BITS + 2
-"""The same for one structure at one instant: three structures share the target."""
+"""-log2 of the largest probability that one structure runs out at one instant. Three structures share the target."""
 
 PAGE_LOAD = 0.75
-"""Mean tuples a page over the tuples it has room for, where HBM is spent best."""
+"""Mean tuples of a page over the tuples that it has room for; with this share a map needs the least HBM."""
 
 PUBLISHED_LOAD = 8
-"""Mean tuples a bin, c, of the published two_choice rule (Guo et al., CCS 2025)."""
+"""Mean tuples of a bin, c, of the published two_choice rule (Guo et al., CCS 2025)."""
 
 PUBLISHED_SHARE = 0.2
-"""Share of bins in HBM, alpha, likewise."""
+"""Share of the bins that lie in HBM, alpha, of the published two_choice rule (Guo et al., CCS 2025)."""
 
 
 def one_choice(
@@ -58,18 +60,18 @@ def one_choice(
     bucket_bytes : int, optional
         64 or 128; without it 64 for entries of 8 bytes and 128 for longer ones.
     page_load : float
-        Mean tuples a page over the tuples it has room for, when ``capacity`` keys are live.
+        Mean tuples of a page over the tuples that it has room for, when ``capacity`` keys are live.
 
     Raises
     ------
     ParamsError
-        The values don't go together; says which bound was broken.
+        If the values contradict each other; says which bound was broken.
     """
     check_shape(capacity, key_bytes, value_bytes)
     slots = (page_bytes - TAG_BYTES) // (key_bytes + value_bytes)
     pages = math.ceil(capacity / (page_load * max(slots, 1)))
     waiting_slots, further_lines = capacity, most_lines(capacity, descriptor_bytes)
-    if slots >= 1 and pages >= 2:  # a single page, or one too small for Params, is not worth a bound
+    if slots >= 1 and pages >= 2:  # no bound for a single page, nor for one that Params will refuse
         law = waiting_law(capacity, pages, slots)
         waiting_slots = min(waiting_slots, provision(law, np.arange(len(law)), pages, INSTANT_BITS))
         lines = provision(law, line_costs(len(law), descriptor_bytes), pages, INSTANT_BITS)
@@ -99,7 +101,7 @@ def two_choice(
     descriptor_bytes: int = 64,
     bucket_bytes: int | None = None,
 ) -> Params:
-    """Size the published ``two_choice`` rule; HBM bins and the eviction buffer share the waiting slots.
+    """Size a map of the published ``two_choice`` rule. Bins in HBM and the eviction buffer share the waiting slots.
 
     Parameters
     ----------
@@ -108,11 +110,11 @@ def two_choice(
     key_bytes, value_bytes : int
         As in :class:`~omap.params.Params`.
     load : float
-        Mean tuples a bin, c.
+        Mean tuples of a bin, c.
     share : float
-        Share of the bins that live in HBM, alpha, below 1.
+        Share of the bins that lie in HBM, alpha, at least 0 and below 1.
     page_bytes : int, optional
-        Without it the fewest with room for the published page capacity, ``c + log2 log2 N + 1`` rounded down.
+        Without it the fewest with room for the published number of tuples, ``c + log2 log2 N + 1`` rounded down.
     descriptor_bytes : int
         As in :class:`~omap.params.Params`.
     bucket_bytes : int, optional
@@ -121,7 +123,7 @@ def two_choice(
     Raises
     ------
     ParamsError
-        The values don't go together; says which bound was broken.
+        If the values contradict each other; says which bound was broken.
     """
     check_shape(capacity, key_bytes, value_bytes)
     if not 0 <= share < 1 or not load > 0:
@@ -148,7 +150,7 @@ def two_choice(
 
 
 def resident(*, capacity: int, key_bytes: int, value_bytes: int, bucket_bytes: int | None = None) -> Params:
-    """Size a ``resident`` map: every tuple has a slot in HBM, and there are no pages.
+    """Size a ``resident`` map: every tuple has a waiting slot in HBM, and there are no pages.
 
     Parameters
     ----------
@@ -162,7 +164,7 @@ def resident(*, capacity: int, key_bytes: int, value_bytes: int, bucket_bytes: i
     Raises
     ------
     ParamsError
-        The values don't go together; says which bound was broken.
+        If the values contradict each other; says which bound was broken.
     """
     check_shape(capacity, key_bytes, value_bytes)
     return Params(
@@ -179,7 +181,7 @@ def resident(*, capacity: int, key_bytes: int, value_bytes: int, bucket_bytes: i
 
 
 def page_bytes_for(slots: int, tuple_bytes: int) -> int:
-    """Return the fewest page bytes, a multiple of 64, with room for ``slots`` tuples and the tag."""
+    """Return the fewest bytes of a page, a multiple of 64, with room for ``slots`` tuples and the tag."""
     return -(-(slots * tuple_bytes + TAG_BYTES) // 64) * 64
 
 
@@ -191,11 +193,11 @@ def most_load(capacity: int, load: float) -> float:
 def two_choice_bounds(
     capacity: int, load: float, hbm_bins: int, pages: int, log: float | None = None
 ) -> tuple[float, float]:
-    """Return the published bounds on the tuples in HBM bins and on those in the eviction buffer.
+    """Return the published bounds on the tuples of bins in HBM, and on the tuples in the eviction buffer.
 
-    ``K c + l sqrt(K log)`` and ``(1 + alpha) M / 2 + l sqrt(M log)`` with l = :func:`most_load` (Guo et al., CCS 2025).
-    ``log`` is ln N as published; by Hoeffding's inequality the bound then fails with probability exp(-2 log), so the
-    sizing puts half the logarithm of the probability it wants.
+    They are ``K c + l sqrt(K log)`` and ``(1 + alpha) M / 2 + l sqrt(M log)`` with l = :func:`most_load` (Guo et al.,
+    CCS 2025). As published, ``log`` is ln N. By Hoeffding's inequality a bound fails with probability exp(-2 log), so
+    the sizing gives half the logarithm of the reciprocal of its own probability.
     """
     if log is None:
         log = math.log(capacity)
@@ -205,13 +207,13 @@ def two_choice_bounds(
 
 
 def line_costs(count: int, descriptor_bytes: int) -> npt.NDArray[np.int64]:
-    """Return how many further lines a bin with 0, 1, ... ``count`` - 1 waiting tuples occupies."""
+    """Return a (count,) array: how many further lines a bin with 0, 1, ... ``count`` - 1 waiting tuples needs."""
     first, further = line_indices(descriptor_bytes)
     return np.maximum(0, -((first - np.arange(count)) // further))
 
 
 def most_lines(waiting: int, descriptor_bytes: int) -> int:
-    """Return what ``waiting`` tuples occupy at worst: a first further line costs the fewest of them."""
+    """Return the most further lines that ``waiting`` tuples can need, however they are spread over the bins."""
     first, further = line_indices(descriptor_bytes)
     return waiting // min(first + 1, further)
 

@@ -1,13 +1,14 @@
 """How many tuples wait under ``one_choice``: the law of one page, and a proven bound on the sum over all pages.
 
-Given all that the host has seen, the pages of the live keys are independent and uniform: that is the security argument,
-and it also gives the loads. Page p holds min(C, O) tuples, where O counts the keys of p last accessed before p's last
-touch, and A those accessed since; max(O - C, 0) + A tuples wait for p. Making a key more recent never lowers this, so
-a sequential sweep over all keys is the worst workload, adaptive ones included. Under it the age of a page (time
-since its last touch, in units of one touch a page) is exponential, A is Poisson of the age and O Poisson of the rest.
+Given everything that the host has seen, the pages of the live keys are independent and uniform. The security argument
+says so, and the loads follow from it. Let O be the number of keys of page p that were used last before the last touch
+of p, and A the number of those that were used since. Page p holds min(C, O) tuples, and max(O - C, 0) + A tuples wait
+for it. To use a key again never lowers this number, so a sequential sweep over all keys is the worst workload, adaptive
+ones included. The age of a page is the time since its last touch, in units of one touch a page. Under a sweep it is
+exponential, A is Poisson with the age as its mean, and O is Poisson with the rest of the load.
 
-Both functions take the number of pages and are exact upper bounds for it, not limits for many pages; see
-docs/decisions/0003-sizing.md for the proof.
+:func:`waiting_law` and :func:`provision` take the number of pages and are upper bounds for exactly that number, not
+limits for many pages. The proof is in docs/decisions/0003-sizing.md.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ _TILTS = np.geomspace(1e-6, 1.0, 241)
 
 
 def mean_share(load: float, slots: int) -> float:
-    """Return the share of all tuples that waits on average, f(c, C), with many pages under the worst workload.
+    """Return f(c, C): the mean share of all tuples that waits, with many pages and under the worst workload.
 
     Parameters
     ----------
     load : float
-        Mean tuples a page, c.
+        Mean tuples of a page, c.
     slots : int
-        Tuples a page has room for, C.
+        Tuples that a page has room for, C.
     """
     law = _law(load, 0.0, slots)
     return float(law @ np.arange(len(law))) / load
 
 
 def waiting_law(capacity: int, pages: int, slots: int) -> Distribution:
-    """Return P(k tuples wait for a page), k = 0.., in a law that dominates the true one of every workload.
+    """Return P(k tuples wait for a page), k = 0.., of a law that dominates the true law of every workload.
 
-    Binomial(n, 1/M) counts are dominated by Poisson counts with mean -n ln(1 - 1/M), and geometric ages by exponential
-    ages plus one step.
+    It replaces Binomial(n, 1/M) counts by Poisson counts with mean -n ln(1 - 1/M), which dominate them, and geometric
+    ages by exponential ages plus one step, which dominate them too.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def waiting_law(capacity: int, pages: int, slots: int) -> Distribution:
     pages : int
         Pages, M; at least 2.
     slots : int
-        Tuples a page has room for, C.
+        Tuples that a page has room for, C.
     """
     step = -math.log1p(-1 / pages)
     return _law(capacity * step, step, slots)
@@ -60,7 +61,7 @@ def waiting_law(capacity: int, pages: int, slots: int) -> Distribution:
 
 @lru_cache(maxsize=1024)
 def _law(load: float, step: float, slots: int) -> Distribution:
-    """Integrate over the age of the page, from ``step`` to ``load``; older pages were not touched for N accesses."""
+    """Integrate over the age of the page, from ``step`` to ``load``; an older page was not touched in N operations."""
     step = min(step, load)
     top = int(3 * load + 20 * math.sqrt(load) + 60)
     ages = step + (_NODES + 1) * (load - step) / 2
@@ -86,21 +87,21 @@ def _poisson(means: Distribution, top: int) -> Distribution:
 
 
 def provision(law: Distribution, costs: npt.ArrayLike, pages: int, bits: float) -> int:
-    """Return what the sum of a cost over all pages exceeds with a probability of at most 2^-bits, at one instant.
+    """Return a number that the sum of a cost over all pages exceeds with probability 2^-bits at most, at one instant.
 
-    The numbers of waiting tuples of different pages are negatively associated, so the moment generating function of
-    the sum is at most the product of those of the pages: Chernoff's bound holds as if pages were independent.
+    The numbers of tuples that wait for different pages are negatively associated. So the moment generating function of
+    the sum is at most the product of the functions of the pages, and Chernoff's bound holds as for independent pages.
 
     Parameters
     ----------
     law : array
         From :func:`waiting_law`.
     costs : array
-        What a page with k waiting tuples costs, k = 0..; must not fall as k grows.
+        Cost of a page for which k tuples wait, k = 0..; it must not fall as k grows.
     pages : int
         Pages, M.
     bits : float
-        Safety wanted.
+        -log2 of the probability.
     """
     return math.ceil(np.min((pages * _log_moments(law, costs) + bits * math.log(2)) / _TILTS))
 
@@ -108,7 +109,7 @@ def provision(law: Distribution, costs: npt.ArrayLike, pages: int, bits: float) 
 def tail_bits(law: Distribution, costs: npt.ArrayLike, pages: int, size: int) -> float:
     """Return a lower bound on -log2 of the probability that the sum of a cost over all pages exceeds ``size``.
 
-    Arguments as those of :func:`provision`, whose inverse this is.
+    This is the inverse of :func:`provision`, and takes the same arguments.
     """
     return max(0.0, float(np.max(_TILTS * size - pages * _log_moments(law, costs))) / math.log(2))
 

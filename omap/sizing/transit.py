@@ -1,7 +1,7 @@
-"""Simulated moves of the position map: how long its transit queue gets.
+"""Simulated moves of the position map, to see how long its transit queue gets.
 
-The steps are those of :class:`omap.position_map.PositionMap`, on numbers of keys; candidate buckets are drawn, not
-hashed.
+The relocation steps are those of :class:`omap.position_map.PositionMap`. Keys are numbers, and their candidate buckets
+are drawn instead of hashed.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from omap.sizing.buckets import RELOCATION_STEPS, TRANSIT_ENTRIES, table_buckets
 
 
 class TransitProcess:
-    """The moves of a position map, from empty; entries are numbers of keys.
+    """The moves of a position map, which is empty at first. Its entries are numbers of keys.
 
     Parameters
     ----------
     buckets, bucket_entries : int
-        Geometry of each of the two tables.
+        Buckets of each of the two tables, and entries of each bucket.
     keys : int
-        Different keys that operations may name.
+        How many different keys operations may name.
     transit_entries, steps : int
-        Size of the queue, and relocation steps of an insertion.
+        Most entries in the queue, and relocation steps of an insertion.
     idle_steps : int, optional
         Relocation steps of any other operation; without it as many as of an insertion, as in the map.
     """
@@ -47,18 +47,19 @@ class TransitProcess:
         self._idle_steps = steps if idle_steps is None else idle_steps
         self.buckets = buckets
         self.candidates = np.zeros((keys, 2), np.int32)
-        self.slots = np.full((2 * buckets, bucket_entries), -1, np.int32)
+        self.held = np.full((2 * buckets, bucket_entries), -1, np.int32)
         self.refused = 0
         self.peaks = np.zeros(transit_entries + 1, np.int64)
-        """How many insertions left so many entries in transit, before the relocation steps."""
+        """Element n counts the insertions after which n entries were in transit, before the relocation steps."""
         self.used = np.zeros(2 * buckets, np.int32)
         self._queue = np.zeros((transit_entries + 1, 2), np.int32)
         self._state = np.zeros(3, np.int32)
 
     def run(self, operations: Operations, candidates: Ints, *, every: bool = False) -> Ints:
-        """Run operations; row i of ``candidates`` are the buckets in either table that a key inserted by i gets.
+        """Run operations and return the length of the queue after each of them if ``every``, else an empty array.
 
-        Returns the length of the queue after every operation if ``every`` is true, else nothing.
+        Row i of ``candidates``, an (operations, 2) array, has the candidate buckets, one in each table, of a key that
+        operation i inserts.
         """
         kinds, keys = operations
         series = np.empty(len(kinds) if every else 0, np.int32)
@@ -69,7 +70,7 @@ class TransitProcess:
             self._steps,
             self._idle_steps,
             self.candidates,
-            self.slots,
+            self.held,
             self.used,
             self._queue,
             self._state,
@@ -80,30 +81,30 @@ class TransitProcess:
 
     @property
     def transit(self) -> list[tuple[int, int]]:
-        """Keys in transit and their target tables, oldest first."""
+        """Keys in transit and the tables that they go to, oldest first."""
         start, length, _ = self._state.tolist()
         return [(key, table) for key, table in np.roll(self._queue, -start, axis=0)[:length].tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransitOutcome:
-    """What churn of a full position map did to its transit queue.
+    """What deletes and insertions in a full position map did to its transit queue.
 
     Parameters
     ----------
     bucket_entries, keys, buckets : int
-        Entries a bucket, live keys, buckets in each table.
+        Entries of a bucket, live keys, buckets of each table.
     pairs : int
-        Deletes and insertions run.
+        Deletes, and as many insertions, that ran.
     longest : int
         Most entries in transit.
     refused : int
         Insertions that found no room.
     tail : tuple of float
-        -log2 of the share of insertions that left at least 1, 2, ... entries in transit, up to ``longest``.
+        -log2 of the share of insertions after which at least 1, 2, ... entries were in transit, up to ``longest``.
     bits : float
-        What the least likely further entry costs at least: the smallest difference of ``tail`` between values seen
-        often enough, 1,000 times; NaN if two of those were not seen.
+        By how many powers of two a further entry in transit is rarer, at least: the smallest difference between
+        neighbours in ``tail`` that were seen 1,000 times or more. NaN if there are no two of them.
     """
 
     bucket_entries: int
@@ -121,8 +122,9 @@ def simulate_transit(
 ) -> TransitOutcome:
     """Fill a position map, then delete random keys and insert new ones, with relocation steps at insertions only.
 
-    Any operation gives the queue relocation steps, but those of deletes in a burst come when it is empty anyhow: a
-    burst of insertions after a burst of deletes is the worst for it. Of a burst the last tenth counts: the map is full.
+    In a map every operation performs relocation steps. But during a burst of deletes the queue is empty, so that their
+    steps help nobody: a burst of insertions after a burst of deletes is the worst workload for the queue. Only the last
+    tenth of a burst of insertions counts, because the map is full then.
 
     Parameters
     ----------
@@ -131,13 +133,20 @@ def simulate_transit(
     keys : int
         Live keys.
     pairs : int
-        Deletes and insertions to run.
+        Deletes, and as many insertions, to run.
     load : float, optional
-        Keys over entries; without it as the sizing has it.
+        Live keys over entries; without it that of the sizing.
     burst : int
-        Deletes, and insertions, at a time.
+        Deletes in a row, and as many insertions after them.
     seed : int
-        Of keys and their buckets.
+        Seed of keys and candidate buckets.
+
+    Raises
+    ------
+    InputError
+        If a number is below 1, or a burst has more deletes than there are keys.
+    OmapError
+        If numba is not installed.
     """
     if min(keys, pairs, burst) < 1 or burst > keys:
         raise InputError(

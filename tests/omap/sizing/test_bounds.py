@@ -108,7 +108,7 @@ def test_moves_equal_those_of_the_reference_position_map(key_bytes, buckets, tra
     stored = np.where(
         table[:, :, 3] >> 7, table[:, :, 4:].astype(object).dot([256**i for i in range(key_bytes)][::-1]), -1
     )
-    assert stored.tolist() == process.slots.tolist()
+    assert stored.tolist() == process.held.tolist()
 
 
 def test_draws_are_distinct_pairs():
@@ -226,8 +226,8 @@ def test_a_bulk_load_leaves_a_steep_tail_too():
         process = TransitProcess(params.buckets, params.bucket_entries, keys, transit_entries=128, idle_steps=0)
         table = model._table()
         process.candidates[:] = model.candidates_rows(rows) - [0, params.buckets]
-        process.slots[:] = np.where(table[:, :, 3] >> 7, np.ascontiguousarray(table[:, :, 4:]).view(">u4")[:, :, 0], -1)
-        process.used[:] = (process.slots >= 0).sum(axis=1)
+        process.held[:] = np.where(table[:, :, 3] >> 7, np.ascontiguousarray(table[:, :, 4:]).view(">u4")[:, :, 0], -1)
+        process.used[:] = (process.held >= 0).sum(axis=1)
         churn = WORKLOADS["churn"](random, 0, keys // 8, keys)
         process.run(churn, random.integers(params.buckets, size=(keys // 8, 2), dtype=np.int32))
         seen += process.peaks
@@ -240,7 +240,7 @@ def test_a_queue_that_is_too_short_refuses():
     kinds = np.full(6, Kind.PUT, np.int8)
     process.run((kinds, np.arange(6, dtype=np.int32)), np.zeros((6, 2), np.int32))
     assert process.refused == 1
-    assert sorted([*process.slots.ravel().tolist(), *(key for key, _ in process.transit)]) == [0, 1, 2, 3, 4]
+    assert sorted([*process.held.ravel().tolist(), *(key for key, _ in process.transit)]) == [0, 1, 2, 3, 4]
 
 
 # -- command line and bad input ---------------------------------------------------------------------------------
