@@ -1,7 +1,7 @@
-"""``python -m host.benchmark``: operations a second through relay and proxy on the model, beside the bare model's.
+"""``python -m host.benchmark``: operations a second through relay and proxy on the model, compared with the bare model.
 
 Relay, device and proxy run in processes of their own, as ``omap serve`` and ``omap proxy`` start them. The bare model
-and the client take turns, so that a busy machine slows both; medians are reported.
+and the client take turns, so that a busy machine slows both. The report shows medians.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ ROUNDS = 5
 """Turns of bare model and client."""
 
 WANTED_RATIO = 0.6
-"""Of the bare model's operations a second that the client shall reach in batches."""
+"""Share of the bare model's operations a second that the client shall reach in batches."""
 
 WANTED_PROXY = 5000
 """Operations a second that ``redis-benchmark`` shall reach."""
 
 CONNECTIONS, PIPELINE = 50, 16
-"""What ``redis-benchmark`` is told."""
+"""Options of ``redis-benchmark``."""
 
 
 @dataclass
@@ -140,7 +140,7 @@ def shares(workload: Workload) -> dict[str, float]:
 
 
 class Records:
-    """Both ends of a session with no map between.
+    """Both ends of a session, without a map between them.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ class Records:
 
 @contextlib.contextmanager
 def running(*arguments: object) -> Iterator[tuple[dict[str, Any], int]]:
-    """Run a subcommand of ``omap`` until the end of the block; yields what it printed, and its process id."""
+    """Run a subcommand of ``omap`` until the end of the block. Yields what it printed, and its process id."""
     command = [sys.executable, "-m", "omap.cli", *map(str, arguments), "--json"]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
@@ -192,7 +192,7 @@ def running(*arguments: object) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def processor_seconds(pid: int) -> tuple[float, float]:
-    """Return the seconds that a process has run, and its children; zeros where ``/proc`` does not tell."""
+    """Return the processor seconds of a process and of its children; zeros if ``/proc`` does not tell."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
         fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
@@ -286,7 +286,7 @@ def report(figures: dict[str, Any]) -> str:
 
 
 def _bound(each: dict[str, float]) -> float:
-    """Return what the busiest process allows, in terms of the bare model."""
+    """Return the speed that the busiest process allows, as a multiple of the bare model's."""
     return each["bare"] / max(each[name] for name in ("client", "relay", "model"))
 
 

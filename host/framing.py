@@ -1,13 +1,13 @@
 """What goes over a TCP connection between client and relay: one greeting, then records of one size both ways.
 
-On connect the relay sends a greeting, nothing is asked for it::
+The relay sends a greeting as soon as a client connects::
 
     magic "OMAP" (4) || wire version (16 bits) || record bytes (16) || length of the facts (32) || zeros (4)
     facts: UTF-8 JSON of that length
 
-integers big-endian. The facts are public and *not authenticated*: the client learns from them which map it talks to,
-and the handshake of :mod:`omap.session` proves it, since the digest of the parameters is in every session key. From
-then on both sides send records of ``record bytes`` each. Each record of a client gets one record in answer, in the
+Integers are big-endian. The facts are public and *not authenticated*. The client learns from them which map it talks
+to, and the handshake of :mod:`omap.session` proves that, because the digest of the parameters is in every session key.
+From then on both sides send records of ``record bytes`` each. Each record of a client gets one record in answer, in the
 order in which this client sent them. A relay that takes no client says why in ``refused`` and hangs up.
 """
 
@@ -23,33 +23,33 @@ from omap.params import Params
 from omap.wire import MAX_RING_ENTRIES, WIRE_VERSION, RecordCodec
 
 DEFAULT_PORT = 7450
-"""TCP port of a relay, where none is named."""
+"""TCP port of a relay, if no port is given."""
 
 MAGIC = b"OMAP"
 PREFIX = struct.Struct(">4sHHI4x")
 """Fixed part of a greeting: magic, wire version, record bytes, length of the facts."""
 
 MAX_FACTS_BYTES = 1 << 16
-"""A client reads no longer facts than this."""
+"""Most bytes of facts that a client reads."""
 
 MAX_REFUSAL = 200
-"""Characters of a relay's reason that a client repeats."""
+"""Most characters of a relay's reason that a client repeats."""
 
 
 @dataclass(frozen=True)
 class Greeting:
-    """What a relay tells every client at once. Public; believed only as far as a handshake proves it.
+    """What a relay tells every client first. It is public, and believed only as far as a handshake proves it.
 
     Parameters
     ----------
     params : Params
         Parameters of the map.
     ring_entries : int
-        Records in each ring: more than so many in flight wait in the relay.
+        Records in each ring. If a client has more in flight, they wait in the relay.
     mode : dict of str to bool
         What the relay says that the board guarantees: the fields of MODE in :mod:`omap.regmap`.
     refused : str
-        Why the relay takes no client now; empty if it does.
+        Why the relay takes no client now; empty if it takes clients.
     """
 
     params: Params
@@ -78,7 +78,7 @@ def facts_length(prefix: bytes) -> int:
     Raises
     ------
     SessionError
-        No relay, or one of another version.
+        If the peer is no relay, or a relay of another version.
     """
     magic, version, _, length = PREFIX.unpack(prefix)
     if magic != MAGIC:
@@ -93,12 +93,12 @@ def facts_length(prefix: bytes) -> int:
 
 
 def read_greeting(prefix: bytes, facts: bytes) -> Greeting:
-    """Return the greeting made of a prefix, which :func:`facts_length` has accepted, and the facts after it.
+    """Return the greeting in a prefix, which :func:`facts_length` has accepted, and in the facts after it.
 
     Raises
     ------
     SessionError
-        If they contradict each other or are not what this module describes.
+        If prefix and facts contradict each other, or are not what this module describes.
     """
     record_bytes = PREFIX.unpack(prefix)[2]
     try:

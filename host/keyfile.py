@@ -1,7 +1,7 @@
 """Root key files: 64 hexadecimal digits and a newline, readable by their owner alone.
 
-Whoever holds the file can read and change the map. It belongs on the client's machine and, for a model, on the machine
-that stands in for the card; the relay never reads it.
+Whoever holds the file can read and change the map. The file belongs on the client's machine. If a model stands for the
+card, the file belongs on the model's machine as well. The relay never reads it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def read_key_file(path: str | os.PathLike[str]) -> bytes:
     Raises
     ------
     InputError
-        If the file can't be read, is open to others than its owner, or holds no root key. The message never repeats
-        what the file holds.
+        If the file can't be read, is open to others than its owner, or holds no root key. The error never repeats what
+        the file holds.
     """
     try:
         with open(path, "rb") as file:
@@ -57,14 +57,17 @@ def read_key_file(path: str | os.PathLike[str]) -> bytes:
 def write_key_file(path: str | os.PathLike[str]) -> bytes:
     """Write a fresh root key to a new file of mode 0600, and return the key.
 
+    Reveals
+        Nothing but that a file was made.
+
     Raises
     ------
     InputError
-        If the file exists, whose key would be lost, or can't be written.
+        If the file can't be written; or if it exists, because its key would be lost.
     """
     key = secrets.token_bytes(ROOT_KEY_BYTES)
     try:
-        # SEC_CM: KEY.FILE.OWNER -- never open to others, not even for a moment; never in place of another key
+        # SEC_CM: KEY.FILE.OWNER -- the file is never open to others, not even for a moment, and replaces no other key
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise InputError(
@@ -74,7 +77,7 @@ def write_key_file(path: str | os.PathLike[str]) -> bytes:
         raise InputError(f"{os.fspath(path)} can't be written: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)  # whatever the umask has taken away
+            os.fchmod(descriptor, 0o600)  # also if the umask took some of it away
             file.write(key.hex().encode("ascii") + b"\n")
             file.flush()
             os.fsync(descriptor)

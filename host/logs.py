@@ -1,4 +1,4 @@
-"""Logs for programs to read: one JSON object a line. What is logged is public; records never are."""
+"""Logs, for programs (one JSON object a line) or for people. Only public facts are logged; records never are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"m
 
 
 class JsonFormatter(logging.Formatter):
-    """Makes one JSON object of time (UTC), level, logger, event, and what was given as ``extra``."""
+    """Makes one JSON object of time (UTC), level, logger, event, and the fields of ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -28,7 +28,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Makes a line for people: time, level, event, then what was given as ``extra``."""
+    """Makes a line for people: time, level, event, then the fields of ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -43,7 +43,7 @@ def _extra(record: logging.LogRecord) -> dict[str, object]:
 
 
 def log_to_stderr(*, as_json: bool, level: int = logging.INFO) -> None:
-    """Send what the ``omap`` loggers say to standard error."""
+    """Send the messages of the ``omap`` loggers to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     logger = logging.getLogger("omap")

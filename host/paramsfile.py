@@ -16,9 +16,9 @@ def read_params_file(path: str | os.PathLike[str]) -> Params:
     Raises
     ------
     InputError
-        If it can't be read or is no JSON.
+        If the file can't be read or is no JSON.
     ParamsError
-        If what it holds are no parameters.
+        If the file holds no parameters.
     """
     try:
         values = json.loads(Path(path).read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""A relay in a thread, for tests and for trying things out: ``with running_relay(params, key_file) as relay: ...``."""
+"""A relay in a thread, for tests and for trials: ``with running_relay(params, key_file) as relay: ...``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass
 class RunningRelay:
-    """A relay that is running in a thread, and what it stands on.
+    """A relay that runs in a thread, with its transport and its event loop.
 
     Parameters
     ----------
@@ -43,25 +43,25 @@ class RunningRelay:
 
     @property
     def host(self) -> str:
-        """Where it listens."""
+        """Where the relay listens."""
         return self.relay.host
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Where the relay listens."""
         return self.relay.port
 
     @property
     def address(self) -> str:
-        """Where it listens, as an ``omap://`` address."""
+        """Where the relay listens, as an ``omap://`` address."""
         return self.relay.address
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run something in the relay's event loop and return what it returns."""
+        """Run a coroutine in the relay's event loop and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
     def stop(self) -> None:
-        """Shut the relay down, draining; the device goes on."""
+        """Shut the relay down after it has sent the answers that are due. The device goes on."""
         self.run(self.relay.stop())
 
 
@@ -80,6 +80,8 @@ def running_relay(
 ) -> Iterator[RunningRelay]:
     """Run a relay on a loopback port, in a thread, until the end of the ``with`` block.
 
+    There are more than six parameters, because transport, driver and relay each have some; all but two have defaults.
+
     Parameters
     ----------
     params : Params
@@ -87,19 +89,22 @@ def running_relay(
     key_file : path or None
         Root key file.
     backend : str
-        Transport, see :func:`host.device.transport.open_transport`.
+        Name of a transport, see :func:`host.device.transport.open_transport`.
     ring_entries : int
         Records in each ring.
     limits : Limits, optional
-        The relay's.
+        How much the relay does for clients.
     port : int
         TCP port; 0 for any.
     transport : Transport, optional
-        An open one, which stays open, in place of ``backend``.
+        An open transport in place of ``backend``. It stays open.
     tls : ssl.SSLContext, optional
         For TLS.
     **options
-        What the back end takes.
+        Options of the back end.
+
+    Reveals
+        As :class:`~host.relay.relay.Relay` does.
     """
     opened = transport or open_transport(backend, params, ring_entries=ring_entries, key_file=key_file, **options)
     loop = asyncio.new_event_loop()

@@ -1,1 +1,1 @@
-"""The client: trusted, because it holds a key. It never imports the relay or a driver."""
+"""The client. It is trusted, because it holds a key; it never imports the relay or a driver."""

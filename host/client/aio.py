@@ -1,7 +1,7 @@
 """The asyncio client: many tasks share one connection, pipelined.
 
-Work is queued in the order in which it was submitted, sealed when there is room in the window, and answered in order.
-One task reads; what is submitted in one turn of the event loop leaves in one write.
+Work waits in the order of its submission, is sealed when there is room in the window, and is answered in that order.
+One task reads. What is submitted in one turn of the event loop is sent in one write.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from host.client.pacing import Ticks
 from host.client.queue import Queue
 from host.client.settings import Settings
 from host.client.streams import connect, drive
+from host.client.tasks import Tasks
 from host.client.witness import SAVE_SECONDS, Witness
 from host.client.work import Batch, GetRows, PutRows, Single, Work
 from host.framing import Greeting
@@ -38,15 +39,19 @@ RETRY_SECONDS = 1.0
 class AsyncClient(AsyncMap):
     """A map behind a relay. Make one with :func:`open_url`, or await :func:`omap.connect_async`.
 
-    After a broken connection the next operation opens a new session, which shuts the old one out: what was in doubt ran
-    before that or never will. After tampering was noticed, every call raises.
+    After a broken connection the next operation opens a new session, which ends the old one: an operation in doubt has
+    run by then, or never will. After the client has noticed tampering, every call raises.
 
     Parameters
     ----------
     settings : Settings
         Where and how.
     now, sleep : callable, optional
-        Clock of the constant-rate mode and of timeouts; anything but the default is for tests.
+        Clock of the constant-rate mode and of time limits; anything but the default is for tests.
+
+    Reveals
+        That a client is connected, and when; how many operations it sends, and when. With a constant rate: only the
+        rate, and for how long the client is connected.
     """
 
     def __init__(
@@ -69,34 +74,40 @@ class AsyncClient(AsyncMap):
         self._window = settings.window
         self._rekeying = self._flush_due = self._closed = False
         self._dead: TamperedError | None = None
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks = Tasks()
         self._progress = 0.0
         self._ticks = Ticks(settings.rate, self._now) if settings.rate is not None else None
 
     # -- use ----------------------------------------------------------------------------------------------------
 
     def submit(self, batch: Sequence[Operation]) -> asyncio.Future[list[Response]]:
-        """Queue operations and return a future of their responses. They run in the order of the calls.
+        """Queue operations and return a future of their responses. Operations run in the order of the calls.
 
-        A future that is cancelled stops what was not sent of its batch; the rest runs.
+        If the future is cancelled, what was not sent of its batch is never sent; what was sent runs.
+
+        Reveals
+            How many operations are sent, and when. With a constant rate: nothing beyond the rate.
 
         Raises
         ------
         InputError
-            If an operation is malformed; nothing was queued. Other errors come through the future.
+            If an operation is malformed; then nothing was queued. Other errors come through the future.
         """
         work = Batch(self.params, batch)
         return self._submit(work, work.kept)
 
     async def execute(self, batch: Sequence[Operation]) -> list[Response]:
-        """Run operations in order. See :meth:`omap.interface.ObliviousMap.execute` for what it reveals.
+        """Run operations in order.
+
+        Reveals
+            How many operations are sent, and when. With a constant rate: nothing beyond the rate.
 
         Raises
         ------
         UnknownFateError
-            If the connection broke or no answer came in time; its attributes say how far it came.
+            If the connection broke or no answer came in time; its attributes say how many operations were answered.
         TamperedError
-            If an answer was altered, replayed, lost or rolled back; nothing of it is returned.
+            If an answer was altered, replayed, lost or rolled back; the error holds the answers before it.
         DeviceError, SessionError
             If no connection could be made; nothing was sent.
         """
@@ -109,7 +120,11 @@ class AsyncClient(AsyncMap):
         *,
         progress: Progress | None = None,
     ) -> int:
-        """Set many keys. See :meth:`omap.connections.RemoteMap.put_many`."""
+        """Set many keys, and return how many were new. See :meth:`omap.connections.RemoteMap.put_many`.
+
+        Reveals
+            How many operations are sent, and when. With a constant rate: nothing beyond the rate.
+        """
         work = PutRows(self.params, keys, values, progress)
         await self._submit(work, None)
         return work.result()
@@ -117,23 +132,39 @@ class AsyncClient(AsyncMap):
     async def get_many(
         self, keys: npt.ArrayLike | Sequence[bytes], *, progress: Progress | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Get many keys. See :meth:`omap.connections.RemoteMap.get_many`."""
+        """Get the values of many keys. See :meth:`omap.connections.RemoteMap.get_many`.
+
+        Reveals
+            How many operations are sent, and when. With a constant rate: nothing beyond the rate.
+        """
         work = GetRows(self.params, keys, progress)
         await self._submit(work, None)
         return work.result()
 
     async def live(self) -> int:
-        """Return the number of live keys. Costs an operation, a NOP."""
+        """Return the number of live keys. This takes one operation, a NOP.
+
+        Reveals
+            That one operation is sent, and when.
+        """
         return (await self.ping()).live
 
     async def ping(self) -> Reply:
-        """Run a NOP and return the newest answer: live keys, number of the operation, overruns."""
+        """Run a NOP and return the newest answer: live keys, number of the operation, overruns.
+
+        Reveals
+            That one operation is sent, and when.
+        """
         await self._submit(Single(), None)
         assert self._last is not None
         return self._last
 
     async def close(self) -> None:
-        """Wait for what was submitted, end the session, and hang up."""
+        """Wait for what was submitted, end the session, and hang up.
+
+        Reveals
+            That the client ends its session, and when.
+        """
         if self._closed:
             return
         self._closed = True
@@ -142,10 +173,7 @@ class AsyncClient(AsyncMap):
             self._flush_soon()
             with contextlib.suppress(OmapError, TimeoutError):
                 await asyncio.wait_for(done, self.settings.timeout)
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.end()
         self._hang_up()
         self._queue.fail_waiting(lambda _: SessionError("the client was closed"))
         self.witness.save()
@@ -156,7 +184,7 @@ class AsyncClient(AsyncMap):
         if self._dead is None and not self._closed and not work.done:
             future = self._queue.add(work)
             if self._conversation is None:
-                self._start("connect", self._connect)
+                self._tasks.start("connect", self._connect)
             else:
                 self._flush_soon()
             return future
@@ -180,7 +208,7 @@ class AsyncClient(AsyncMap):
         self._send(self._window)
 
     def _send(self, most: int, *, pad: bool = False) -> None:
-        """Seal and send up to ``most`` operations, or exactly as many as there is room for, with NOPs in the end."""
+        """Seal and send up to ``most`` operations, as far as the window allows. With ``pad`` NOPs are added."""
         talk, writer = self._conversation, self._writer
         if talk is None or writer is None or self._rekeying:
             return
@@ -192,20 +220,12 @@ class AsyncClient(AsyncMap):
 
     # -- connection ---------------------------------------------------------------------------------------------
 
-    def _start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        if name not in self._tasks:
-
-            async def run() -> None:
-                try:
-                    await work()
-                finally:
-                    if self._tasks.get(name) is asyncio.current_task():
-                        del self._tasks[name]
-
-            self._tasks[name] = self._loop.create_task(run())
-
     async def open(self) -> None:
-        """Connect now, and not at the first operation; raises what made that impossible."""
+        """Connect now, and not at the first operation. Raises as :func:`host.client.sync.open_url`.
+
+        Reveals
+            That a client connects, and when.
+        """
         try:
             await self._open()
         except TamperedError as error:
@@ -213,7 +233,7 @@ class AsyncClient(AsyncMap):
             raise
 
     async def _connect(self) -> None:
-        """Connect for what is in the queue, which fails if that is impossible."""
+        """Connect for the work that waits. If that is impossible, the work fails."""
         try:
             await self._open()
         except TamperedError as error:
@@ -229,11 +249,11 @@ class AsyncClient(AsyncMap):
 
         async def later() -> None:
             await self._sleep(RETRY_SECONDS)
-            self._tasks.pop("retry", None)
+            self._tasks.forget("retry")
             if self._conversation is None:
-                self._start("connect", self._connect)
+                self._tasks.start("connect", self._connect)
 
-        self._start("retry", later)
+        self._tasks.start("retry", later)
 
     async def _open(self) -> None:
         settings = self.settings
@@ -247,12 +267,12 @@ class AsyncClient(AsyncMap):
             raise
         self.greeting, self.params, self._window = opened.greeting, opened.greeting.params, opened.window
         self._converse(opened.conversation)
-        self._start("read", lambda: self._read(reader, writer))
-        self._start("watch", self._watch)
+        self._tasks.start("read", lambda: self._read(reader, writer))
+        self._tasks.start("watch", self._watch)
         if self._ticks is not None:
-            self._start("pace", self._pace)
+            self._tasks.start("pace", self._pace)
         if self.witness.path is not None:
-            self._start("witness", self._save)
+            self._tasks.start("witness", self._save)
         self._flush_soon()
 
     def _converse(self, conversation: Conversation) -> None:
@@ -289,7 +309,7 @@ class AsyncClient(AsyncMap):
             self._break(f"the connection broke ({error or type(error).__name__})")
 
     async def _watch(self) -> None:
-        """Break the connection if nothing comes although something should."""
+        """Break the connection if answers are due and nothing comes."""
         patience = self.settings.timeout
         while (talk := self._conversation) is not None:
             waited = self._now() - self._progress if talk.in_flight else 0.0
@@ -302,16 +322,16 @@ class AsyncClient(AsyncMap):
         """Keep the witness file up to date."""
         while self._conversation is not None:
             await self._sleep(SAVE_SECONDS)
-            with contextlib.suppress(OmapError):  # close() tries again, and tells
+            with contextlib.suppress(OmapError):  # close() tries again, and raises
                 await asyncio.to_thread(self.witness.save)
 
     async def _pace(self) -> None:
-        """Send what is due at every tick, whatever there is to do."""
+        """Send what is due at every tick, whether there is work or not."""
         assert self._ticks is not None
         self._ticks.start()
         while self._conversation is not None:
             await self._sleep(self._ticks.wait())
-            # SEC_CM: CLIENT.RATE.CONSTANT -- as many records as are due by the clock alone, NOPs among them
+            # SEC_CM: CLIENT.RATE.CONSTANT -- the clock alone says how many records are sent; NOPs fill them up
             self._send(self._ticks.due(), pad=True)
 
     def _hang_up(self) -> None:
@@ -320,17 +340,14 @@ class AsyncClient(AsyncMap):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        for name in ("read", "watch", "pace", "witness"):
-            task = self._tasks.pop(name, None)
-            if task is not None and task is not asyncio.current_task():
-                task.cancel()
+        self._tasks.cancel("read", "watch", "pace", "witness")
 
     def _break(self, why: str) -> None:
-        """Fail what is in flight; what was not sent waits for the next connection."""
+        """Fail what is in flight. What was not sent waits for the next connection."""
         self._hang_up()
         self._queue.fail_flying(lambda work: work.unknown(why))
         if self._queue.waiting and not self._closed:
-            self._start("connect", self._connect)
+            self._tasks.start("connect", self._connect)
         else:
             self._retry()
 
@@ -350,34 +367,13 @@ class AsyncClient(AsyncMap):
 async def open_url(url: str, **options: Any) -> AsyncClient:
     """Connect to the relay at ``omap://host:port``. What :func:`omap.connect_async` calls.
 
-    Parameters
-    ----------
-    url : str
-        The address.
-    **options
-        ``key_file`` or ``root_key``, and those of :class:`~host.client.settings.Settings`.
-
-    Reveals
-        That a client connected, and when.
-
-    Raises
-    ------
-    InputError
-        Malformed address or option, unusable key or witness file.
-    DeviceError
-        Nothing, or no relay, answers there.
-    WrongKeyError
-        The device holds another root key.
-    RollbackError
-        The map is not the one in the witness file.
-    SessionError
-        The session was refused.
+    Options, errors, and what this reveals: as :func:`host.client.sync.open_url`.
     """
     return await open_client(Settings.from_url(url, **options))
 
 
 async def open_client(settings: Settings) -> AsyncClient:
-    """Return a connected client; raises as :func:`open_url`."""
+    """Return a connected client. Raises as :func:`host.client.sync.open_url`."""
     client = AsyncClient(settings)
     try:
         await client.open()

@@ -1,10 +1,10 @@
-"""The client's end of a connection without the connection: bytes in, bytes out. Shared by both clients.
+"""The client's end of an open session, without the connection: bytes in, bytes out. Both clients use it.
 
-A conversation seals operations, opens answers, and holds every answer against what was known before. What goes wrong
-has one of two names. What only tampering explains raises the :class:`~omap.errors.TamperedError` that says which, and
-the client is of no use from then on. What a crash explains too, or what a relay merely claims, breaks the connection
-(:class:`Broken`): the client tells its caller that the fate of operations is unknown, and may open a new session,
-which shuts the old one out.
+A conversation seals operations, opens answers, and compares every answer with what was known before. Two kinds of error
+can come. If only tampering explains what came, a :class:`~omap.errors.TamperedError` says what was tampered with, and
+the client refuses all further work. If a crash explains it as well, or if a relay merely claims it, the connection is
+broken (:class:`Broken`): the client tells its caller that the fate of operations is unknown, and may open a new
+session, which ends the old one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from omap.wire import RecordType, Reply, read_header
 
 
 class Broken(Exception):  # noqa: N818 - not an error that anybody sees
-    """The connection is of no use any more; the text says why."""
+    """The connection is of no use any more. The text says why."""
 
 
 class Conversation:
@@ -32,7 +32,7 @@ class Conversation:
     witness : Witness
         What is known of the map.
     limit : int
-        Records after which a new session is wanted.
+        Records that the session may carry.
     """
 
     def __init__(self, session: ClientSession, witness: Witness, limit: int = RECORD_LIMIT) -> None:
@@ -45,7 +45,7 @@ class Conversation:
 
     @property
     def in_flight(self) -> int:
-        """Operations that were sealed and not yet answered."""
+        """Operations that were sealed and are not answered yet."""
         return self.session.sent - self.session.received
 
     @property
@@ -55,7 +55,7 @@ class Conversation:
 
     @property
     def exhausted(self) -> bool:
-        """Whether it is time for a new session: this one may carry no more, and all is answered."""
+        """Whether a new session is needed: this one may carry no more records, and all are answered."""
         return self.session.received >= self._limit
 
     def seal(self, operations: Sequence[Operation]) -> bytes:
@@ -69,7 +69,7 @@ class Conversation:
         Raises
         ------
         TamperedError
-            For anything but the next answers; those before it are in ``responses``.
+            If a record is not the next answer. The answers before it are in ``responses``.
         Broken
             If the peer says that it refused a command.
         """
@@ -80,7 +80,7 @@ class Conversation:
         for at in range(0, end, size):
             record = data[at : at + size]
             if record[0] == RecordType.REFUSED:
-                # SEC_CM: CLIENT.REFUSAL.DOUBTED -- anybody can write one: it proves nothing about what ran
+                # SEC_CM: CLIENT.REFUSAL.DOUBTED -- anybody can write a refusal, so it proves nothing about what ran
                 raise Broken(f"the peer says, without proof: {refused(read_header(record))}")
             reply = open_(record)
             witness.note(reply.sequence)

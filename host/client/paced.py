@@ -1,4 +1,4 @@
-"""The synchronous client of constant rate: an asyncio client in a thread of its own, which ticks whatever you do."""
+"""The synchronous client of a constant rate: an asyncio client in a thread, which sends whether it has work or not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PacedClient(RemoteMap):
         Where and how, with a ``rate``.
 
     Reveals
-        The rate, and for how long the client was connected: not when it had something to do, nor how much.
+        The rate, and for how long the client is connected; not when it has work, nor how much.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -45,7 +45,11 @@ class PacedClient(RemoteMap):
         self.params = self._client.params
 
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
-        """Run operations at the ticks to come. See :meth:`host.client.sync.Client.execute`."""
+        """Run operations at the next ticks. See :meth:`host.client.sync.Client.execute`.
+
+        Reveals
+            Nothing.
+        """
         return self._wait(self._client.execute(batch))
 
     def put_many(
@@ -55,25 +59,47 @@ class PacedClient(RemoteMap):
         *,
         progress: Progress | None = None,
     ) -> int:
-        """Set many keys. See :meth:`omap.connections.RemoteMap.put_many`; ``progress`` is called in another thread."""
+        """Set many keys. See :meth:`omap.connections.RemoteMap.put_many`; ``progress`` is called in another thread.
+
+        Reveals
+            Nothing.
+        """
         return self._wait(self._client.put_many(keys, values, progress=progress))
 
     def get_many(
         self, keys: npt.ArrayLike | Sequence[bytes], *, progress: Progress | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Get many keys. See :meth:`omap.connections.RemoteMap.get_many`; ``progress`` as in :meth:`put_many`."""
+        """Get the values of many keys. See :meth:`omap.connections.RemoteMap.get_many`.
+
+        ``progress`` is called in another thread.
+
+        Reveals
+            Nothing.
+        """
         return self._wait(self._client.get_many(keys, progress=progress))
 
     def ping(self) -> Reply:
-        """Run a NOP and return its answer: live keys, number of the operation, overruns."""
+        """Run a NOP and return its answer: live keys, number of the operation, overruns.
+
+        Reveals
+            Nothing.
+        """
         return self._wait(self._client.ping())
 
     def __len__(self) -> int:
-        """Return the number of live keys. Costs an operation, a NOP."""
+        """Return the number of live keys. This takes one operation, a NOP.
+
+        Reveals
+            Nothing.
+        """
         return self.ping().live
 
     def close(self) -> None:
-        """End the session and hang up; the ticks end."""
+        """End the session and hang up; then nothing is sent any more.
+
+        Reveals
+            That the client ends its session, and when.
+        """
         if self._closed:
             return
         try:

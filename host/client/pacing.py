@@ -1,4 +1,4 @@
-"""Ticks of the constant-rate mode: how many operations are due by a clock, whatever there is to do."""
+"""Ticks of the constant-rate mode: a clock alone says how many operations are due."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Ticks:
         self.start()
 
     def start(self) -> None:
-        """Start again; the first tick is due after one interval."""
+        """Start again. The first tick is due after one interval."""
         self._from = self._now()
         self._given = 0
 
     def due(self) -> int:
-        """Return how many ticks have come since the last call: late calls lose none."""
-        ticks = int((self._now() - self._from) * self._rate + 1e-6)  # a tick is not lost to rounding
+        """Return how many ticks have come since the last call. A late call loses none."""
+        ticks = int((self._now() - self._from) * self._rate + 1e-6)  # rounding loses no tick
         came, self._given = ticks - self._given, max(ticks, self._given)
         return max(came, 0)
 

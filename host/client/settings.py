@@ -18,11 +18,11 @@ from omap.params import Params
 from omap.session import RECORD_LIMIT, ROOT_KEY_BYTES
 
 DEFAULT_URL = f"omap://127.0.0.1:{DEFAULT_PORT}"
-"""Where a client looks for a relay if nobody says otherwise: on its own machine."""
+"""Where a client looks for a relay if no address is given: on its own machine."""
 
 
 def parse_url(url: str) -> tuple[str, int]:
-    """Return host and port of ``omap://host:port``; the port may be left out.
+    """Return host and port of ``omap://host:port``. Without a port, the port is :data:`~host.framing.DEFAULT_PORT`.
 
     Raises
     ------
@@ -51,22 +51,22 @@ class Settings:
     port : int
         The relay's TCP port.
     root_key : bytes
-        32 secret bytes, shared with the device. Never shown in a representation.
+        32 secret bytes, shared with the device. ``repr`` never shows them.
     witness : Path or str, optional
         File that remembers the map from run to run, see :class:`host.client.witness.Witness`.
     params : Params, optional
-        Parameters that the map must have; by default those that the relay names and the handshake proves.
+        Parameters that the map must have. By default the relay names the parameters, and the handshake proves them.
     timeout : float
         Seconds without any answer after which the peer counts as gone.
     window : int
         Operations in flight at most.
     record_limit : int
-        Records after which a session gives way to a new one.
+        Records after which a new session replaces a session.
     rate : float, optional
-        Send this many operations a second, no more and no fewer: NOPs where there is nothing to do.
+        Send exactly this many operations a second; NOPs stand in where there is no work.
     tls : Path, str, True or ssl.SSLContext, optional
-        Speak TLS, for networks that ask for it; secrecy does not depend on it. A file of certificates to trust, True
-        for those of the system, or a context.
+        Speak TLS, for networks that demand it; secrecy does not depend on it. A file of certificates to trust, True
+        for the certificates of the system, or a context.
     """
 
     host: str
@@ -141,7 +141,7 @@ class Settings:
 
 def unreachable(settings: Settings, error: OSError) -> DeviceError:
     """Return the error of a connection that could not be made."""
-    # asyncio joins the errors of several addresses of one name in one text
+    # if a name has several addresses, asyncio joins their errors in one text
     if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
         return DeviceError(f"nothing listens at {settings.address}: start `omap serve` there, or check host and port")
     if isinstance(error, ssl.SSLError):

@@ -1,7 +1,7 @@
 """The synchronous client: a map behind a relay, used as any other map. Threads may share one.
 
-Work of many operations is sealed and sent in pieces while answers to earlier ones come in, so that client, relay and
-device are busy at once.
+The client seals and sends many operations in pieces, and takes answers in between, so that client, relay and device
+work at the same time.
 """
 
 from __future__ import annotations
@@ -46,13 +46,16 @@ _WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class Client(RemoteMap):
     """A map behind a relay. Make one with :func:`omap.connect`.
 
-    After a broken connection the next call opens a new session, which shuts the old one out: what was in doubt ran
-    before that or never will. After tampering was noticed, every call raises.
+    After a broken connection the next call opens a new session, which ends the old one: an operation in doubt has run
+    by then, or never will. After the client has noticed tampering, every call raises.
 
     Parameters
     ----------
     settings : Settings
-        Where and how; no ``rate``, see :class:`host.client.paced.PacedClient`.
+        Where and how; without a ``rate``, which is for :class:`host.client.paced.PacedClient`.
+
+    Reveals
+        That a client is connected, and when; how many operations it sends, and when.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -72,16 +75,19 @@ class Client(RemoteMap):
     # -- use ----------------------------------------------------------------------------------------------------
 
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
-        """Run operations in order. See :meth:`omap.interface.ObliviousMap.execute` for what it reveals.
+        """Run operations in order.
+
+        Reveals
+            How many operations are sent, and when.
 
         Raises
         ------
         InputError
             If an operation is malformed; nothing was sent.
         UnknownFateError
-            If the connection broke or no answer came in time; its attributes say how far it came.
+            If the connection broke or no answer came in time; its attributes say how many operations were answered.
         TamperedError
-            If an answer was altered, replayed, lost or rolled back; nothing of it is returned.
+            If an answer was altered, replayed, lost or rolled back; the error holds the answers before it.
         DeviceError, SessionError
             If no connection could be made; nothing was sent.
         """
@@ -96,7 +102,11 @@ class Client(RemoteMap):
         *,
         progress: Progress | None = None,
     ) -> int:
-        """Set many keys. See :meth:`omap.connections.RemoteMap.put_many`."""
+        """Set many keys, and return how many were new. See :meth:`omap.connections.RemoteMap.put_many`.
+
+        Reveals
+            How many operations are sent, and when.
+        """
         work = PutRows(self.params, keys, values, progress)
         self._run(work)
         return work.result()
@@ -104,23 +114,39 @@ class Client(RemoteMap):
     def get_many(
         self, keys: npt.ArrayLike | Sequence[bytes], *, progress: Progress | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Get many keys. See :meth:`omap.connections.RemoteMap.get_many`."""
+        """Get the values of many keys. See :meth:`omap.connections.RemoteMap.get_many`.
+
+        Reveals
+            How many operations are sent, and when.
+        """
         work = GetRows(self.params, keys, progress)
         self._run(work)
         return work.result()
 
     def ping(self) -> Reply:
-        """Run a NOP and return its answer: live keys, number of the operation, overruns."""
+        """Run a NOP and return its answer: live keys, number of the operation, overruns.
+
+        Reveals
+            That one operation is sent, and when.
+        """
         self._run(Single())
         assert self.last is not None
         return self.last
 
     def __len__(self) -> int:
-        """Return the number of live keys. Over a connection this costs an operation, a NOP."""
+        """Return the number of live keys. Over a connection this takes one operation, a NOP.
+
+        Reveals
+            That one operation is sent, and when.
+        """
         return self.ping().live
 
     def close(self) -> None:
-        """End the session and hang up. A closed client refuses work."""
+        """End the session and hang up. A closed client refuses work.
+
+        Reveals
+            That the client ends its session, and when.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -162,11 +188,11 @@ class Client(RemoteMap):
                 raise
             if self.witness.path is not None and time.monotonic() - self._saved > SAVE_SECONDS:
                 self._saved = time.monotonic()
-                with contextlib.suppress(OmapError):  # close() tries again, and tells
+                with contextlib.suppress(OmapError):  # close() tries again, and raises
                     self.witness.save()
 
     def _exchange(self, work: Work, patience: float) -> None:
-        """Send and receive until all of the work is answered; wait for an answer for ``patience`` seconds."""
+        """Send and receive until all of the work is answered. No answer for ``patience`` seconds is an error."""
         settings, talk, sock = self.settings, self._talk, self._socket
         assert talk is not None
         assert sock is not None

@@ -1,7 +1,8 @@
 """What a client remembers of a map, so that nobody can show it an earlier state or another map.
 
-The device numbers operations from 0 at every format and each answer carries its number, sealed. Within one client they
-must rise; a witness file carries the highest one, and the map's id, from run to run and between clients.
+The device numbers operations from 0 at every format, and each sealed answer carries the number of its operation. A
+client demands that the numbers rise. A witness file carries the highest number, and the map's id, from run to run and
+between clients.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from omap.errors import InputError, RollbackError
 FILE_VERSION = 1
 MAX_FILE_BYTES = 4096
 SAVE_SECONDS = 1.0
-"""How often a client at work writes the file; what came in between is not remembered if the client is killed."""
+"""How often a working client writes the file. If the client is killed, the numbers since then are not remembered."""
 
 
 class Witness:
@@ -29,7 +30,8 @@ class Witness:
     Parameters
     ----------
     path : Path or str, optional
-        File to keep them in, made at first use: what is seen first is believed. Clients may share it. Public contents.
+        File to keep them in. The first use makes the file, and believes what it sees. Clients may share a file. Its
+        contents are public.
 
     Attributes
     ----------
@@ -45,7 +47,7 @@ class Witness:
         self.operation = -1
 
     def session_opened(self, map_id: bytes) -> None:
-        """Compare the map that a new session speaks to with the one remembered; no operation may be under way.
+        """Compare the map of a new session with the map that is remembered. No operation may be in flight.
 
         Raises
         ------
@@ -60,9 +62,9 @@ class Witness:
             if self.map_id and told_id and told_id != self.map_id:
                 raise self._another(told_id)
             self.map_id = self.map_id or told_id
-            # what others were told lies before whatever is sent from now on
+            # other clients saw these numbers before this session sends anything
             self.operation = max(self.operation, told)
-        # SEC_CM: CLIENT.MAP.REMEMBERED -- an emptied or exchanged map is never taken for the one known
+        # SEC_CM: CLIENT.MAP.REMEMBERED -- an emptied or exchanged map is never taken for the known one
         if self.map_id and map_id != self.map_id:
             raise self._another(map_id)
         self.map_id = map_id
@@ -76,14 +78,14 @@ class Witness:
         )
 
     def note(self, operation: int) -> None:
-        """Compare the number in an answer with those before it.
+        """Compare the number in an answer with the numbers before it.
 
         Raises
         ------
         RollbackError
             If it is not higher.
         """
-        # SEC_CM: CLIENT.OPERATION.RISES -- a device set back to an earlier state repeats numbers
+        # SEC_CM: CLIENT.OPERATION.RISES -- a device that was set back to an earlier state repeats numbers
         if operation <= self.operation:
             raise RollbackError(
                 f"the device ran operation {operation} after {self.operation} had been seen: it is in an earlier state"
@@ -91,7 +93,10 @@ class Witness:
         self.operation = operation
 
     def save(self) -> None:
-        """Write the file, if there is one, replacing it in one step; what others wrote there is kept if it is higher.
+        """Replace the file, if there is one, in one step. A higher number that another client wrote is kept.
+
+        Reveals
+            To whoever reads the file: the map's id and how many operations ran.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a client has to do: operations to send in order, a place for their responses, and how far it came."""
+"""The work of a client: operations to send in order, a place for their responses, and how many were answered."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Work(ABC):
     Parameters
     ----------
     total : int
-        Operations there are.
+        How many operations there are.
 
     Attributes
     ----------
     wanted : int
-        Operations that are still to be sent and answered, from the first; fewer than ``total`` after :meth:`stop`.
+        How many operations shall be sent and answered in all; fewer than ``total`` after :meth:`stop`.
     sent, answered : int
-        How many of them were.
+        How many were sent, and how many of these were answered.
     """
 
     def __init__(self, total: int) -> None:
@@ -42,15 +42,15 @@ class Work(ABC):
 
     @property
     def done(self) -> bool:
-        """Whether all that is wanted was answered."""
+        """Whether all wanted operations were answered."""
         return self.answered >= self.wanted
 
     def stop(self) -> None:
-        """Send no more."""
+        """Let no further operation be sent."""
         self.wanted = self.sent
 
     def next(self, count: int) -> Sequence[Operation]:
-        """Return the next ``count`` operations: they count as sent."""
+        """Return the next ``count`` operations, which count as sent from now on."""
         first, self.sent = self.sent, self.sent + count
         return self._operations(first, self.sent)
 
@@ -66,7 +66,7 @@ class Work(ABC):
     def _keep(self, responses: list[Response]) -> None: ...
 
     def responses(self) -> Sequence[Response]:
-        """Return the responses so far, where they are kept one by one."""
+        """Return the responses so far, if they are kept one by one."""
         return ()
 
     # -- errors -------------------------------------------------------------------------------------------------
@@ -76,19 +76,19 @@ class Work(ABC):
         error = UnknownFateError(
             f"{why}; of {self.total} operations {self.answered} were answered, {self.sent - self.answered} are in "
             f"doubt (each ran once or not at all) and {self.total - self.sent} were not sent; the next call opens a "
-            "new session, which shuts these out: then read before you repeat"
+            "new session, after which none of these can run any more: then read before you repeat"
         )
         self.note_fate(error)
         return error
 
     def note_fate(self, error: UnknownFateError | TamperedError) -> None:
-        """Write down in an error how far the work came."""
+        """Write into an error how many operations were answered, are in doubt, and were not sent."""
         error.answered, error.responses = self.answered, self.responses()
         error.in_doubt, error.not_sent = self.sent - self.answered, self.total - self.sent
 
 
 class Batch(Work):
-    """Operations in a list, for responses in a list.
+    """Operations in a list, with responses in a list.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class Batch(Work):
 
 
 class Single(Batch):
-    """One operation that needs no check: a NOP, or the last command of a session.
+    """One operation that needs no check: a NOP, or the CLOSE that ends a session.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class _Rows(Work):
     keys
         Keys, as :class:`~omap.connections.RemoteMap` takes them.
     progress : callable or None
-        Told how far it is.
+        Called with the number of answered operations, and of all.
     """
 
     def __init__(self, params: Params, keys: npt.ArrayLike | Sequence[bytes], progress: Progress | None) -> None:
@@ -160,7 +160,7 @@ class _Rows(Work):
         return [flat[at : at + width] for at in range(0, len(flat), width)]
 
     def take(self, responses: list[Response]) -> None:
-        """Take the next responses, and tell of the progress."""
+        """Take the next responses, and report the progress."""
         super().take(responses)
         if self._progress is not None:
             self._progress(self.answered, self.total)
@@ -176,7 +176,7 @@ class PutRows(_Rows):
     keys, values
         As :class:`~omap.connections.RemoteMap` takes them.
     progress : callable or None
-        Told how far it is.
+        Called with the number of answered operations, and of all.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class PutRows(_Rows):
             self.stop()
 
     def result(self) -> int:
-        """Return how many keys were new, or raise FullError if some found no room."""
+        """Return how many keys were new. Raises FullError if there was no room for some."""
         if self.refused:
             raise FullError(
                 f"the map has no room for {self.refused} new keys of the first {self.answered} (of {self.total}); the "
@@ -225,7 +225,7 @@ class GetRows(_Rows):
     keys
         As :class:`~omap.connections.RemoteMap` takes them.
     progress : callable or None
-        Told how far it is.
+        Called with the number of answered operations, and of all.
     """
 
     def __init__(self, params: Params, keys: npt.ArrayLike | Sequence[bytes], progress: Progress | None) -> None:
@@ -245,5 +245,5 @@ class GetRows(_Rows):
         self._found[first:end] = [value is not None for _, value in responses]
 
     def result(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Return values and presence."""
+        """Return the values, and for each whether its key was there."""
         return self._values, self._found

@@ -9,11 +9,11 @@ from host.commands.options import Where, connection, echo_json, shown, typed_byt
 from omap.cells import Cells
 from omap.errors import InputError
 
-RAW_HELP = "Keys and values are exactly as long as the map's, without omap.cells."
+RAW_HELP = "Keys and values must be exactly as long as the map's; omap.cells is not used."
 EPILOG = (
-    "KEY is text, or 0x and hexadecimal digits. A key no longer than the map's keys is padded with zeros; longer ones "
-    "need a map with 16-byte keys, which keeps their keyed hash. Values are stored behind their length, as the Redis "
-    "proxy and omap.cells do."
+    "KEY is text, or 0x and hexadecimal digits. A key that is no longer than the map's keys is padded with zeros. A "
+    "longer key needs a map with 16-byte keys, which stores a keyed hash of it. A value is stored with its length in "
+    "front, as the Redis proxy and omap.cells do."
 )
 
 
@@ -23,11 +23,11 @@ class Names:
     Parameters
     ----------
     client : Client
-        Gives parameters and root key.
+        Has the parameters and the root key.
     name : bytes
         The key that was typed.
     raw : bool
-        Whether keys and values are taken as they are.
+        Whether keys and values go into the map as they were typed.
     """
 
     def __init__(self, client: Client, name: bytes, raw: bool) -> None:
@@ -70,7 +70,7 @@ def get(
     as_json: bool,
     raw: bool,
 ) -> None:
-    """Print the value of KEY. Exit code 1: it is not there."""
+    """Print the value of KEY. Exit code 1: KEY is not in the map."""
     name = typed_bytes(key)
     with where.connect() as client:
         names = Names(client, name, raw)
@@ -108,7 +108,7 @@ def delete(
     as_json: bool,
     raw: bool,
 ) -> None:
-    """Remove KEY and print its value. Exit code 1: it was not there."""
+    """Remove KEY and print its value. Exit code 1: KEY was not in the map."""
     name = typed_bytes(key)
     with where.connect() as client:
         names = Names(client, name, raw)

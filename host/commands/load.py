@@ -27,8 +27,8 @@ def command(
 ) -> None:
     """Store every record of FILE, a CSV file with a header line.
 
-    A key that is there already is overwritten. All records are checked before the first is sent. What was stored is
-    read with `omap get`, or through the Redis proxy.
+    A key that is there already is overwritten. All records are checked before the first is sent. Read them with
+    `omap get`, or through the Redis proxy.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

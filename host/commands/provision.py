@@ -14,10 +14,10 @@ from host.keyfile import write_key_file
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(file: Path, as_json: bool) -> None:
-    """Write a fresh root key to FILE, for its owner's eyes alone; never overwrites.
+    """Write a fresh root key to FILE, which its owner alone can read. FILE must not exist.
 
-    Clients and the device need the same key. The relay's machine must not have it, unless a model stands in for the
-    card there.
+    Clients and the device need the same key. The relay's machine must not have it, unless a model stands for the card
+    there.
     """
     write_key_file(file)
     if as_json:

@@ -28,7 +28,7 @@ PASSWORD_VARIABLE = "OMAP_PROXY_PASSWORD"
     ),
 )
 @click.option("--max-clients", default=Limits.clients, show_default=True, type=click.IntRange(1), help="At once.")
-@click.option("--rate", type=float, help="Send so many operations a second, always: their times show nothing then.")
+@click.option("--rate", type=float, help="Always send so many operations a second, so that their times show nothing.")
 @click.option("--json-log", is_flag=True, help="Log in JSON.")
 def command(
     where: Where,
@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Speak the Redis protocol in front of a map, until SIGTERM or Ctrl-C.
 
-    Run it on the application's machine: it holds the key, and its own clients are not encrypted. Prints one line when
-    it is ready. If the relay goes away, commands are answered with errors until it is back.
+    Run it on the application's machine, because it holds the key and does not encrypt the traffic of its own clients.
+    Prints one line when it is ready. While the relay is away, commands are answered with errors.
     """
     log_to_stderr(as_json=json_log)
     asyncio.run(_run(where.settings(rate=rate), endpoint, Limits(clients=max_clients), as_json))

@@ -189,8 +189,8 @@ class ListenOptions:
 def command(wanted: MapOptions, device: DeviceOptions, listen: ListenOptions, json_log: bool, as_json: bool) -> None:
     """Run a map and let clients in, until SIGTERM or Ctrl-C.
 
-    Prints one line when it is ready. On a signal it lets nobody in, answers what it has read, and ends. With a model
-    the map is lost then, unless the model was started apart and --attach used.
+    Prints one line when it is ready. On a signal it takes no more clients, answers what it has read, and ends. With a
+    model the map is lost then, unless the model was started separately and --attach is used.
     """
     device.check()
     log_to_stderr(as_json=json_log)
@@ -241,7 +241,7 @@ def _say_ready(relay: Relay, backend: str, monitor: Monitor | None, as_json: boo
             "ring_entries": driver.ring_entries,
             "mode": driver.mode,
         }
-        click.echo(json.dumps(facts))  # one line, for whoever waits for it
+        click.echo(json.dumps(facts))  # one line, so that a program can wait for it
     else:
         what = f"{backend}, {params.capacity:,} keys of {params.key_bytes} bytes, values of {params.value_bytes}"
         at = "" if monitor is None else f"; {monitor.address}/healthz"

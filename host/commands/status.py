@@ -12,8 +12,8 @@ from host.commands.options import Where, connection, echo_json
 def command(where: Where, as_json: bool) -> None:
     """Print the facts of a relay and of the map behind it.
 
-    What the relay says is public and unproven, but for the parameters: opening a session has proved them. Live keys,
-    number of the operation and overruns come from the device, sealed, in the answer to a NOP.
+    What the relay says is public and unproven, except the parameters: opening a session proves them. Live keys, number
+    of the operation and overruns come from the device, in the sealed answer to a NOP.
     """
     with where.connect() as client:
         reply, params, greeting = client.ping(), client.params, client.greeting

@@ -1,1 +1,1 @@
-"""The driver and its ways to a card: untrusted, they move sealed records and hold no key."""
+"""The driver and its transports. They are untrusted: they move sealed records and hold no key."""

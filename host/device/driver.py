@@ -1,7 +1,6 @@
-"""The driver: opens a device, formats it, and moves records through its rings in bulk.
+"""The driver: checks a device, formats it, and moves records through its rings (:mod:`host.device.rings`) in bulk.
 
-It holds no key and looks into no record. Where it stands is in the counters of the shared buffer alone, so that a new
-driver takes over from one that crashed: commands that were submitted run, and their answers wait in the ring.
+The driver holds no key and does not look into records.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ FAULT_TEXT = {
 
 
 class Driver:
-    """A device, checked, with its rings. Not safe for several threads.
+    """A device that was checked, with its rings. Not safe for several threads.
 
-    Whoever drives a device is alone on it: the counters that the host writes have one writer.
+    A device has one driver at a time, because the counters that the host writes have one writer.
 
     Parameters
     ----------
@@ -43,7 +42,7 @@ class Driver:
     params : Params
         The map that the device must be.
     timeout : float
-        Seconds that the device may take to answer; times the transport's patience.
+        Seconds that the device may take to answer, before they are multiplied by the transport's patience.
 
     Attributes
     ----------
@@ -52,15 +51,15 @@ class Driver:
     ring_entries : int
         Records in each ring.
     mode : dict of str to bool
-        What the board says it guarantees, the fields of MODE.
+        What the board says that it guarantees: the fields of MODE.
 
     Raises
     ------
     DeviceError
-        If the device is none, speaks another version, is made for other parameters, or its counters make no sense.
+        If this is no device, or a device of another version or for other parameters, or its counters make no sense.
 
     Reveals
-        Nothing beyond what its host sees anyway: when and how many records come and go.
+        When and how many records come and go; the host of the device sees that anyway.
     """
 
     def __init__(self, transport: Transport, params: Params, *, timeout: float = 10.0) -> None:
@@ -133,9 +132,9 @@ class Driver:
         Raises
         ------
         DeviceFaultError
-            If it has latched a fault; names it.
+            If the device has latched a fault. The error names the fault.
         DeviceError
-            If it is gone, stopped, or was never formatted.
+            If the device is gone, stopped, or was never formatted.
         """
         self.transport.check()
         state = self.state
@@ -150,22 +149,25 @@ class Driver:
             raise DeviceError(f"the device is {state.name.lower()}, not ready: {remedy}")
 
     def start(self, timeout: float | None = None) -> None:
-        """Format the device if it never was; a map that is there stays. Raises as :meth:`check`."""
+        """Format the device if it was never formatted. A map that is there stays. Raises as :meth:`check`.
+
+        Reveals
+            That the map was formatted, if it was.
+        """
         if self.state is State.IDLE:
             self.format(timeout)
         else:
-            if self.state is State.FORMATTING:  # a driver asked for it and did not live to see the end
+            if self.state is State.FORMATTING:  # another driver asked for it and crashed before the end
                 self._until(lambda: self.state is not State.FORMATTING, "format", timeout)
             self.check()
 
     def format(self, timeout: float | None = None) -> None:
-        """Empty the map under fresh secrets: whatever it held is lost, and all sessions end.
+        """Empty the map and draw fresh secrets. All that the map held is lost, and all sessions end.
 
         Parameters
         ----------
         timeout : float, optional
-            Seconds; the time grows with the pages. Without it, as long as 20 us a page, times the transport's patience,
-            and the driver's timeout allow.
+            Most seconds to wait. By default 20 us a page, times the transport's patience, and the driver's timeout.
 
         Reveals
             That the map was formatted.
@@ -174,7 +176,11 @@ class Driver:
         self.check()
 
     def stop(self) -> None:
-        """Make the device erase its keys. The map is lost."""
+        """Make the device erase its keys. The map is lost.
+
+        Reveals
+            That the device was stopped.
+        """
         self._request(Request.STOP, None)
 
     def _request(self, request: Request, timeout: float | None) -> None:
@@ -224,7 +230,7 @@ class Driver:
         return self._rings.take(limit)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Sleep until an answer is there, and return whether there is one.
+        """Sleep until an answer is there. Return whether there is one.
 
         Parameters
         ----------
@@ -252,10 +258,13 @@ class Driver:
     def exchange(self, records: bytes | bytearray | memoryview) -> bytes:
         """Put any number of records and return as many answers: a simple way for one user who waits.
 
+        Reveals
+            When and how many records come and go.
+
         Raises
         ------
         DeviceError
-            If answers of an earlier user are still to be taken, or the device did not answer in time.
+            If answers of an earlier user were not taken, or the device did not answer in time.
         """
         if self.in_flight:
             raise DeviceError(f"{self.in_flight} commands are in flight: take their answers first")
@@ -270,7 +279,10 @@ class Driver:
         return b"".join(answers)
 
     def recover(self) -> bytes:
-        """Wait for all that was in flight when this driver attached, and return the answers.
+        """Wait for all commands that were in flight when this driver attached, and return the answers.
+
+        Reveals
+            When and how many records were taken.
 
         Raises
         ------
@@ -284,14 +296,14 @@ class Driver:
             answers.append(self.take())
         return b"".join(answers)
 
-    # -- the rest -------------------------------------------------------------------------------------------------
+    # -- for a relay ------------------------------------------------------------------------------------------------
 
     def greeting(self, refused: str = "") -> Greeting:
-        """Return what a relay says of this device."""
+        """Return what a relay tells its clients of this device."""
         return Greeting(self.params, self.ring_entries, self.mode, refused)
 
     def close(self) -> None:
-        """Let go of the device, which goes on running if it is not the transport's own."""
+        """Let go of the device. A device that the transport did not start goes on running."""
         self._rings.close()
         self.transport.close()
 

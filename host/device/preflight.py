@@ -1,8 +1,9 @@
-"""What must be in place before a card can work, and what to do where it is not.
+"""What must be in place before a card can work, and what to do if it is not.
 
-Each check answers a complaint that people really have: XRT not in Python's path, host memory not enabled or too small,
+Each check answers a problem that people really have: XRT not in Python's path, host memory not enabled or too small,
 huge pages missing, an xclbin for another platform, a kernel whose ports are linked to the wrong memory. Every check
-raises :class:`~omap.errors.DeviceError`, or passes if XRT does not say what it would need to know.
+raises :class:`~omap.errors.DeviceError` with a remedy. If XRT does not tell what a check needs to know, the check
+passes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ENABLE_HOST_MEMORY = (
 
 _HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages")
 _WINDOW_BYTES = BOARDS["u55c"].host_window_bytes
-"""Most host memory that a kernel reaches through HOST[0]; other cards' windows are not known."""
+"""Most host memory that a kernel reaches through HOST[0]. The windows of other cards are not known."""
 
 
 def find_pyxrt() -> ModuleType:
@@ -120,7 +121,7 @@ def reset_card(pyxrt: ModuleType, card: Any) -> str:
 
 
 def load_failed(pyxrt: ModuleType, card: Any, path: str, error: Exception) -> str:
-    """Return what to say when XRT refuses an xclbin."""
+    """Return the text about an xclbin that XRT refuses."""
     text, lower = f"XRT did not load {path} ({error}): ", str(error).lower()
     if "busy" in lower:
         return text + f"another program uses the card; end it, or {reset_card(pyxrt, card)}"
@@ -133,7 +134,7 @@ def load_failed(pyxrt: ModuleType, card: Any, path: str, error: Exception) -> st
 
 
 def _info(pyxrt: ModuleType, card: Any, name: str) -> str:
-    """Return what XRT says of a card, or nothing."""
+    """Return what XRT says of a card; an empty text if it says nothing."""
     try:
         return str(card.get_info(getattr(pyxrt.xrt_info_device, name)))
     except Exception:
@@ -150,7 +151,7 @@ def _platform(name: str) -> str:
 
 
 def _enabled_bytes(text: str) -> int | None:
-    """Return the enabled host memory from what XRT says of PCIe; numbers, or texts such as ``4 GB``, by version."""
+    """Return the enabled host memory in what XRT says of PCIe: a number, or a text such as ``4 GB``, by version."""
     try:
         facts = json.loads(text)
         said = facts.get("enabled_host_mem_size_bytes", facts.get("shared_host_mem_size_bytes"))

@@ -1,7 +1,7 @@
-"""What must be in place before a card works without XRT, and what to do where it is not.
+"""What must be in place before a card works without XRT, and what to do if it is not.
 
-Errors are for what makes it impossible, remarks for what makes it slow. All is read from the kernel's description of
-its devices; a card that does not say something is not doubted for it.
+An error says what makes the card unusable, a remark what makes it slow. All facts come from the kernel's description of
+its devices. If a card does not tell a fact, the check passes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ DRIVER = "vfio-pci"
 
 _ADDRESS = re.compile(r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}:[0-9a-f]{2}\.[0-7])", re.IGNORECASE)
 _BRIDGE = 0x0604
-"""Class of a bridge between PCI buses; it belongs to the way to a card and has no memory to protect."""
+"""Class of a bridge between PCI buses. A bridge is on the path to a card and uses no memory by itself."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a card of this kind looks like on its bus.
+    """How a card of this kind identifies itself on its bus.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Wanted:
 
 
 def find_card(system: System, device: str | None, wanted: Wanted) -> str:
-    """Return the full PCIe address of the card that is meant; without a name, of the only one.
+    """Return the full PCIe address of a card; without a name, of the only card.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def check_card(system: System, address: str) -> int:
     if held := [f"{other.name} ({_driver(other)})" for other in others if _driver(other) not in ("", DRIVER)]:
         raise DeviceError(
             f"{address} shares its IOMMU group {group} with {', '.join(held)}: bind these to {DRIVER} as well or "
-            "unbind them; a slot whose bridges have ACS gives the card a group of its own"
+            "unbind them; a PCIe slot whose bridges have ACS gives the card a group of its own"
         )
     file = system.device_files / str(group)
     if not system.accessible(file):
@@ -103,7 +103,7 @@ def check_card(system: System, address: str) -> int:
 
 
 def check_limit(system: System, size: int) -> None:
-    """Check that as many bytes may be locked, as memory must be that a card reaches."""
+    """Check that this process may lock so many bytes, because memory that a card reaches must be locked."""
     limit = system.lockable()
     if limit is not None and limit < size:
         raise DeviceError(f"rings and pages take {size} bytes, and this process may lock {limit}: raise {RAISE_LIMIT}")
@@ -116,17 +116,17 @@ def remarks(system: System, address: str, wanted: Wanted) -> Iterator[str]:
     if speed is not None and width is not None and (speed < wanted.speed or width < wanted.width):
         yield (
             f"the link of {address} runs at {speed:g} GT/s with {width:g} lanes, not {wanted.speed:g} with "
-            f"{wanted.width}: use a slot with all lanes, see its settings in the firmware, and restart"
+            f"{wanted.width}: use a PCIe slot with all lanes, see its settings in the firmware, and restart"
         )
     if shared := [other.name for other in _group(path) if other.name != address and _class(other) != _BRIDGE]:
         yield (
-            f"{address} is in one IOMMU group with {', '.join(shared)}: they reach each other past the IOMMU; a slot "
-            "whose bridges have ACS keeps them apart"
+            f"{address} is in one IOMMU group with {', '.join(shared)}: they reach each other past the IOMMU; a PCIe "
+            "slot whose bridges have ACS keeps them apart"
         )
 
 
 def huge_pages_missing(system: System, size: int, page: int) -> str:
-    """Return what to say when there are not enough huge pages."""
+    """Return the text about missing huge pages."""
     folder = system.sysfs / f"kernel/mm/hugepages/hugepages-{page >> 10}kB"
     free = _number(folder / "free_hugepages") or 0
     count = -(-size // page)

@@ -1,6 +1,6 @@
 """The rings of a device: copies records into the shared buffer and out of it, and counts them.
 
-Where a driver stands is in the counters of the shared buffer alone, so that a new driver takes over from one that
+The counters in the shared buffer alone say how far a driver has come, so that a new driver can take over from one that
 crashed: commands that were submitted run, and their answers wait in the ring.
 """
 

@@ -1,9 +1,9 @@
-"""The seam between the driver and whatever runs the map: registers, one shared buffer, a doorbell.
+"""The interface between the driver and a device: registers, one shared buffer, a doorbell.
 
-A back end is a factory registered in the entry-point group ``omap.transports`` and called as
-``factory(params, ring_entries=..., key_file=..., **options)``; it returns an open :class:`Transport`. ``model`` runs
-the device's program in a thread of this process, ``process`` in a process of its own, ``xrt`` and ``vfio`` talk to a
-card. A simulator registers its own.
+A back end is a factory that is registered in the entry-point group ``omap.transports`` and called as
+``factory(params, ring_entries=..., key_file=..., **options)``. It returns an open :class:`Transport`. ``model`` runs
+the model in a thread of this process, ``process`` in a process of its own; ``xrt`` and ``vfio`` talk to a card. A
+simulator registers its own factory.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ GROUP = "omap.transports"
 """Entry-point group of the factories."""
 
 _NAPS = (0.0, 0.0, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6)
-"""Seconds to wait in turn where there is no doorbell."""
+"""Seconds to wait, one after the other, where there is no doorbell."""
 
 
 class Transport(ABC):
-    """Registers by name and one buffer that host and device share. Of one user; not safe for several threads.
+    """Registers by name, and one buffer that host and device share. It has one user, and is not safe for threads.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ class Transport(ABC):
     Attributes
     ----------
     buffer : memoryview
-        The shared buffer, at least ``layout.size`` bytes. What the device writes shows up here.
+        The shared buffer, at least ``layout.size`` bytes. What the device writes appears here.
     patience : float
-        By how much limits of time are longer than for a card: more than 1 for one that is emulated.
+        How many times longer than a card this device may take: more than 1 for an emulated card.
     """
 
     buffer: memoryview
@@ -61,28 +61,28 @@ class Transport(ABC):
 
     @abstractmethod
     def write(self, name: str, value: int) -> None:
-        """Set a register; raises as :meth:`read`."""
+        """Set a register. Raises as :meth:`read`."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the device. A device that is not this object's own goes on running. May be called again."""
+        """Let go of the device. A device that this object did not start goes on running. May be called again."""
 
     def check(self) -> None:
-        """Raise DeviceError if the device is gone; say why."""
+        """Raise DeviceError if the device is gone. The error says why."""
         return None
 
-    # -- doorbell: a back end without one is polled ---------------------------------------------------------------
+    # -- doorbell; a back end without one is polled ---------------------------------------------------------------
 
     def notify(self) -> None:
         """Tell the device that there is something to do, if it may be asleep."""
         return None
 
     def arm(self) -> None:
-        """Ask to be told of the device's next progress. Look again for it after this call, then wait."""
+        """Ask to be told of the device's next progress. After this call look once more for progress, then wait."""
         return None
 
     def fileno(self) -> int | None:
-        """Return a descriptor that gets readable with the next progress after :meth:`arm`, or None: then poll."""
+        """Return a descriptor that becomes readable at the next progress after :meth:`arm`; None if there is none."""
         return None
 
     def rest(self) -> None:
@@ -97,7 +97,7 @@ class Transport(ABC):
         timeout : float
             Seconds.
         turn : int
-            How often this was called without any progress: without a doorbell, naps get longer.
+            How often this was called without any progress. Without a doorbell, the naps become longer.
         """
         nap = _NAPS[min(turn, len(_NAPS) - 1)]
         time.sleep(min(timeout, nap))
@@ -112,12 +112,12 @@ class Transport(ABC):
 
 
 def refuse_key(key_file: str | os.PathLike[str] | None) -> None:
-    """Refuse a root key for a card.
+    """Refuse a root key file for a card.
 
     Raises
     ------
     InputError
-        If there is one; says that it is to be left out.
+        If there is one. The error says to leave it out.
     """
     if key_file is not None:
         raise InputError("a card holds its own root key and takes none from a file: leave --key-file out")
@@ -129,7 +129,7 @@ class Factory(Protocol):
     def __call__(
         self, params: Params, *, ring_entries: int, key_file: str | os.PathLike[str] | None, **options: Any
     ) -> Transport:
-        """Return an open transport to a device for ``params``; ``key_file`` is for devices that are programs."""
+        """Return an open transport to a device for ``params``. ``key_file`` is for devices that are programs."""
         ...
 
 
@@ -144,7 +144,7 @@ def load(name: str) -> Factory:
     Raises
     ------
     InputError
-        No back end has this name; lists those that are installed.
+        No back end has this name. The error lists the installed ones.
     """
     for entry_point in metadata.entry_points(group=GROUP, name=name):
         factory: Factory = entry_point.load()
@@ -171,14 +171,14 @@ def open_transport(
     ring_entries : int
         Records in each ring, a power of two.
     key_file : path, optional
-        Root key file, for a device that is a program; it is read by the device alone.
+        Root key file, for a device that is a program. Only the device reads it.
     **options
         What the back end takes.
 
     Raises
     ------
     InputError
-        No such back end, or an option it does not take.
+        No such back end, or an option that it does not take.
     DeviceError
         The device could not be opened.
     """

@@ -1,21 +1,21 @@
 """The transport ``vfio``: a card that is a plain PCIe device, without XRT (the target ``u55c_direct``).
 
 Registers are BAR 0, read and written by single loads and stores of 32 bits. The shared buffer belongs to this process:
-huge pages if there are any, put before the card through the IOMMU, which lets it reach nothing else. No interrupts:
-the host polls.
+huge pages if there are any. The IOMMU maps the buffer for the card, and lets the card reach nothing else. There are no
+interrupts: the host polls.
 
-The order of things is what keeps the machine safe. A card gets the bus only after it was reset, after its identity was
-checked, and after its buffer is zero and mapped; it loses the bus before the buffer goes. When this process ends in
-any other way, the kernel does the same.
+The order of the steps keeps the machine safe. A card may use the bus only after it was reset, after its identity was
+checked, and after its buffer was zeroed and mapped; it loses the bus before the buffer is freed. If this process ends
+in any other way, the kernel takes the same steps.
 
-With the process, pages and map are gone; a driver that crashed can't be followed by another here. Whoever opens a card
-resets it, so that the map of an earlier driver is lost as well. The host's processor sees what the card writes
-without further calls (x86: coherent).
+When the process ends, pages and map are gone, so that no other driver can take over. Opening a card resets it, so that
+the map of an earlier driver is lost as well. The host's processor sees what the card writes without further calls
+(x86: coherent).
 
-The host learns what it always does: every access to the buffer, and the public registers. Whether device memory is
-out of its reach is what the board says in MODE; nothing here can show it.
+The host learns every access to the buffer, and the public registers, as with any device. Whether the host can reach
+device memory is what the board says in MODE; this module can't verify it.
 
-Tested against a stand-in for the kernel, not against a card.
+It was tested against a stand-in for the kernel, not against a card.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from omap.regmap import BY_NAME, IDENTITY, MIRROR, REGISTER_BYTES, RegisterFile,
 from omap.wire import BufferLayout
 
 WINDOW_BYTES = 4096
-"""Bytes of BAR 0 that are mapped: one page, the least there is."""
+"""Bytes of BAR 0 that are mapped: one page, the least that can be mapped."""
 
 _BOARD = BOARDS["u55c"]
 WANTED = preflight.Wanted(
@@ -47,19 +47,19 @@ WANTED = preflight.Wanted(
     speed=LINK_RATES[_BOARD.pcie_generation],
     width=_BOARD.pcie_lanes,
 )
-"""What the card looks like on its bus."""
+"""How the card identifies itself on its bus."""
 
 REACH = range(1 << 64)
 """Bus addresses that the card can form."""
 
 _ONES = 0xFFFFFFFF
-"""What a load gives if nobody answers."""
+"""What a load returns if no device answers."""
 
 _GIGABYTE = 1 << 30
 _WAKE_SECONDS = 10.0
-"""Longest that a card may take after a reset: its link comes up, then HBM, which it zeroes."""
+"""How long a card may take after a reset until its link and HBM are up and HBM is zeroed."""
 _SHOW_SECONDS = 5.0
-"""Longest that a started card may take to write its registers into the buffer."""
+"""How long a started card may take to write its registers into the buffer."""
 _STOP_SECONDS = 5.0
 
 _log = logging.getLogger("omap.vfio")
@@ -77,10 +77,13 @@ class VfioTransport(Transport):
     card : VfioCard
         The card, just opened. The transport closes it, also if this fails.
 
+    Reveals
+        To the host: every access to the buffer, and the public registers.
+
     Raises
     ------
     DeviceError
-        If it is no map, can't be given memory, or shows no sign of life; says what to look at.
+        If the card is no map, can't be given memory, or shows no sign of life. The error says what to look at.
     """
 
     def __init__(self, layout: BufferLayout, system: System, card: VfioCard) -> None:
@@ -127,7 +130,7 @@ class VfioTransport(Transport):
             )
 
     def _wait_until_awake(self) -> None:
-        """Wait while it reads ones, without a link, and then 0, until its HBM is zeroed; check that it is a map."""
+        """Wait for the link (before that, reads give ones) and for HBM (before that, 0); then check the identity."""
         end = time.monotonic() + _WAKE_SECONDS
         while (identity := self._load("IDENTITY")) in (0, _ONES):
             if identity == 0 and BY_NAME["STATUS"].field("state", self._load("STATUS")) == State.FAULT:
@@ -155,7 +158,7 @@ class VfioTransport(Transport):
         return not BY_NAME["CTRL"].field("idle", self._load("CTRL"))
 
     def _share(self) -> Memory:
-        """Make the buffer, zero it, and put it before the card."""
+        """Make the buffer, zero it, and map it for the card."""
         memory = self._allocate()
         self._stack.callback(memory.close)
         memory.clear()
@@ -232,7 +235,7 @@ class VfioTransport(Transport):
         Raises
         ------
         DeviceError
-            If the card is gone, or for REQUEST while it serves an earlier one, which it would not take.
+            If the card is gone, or if REQUEST is written while the card serves an earlier request.
         """
         if name == "REQUEST" and self.read(name) != Request.NONE:
             raise DeviceError("the device is still serving an earlier request: wait until REQUEST reads 0")
@@ -241,7 +244,7 @@ class VfioTransport(Transport):
     # -- closing --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Stop the card, which erases its keys, then take the bus and the buffer from it: the map is lost."""
+        """Stop the card, which erases its keys, then take the bus and the buffer from the card. The map is lost."""
         if self._registers is None:
             return
         try:
@@ -263,7 +266,7 @@ class VfioTransport(Transport):
                 if request is not Request.NONE:
                     self.write("REQUEST", request)
         except DeviceError:
-            pass  # it does not answer
+            pass  # the card does not answer
 
     def _take_bus(self) -> None:
         with contextlib.suppress(OSError):  # a card that fell off the bus
@@ -301,9 +304,9 @@ def open_vfio(
     Raises
     ------
     InputError
-        For a root key, or what is no address.
+        For a root key, or for a name that is no address.
     DeviceError
-        If something is missing or does not fit; says what to do.
+        If something is missing or does not fit. The error says what to do.
     """
     refuse_key(key_file)
     layout = BufferLayout(params, ring_entries)

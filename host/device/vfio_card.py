@@ -1,7 +1,7 @@
-"""One PCI function behind VFIO: its IOMMU group, registers, configuration and the memory it may reach.
+"""One PCI function behind VFIO: its IOMMU group, its registers, its configuration and the memory that it may reach.
 
-What a card may reach is what was put before it here: the IOMMU refuses the rest. When this process ends, however it
-does, the kernel takes bus mastering from the card, resets it if it can, and undoes the mapping, in this order.
+A card reaches only memory that was mapped for it here; the IOMMU refuses the rest. However this process ends, the
+kernel then takes bus mastering from the card, resets the card if it can, and undoes the mapping, in this order.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from host.device.vfio_system import Mapping, Memory, System
 from omap.errors import DeviceError
 
 SUPERPAGE = 1 << 21
-"""What an IOMMU translates in one go if addresses on both sides allow it."""
+"""Bytes that an IOMMU translates with one entry, if the addresses on both sides allow it."""
 
 RAISE_LIMIT = "`ulimit -l`, memlock in /etc/security/limits.conf, or LimitMEMLOCK= of a systemd unit"
 """Where the limit of locked memory is set."""
 
 _ABOVE = 1 << 32
-"""Bus addresses from here on are preferred: below lie windows of devices and of interrupts."""
+"""Bus addresses from here on are preferred, because windows of devices and of interrupts lie below."""
 
 _IDS, _COMMAND = (0, 4), (4, 2)  # offset and bytes in the configuration space
 _MEMORY_SPACE, _BUS_MASTER, _NO_INTERRUPTS = 1 << 1, 1 << 2, 1 << 10
@@ -44,12 +44,12 @@ class VfioCard:
     Attributes
     ----------
     resets : bool
-        Whether it can be reset.
+        Whether the card can be reset.
 
     Raises
     ------
     DeviceError
-        If it can't be opened; says what to do.
+        If the card can't be opened. The error says what to do.
     """
 
     def __init__(self, system: System, address: str, group: int) -> None:
@@ -107,7 +107,7 @@ class VfioCard:
             raise DeviceError(
                 f"the IOMMU group {group} is not viable: a device in it has another driver than vfio-pci; `ls "
                 f"{self._system.sysfs}/kernel/iommu_groups/{group}/devices` names them all: unbind each, or move the "
-                "card to a slot of its own"
+                "card to a PCIe slot of its own"
             )
 
     def _attach(self) -> None:
@@ -155,12 +155,12 @@ class VfioCard:
         return int.from_bytes(self._system.read(self._device, size, self._configuration + offset), "little")
 
     def ids(self) -> tuple[int, int]:
-        """Return what the card says of its vendor and of itself. All ones if it does not answer."""
+        """Return the ids of the card's vendor and of the card. All ones if the card does not answer."""
         word = self._read(_IDS)
         return word & 0xFFFF, word >> 16
 
     def enable(self, *, bus_master: bool) -> None:
-        """Let the card answer at its registers; let it use the bus by itself, or not."""
+        """Let the card answer at its registers. ``bus_master`` says whether it may use the bus by itself."""
         offset, size = _COMMAND
         command = self._read(_COMMAND) & ~_BUS_MASTER | _MEMORY_SPACE | _NO_INTERRUPTS
         if bus_master:
@@ -168,7 +168,7 @@ class VfioCard:
         self._system.write(self._device, command.to_bytes(size, "little"), self._configuration + offset)
 
     def reset(self) -> None:
-        """Reset the card: what it holds is lost. It answers at nothing until it is enabled again."""
+        """Reset the card. What it holds is lost, and it does not answer until it is enabled again."""
         try:
             self._system.ioctl(self._device, abi.DEVICE_RESET)
         except OSError as error:
@@ -191,12 +191,12 @@ class VfioCard:
         return self._system.map(self._device, size, offset)
 
     def share(self, memory: Memory, reach: range) -> int:
-        """Put memory before the card and return its address on the bus.
+        """Map memory for the card and return its address on the bus.
 
         Parameters
         ----------
         memory : Memory
-            The memory; it stays where it is until :meth:`unshare`.
+            The memory. It must stay where it is until :meth:`unshare`.
         reach : range
             Bus addresses that the card can form.
         """
@@ -219,7 +219,7 @@ class VfioCard:
         self._system.ioctl(self._container, abi.IOMMU_UNMAP_DMA, request)
 
     def _place(self, memory: Memory, reach: range) -> int:
-        """Return a bus address that the IOMMU translates, in step with the memory's own so that superpages are used."""
+        """Return a bus address that the IOMMU translates, aligned as the memory is, so that superpages are used."""
         info = bytearray(_INFO_BYTES)
         info[:4] = _INFO_BYTES.to_bytes(4, "little")
         self._system.ioctl(self._container, abi.IOMMU_GET_INFO, info)
@@ -238,5 +238,5 @@ class VfioCard:
         )
 
     def close(self) -> None:
-        """Give it back: the kernel takes bus mastering from it, should it have it still. May be called again."""
+        """Give the card back. If it may still use the bus, the kernel ends that. May be called again."""
         self._stack.close()

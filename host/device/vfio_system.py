@@ -1,4 +1,4 @@
-"""All that the VFIO driver asks of the operating system, behind one class: a test puts a machine of its own here."""
+"""All that the VFIO driver asks of the operating system, in one class, which tests replace."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Mapping(Protocol):
 
 
 class Memory(Protocol):
-    """Memory of this process that can be put before a card.
+    """Memory of this process that can be mapped for a card.
 
     Attributes
     ----------
     view : memoryview
-        Its bytes, in whole pages.
+        The bytes, in whole pages.
     address : int
-        Where it starts, for this process.
+        Where the memory starts, for this process.
     page : int
-        Bytes of its pages.
+        Bytes of a page.
     """
 
     view: memoryview
@@ -50,11 +50,11 @@ class Memory(Protocol):
     page: int
 
     def clear(self) -> None:
-        """Fill it with zeros."""
+        """Fill the memory with zeros."""
         ...
 
     def close(self) -> None:
-        """Give it back. Whoever holds a view of it keeps it until then."""
+        """Give the memory back. If somebody holds a view of it, it stays until the view is released."""
         ...
 
 
@@ -64,9 +64,9 @@ class System:
     Attributes
     ----------
     sysfs : Path
-        Where the kernel describes its devices.
+        Folder in which the kernel describes its devices.
     device_files : Path
-        Folder of the files of VFIO.
+        Folder of VFIO's device files.
     """
 
     sysfs = Path("/sys")
@@ -86,7 +86,7 @@ class System:
 
     def ioctl(self, descriptor: int, request: int, argument: int | bytearray = 0) -> int:
         """Return what an ioctl returns; it may write into ``argument``. Raises OSError."""
-        result: int = fcntl.ioctl(descriptor, request, argument)  # what is given as bytearray is written to
+        result: int = fcntl.ioctl(descriptor, request, argument)  # the kernel writes into a bytearray
         return result
 
     def read(self, descriptor: int, size: int, offset: int) -> bytes:
@@ -103,11 +103,11 @@ class System:
         return _Window(descriptor, size, offset)
 
     def allocate(self, size: int, page: int) -> Memory:
-        """Return fresh memory of whole pages of ``page`` bytes; raises OSError if there are not as many."""
+        """Return fresh memory in whole pages of ``page`` bytes. Raises OSError if there are not enough pages."""
         return _Pages(size, page)
 
     def lockable(self) -> int | None:
-        """Return how many bytes this process may lock, as far as it can raise that itself; None if without limit."""
+        """Raise the limit of locked memory as far as this process may, and return it in bytes; None for no limit."""
         soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
         if soft != hard:
             with contextlib.suppress(OSError, ValueError):
@@ -127,7 +127,7 @@ def _may_lock() -> bool:
 
 
 class _Window:
-    """Registers, mapped. A view of 32-bit words moves each with one instruction, and never reads before it writes."""
+    """Registers, mapped. A view of 32-bit words moves each word by one instruction, and never reads before a write."""
 
     def __init__(self, descriptor: int, size: int, offset: int) -> None:
         self._map = mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED, offset=offset)
@@ -153,11 +153,11 @@ class _Pages:
         if page > mmap.PAGESIZE:
             flags |= _MAP_HUGETLB | page.bit_length() - 1 << _MAP_HUGE_SHIFT
         self._map = mmap.mmap(-1, size, flags=flags)
-        # a child's copy would share the pages until one of the two writes, which then moves away from the card's
+        # after a fork, the first of the two processes that writes would get new pages, which the card does not see
         self._map.madvise(mmap.MADV_DONTFORK)
         if page == mmap.PAGESIZE:
             with contextlib.suppress(OSError):
-                self._map.madvise(mmap.MADV_HUGEPAGE)  # if the kernel likes
+                self._map.madvise(mmap.MADV_HUGEPAGE)  # a hint, which the kernel may ignore
         self.page = page
         self.view = memoryview(self._map)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
@@ -167,5 +167,5 @@ class _Pages:
 
     def close(self) -> None:
         self.view.release()
-        with contextlib.suppress(BufferError):  # somebody looks at it still
+        with contextlib.suppress(BufferError):  # somebody holds a view of it
             self._map.close()

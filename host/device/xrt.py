@@ -1,29 +1,29 @@
 """The transport ``xrt``: an AMD card behind XRT, through ``pyxrt``.
 
-``pyxrt`` comes with XRT and gives no access to registers (XRT issue 7863). So the kernel is an ``ap_ctrl_hs`` one, is
-started once and runs until it is stopped, and all traffic is in one buffer of host memory that both sides see
-(``host_only``):
+``pyxrt`` comes with XRT and gives no access to registers (XRT issue 7863). Therefore the kernel is of the kind
+``ap_ctrl_hs``: it is started once and runs until it is stopped. All traffic is in one buffer of host memory that both
+sides see (``host_only``):
 
-* rings and counters, as everywhere;
+* rings and counters, as with every transport;
 * registers that the host reads: the device repeats them at :data:`omap.regmap.MIRROR`;
-* REQUEST, the one register that is written while the kernel runs: a number in the counter REQUESTS
-  (:class:`omap.wire.Counter`), which the device acknowledges in REQUESTS_DONE.
+* REQUEST, the only register that is written while the kernel runs: the host writes a number into the counter REQUESTS
+  (:class:`omap.wire.Counter`), and the device acknowledges it in REQUESTS_DONE.
 
-The kernel has an argument for each HBM port after those that are given here, because the linker connects a port only
-with one. The kernel ignores them, and they are left out: ``pyxrt`` sets the arguments it is given and starts (XRT's
-pyxrt.cpp, ``kernel.__call__``), and XRT's native interface does not ask whether all are set (xrt_kernel.cpp,
-``run_impl``). It writes all words up to the last argument, whatever they hold. Read in XRT's source, unverified on a
-card.
+The kernel has more arguments than are given here: one for each HBM port, because the linker connects a port only if it
+has an argument. The kernel ignores these arguments, so the transport leaves them out. ``pyxrt`` sets the arguments that
+it is given and starts (XRT's pyxrt.cpp, ``kernel.__call__``); XRT's native interface does not check whether all are set
+(xrt_kernel.cpp, ``run_impl``), and writes all words up to the last argument, whatever they hold. This was read in XRT's
+source and is unverified on a card.
 
-XRT does not load a program again that is on the card already, by its UUID (XRT issue 5833). A kernel that has run is
-then as it was left: stopped, so that a start ends at once, or still running for a process that is no more, so that a
-start has to wait. Either is told, and the card must be reset.
+XRT does not load a program whose UUID is that of the program on the card (XRT issue 5833). A kernel that has run is
+then in the state in which its last user left it. If it is stopped, a start ends at once; if it still runs for a process
+that has ended, a start has to wait. The transport reports either, and the card must be reset.
 
-The buffer belongs to this process. When it ends, or :meth:`XrtTransport.close` is called, pages and map are gone; a
-driver that crashed can't be followed by another here. The host's processor sees what the card writes without further
-calls (x86: coherent); only the zeros of the start are flushed.
+The buffer belongs to this process. When the process ends, or :meth:`XrtTransport.close` is called, pages and map are
+gone, so that no other driver can take over. The host's processor sees what the card writes without further calls (x86:
+coherent); only the zeros of the start are flushed.
 
-Tested against a stand-in for ``pyxrt``, not against a card.
+It was tested against a stand-in for ``pyxrt``, not against a card.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ KERNEL = "omap_kernel"
 """Name of the kernel in the xclbin."""
 
 _SHOW_SECONDS = 5.0
-"""Longest that a started kernel may take to write its registers into the buffer."""
+"""How long a started kernel may take to write its registers into the buffer."""
 
 _STOP_SECONDS = 5.0
 
@@ -52,7 +52,7 @@ EMULATION_VARIABLE = "XCL_EMULATION_MODE"
 """Environment variable by which XRT takes an emulator for a card (AMD UG1393, *Running Emulation Targets*)."""
 
 _EMULATION_PATIENCE = 1000.0
-"""An emulator simulates each cycle. How slow that is nobody has measured: unverified with the tools."""
+"""An emulator simulates each cycle. Nobody has measured how slow it is: unverified with the tools."""
 
 _ENDED = {"COMPLETED", "ERROR", "ABORT", "TIMEOUT", "NORESPONSE", "SKERROR", "SKCRASHED"}
 """States of a run, without their prefix, in which no kernel is running."""
@@ -61,7 +61,7 @@ _ENDED = {"COMPLETED", "ERROR", "ABORT", "TIMEOUT", "NORESPONSE", "SKERROR", "SK
 def scalar(value: int) -> int:
     """Return what to pass to a kernel for a 32-bit argument.
 
-    ``pyxrt`` takes C ints, signed; it leaves out, without a word, whatever is none.
+    ``pyxrt`` takes signed C ints, and silently leaves out an argument that is none.
     """
     if not 0 <= value < 1 << 32:
         raise InputError(f"{value} is no 32-bit argument: pass 64-bit numbers in two")
@@ -74,7 +74,7 @@ def halves(value: int) -> tuple[int, int]:
 
 
 class XrtTransport(Transport):
-    """A kernel that runs on a card, and the buffer that it shares with this process.
+    """A kernel that runs on a card, and the buffer that the kernel shares with this process.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class XrtTransport(Transport):
     Raises
     ------
     DeviceError
-        If there is no buffer to be had or the kernel shows no sign of life; says what to look at.
+        If XRT gives no buffer or the kernel shows no sign of life. The error says what to look at.
     """
 
     def __init__(self, layout: BufferLayout, pyxrt: ModuleType, card: Any, kernel: Any) -> None:
@@ -134,7 +134,7 @@ class XrtTransport(Transport):
                     f"kernel? Otherwise {preflight.ENABLE_HOST_MEMORY}, and reset the card"
                 )
             time.sleep(1e-3)
-        # It lies in the same 64 bytes as IDENTITY, so it is there; XRT may hear later that the kernel has ended.
+        # STATUS lies in the same 64 bytes as IDENTITY, so it was written too; XRT may notice the kernel's end later.
         if self._mirror.read("STATUS") == State.STOPPED:
             raise DeviceError(self._ended("COMPLETED"))
 
@@ -143,9 +143,9 @@ class XrtTransport(Transport):
         return preflight.reset_card(self._pyxrt, self._card)
 
     def _ended(self, state: str) -> str:
-        """Return what to say of a kernel that has ended."""
+        """Return the text about a kernel that has ended."""
         why = "see `dmesg` and `xrt-smi examine`"
-        if state == "COMPLETED":  # the end that was asked for here is not told
+        if state == "COMPLETED":  # not an end that this process asked for: then nobody calls this
             why = "an earlier run has stopped it, and XRT does not load again what is on the card already"
         return (
             f"the kernel is not running any more, XRT says {state}: {why}; {self._reset}, then start again; the map "
@@ -170,7 +170,7 @@ class XrtTransport(Transport):
         return self._mirror.read(name)
 
     def write(self, name: str, value: int) -> None:
-        """Ask for something. REQUEST alone can be written while a kernel runs.
+        """Ask the device for something. Only REQUEST can be written while a kernel runs.
 
         Raises
         ------
@@ -197,7 +197,7 @@ class XrtTransport(Transport):
                 time.sleep(1e-3)
                 self.check()
         except DeviceError:
-            pass  # it is not running, or not any more
+            pass  # the kernel does not run
         self._run = None
 
 
@@ -232,7 +232,7 @@ def open_xrt(
     InputError
         For a root key, or without an xclbin.
     DeviceError
-        If something is missing or does not fit; says what to do.
+        If something is missing or does not fit. The error says what to do.
     """
     refuse_key(key_file)
     if xclbin is None:

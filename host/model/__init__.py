@@ -1,1 +1,1 @@
-"""A program that stands for the card: it holds the root key, as a card does."""
+"""The model, a program that stands for the card. It holds the root key, as a card does."""

@@ -1,7 +1,7 @@
-"""The transport ``model``: the device's program in this process, in a thread or stepped by hand.
+"""The transport ``model``: the model in this process, in a thread or stepped by hand.
 
-This process holds the root key then. That is right for tests, for trying things out, and on a machine that is trusted
-anyway; a relay takes the transport ``process``.
+Then this process holds the root key. That is acceptable in tests, in trials, and on a machine that is trusted anyway. A
+relay takes the transport ``process``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from omap.wire import BufferLayout
 
 
 class ModelTransport(SharedTransport):
-    """A :class:`~omap.device.DeviceModel` behind the seam.
+    """A :class:`~omap.device.DeviceModel` behind the interface of a transport.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class ModelTransport(SharedTransport):
     stepped : bool
         Run the device only in :meth:`wait` and :meth:`step`, not in a thread.
     observer : Observer, optional
-        Told of every access to the pages.
+        Records every access to the pages.
     secrets : callable, optional
         Source of the secrets of a format; anything but the default is for tests.
 
@@ -43,6 +43,9 @@ class ModelTransport(SharedTransport):
     ----------
     device : DeviceModel
         The device.
+
+    Reveals
+        To the host: every access to the shared buffer, and the root key, because it is in this process.
     """
 
     def __init__(
@@ -76,15 +79,15 @@ class ModelTransport(SharedTransport):
     def _run(self, memory: memoryview) -> None:
         try:
             run_device(self.device, memory, self._far_end)
-        finally:  # if the model has a defect, the host sees that nobody is there
+        finally:  # if the model has a defect, the host notices that the device is gone
             self._far_end.close()
 
     def step(self, limit: int = 256) -> int:
-        """Run the device for up to ``limit`` commands; only if it is stepped."""
+        """Run the device for up to ``limit`` commands, and return how many there were. Only for a stepped device."""
         return self.device.step(limit)
 
     def wait(self, timeout: float, turn: int = 0) -> None:
-        """Sleep until the device rings, or run it if it is stepped."""
+        """Sleep until the device rings; run a stepped device."""
         if not self._stepped:
             super().wait(timeout, turn)
             return
@@ -108,7 +111,13 @@ def open_model(
     observer: Observer | None = None,
     secrets: Callable[[], Secrets] = Secrets.generate,
 ) -> ModelTransport:
-    """Open the transport; see :class:`ModelTransport`."""
+    """Open the transport with the root key of a file; see :class:`ModelTransport`.
+
+    Raises
+    ------
+    InputError
+        If there is no usable root key file.
+    """
     if key_file is None:
         raise InputError("a model needs a root key file: `omap provision FILE` writes one")
     key = read_key_file(key_file)

@@ -1,7 +1,7 @@
-"""``python -m host.model.model_process``: the device's program, alone with the root key, behind a socket.
+"""``python -m host.model.model_process``: the model in a process of its own, which alone holds the root key.
 
-With ``--listen`` it is what a card would be: it keeps the map while drivers come, crash and come back. One driver at a
-time is let in; another is told so.
+With ``--listen`` it behaves as a card: it keeps the map while drivers attach, crash and attach again. One driver at a
+time may attach; another is refused.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class _Program:
         )
 
     def introduce(self, bell: socket.socket) -> None:
-        """Say what this is and hand over the memory."""
+        """Send parameters and ring size, and hand over the memory."""
         said = {"params": self.layout.params.to_dict(), "ring_entries": self.layout.ring_entries}
         socket.send_fds(bell, [json.dumps(said).encode() + b"\n"], [self.descriptor])
 
 
 def _make_memory(size: int) -> int:
-    """Return a descriptor of ``size`` bytes that have no name and go with their last user."""
+    """Return a descriptor of ``size`` bytes without a file name, which are freed with their last user."""
     try:
         if hasattr(os, "memfd_create"):
             descriptor = os.memfd_create("omap")
@@ -86,7 +86,7 @@ def _complain(bell: socket.socket, error: OmapError) -> None:
 
 
 def _serve_parent(descriptor: int) -> None:
-    """Run for the process that started this one, and end with it."""
+    """Run for the process that started this one, and end when that process ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent drains first, then hangs up
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as bell:
@@ -107,7 +107,7 @@ def _serve_parent(descriptor: int) -> None:
 
 
 def _serve_file(path: str, program: _Program) -> None:
-    """Run for whoever connects to the socket file ``path``, one after the other, until SIGTERM."""
+    """Run for drivers that connect to the socket file ``path``, one after the other, until SIGTERM."""
     with _listener(path) as listener:
         try:
             click.echo(f"omap: device ready at {path}")
@@ -121,7 +121,7 @@ def _serve_file(path: str, program: _Program) -> None:
                     listener.setblocking(False)
                     run_device(program.device, program.memory, bell, partial(_turn_away, listener, bell))
                     listener.setblocking(True)
-                while program.device.step():  # what its driver left in the ring
+                while program.device.step():  # commands that its driver has put into the ring
                     pass
         finally:
             os.unlink(path)
@@ -137,7 +137,7 @@ def _listener(path: str) -> socket.socket:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
                 if not Path(path).is_socket() or probe.connect_ex(path) == 0:
                     raise
-            os.unlink(path)  # left over by one that was killed
+            os.unlink(path)  # of a process that was killed
             listener.bind(path)
         listener.listen()
     except OSError as error:
@@ -151,12 +151,12 @@ def _listener(path: str) -> socket.socket:
 
 
 def _turn_away(listener: socket.socket, attached: socket.socket) -> None:
-    """Refuse whoever comes while a driver is attached. If that one has left before, it is the next one's turn."""
+    """Refuse a driver that comes while another is attached. If the other has departed before, refuse nobody."""
     here = select.poll()
     here.register(listener, select.POLLIN)
-    left = select.poll()
-    left.register(attached, 0)  # tells of the other end's close, whatever is still to be read
-    if not here.poll(0) or left.poll(0):  # in this order
+    departed = select.poll()
+    departed.register(attached, 0)  # reports that the other end has closed, also if something can still be read
+    if not here.poll(0) or departed.poll(0):  # in this order
         return
     try:
         bell, _ = listener.accept()
@@ -185,7 +185,7 @@ def main(
     file: str | None,
     ring_entries: int,
 ) -> None:
-    """Run the device's program in this process."""
+    """Run the model in this process."""
     if descriptor is not None:
         _serve_parent(descriptor)
         return

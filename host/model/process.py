@@ -1,9 +1,9 @@
-"""The transport ``process``: the device's program in a process of its own, so that this one holds no key.
+"""The transport ``process``: the model in a process of its own, so that this process holds no key.
 
-The device's process makes the memory, without a name anywhere, and hands its descriptor over a socket, which is the
-doorbell from then on. The kernel frees both with the processes, however they end. A process that was started here ends
-when this one does; one that listens on a socket file (``python -m host.model.model_process --listen``) outlives its
-drivers as a card does.
+The device's process makes the memory, which has no file name, and passes its descriptor over a socket. From then on the
+socket is the doorbell. The kernel frees both when the processes end, in whatever way. A device's process that was
+started here ends when this process ends. A process that listens on a socket file (``python -m
+host.model.model_process --listen``) outlives its drivers, as a card does.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from omap.params import Params
 from omap.wire import BufferLayout
 
 _START_SECONDS = 60.0
-"""Longest that a device may take to make its memory."""
+"""How long a device may take to make its memory."""
 
 _STOP_SECONDS = 10.0
-"""Longest that a device may take to end by itself."""
+"""How long a device may take to end by itself."""
 
 _MOST_BYTES = 1 << 16
 
@@ -44,6 +44,9 @@ class ProcessTransport(SharedTransport):
         The host's end of the doorbell.
     process : subprocess.Popen, optional
         The device, if it was started here.
+
+    Reveals
+        To the host: every access to the shared buffer.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class ProcessTransport(SharedTransport):
         return f"its process has ended with code {_end(self._process)}; the map is lost, start again"
 
     def close(self) -> None:
-        """Hang up; a device that was started here ends, and its map is gone."""
+        """Hang up. A device that was started here ends, and its map is gone."""
         self._closed = True
         super().close()
         if self._process is not None:
@@ -91,16 +94,16 @@ def open_process(
     params : Params
         The map.
     ring_entries : int
-        Records in each ring; what a running device has counts.
+        Records in each ring. A running device has its own number, which counts.
     key_file : path, optional
-        Root key file. The device's process reads it, this one does not.
+        Root key file. The device's process reads it; this process does not.
     attach : path, optional
         Socket file of a running device, in place of ``key_file``.
 
     Raises
     ------
     InputError
-        If the key file is missing or is none; found by the device.
+        If the key file is missing or holds no key, as the device finds.
     DeviceError
         If the device can't be started or reached.
     """
@@ -151,7 +154,7 @@ def _attach(params: Params, path: str | os.PathLike[str]) -> ProcessTransport:
 
 
 def _receive(bell: socket.socket, params: Params) -> tuple[BufferLayout, memoryview]:
-    """Take what a device says of itself, and its memory."""
+    """Receive what a device says of itself, and its memory."""
     bell.settimeout(_START_SECONDS)
     text, descriptors = b"", []
     try:

@@ -1,10 +1,10 @@
 """Memory and doorbell between a driver and a device that is a program: both ends, for threads and for processes.
 
 The memory is ``window || shared buffer``. The window holds the registers and two flags: *device sleeps* and *host
-waits*. Whoever goes to sleep sets its flag, looks once more whether there is something to do, and then waits for a byte
-on the doorbell, a socket; the other end rings only if it finds the flag set. So a busy pair makes no system calls.
-Flag and look are not ordered by any fence: sleep has a limit, which bounds the harm of a ring that went missing. The
-socket's end of file says that the other side is gone.
+waits*. An end that goes to sleep sets its flag, looks once more whether there is something to do, and then waits for a
+byte on the doorbell, which is a socket. The other end rings only if it finds the flag set, so that two busy ends make
+no system calls. No fence orders the flag and the look, so a ring can get lost; sleep has a time limit, which bounds the
+harm. The socket's end of file says that the other end is gone.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ WINDOW_BYTES = 4096
 """Bytes in front of the shared buffer."""
 
 DEVICE_SLEEPS = 0x200
-"""Offset of the flag that the device sets, and whoever rings clears."""
+"""Offset of the flag that the device sets, and that the host clears when it rings."""
 
 HOST_WAITS = 0x240
-"""Offset of the flag that the host sets, and the device clears when it rings."""
+"""Offset of the flag that the host sets, and that the device clears when it rings."""
 
 _BATCH = 256
 """Commands that a device runs before it shows their answers."""
 
 _LONGEST_SLEEP = 20
-"""Milliseconds after which a sleeper looks without having been rung."""
+"""Milliseconds after which a sleeping end looks although nobody rang."""
 
 
 class Device(Protocol):
     """What runs behind the memory: :class:`omap.device.DeviceModel`, or a simulation of the engine."""
 
     def step(self, limit: int = 256) -> int:
-        """Do up to ``limit`` commands and return how much there was to do."""
+        """Run up to ``limit`` commands and return how much there was to do."""
         ...
 
 
@@ -79,7 +79,7 @@ def run_device(
                 memory[HOST_WAITS] = 0
                 ring(bell)
         elif not memory[DEVICE_SLEEPS]:
-            memory[DEVICE_SLEEPS] = 1  # and look once more
+            memory[DEVICE_SLEEPS] = 1  # then look once more
         else:
             if also is not None:
                 also()
@@ -90,13 +90,13 @@ def run_device(
 
 
 def ring(bell: socket.socket) -> None:
-    """Ring, unless it is ringing already or nobody is there."""
+    """Ring. Nothing happens if the bell rings already or the other end is gone."""
     with contextlib.suppress(OSError):
         bell.send(b"\0", socket.MSG_DONTWAIT)
 
 
 def _listen(bell: socket.socket) -> bool:
-    """Take the rings that came; return whether the other end is still there."""
+    """Take the rings that came. Return whether the other end is still there."""
     try:
         return bool(bell.recv(4096, socket.MSG_DONTWAIT))
     except BlockingIOError:
@@ -106,7 +106,7 @@ def _listen(bell: socket.socket) -> bool:
 
 
 class SharedTransport(Transport):
-    """The host's end.
+    """The host's end of memory and doorbell.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class SharedTransport(Transport):
         self.notify()
 
     def check(self) -> None:
-        """Raise DeviceError if this end is closed or the other end was seen to be."""
+        """Raise DeviceError if this end is closed, or the other end was found closed."""
         if self._bell is None:
             raise DeviceError(f"the device is gone: {self.gone()}")
 
@@ -174,7 +174,7 @@ class SharedTransport(Transport):
             self.rest()
 
     def close(self) -> None:
-        """Close this end of the doorbell: the device's end notices."""
+        """Close this end of the doorbell, which the device notices."""
         self._hang_up()
 
     def _hang_up(self) -> None:

@@ -1,4 +1,4 @@
-"""Commands about data: what each plans. The table :data:`COMMANDS` also feeds COMMAND, the arity check and the docs."""
+"""Commands about data, and the plan of each. COMMAND, the arity check and the docs use :data:`COMMANDS` too."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 
 
 def parse_integer(data: bytes) -> int:
-    """Return a 64-bit integer as strictly as Redis reads one: no sign ``+``, no leading zeros, no spaces."""
+    """Return a 64-bit integer, read as strictly as Redis does: no sign ``+``, no leading zeros, no spaces."""
     number = int(data) if _INTEGER.fullmatch(data) else _HIGHEST + 1
     if not _LOWEST <= number <= _HIGHEST:
         raise Refused(NOT_AN_INTEGER)
@@ -41,6 +41,10 @@ class Data:
     ----------
     cells : Cells
         How names and values lie in the map.
+
+    Reveals
+        Of each command: how many operations it takes, and whether they are a change (:mod:`host.redis.plans`). This
+        follows from the words of the command.
     """
 
     def __init__(self, cells: Cells) -> None:
@@ -68,7 +72,7 @@ class Data:
         if cell is None:
             return None
         try:
-            # SEC_CM: REDIS.KEY.VERIFIED -- a long key is looked up by its keyed image; the cell says whose value it is
+            # SEC_CM: REDIS.KEY.VERIFIED -- a long key is looked up by its keyed image, and its cell names the key
             return self.cells.unpack(name, cell)
         except InputError as problem:
             raise Refused(f"ERR omap: {problem}") from None
@@ -134,7 +138,7 @@ class Data:
         return Direct([self._put(name, words[2])], reply)
 
     def mset(self, words: list[bytes], form: Encoder) -> Plan:
-        """``MSET key value ...``. If the map fills up on the way, those that found room stay."""
+        """``MSET key value ...``. If the map becomes full on the way, the values that found room stay."""
         if len(words) % 2 == 0:
             raise wrong_arity("mset")
         operations = [self._put(name, value) for name, value in zip(words[1::2], words[2::2], strict=True)]
@@ -148,7 +152,7 @@ class Data:
         condition, previous = _set_options(words[3:])
         if condition is None:
             return self.getset(words, form) if previous else Direct([self._put(name, value)], _stored)
-        self.cell(name, value)  # too long is too long, whatever is found
+        self.cell(name, value)  # refuses a value that is too long, whatever is found
 
         def decide(found: bytes | None) -> tuple[bytes | None, bytes]:
             holds = (found is None) == (condition == b"nx")
@@ -215,7 +219,7 @@ def _stored(answers: list[Response]) -> bytes:
 
 
 def _set_options(options: list[bytes]) -> tuple[bytes | None, bool]:
-    """Return the condition of a SET, and whether it answers with the previous value."""
+    """Return the condition of a SET (``nx``, ``xx`` or None), and whether its reply is the previous value."""
     condition, previous, expiry = None, False, False
     rest = iter(options)
     for option in map(bytes.lower, rest):
@@ -241,13 +245,13 @@ class Command:
     Parameters
     ----------
     plan : callable or None
-        Method of :class:`Data`; None for what concerns the connection or the server.
+        Method of :class:`Data`; None for a command about the connection or the server.
     arity : int
-        Words with the name; if negative, at least as many.
+        Number of words, with the name; a negative number says that there may be more.
     operations : str
-        Map operations that it takes, for the docs.
+        Map operations that the command takes, for the docs.
     flags : tuple of str
-        As COMMAND tells them.
+        Flags that COMMAND reports.
     keys : tuple of int
         Place of the first key, of the last, and the step between them.
     """
@@ -302,7 +306,7 @@ WHY_NOT: dict[str, str] = {
     **dict.fromkeys(("multi", "exec", "watch", "unwatch", "discard"), _NO_GROUP),
     **dict.fromkeys(("flushall", "flushdb"), "to empty the map, format it where it is served"),
 }
-"""Commands that people will miss, and why they are missing."""
+"""Commands of Redis that the proxy does not have, and why."""
 
 
 def unknown(words: list[bytes]) -> Refused:
@@ -320,5 +324,5 @@ def unknown(words: list[bytes]) -> Refused:
 
 
 def _text(word: bytes) -> str:
-    """Return a word for an error message, as far as Redis would repeat it."""
+    """Return the part of a word that Redis repeats in an error message."""
     return word.partition(b"\0")[0].decode("utf-8", "surrogateescape")

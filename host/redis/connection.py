@@ -1,4 +1,4 @@
-"""One connection: from bytes that came to replies, in order, with whatever can run together run together."""
+"""One connection: from bytes to replies, in order. Neighbouring commands of one kind run together."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from host.redis.requests import BULK_LIMIT, ProtocolError, RequestReader
 from host.redis.scheduler import Scheduler
 
 RUN_LIMIT = 1024
-"""Commands that are planned ahead of their replies; bounds what a connection holds in memory."""
+"""Commands that are planned before their replies are sent. This bounds the memory of a connection."""
 
 DIALECT = "7.0.0"
-"""Version of Redis whose texts these are; clients read it to choose among features."""
+"""Version of Redis whose texts the proxy uses. Clients read it to choose among features."""
 
 _NO_AUTH = "NOAUTH Authentication required."
 _WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled."
@@ -49,9 +49,9 @@ class Shared:
     password : str or None
         What AUTH must give.
     max_clients : int
-        Connections at most.
+        Most connections at once.
     numbers : iterator of int
-        Numbers of connections to come.
+        Gives each connection its number.
     """
 
     data: Data
@@ -68,9 +68,9 @@ class Connection:
     Parameters
     ----------
     shared : Shared
-        What it shares with others.
+        What all connections share.
     address : str
-        Of the peer, for CLIENT INFO.
+        Address of the peer, for CLIENT INFO.
     """
 
     def __init__(self, shared: Shared, address: str = "") -> None:
@@ -85,7 +85,11 @@ class Connection:
         """Whether the socket must be closed after the replies."""
 
     async def handle(self, data: bytes, send: Callable[[bytes], Awaitable[object]]) -> None:
-        """Take bytes that came, and pass replies to ``send``, once per at most :data:`RUN_LIMIT` commands."""
+        """Take bytes that came, and pass replies to ``send``: those to at most :data:`RUN_LIMIT` commands at a time.
+
+        Reveals
+            As :class:`~host.redis.scheduler.Scheduler` does.
+        """
         self._reader.feed(data)
         more = True
         while more and not self.closed:
@@ -95,7 +99,7 @@ class Connection:
                 await send(b"".join(await self._run(plans)))
 
     def _plan_ahead(self, plans: list[Plan]) -> bool:
-        """Append plans of what has come; return whether there may be more."""
+        """Append the plans of commands that have come. Return whether there may be more."""
         while len(plans) < RUN_LIMIT and not self.closed:
             try:
                 words = self._reader.next()
@@ -175,7 +179,7 @@ class Connection:
 
     def _authenticate(self, user: bytes, password: bytes) -> None:
         wanted = self._shared.password
-        # SEC_CM: REDIS.AUTH.CONST_TIME -- how much of a guess is right does not show in the time
+        # SEC_CM: REDIS.AUTH.CONST_TIME -- the time does not show how much of a guess is right
         right = wanted is None or hmac.compare_digest(password, wanted.encode())
         if not right or user != b"default":
             raise Refused(_WRONG_PASSWORD)

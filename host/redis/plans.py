@@ -1,7 +1,7 @@
 """What a command wants from the map, fixed before anything is looked up.
 
-There are two kinds of plan, and a command's name and arguments decide which it is and how many operations it takes.
-What is found decides only what is *in* them.
+There are two kinds of plan. A command's name and arguments alone decide which kind it has, and how many operations it
+takes. What is found in the map decides only the contents of operations.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from omap.operations import Operation, Response
 
 
 class Refused(Exception):  # noqa: N818 -- an answer, not a failure
-    """A command that is answered with an error; the text is the reply."""
+    """A command that is answered with an error. The text is the reply."""
 
 
 OUT_OF_ROOM = "OOM command not allowed when used memory > 'maxmemory'."
-"""What Redis says when it is full; ours is when ``capacity`` keys are live."""
+"""What Redis says when it is full. A map is full when ``capacity`` keys are live."""
 
 
 Decide = Callable[[bytes | None], tuple[bytes | None, bytes]]
-"""From the value found, None if there is none, to the new value, None to leave things as they are, and the reply."""
+"""Takes the value found, or None; returns the new value, or None to change nothing, and the reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """Operations that are known at once; all are submitted in one go, and the reply follows from the answers.
+    """Operations that are known at once. All are submitted together, and the reply follows from the answers.
 
     Parameters
     ----------
     operations : list of Operation
         What to run.
     reply : callable
-        Makes the reply of the answers. May raise :class:`Refused`.
+        Makes the reply from the answers. May raise :class:`Refused`.
     """
 
     operations: list[Operation]
@@ -42,7 +42,7 @@ class Direct:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One value, read and then perhaps written: always a GET, and then a PUT or a NOP.
+    """One value that is read and perhaps written: always a GET, and then a PUT or a NOP.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Change:
     key : bytes
         Its key in the map.
     decide : callable
-        What to make of what is found. May raise :class:`Refused`; then nothing is written.
+        Returns the new value and the reply. May raise :class:`Refused`; then nothing is written.
     """
 
     name: bytes
@@ -61,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The number of live keys: a NOP, whose answer tells it."""
+    """The number of live keys, which the answer to a NOP tells."""
 
 
 Plan = bytes | Direct | Change | Size

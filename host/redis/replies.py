@@ -11,7 +11,7 @@ Value = bytes | str | int | None | Sequence["Value"] | Mapping[str, "Value"]
 
 
 def error(text: str) -> bytes:
-    """Return an error reply. A line break would end it early, so each becomes a space."""
+    """Return an error reply. Each line break becomes a space, because it would end the reply early."""
     return b"-" + text.replace("\r", " ").replace("\n", " ").encode("utf-8", "surrogateescape") + b"\r\n"
 
 
@@ -34,7 +34,7 @@ class Encoder:
         self.null = b"_\r\n" if version == 3 else b"$-1\r\n"
 
     def bulk(self, data: bytes | None) -> bytes:
-        """Return a bulk string, or what stands for a missing one."""
+        """Return a bulk string, or the null of this protocol version."""
         return self.null if data is None else b"$%d\r\n%b\r\n" % (len(data), data)
 
     def bulks(self, items: Iterable[bytes | None]) -> bytes:
@@ -43,12 +43,12 @@ class Encoder:
         return b"*%d\r\n" % len(parts) + b"".join(parts)
 
     def text(self, text: str) -> bytes:
-        """Return text for people: a verbatim string where there is one."""
+        """Return text for people: a verbatim string in RESP3, a bulk string in RESP2."""
         data = text.encode()
         return b"=%d\r\ntxt:%b\r\n" % (len(data) + 4, data) if self.version == 3 else self.bulk(data)
 
     def value(self, value: Value) -> bytes:
-        """Return anything nested; a mapping is a flat array in RESP2."""
+        """Return a nested value. A mapping is a flat array in RESP2."""
         match value:
             case None | bytes():
                 return self.bulk(value)

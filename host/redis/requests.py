@@ -1,9 +1,9 @@
-"""Commands out of the bytes that a peer sends, with a bound on everything that it can announce.
+"""Commands from the bytes that a peer sends, with a bound on everything that the peer can announce.
 
-A command is a RESP array of bulk strings, or a line of words ("inline"). :mod:`hiredis` decodes the arrays. It has no
-limits, however: it allocates whatever the header of an array announces (hiredis issue 1357), and it takes replies too.
-So only what this module has walked, and found to be an array of bulk strings within the limits, reaches it. Limits and
-messages follow Redis 7 (``networking.c``), with lower bounds.
+A command is a RESP array of bulk strings, or a line of words ("inline"). :mod:`hiredis` decodes the arrays. hiredis has
+no limits, however: it allocates whatever the header of an array announces (hiredis issue 1357), and it accepts replies
+too. Therefore this module first checks that the bytes are an array of bulk strings within the limits, and only then
+passes them on. Limits and messages follow Redis 7 (``networking.c``), with lower bounds.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ LINE_LIMIT = 1 << 16
 """Bytes of an inline command, or of a header."""
 
 BULK_LIMIT = 1 << 20
-"""Bytes of one argument. The map's own limit is far lower, and has a kinder message."""
+"""Bytes of one argument. The map's own limit is far lower, and has a clearer message."""
 
 ARGUMENTS_LIMIT = 1 << 14
 """Arguments of one command."""
 
 REQUEST_LIMIT = 1 << 24
-"""Bytes of one command; what a connection makes the proxy hold is no more than this and one read."""
+"""Bytes of one command. A connection makes the proxy hold no more than this and one read."""
 
 UNAUTHENTICATED_ARGUMENTS, UNAUTHENTICATED_BULK = 10, 16384
 """The same limits until a connection has given the password, as in Redis."""
@@ -30,13 +30,13 @@ UNAUTHENTICATED_ARGUMENTS, UNAUTHENTICATED_BULK = 10, 16384
 _BULK = re.compile(rb"\$(0|[1-9][0-9]{0,18})\r\n")
 _NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _SPACE = b" \t\n\v\f\r"
-_END = b" \t\n\r"  # of a word; Redis is not quite consistent here
+_END = b" \t\n\r"  # of a word without quotes; between words Redis skips \v and \f as well
 _ESCAPES = {ord("n"): 10, ord("r"): 13, ord("t"): 9, ord("b"): 8, ord("a"): 7}
 _HEX = re.compile(rb"x[0-9a-fA-F]{2}")
 
 
 class ProtocolError(Exception):
-    """What came is no command; the connection must be closed. The text is the reply, empty for none."""
+    """What came is no command, so the connection must be closed. The text is the reply; empty for no reply."""
 
 
 class RequestReader:
@@ -51,9 +51,9 @@ class RequestReader:
     def __init__(self, *, authenticated: bool = True) -> None:
         self.authenticated = authenticated
         self._buffer = bytearray()
-        self._start = 0  # of the command under way
-        self._walked = 0  # up to here it is known to be sound
-        self._arguments = -1  # still to come; -1: not even the header
+        self._start = 0  # of the command that is being read
+        self._walked = 0  # the command was checked up to here
+        self._arguments = -1  # how many are still to come; -1 before the header
         self._decoder = hiredis.Reader()
 
     def feed(self, data: bytes) -> None:
@@ -65,12 +65,12 @@ class RequestReader:
         self._buffer += data
 
     def next(self) -> list[bytes] | None:
-        """Return the next command as its words, or None if it is not all there yet. Empty commands are skipped.
+        """Return the words of the next command, or None if some of it is still to come. Empty commands are skipped.
 
         Raises
         ------
         ProtocolError
-            With the text for the peer; nothing after this can be read.
+            With the text for the peer. Nothing after this can be read.
         """
         buffer = self._buffer
         while self._start < len(buffer):
@@ -85,7 +85,7 @@ class RequestReader:
             if words is None:
                 return None
             if words:
-                if words[0].lower() in (b"post", b"host:"):  # a browser was made to talk to us (Redis does the same)
+                if words[0].lower() in (b"post", b"host:"):  # of a browser that a page sent here (Redis does the same)
                     raise ProtocolError("")
                 return words
         return None
@@ -95,19 +95,19 @@ class RequestReader:
         self._arguments = -1
 
     def _walk(self) -> bool:
-        """Go on through an array; return whether it is complete."""
+        """Check the next part of an array. Return whether the array is complete."""
         buffer = self._buffer
         if self._arguments < 0:
             count = self._header("mbulk count", "multibulk length")
             if count is None:
                 return False
-            # SEC_CM: REDIS.INPUT.BOUNDED -- no memory is set aside for what is only announced
+            # SEC_CM: REDIS.INPUT.BOUNDED -- no memory is reserved for what is only announced
             if count > ARGUMENTS_LIMIT:
                 raise ProtocolError("ERR Protocol error: invalid multibulk length")
             if count > UNAUTHENTICATED_ARGUMENTS and not self.authenticated:
                 raise ProtocolError("ERR Protocol error: unauthenticated multibulk length")
             if count <= 0:
-                # the decoder must not see *-1, which is no array to it
+                # the decoder must not see *-1, which it takes for no array
                 buffer[self._start : self._walked] = b"*0\r\n"
                 self._walked = self._start + 4
             self._arguments = max(count, 0)
@@ -130,7 +130,7 @@ class RequestReader:
         return not self._arguments
 
     def _explain(self) -> None:
-        """Raise for what stands in place of a bulk string, unless more of it may come."""
+        """Raise for bytes that are no bulk string within the limits, unless more bytes could make it one."""
         buffer = self._buffer
         if self._walked >= len(buffer):
             return
@@ -144,7 +144,7 @@ class RequestReader:
             raise ProtocolError("ERR Protocol error: invalid bulk length")
 
     def _header(self, name: str, number: str) -> int | None:
-        """Read the header at hand and step over it; None if it is not all there."""
+        """Read the header at this place and go past it. Return None if some of it is still to come."""
         end = self._buffer.find(b"\r\n", self._walked, self._walked + LINE_LIMIT)
         if end < 0:
             if len(self._buffer) - self._walked > LINE_LIMIT:
@@ -175,9 +175,9 @@ def split_words(line: bytes) -> list[bytes]:
     Raises
     ------
     ProtocolError
-        If a quote is not closed, or something follows a closing one.
+        If a quote is not closed, or a closing quote is followed by something else than white space.
     """
-    line = line.partition(b"\0")[0]  # a string ends there, for Redis
+    line = line.partition(b"\0")[0]  # for Redis a string ends there
     words: list[bytes] = []
     at = 0
     while True:
@@ -198,7 +198,7 @@ def split_words(line: bytes) -> list[bytes]:
 
 
 def _quoted(line: bytes, at: int, word: bytearray) -> int:
-    """Append what stands in the quotes that open at ``at``; return the place after them."""
+    """Append the text in the quotes that open at ``at`` to ``word``. Return the place after the quotes."""
     quote = line[at]
     at += 1
     while at < len(line):

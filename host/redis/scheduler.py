@@ -1,16 +1,16 @@
-"""Runs the plans of all connections: in bulk, atomically, and on a schedule that no key has any part in.
+"""Runs the plans of all connections: in bulk, atomically, and on a schedule that does not depend on keys.
 
-Locks on keys would be the usual way to make read-modify-write commands atomic. They would also show, by who waits for
-whom, that two commands are about the same key. Here commands take turns by kind alone:
+Locks on keys would be the usual way to make read-modify-write commands atomic. But if a command waits for another,
+locks show that both are about the same key. Here the kind of a command alone decides what it waits for:
 
-* :class:`~host.redis.plans.Direct` plans go to the map at once, many batches in flight. The map runs them in order,
-  each batch without another in between.
-* :class:`~host.redis.plans.Change` plans of all connections are gathered into rounds. A round reads all its values
-  with one batch of GETs, decides command after command in memory, so that the second INCR of a key sees the first,
-  and writes with one batch of PUTs and NOPs. Nothing else is submitted during a round.
+* :class:`~host.redis.plans.Direct` plans go to the map at once, with many batches in flight. The map runs the batches
+  in order, and none inside another.
+* :class:`~host.redis.plans.Change` plans of all connections are gathered into rounds. A round reads all its values with
+  one batch of GETs. It decides one command after the other in memory, so that the second INCR of a key sees the first.
+  Then it writes with one batch of PUTs and NOPs. Nothing else is submitted during a round.
 
-Atomic means: as long as this proxy is the only one that writes these keys. Another client's write between the two
-batches of a round would be lost.
+Commands are atomic only if no other client writes the same keys: another client's write between the two batches of a
+round would be lost.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ NO_OPERATION = Operation(Kind.NOP)
 
 
 class Store(Protocol):
-    """What runs operations: :class:`host.client.aio.AsyncClient`, or a stand-in."""
+    """What runs operations: :class:`host.client.aio.AsyncClient`, or a stand-in for it."""
 
     def submit(self, batch: Sequence[Operation]) -> asyncio.Future[list[Response]]:
-        """Queue operations, which run in the order of the calls, and return a future of their responses."""
+        """Queue operations and return a future of their responses. Operations run in the order of the calls."""
         ...
 
     async def live(self) -> int:
-        """Return the number of live keys, at the cost of one operation."""
+        """Return the number of live keys. This takes one operation."""
         ...
 
 
@@ -61,24 +61,24 @@ class Scheduler:
     store : Store
         Runs operations on the map.
     report : callable
-        Told of every error of the store.
+        Called with every error of the store.
 
     Reveals
-        Of each plan how many operations it has, and whether it is a change: which follows from the words of its
-        command. Never whether two of them are about the same key, or what was found.
+        Of each plan: how many operations it has, and whether it is a change. Both follow from the words of its command.
+        Never revealed: whether two plans are about the same key, and what was found.
     """
 
     def __init__(self, data: Data, store: Store, report: Callable[[OmapError], object] = lambda _: None) -> None:
         self._data = data
         self._store = store
         self._report = report
-        self._free = asyncio.Event()  # set unless a round has read and not yet written
+        self._free = asyncio.Event()  # set, except while a round has read and not yet written
         self._free.set()
         self._waiting: deque[tuple[Sequence[Change], asyncio.Future[list[bytes]]]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
     def _failure(self, problem: OmapError) -> bytes:
-        """Return the reply to commands that were not run because of a problem."""
+        """Return the reply to commands that a problem kept from running."""
         self._report(problem)
         return replies.error(f"ERR omap: {problem}")
 
@@ -96,7 +96,7 @@ class Scheduler:
         answered = doubted = sum(len(plan.operations) for plan in plans)
         try:
             answers = await self._store.submit([operation for plan in plans for operation in plan.operations])
-        except UnknownFateError as error:  # what was answered is known, and what was not sent
+        except UnknownFateError as error:  # the error says what was answered and what was not sent
             self._report(error)
             answers, answered, doubted = list(error.responses), error.answered, error.answered + error.in_doubt
         except OmapError as problem:
@@ -112,7 +112,7 @@ class Scheduler:
         return made
 
     async def _turn(self) -> None:
-        # SEC_CM: REDIS.WAIT.KEYLESS -- whoever waits here waits for any round, whatever its keys
+        # SEC_CM: REDIS.WAIT.KEYLESS -- a plan waits for any round, whatever the keys of both
         while not self._free.is_set():
             await self._free.wait()
 
@@ -146,14 +146,14 @@ class Scheduler:
                 if not future.done():  # its connection may be gone
                     future.set_result(made[at : at + len(some)])
                 at += len(some)
-            await asyncio.sleep(0)  # those who waited for this round come before the next
+            await asyncio.sleep(0)  # plans that waited for this round come before the next
 
     async def _round(self, plans: list[Change]) -> list[bytes]:
         self._free.clear()
         try:
             try:
                 answers = await self._store.submit([Operation(Kind.GET, plan.key) for plan in plans])
-            except UnknownFateError as error:  # of reading, which changes nothing
+            except UnknownFateError as error:  # only reading was in doubt, which changes nothing
                 self._report(error)
                 return [replies.error(NOT_RUN)] * len(plans)
             before = {plan.key: answer.previous for plan, answer in zip(plans, answers, strict=True)}
@@ -185,11 +185,11 @@ class Scheduler:
         before: dict[bytes, bytes | None],
         statuses: list[Status] | None = None,
     ) -> list[tuple[bytes | None, bytes]]:
-        """Go through the plans in order; return for each the cell to write, if any, and the reply.
+        """Go through the plans in order. Return for each the cell to write, or None, and the reply.
 
-        With ``statuses`` of the writes, go through again as the map did: what was refused for lack of room was not
-        there for those who came after it. A round frees no room, so that after the first refusal every new key is
-        refused, and what the second look would write differently could not have been written.
+        ``statuses`` are those of the writes. With them, the plans are decided again as the map ran them: a value that
+        the map refused for lack of room was not there for later plans. A round frees no room, so that after the first
+        refusal the map refuses every new key. Therefore no plan would now write what the round has not tried to write.
         """
         now = dict(before)
         full = False

@@ -1,4 +1,4 @@
-"""Sockets of the proxy: takes connections up to a limit, and ends without losing replies."""
+"""The proxy's server: takes connections up to a limit, and ends without losing replies."""
 
 from __future__ import annotations
 
@@ -137,6 +137,9 @@ class Proxy:
     async def start(self) -> None:
         """Listen.
 
+        Reveals
+            That a proxy listens at this address.
+
         Raises
         ------
         InputError
@@ -150,7 +153,11 @@ class Proxy:
         LOG.info("listening", extra={"host": self.host, "port": self.port})
 
     async def stop(self) -> None:
-        """Take no more connections and commands, finish those under way, hang up."""
+        """Take no more connections and commands, finish the commands under way, and hang up.
+
+        Reveals
+            To its clients: that the proxy ends.
+        """
         if self._server is None:
             return
         LOG.info("stopping", extra={"clients": len(self._tasks)})
@@ -228,7 +235,7 @@ class Proxy:
             LOG.debug("client gone", extra={"client": connection.number})
 
     def _report(self, problem: OmapError) -> None:
-        """Log an error of the map, once for as long as it is the same."""
+        """Log an error of the map, unless it is the same as the last."""
         text = f"{type(problem).__name__}: {problem}"
         if text != self._trouble:
             self._trouble = text

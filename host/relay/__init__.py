@@ -1,1 +1,1 @@
-"""The relay between clients and a device: untrusted, it moves sealed records and holds no key."""
+"""The relay between clients and a device. It is untrusted: it moves sealed records and holds no key."""

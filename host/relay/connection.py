@@ -35,10 +35,10 @@ class Owner(Protocol):
         """Greet a client that has connected."""
 
     def changed(self, connection: Connection) -> None:
-        """See to a client that has sent something, or reads again."""
+        """Give a turn to a client that has sent something, or reads its answers again."""
 
     def ended(self, connection: Connection, reason: str) -> None:
-        """Take note that a connection is being ended from here."""
+        """Take note that the relay is ending a connection."""
 
     def lost(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
@@ -73,12 +73,12 @@ class Connection(Port, asyncio.Protocol):
         self._relay.welcome(self)
 
     def data_received(self, data: bytes) -> None:
-        """Keep what came until it is its turn."""
+        """Keep what came until the client has its turn."""
         if self.closed:
             return
         self.incoming += data
         if len(self.incoming) >= self._limits.input_bytes:
-            # SEC_CM: RELAY.INPUT.BOUNDED -- the rest stays in its socket
+            # SEC_CM: RELAY.INPUT.BOUNDED -- the rest stays in the client's socket
             self.read(False)
         self._relay.changed(self)
 
@@ -89,13 +89,13 @@ class Connection(Port, asyncio.Protocol):
         self._relay.lost(self)
 
     def pause_writing(self) -> None:
-        """The client does not read its answers: take no more commands from it, and wait only so long."""
-        # SEC_CM: RELAY.INPUT.BOUNDED -- what is in flight comes back at most, then nothing
+        """Take no more commands, because the client does not read its answers; end the connection if that lasts."""
+        # SEC_CM: RELAY.INPUT.BOUNDED -- only answers to what is in flight can still be added
         self.blocked = True
         self._start_timer("slow", self._limits.slow_seconds)
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """Take commands again, because the client reads its answers again."""
         self.blocked = False
         self._end_timer("slow")
         self._relay.changed(self)
@@ -118,16 +118,16 @@ class Connection(Port, asyncio.Protocol):
         self._start_timer("idle", self._limits.idle_seconds)
 
     def opened(self) -> None:
-        """A session is open: the connection may last."""
+        """Let the connection last, because a session is open."""
         self._end_timer("idle")
 
     def taken(self) -> None:
-        """Read on if there is room again."""
+        """Read the socket again if there is room."""
         if not self._reading and len(self.incoming) < self._limits.input_bytes // 2:
             self.read(True)
 
     def read(self, on: bool) -> None:
-        """Read the socket or leave what comes in it."""
+        """Read the socket, or leave in it what comes."""
         if on is not self._reading and not self.closed and not (on and self._relay.draining):
             self._reading = on
             if on:
@@ -136,7 +136,7 @@ class Connection(Port, asyncio.Protocol):
                 self._transport.pause_reading()
 
     def disconnect(self, reason: str) -> None:
-        """End the connection once all that was delivered is sent, at the latest when the client is slow."""
+        """End the connection once all delivered records are sent, but wait no longer than for a slow client."""
         if not self.closed:
             self._relay.ended(self, reason)
             self._transport.close()

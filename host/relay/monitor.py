@@ -1,6 +1,6 @@
-"""What operators look at: ``/healthz`` and, in the text format of Prometheus, ``/metrics``, over HTTP on loopback.
+"""What operators look at, over HTTP on loopback: ``/healthz``, and ``/metrics`` in the text format of Prometheus.
 
-Every number here is public: whoever runs the machine sees as much without it.
+Every number here is public: whoever runs the machine sees the same without this page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ _MOST_CONNECTIONS = 16
 
 
 def health(relay: Relay) -> dict[str, Any]:
-    """Return the state of relay and device, JSON-ready; ``healthy`` says whether clients are served."""
+    """Return the state of relay and device, JSON-ready; ``healthy`` says whether clients are served.
+
+    Reveals
+        Counts and states, all of them public.
+    """
     driver = relay.driver
     try:
         state, fault = driver.state, driver.fault
@@ -47,7 +51,11 @@ def health(relay: Relay) -> dict[str, Any]:
 
 
 def metrics(relay: Relay) -> str:
-    """Return all numbers in Prometheus' text format, version 0.0.4."""
+    """Return all numbers in Prometheus' text format, version 0.0.4.
+
+    Reveals
+        Counts and states, all of them public.
+    """
     driver, numbers, statistics = relay.driver, relay.numbers, relay.driver.statistics
     said = health(relay)
     page = _Page()
@@ -71,7 +79,7 @@ def metrics(relay: Relay) -> str:
 
 
 class _Page:
-    """A page of metrics under way."""
+    """A page of metrics in the making."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -96,7 +104,7 @@ class Monitor:
     Parameters
     ----------
     relay : Relay
-        Whose numbers to show.
+        The relay whose numbers are shown.
     port : int
         TCP port on loopback; 0 for any.
 
@@ -112,11 +120,15 @@ class Monitor:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """Address that the monitor listens at."""
         return f"http://{HOST}:{self.port}"
 
     async def start(self) -> None:
-        """Listen; raises InputError if the port can't be used."""
+        """Listen. Raises InputError if the port can't be used.
+
+        Reveals
+            That a monitor listens at this port.
+        """
         try:
             self._server = await asyncio.start_server(self._serve, HOST, self.port, limit=_HEAD_BYTES)
         except OSError as error:
@@ -124,7 +136,7 @@ class Monitor:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """End."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -137,7 +149,7 @@ class Monitor:
                 writer.write(self._answer(head))
                 await asyncio.wait_for(writer.drain(), _HEAD_SECONDS)
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
-            pass  # not a request, or not in time: no answer
+            pass  # what is no request, or comes too late, gets no answer
         finally:
             self._connections -= 1
             with contextlib.suppress(OSError):

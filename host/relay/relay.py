@@ -1,8 +1,8 @@
-"""The relay: moves records between clients on TCP and the rings of a device. Untrusted; it holds no key.
+"""The relay: moves records between clients on TCP and the rings of a device. It is untrusted and holds no key.
 
 Every client gets a greeting (:mod:`host.framing`), then one record in answer to each of its own, in the order in which
-it sent them (:mod:`host.relay.switch`). One client's socket is the affair of :mod:`host.relay.connection`. When the
-device has latched a fault, every client gets a REFUSED record that says so.
+it sent them (:mod:`host.relay.switch`). :mod:`host.relay.connection` deals with one client's socket. When the device
+has latched a fault, every client gets a REFUSED record that says so.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from omap.wire import Header, RecordType, Refusal
 LOG = logging.getLogger("omap.relay")
 
 _SPIN_SECONDS = 2e-3
-"""How long a device without a doorbell is polled without a pause after its last progress."""
+"""How long after its last progress a device without a doorbell is polled without a pause."""
 
 _POLL_SECONDS = 1e-3
-"""How often it is polled then."""
+"""How long the pauses between polls are after that."""
 
 _HEARTBEAT_SECONDS = 0.25
-"""How often a relay looks after the device without any reason."""
+"""How often a relay checks the device although nothing happens."""
 
 
 class Relay:
@@ -41,7 +41,7 @@ class Relay:
     Parameters
     ----------
     driver : Driver
-        The device, ready. The relay uses it alone, and does not close it.
+        The device, ready. Nobody else may use it meanwhile. The relay does not close it.
     host : str
         Address to listen at.
     port : int
@@ -49,21 +49,21 @@ class Relay:
     limits : Limits, optional
         How much to do for clients.
     tls : ssl.SSLContext, optional
-        For TLS. It hides records from the network; their secrecy does not depend on it.
+        For TLS, which hides records from the network. The secrecy of their contents does not depend on it.
 
     Attributes
     ----------
     numbers : Numbers
-        What it has counted.
+        What the relay has counted.
     failure : OmapError or None
-        Why the device does no more work, once it does not.
+        Why the device does no more work; None as long as it works.
     connections : set of Connection
-        Who is connected.
+        Which clients are connected.
     draining : bool
-        Whether it is shutting down.
+        Whether the relay is shutting down.
 
     Reveals
-        To whoever runs it: who connects, when, and how many records come and go. Not what they are about.
+        To whoever runs the relay: who connects, when, and how many records come and go; not what is in them.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Relay:
 
     @property
     def address(self) -> str:
-        """Where clients find it."""
+        """Address that clients connect to."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"omap://{host}:{self.port}"
 
@@ -102,6 +102,9 @@ class Relay:
 
     async def start(self) -> None:
         """Listen.
+
+        Reveals
+            That a relay listens at this address.
 
         Raises
         ------
@@ -125,7 +128,11 @@ class Relay:
         LOG.info("listening", extra={"address": self.address, "inherited": self.driver.in_flight})
 
     async def stop(self) -> None:
-        """Let nobody in, read nothing more, wait for the answers that are due and send them, and end."""
+        """Take no more clients, read nothing more, wait for the answers that are due, send them, and end.
+
+        Reveals
+            To every client: that the relay ends.
+        """
         if self._server is None:
             return
         LOG.info("draining", extra={"clients": len(self.connections), "in_flight": self.driver.in_flight})
@@ -166,7 +173,7 @@ class Relay:
     # -- connections ----------------------------------------------------------------------------------------------
 
     def welcome(self, connection: Connection) -> None:
-        """Greet a client, or say why it can't be taken."""
+        """Greet a client, or say why the relay does not take it."""
         self.numbers.connections += 1
         connection.number = self.numbers.connections
         full = len(self.connections) >= self.limits.clients
@@ -183,12 +190,12 @@ class Relay:
             self._end_failed(connection)
 
     def changed(self, connection: Connection) -> None:
-        """See to a client that has sent something, or reads again."""
+        """Give a turn to a client that has sent something, or reads its answers again."""
         self._switch.activate(connection)
         self._turn_soon()
 
     def ended(self, connection: Connection, reason: str) -> None:
-        """Take note that the relay ends a connection."""
+        """Take note that the relay is ending a connection."""
         self.numbers.disconnected[reason] += 1
         LOG.info("client disconnected", extra={"client": connection.number, "reason": reason})
         self._switch.forget(connection)
@@ -209,7 +216,7 @@ class Relay:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self, rung: bool = False) -> None:
-        """Move what can be moved, then see to it that the next turn comes."""
+        """Move all records that can be moved, then arrange the next turn."""
         self._due = False
         if self._timer is not None:
             self._timer.cancel()
@@ -219,7 +226,7 @@ class Relay:
         try:
             self._switch.expire()
             moved = self._switch.collect()
-            if rung and not moved:  # then why did it ring?
+            if rung and not moved:  # it rang without an answer: it may have failed
                 self.driver.check()
             self._switch.pump()
             if self.driver.in_flight:
@@ -228,7 +235,7 @@ class Relay:
         except OmapError as error:
             self._fail(error)
             return
-        except Exception as error:  # clients that wait for ever would be worse
+        except Exception as error:  # otherwise clients would wait for ever
             LOG.exception("defect")
             self._fail(DeviceError(f"the relay has a defect, see its log: {type(error).__name__}"))
             return
@@ -269,7 +276,7 @@ class Relay:
     # -- the device's end -----------------------------------------------------------------------------------------
 
     def _fail(self, error: OmapError) -> None:
-        """The device does no more work: hand out the answers that it has left, tell everybody, and end all."""
+        """Give up on the device: deliver the answers that are there, tell all clients, and end their connections."""
         if self.failure is not None:
             return
         self.failure = error

@@ -1,11 +1,11 @@
-"""Who of a relay's clients gets into the ring, and whose the answers are. Does no input or output of its own.
+"""Which client's records go into the ring next, and which client gets an answer. Does no input or output of its own.
 
-The device answers commands in the order in which they were put into its ring, so it is enough to remember whose they
-were. Clients take turns of at most ``quantum`` records, and have at most ``in_flight`` in the ring. A device holds one
-handshake at a time: a HELLO waits until the one before it is over.
+The device answers commands in the order in which they were put into its ring, so the switch only remembers which client
+each command came from. Clients take turns of at most ``quantum`` records, and have at most ``in_flight`` records in the
+ring. A device holds one handshake at a time: a HELLO waits until the handshake before it is over.
 
-A DATA record goes on only in the session that its connection has opened last or before. Any other is refused here: if
-it got to the device it would pass for an attack on somebody's session, and the device would erase everybody's map.
+The switch forwards a DATA record only in a session that was opened on the same connection. It refuses any other itself,
+because the device would take such a record for an attack on a session, and would erase everybody's map.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Limits:
     in_flight : int
         Records of one client in the ring.
     quantum : int
-        Records of one client that go into the ring before it is the turn of another.
+        Records of one client that go into the ring before it is the turn of another client.
     input_bytes : int
-        Bytes of one client that wait for the ring; beyond, its socket is not read.
+        Bytes of one client that may wait for the ring. While so many wait, its socket is not read.
     handshake_seconds : float
-        How long a handshake may take while another client waits for its own.
+        How long a handshake may take while another client waits for a handshake.
     idle_seconds : float
         How long a connection may last without opening a session.
     slow_seconds : float
@@ -72,9 +72,9 @@ class Numbers:
     unwanted : int
         Answers whose client was gone.
     refused : collections.Counter
-        Records that the relay refused itself, by reason.
+        Records that the relay itself refused, by reason.
     disconnected : collections.Counter
-        Connections that it ended, by reason.
+        Connections that the relay ended, by reason.
     """
 
     connections: int = 0
@@ -92,17 +92,17 @@ class Port(ABC):
     Attributes
     ----------
     incoming : bytearray
-        What came from it and was not taken yet.
+        What came from the client and was not taken yet.
     in_flight : int
         Records taken whose answers were not delivered.
     sessions : dict
-        First words of the commands of its open sessions, oldest first.
+        First words of the commands of the client's open sessions, oldest first.
     closed : bool
-        Nothing is taken from it or delivered any more.
+        Nothing is taken from the client any more, and nothing is delivered.
     blocked : bool
-        Nothing is taken from it for now.
+        Nothing is taken from the client for now.
     ending : bool
-        Nothing is taken from it any more; what is due to it is delivered.
+        Nothing is taken from the client any more; answers that are due are delivered.
     """
 
     def __init__(self) -> None:
@@ -121,11 +121,11 @@ class Port(ABC):
 
     @abstractmethod
     def opened(self) -> None:
-        """A session of it is open."""
+        """Take note that a session of the client is open."""
 
     @abstractmethod
     def taken(self) -> None:
-        """Some of ``incoming`` is gone."""
+        """Take note that some of ``incoming`` was taken."""
 
     @abstractmethod
     def disconnect(self, reason: str) -> None:
@@ -134,7 +134,7 @@ class Port(ABC):
 
 @dataclass(slots=True)
 class _Route:
-    """Whose the next ``count`` answers of the ring are; or with ``made``, one that stands after those before it."""
+    """The port of the next ``count`` answers of the ring; or, with ``made``, an answer of the relay in their order."""
 
     port: Port | None
     count: int
@@ -175,7 +175,7 @@ class Switch:
         self._holder: Port | None = None
         self._expires: float | None = None
         self._waiting: deque[Port] = deque()
-        if driver.in_flight:  # of a relay before this one: its clients are gone
+        if driver.in_flight:  # commands of an earlier relay, whose clients are gone
             self._routes.append(_Route(None, driver.in_flight))
 
     @property
@@ -191,7 +191,7 @@ class Switch:
             self._active.append(port)
 
     def forget(self, port: Port) -> None:
-        """Take note that a port is closed. Answers that are due to it will be thrown away."""
+        """Take note that a port is closed. Answers that are due to it will be dropped."""
         port.closed = True
         port.incoming.clear()
         if port.waiting:
@@ -203,7 +203,7 @@ class Switch:
     # -- to the device --------------------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Put records into the ring: in turns, as long as there are some and there is room."""
+        """Put records of the ports into the ring, in turns, as long as there are records and room."""
         while self._active and (room := self.driver.room):
             port = self._active.popleft()
             port.queued = False
@@ -211,7 +211,7 @@ class Switch:
                 len(port.incoming) // self._size, self.limits.quantum, self.limits.in_flight - port.in_flight, room
             )
             if count <= 0 or port.blocked or port.ending or port.closed:
-                continue  # back when it has records, or answers were delivered
+                continue  # it gets its turn again when records came or answers were delivered
             if self._forward(port, count):
                 port.taken()
             self.activate(port)
@@ -255,7 +255,7 @@ class Switch:
             self._routes.append(_Route(port, count, type_))
 
     def _single(self, port: Port, record: bytes) -> bool:
-        """Deal with a record that is no DATA of an open session; return whether it was taken."""
+        """Deal with a record that is no DATA of an open session. Return whether it was taken."""
         header = read_header(record)
         match header.type:
             case RecordType.HELLO:
@@ -272,7 +272,7 @@ class Switch:
             case RecordType.CONFIRM:
                 self._refuse(port, header, Refusal.NO_HANDSHAKE)
             case RecordType.DATA:
-                # SEC_CM: RELAY.SESSION.OWNED -- and what follows it in that session would come out of its turn
+                # SEC_CM: RELAY.SESSION.OWNED -- the records after it in that session would come out of order
                 port.sessions.clear()
                 self._refuse(port, header, Refusal.UNKNOWN_SESSION)
             case _:
@@ -280,19 +280,19 @@ class Switch:
         return True
 
     def _refuse(self, port: Port, header: Header, why: Refusal) -> None:
-        """Answer a record here, after the answers to those before it."""
+        """Answer a record here, after the answers to the records before it."""
         self.numbers.refused[why.name.lower()] += 1
         port.in_flight += 1
         made = Header(RecordType.REFUSED, header.session_index, why, header.session, header.sequence).pack()
         self._routes.append(_Route(port, 0, RecordType.REFUSED, made.ljust(self._size, b"\0")))
-        if why is Refusal.MALFORMED:  # whatever talks there is no client
+        if why is Refusal.MALFORMED:  # the peer is no client
             port.ending = True
         self._deliver_made()
 
     # -- from the device ------------------------------------------------------------------------------------------
 
     def collect(self) -> int:
-        """Take the answers that there are, give them to their ports, and return how many."""
+        """Take the answers that are there, give them to their ports, and return how many there were."""
         answers = self.driver.take()
         count = len(answers) // self._size
         view, at = memoryview(answers), 0
@@ -366,6 +366,6 @@ class Switch:
         return self._expires if self._waiting else None
 
     def expire(self) -> None:
-        """End a handshake that takes too long, if others wait; its CONFIRM will be refused."""
+        """End a handshake that takes too long while others wait. Its CONFIRM will be refused."""
         if self.deadline is not None and self._clock() >= self.deadline:
             self._release()

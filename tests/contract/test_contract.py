@@ -1,4 +1,4 @@
-"""One suite over all back ends: every answer equals a dict's, and every step shows the host what the rule promises."""
+"""One suite over all back ends: every answer equals a dict's, and each step shows the host what the rule promises."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tests.support.rtl.engines import TIGHT, engine
 
 
 def check_traffic(params, trace, operations):
-    """Every operation reads each page it touches and writes it back before the next; the number is the rule's."""
+    """Every operation reads each page that it touches and writes it back before the next. The rule says how many."""
     assert trace.operations == operations
     assert (trace.operation >= 0).all()
     assert (trace.length == params.page_bytes).all()
@@ -27,7 +27,7 @@ def check_traffic(params, trace, operations):
     touches = np.bincount(trace.operation[0::2], minlength=operations)
     if params.rule is Rule.ONE_CHOICE:
         assert (touches == 1).all()
-    elif params.rule is Rule.TWO_CHOICE:  # the bins are distinct; those in HBM do not show
+    elif params.rule is Rule.TWO_CHOICE:  # the bins are distinct; bins in HBM do not show
         assert (touches >= max(0, 2 - params.hbm_bins)).all()
         assert (touches <= 2).all()
         for operation in np.flatnonzero(touches == 2):
@@ -52,7 +52,7 @@ def machine(make):
             if self.subject is not None:
                 self.subject.close()
 
-        def key(self, number):  # few keys, so that they repeat; some numbers give keys full of zeros
+        def key(self, number):  # few keys, so that they repeat; some keys are all zeros
             return number.to_bytes(self.params.key_bytes, "big")
 
         def value(self, number):
@@ -91,7 +91,7 @@ def machine(make):
             self.map.bulk_load(keys, [self.value(count)] * len(keys))
             self.oracle.update((key, self.value(count)) for key in keys)
             trace = self.observer.trace()
-            if not self.subject.scans:  # every key is looked up, then put
+            if not self.subject.scans:  # every key is looked up, and then put
                 check_traffic(self.params, trace, 2 * len(keys))
                 return
             assert (trace.operation == -2).all()
@@ -142,7 +142,7 @@ def test_map_equals_a_dict(name, placement):
 
 
 def test_the_accelerator_equals_a_dict_and_the_reference():
-    engine(TIGHT)  # what goes wrong when it is compiled is not Hypothesis's affair
+    engine(TIGHT)  # compiles first, so that an error of the compiler is not Hypothesis's
     run_machine(rtl, examples=4, steps=12)
 
 
@@ -160,7 +160,7 @@ def test_a_device_model_behind_its_driver_equals_a_dict(name):
 @pytest.mark.long
 @pytest.mark.parametrize("name", transports.TOPS)
 def test_a_top_behind_its_driver_equals_a_dict(name):
-    driven(name).close()  # what goes wrong when it is compiled is not Hypothesis's affair
+    driven(name).close()  # compiles first, so that an error of the compiler is not Hypothesis's
     run_machine(lambda: driven(name), examples=3, steps=10)
 
 

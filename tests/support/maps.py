@@ -39,11 +39,11 @@ class Subject:
     observer : Observer
         What its host saw.
     check : callable
-        Compares the map's state with the dict, as far as it can be looked into.
+        Compares the map's state with the dict, as far as the state can be read.
     scans : bool
         Whether a bulk load is a scan over all pages.
     close : callable
-        Lets go of what the map needs.
+        Closes what the map needs.
     """
 
     map: ObliviousMap
@@ -78,7 +78,7 @@ def reference(name: str, rule: Rule) -> Subject:
 
 
 class ShadowedRtl(RtlMap):
-    """The accelerator in simulation, and a reference with the same secrets that does the same."""
+    """The accelerator in simulation, and a reference with the same secrets that runs the same operations."""
 
     shadow: Any = None
 
@@ -102,7 +102,7 @@ class ShadowedRtl(RtlMap):
         return responses
 
     def compare(self) -> None:
-        """Pages shown since the last comparison, and host memory, byte for byte."""
+        """Compare the page accesses since the last comparison, and host memory byte for byte."""
         ours, theirs = self._observer.trace(), self.shadow_observer.trace()
         count = len(theirs)
         for column in ("address", "length", "write"):
@@ -112,18 +112,18 @@ class ShadowedRtl(RtlMap):
 
 
 def rtl() -> Subject:
-    """Return the accelerator in simulation, held to a reference step by step."""
+    """Return the accelerator in simulation, which is compared with a reference after each step."""
     observer = Observer()
     made = ShadowedRtl(observer=observer)
 
     def check(oracle: dict[bytes, bytes]) -> None:
-        assert contents(made.shadow) == oracle  # whose host memory is the same, see compare()
+        assert contents(made.shadow) == oracle  # its host memory equals the accelerator's, see compare()
 
     return Subject(made, observer, check, scans=False)
 
 
 class DrivenMap(DriverMap):
-    """A map behind a transport. Its observer is told by a device model itself, and here of what a top's bus saw."""
+    """A map behind a transport. A device model feeds the observer itself; for a top, this class shows it the bus."""
 
     def __init__(self, transport: Transport, root_key: bytes, observer: Observer) -> None:
         self._machine, self._observer = getattr(transport, "machine", None), observer
@@ -148,7 +148,7 @@ class DrivenMap(DriverMap):
 
 
 def driven(name: str) -> Subject:
-    """Return a map behind a transport, by name, and the driver that people use."""
+    """Return a map behind a driver and a transport, by the name of the transport."""
     observer = Observer()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))

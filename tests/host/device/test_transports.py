@@ -202,7 +202,7 @@ def test_a_running_device_says_what_it_is_and_lets_in_one_driver(params, key_fil
         open_transport("process", params, attach=path)
 
 
-def test_whoever_comes_after_a_driver_has_left_is_not_turned_away(tmp_path):
+def test_whoever_comes_after_a_driver_has_departed_is_not_turned_away(tmp_path):
     address = str(tmp_path / "device")
     ours, theirs = socket.socketpair()
     with ours, socket.socket(socket.AF_UNIX) as listener:
@@ -213,7 +213,7 @@ def test_whoever_comes_after_a_driver_has_left_is_not_turned_away(tmp_path):
             comer.connect(address)
             _turn_away(listener, ours)
             assert b"another driver is attached" in comer.recv(1000)
-            theirs.send(b"\0")  # what it has still said does not hide that it has left
+            theirs.send(b"\0")  # a byte that it has still sent does not hide that it has departed
         with socket.socket(socket.AF_UNIX) as comer:
             comer.connect(address)
             _turn_away(listener, ours)

@@ -279,7 +279,7 @@ def test_a_card_that_runs_and_cannot_be_reset_is_refused(open_fake):
 @pytest.mark.parametrize(
     ("flaw", "says"),
     [
-        ("narrow link", f"the link of {ADDRESS} runs at 8 GT/s with 8 lanes, not 8 with 16: use a slot"),
+        ("narrow link", f"the link of {ADDRESS} runs at 8 GT/s with 8 lanes, not 8 with 16: use a PCIe slot"),
         ("neighbour", f"{ADDRESS} is in one IOMMU group with 0000:3b:00.1: they reach each other past the IOMMU"),
     ],
 )

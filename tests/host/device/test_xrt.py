@@ -186,16 +186,16 @@ def test_another_program_needs_no_reset(open_fake, params):
 @pytest.mark.parametrize("fault", [False, True])
 def test_a_kernel_that_runs_for_a_process_that_is_gone_needs_a_reset(open_fake, params, fault):
     """The process crashed, or its device latched a fault, after which a kernel does not stop."""
-    left = open_fake()
+    abandoned = open_fake()
     if fault:
-        with left.fake.still():
-            left.fake.device._set_state(State.FAULT, Fault.PAGE_TAG)
-        left.close()
+        with abandoned.fake.still():
+            abandoned.fake.device._set_state(State.FAULT, Fault.PAGE_TAG)
+        abandoned.close()
     with pytest.raises(DeviceError, match=rf"may still be running for an earlier process, then {RESET}"):
-        open_fake(fake=left.fake)
-    assert left.fake.card.running
-    left.fake.reset()
-    serve_once(open_fake(fake=left.fake), params)
+        open_fake(fake=abandoned.fake)
+    assert abandoned.fake.card.running
+    abandoned.fake.reset()
+    serve_once(open_fake(fake=abandoned.fake), params)
 
 
 def test_a_kernel_that_ends_while_it_is_being_stopped_is_not_waited_for(open_fake, monkeypatch):

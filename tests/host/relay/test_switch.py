@@ -22,9 +22,9 @@ NOP = Operation(Kind.NOP)
 class Client(Port):
     """A port whose client is this test."""
 
-    def __init__(self, bench):
+    def __init__(self, rig):
         super().__init__()
-        self.bench = bench
+        self.rig = rig
         self.session = ClientSession(PARAMS, KEY)
         self.received = []
         self.reasons = []
@@ -41,20 +41,20 @@ class Client(Port):
 
     def disconnect(self, reason):
         self.reasons.append(reason)
-        self.bench.switch.forget(self)
+        self.rig.switch.forget(self)
 
     def send(self, *records):
         self.incoming += b"".join(records)
-        self.bench.switch.activate(self)
+        self.rig.switch.activate(self)
 
     def nops(self, count):
         self.send(*[self.session.seal(NOP) for _ in range(count)])
 
     def handshake(self):
         self.send(self.session.hello())
-        self.bench.run()
+        self.rig.run()
         self.send(self.session.confirm(self.received.pop()))
-        self.bench.run()
+        self.rig.run()
         self.session.opened(self.received.pop())
         return self
 
@@ -73,7 +73,7 @@ class Client(Port):
         return [Refusal(header.code) for header in headers]
 
 
-class Bench:
+class Rig:
     """A switch over a stepped model, and a clock that is set by hand."""
 
     def __init__(self, ring_entries=16, **limits):
@@ -81,8 +81,7 @@ class Bench:
         self.driver = Driver(self.transport, PARAMS)
         self.driver.start()
         self.now = 0.0
-        self.numbers = Numbers()
-        self.limits = Limits(**limits)
+        self.numbers, self.limits = Numbers(), Limits(**limits)
         self.switch = Switch(self.driver, self.limits, self.numbers, lambda: self.now)
 
     def run(self):
@@ -103,16 +102,16 @@ class Bench:
 
 
 def test_a_greedy_client_leaves_room_for_a_modest_one():
-    bench = Bench(ring_entries=64, quantum=4, in_flight=1000)
-    greedy, modest = Client(bench).handshake(), Client(bench).handshake()
+    rig = Rig(ring_entries=64, quantum=4, in_flight=1000)
+    greedy, modest = Client(rig).handshake(), Client(rig).handshake()
     greedy.nops(50)
     modest.nops(2)
-    bench.switch.pump()
-    bench.transport.step(6)
-    bench.switch.collect()
+    rig.switch.pump()
+    rig.transport.step(6)
+    rig.switch.collect()
     greedy.check(4)
     modest.check(2)
-    bench.run()
+    rig.run()
     greedy.check(46)
 
 
@@ -125,99 +124,99 @@ def test_a_greedy_client_leaves_room_for_a_modest_one():
     step=st.integers(1, 7),
 )
 def test_everybody_gets_all_answers_in_order_within_the_limits(sends, ring_entries, quantum, in_flight, step):
-    bench = Bench(ring_entries=ring_entries, quantum=quantum, in_flight=in_flight)
-    clients, sent = [Client(bench).handshake() for _ in range(3)], [0, 0, 0]
+    rig = Rig(ring_entries=ring_entries, quantum=quantum, in_flight=in_flight)
+    clients, sent = [Client(rig).handshake() for _ in range(3)], [0, 0, 0]
     for who, count in sends:
         clients[who].nops(count)
         sent[who] += count
-        bench.switch.pump()
+        rig.switch.pump()
         assert all(client.in_flight <= in_flight for client in clients)
-        assert bench.driver.in_flight <= ring_entries
-        bench.transport.step(step)
-        bench.switch.collect()
-    bench.run()
+        assert rig.driver.in_flight <= ring_entries
+        rig.transport.step(step)
+        rig.switch.collect()
+    rig.run()
     for client, count in zip(clients, sent, strict=True):
         client.check(count)
         assert client.in_flight == 0
-    assert bench.switch.idle
-    assert bench.numbers.records_in == bench.numbers.records_out == sum(sent) + 6
+    assert rig.switch.idle
+    assert rig.numbers.records_in == rig.numbers.records_out == sum(sent) + 6
 
 
 def test_half_a_record_waits_for_its_other_half():
-    bench = Bench()
-    client = Client(bench).handshake()
+    rig = Rig()
+    client = Client(rig).handshake()
     record = client.session.seal(NOP)
     client.send(record[:63])
-    bench.run()
+    rig.run()
     client.check(0)
     client.send(record[63:])
-    bench.run()
+    rig.run()
     client.check(1)
 
 
 def test_a_blocked_client_is_left_alone_until_it_is_not():
-    bench = Bench()
-    client = Client(bench).handshake()
+    rig = Rig()
+    client = Client(rig).handshake()
     client.nops(2)
     client.blocked = True
-    bench.run()
+    rig.run()
     client.check(0)
     assert len(client.incoming) == 2 * SIZE
     client.blocked = False
-    bench.switch.activate(client)
-    bench.run()
+    rig.switch.activate(client)
+    rig.run()
     client.check(2)
 
 
 def test_answers_to_a_client_that_is_gone_are_thrown_away():
-    bench = Bench()
-    leaver, stayer = Client(bench).handshake(), Client(bench).handshake()
+    rig = Rig()
+    leaver, stayer = Client(rig).handshake(), Client(rig).handshake()
     leaver.nops(3)
     stayer.nops(2)
-    bench.switch.pump()
-    bench.switch.forget(leaver)
-    bench.run()
+    rig.switch.pump()
+    rig.switch.forget(leaver)
+    rig.run()
     leaver.check(0)
     stayer.check(2)
-    assert bench.numbers.unwanted == 3
-    assert bench.switch.idle
+    assert rig.numbers.unwanted == 3
+    assert rig.switch.idle
 
 
 def test_answers_to_an_earlier_switch_are_thrown_away():
-    bench = Bench()
-    client = Client(bench).handshake()
+    rig = Rig()
+    client = Client(rig).handshake()
     client.nops(5)
-    bench.switch.pump()
-    bench.switch = Switch(bench.driver, bench.limits, bench.numbers, lambda: bench.now)
-    later = Client(bench).handshake()
+    rig.switch.pump()
+    rig.switch = Switch(rig.driver, rig.limits, rig.numbers, lambda: rig.now)
+    later = Client(rig).handshake()
     later.nops(1)
-    bench.run()
+    rig.run()
     later.check(1)
-    assert bench.numbers.unwanted == 5
+    assert rig.numbers.unwanted == 5
 
 
 def test_several_sessions_of_one_connection():
-    bench = Bench(ring_entries=64)
-    client = Client(bench).handshake()
+    rig = Rig(ring_entries=64)
+    client = Client(rig).handshake()
     old = client.session
     client.session = ClientSession(PARAMS, KEY)
     client.handshake()
     client.send(old.seal(NOP), client.session.seal(NOP), old.seal(NOP), old.seal(NOP), client.session.seal(NOP))
-    bench.run()
+    rig.run()
     for session, record in zip([old, client.session, old, old, client.session], client.received, strict=True):
         session.open(record)
     assert client.open_sessions == 2
 
 
 def test_a_connection_keeps_as_many_sessions_as_a_device():
-    bench = Bench()
-    client = Client(bench)
+    rig = Rig()
+    client = Client(rig)
     for _ in range(20):
         client.session = ClientSession(PARAMS, KEY)
         client.handshake()
     assert len(client.sessions) == 16
     client.nops(1)
-    bench.run()
+    rig.run()
     client.check(1)
 
 
@@ -226,38 +225,38 @@ def test_a_connection_keeps_as_many_sessions_as_a_device():
 
 @pytest.mark.sec_cm("RELAY.SESSION.OWNED")
 def test_records_of_sessions_of_others_do_not_reach_the_device():
-    bench = Bench()
-    victim, attacker = Client(bench).handshake(), Client(bench).handshake()
+    rig = Rig()
+    victim, attacker = Client(rig).handshake(), Client(rig).handshake()
     record = victim.session.seal(NOP)
     forged = (
         Header(RecordType.DATA, victim.session.session_index, 0, victim.session.session, 0).pack().ljust(SIZE, b"\0")
     )
     for attack in (record, forged):
         attacker.send(attack)
-        bench.run()
+        rig.run()
         assert attacker.refusals == [Refusal.UNKNOWN_SESSION]
     attacker.nops(1)  # it has lost its own, in which a record may be missing now
-    bench.run()
+    rig.run()
     assert attacker.refusals == [Refusal.UNKNOWN_SESSION]
     victim.send(record)
-    bench.run()
+    rig.run()
     victim.check(1)
-    assert bench.state is State.READY
+    assert rig.state is State.READY
     attacker.session = ClientSession(PARAMS, KEY)
     attacker.handshake().nops(1)
-    bench.run()
+    rig.run()
     attacker.check(1)
 
 
 def test_refusals_come_after_the_answers_before_them():
-    bench = Bench()
-    client = Client(bench).handshake()
+    rig = Rig()
+    client = Client(rig).handshake()
     client.nops(2)
     client.send(Header(RecordType.DATA, 0, 0, 77, 5).pack().ljust(SIZE, b"\0"))
-    bench.switch.pump()
+    rig.switch.pump()
     assert client.received == []
     assert client.in_flight == 3
-    bench.run()
+    rig.run()
     kinds = [read_header(record) for record in client.received]
     assert [header.type for header in kinds] == [RecordType.DATA, RecordType.DATA, RecordType.REFUSED]
     assert kinds[2] == Header(RecordType.REFUSED, 0, Refusal.UNKNOWN_SESSION, 77, 5)
@@ -265,137 +264,137 @@ def test_refusals_come_after_the_answers_before_them():
 
 
 def test_what_is_no_record_ends_the_connection():
-    bench = Bench()
-    client = Client(bench).handshake()
+    rig = Rig()
+    client = Client(rig).handshake()
     client.nops(1)
     client.send(bytes(SIZE), b"\xff" * 10 * SIZE)
-    bench.run()
+    rig.run()
     client.session.open(client.received.pop(0))
     assert client.refusals == [Refusal.MALFORMED]
     assert client.reasons == ["malformed"]
     assert client.incoming == b""
-    assert bench.numbers.refused == {"malformed": 1}
-    assert bench.switch.idle
+    assert rig.numbers.refused == {"malformed": 1}
+    assert rig.switch.idle
 
 
 @settings(max_examples=60)
 @given(st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_garbage_harms_nobody_else(parts, random):
-    bench = Bench()
-    victim, other = Client(bench).handshake(), Client(bench)
+    rig = Rig()
+    victim, other = Client(rig).handshake(), Client(rig)
     for part in parts:
         if not other.closed:
             head = Header(random.randrange(6), random.randrange(20), 0, random.randrange(4), 0).pack()
             other.send(random.choice([b"", head]) + part)
         victim.nops(1)
-        bench.run()
-    bench.now += 10
-    bench.run()
+        rig.run()
+    rig.now += 10
+    rig.run()
     victim.check(len(parts))
-    assert bench.state is State.READY
-    bench.switch.forget(other)
-    Client(bench).handshake()
+    assert rig.state is State.READY
+    rig.switch.forget(other)
+    Client(rig).handshake()
 
 
 # -- handshakes -----------------------------------------------------------------------------------------------------
 
 
 def test_one_handshake_at_a_time():
-    bench = Bench()
-    clients = [Client(bench) for _ in range(5)]
+    rig = Rig()
+    clients = [Client(rig) for _ in range(5)]
     for client in clients:
         client.send(client.session.hello())
     for place, client in enumerate(clients):
-        bench.run()
+        rig.run()
         assert [len(other.received) for other in clients[place:]] == [1] + [0] * (4 - place)
         client.send(client.session.confirm(client.received.pop()))
-        bench.run()
+        rig.run()
         client.session.opened(client.received.pop())
-    assert bench.numbers.sessions == 5
+    assert rig.numbers.sessions == 5
 
 
 def test_a_handshake_that_stalls_ends_when_others_wait():
-    bench = Bench(handshake_seconds=1.0)
-    staller, waiter = Client(bench), Client(bench)
+    rig = Rig(handshake_seconds=1.0)
+    staller, waiter = Client(rig), Client(rig)
     staller.send(staller.session.hello())
-    bench.run()
-    assert bench.switch.deadline is None  # nobody waits: no hurry
-    bench.now += 100
-    bench.run()
+    rig.run()
+    assert rig.switch.deadline is None  # nobody waits: no hurry
+    rig.now += 100
+    rig.run()
     waiter.send(waiter.session.hello())
-    bench.run()
+    rig.run()
     assert waiter.received != []
     confirm = staller.session.confirm(staller.received.pop())
     staller.send(confirm)
-    bench.run()
+    rig.run()
     assert staller.refusals == [Refusal.NO_HANDSHAKE]
     waiter.send(waiter.session.confirm(waiter.received.pop()))
-    bench.run()
+    rig.run()
     waiter.session.opened(waiter.received.pop())
 
 
 def test_a_handshake_may_take_its_time_while_others_wait():
-    bench = Bench(handshake_seconds=1.0)
-    slow, waiter = Client(bench), Client(bench)
+    rig = Rig(handshake_seconds=1.0)
+    slow, waiter = Client(rig), Client(rig)
     slow.send(slow.session.hello())
-    bench.run()
+    rig.run()
     waiter.send(waiter.session.hello())
-    bench.now += 0.9
-    bench.run()
+    rig.now += 0.9
+    rig.run()
     assert waiter.received == []
-    assert bench.switch.deadline == 1.0
+    assert rig.switch.deadline == 1.0
     slow.send(slow.session.confirm(slow.received.pop()))
-    bench.run()
+    rig.run()
     slow.session.opened(slow.received.pop())
     assert len(waiter.received) == 1
 
 
 @pytest.mark.parametrize("when", ["before the answer", "after it", "while waiting"])
 def test_a_client_that_leaves_its_handshake_makes_room(when):
-    bench = Bench()
-    leaver, first, second = Client(bench), Client(bench), Client(bench)
+    rig = Rig()
+    leaver, first, second = Client(rig), Client(rig), Client(rig)
     if when == "while waiting":
         first.send(first.session.hello())
-        bench.run()
+        rig.run()
         leaver.send(leaver.session.hello())
         second.send(second.session.hello())
-        bench.run()
-        bench.switch.forget(leaver)
+        rig.run()
+        rig.switch.forget(leaver)
         first.send(first.session.confirm(first.received.pop()))
-        bench.run()
+        rig.run()
         first.session.opened(first.received.pop())
     else:
         leaver.send(leaver.session.hello())
-        bench.switch.pump()
+        rig.switch.pump()
         if when == "after it":
-            bench.run()
+            rig.run()
         second.send(second.session.hello())
-        bench.switch.pump()
-        bench.switch.forget(leaver)
-    bench.run()
+        rig.switch.pump()
+        rig.switch.forget(leaver)
+    rig.run()
     second.send(second.session.confirm(second.received.pop()))
-    bench.run()
+    rig.run()
     second.session.opened(second.received.pop())
 
 
 def test_a_client_may_begin_its_handshake_anew():
-    bench = Bench()
-    client = Client(bench)
+    rig = Rig()
+    client = Client(rig)
     client.send(client.session.hello())
-    bench.run()
+    rig.run()
     client.received.clear()
     client.session = ClientSession(PARAMS, KEY)
     client.handshake()
 
 
 def test_a_wrong_root_key_ends_the_handshake():
-    bench = Bench()
-    wrong, other = Client(bench), Client(bench)
+    rig = Rig()
+    wrong, other = Client(rig), Client(rig)
     wrong.send(wrong.session.hello())
-    bench.run()
+    rig.run()
     session = read_header(wrong.received.pop()).session
     wrong.send(Header(RecordType.CONFIRM, 0, 0, session, 0).pack().ljust(SIZE, b"\1"))
     other.send(other.session.hello())
-    bench.run()
+    rig.run()
     assert wrong.refusals == [Refusal.WRONG_KEY]
     assert len(other.received) == 1

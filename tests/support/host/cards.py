@@ -1,8 +1,9 @@
 """Cards to put behind a stand-in for VFIO or XRT: a device model, or a run of a simulated top.
 
-A card has ``allocate(size)``, the memory that its host will share with it; ``load`` and ``store`` of registers by
-offset; ``step()``, which lets time pass and returns how much there was to do; ``reset()``. It reaches host memory
-through ``bus(address, size)`` alone, which its machine sets, and which raises :class:`BusFaultError` for the rest.
+A card has these methods: ``allocate(size)`` returns the memory that its host will share with it; ``load`` and ``store``
+access registers by offset; ``step()`` lets time pass and returns how much there was to do; ``reset()``. A card reaches
+host memory only through ``bus(address, size)``, which its machine sets. ``bus`` raises :class:`BusFaultError` for
+memory that the card was not given.
 """
 
 from omap.device import DeviceModel
@@ -15,7 +16,7 @@ STEPS = 16
 
 
 class BusFaultError(Exception):
-    """A card has used the bus, or an address on it, that it was not given."""
+    """A card has used the bus when it must not, or an address that it was not given."""
 
 
 class ModelCard:
@@ -24,14 +25,14 @@ class ModelCard:
     Attributes
     ----------
     device : DeviceModel or None
-        The model, once it was started.
+        The model; None until the card is started.
     """
 
     threaded = True
-    """It runs by itself: its machine steps it in a thread."""
+    """Its machine steps it in a thread."""
 
     address = None
-    """The only bus address where it takes its buffer, if there is one."""
+    """The only bus address at which the card takes its buffer; None if it takes any."""
 
     def __init__(self, params, root_key, *, observer=None):
         self.params, self.root_key, self.observer = params, root_key, observer
@@ -39,7 +40,7 @@ class ModelCard:
         self.reset()
 
     def allocate(self, size):
-        return memoryview(bytearray(b"\xa5" * size))  # nobody promises zeros
+        return memoryview(bytearray(b"\xa5" * size))  # fresh memory need not hold zeros
 
     def reset(self):
         self.device, self.running = None, False
@@ -60,7 +61,7 @@ class ModelCard:
             self.start()
 
     def start(self):
-        if self.device is not None:  # it has stopped before: it shows that, and ends
+        if self.device is not None:  # it was stopped before: it shows that, and ends
             self._buffer()[MIRROR : MIRROR + REGISTER_BYTES] = self.registers.memory
             return
         self.running = True
@@ -91,8 +92,9 @@ class ModelCard:
 
 
 class RunCard:
-    """A simulated top, such as :class:`sim.device.engine_run.EngineRun`: has ``layout``, ``memory``, ``read``,
-    ``write``, ``step``, and ``hbm_up`` if it waits for HBM.
+    """A simulated top, such as :class:`sim.device.engine_run.EngineRun`.
+
+    The run has ``layout``, ``memory``, ``read``, ``write``, ``step``, and ``hbm_up`` if it waits for HBM.
 
     Parameters
     ----------
@@ -105,7 +107,7 @@ class RunCard:
     """
 
     threaded = False
-    """Its time passes when its registers are read; where they can't be (XRT), in a thread all the same."""
+    """Its time passes when its registers are read. Behind XRT they can't be read, so its time passes in a thread."""
 
     def __init__(self, make_run, cycles=256, hbm_late=0):
         self.make_run, self.cycles, self.hbm_late = make_run, cycles, hbm_late

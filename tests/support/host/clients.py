@@ -1,4 +1,4 @@
-"""A client's end with nothing around it: on a driver, or on a socket."""
+"""Bare clients: one on a driver, one on a socket."""
 
 import random
 import socket
@@ -29,7 +29,7 @@ def puts(count):
 
 
 class DriverClient:
-    """Opens a session over a driver, alone."""
+    """Opens a session over a driver, which nobody else may use."""
 
     def __init__(self, driver, key, replaces=0):
         self.driver = driver

@@ -1,6 +1,6 @@
-"""A stand-in for ``pyxrt`` with a card behind it, which fails the way the real one does.
+"""A stand-in for ``pyxrt`` with a card behind it, which fails as the real one does.
 
-Read for its manner: XRT's ``pyxrt.cpp``, ``xrt_kernel.cpp`` and ``xrt_bo.cpp``, and the issues that
+Its behaviour follows XRT's ``pyxrt.cpp``, ``xrt_kernel.cpp`` and ``xrt_bo.cpp``, and the issues that
 `host.device.preflight` answers. The card works on the buffer it was given; its registers can't be reached, as with the
 real binding. A program that is on the card is not loaded again (XRT issue 5833): it is as it was left, until
 :meth:`FakeXrt.reset`.
@@ -52,7 +52,9 @@ class Running:
 
 
 class FakeXrt:
-    """Puts a module ``pyxrt`` in place while it is entered.
+    """Provides a module ``pyxrt`` while it is entered.
+
+    Each option is a property of the machine, and most tests set one, so that there are more than six.
 
     ``generation`` 1 has no ``hw_context``, 2 does not support ``load_xclbin``. ``host_memory`` is what XRT says is
     enabled: bytes, a text, or None if it does not say. ``card`` is a card of :mod:`tests.support.host.cards`. Flaws:
@@ -80,7 +82,7 @@ class FakeXrt:
         return path
 
     def reset(self):
-        """Do as ``xrt-smi reset``: nothing is on the card then."""
+        """Do as ``xrt-smi reset``: after it no program is on the card."""
         with self.still():
             self.card.reset()
         self.loaded = None

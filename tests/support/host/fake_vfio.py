@@ -1,7 +1,7 @@
-"""A stand-in for the machine that VFIO runs on: its kernel, its IOMMU, and a slot with a card in it.
+"""A stand-in for the machine that VFIO runs on: its kernel, its IOMMU, and a PCIe slot with a card in it.
 
-It fails the way a real one does. Calls out of their order raise, as they do there; an access of the card to what it
-was not given is kept in ``faults`` and fails the test that caused it.
+The stand-in fails as a real machine does. Calls in a wrong order raise. If the card accesses memory that it was not
+given, ``faults`` keeps the access, and the test that caused it fails.
 """
 
 import errno
@@ -28,10 +28,12 @@ class BusError(Exception):
 
 
 class FakeVfio(FakeSysfs):
-    """A machine. Use it as ``system``, and as a context around all that is done with it.
+    """A machine. Use it as ``system``, and as a context around all uses of it.
 
-    ``card`` is a card of :mod:`tests.support.host.cards`. ``ranges`` is what the IOMMU translates, None if it does not
-    say. ``pages`` are the huge pages that are free, by their size; ``slow`` is how many loads read 0 after a reset.
+    Each option is a property of the machine, and most tests set one, so that there are more than six.
+
+    ``card`` is a card of :mod:`tests.support.host.cards`. ``ranges`` is what the IOMMU translates; None if it does not
+    say. ``pages`` are the huge pages that are free, by their size. ``slow`` is how many loads read 0 after a reset.
     Flaws:
 
     ``no device``, ``second card``, ``no iommu``, ``not bound``, ``other driver``, ``shared``, ``neighbour``,
@@ -46,7 +48,7 @@ class FakeVfio(FakeSysfs):
         self.flaws = set(flaws)
         self.card = ModelCard(params, root_key) if card is None else card
         self.card.bus = self.reach
-        if self.card.address is not None:  # then the IOMMU begins where the card takes its buffer
+        if self.card.address is not None:  # then the IOMMU translates addresses from the card's buffer on
             ranges = ((self.card.address, self.card.address + (1 << 32) - 1),)
         self.ranges, self.slow, self.opening = ranges, slow, 0
         self.pages = {1 << 21: 64} if pages is None else pages
@@ -288,7 +290,7 @@ class FakeVfio(FakeSysfs):
 
 
 class FakeMemory:
-    """Memory with dirt in it."""
+    """Memory that is not zero."""
 
     def __init__(self, machine, view, page):
         self.machine, self.view, self.page = machine, view, page

@@ -1,4 +1,4 @@
-"""A relay of few lines around a device model, in a thread, which does whatever a test wants with records and rings."""
+"""A small relay around a device model, in a thread, which does with records and rings what a test tells it."""
 
 import asyncio
 import threading
@@ -16,8 +16,8 @@ class RogueRelay:
     """Serves one device model on a free port of this machine.
 
     ``command`` and ``response`` are called with the number of the connection, the number of the record on it (from 0,
-    HELLO and CONFIRM included) and the record; they return the records that go on in its place; a shorter one
-    ends the connection. ``ring`` is called with the relay before each step of the device.
+    HELLO and CONFIRM included) and the record. They return the records that go on in its place. A record that is too
+    short ends the connection. ``ring`` is called with the relay before each step of the device.
     """
 
     def __init__(self, params=None, *, ring_entries=64, key=KEY, observer=None, greeting=None):

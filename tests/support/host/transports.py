@@ -1,6 +1,6 @@
 """Every transport, opened on a fresh device: the list that the contract of transports runs over.
 
-Among them are both drivers of cards with what is generated for their card behind them, compiled and simulated.
+Among them are the transports of both cards with the generated top of the card behind them, compiled and simulated.
 """
 
 import json
@@ -37,9 +37,9 @@ HBM_LATE = 5
 
 
 def fitting(name, params, key_file):
-    """Return parameters that a transport can be opened with: those given, if it is not one of a compiled design.
+    """Return parameters that a transport can be opened with: those of the compiled design, if there is one.
 
-    The root key of a top is compiled into it; the file gets to hold it.
+    The root key of a top is compiled into it; this function writes that key into the file.
     """
     if name in TOPS:
         key_file.write_text(f"{KEY.hex()}\n")
@@ -48,9 +48,9 @@ def fitting(name, params, key_file):
 
 @contextmanager
 def opened(name, params, key_file, ring_entries=8, tmp_path=None, observer=None):
-    """Open a transport by name; one of a card has its ``machine``.
+    """Open a transport by name. The transport of a card has an attribute ``machine``.
 
-    A device model tells an observer of its accesses to the pages.
+    An observer records the accesses of a device model to the pages.
     """
     key = read_key_file(key_file)
     with ExitStack() as stack:
