@@ -9,7 +9,7 @@ from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
 from sim.bench.base import PROBE_EVERY, Bench, PythonModels, Timing
-from sim.bench.verilog import ports_of
+from sim.bench.verilog import describe_ports
 from sim.errors import SimulationError
 from sim.models.axi_memory import AxiMemory
 from sim.models.faults import Fault
@@ -37,7 +37,7 @@ class AmaranthBench(Bench):
     """
 
     def __init__(self, component: Any, *, seed: int = 0) -> None:
-        self.ports = ports_of(component)
+        self.ports = describe_ports(component)
         self.seed = seed
         self._models = PythonModels(self.ports, seed)
         self._values = {name: Value.cast(port.value) for name, port in self.ports.ports.items()}

@@ -16,13 +16,13 @@ from sim.bench.verilog import AxiPort, Ports
 from sim.errors import CycleLimitError, SimulationError
 from sim.models.axi_memory import AxiMemory, Master, WriteBeat
 from sim.models.draws import seed_of
-from sim.models.engine import Address, Engine
 from sim.models.faults import Fault
-from sim.models.hbm import HbmEngine
-from sim.models.host_memory import HostEngine
+from sim.models.hbm import HbmScheduler
+from sim.models.host_memory import HostScheduler
 from sim.models.memory import Memory
 from sim.models.observer import EventKind, Observer
 from sim.models.protocol import Breach
+from sim.models.scheduler import Address, Scheduler
 from sim.models.streams import Sink, Source
 from sim.models.timing import HbmTiming, HostTiming
 
@@ -56,7 +56,7 @@ class Bench(ABC):
 
     @abstractmethod
     def source(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> Any:
-        """Return the producer on an input stream: ``push(items)``, ``left``, ``transfers``, ``cycles``.
+        """Return the producer on an input stream: ``push(items)``, ``remaining``, ``transfers``, ``cycles``.
 
         ``waits`` are waiting times in cycles, one for each of the next items; after those the producer waits in a drawn
         share ``idle`` of the cycles. Both stay as they are where not given.
@@ -201,16 +201,17 @@ class PythonModels:
         """As :meth:`Bench.memory`."""
         port: AxiPort = self.ports.find("AXI port", name)
         seed = seed_of(self.seed, name)
-        engine: Engine = HbmEngine(timing, seed) if isinstance(timing, HbmTiming) else HostEngine(timing, seed)
+        host = isinstance(timing, HostTiming)
+        scheduler: Scheduler = HostScheduler(timing, seed) if host else HbmScheduler(timing, seed)
         if observe is None:
-            observe = isinstance(timing, HostTiming)
+            observe = host
         self.memories[name] = AxiMemory(
             name,
             beat_bytes=port.signature.beat_bytes,
             version=port.signature.version,
             memory=memory,
             timing=timing,
-            engine=engine,
+            scheduler=scheduler,
             seed=seed,
             observer=self.observer if observe else None,
             faults=faults,

@@ -1,25 +1,19 @@
 """Compiles Verilog with Verilator, for the harness and for cocotb, and keeps what was compiled.
 
-Everything lies under ``build/sim`` at the root of the repository (or the working directory; the environment variable
-OMAP_BUILD names another folder than ``build``), in folders named by a digest of what went in: Verilog, our C++, flags
-and tool versions. Verilator's own runtime and the harness are the same for every design and are compiled once.
+What was compiled is an entry of :mod:`sim.cache`, named by a digest of what went in: Verilog, our C++ without comments,
+flags and tool versions. Verilator's own runtime and the harness are the same for every design and are compiled once.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import cocotb_tools.config
 
+from sim import cache
 from sim.bench import toolchain
 from sim.bench.verilog import TOP
 
@@ -41,53 +35,16 @@ GATHERED_BYTES = 200_000
 """C++ that is worth a processor of its own."""
 
 
-def root() -> Path:
-    """Return the folder of everything compiled."""
-    if "OMAP_BUILD" in os.environ:
-        return Path(os.environ["OMAP_BUILD"]).absolute() / "sim"
-    repository = Path(__file__).parents[2]
-    base = repository if (repository / "pyproject.toml").exists() else Path.cwd()
-    return base / "build" / "sim"
-
-
 def digest(*parts: object) -> str:
-    """Return a short digest of texts and their boundaries."""
-    state = hashlib.sha256()
-    for part in (*parts, sorted(toolchain.versions().items())):
-        text = repr(part).encode()
-        state.update(len(text).to_bytes(8, "big") + text)
-    return state.hexdigest()[:24]
+    """Return a short digest of texts, of their boundaries, and of the versions of the tools."""
+    return cache.digest(*parts, sorted(toolchain.versions().items()))
 
 
 def native_sources() -> dict[str, str]:
-    """Return the harness's C++ files by name."""
-    return {path.name: path.read_text() for path in sorted(NATIVE.iterdir()) if path.suffix in (".h", ".cpp")}
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def cached(name: str, make: Callable[[Path], None]) -> Path:
-    """Return ``root() / name``, made by ``make(folder)`` if it is not there. Safe among processes; never half made."""
-    folder = root() / name
-    if folder.exists():
-        return folder
-    with _lock(folder.with_name(folder.name + ".lock")):
-        if not folder.exists():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            fresh = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
-            try:
-                make(fresh)
-                fresh.rename(folder)
-            except BaseException:
-                shutil.rmtree(fresh, ignore_errors=True)
-                raise
-    return folder
+    """Return the harness's C++ files by name, without comments (after two blanks or on their own) and indentation."""
+    files = [path for path in sorted(NATIVE.iterdir()) if path.suffix in (".h", ".cpp")]
+    plain = {path.name: re.sub(r"(?m)(?:^|  ) *//.*$", "", path.read_text()) for path in files}
+    return {name: re.sub(r"\s*\n\s*", "\n", text) for name, text in plain.items()}
 
 
 def _compile(
@@ -141,19 +98,20 @@ def _runtime(*names: str) -> list[Path]:
             source = (include / f"{name}.cpp", OURS)
             _compile([source], folder, includes=[include, include / "vltstd"], defines=NO_WAVES)
 
-        return cached(f"runtime-{digest(name, NO_WAVES, COMPILE, OURS)}", make) / f"{name}.o"
+        return cache.cached(f"runtime-{digest(name, NO_WAVES, COMPILE, OURS)}", make) / f"{name}.o"
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(one, names))
 
 
-def _harness() -> Path:
-    sources = native_sources()
+def harness() -> Path:
+    """Return the shared library of the harness, which runs any design; compiled if it is not there yet."""
 
     def make(folder: Path) -> None:
-        _compile([(NATIVE / "harness.cpp", OURS)], folder, includes=[NATIVE], defines=[])
+        (made,) = _compile([(NATIVE / "harness.cpp", OURS)], folder, includes=[NATIVE], defines=[])
+        toolchain.run(["g++", "-shared", "-o", str(folder / "harness.so"), str(made)], purpose="link the harness")
 
-    return cached(f"harness-{digest(sources, COMPILE, OURS)}", make) / "harness.o"
+    return cache.cached(f"harness-{digest(native_sources(), COMPILE, OURS)}", make) / "harness.so"
 
 
 GLUE = """// Ports of the design, for the harness.
@@ -172,7 +130,7 @@ struct Compiled : Design {
 };
 }  // namespace
 
-Design *make_design() { return new Compiled; }
+extern "C" Design *make_design() { return new Compiled; }
 """
 
 PHASES = """
@@ -214,8 +172,9 @@ def _glue(folder: Path) -> str:
 
 
 def shared_library(verilog: str, flags: list[str]) -> Path:
-    """Return the shared library of a design with the harness, compiling what is not there yet.
+    """Return the shared library of a design, compiling what is not there yet.
 
+    It is compiled with no more of our C++ than the seam in ``design.h``, so that a change of the models leaves it.
     ``flags`` is :data:`FAST` or :data:`QUICK`.
     """
 
@@ -226,14 +185,15 @@ def shared_library(verilog: str, flags: list[str]) -> Path:
         include = toolchain.verilator_root() / "include"
         includes = [folder, NATIVE, include, include / "vltstd"]
         objects = _compile(jobs, folder, includes=includes, defines=NO_WAVES)
-        objects += [*_runtime("verilated", "verilated_threads"), _harness()]
+        objects += _runtime("verilated", "verilated_threads")
         command = ["g++", "-shared", "-pthread", "-o", str(folder / "design.so"), *map(str, objects)]
         toolchain.run(command, purpose="link the design")
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()
 
-    name = f"compiled-{digest(verilog, native_sources(), VERILATE, COMPILE, NO_WAVES, flags, SLOW, OURS, GLUE, EDGE)}"
-    return cached(name, make) / "design.so"
+    seam = native_sources()["design.h"]
+    name = f"compiled-{digest(verilog, seam, VERILATE, COMPILE, NO_WAVES, flags, SLOW, OURS, GLUE, EDGE)}"
+    return cache.cached(name, make) / "design.so"
 
 
 def cocotb_executable(verilog: str, *, waves: bool = False, inside: bool = True) -> Path:
@@ -267,4 +227,4 @@ def cocotb_executable(verilog: str, *, waves: bool = False, inside: bool = True)
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()
 
-    return cached(f"cocotb-{digest(verilog, VERILATE, COMPILE, defines, options, QUICK, SLOW)}", make) / TOP
+    return cache.cached(f"cocotb-{digest(verilog, VERILATE, COMPILE, defines, options, QUICK, SLOW)}", make) / TOP

@@ -13,7 +13,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge, Timer
 
 from sim.bench.base import PROBE_EVERY, RESET_CYCLES, PythonModels, Timing, raise_limit
-from sim.bench.verilog import ports_of
+from sim.bench.verilog import describe_ports
 from sim.models.axi_memory import AxiMemory
 from sim.models.faults import Fault
 from sim.models.memory import Memory
@@ -29,7 +29,7 @@ class CocotbBench:
 
     def __init__(self, dut: Any, component: Any, *, seed: int = 0) -> None:
         self.dut, self.seed = dut, seed
-        self.ports = ports_of(component)
+        self.ports = describe_ports(component)
         self._models = PythonModels(self.ports, seed)
         self._handles = {name: getattr(dut, name) for name in self.ports.ports}
         self._shown: dict[str, int] = {}

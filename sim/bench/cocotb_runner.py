@@ -28,7 +28,8 @@ from xml.etree import ElementTree
 from cocotb_tools.runner import get_runner
 
 from sim.bench import build
-from sim.bench.verilog import TOP, kept_verilog
+from sim.bench.verilog import TOP, simulation_verilog
+from sim.cache import kept_text, root
 from sim.errors import SimulationError
 
 LOG_LINES = 60
@@ -76,10 +77,7 @@ def run_cocotb(module: str, name: str, *, seed: int | None = None, waves: bool =
     bench = importlib.import_module(module)
     seed = zlib.crc32(name.encode()) if seed is None else seed
     inside = not hasattr(bench, "verilog")
-    if inside:
-        verilog = kept_verilog(bench.component(**parameters), module, sorted(parameters.items()))
-    else:
-        verilog = bench.verilog(**parameters)
+    verilog = kept_text(bench.component(**parameters), simulation_verilog) if inside else bench.verilog(**parameters)
     run = partial(_run_once, verilog, module, name, seed, parameters=parameters, inside=inside)
     with tempfile.TemporaryDirectory() as folder:
         log = run(Path(folder), waves=False)
@@ -138,7 +136,7 @@ def _run_once(
 def _keep(waveform: Path, name: str) -> str:
     if not waveform.exists():
         return "none was written"
-    target = build.root() / "failed" / (re.sub(r"[^\w.=-]", "_", name) + ".vcd")
+    target = root() / "failed" / (re.sub(r"[^\w.=-]", "_", name) + ".vcd")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(waveform, target)
-    return str(target.relative_to(build.root().parent.parent))  # no path of the machine in a report
+    return str(target.relative_to(root().parent.parent))  # no path of the machine in a report

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from sim.bench import build
 from sim.bench.base import PROBE_EVERY, RESET_CYCLES, Bench, Timing
-from sim.bench.verilog import Ports, kept_verilog, ports_of, to_verilog
+from sim.bench.verilog import Ports, describe_ports, simulation_verilog
+from sim.cache import kept_text
 from sim.errors import SimulationError
 from sim.models.axi_memory import MAX_BURST
 from sim.models.draws import seed_of
@@ -40,9 +41,8 @@ AXI_SIGNALS = [
 
 BREACH = np.dtype([("cycle", "<u8"), ("source", "<u4"), ("rule", "<u4")])
 
-_BYTES = ctypes.POINTER(ctypes.c_uint8)
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
-    "sim_new": (c_void_p, []),
+    "sim_new": (c_void_p, [c_void_p]),
     "sim_free": (None, [c_void_p]),
     "sim_reset": (None, [c_void_p, c_uint64]),
     "sim_run": (c_uint64, [c_void_p, c_uint64]),
@@ -61,7 +61,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "sim_stream_transfers": (c_uint64, [c_void_p, c_int64]),
     "sim_stream_waits": (None, [c_void_p, c_int64, c_void_p, c_uint64]),
     "sim_stream_push": (None, [c_void_p, c_int64, c_void_p, c_uint64]),
-    "sim_stream_left": (c_uint64, [c_void_p, c_int64]),
+    "sim_stream_remaining": (c_uint64, [c_void_p, c_int64]),
     "sim_stream_take": (c_uint64, [c_void_p, c_int64, c_void_p, c_uint64]),
     "sim_stream_untimed": (None, [c_void_p, c_int64]),
     "sim_stream_cycles": (c_uint64, [c_void_p, c_int64, c_void_p, c_uint64]),
@@ -79,9 +79,10 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-@lru_cache(maxsize=16)
-def _load(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
+@lru_cache(maxsize=1)
+def _harness() -> ctypes.CDLL:
+    """Return the harness; its functions are described in :data:`_SIGNATURES`."""
+    library = ctypes.CDLL(str(build.harness()))
     for name, (result, arguments) in _SIGNATURES.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -93,8 +94,13 @@ def _load(path: Path) -> ctypes.CDLL:
     return library
 
 
+@lru_cache(maxsize=16)
+def _load(path: Path) -> ctypes.CDLL:
+    return ctypes.CDLL(str(path))
+
+
 def load_library(verilog: str, flags: list[str]) -> ctypes.CDLL:
-    """Return the library of a design with the harness; compiled if it was not before."""
+    """Return the library of a design, which makes instances of it for the harness; compiled if it was not before."""
     return _load(build.shared_library(verilog, flags))
 
 
@@ -104,9 +110,8 @@ class Design:
     Parameters
     ----------
     component : wiring.Component
-        What to simulate; compiled when this is called, if its Verilog was not compiled before.
-    key : tuple, optional
-        The component's parameters: with it even the Verilog is kept (see :func:`sim.bench.verilog.kept_verilog`).
+        What to simulate. When this is called it is compiled, unless the same was compiled before; its Verilog is kept,
+        too (see :func:`sim.cache.kept_text`).
     flags : list of str
         :data:`sim.bench.build.QUICK`, or :data:`~sim.bench.build.FAST` for what runs for minutes.
 
@@ -118,11 +123,9 @@ class Design:
         The design as Verilog.
     """
 
-    def __init__(
-        self, component: Any, *, key: tuple[object, ...] | None = None, flags: list[str] = build.QUICK
-    ) -> None:
-        self.ports: Ports = ports_of(component)
-        self.verilog = to_verilog(component) if key is None else kept_verilog(component, *key)
+    def __init__(self, component: Any, *, flags: list[str] = build.QUICK) -> None:
+        self.ports: Ports = describe_ports(component)
+        self.verilog = kept_text(component, simulation_verilog)
         self.native = load_library(self.verilog, flags)
 
     def bench(self, *, seed: int = 0) -> CompiledBench:
@@ -143,8 +146,8 @@ class CompiledBench(Bench):
 
     def __init__(self, design: Design, *, seed: int = 0) -> None:
         self.design, self.ports, self.seed = design, design.ports, seed
-        self._lib = design.native
-        self._h = self._lib.sim_new()
+        self._lib = _harness()
+        self._h = self._lib.sim_new(ctypes.cast(design.native.make_design, c_void_p))
         self._observer = Observer()
         self._names: list[str] = []  # of sinks and memories, in the order of their creation
         self._memories: list[CompiledMemory] = []
@@ -340,9 +343,9 @@ class CompiledSource(CompiledStream):
         self._lib.sim_stream_push(self._h, self.handle, rows.ctypes.data, len(rows))
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Items not taken yet."""
-        return self._lib.sim_stream_left(self._h, self.handle)
+        return self._lib.sim_stream_remaining(self._h, self.handle)
 
 
 class CompiledSink(CompiledStream):

@@ -15,6 +15,7 @@ from amaranth.hdl import Assert, Assume, Module, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 
 from sim.bench import toolchain
+from sim.cache import root
 from sim.errors import SimulationError, ToolError
 
 SCRIPT = """[options]
@@ -74,8 +75,6 @@ def prove(proof: wiring.Component, *, depth: int, mode: str = "bmc") -> None:
 
 
 def _folder() -> Path:
-    from sim.bench.build import root
-
     folder = root().parent / "proofs"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from amaranth._toolchain.yosys import find_yosys  # the Yosys that Amaranth itself would take
@@ -71,7 +68,7 @@ class Ports:
         return table[name]
 
 
-def ports_of(component: wiring.Component) -> Ports:
+def describe_ports(component: wiring.Component) -> Ports:
     """Return the ports of a component."""
     ports: dict[str, Port] = {}
     streams: dict[str, StreamPort] = {}
@@ -106,7 +103,7 @@ def ports_of(component: wiring.Component) -> Ports:
     return Ports(ports, streams, axi)
 
 
-def to_verilog(component: wiring.Component) -> str:
+def simulation_verilog(component: wiring.Component) -> str:
     """Return the component as Verilog with top module :data:`TOP`, the same text for the same design.
 
     As :func:`amaranth.back.verilog.convert` does it, but without Yosys's pass over expressions: that takes masked words
@@ -117,35 +114,3 @@ def to_verilog(component: wiring.Component) -> str:
     yosys = find_yosys(lambda version: version >= (0, 40))
     verilog = yosys.run(["-q", "-"], "\n".join(script), ignore_warnings=True)  # as Amaranth does: it warns of processes
     return with_zeros(verilog)
-
-
-def kept_verilog(component: wiring.Component, *key: object) -> str:
-    """Return what :func:`to_verilog` does, from a file if nothing that it depends on has changed since.
-
-    Generating Verilog takes seconds for a large design. The file is found by the component's class, ``key``, all
-    sources of ``omap``, ``rtl`` and ``sim``, and the file of the class itself.
-
-    Parameters
-    ----------
-    component : wiring.Component
-        The design; not elaborated if the file is there.
-    *key : printable values
-        Must tell apart all components of this class that differ.
-    """
-    from sim.bench import build  # which needs TOP of this module
-
-    kind = type(component)
-    digest = build.digest(kind.__module__, kind.__qualname__, key, _sources(inspect.getsourcefile(kind)))
-
-    def make(folder: Path) -> None:
-        (folder / "design.v").write_text(to_verilog(component))
-
-    component._MustUse__silence = True  # Amaranth would warn that it was not elaborated; that is the point
-    return (build.cached(f"verilog-{digest}", make) / "design.v").read_text()
-
-
-@lru_cache(maxsize=8)
-def _sources(extra: str | None) -> list[str]:
-    root = Path(__file__).parents[2]
-    files = sorted(file for package in ("omap", "rtl", "sim") for file in (root / package).rglob("*.py"))
-    return [file.read_text() for file in [*files, *([Path(extra)] if extra else [])]]

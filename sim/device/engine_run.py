@@ -30,7 +30,7 @@ BATCH = 64
 
 def engine_design(config: EngineConfig) -> Design:
     """Return the engine of a configuration, compiled; kept from run to run."""
-    return Design(Engine(config), key=(config,), flags=FAST)
+    return Design(Engine(config), flags=FAST)
 
 
 def _control(signal: str) -> str:
@@ -114,7 +114,7 @@ class EngineRun:
 
     def _feed(self) -> None:
         source = self.bench.source("i_entropy")
-        if source.left < BATCH // 2:
+        if source.remaining < BATCH // 2:
             source.push(list(islice(self._entropy, BATCH)))
 
     def step(self, cycles: int = 256) -> None:

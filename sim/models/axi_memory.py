@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from sim.models.draws import Purpose, draw
-from sim.models.engine import Address, Burst, Engine
 from sim.models.faults import Fault, FaultKind
 from sim.models.memory import Memory
 from sim.models.observer import EventKind, Observer
 from sim.models.protocol import Breach, Rule
+from sim.models.scheduler import Address, Burst, Scheduler
 from sim.models.streams import idle_payload
 from sim.models.timing import PortTiming
 
@@ -79,7 +79,7 @@ class AxiMemory:
         What it serves.
     timing : PortTiming
         Limits and back-pressure.
-    engine : Engine
+    scheduler : Scheduler
         Gives accesses their times.
     seed : int
         Seed of the port's draws (:func:`sim.models.draws.seed_of`).
@@ -106,12 +106,12 @@ class AxiMemory:
         version: int,
         memory: Memory,
         timing: PortTiming,
-        engine: Engine,
+        scheduler: Scheduler,
         seed: int,
         observer: Observer | None = None,
         faults: Iterable[Fault] = (),
     ) -> None:
-        self.name, self.beat_bytes, self.memory, self.engine = name, beat_bytes, memory, engine
+        self.name, self.beat_bytes, self.memory, self.scheduler = name, beat_bytes, memory, scheduler
         self.max_burst = MAX_BURST[version]
         self._idle = idle_payload(8 * beat_bytes)
         self.figures = timing.port_figures()
@@ -256,7 +256,7 @@ class AxiMemory:
                 burst.resp = max(burst.resp, SLVERR)
             else:
                 self.dead = True
-        self.engine.arrive(burst, now)
+        self.scheduler.arrive(burst, now)
         burst.time += burst.stall
         self._order.setdefault((burst.write, 0 if self.order_all else burst.id), deque()).append(burst)
         heapq.heappush(self._events, (burst.time, burst.sequence, burst))
@@ -270,7 +270,7 @@ class AxiMemory:
                 self._store(burst)
             else:
                 self._load(burst)
-            self.engine.answer(burst)
+            self.scheduler.answer(burst)
             burst.done = True
 
     def _store(self, burst: Burst) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sim.models.draws import Purpose, draw
-from sim.models.engine import Burst, Engine
+from sim.models.scheduler import Burst, Scheduler
 from sim.models.timing import HbmTiming
 
 
-class HbmEngine(Engine):
+class HbmScheduler(Scheduler):
     """Gives each access its time by the rules of :class:`~sim.models.timing.HbmTiming`.
 
     Parameters

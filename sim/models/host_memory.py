@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 from sim.models.draws import Purpose, draw
-from sim.models.engine import Burst, Engine
+from sim.models.scheduler import Burst, Scheduler
 from sim.models.timing import HostTiming
 
 
-class HostEngine(Engine):
+class HostScheduler(Scheduler):
     """Gives each access its time by the rules of :class:`~sim.models.timing.HostTiming`.
 
     Parameters

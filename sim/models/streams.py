@@ -47,7 +47,7 @@ class Waits:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._given: deque[int] = deque()
-        self._left = 0
+        self._remaining = 0
         self._begun = False
         self._share = 0
 
@@ -61,9 +61,9 @@ class Waits:
         """Whether to wait in the coming cycle. An item's waiting begins with the first call after :meth:`done`."""
         if not self._begun:
             self._begun = True
-            self._left = self._given.popleft() if self._given else 0
-        if self._left:
-            self._left -= 1
+            self._remaining = self._given.popleft() if self._given else 0
+        if self._remaining:
+            self._remaining -= 1
             return True
         return self._share > 0 and draw(self._seed, Purpose.STREAM, cycle) & 0xFFFF < self._share
 
@@ -103,7 +103,7 @@ class Source:
         self._items.extend(pack(self.shape, item) for item in items)
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Items not taken yet."""
         return len(self._items)
 

@@ -11,7 +11,7 @@
 
 #include "design.h"
 #include "draws.h"
-#include "engine.h"
+#include "scheduler.h"
 #include "faults.h"
 #include "records.h"
 
@@ -57,7 +57,7 @@ class AxiMemory {
     int event_port;  // -1: not observed
     MemoryView memory;
     PortFigures figures;
-    std::unique_ptr<Engine> engine;
+    std::unique_ptr<Scheduler> scheduler;
     uint64_t seed;
     uint32_t beat_bytes, max_burst;
     Records &records;
@@ -198,7 +198,7 @@ class AxiMemory {
                 default: dead = true;
             }
         }
-        engine->arrive(burst, now);
+        scheduler->arrive(burst, now);
         burst.time += burst.stall;
         order[burst.write].push_back(&burst);
         pending.push(&burst);
@@ -214,7 +214,7 @@ class AxiMemory {
                 store(burst);
             else
                 load(burst);
-            engine->answer(burst);
+            scheduler->answer(burst);
             burst.done = true;
             ++done[burst.write];
         }
@@ -247,7 +247,7 @@ class AxiMemory {
     Burst *choose(bool write, int64_t until) {
         if (!done[write]) return nullptr;
         std::vector<Burst *> &queue = order[write];
-        const bool one_order = engine->order_all();
+        const bool one_order = scheduler->order_all();
         size_t best = queue.size();
         ++stamp;
         for (size_t i = 0; i < queue.size(); ++i) {
@@ -300,10 +300,10 @@ class AxiMemory {
     }
 
   public:
-    AxiMemory(uint32_t source, int event_port, MemoryView memory, PortFigures figures, std::unique_ptr<Engine> engine,
-              uint64_t seed, uint32_t beat_bytes, uint32_t max_burst, const std::array<const Port *, AXI_SIGNALS> &ports,
-              Records &records)
-        : source(source), event_port(event_port), memory(memory), figures(figures), engine(std::move(engine)),
+    AxiMemory(uint32_t source, int event_port, MemoryView memory, PortFigures figures,
+              std::unique_ptr<Scheduler> scheduler, uint64_t seed, uint32_t beat_bytes, uint32_t max_burst,
+              const std::array<const Port *, AXI_SIGNALS> &ports, Records &records)
+        : source(source), event_port(event_port), memory(memory), figures(figures), scheduler(std::move(scheduler)),
           seed(seed), beat_bytes(beat_bytes), max_burst(max_burst), records(records) {
         for (int i = 0; i < AXI_SIGNALS; ++i)
             if (ports[i] && i != WDATA && i != WSTRB && i != RDATA) wires[i] = Wire(*ports[i]);

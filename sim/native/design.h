@@ -42,8 +42,8 @@ class Design {
     std::vector<Port> ports;
 };
 
-// Defined by the file that sim/bench/compiled.py writes for each design.
-Design *make_design();
+// Exported by the library of each design; sim/bench/build.py writes its definition.
+extern "C" Design *make_design();
 
 // A port of at most 64 bits, or nothing: then it reads as a constant and ignores what is written.
 class Wire {

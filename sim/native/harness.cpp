@@ -1,4 +1,4 @@
-// Runs a compiled design with its streams and memory models, many cycles a call. Driven from Python: sim/bench/compiled.py.
+// Runs a compiled design with its streams and memory models, many cycles a call. Driven by sim/bench/compiled.py.
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,7 +25,7 @@ struct Target {  // what a run waits for: transfers of a stream, or a value of a
 };
 
 struct Harness {
-    std::unique_ptr<Design> design{make_design()};
+    std::unique_ptr<Design> design;
     Wire rst, erase;
     Records records;
     std::vector<std::unique_ptr<Stream>> streams;
@@ -39,7 +39,7 @@ struct Harness {
     uint32_t probe_every = 0;
     bool stopped = false;  // whether the last run met its targets
 
-    Harness() {
+    explicit Harness(Design *made) : design(made) {
         for (const Port &port : design->ports) {
             if (port.input) port.clear();
             if (port.name == std::string("rst")) rst = Wire(port);
@@ -110,7 +110,8 @@ template <typename T> uint64_t drain(std::vector<T> &from, T *to, uint64_t limit
 
 extern "C" {
 
-void *sim_new() { return new Harness; }
+// `make` is the address of a design's make_design().
+void *sim_new(void *make) { return new Harness(reinterpret_cast<Design *(*)()>(make)()); }
 void sim_free(void *h) { delete &of(h); }
 void sim_reset(void *h, uint64_t cycles) { of(h).reset(cycles); }
 uint64_t sim_run(void *h, uint64_t cycles) { return of(h).run(cycles); }
@@ -167,7 +168,9 @@ void sim_stream_push(void *h, int64_t stream, const uint8_t *items, uint64_t cou
     static_cast<Source &>(*of(h).streams[stream]).push(items, count);
 }
 
-uint64_t sim_stream_left(void *h, int64_t stream) { return static_cast<Source &>(*of(h).streams[stream]).left(); }
+uint64_t sim_stream_remaining(void *h, int64_t stream) {
+    return static_cast<Source &>(*of(h).streams[stream]).remaining();
+}
 
 uint64_t sim_stream_take(void *h, int64_t stream, uint8_t *items, uint64_t limit) {
     Stream &s = *of(h).streams[stream];
@@ -193,13 +196,14 @@ int64_t sim_memory(void *h, int hbm, int event_port, uint8_t *data, uint64_t bas
     PortFigures port{};
     static_assert(sizeof(port) == PORT_FIGURES * sizeof(int64_t), "one number after the other");
     std::memcpy(&port, figures, sizeof(port));
-    std::unique_ptr<Engine> engine;
+    std::unique_ptr<Scheduler> scheduler;
     if (hbm)
-        engine = std::make_unique<HbmEngine>(figures + PORT_FIGURES, seed);
+        scheduler = std::make_unique<HbmScheduler>(figures + PORT_FIGURES, seed);
     else
-        engine = std::make_unique<HostEngine>(figures + PORT_FIGURES, seed);
+        scheduler = std::make_unique<HostScheduler>(figures + PORT_FIGURES, seed);
     s.memories.push_back(std::make_unique<AxiMemory>(s.models++, event_port, MemoryView{data, base, size}, port,
-                                                     std::move(engine), seed, beat_bytes, max_burst, found, s.records));
+                                                     std::move(scheduler), seed, beat_bytes, max_burst, found,
+                                                     s.records));
     return static_cast<int64_t>(s.memories.size()) - 1;
 }
 

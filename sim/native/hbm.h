@@ -5,13 +5,13 @@
 #include <vector>
 
 #include "draws.h"
-#include "engine.h"
+#include "scheduler.h"
 
 // Names of the figures after those of the port, in the order of sim.models.timing.HbmTiming.figures.
 #define HBM_FIGURES \
     "hit closed conflict spacing beat refresh_every refresh channel_bytes row_bytes banks"
 
-class HbmEngine : public Engine {
+class HbmScheduler : public Scheduler {
     int64_t hit, closed, conflict, spacing, beat, refresh_every, refresh;
     uint64_t channel_bytes, row_bytes, banks;
     int64_t phase = 0;
@@ -38,7 +38,7 @@ class HbmEngine : public Engine {
     }
 
   public:
-    HbmEngine(const int64_t *f, uint64_t seed)
+    HbmScheduler(const int64_t *f, uint64_t seed)
         : hit(f[0]), closed(f[1]), conflict(f[2]), spacing(f[3]), beat(f[4]), refresh_every(f[5]), refresh(f[6]),
           channel_bytes(f[7]), row_bytes(f[8]), banks(f[9]) {
         if (refresh_every) phase = static_cast<int64_t>(draw(seed, DRAW_REFRESH, 0) % refresh_every);

@@ -4,12 +4,12 @@
 #include <vector>
 
 #include "draws.h"
-#include "engine.h"
+#include "scheduler.h"
 
 // Names of the figures after those of the port, in the order of sim.models.timing.HostTiming.figures; the points follow.
 #define HOST_FIGURES "write byte request_bytes write_bytes completion_bytes packet_bytes reorder points"
 
-class HostEngine : public Engine {
+class HostScheduler : public Scheduler {
     int64_t write, byte, request_bytes, write_bytes, completion_bytes, packet_bytes;
     bool reorder;
     struct Point {
@@ -33,7 +33,7 @@ class HostEngine : public Engine {
     }
 
   public:
-    HostEngine(const int64_t *f, uint64_t seed)
+    HostScheduler(const int64_t *f, uint64_t seed)
         : write(f[0]), byte(f[1]), request_bytes(f[2]), write_bytes(f[3]), completion_bytes(f[4]), packet_bytes(f[5]),
           reorder(f[6]), seed(seed) {
         for (int64_t i = 0; i < f[7]; ++i) points.push_back({f[8 + 2 * i], f[9 + 2 * i]});

@@ -13,7 +13,7 @@
 class Waits {
     std::deque<uint32_t> given;
     uint64_t seed;
-    uint32_t left = 0;
+    uint32_t remaining = 0;
     bool begun = false;
 
   public:
@@ -25,14 +25,14 @@ class Waits {
     bool wait(uint64_t cycle) {
         if (!begun) {
             begun = true;
-            left = 0;
+            remaining = 0;
             if (!given.empty()) {
-                left = given.front();
+                remaining = given.front();
                 given.pop_front();
             }
         }
-        if (left) {
-            --left;
+        if (remaining) {
+            --remaining;
             return true;
         }
         return share > 0 && static_cast<int64_t>(draw(seed, DRAW_STREAM, cycle) & 0xFFFF) < share;
@@ -98,7 +98,7 @@ class Source : public Stream {
         queued += count;
     }
 
-    uint64_t left() const { return queued; }
+    uint64_t remaining() const { return queued; }
 
     void drive() override {
         if (!offering && queued) offering = !waits.wait(cycle);

@@ -122,7 +122,7 @@ def test_an_erased_core_holds_nothing_of_its_keys(monkeypatch):
             bench.run(1)
             bench.set("format", 0)
             bench.run(cycles)
-            assert not bench.source("i_entropy").left
+            assert not bench.source("i_entropy").remaining
             states.append(state(bench))
             bench.set("erase", 1)
             bench.run(20)

@@ -353,14 +353,14 @@ def test_a_fault_erases_the_keys_until_new_ones_come(kind):
     messages.load(bench, "open__")
     open_all(bench, messages, "open__", [bytes(len(messages.sealed[0]))])
     bench.run(200)
-    remaining = bench.source("open__i_request").left
+    remaining = bench.source("open__i_request").remaining
     bench.set("open__erase", 1)
     bench.run(1)
     bench.set("open__erase", 0)
     bench.run(2)
     assert bench.get("open__fault") == 0
     bench.run(100)
-    assert bench.source("open__i_request").left == remaining  # still no key
+    assert bench.source("open__i_request").remaining == remaining  # still no key
     taken(bench, "open__o_text", pair.opener.lanes)
     messages.load(bench, "open__")
     messages.request(bench, "open__")

@@ -122,7 +122,7 @@ def test_an_erased_block_holds_nothing_of_its_keys(case, moment, held):
         if moment == "late" and case not in (GCM_OPEN, GCM_SEAL):  # whose FIFO hands on keystream that stays behind
             work(bench, case, drawn(3))
             bench.run(case.work_cycles // 2)
-        while bench.source(case.keys).left:  # a key still on offer is not the block's
+        while bench.source(case.keys).remaining:  # a key still on offer is not the block's
             bench.run(1)
         before = state(bench)
         bench.set("erase", 1)

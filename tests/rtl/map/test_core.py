@@ -22,7 +22,7 @@ from tests.support.rtl.engines import DELETE, GET, GROUPED, PUT, operations, tig
 @cache
 def design(name: str, lanes: int = 1) -> tuple[EngineConfig, Design]:
     config = EngineConfig(params=tight(name), lanes=lanes)
-    return config, Design(CoreOnHost(config), key=("tight", name, lanes))
+    return config, Design(CoreOnHost(config))
 
 
 def check(
@@ -81,7 +81,7 @@ def test_equals_the_reference(lanes):
 def test_equals_the_reference_on_channels_in_groups(seed):
     """Numbers of channels that are no powers of two; all structures but the free lists cross from group to group."""
     assert GROUPED.channels == {"table 0": 3, "table 1": 3, "descriptors": 6, "slots": 10, "free lists": 1}
-    found = Design(CoreOnHost(GROUPED), key=(GROUPED,))
+    found = Design(CoreOnHost(GROUPED))
     script = operations(random.Random(seed), 2500, GROUPED.params, 390, kinds=(PUT, PUT, PUT, GET, DELETE))
     run = check(GROUPED, found, script, seed)
     for name, least in {"table 0": 3, "table 1": 3, "descriptors": 3, "slots": 4}.items():

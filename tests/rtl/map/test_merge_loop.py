@@ -204,9 +204,9 @@ def test_bins_that_forgot_are_empty_and_ignore_late_memory(control, after, laten
 
     pulse(control)
     if not bench.get("quiet"):  # else nothing was under way, and the next touch is taken at once
-        left = bench.source("i_touch").left
+        left = bench.source("i_touch").remaining
         bench.run_until(limit=500, values={"quiet": 1})
-        assert bench.source("i_touch").left == left  # nothing is taken while transfers are under way
+        assert bench.source("i_touch").remaining == left  # nothing is taken while transfers are under way
     bench.set("wipe", 1)
     bench.run(3000)
     pulse("erase")  # the merge stage has taken text meanwhile

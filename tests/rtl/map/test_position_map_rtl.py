@@ -296,7 +296,7 @@ def in_transit(bursts, *, seed):
     bench = start(Design(Bench(WHOLE, interval=10, line_entries=64, transit_entries=64)).bench(seed=seed), latency=40)
     push(bench, script)
     found = []
-    while left := bench.source("i_operation").left:
+    while left := bench.source("i_operation").remaining:
         bench.run(100)
         at = len(script) - WHOLE.capacity - left
         if at >= 0 and at % (2 * BURST) > 2 * BURST - BURST // 6:
@@ -404,15 +404,15 @@ def test_a_map_that_forgot_is_empty_and_ignores_late_memory(control, after):
     bench.run(1)
     bench.set(control, 0)
     bench.run(1)
-    left = bench.source("i_operation").left
+    left = bench.source("i_operation").remaining
     assert bench.get("live") == 0
     bench.run_until(limit=200, values={"quiet": 1})
-    assert bench.source("i_operation").left == left  # nothing is taken while transfers are under way
+    assert bench.source("i_operation").remaining == left  # nothing is taken while transfers are under way
     bench.set("wipe", 0)
     take(bench)
     if control == "erase":
         bench.run(100)
-        assert bench.source("i_operation").left == left  # and nothing without a key
+        assert bench.source("i_operation").remaining == left  # and nothing without a key
         give_key(bench)
     rules = Rules(SMALL[4])
     assert answers(bench, left) == [rules.operate(*operation) for operation in script[-left:]]

@@ -100,7 +100,7 @@ class Run:
     def settle(self):
         for kind in KINDS:
             for name in (f"i_want_{kind}", f"i_{kind}"):
-                remaining = self.bench.source(name).left
+                remaining = self.bench.source(name).remaining
                 if remaining:
                     self.bench.run_until(limit=60_000, transfers={name: remaining})
         self.bench.run_until(limit=20_000, values={"quiet": 1})
@@ -140,14 +140,14 @@ def test_every_index_has_one_holder(timing, seed, idle, clears):
         for kind, size in KINDS.items():
             run.give(kind, rng.choice([0, 1, len(run.taken[kind]) // 2, len(run.taken[kind])]), rng)
             # what is being given back may be wanted again only once it is there
-            run.want(kind, rng.randint(0, size - len(run.taken[kind]) - run.bench.source(f"i_{kind}").left))
+            run.want(kind, rng.randint(0, size - len(run.taken[kind]) - run.bench.source(f"i_{kind}").remaining))
         run.settle()
     if clears:
         for kind, size in KINDS.items():
             run.give(kind, len(run.taken[kind]), rng)
             run.want(kind, size // 2)
         run.bench.run(rng.randint(1, 400))
-        while any(run.bench.source(f"i_{kind}").left for kind in KINDS):
+        while any(run.bench.source(f"i_{kind}").remaining for kind in KINDS):
             run.bench.run(1)
         run.clear()
         run.settle()
@@ -222,7 +222,7 @@ def test_clear_in_the_middle_of_a_line(delay):
     run.settle()
     run.give("slot", ON_CHIP + 28, rng)
     run.bench.run(delay)
-    assert run.bench.source("i_slot").left == 0
+    assert run.bench.source("i_slot").remaining == 0
     run.clear()
     for _ in range(2):
         run.take_all()

@@ -181,7 +181,7 @@ def test_records_wait_until_the_map_is_open(tiny):
     twin.bench.set("open_", 0)  # a record that has begun
     twin.feed(client.operation(twin.rng))
     twin.bench.run(300)
-    assert twin.bench.source("i_record").left == 4
+    assert twin.bench.source("i_record").remaining == 4
     assert twin.bench.get("idle") == 0
     twin.bench.set("open_", 1)
     twin.settle()

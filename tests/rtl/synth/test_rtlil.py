@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.synth.rtlil import to_rtlil
 from rtl.synth.verilog import to_verilog as plain_verilog
 from sim.bench.compiled import Design
-from sim.bench.verilog import to_verilog as simulated_verilog
+from sim.bench.verilog import simulation_verilog
 
 WORDS = [3, 1, 4, 1, 5, 9, 2, 6]
 LARGE = 1 << 12
@@ -44,7 +44,7 @@ class Memories(wiring.Component):
 
 @pytest.fixture(scope="module", params=["plain", "simulated"])
 def verilog(request):
-    return plain_verilog(Memories(), "top") if request.param == "plain" else simulated_verilog(Memories())
+    return plain_verilog(Memories(), "top") if request.param == "plain" else simulation_verilog(Memories())
 
 
 def test_every_memory_has_first_contents_and_zeros_are_short(verilog):
@@ -54,7 +54,7 @@ def test_every_memory_has_first_contents_and_zeros_are_short(verilog):
 
 
 def test_what_is_read_first():
-    bench = Design(Memories(), key=("memories",)).bench()
+    bench = Design(Memories()).bench()
     for address in range(LARGE):
         bench.set("a", address)
         bench.run(1)

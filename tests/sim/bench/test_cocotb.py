@@ -2,8 +2,8 @@
 
 import pytest
 
-from sim.bench import build
 from sim.bench.cocotb_runner import CocotbFailure, cocotb_tests, run_cocotb
+from sim.cache import root
 from sim.errors import SimulationError
 
 DMA = "tests.support.designs.dma_bench"
@@ -26,16 +26,18 @@ def test_every_case_is_an_item():
 
 
 def waveforms():
-    folder = build.root() / "failed"
+    folder = root() / "failed"
     return {path.name for path in folder.glob(f"{CASES}*")}
 
 
 def test_a_failing_test_fails_with_its_log_seed_and_waveform():
     for name in waveforms():
-        (build.root() / "failed" / name).unlink()
+        (root() / "failed" / name).unlink()
     run_cocotb(CASES, "passes")
     assert not waveforms()
-    with pytest.raises(CocotbFailure, match=r"(?s)fails failed \(seed 5; waveform: build.*the sky is green"):
+    with pytest.raises(
+        CocotbFailure, match=rf"(?s)fails failed \(seed 5; waveform: {root().parent.name}/.*the sky is green"
+    ):
         run_cocotb(CASES, "fails", seed=5)
     assert waveforms() == {f"{CASES}.fails.vcd"}
 

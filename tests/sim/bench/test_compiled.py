@@ -73,7 +73,7 @@ def test_ports_are_set_and_read(bench):
     bench.source("i").push([1 << 74])
     bench.set("enable", 0)
     bench.run(5)
-    assert (bench.get("count"), bench.source("i").left) == (0, 1)
+    assert (bench.get("count"), bench.source("i").remaining) == (0, 1)
     bench.set("enable", 1)
     bench.run(1)
     assert (bench.get("count"), bench.get("last"), bench.cycle) == (1, 1 << 75, 6)

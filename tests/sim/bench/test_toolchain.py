@@ -1,17 +1,11 @@
-# amaranth: UnusedElaboratable=no
 """Prerequisites are named when they are missing, and what was compiled is found again."""
 
-import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from amaranth.hdl import Module
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
-from sim.bench import build, compiled, toolchain, verilog
+from sim.bench import build, compiled, toolchain
 from sim.errors import ToolError
 from sim.models import observer, protocol
 from sim.models.faults import FaultKind
@@ -55,32 +49,24 @@ def test_a_design_that_verilator_refuses_is_reported():
         build.shared_library("module top(input clk); nonsense endmodule", build.QUICK)
 
 
-def test_builds_are_made_once_and_never_half(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "root", lambda: tmp_path)
-    made = []
-
-    def make(folder):
-        made.append(folder)
-        (folder / "part").write_text("1")
-
-    with ThreadPoolExecutor(4) as pool:
-        folders = set(pool.map(lambda _: build.cached("thing", make), range(8)))
-    assert folders == {tmp_path / "thing"}
-    assert len(made) == 1
-
-    def fail(folder):
-        (folder / "part").write_text("1")
-        raise ToolError("refused")
-
-    with pytest.raises(ToolError):
-        build.cached("other", fail)
-    assert sorted(os.listdir(tmp_path)) == ["other.lock", "thing", "thing.lock"]
+def test_a_comment_in_our_cpp_compiles_nothing_again(tmp_path, monkeypatch):
+    plain = {path.name: path.read_text() for path in build.NATIVE.iterdir()}
+    for name, text in plain.items():
+        (tmp_path / name).write_text(re.sub(r"(?m)^( *)(\S.*;)$", r"\1// More.\n\1\2  // And this.", text, count=9))
+    found = build.native_sources()
+    assert set(found) == set(plain)
+    assert "//" not in "".join(found.values())
+    monkeypatch.setattr(build, "NATIVE", tmp_path)
+    assert build.native_sources() == found
+    (tmp_path / "draws.h").write_text(plain["draws.h"].replace(";", "; ;", 1))
+    assert build.native_sources() != found
 
 
-def test_the_digest_depends_on_every_part():
-    digests = {build.digest("ab", "c"), build.digest("a", "bc"), build.digest("ab"), build.digest(["ab", "c"])}
-    assert len(digests) == 4
-    assert build.digest("ab", "c") in digests
+def test_the_digest_depends_on_the_tools(monkeypatch):
+    before = build.digest("text")
+    assert build.digest("text") == before != build.digest("another")
+    monkeypatch.setattr(toolchain, "versions", lambda: {"g++": "0"})
+    assert build.digest("text") != before
 
 
 def enumerators(name, file):
@@ -95,30 +81,3 @@ def test_numbers_are_the_same_in_python_and_in_cpp():
     assert enumerators("FaultKind", "faults.h") == [f"FAULT_{kind.name}" for kind in FaultKind]
     signals = enumerators("AxiSignal", "axi_memory.h")
     assert signals == [*(name.upper() for name in compiled.AXI_SIGNALS), "AXI_SIGNALS"]
-
-
-class Counted(wiring.Component):
-    """Counts how often it is elaborated."""
-
-    elaborated = 0
-
-    def __init__(self, width):
-        self.width = width
-        super().__init__({"i": In(width), "o": Out(width)})
-
-    def elaborate(self, platform):
-        Counted.elaborated += 1
-        m = Module()
-        m.d.sync += self.o.eq(self.i)
-        return m
-
-
-def test_verilog_is_kept_until_something_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "root", lambda: tmp_path)
-    first = verilog.kept_verilog(Counted(3), 3)
-    assert verilog.kept_verilog(Counted(3), 3) == first == verilog.to_verilog(Counted(3))
-    assert Counted.elaborated == 2
-    assert verilog.kept_verilog(Counted(4), 4) != first
-    monkeypatch.setattr(verilog, "_sources", lambda extra: ["another"])
-    verilog.kept_verilog(Counted(3), 3)
-    assert Counted.elaborated == 4

@@ -91,7 +91,7 @@ def run(bench, spec):
     bench.run(200)
     events = bench.observer.events().tolist()
     sinks = [(bench.sink(name).take(), list(map(int, bench.sink(name).cycles))) for name in ("o_read", "o_written")]
-    return events, sinks, bench.source("i_write").left, memory.data.tobytes()
+    return events, sinks, bench.source("i_write").remaining, memory.data.tobytes()
 
 
 specifications = st.tuples(

@@ -4,11 +4,11 @@ import pytest
 
 from omap.errors import ParamsError
 from sim.models.axi_memory import AxiMemory, Master
-from sim.models.engine import Address, Burst
-from sim.models.hbm import HbmEngine
-from sim.models.host_memory import HostEngine
+from sim.models.hbm import HbmScheduler
+from sim.models.host_memory import HostScheduler
 from sim.models.memory import Memory
 from sim.models.observer import EventKind, Observer
+from sim.models.scheduler import Address, Burst
 from sim.models.timing import FS_PER_NS, HbmTiming, HostTiming
 
 QUIET = HbmTiming(refresh_every_ns=0)
@@ -17,14 +17,14 @@ QUIET = HbmTiming(refresh_every_ns=0)
 def play(timing, reads, *, size=4 << 20, beat_bytes=32, cycles=None, seed=0):
     """Offer (address, beats, id) reads one after the other; return the events of acceptance and those of answers."""
     observer = Observer()
-    engine = HbmEngine(timing, seed) if isinstance(timing, HbmTiming) else HostEngine(timing, seed)
+    scheduler = HbmScheduler(timing, seed) if isinstance(timing, HbmTiming) else HostScheduler(timing, seed)
     model = AxiMemory(
         "m",
         beat_bytes=beat_bytes,
         version=4,
         memory=Memory(size),
         timing=timing,
-        engine=engine,
+        scheduler=scheduler,
         seed=seed,
         observer=observer,
     )
@@ -113,13 +113,13 @@ def test_no_more_bursts_are_held_than_the_limit():
 
 
 def test_host_latency_follows_its_distribution():
-    engine = HostEngine(HostTiming(), seed=1)
+    scheduler = HostScheduler(HostTiming(), seed=1)
     found = []
     for n in range(20_000):
         burst = Burst(False, Address(0, 0, 0, 5, 1), 64, 2, 0)
         now = n * 3000 * FS_PER_NS
-        engine.arrive(burst, now)
-        engine.answer(burst)
+        scheduler.arrive(burst, now)
+        scheduler.answer(burst)
         found.append((burst.time - now) / FS_PER_NS)
     found.sort()
     assert found[9_000] == 600
@@ -132,13 +132,13 @@ def test_host_latency_follows_its_distribution():
 
 @pytest.mark.parametrize(("length", "gbps"), [(64, 65.0), (128, 82.7), (256, 95.7)])
 def test_link_carries_reads_and_writes_at_the_ceiling(length, gbps):
-    engine = HostEngine(HostTiming(quantiles=((0.0, 600.0), (1.0, 600.0))), seed=1)
+    scheduler = HostScheduler(HostTiming(quantiles=((0.0, 600.0), (1.0, 600.0))), seed=1)
     count = 2000
     for _ in range(count):  # one read and one write of each length, all waiting for the link
         for write in (False, True):
             burst = Burst(write, Address(0, 0, 0, 5, 1), length, length // 32, 0)
-            engine.arrive(burst, 0)
-            engine.answer(burst)
+            scheduler.arrive(burst, 0)
+            scheduler.answer(burst)
     seconds = (burst.time / FS_PER_NS - 300) * 1e-9
     assert 8 * length * count / seconds / 1e9 == pytest.approx(gbps, rel=0.002)
 

@@ -1,7 +1,6 @@
 """Runs the generated tops in the compiled simulator, as :class:`sim.device.engine_run.EngineRun` runs an engine."""
 
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 
 from boards.gateware import root_key
 from boards.gateware.ports import port_table
@@ -11,12 +10,10 @@ from boards.u55c_vitis import top as vitis
 from rtl.engine import HOST_AXI
 from rtl.memory.hbm import HBM_AXI
 from rtl.synth.verilog import to_verilog
-from sim.bench import build
 from sim.bench.flat_top import FlatDesign, FlatTop
+from sim.cache import kept_text
 from sim.device.engine_run import EngineRun
 from tests.support.boards.noise import known_noise
-
-ROOT = Path(__file__).parents[3]
 
 KEY = bytes(range(1, 33))
 """The root key of these designs. It is part of their text, so that another one would have to be compiled again."""
@@ -30,9 +27,6 @@ RESET_CYCLES = 16
 
 CARD = "omap_direct_card"
 
-PARTS = ("gateware/*.py", "u55c_direct/top.py", "u55c_direct/vendor.py", "u55c_vitis/top.py")
-"""Sources under boards/ that a top consists of."""
-
 
 def top(target, config):
     """Return a top for simulation, and the name of its module."""
@@ -43,21 +37,13 @@ def top(target, config):
 
 
 def top_verilog(target, config, *, built=False):
-    """Return the Verilog of a top, from a file if no source has changed since it was made: that takes a minute.
+    """Return the Verilog of a top, from a file if nothing has changed since it was made, because that takes a minute.
 
-    It is that of :func:`top`, or the one of a build, with its pins.
+    It is the text of :func:`top`, or the one of a build, with its pins.
     """
-    files = [path for name in ("omap", "rtl") for path in sorted((ROOT / name).rglob("*.py"))]
-    files += [path for pattern in PARTS for path in sorted((ROOT / "boards").glob(pattern))]
-    sources = [path.read_text() for path in files]
-    settings = [target, config, ENTROPY_INTERVAL, CLEARED_BYTES, built]
-
-    def make(folder):
-        known = TARGETS[target]
-        component, module = (known.top(config.params), known.module) if built else top(target, config)
-        (folder / "top.v").write_text(to_verilog(component, module))
-
-    return (build.cached(f"top-{build.digest(settings, sources)}", make) / "top.v").read_text()
+    known = TARGETS[target]
+    component, module = (known.top(config.params), known.module) if built else top(target, config)
+    return kept_text(component, partial(to_verilog, name=module))
 
 
 def models():

@@ -22,7 +22,7 @@ IN_FLIGHT = 8
 @cache
 def design(name):
     """Return the block for a preset, compiled, and the preset."""
-    return Design(Sessions(preset(name), in_flight=IN_FLIGHT), key=(name, IN_FLIGHT)), preset(name)
+    return Design(Sessions(preset(name), in_flight=IN_FLIGHT)), preset(name)
 
 
 def number(data):

@@ -1,4 +1,4 @@
-// A burst on its way, and what gives it its times. Times are femtoseconds. Python form: sim/models/engine.py.
+// A burst on its way, and what gives it its times. Times are femtoseconds. Python form: sim/models/scheduler.py.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -26,9 +26,9 @@ struct PortFigures {  // sim.models.timing.PortTiming.port_figures, in its order
 };
 constexpr int PORT_FIGURES = 6;
 
-class Engine {
+class Scheduler {
   public:
-    virtual ~Engine() = default;
+    virtual ~Scheduler() = default;
     // Sets burst.time to when the access takes effect in memory, later than `now`.
     virtual void arrive(Burst &burst, int64_t now) = 0;
     // Sets burst.time to when the answer is there; called in the order in which accesses take effect.

@@ -1,4 +1,4 @@
-"""A burst on its way, and what gives it its times. Compiled form: ``native/engine.h``."""
+"""A burst on its way, and what gives it its times. Compiled form: ``native/scheduler.h``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Burst:
         self.stall = self.time = self.sequence = 0
 
 
-class Engine(ABC):
+class Scheduler(ABC):
     """Gives accesses their times; one per port, called in the order of arrival."""
 
     @abstractmethod
