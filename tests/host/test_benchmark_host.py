@@ -1,4 +1,4 @@
-"""The benchmark runs and reports; how fast anything is, is not tested."""
+"""The benchmark runs and reports. No test compares speeds."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""Whatever comes over the wire or stands in the rings: no crash, no hang, no memory without bound."""
+"""Random bytes on the wire and in the rings cause no crash, no endless wait, and no unbounded use of memory."""
 
 import itertools
 import json
@@ -130,11 +130,11 @@ def test_a_device_answers_or_latches_whatever_is_put_into_its_ring(commands, see
     for number, record in enumerate(commands):
         answers = relay.exchange(record)
         if relay.device.state is State.FAULT:
-            assert opened  # a device without sessions has nobody to be attacked
+            assert opened  # without a session, no record counts as an attack on one
             assert relay.device._map is None
             return
         assert len(answers) == 1, number
-        assert read_header(answers[0]).type in (1, 2, 4)  # nothing ran: no key was known
+        assert read_header(answers[0]).type in (1, 2, 4)  # nothing ran, because no key was known
         if rng.random() < 0.2:
             write_counter(relay.buffer, Counter.RESPONSES_TAKEN, rng.getrandbits(64))
             relay.device.step()

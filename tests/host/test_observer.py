@@ -1,4 +1,4 @@
-"""What a relay sees: records of one size, as many for every operation, and pages that pass the audit."""
+"""What a relay sees: records of one size, the same number for every operation, and pages that pass the audit."""
 
 import pytest
 

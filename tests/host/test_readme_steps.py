@@ -1,4 +1,4 @@
-"""README, "Use it from your application": the steps are run as they stand there, at free ports."""
+"""The steps of the README's "Use it from your application" run as they are written, but at free ports."""
 
 import re
 import shlex

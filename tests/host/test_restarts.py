@@ -1,4 +1,4 @@
-"""Relay, driver and clients are killed at random under load: what was acknowledged stays, and nothing runs twice.
+"""Relay, driver and clients are killed at random under load. Acknowledged writes stay, and nothing runs twice.
 
 The device is a process that outlives its drivers, as a card does. Killing `omap serve` kills relay and driver.
 """

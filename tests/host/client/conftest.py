@@ -1,4 +1,4 @@
-"""What the tests of the clients share: a device model behind a relay of few lines."""
+"""What the tests of the clients share: a device model behind a small relay."""
 
 import pytest
 

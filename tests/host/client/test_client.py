@@ -1,4 +1,4 @@
-"""The synchronous client against a model behind a relay of few lines: what it answers, and how it fails."""
+"""The synchronous client, connected to a model behind a small relay: what it answers, and how it fails."""
 
 import threading
 
@@ -100,7 +100,7 @@ def test_bulk_work_that_finds_no_room_says_how_far_it_came(relay):
         with pytest.raises(FullError, match=r"no room for \d new keys of the first \d+ \(of 200\); .* capacity is 12"):
             client.put_many([key(n) for n in range(200)], [key(n) for n in range(200)])
         assert len(client) == 12
-        assert client.ping().sequence < 40  # it stopped soon
+        assert client.ping().sequence < 40  # it stopped soon after the first refusal
         with pytest.raises(FullError, match="no room for a new key"):
             client.put(b"more", b"more")
 
@@ -241,7 +241,7 @@ def test_silence_is_an_unknown_fate(relay):
 @pytest.mark.sec_cm("CLIENT.REFUSAL.DOUBTED")
 @pytest.mark.parametrize("code", [*Refusal, 99])
 def test_a_refusal_proves_nothing(relay, code):
-    def refuse(connection, number, record):  # although the device has run it
+    def refuse(connection, number, record):  # although the device has run the command
         if connection == 0 and number == 2:
             header = read_header(record)
             return [Header(RecordType.REFUSED, 0, code, header.session, 0).pack().ljust(64, b"\0")]

@@ -1,4 +1,4 @@
-"""The asyncio client against a model behind a relay of few lines."""
+"""The asyncio client, connected to a model behind a small relay."""
 
 import asyncio
 import random

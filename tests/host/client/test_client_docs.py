@@ -1,4 +1,4 @@
-"""What docs/use/client.md says to type works, and what it names is there."""
+"""The commands in docs/use/client.md work, and the names in it exist."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""The client's countermeasures are tested: each is removed, and its tests must fail then."""
+"""Every countermeasure of the client is tested: it is removed once, and its tests must fail then."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""TLS between client and relay: optional, and nothing rests on it."""
+"""TLS between client and relay: optional, because secrecy does not depend on it."""
 
 import asyncio
 import ssl

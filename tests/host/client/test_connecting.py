@@ -1,4 +1,4 @@
-"""What a client says when it can't connect, or is told something that makes no sense."""
+"""What a client says when it can't connect, or gets options that make no sense."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""The constant-rate mode: when records leave follows from the clock alone."""
+"""The constant-rate mode: the clock alone says when records are sent."""
 
 import asyncio
 
@@ -162,6 +162,6 @@ def test_a_constant_rate_goes_on_after_a_broken_connection(relay, monkeypatch):
     with omap.connect(relay.url, root_key=KEY, rate=200, timeout=5) as client:
         client.put(key(1), b"data")
         relay.in_thread(relay.cut)
-        while relay.connections < 2:  # without any call
+        while relay.connections < 2:  # without a call of the user
             pass
         assert client.get(key(1)) == b"data"

@@ -1,4 +1,4 @@
-"""The opening of a session alone: no socket, no clock, no event loop. A device model stands behind a function call."""
+"""The opening of a session alone, without socket, clock or event loop. A device model answers in the same thread."""
 
 from dataclasses import replace
 from itertools import pairwise

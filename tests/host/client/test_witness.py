@@ -17,7 +17,7 @@ def test_a_witness_file_remembers_from_run_to_run(relay, tmp_path):
     for _ in range(2):
         with connect(relay, witness=witness) as client:
             client.execute(puts(5))
-    with connect(relay) as other:  # a client without the file does not disturb
+    with connect(relay) as other:  # a client without the file changes nothing
         other.get(key(1))
     relay.in_thread(lambda: setattr(relay.device._map, "sequence", 3))
     with connect(relay, witness=witness) as client, pytest.raises(RollbackError, match="after 11 had been seen"):
@@ -35,9 +35,9 @@ def test_a_witness_is_kept_at_the_highest_number(relay, tmp_path):
     with connect(relay, witness=witness) as one, connect(relay, witness=witness) as other:
         one.execute(puts(3))
         other.execute(puts(3))
-        other.close()  # writes the higher number
+        other.close()  # this writes the higher number
         assert '"operation": 6' in witness.read_text()
-    assert '"operation": 7' in witness.read_text()  # close() of the first ran after
+    assert '"operation": 7' in witness.read_text()  # close() of the first client came later
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"version": 1, "map_id": "00", "operation": 1}', "nonsense"])

@@ -153,7 +153,7 @@ def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
     assert "there is no PCIe device ffff:ff:1f.7" in refusal("--backend", "vfio", "--device", "ffff:ff:1f.7")
     assert "does not take this: got an unexpected" in refusal("--backend", "vfio", "--xclbin", tmp_path)
     assert "give either --attach or --key-file" in refusal("--attach", tmp_path / "none", "--key-file", key_file)
-    monkeypatch.setenv("OMAP_KEY_FILE", str(key_file))  # a client's; not an option that somebody gave here
+    monkeypatch.setenv("OMAP_KEY_FILE", str(key_file))  # set for clients; not an option of this command
     assert "a card needs its program: give --xclbin" in refusal("--preset", "tiny", "--backend", "xrt")
     assert "there is no PCIe device ffff:ff:1f.7" in refusal("--backend", "vfio", "--device", "ffff:ff:1f.7")
     assert "no device can be reached at" in refusal("--preset", "tiny", "--attach", tmp_path / "none")

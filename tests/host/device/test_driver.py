@@ -1,4 +1,4 @@
-"""The driver: whom it refuses, how it fills rings, and that nothing is lost when one crashes and another takes over."""
+"""The driver: which devices it refuses, how it fills rings, and that another driver can take over after a crash."""
 
 import struct
 
@@ -226,7 +226,7 @@ def test_nothing_is_lost_or_done_twice_when_drivers_crash(data):
                 records = client.seal(operations)
                 if action == "put":
                     assert driver.put(records) == len(operations)
-                else:  # bytes are in the ring, the counter does not say so: the driver's user knows nothing went out
+                else:  # the bytes are in the ring, but the counter does not say so: nothing was submitted
                     driver._rings._copy_in(memoryview(records), len(operations))
                     driver = Driver(transport, PARAMS)
                     assert driver.put(records) == len(operations)
@@ -237,7 +237,7 @@ def test_nothing_is_lost_or_done_twice_when_drivers_crash(data):
                 copy = b""
                 if action == "take":
                     copy = driver.take(count)
-                elif action == "crash in take":  # the answers are copied, the counter does not say so
+                elif action == "crash in take":  # the answers are copied, but the counter does not say so
                     with pytest.MonkeyPatch.context() as patch:
                         patch.setattr(
                             driver._rings, "_counters", Stuck(driver._rings._counters, Counter.RESPONSES_TAKEN)

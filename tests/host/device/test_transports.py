@@ -1,4 +1,4 @@
-"""What every transport must do, and what each of them does alone."""
+"""What every transport must do, and what single transports do."""
 
 import gc
 import os

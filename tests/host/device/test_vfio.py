@@ -1,4 +1,4 @@
-"""The VFIO transport and its preflight against a stand-in for the machine: no card is touched."""
+"""The VFIO transport and its preflight, with a stand-in for the machine. No card is touched."""
 
 from types import SimpleNamespace
 

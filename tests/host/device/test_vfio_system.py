@@ -1,4 +1,4 @@
-"""What the VFIO driver asks of the operating system, as far as that goes without a card."""
+"""What the VFIO driver asks of the operating system, as far as it works without a card."""
 
 import mmap
 import os

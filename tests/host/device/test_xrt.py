@@ -1,4 +1,4 @@
-"""The XRT transport and its preflight against a stand-in for pyxrt: no card is touched."""
+"""The XRT transport and its preflight, with a stand-in for pyxrt. No card is touched."""
 
 import importlib
 import sys

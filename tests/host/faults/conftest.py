@@ -1,6 +1,6 @@
-"""The fault matrix: what a man in the middle and a malicious host can do to records and rings, a row each.
+"""The fault matrix: all that a man in the middle and a malicious host can do to records and rings, a row each.
 
-Every case is detected, no wrong answer is returned, and the error names what was noticed.
+The client or the device detects every case, returns no wrong answer, and names in the error what it noticed.
 """
 
 import pytest

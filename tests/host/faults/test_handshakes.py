@@ -36,7 +36,7 @@ HANDSHAKES = [
 def test_attacks_on_handshakes(place, monkeypatch, direction, at, attack, kind, says):
     monkeypatch.setattr("host.client.opening.HANDSHAKES", 2)
     monkeypatch.setattr("host.client.opening.BUSY_SECONDS", 0.0)
-    # every second record, where attempts are repeated
+    # every second record, because attempts are repeated
     hook = lambda connection, number, record: attack(record) if number % 2 == at else [record]  # noqa: E731
     setattr(place.hooks, direction, hook)
     with pytest.raises(kind, match=says) as caught:

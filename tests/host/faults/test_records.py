@@ -86,9 +86,15 @@ STOPPED = "stopped by a relay, so that the device is not harmed"
 RECORDS = [
     ("command", flip(20), UnknownFateError, GONE, TAG),
     ("command", flip(63), UnknownFateError, GONE, TAG),
-    ("command", flip(2), UnknownFateError, GONE, (TAG, STOPPED)),  # in the code, which says nothing
+    ("command", flip(2), UnknownFateError, GONE, (TAG, STOPPED)),  # in the code, which a command does not use
     ("command", flip(15), UnknownFateError, GONE, SEQUENCE),  # in the sequence number
-    ("command", flip(7), UnknownFateError, GONE, (SEQUENCE, STOPPED)),  # in the session: the next is out of turn
+    (
+        "command",
+        flip(7),
+        UnknownFateError,
+        GONE,
+        (SEQUENCE, STOPPED),
+    ),  # in the session number: the next record is out of order
     ("command", flip(0), UnknownFateError, GONE, SEQUENCE),
     ("command", retype, UnknownFateError, GONE, (SEQUENCE, STOPPED)),
     ("command", drop, UnknownFateError, GONE, SEQUENCE),
@@ -102,7 +108,7 @@ RECORDS = [
     ("command", nonsense, UnknownFateError, GONE, (SEQUENCE, STOPPED)),
     ("response", flip(20), AlteredError, "response 13 failed authentication", None),
     ("response", flip(63), AlteredError, "response 13 failed authentication", None),
-    ("response", flip(1), AlteredError, "response 13 failed authentication", None),  # in the slot
+    ("response", flip(1), AlteredError, "response 13 failed authentication", None),  # in the session index
     ("response", flip(15), ReplayedError, "response 12 came again; response 13 is next", None),
     ("response", flip(8), LostError, "before response 13, which is missing", None),
     ("response", flip(7), AlteredError, "it was exchanged", None),
@@ -158,7 +164,7 @@ def test_attacks_on_records(place, direction, attack, kind, says, fault, client)
         assert error.in_doubt >= 1
         with pytest.raises(kind, match=says):
             raise error
-        # the error that was shown is not taken back: the next call says why, or works on a map in good order
+        # the next call raises the same error after tampering, and else works if the map is in good order
         if issubclass(kind, omap.TamperedError):
             with pytest.raises(kind, match="dead since"):
                 client.ping()

@@ -1,4 +1,4 @@
-"""Every command against a real Redis server, byte for byte; then what has no counterpart there."""
+"""Every command compared with a real Redis server, byte for byte; then what that server does not have."""
 
 import asyncio
 import contextlib

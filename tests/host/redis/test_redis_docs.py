@@ -1,4 +1,4 @@
-"""docs/use/redis.md tells what the code does."""
+"""docs/use/redis.md says what the code does."""
 
 import re
 from pathlib import Path

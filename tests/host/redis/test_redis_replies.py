@@ -1,4 +1,4 @@
-"""Replies are what a client of the same library reads as the same thing."""
+"""A client's library reads every reply as the value that was meant."""
 
 import hiredis
 import pytest

@@ -1,4 +1,4 @@
-"""The parser: whatever comes, in whatever pieces, it yields the same commands, within bounds, or says what is wrong."""
+"""The parser: it yields the same commands in whatever pieces bytes come, keeps its bounds, and says what is wrong."""
 
 import random
 import tracemalloc

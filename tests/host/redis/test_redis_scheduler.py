@@ -1,4 +1,4 @@
-"""How many operations a command takes, when, and in which order: nothing of it depends on keys or on what is found."""
+"""Number, time and order of a command's operations depend neither on keys nor on what is found."""
 
 import asyncio
 import re
@@ -261,7 +261,7 @@ def test_after_a_break_each_command_says_what_is_known(key_counts, data):
             expected += b"*%d\r\n" % count + b"$-1\r\n" * count
         else:
             expected += b"-%b\r\n" % (IN_DOUBT if end - count < answered + in_doubt else NOT_RUN).encode()
-    assert found == [expected, b"$-1\r\n"]  # and the next command is tried anew
+    assert found == [expected, b"$-1\r\n"]  # the next command is tried again
     assert sizes(store.batches) == [total, 1]
 
 

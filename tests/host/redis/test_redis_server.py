@@ -54,7 +54,7 @@ def test_no_more_clients_than_the_limit():
         assert await reader.read() == b"-ERR max number of clients reached\r\n"
         links[0][1].close()
         answer = b""
-        while b"connected_clients:2" not in answer:  # until its end has been noticed
+        while b"connected_clients:2" not in answer:  # until the server has noticed the end
             with contextlib.suppress(asyncio.IncompleteReadError):
                 answer = await exchange(proxy, command("info", "clients"), 40)
 
@@ -129,7 +129,7 @@ def test_the_end_finishes_what_is_under_way():
         assert await idle.read() == b""
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(proxy.host, proxy.port)
-        await proxy.stop()  # a second time is no harm
+        await proxy.stop()  # a second call does nothing
 
     asyncio.run(main())
 

@@ -1,4 +1,4 @@
-"""The relay over sockets: what clients get, whoever else is connected and whatever they do."""
+"""The relay over sockets: what clients get, whatever other clients do."""
 
 import random
 import socket
@@ -190,7 +190,7 @@ def test_a_client_that_does_not_read_is_held_back_then_dropped(start, key):
     relay = start(limits=Limits(slow_seconds=0.5, in_flight=64, input_bytes=1 << 14))
     with RawClient(relay, key) as modest, RawClient(relay, key, receive_bytes=4096) as slow:
         (connection,) = [each for each in relay.relay.connections if each.number == 2]
-        # or the kernel would take megabytes of answers first
+        # otherwise the kernel would take megabytes of answers first
         connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         slow.socket.setblocking(False)
         waiting, answers, pending = 0, 0, b""
@@ -205,7 +205,7 @@ def test_a_client_that_does_not_read_is_held_back_then_dropped(start, key):
             waiting = max(waiting, len(connection.incoming))
             answers = max(answers, connection._transport.get_write_buffer_size())
         until(lambda: relay.relay.numbers.disconnected == {"slow": 1}, "the disconnection")
-        assert waiting <= (1 << 14) + (1 << 18)  # and what asyncio reads at once
+        assert waiting <= (1 << 14) + (1 << 18)  # the limit, and what asyncio reads at once
         assert answers <= 2 * 64 * SIZE
         assert len(modest.run([NOP] * 100)) == 100
         assert relay.transport.device.state is State.READY
@@ -323,7 +323,7 @@ with running_relay(preset("TINY"), sys.argv[1], backend="process") as relay:
              if isinstance(thing, (bytes, bytearray))}
     there |= {thing.encode("utf-8", "replace") for owner in gc.get_objects() for thing in gc.get_referents(owner)
               if isinstance(thing, str)}
-    with open(sys.argv[1], "rb") as file:  # not before: this process has it from here on
+    with open(sys.argv[1], "rb") as file:  # last, because this process holds the key from here on
         digits = file.read().strip()
     secrets = digits, bytes.fromhex(digits.decode())
     print(sorted(loaded), [secret in thing for secret in secrets for thing in {shared} | there].count(True))

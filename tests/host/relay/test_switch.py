@@ -1,4 +1,4 @@
-"""The switch without sockets: turns, limits, whose answers are whose, one handshake at a time, what is refused."""
+"""The switch without sockets: turns, limits, who gets which answer, one handshake at a time, what is refused."""
 
 import pytest
 from hypothesis import given, settings
@@ -235,7 +235,7 @@ def test_records_of_sessions_of_others_do_not_reach_the_device():
         attacker.send(attack)
         rig.run()
         assert attacker.refusals == [Refusal.UNKNOWN_SESSION]
-    attacker.nops(1)  # it has lost its own, in which a record may be missing now
+    attacker.nops(1)  # its own session has ended, because a record of it may be missing
     rig.run()
     assert attacker.refusals == [Refusal.UNKNOWN_SESSION]
     victim.send(record)
@@ -318,7 +318,7 @@ def test_a_handshake_that_stalls_ends_when_others_wait():
     staller, waiter = Client(rig), Client(rig)
     staller.send(staller.session.hello())
     rig.run()
-    assert rig.switch.deadline is None  # nobody waits: no hurry
+    assert rig.switch.deadline is None  # nobody waits for it to end
     rig.now += 100
     rig.run()
     waiter.send(waiter.session.hello())

@@ -162,7 +162,7 @@ class FakeXrt:
 
             def __call__(self, *values):
                 arguments = {}
-                for place, value in enumerate(values):  # what is neither is left out, without a word
+                for place, value in enumerate(values):  # a value that is neither is silently ignored
                     if type(value) is Bo or (type(value) is int and -(1 << 31) <= value < 1 << 31):
                         arguments[place] = value
                 return fake.start(arguments)
@@ -246,7 +246,7 @@ class FakeXrt:
         self.calls.append(arguments)
         if 0 not in arguments:
             raise BusError("the kernel wrote to address 0")
-        if self.card.running:  # for another run: this one waits
+        if self.card.running:  # the card runs for another run, so this one waits
             return types.SimpleNamespace(state=lambda: State.ERT_CMD_STATE_QUEUED)
         run = types.SimpleNamespace(state=self.state)
         begin = partial(self.run_card, arguments[0].memory, arguments.get(1, 0), arguments.get(2, 0))
@@ -304,7 +304,7 @@ class FakeXrt:
     def work(self):
         try:
             while not self.stop.is_set():
-                with self.turn:  # whoever wants the card still comes next
+                with self.turn:  # others that want the card come first
                     pass
                 with self.lock:
                     done = self.card.step()

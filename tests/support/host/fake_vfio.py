@@ -226,7 +226,7 @@ class FakeVfio(FakeSysfs):
         assert self.iommu_set
         room = int.from_bytes(data[:4], "little")
         chain = b""
-        if self.ranges is not None:  # behind a capability that nobody asked for
+        if self.ranges is not None:  # after a capability that the driver must skip
             first = abi.IOMMU_INFO.size
             second = first + 16
             chain = abi.CAPABILITY.pack(3, 1, second) + bytes(8)

@@ -29,7 +29,9 @@ class Place:
     def connect(self, client="sync", **options):
         options = {"root_key": self.key, "timeout": 0.5} | options
         if client == "asyncio":
-            return PacedClient(Settings.from_url(self.hooks.url, **options))  # without a rate: in a thread, no more
+            return PacedClient(
+                Settings.from_url(self.hooks.url, **options)
+            )  # without a rate it is an asyncio client in a thread
         return omap.connect(self.hooks.url, **options)
 
 

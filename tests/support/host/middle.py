@@ -1,4 +1,4 @@
-"""A man in the middle: a TCP proxy between client and relay that does whatever a test wants with what passes."""
+"""A man in the middle: a TCP proxy between client and relay, which does with records what a test tells it."""
 
 import asyncio
 import threading

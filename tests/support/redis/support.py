@@ -39,7 +39,7 @@ class RealRedis:
             [*line, "--dir", str(folder), "--loglevel", "warning"], stdout=subprocess.DEVNULL
         )
         try:
-            # the texts of errors are those of 7.0; of other versions only the kind of an error is compared
+            # error texts are those of Redis 7.0; with another version only the kind of an error is compared
             self.exact = b"redis_version:7.0." in self.wait()
         except BaseException:
             self.process.kill()
@@ -102,7 +102,7 @@ class ReferenceStore:
         return asyncio.ensure_future(self._later(batch, failure))
 
     async def _later(self, batch, failure):
-        async with self._order:  # fair: in the order of the calls
+        async with self._order:  # in the order of the calls
             for _ in range(self.delay):
                 await asyncio.sleep(0)
             if failure is not None:
