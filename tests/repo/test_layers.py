@@ -34,7 +34,7 @@ ROOMS = {
         {"commands"},
         {"benchmark", "testing"},
     ],
-    "sim": [{"errors"}, {"models"}, {"bench"}, {"device"}, {"measure"}],
+    "sim": [{"design_key", "errors"}, {"cache"}, {"models"}, {"bench"}, {"device"}, {"measure"}],
     "boards": [
         {"countermeasures"},
         {"gateware", "tcl"},
