@@ -1,6 +1,6 @@
-"""What can run a map: factories registered in the entry-point group ``omap.backends``.
+"""Back ends, which run a map: factories in the entry-point group ``omap.backends``.
 
-The reference is registered by this package; simulated hardware and cards register theirs. A factory is called as
+This package registers the reference; other packages register simulated hardware and cards. A factory is called as
 ``factory(params, observer=observer)`` and returns a freshly formatted :class:`~omap.interface.ObliviousMap`.
 """
 
@@ -18,30 +18,30 @@ GROUP = "omap.backends"
 """Entry-point group of the factories."""
 
 EXTRAS = "rtl,sim,host"
-"""Extras of this distribution that hold what the back ends outside this package need."""
+"""Extras of this distribution with the packages that other back ends than the reference need."""
 
 
 class Backend(Protocol):
     """Makes a map for given parameters.
 
-    A factory that takes more than a moment may have an attribute ``notice``: a sentence for the user that says so.
+    A factory that takes long may have an attribute ``notice``: a sentence that tells the user so.
     """
 
     def __call__(self, params: Params, *, observer: Observer | None = None) -> ObliviousMap:
-        """Return a freshly formatted map whose host memory ``observer`` watches."""
+        """Return a freshly formatted map whose host memory ``observer`` watches. Reveals that a format ran."""
         ...
 
 
 @runtime_checkable
 class Clocked(Protocol):
-    """What a map has that runs on hardware, simulated or not, beside the methods of an ObliviousMap.
+    """Attributes of a map that runs on hardware, simulated or real, beside those of an ObliviousMap.
 
     Attributes
     ----------
     operations, cycles : int
-        Operations run, and the clock cycles that they took.
+        Operations that ran, and the clock cycles that they took.
     clock_mhz : float
-        The clock, or the one that is assumed.
+        Frequency of the clock in MHz, which a simulation assumes.
     """
 
     operations: int
@@ -60,7 +60,7 @@ def load(name: str) -> Backend:
     Raises
     ------
     InputError
-        No back end has this name, with those that are installed; or it needs packages that are not there.
+        If no back end has this name, naming the installed ones; or if the back end needs packages that are missing.
     """
     for entry_point in metadata.entry_points(group=GROUP, name=name):
         try:

@@ -1,4 +1,4 @@
-"""``python -m omap.benchmark``: operations and loaded keys a second of the reference model, and the memory it takes."""
+"""``python -m omap.benchmark``: operations and loaded keys a second of the reference, and the memory that it takes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH = 1000
 
 
 def run(name: str, operations: int, seed: int) -> dict[str, float]:
-    """Fill a map of the preset ``name``, run a mix of operations on it, and return what it took."""
+    """Fill a map with the preset ``name``, run mixed operations on it, and return rates and sizes by name."""
     params = preset(name)
     plan = Plan(params, "preset")
     rng = np.random.default_rng(seed)
@@ -36,7 +36,7 @@ def run(name: str, operations: int, seed: int) -> dict[str, float]:
 
     draw = random.Random(seed)
     mix = []
-    for _ in range(operations):  # half reads; deletes leave room for the inserts among the puts
+    for _ in range(operations):  # half of them reads; deletes make room for PUTs of new keys
         kind = draw.choice((Kind.GET, Kind.GET, Kind.PUT, Kind.DELETE))
         row = draw.randrange(params.capacity)
         mix.append(Operation(kind, keys[row].tobytes(), values[row].tobytes() if kind is Kind.PUT else b""))
@@ -59,10 +59,10 @@ def run(name: str, operations: int, seed: int) -> dict[str, float]:
 @click.command()
 @click.option("--preset", "name", default="PAPER", show_default=True, help="Parameters of the map.")
 @click.option("--operations", default=100_000, show_default=True, help="Operations to time.")
-@click.option("--seed", default=1, show_default=True, help="Of keys and operations; the map draws its own.")
+@click.option("--seed", default=1, show_default=True, help="Seed of keys and operations; the map draws its own.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(name: str, operations: int, seed: int, as_json: bool) -> None:
-    """Time the reference model: Python, one thread, CPU time."""
+    """Time the reference: Python, one thread, CPU time."""
     result = run(name, operations, seed)
     if as_json:
         click.echo(json.dumps(result, indent=2))

@@ -1,7 +1,7 @@
-"""What is known of the cards that the accelerator is made for: parts, HBM, PCIe, clocks, pins, resources.
+"""Facts about the cards that the accelerator is made for: parts, HBM, PCIe, clocks, pins, resources.
 
-All of it is from documents and other people's constraints; nothing was checked on a card by this project. Where the
-source is weak, the text says "unverified"; what has no source is None.
+All of them come from documents and from the constraints of other projects. This project has checked none of them on a
+card. If a source is weak, the text says "unverified"; a value without a source is None.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ GIB = 1 << 30
 MHZ = 1_000_000
 
 DIRECT_DEVICE = 0x903F
-"""PCIe device id of a card that runs the direct target: the one that AMD's XDMA block has for Gen3 x16 if nobody asks
-for another (the ids in AMD's driver, dma_ip_drivers). Other designs have it too: IDENTITY says what a card is."""
+"""PCIe device id of a card that runs the direct target: the default of AMD's XDMA block for Gen3 x16 (see the ids in
+AMD's driver, dma_ip_drivers). Other designs have this id too; the register IDENTITY says what a card is."""
 
 LINK_RATES = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0}
-"""GT/s of a lane, by PCIe generation."""
+"""Transfers of a lane in GT/s, by PCIe generation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pins:
-    """Package pins that a design of one's own needs; pairs are positive and negative.
+    """Package pins of a design without the shell. A pair has the positive pin first.
 
-    Sources: constraints of Corundum and OpenNIC for each card (pcie_refclk, perst, cattrip), and those named below.
+    Sources: the constraints of Corundum and OpenNIC for each card (pcie_refclk, perst, cattrip), and those named below.
 
     Parameters
     ----------
@@ -32,10 +32,11 @@ class Pins:
     perst : str
         PERST# from the slot, LVCMOS18, active low.
     hbm_refclk : (str, str)
-        A clock of the board that can be HBM's reference, LVDS. U55C: SYSCLK2, AR72926. U280: SYSCLK0, as public HBM
-        designs use it; unverified. U50: SYSCLK3 of Corundum's constraints; that HBM can use it is unverified.
+        A clock of the board that can be the reference clock of HBM, LVDS. U55C: SYSCLK2, AR72926. U280: SYSCLK0, which
+        public HBM designs use; unverified. U50: SYSCLK3 of Corundum's constraints; whether HBM can use it is
+        unverified.
     cattrip : str
-        HBM_CATTRIP, LVCMOS18, output. High turns the card off: drive it from the HBM block, or low.
+        HBM_CATTRIP, LVCMOS18, output. A high level turns the card off, so drive it from the HBM block, or low.
     """
 
     pcie_refclk: tuple[str, str]
@@ -48,20 +49,20 @@ class Pins:
 class Flash:
     """The flash from which a card configures itself.
 
-    Sources: how Corundum's makefiles for U50, U55N and U280 write it (all fields); public scripts for the device
+    Sources: Corundum's makefiles write the flash of U50, U55N and U280 so (all fields). Public scripts for the device
     xcu280_u55c do the same on the U55C (part, size, start). Unverified on a card.
 
     Parameters
     ----------
     part : str
-        As Vivado calls it.
+        Vivado's name of the flash.
     lanes : int
-        Data lines.
+        Number of data lines.
     mebibytes : int
-        Its size: a gigabit.
+        Size in MiB; 128 of them are a gigabit.
     start : int
-        Address of the user's image, in bytes. Below it lies the factory's, which is write-protected (AMD UG1289, of
-        U200 and U250) and goes on to this address if something is there (corundum#248).
+        Address of the user's image, in bytes. The factory's image lies below it and is write-protected (AMD UG1289, of
+        U200 and U250). It goes on to the image at this address, if there is one (corundum#248).
     """
 
     part: str
@@ -71,12 +72,12 @@ class Flash:
 
     @property
     def interface(self) -> str:
-        """How it is connected, as Vivado calls it."""
+        """Vivado's name of the connection."""
         return f"SPIx{self.lanes}"
 
 
 ALVEO_FLASH = Flash(part="mt25qu01g-spi-x1_x2_x4", lanes=4, mebibytes=128, start=0x0100_2000)
-"""Of all cards here."""
+"""Flash of all cards in :data:`BOARDS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,29 +87,30 @@ class Board:
     Parameters
     ----------
     name : str
-        As commands and folders call it.
+        Name in commands and folders.
     part, board_part : str
-        As Vivado calls device and card. U55C, U50: OpenNIC's board settings; U280: public projects.
+        Vivado's names of device and card. U55C, U50: OpenNIC's board settings; U280: public projects.
     platform : str
-        As Vitis calls the shell that the accelerator is built for (AMD UG1120; U280: public projects).
+        Vitis' name of the shell that the accelerator is built for (AMD UG1120; U280: public projects).
     hbm_stacks : int
         Stacks of HBM in the package (AMD UG1393).
     pseudo_channels : int
         Pseudo-channels of both stacks, each with an AXI port (AMD PG276, UG1120).
     channel_bits : int
-        Address bits within one: 29 for 512 MB, 28 for 256 MB (AMD UG1393); the number of the pseudo-channel is above.
+        Address bits within one pseudo-channel: 29 for 512 MB, 28 for 256 MB (AMD UG1393). The bits above them are the
+        number of the pseudo-channel.
     slrs : int
         Super logic regions (AMD UG1120). HBM and PCIe are in SLR0 (AMD UG949; U50, U280: unverified).
     pcie_generation, pcie_lanes : int
-        Of the link that the shell uses (AMD UG1120): Gen3 x16.
+        Link that the shell uses (AMD UG1120): Gen3 x16.
     pci_vendor, pci_management, pci_user : int
-        Vendor, and devices of the shell's two functions (XRT's devices.h).
+        Vendor id, and device ids of the shell's two functions (XRT's devices.h).
     pcie_refclk_hz, hbm_refclk_hz : int
-        Frequency of the reference clocks, in hertz (constraints as for :class:`Pins`).
+        Frequencies of the reference clocks, in hertz (constraints as for :class:`Pins`).
     pins : Pins
-        Where they are.
+        Package pins of a design without the shell.
     flash : Flash
-        What it boots from.
+        Flash that the card boots from.
     host_window_bytes : int, optional
         Most host memory that a kernel reaches through HOST[0], in bytes. U55C: unverified; others: no source.
     lut, ff, bram, uram, dsp : int
@@ -151,7 +153,7 @@ class Board:
         return self.pseudo_channels * self.channel_bytes
 
     def window_holds(self, size: int) -> bool | None:
-        """Return whether a kernel under the shell reaches a buffer of so many bytes; None if that is not known."""
+        """Return whether a kernel under the shell reaches a buffer of ``size`` bytes; None if that is not known."""
         return None if self.host_window_bytes is None else size <= self.host_window_bytes
 
 

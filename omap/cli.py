@@ -1,8 +1,8 @@
-"""The ``omap`` command: a root that finds its subcommands through entry points.
+"""The ``omap`` command, which finds its subcommands through entry points.
 
-A distribution adds a subcommand by registering a :class:`click.Command` in the group ``omap.commands``. Its module is
-loaded only when it is run or listed, so that ``omap plan`` does not pay for the simulator's imports, and a subcommand
-whose extra is not installed is listed all the same: it says what to install when it is run.
+A distribution adds a subcommand by registering a :class:`click.Command` in the group ``omap.commands``. The module of a
+subcommand is loaded only when the subcommand is run or listed, so that ``omap plan`` does not import the simulator. A
+subcommand whose extra is not installed is listed too, and says what to install.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ COMMANDS = "omap.commands"
 
 
 class UserError(click.ClickException):
-    """One clear line on standard error and exit code 2, instead of a traceback."""
+    """An error that shows as one line on standard error, with exit code 2, instead of a traceback."""
 
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
-        """Print the message."""
+        """Print the message to ``file``, or to standard error."""
         click.echo(f"omap: {self.message}", file=file, err=file is None)
 
 
@@ -44,7 +44,7 @@ def extra_of(module: str) -> str | None:
 
 
 def _not_installed(error: ImportError) -> str | None:
-    """Say what to install, if ``error`` is about a module that one of the extras provides."""
+    """Say what to install if ``error`` is about a module of one of the extras; return None otherwise."""
     extra = extra_of(error.name) if error.name else None
     if extra is None:
         return None
@@ -54,7 +54,7 @@ def _not_installed(error: ImportError) -> str | None:
 
 
 def _unavailable(name: str, reason: str) -> click.Command:
-    """Return a command that only says why it can't run."""
+    """Return a command that only says why it can't run, for a subcommand that can't be loaded."""
 
     @click.command(
         name,
@@ -76,11 +76,11 @@ class CommandGroup(click.Group):
         return sorted({*super().list_commands(ctx), *metadata.entry_points(group=COMMANDS).names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load one subcommand, or one that says why it can't be loaded, or return None if it is unknown."""
+        """Return a subcommand; if it can't be loaded, one that says why; if it is unknown, None."""
         for entry_point in metadata.entry_points(group=COMMANDS, name=cmd_name):
             try:
                 command = entry_point.load()
-            except ImportError as error:  # must not take `omap --help` down with it
+            except ImportError as error:  # the list of `omap --help` must work all the same
                 return _unavailable(cmd_name, _not_installed(error) or f"{entry_point.module} can't be loaded: {error}")
             if not isinstance(command, click.Command):
                 raise UserError(f"entry point {entry_point.value} is not a click command: mend its registration")
@@ -88,7 +88,7 @@ class CommandGroup(click.Group):
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; errors made on purpose become one line."""
+        """Run the subcommand; an error that the project raises on purpose becomes one line."""
         try:
             return super().invoke(ctx)
         except OmapError as error:
@@ -99,12 +99,12 @@ class CommandGroup(click.Group):
                 raise
             raise UserError(reason) from error
         except MemoryError as error:
-            raise UserError(f"this machine's memory does not suffice: {error}; ask for less") from error
+            raise UserError(f"this machine has too little memory: {error}; ask for less") from error
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def main() -> None:
-    """An oblivious map: a key-value table whose memory accesses tell nothing about its queries."""
+    """An oblivious map: a key-value table whose memory accesses tell nothing about its operations."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What protects the map, by name. Each label is marked ``SEC_CM`` at its spot in the code and has a test of its own."""
+"""The countermeasures of the map, by label. Each is marked ``SEC_CM`` where the code does it, and has its own test."""
 
 COUNTERMEASURES: dict[str, str] = {
     "PAGE.ADDR.FRESH": "A key that stays live is placed on fresh random bins at every access, reads included.",
@@ -19,4 +19,4 @@ COUNTERMEASURES: dict[str, str] = {
     "DEVICE.FAULT.LATCH": "After tampering the device erases its keys, stops and says so in a register.",
     "ERROR.TEXT.CLEAN": "No error text or representation holds a key, a value or a secret.",
 }
-"""Label to promise."""
+"""Promise of each countermeasure, by its label."""

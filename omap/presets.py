@@ -1,4 +1,4 @@
-"""Named parameter sets. Tests and documentation use these and nothing between."""
+"""Named parameter sets. Tests and documentation use these alone."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NAMES = ("TINY", "SMALL", "PAPER", "STANDARD", "WIDE", "U55C")
 def preset(name: str) -> Params:
     """Return the preset called ``name``, in upper or lower case.
 
-    TINY is for exhaustive tests, SMALL for simulation; PAPER has the keys and values of BOLT's evaluation, STANDARD and
-    WIDE larger ones, all with 2^20 keys; U55C is the largest STANDARD map whose structures fit the HBM
-    channels of a U55C.
+    TINY is for exhaustive tests, SMALL for simulation. PAPER has the keys and values of BOLT's evaluation; STANDARD and
+    WIDE have larger ones. These three have 2^20 keys. U55C is the largest map with STANDARD's keys, values and pages
+    whose structures fit the HBM channels of a U55C.
 
     Raises
     ------
     ParamsError
-        No preset has this name.
+        If no preset has this name.
     """
     match name.upper():
         case "TINY":

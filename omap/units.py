@@ -15,7 +15,7 @@ UNITS = {
     **{f"{letter}i": 1024**power for power, letter in enumerate("KMGT", 1)},
     **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)},
 }
-"""What a unit stands for; upper and lower case are the same."""
+"""Factor of each unit; upper and lower case are the same."""
 
 _FACTORS = {name.lower(): factor for name, factor in UNITS.items()}
 _NUMBER = re.compile(
@@ -30,7 +30,7 @@ def parse(text: str) -> int:
     Raises
     ------
     InputError
-        It is not a number, has an unknown unit, or is not whole.
+        If it is no number, has an unknown unit, or is not whole.
     """
     match = _NUMBER.fullmatch(text)
     if match is None or match["unit"].lower() not in _FACTORS:
@@ -38,7 +38,7 @@ def parse(text: str) -> int:
     number = Fraction(2 ** int(match["power"])) if match["power"] else Fraction(match["number"].replace("_", ""))
     number *= _FACTORS[match["unit"].lower()]
     if number.denominator != 1:
-        raise InputError(f"{text!r} is not a whole number")
+        raise InputError(f"{text!r} is not a whole number; write it like 4096, 100e6, 2^20, 256GB or 16GiB")
     return int(number)
 
 

@@ -1,7 +1,8 @@
-"""Workloads that audits, demonstrations and tests run: what keys are used, how often, in which order.
+"""Workloads that audits, demonstrations and tests run: which keys are used, how often, and in which order.
 
-An oblivious map must look the same under all of them. No single one shows every fault: repeating one key shows what is
-not remapped, sweeping shows what depends on fullness, misses and fresh keys show what follows from an absent key.
+An oblivious map must look the same under all of them. No single workload shows every fault. A repeated key shows
+whether keys get fresh pages. A sweep shows what depends on how full pages are. Misses and fresh keys show what follows
+from an absent key.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ BATCH = 1024
 """Operations in one call of ``execute``."""
 
 ZIPF = 0.99
-"""Exponent of the zipf workload, the one that YCSB made customary."""
+"""Exponent of the zipf workload, which YCSB made customary."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Keys to load first, and the operations to run then.
+    """Keys to load first, and operations to run after that.
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class Workload:
     keys : (n, key_bytes) uint8 array
         Keys for a bulk load before the first operation.
     values : (n, value_bytes) uint8 array
-        Their values.
+        Values of these keys.
     operations : list of Operation
         In the order in which they are to run.
     """
@@ -51,16 +52,16 @@ class Workload:
 
 
 class _Maker:
-    """Keys and values by number, and the random choices of one workload."""
+    """Makes keys and values from numbers, and the random choices of one workload."""
 
     def __init__(self, params: Params, seed: int) -> None:
         self.params = params
         self.loaded = params.capacity
-        """Keys 0 up to here are in the map at the start."""
+        """Keys with numbers below this one are in the map at the start."""
         self.random = random.Random(f"omap workload {seed}")
 
     def key(self, number: int) -> bytes:
-        """Return key ``number``; different numbers below 2^32 have different keys."""
+        """Return the key with a number; different numbers below 2^32 have different keys."""
         return (number * 0x9E3779B1 % (1 << 32)).to_bytes(4, "big") + bytes(self.params.key_bytes - 4)
 
     def get(self, number: int) -> Operation:
@@ -73,7 +74,7 @@ class _Maker:
         return Operation(Kind.DELETE, self.key(number))
 
     def use(self, number: int) -> Operation:
-        """A read, or one time in four an overwrite."""
+        """Return a read, or one time in four an overwrite."""
         return self.put(number) if self.random.random() < 0.25 else self.get(number)
 
 
@@ -103,14 +104,14 @@ def _zipf(make: _Maker) -> Iterator[Operation]:
 
 
 def _misses(make: _Maker) -> Iterator[Operation]:
-    """Keys that are not there: one of them half of the time, and always the same few."""
+    """Keys that are absent, always the same eight; one of them is asked for half of the time."""
     while True:
         number = make.loaded + max(0, make.random.randrange(-8, 8))
         yield make.delete(number) if make.random.random() < 0.25 else make.get(number)
 
 
 def _insert_then_read(make: _Maker) -> Iterator[Operation]:
-    """A new key is inserted and read at once; when there is no more room, the oldest of them goes first."""
+    """A new key is inserted and read at once; when the map is full, the oldest of these keys is deleted first."""
     room = make.params.capacity - make.loaded
     for number in count():
         if number >= room:
@@ -153,19 +154,19 @@ WORKLOADS: MappingProxyType[str, Callable[[_Maker], Iterator[Operation]]] = Mapp
 
 
 def workload(name: str, params: Params, operations: int, *, seed: int = 0) -> Workload:
-    """Return a workload for a map with ``params``: the same for the same arguments.
+    """Return a workload for a map with ``params``. The same arguments give the same workload.
 
     Parameters
     ----------
     name : str
         One of :data:`WORKLOADS`.
     params : Params
-        Gives the sizes of keys and values, and how many keys to load: ``capacity``, or half of it where the workload
-        inserts keys.
+        Gives the sizes of keys and values, and how many keys to load: ``capacity``, or half of it for the workload
+        ``insert_then_read``.
     operations : int
         Operations to run after the load, 0 or more.
     seed : int
-        Of the choices the workload makes. The map never sees it.
+        Seed of the choices of the workload. The map never sees it.
 
     Raises
     ------
@@ -187,7 +188,11 @@ def workload(name: str, params: Params, operations: int, *, seed: int = 0) -> Wo
 
 
 def load_and_run(workload: Workload, into: ObliviousMap) -> None:
-    """Bulk load the keys of ``workload`` into a map, then run its operations in batches. Answers are not looked at."""
+    """Bulk load the keys of ``workload`` into a map, then run its operations in batches, and ignore the responses.
+
+    Reveals
+        As :meth:`~omap.interface.ObliviousMap.bulk_load` and :meth:`~omap.interface.ObliviousMap.execute`.
+    """
     into.bulk_load(workload.keys, workload.values)
     for first in range(0, len(workload.operations), BATCH):
         into.execute(workload.operations[first : first + BATCH])

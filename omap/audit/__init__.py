@@ -1,11 +1,12 @@
 """Decides whether a trace of host memory is what public parameters alone would produce.
 
-The claim of the map (see docs) is a statement about a distribution: whatever the operations are, the pages touched
-are independent uniform draws, in a fixed pattern of reads and writes. :func:`audit` takes what an observer recorded
-and the public parameters, nothing else, and looks for any departure: exactly where the pattern is fixed, with a stated
-probability of a false alarm where pages are drawn.
+A map claims that, whatever the operations are, the pages touched are independent uniform draws, in a fixed pattern of
+reads and writes. :func:`audit` takes the events that an observer recorded and the public parameters, and nothing else.
+It looks for any departure from the claim. Where the pattern is fixed, a check is exact. Where pages are drawn, the
+probability of a false alarm is stated.
 
-An audit can't prove a map oblivious: it sees one run. It has found every fault that was planted on purpose.
+An audit can't prove that a map is oblivious, because it sees only one run. It has found every fault that was planted on
+purpose.
 """
 
 from __future__ import annotations
@@ -21,27 +22,28 @@ from omap.trace import Trace
 __all__ = ["FALSE_ALARM", "Finding", "Report", "audit", "load_trace", "save_trace"]
 
 FALSE_ALARM = 2.0**-30
-"""Probability that a sound trace fails, over all checks of one audit together."""
+"""Largest probability that a sound trace fails, over all checks of one audit together."""
 
 
 def audit(trace: Trace, params: Params, *, false_alarm: float = FALSE_ALARM, overlapping: bool = False) -> Report:
-    """Hold ``trace`` against ``params`` and report what does not fit.
+    """Compare ``trace`` with what ``params`` allow, and report what does not fit. Reveals nothing: it only reads.
 
     Parameters
     ----------
     trace : Trace
-        What an observer of host memory recorded, from 10^2 to 10^7 events.
+        Events that an observer of host memory recorded, from 10^2 to 10^7 of them.
     params : Params
-        Public parameters of the map. Keys, seeds and operations are not wanted: they must not matter.
+        Public parameters of the map. The audit needs no keys, seeds or operations, because they must not matter.
     false_alarm : float
-        Probability that a sound trace fails, at most. Shared equally by all statistical checks (Bonferroni).
+        Largest probability that a sound trace fails. All statistical checks share it equally (Bonferroni).
     overlapping : bool
-        Whether operations may overlap in time, as in a pipelined engine. If not, each must be complete before the next.
+        Whether operations may overlap in time, as in a pipelined engine. If not, each must end before the next begins.
 
     Returns
     -------
     Report
-        Exact checks first. If one of them fails, the statistical ones are left out: there is nothing to count.
+        The exact checks come first. If one of them fails, no statistical check runs, because its counts would mean
+        nothing.
 
     Raises
     ------
@@ -83,9 +85,10 @@ def audit(trace: Trace, params: Params, *, false_alarm: float = FALSE_ALARM, ove
 
 
 def operations_wanted(params: Params) -> int:
-    """Return how many operations it takes to see a bias of a third in how often pages come again.
+    """Return how many operations are needed to see a bias of a third in how often pages come again.
 
-    n operations make n^2 / (2 pages) repeats, give or take n / sqrt(2 pages); a third of them stands out by seven
-    standard deviations from n = 30 sqrt(pages) on. A stronger bias needs fewer, one that links every access a handful.
+    n operations make n^2 / (2 pages) repeats on average, with a standard deviation of n / sqrt(2 pages). From n = 30
+    sqrt(pages) on, a third of the repeats is seven standard deviations. A stronger bias needs fewer operations; a bias
+    that links all operations on a key needs a handful.
     """
     return int(30 * params.pages**0.5)

@@ -1,4 +1,4 @@
-"""Checks on when a page is touched again: how long ago its last touch was, and the most frequent distance."""
+"""Checks of when a page is touched again: how long ago its last touch was, and the most frequent distance."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from omap.params import Params, Rule
 def ages(page: Ints, second: npt.NDArray[np.bool_], which: str, pages: int, operations: int) -> Iterator[Count]:
     """Count how often a page comes again 1, 2, 3 to 4, 5 to 8, ... touches after its last touch.
 
-    How many pages were last touched that long ago is known before each touch, and with it the chance of a hit; those
-    chances vary, so the counts are judged by :func:`omap.audit.tails.surprise`.
+    Before each touch it is known how many pages were last touched that long ago, and so is the chance that the touch
+    meets one of them. These chances vary, so :func:`omap.audit.tails.surprise` judges the counts.
 
     Parameters
     ----------
     page : (t,) array
         Pages in the order of their touches.
     second : (t,) array
-        Whether a touch is the second of its operation, and so avoids the page of the touch before.
+        Whether a touch is the second of its operation, which avoids the page of the touch before it.
     which : str
-        Which touches these are, for the names.
+        Which touches these are, for the names of the checks.
     pages, operations : int
-        Public sizes.
+        Pages of the map, and operations that ran.
     """
     n = len(page)
     previous, following = neighbours(page)
@@ -81,7 +81,11 @@ def distances(touches: Touches, params: Params) -> Iterator[Count]:
 
 
 def neighbours(page: Ints) -> tuple[Ints, Ints]:
-    """Return the places of the last touch before, and of the next after, of the same page; -1 and len if none."""
+    """Return two (t,) arrays: for each touch, the place of the last touch of the same page before, and of the next
+    after.
+
+    Where there is none they hold -1 and t.
+    """
     n = len(page)
     order = np.argsort(page, kind="stable")
     same = np.diff(page[order]) == 0
@@ -94,8 +98,8 @@ def neighbours(page: Ints) -> tuple[Ints, Ints]:
 def _different_pages(following: Ints, low: int, high: int) -> Ints:
     """Return, before each touch, how many pages were last touched more than ``low`` and at most ``high`` touches ago.
 
-    Place j is the last touch of its page up to its next touch, so it counts for places j + low + 1 up to
-    min(j + high, following[j]).
+    The touch at place j is the last of its page until the next touch of that page, so it counts for places j + low + 1
+    to min(j + high, following[j]).
     """
     n = len(following)
     place = np.arange(n)

@@ -1,4 +1,4 @@
-"""What a statistical check yields, and what several of them share."""
+"""The result of a statistical check, and what several checks share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 BLOCKS = 8
-"""Parts of a run whose pages, and numbers of pages, are counted apart."""
+"""Parts of a run whose pages, and whose numbers of touches, are counted apart."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """One statistic: what was counted and how improbable the count is. Fields as in :class:`omap.audit.Finding`."""
+    """One statistic: what was counted, and how improbable the count is. Fields as in :class:`omap.audit.Finding`."""
 
     name: str
     statistic: str
@@ -34,7 +34,21 @@ def table(row: Ints, column: Ints, rows: int, columns: int) -> Ints:
 
 
 def unevenness(name: str, counts: Ints, chances: Floats, means: str, *, rows_given: bool) -> Count:
-    """Report Pearson's statistic, which readers know, with the bound of :func:`omap.audit.tails.unevenness`."""
+    """Return Pearson's statistic, which readers know, with the probability of :func:`omap.audit.tails.unevenness`.
+
+    Parameters
+    ----------
+    name : str
+        As in :class:`Count`.
+    counts : (rows, cells) array
+        Draws seen in each cell.
+    chances : (cells,) array
+        Claimed chance of each cell.
+    means : str
+        As in :class:`Count`.
+    rows_given : bool
+        Whether the number of draws of each row is public.
+    """
     mean = counts.sum(axis=1)[:, None] * chances[None, :]
     pearson = float((((counts - mean) ** 2)[mean > 0] / mean[mean > 0]).sum())
     freedom = (len(chances) - 1) * int((counts.sum(axis=1) > 0).sum())

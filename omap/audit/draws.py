@@ -1,4 +1,4 @@
-"""Checks on touches of which each is uniform over all pages, whatever came before."""
+"""Checks of touches that must each be uniform over all pages, whatever came before."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ from omap.audit import tails
 from omap.audit.count import BLOCKS, Count, Floats, Ints, table, unevenness
 
 LAGS = range(1, 17)
-"""Lags at which repeats are counted and judged one by one."""
+"""Lags at which repeats are counted and judged, each on its own."""
 
 LONG_LAGS = 1024
-"""Repeats are counted up to this lag, and judged together; up to a shorter one if that takes more than ..."""
+"""Repeats at longer lags are counted up to this lag, and judged together."""
 
 COMPARISONS = 2_000_000_000
-"""... so many comparisons of two pages."""
+"""Most comparisons of two pages for the longer lags; a long trace is therefore compared at fewer lags."""
 
 COARSE, FINE = 16, 256
-"""Most cells that pages are sorted into, by range or by remainder; as many for pairs of successive touches."""
+"""Most cells that pages are sorted into, by range or by remainder."""
 
 
 def draws(page: Ints, pages: int, which: str) -> Iterator[Count]:
-    """Statistics of touches of which each is uniform over all pages, whatever came before."""
+    """Yield statistics of touches that must each be uniform over all pages, whatever came before.
+
+    Parameters
+    ----------
+    page : (t,) array
+        Pages in the order of their touches.
+    pages : int
+        Pages of the map.
+    which : str
+        Which touches these are, for the names of the checks.
+    """
     n = len(page)
     for lag in LAGS:
         hits = int((page[lag:] == page[:-lag]).sum())
@@ -88,7 +98,7 @@ def draws(page: Ints, pages: int, which: str) -> Iterator[Count]:
 
 
 def _sortings(page: Ints, pages: int, cells: int) -> list[tuple[str, Ints, Floats]]:
-    """Return two ways to sort pages into at most ``cells`` cells: name, cell of each touch, chance of each cell."""
+    """Return two ways to sort pages into ``cells`` cells at most: name, cell of each touch, chance of each cell."""
     cells = min(cells, pages)
     edges = np.arange(cells + 1) * pages // cells
     ranges = np.searchsorted(edges, page, side="right") - 1

@@ -1,4 +1,4 @@
-"""Traces as files: NumPy's ``.npz`` with the public parameters beside the events."""
+"""Traces as files: NumPy's ``.npz``, with the public parameters and the events."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from omap.params import Params
 from omap.trace import Trace
 
 FORMAT_NAME = "omap-trace-1"
-"""Says what the file is; changes when its columns do."""
+"""Name of the file format; it changes when the columns change."""
 
 
 def save_trace(path: Path | str, trace: Trace, params: Params) -> None:
-    """Write ``trace`` and ``params`` to ``path``. Holds what the observer saw, and nothing secret.
+    """Write ``trace`` and ``params`` to ``path``.
 
-    Operation numbers are stored as they are, addresses as 64-bit integers relative to the start of the pages;
-    compressed, a touch takes about four bytes.
+    Operation numbers are stored as they are, addresses as 64-bit integers relative to the start of the pages. A touch
+    takes about four bytes, because the file is compressed.
+
+    Reveals
+        To whoever reads the file: what the observer saw and the public parameters. Nothing in it is secret.
 
     Raises
     ------
@@ -27,7 +30,7 @@ def save_trace(path: Path | str, trace: Trace, params: Params) -> None:
         If the file can't be written.
     """
     try:
-        with open(path, "wb") as file:  # a path of its own: numpy would append .npz to it
+        with open(path, "wb") as file:  # opened here, because numpy would append .npz to a path
             np.savez_compressed(
                 file,
                 format=np.array(FORMAT_NAME),

@@ -1,4 +1,4 @@
-"""Checks for rules that touch a varying number of pages: how many, which together, and in which order."""
+"""Checks for a rule that touches a varying number of pages: how many, which together, and in which order."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from omap.leakage import touches_per_operation
 from omap.params import Params
 
 HABIT = 8
-"""Last touches of a page from which its place in the next pair is guessed."""
+"""How many last touches of a page are used to guess its place in the next pair."""
 
 
 def numbers(touches: Ints, params: Params) -> Iterator[Count]:
-    """Numbers of pages an operation touches: independent, with known chances."""
+    """Yield statistics of how many pages an operation touches; these numbers must be independent, with known
+    chances."""
     law = {number: float(chance) for number, chance in touches_per_operation(params).items()}
     operations = len(touches)
     for number, chance in law.items():
@@ -55,7 +56,7 @@ def numbers(touches: Ints, params: Params) -> Iterator[Count]:
 
 
 def together(touches: Touches, pages: int) -> Iterator[Count]:
-    """Statistics of the two pages of one operation, given how many pages each operation touches."""
+    """Yield statistics of the two pages of one operation, given how many pages each operation touches."""
     number = touches.per_operation
     operations = len(number)
     start = np.cumsum(number) - number
@@ -109,7 +110,7 @@ def together(touches: Touches, pages: int) -> Iterator[Count]:
 
 
 def _order(first: Ints, second: Ints) -> Iterator[Count]:
-    """Which page of a pair is touched first must be a fair coin, whatever the pages."""
+    """Yield statistics of which page of a pair is touched first. It must be a fair coin, whatever the pages are."""
     ascending = int((first < second).sum())
     yield Count(
         "ascending pairs",
@@ -136,10 +137,10 @@ def _order(first: Ints, second: Ints) -> Iterator[Count]:
 
 
 def _habit(touches: Touches, start: Ints) -> Count:
-    """As the guess of :func:`_order`, from the last few touches of each page: it follows what changes with time."""
+    """Guess the order of a pair from the last few touches of its pages, which follows an order that changes in time."""
     role = np.zeros(len(touches.page) + 1, np.int64)  # 1 if touched first of a pair, -1 if second, 0 if alone
     role[start], role[start + 1] = 1, -1
-    previous = np.append(neighbours(touches.page)[0], -1)  # the place after the last, like -1, stands for none
+    previous = np.append(neighbours(touches.page)[0], -1)  # one more place, which stands for no touch, as -1 does
     score, place = np.zeros(len(role), np.int64), np.arange(len(role))
     for _ in range(HABIT):
         place = previous[place]

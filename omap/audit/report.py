@@ -1,4 +1,4 @@
-"""What an audit found, for people and for scripts."""
+"""The findings of an audit, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 SHOWN = 5
-"""Failures that a summary explains, of different meaning."""
+"""Most failures that a summary explains; each has another meaning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,15 +21,15 @@ class Finding:
     statistic : str
         What was counted.
     observed, expected : float
-        Its value in the trace, and its mean if the trace is what it should be (0 where any deviation is a failure).
+        Value of the statistic in the trace, and its mean in a sound trace (0 if any deviation is a failure).
     p_value : float
-        At most this probable, or less, if the trace is what it should be. 0 for a deviation that is impossible.
+        Upper bound on the probability of such a value in a sound trace; 0 for a deviation that is impossible there.
     threshold : float
-        Below this the check fails.
+        The check fails if ``p_value`` is below it.
     means : str
-        What a failure would mean, in plain words.
+        What a failure means, in plain words.
     detail : str
-        For a deviation: the first place where it shows, what was expected and what came.
+        For a deviation from a fixed pattern: where it shows first, what was expected and what came.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Finding:
 
     @property
     def chance(self) -> str:
-        """The probability as text."""
+        """``p_value`` as text."""
         if self.p_value == 0:
             return "impossible in a sound trace"
         return f"p at most {self.p_value:.2g}" if self.p_value < 1 else "no deviation"
@@ -82,13 +82,13 @@ class Report:
     findings : list of Finding
         All checks, exact ones first.
     operations, events : int
-        Size of the trace.
+        Operations and events in the trace.
     claim : str
-        What the trace was held against.
+        The claim that the trace was compared with, as a sentence.
     false_alarm : float
-        Probability that a trace which is what it should be fails, over all checks together, at most.
+        Largest probability that a sound trace fails, over all checks together.
     notes : list of str
-        What limits the verdict: a run too short, checks that could not run.
+        Limits of the verdict, such as a run that is too short, or checks that could not run.
     """
 
     findings: list[Finding]
@@ -127,11 +127,11 @@ class Report:
 
     @property
     def false_alarm_text(self) -> str:
-        """How sure a verdict is, in a sentence."""
+        """A sentence that says how sure a verdict is."""
         return f"A sound trace fails with a probability of at most {self.false_alarm:.1e}, all checks together."
 
     def summary(self) -> str:
-        """Return a few lines of text: verdict, why, and how sure."""
+        """Return a few lines of text: the verdict, the reasons, and how sure it is."""
         size = f"{self.operations:,} operations, {self.events:,} events of host memory, {len(self.findings)} checks"
         if self.passed:
             lines = [f"PASS: the trace is what public parameters alone produce ({size}).", self.claim]

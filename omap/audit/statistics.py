@@ -1,13 +1,13 @@
 """Statistical checks: are the pages independent uniform draws?
 
-Each check counts something over the touches of a trace and bounds how improbable the count is, by the functions of
-:mod:`omap.audit.tails`. All hold for every number of touches and pages; where operations touch a varying number of
-pages, they hold given those numbers. Which checks there are depends on the parameters and the number of operations
-alone, so that one threshold can be set for all of them beforehand.
+Each check counts something over the touches of a trace and bounds how improbable the count is, with the functions of
+:mod:`omap.audit.tails`. The bounds hold for any number of touches and pages. Where operations touch a varying number of
+pages, the bounds hold given those numbers. Which checks there are depends only on the parameters and on the number of
+operations, so that one threshold can be set for all checks beforehand.
 
-What the checks look at comes from leaks that were planted and found (see tests/support/leakage/faults.py): a page that
-is touched again too soon, too late, too often or never; pages that are preferred or avoided; pairs that come again; an
-order within the pair that tells something; a number of touches that tells something.
+The checks follow leaks that were planted and found (see tests/support/leakage/faults.py): a page is touched again too
+soon, too late, too often or never; pages are preferred or avoided; pairs come again; the order within a pair tells
+something; the number of touches tells something.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from omap.params import Params, Rule
 
 
 def counts(touches: Touches, params: Params) -> Iterator[Count]:
-    """Yield every statistic of the rule of ``params`` (``one_choice`` or ``two_choice``)."""
+    """Yield every statistic for the rule of ``params``, ``one_choice`` or ``two_choice``."""
     pages, page, second = params.pages, touches.page, touches.second
     operations = len(touches.per_operation)
     pair = params.rule is Rule.TWO_CHOICE
     if pair:
         yield from numbers(touches.per_operation, params)
     if pages < 2:
-        return  # one page: nothing is drawn
+        return  # with one page nothing is drawn
     if pair:
         for which, chosen in (("first ", ~second), ("second ", second)):
             yield from draws(page[chosen], pages, which)
@@ -47,7 +47,7 @@ def counts(touches: Touches, params: Params) -> Iterator[Count]:
 
 
 def _occupancy(touches: Touches, pages: int) -> Iterator[Count]:
-    """How many different pages, and how often the busiest and the quietest."""
+    """Yield how many different pages were touched, and how often the busiest and the quietest page."""
     _, times = np.unique(touches.page, return_counts=True)
     total = len(touches.page)
     paired = int(touches.second.sum())
@@ -71,6 +71,6 @@ def _occupancy(touches: Touches, pages: int) -> Iterator[Count]:
             f"touches of the {name}",
             count,
             total / pages,
-            min(1.0, pages * tail),  # a bound over all pages; Hoeffding's for touches that come in pairs
+            min(1.0, pages * tail),  # a union bound over pages; for touches in pairs, Hoeffding's bound too
             "One page stands out: it belongs to a key, or is kept away from keys.",
         )

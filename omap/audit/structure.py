@@ -1,4 +1,4 @@
-"""Exact checks: which events there are, in which order. A single deviation can't come from public parameters."""
+"""Exact checks: which events there are, and in which order. In a sound trace not one deviation is possible."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Touches:
-    """Pages that operations touched, in order.
+    """The pages that operations touched, in order.
 
     Attributes
     ----------
     page : (t,) int64 array
         Page of each touch.
     operation : (t,) int64 array
-        Operation it belongs to.
+        Operation that each touch belongs to.
     second : (t,) bool array
-        Whether it is the second touch of its operation.
+        Whether a touch is the second of its operation.
     per_operation : (operations,) int64 array
-        Touches of each operation.
+        Number of touches of each operation.
     """
 
     page: Ints
@@ -40,7 +40,7 @@ class Touches:
 
 
 def check(trace: Trace, params: Params, overlapping: bool) -> tuple[list[Finding], list[str], Touches | None]:
-    """Hold the events of ``trace`` against what an operation or a scan may cause.
+    """Compare the events of ``trace`` with those that an operation or a scan may cause.
 
     Returns
     -------
@@ -49,17 +49,17 @@ def check(trace: Trace, params: Params, overlapping: bool) -> tuple[list[Finding
     notes : list of str
         Which checks could not run, and why.
     touches : Touches or None
-        What the operations touched, if every check passed.
+        The touches of the operations, if every check passed.
 
     Raises
     ------
     InputError
-        If the columns contradict each other, so that this is no trace.
+        If the columns contradict each other, so that they are no trace.
     """
     _check_columns(trace)
     in_operation = trace.operation >= 0
     findings = [_places(trace, params), _scans_and_order(trace, params, overlapping)]
-    if overlapping:  # events of one operation keep their order; between operations it is the arrival of replies
+    if overlapping:  # only the events of one operation have a fixed order
         order = np.flatnonzero(in_operation)[np.argsort(trace.operation[in_operation], kind="stable")]
     else:
         order = np.flatnonzero(in_operation)
@@ -118,7 +118,7 @@ def _event(trace: Trace, index: int) -> str:
 
 
 def _places(trace: Trace, params: Params) -> Finding:
-    """Every event is one whole page inside host memory."""
+    """Check that every event is one whole page of host memory."""
     size = np.uint64(max(params.page_bytes, 1))
     good = (trace.length == params.page_bytes) & (trace.address % size == 0) & (trace.address < params.host_bytes)
     index = _first(~good)
@@ -142,7 +142,7 @@ def _places(trace: Trace, params: Params) -> Finding:
 
 
 def _scans_and_order(trace: Trace, params: Params, overlapping: bool) -> Finding:
-    """Scans visit every page in order; operations come in the order of their numbers and not amid each other."""
+    """Check that scans visit every page in order, and that operations come in order and not amid each other."""
     ends = np.flatnonzero(np.diff(trace.operation, append=np.int64(-3)))  # last event of each run of equal numbers
     starts = np.concatenate(([0], ends[:-1] + 1)).astype(np.int64) if len(ends) else ends
     owner = trace.operation[starts] if len(starts) else trace.operation
@@ -180,7 +180,7 @@ def _scans_and_order(trace: Trace, params: Params, overlapping: bool) -> Finding
 
 
 def _scan_deviation(trace: Trace, params: Params, start: int, end: int, kind: int) -> str:
-    """Return what is wrong with the scans of one kind in events start..end, or nothing."""
+    """Say what is wrong with the scans of one kind in events ``start`` to ``end - 1``; return "" if nothing is."""
     events = SCANS[kind]
     name = SCAN_NAMES[kind]
     place = np.arange(end - start)
@@ -200,7 +200,7 @@ def _scan_deviation(trace: Trace, params: Params, start: int, end: int, kind: in
 
 
 def _counts(counts: Ints, params: Params) -> Finding:
-    """Every operation causes as many events as its rule allows."""
+    """Check that every operation causes a number of events that its rule allows."""
     allowed = sorted(touches * len(TOUCH) for touches in touches_per_operation(params))
     bad = ~np.isin(counts, allowed)
     at = _first(bad)
@@ -215,7 +215,7 @@ def _counts(counts: Ints, params: Params) -> Finding:
 
 
 def _pairs_of_events(trace: Trace, order: Ints, params: Params) -> Finding:
-    """Every touch is a read and then a write of the same page."""
+    """Check that every touch is a read and then a write of the same page."""
     write = trace.write[order].reshape(-1, len(TOUCH))
     address = trace.address[order].reshape(-1, len(TOUCH))
     bad = (write != np.array(TOUCH)).any(axis=1) | (address != address[:, :1]).any(axis=1)
@@ -236,7 +236,7 @@ def _pairs_of_events(trace: Trace, order: Ints, params: Params) -> Finding:
 
 
 def _distinct(touches: Touches) -> Finding:
-    """The pages of one operation differ."""
+    """Check that the pages of one operation differ."""
     again = touches.second & (touches.page == np.roll(touches.page, 1))
     detail = ""
     if again.any():

@@ -1,8 +1,8 @@
-"""How improbable a count is: tails that are exact, or bounds that hold for every sample size.
+"""How improbable a count is: exact tails, or bounds that hold for every number of trials.
 
-An alarm is raised at probabilities around 1e-12, far beyond where a normal or a chi-square approximation of a discrete
-statistic can be trusted. So nothing here is asymptotic: every function returns a number p with P(p <= x) <= x for all
-x, when the counts are what they should be. All are two-sided: a fault may raise a statistic or lower it.
+An alarm is raised at probabilities around 1e-12. Normal and chi-square approximations of a discrete statistic can't be
+trusted so far out, so that nothing here is asymptotic: every function returns a number p with P(p <= x) <= x for all x,
+if the trace is sound. The checks are two-sided, because a fault may raise a statistic or lower it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def binomial_upper(count: int, trials: int, chance: float) -> float:
-    """Return P(Binomial(trials, chance) >= count), exactly (regularised incomplete beta function)."""
+    """Return P(Binomial(trials, chance) >= count), exactly, by the regularised incomplete beta function."""
     if count <= 0:
         return 1.0
     return float(special.betainc(count, trials - count + 1, chance)) if count <= trials else 0.0
@@ -38,7 +38,7 @@ def binomial(count: int, trials: int, chance: float) -> float:
 
 
 def binomial_among(counts: Ints, trials: Ints, chance: float) -> float:
-    """Bound the two-sided probability of the least probable of several, possibly dependent, binomial counts."""
+    """Bound the two-sided probability of the least probable of several binomial counts, which may be dependent."""
     if not len(counts):
         return 1.0
     upper = np.where(counts > 0, special.betainc(np.maximum(counts, 1), trials - counts + 1, chance), 1.0)
@@ -47,10 +47,10 @@ def binomial_among(counts: Ints, trials: Ints, chance: float) -> float:
 
 
 def mixed_binomial(count: int, trials: int, mean: float) -> float:
-    """Bound the two-sided probability of ``count`` hits in independent trials whose chances differ, ``mean`` their sum.
+    """Bound the two-sided probability of ``count`` hits in independent trials of different chances with sum ``mean``.
 
-    W. Hoeffding, "On the distribution of the number of successes in independent trials" (1956), theorem 4: one unit
-    or more away from the mean, the tail is at most that of equal chances. Closer to the mean this returns 1.
+    W. Hoeffding, "On the distribution of the number of successes in independent trials" (1956), theorem 4: one unit or
+    more away from the mean, the tail is at most the tail for equal chances. Closer to the mean the result is 1.
     """
     if trials == 0 or mean - 1 < count < mean + 1:
         return 1.0
@@ -62,8 +62,8 @@ def mixed_binomial(count: int, trials: int, mean: float) -> float:
 def bennett(count: float, mean: float, variance: float) -> float:
     """Bound the two-sided probability of a sum of independent 0/1 variables with this mean and variance.
 
-    G. Bennett (1962): P(|S - mean| >= t) <= 2 exp(-v h(t / v)), h(u) = (1 + u) ln(1 + u) - u. A variance that is
-    too large keeps the bound valid.
+    G. Bennett (1962): P(|S - mean| >= t) <= 2 exp(-v h(t / v)), with h(u) = (1 + u) ln(1 + u) - u. The bound stays
+    valid if the variance that is given is too large.
     """
     distance = abs(count - mean)
     if distance == 0:
@@ -75,17 +75,18 @@ def bennett(count: float, mean: float, variance: float) -> float:
 
 
 def collision_moments(cells: int, singles: int, pairs: int = 0) -> tuple[float, float]:
-    """Return mean and variance of draws less different cells, for single draws and pairs of two different cells.
+    """Return mean and variance of the number of draws less the number of different cells that were drawn.
 
-    The number of cells that are never drawn is a sum of independent 0/1 variables, so :func:`bennett` applies. Proof:
-    let f be its generating polynomial. One more draw maps f to f + (1 - x) f' / cells = (1 - x)^(cells + 1) / cells *
-    d/dx [f (1 - x)^-cells], which by Rolle's theorem keeps all roots real; the second draw of a pair is the same map
-    with cells - 1, since the cell drawn first is occupied. (V. A. Vatutin and V. G. Mikhailov, 1982.)
+    A draw is a single cell or a pair of two different cells. The number of cells that are never drawn is a sum of
+    independent 0/1 variables, so :func:`bennett` applies. Proof: let f be the generating polynomial of that number. One
+    more draw maps f to f + (1 - x) f' / cells = (1 - x)^(cells + 1) / cells * d/dx [f (1 - x)^-cells], which by Rolle's
+    theorem keeps all roots real; the second draw of a pair is the same map with cells - 1, since the cell drawn first
+    is occupied. (V. A. Vatutin and V. G. Mikhailov, 1982.)
     """
     draws = singles + 2 * pairs
     if cells == 1 or draws == 0:
         return float(max(draws - 1, 0)), 0.0
-    with np.errstate(divide="ignore"):  # log of 0: a pair out of two cells, two empty cells out of three
+    with np.errstate(divide="ignore"):  # the log of 0, for a pair out of two cells, or two empty cells out of three
         log_empty = singles * np.log1p(-1 / cells) + (pairs * np.log1p(-2 / cells) if pairs else 0.0)
         log_ratio = singles * np.log1p(-1 / (cells - 1) ** 2) if singles else 0.0
         if pairs and cells > 2:
@@ -98,40 +99,41 @@ def collision_moments(cells: int, singles: int, pairs: int = 0) -> tuple[float, 
 
 
 EXCESS = (3.0, 1.0, 1 / 3, 1 / 9, 1 / 99)
-"""Strengths of the uneven alternatives of :func:`unevenness`, as prior draws for each draw seen."""
+"""Strengths of the uneven alternatives of :func:`unevenness`: prior draws for each draw that was seen."""
 
 SHORTAGE = (1.01, 1.1, 1.5)
-"""Sizes of the urns of its too even alternatives, likewise."""
+"""Sizes of the urns of the too even alternatives of :func:`unevenness`: copies for each draw that was seen."""
 
 DEVIATIONS = (2.5, 7.5, 20.0)
-"""Standard deviations for which factors of :func:`surprise` are best."""
+"""Numbers of standard deviations for which the factors of :func:`surprise` are best."""
 
 
 def improbable(evidence: float) -> float:
-    """Return the probability that evidence this strong arises from a sound trace, at most: exp(-evidence).
+    """Return an upper bound on the probability of so much evidence in a sound trace: exp(-evidence).
 
-    Evidence is the logarithm of a likelihood ratio of some alternatives against the claim. Under the claim the ratio
-    has mean 1, so it exceeds 1/x with a probability of at most x (Markov's inequality).
+    Evidence is the logarithm of a likelihood ratio of some alternatives against the claim. If the claim holds, the
+    ratio has mean 1, so it exceeds 1/x with a probability of at most x (Markov's inequality).
     """
     return math.exp(-min(max(evidence, 0.0), 700.0))
 
 
 def unevenness(counts: Sequence[Sequence[int]] | Ints, chances: Floats, rows_given: bool) -> float:
-    """Return the evidence that draws are not independent with the given chances, cells too uneven or too even.
+    """Return the evidence that draws are not independent with the given chances: cells are too uneven or too even.
 
-    Uneven alternatives: the chances of each row are drawn from Dirichlet distributions around the claimed ones. Even
-    ones: draws without replacement from urns. The power is close to that of Pearson's chi-square, whose tail can't be
-    trusted as far out as an audit needs it; this holds at any number of draws and with cells however small.
+    In the uneven alternatives the chances of each row are drawn from Dirichlet distributions around the claimed
+    chances. In the too even alternatives the draws come from urns, without replacement. This test finds about as much
+    as Pearson's chi-square, whose tail can't be trusted as far out as an audit needs it. It holds for any number of
+    draws and for small cells.
 
     Parameters
     ----------
     counts : (rows, cells) array
-        Draws seen in each cell; a row for each set of draws that may have its own chances.
+        Draws seen in each cell, with one row for each set of draws that may have chances of its own.
     chances : (cells,) array
-        Claimed chances, positive, adding up to 1.
+        Claimed chances, which are positive and add up to 1.
     rows_given : bool
-        Whether the number of draws of each row is public. If not (a row chosen by an earlier draw), the too even
-        alternatives are left out.
+        Whether the number of draws of each row is public. If not, because an earlier draw chose the row, the too even
+        alternatives are not used.
     """
     table = np.atleast_2d(np.asarray(counts, dtype=np.int64))
     sizes = table.sum(axis=1)
@@ -159,17 +161,19 @@ def unevenness(counts: Sequence[Sequence[int]] | Ints, chances: Floats, rows_giv
 
 
 def surprise(hits: int, chances: Floats, times: Ints, scale: float) -> float:
-    """Return the evidence that ``hits`` are too many or too few, in trials whose chances follow from those before.
+    """Return the evidence that ``hits`` are too many or too few, in trials whose chances depend on earlier trials.
 
-    For every factor a, the product over trials of (a if hit else 1) / (1 + chance (a - 1)) has mean 1, however the
-    chances come about: a test martingale. Some factors are above 1, some below, and one is 0.
+    For every factor a, the product over all trials of (a if hit else 1) / (1 + chance (a - 1)) has mean 1, whatever
+    decides the chances: it is a test martingale. Some factors are above 1, some are below, and one is 0.
 
     Parameters
     ----------
+    hits : int
+        Hits in all trials.
     chances, times : (m,) arrays
-        Different chances that occurred, and in how many trials.
+        Different chances that occurred, and the number of trials with each.
     scale : float
-        Mean of the sum of chances if the claim holds. Chooses the factors, so it must be public.
+        Mean of the sum of the chances if the claim holds. It chooses the factors, so it must be public.
     """
     if scale <= 0 or not times.sum():
         return math.inf if hits else 0.0
@@ -179,7 +183,7 @@ def surprise(hits: int, chances: Floats, times: Ints, scale: float) -> float:
     if hits or (chances[times > 0] >= 1).any():
         logs.append(-math.inf)
     else:
-        logs.append(-float((times * np.log1p(-chances)).sum()))  # factor 0: never a hit
+        logs.append(-float((times * np.log1p(-chances)).sum()))  # the factor 0 expects no hit
     return _mean_of_exponentials(logs)
 
 

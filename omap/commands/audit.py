@@ -31,7 +31,7 @@ PRESETS = tuple(name for name in NAMES if name != "U55C")
     "workloads",
     multiple=True,
     type=click.Choice([*WORKLOADS]),
-    help="What to run, may be repeated; without it all of them, each on a map of its own.",
+    help="Workload to run; may be repeated. Without it all workloads run, each on a map of its own.",
 )
 @click.option(
     "--operations",
@@ -41,15 +41,15 @@ PRESETS = tuple(name for name in NAMES if name != "U55C")
     help="Operations in each workload.",
 )
 @click.option("--preset", type=click.Choice(PRESETS, case_sensitive=False), default="small", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the workload; the map draws its own.")
-@click.option("--backend", default="reference", show_default=True, help="What runs the map.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the workload; the map draws its own.")
+@click.option("--backend", default="reference", show_default=True, help="Back end that runs the map.")
 @click.option("--plain", is_flag=True, help="Run an encrypted hash table instead of the map, to see it fail.")
 @click.option(
     "--false-alarm",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=2.0**-30,
     show_default="2^-30",
-    help="Probability that a sound trace fails, at most.",
+    help="Largest probability that a sound trace fails.",
 )
 @click.option("--overlapping", is_flag=True, help="Operations may overlap in time, as in a pipelined engine.")
 @click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the trace of the one workload.")
@@ -72,12 +72,12 @@ def command(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Hold what the host saw against what public parameters alone would produce.
+    """Compare what the host saw with what public parameters alone would produce.
 
-    TRACE is a file that --save or omap.audit.save_trace wrote; it holds events and public parameters. Without it,
+    TRACE is a file that --save or omap.audit.save_trace wrote; it holds events and public parameters. Without TRACE,
     workloads run on fresh maps. Every check is exact or has a stated probability of a false alarm.
 
-    Exit code 1: the trace shows more than it may.
+    Exit code 1 means that a trace shows more than it may.
     """
     from omap.audit import audit, load_trace, save_trace
 
@@ -111,7 +111,7 @@ def command(
 
 
 def _refuse_what_makes_a_trace(context: click.Context) -> None:
-    """Refuse options that a saved trace would silently ignore: its file says what ran."""
+    """Refuse options that would have no effect, because a saved trace says itself what ran."""
     given = [
         "--" + name.removesuffix("s") if name == "workloads" else "--" + name
         for name in ("rule", "workloads", "operations", "preset", "seed", "backend", "plain")
@@ -122,7 +122,7 @@ def _refuse_what_makes_a_trace(context: click.Context) -> None:
 
 
 def params_for(preset: str, rule: Rule) -> Params:
-    """Return a preset's keys and values under any rule, ``two_choice`` in its published shape."""
+    """Return parameters under any rule for the keys and values of a preset; ``two_choice`` as published."""
     from omap import sizing
     from omap.presets import preset as named
 
@@ -134,7 +134,7 @@ def params_for(preset: str, rule: Rule) -> Params:
 
 
 def observe(name: str, params: Params, operations: int, *, seed: int, backend: str, plain: bool) -> Trace:
-    """Run one workload on a fresh map and return what the host saw, format and bulk load included."""
+    """Run one workload on a fresh map and return what the host saw, with format and bulk load."""
     from omap import backends
     from omap.plain import PlainTable
     from omap.trace import Observer

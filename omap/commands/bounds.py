@@ -1,4 +1,4 @@
-"""``omap bounds``: simulated loads beside what is claimed about them."""
+"""``omap bounds``: simulated loads, compared with what is claimed about them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from omap.sizing.bounds import Outcome, Shape
 
 POSITION_MAP = "position_map"
-"""Choice of ``--rule`` for the position map's transit queue."""
+"""Choice of ``--rule`` for the transit queue of the position map."""
 
 ONE_CHOICE_SHAPES = ((11.25, 15), (6.0, 8))
-"""Loads and slots of the default table; all but the first are only swept, the worst workload."""
+"""Loads and page slots of the default table. All but the first run only the worst workload, a sweep."""
 
 BUCKET_ENTRIES = (8, 10, 6)
-"""Of one_choice maps with keys of 4, 8 and 16 bytes."""
+"""Entries in a bucket of one_choice maps with keys of 4, 8 and 16 bytes."""
 
 
 class Asked(NamedTuple):
-    """What the options ask for; ``None`` where a rule has a default of its own, no workloads for all of them."""
+    """Values of the options; ``None`` if each rule has a default of its own, and no workloads for all of them."""
 
     keys: int
     accesses: int
@@ -56,17 +56,19 @@ class Asked(NamedTuple):
     "workloads",
     type=click.Choice(list(WORKLOADS)),
     multiple=True,
-    help="May be repeated.  [default: all]",
+    help="Workload to run; may be repeated.  [default: all]",
 )
 @click.option("--keys", type=size, default="2^20", show_default=True, help="Live keys, N.")
-@click.option("--accesses", type=size, default="1e7", show_default=True, help="Accesses in each workload.")
+@click.option("--accesses", type=size, default="1e7", show_default=True, help="Operations in each workload.")
 @click.option(
     "--load",
     type=click.FloatRange(min=0, min_open=True),
-    help="Tuples a page or bin, c.  [default: 11.25 and 6; two_choice 8]",
+    help="Mean tuples of a page or bin, c.  [default: 11.25 and 6; two_choice 8]",
 )
 @click.option(
-    "--slots", type=click.IntRange(min=1), help="Tuples a page has room for, C.  [default: 15 and 8; two_choice 13]"
+    "--slots",
+    type=click.IntRange(min=1),
+    help="Tuples that a page has room for, C.  [default: 15 and 8; two_choice 13]",
 )
 @click.option(
     "--share",
@@ -75,7 +77,7 @@ class Asked(NamedTuple):
     show_default=True,
     help="two_choice: share of bins in HBM, alpha.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Of draws and workloads.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of draws and workloads.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     rules: tuple[str, ...],
@@ -88,10 +90,10 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Simulate loads without crypto and print them beside their bounds.
+    """Simulate loads without crypto, and print them together with their bounds.
 
-    one_choice is held against the theorem, two_choice against the published bounds, the position map against the tail
-    that the sizing relies on. Exit code 1: a figure is above its bound.
+    one_choice is compared with the theorem, two_choice with the published bounds, and the position map with the tail
+    that the sizing relies on. Exit code 1 means that a figure is above its bound.
     """
     if math.isnan(share) or (load is not None and not math.isfinite(load)):
         raise InputError(f"--load is {load} and --share {share}; both must be numbers")

@@ -1,4 +1,4 @@
-"""``omap demo``: what a host sees of a real table, and what it does not see."""
+"""``omap demo``: what a host sees of a real table, and what stays hidden from it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Operations in each workload.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the mixed workload; the map draws its own.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Seed of the mixed workload; the map draws its own."
+)
 @click.option(
     "--backend",
     default="reference",
     show_default=True,
-    help="What runs the oblivious map: 'reference', or 'rtl', the accelerator in simulation (takes minutes).",
+    help="Back end that runs the oblivious map: 'reference', or 'rtl', the simulated accelerator (takes minutes).",
 )
 @click.option(
     "--out",
@@ -58,9 +60,9 @@ def command(
 ) -> None:
     """Load a real table, query it in three ways, and show what the host saw.
 
-    The table is that of the world's airports, or your own with --keys-csv and --key. It is stored in an encrypted hash
-    table and in the oblivious map; every answer is checked. The report is one HTML file. Exit code 1: an answer was
-    wrong, or the audit objects to the oblivious map.
+    The table lists the world's airports, or is your own with --keys-csv and --key. It is stored in an encrypted hash
+    table and in the oblivious map, and every answer is checked. The report is one HTML file. Exit code 1 means that an
+    answer was wrong, or that the oblivious map failed the audit.
     """
     from omap import backends
     from omap.commands.version import versions
@@ -115,7 +117,7 @@ def _run_all(those: list[Contestant], table: Table, asked: list[Scenario]) -> li
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for contestant in those:
-            # A bar without a length moves all the time: making a map may include building what runs it.
+            # this bar has no length, because making a map may include building the simulator that runs it
             make = progress.add_task(f"{contestant.title}: preparing", total=None)
             load = progress.add_task(f"{contestant.title}: loading", total=len(table))
             query = progress.add_task(
@@ -163,7 +165,7 @@ def _show(outcomes: list[Outcome]) -> None:
 
 
 def _show_cycles(outcome: Outcome) -> None:
-    """Show what an operation takes on hardware, if that is what ran it."""
+    """Show the clock cycles of an operation, if hardware or its simulation ran the map."""
     from rich.console import Console
     from rich.table import Table as Grid
 
@@ -219,7 +221,7 @@ def _results(table: Table, outcomes: list[Outcome], out: Path) -> dict[str, Any]
 
 
 def _judge(outcomes: list[Outcome]) -> None:
-    """Fail if anything that must hold does not."""
+    """Exit with an error if an answer was wrong, or an oblivious map failed the audit."""
     for outcome in outcomes:
         if outcome.wrong:
             raise click.ClickException(

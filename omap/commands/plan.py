@@ -1,4 +1,4 @@
-"""``omap plan``: what a map of a given size needs, moves and risks."""
+"""``omap plan``: what a map of a given size needs, what it moves, and how likely it is to run out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def size(value: str) -> int:
-    """Return the number that an option's value stands for, see :func:`omap.units.parse`."""
+    """Return the number that the value of an option stands for, see :func:`omap.units.parse`."""
     try:
         return parse(value)
     except InputError as error:
@@ -35,13 +35,15 @@ def size(value: str) -> int:
 @click.option("--capacity", type=size, required=True, help="Most keys that can be live at once, such as 100e6 or 2^20.")
 @click.option("--key-bytes", type=size, default="8", show_default=True, help="Bytes of every key: 4, 8 or 16.")
 @click.option("--value-bytes", type=size, default="64", show_default=True, help="Bytes of every value, 1 to 4096.")
-@click.option("--hbm", type=size, help="HBM there is.  [default: 16GiB]")
-@click.option("--board", type=click.Choice([*BOARDS]), help="Card that the map is for: its HBM, in whole channels.")
-@click.option("--host", type=size, help="Host memory there is for pages.  [default: any amount]")
+@click.option("--hbm", type=size, help="Bytes of HBM.  [default: 16GiB]")
+@click.option(
+    "--board", type=click.Choice([*BOARDS]), help="Card that the map is for; structures get whole channels of its HBM."
+)
+@click.option("--host", type=size, help="Bytes of host memory for pages.  [default: any number]")
 @click.option(
     "--rule", type=click.Choice([str(rule) for rule in Rule]), help="Placement rule.  [default: what is best]"
 )
-@click.option("--page-bytes", type=size, help="Page size, a multiple of 64.  [default: what is best]")
+@click.option("--page-bytes", type=size, help="Bytes of a page, a multiple of 64.  [default: what is best]")
 @click.option(
     "--prefer",
     type=click.Choice(["bytes", "hbm"]),
@@ -65,7 +67,7 @@ def command(
     """Choose page size and structures for a map.
 
     Prints what they take in HBM and host memory, what an operation moves, and how unlikely it is that anything ever
-    runs out. Exit code 2: nothing fits; the message names the bound that broke, and by how much.
+    runs out. Exit code 2 means that nothing fits; the message names the bound that broke, and by how much.
     """
     from omap.sizing.planner import U55C_HBM_BYTES, plan
 

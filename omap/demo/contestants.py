@@ -1,4 +1,4 @@
-"""The ways to store the table that the demo compares."""
+"""The ways to store a table that the demo compares."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from omap.plain import PlainTable
 from omap.sizing.planner import plan
 
 LEAST_CAPACITY = 512
-"""Smaller tables get a map with room for this many: with a handful of pages there is nothing to see."""
+"""Least capacity of a map, even for a smaller table, because a few pages show no picture."""
 
 PAGE_TUPLES = 8
-"""Records a page of the oblivious map has room for, at least: the usual choice (see ``omap plan``)."""
+"""Tuples that a page of the oblivious map has room for, at least; the usual number (see ``omap plan``)."""
 
 
 def contestants(table: Table, backend: Backend) -> list[Contestant]:
-    """Return the plain table, the oblivious map on ``backend``, and the published rule, in this order."""
+    """Return the plain table, the oblivious map on ``backend`` and the published rule, in this order."""
     one_choice = sized(table, Rule.ONE_CHOICE)
     return [
         Contestant(
@@ -50,7 +50,7 @@ def contestants(table: Table, backend: Backend) -> list[Contestant]:
 
 
 def sized(table: Table, rule: Rule) -> Params:
-    """Return parameters for ``table`` under ``rule``; ``two_choice`` as published, whatever page it needs."""
+    """Return parameters for ``table`` under ``rule``. ``two_choice`` is as published, with the page that it needs."""
     page_bytes = sizing.page_bytes_for(PAGE_TUPLES, table.key_bytes + table.value_bytes)
     return plan(
         capacity=max(len(table), LEAST_CAPACITY),

@@ -1,7 +1,7 @@
 """Pictures of what the host saw, as SVG: page against time, and beside it how often each part of memory was touched.
 
-Drawn by hand rather than by a plotting library: a few kilobytes, sharp at any width, and in the colours of the page
-around it, whose style sheet it uses.
+No plotting library draws them. So a picture has a few kilobytes, is sharp at any width, and takes its colours from the
+style sheet of the page around it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_DOTS = 2000
-"""Operations that are drawn; of a longer workload the first are shown."""
+"""Most operations in a picture, which are the first ones of a longer workload."""
 
 BANDS = 48
-"""Bars of the histogram, each an equal part of the pages."""
+"""Bars of the histogram; each stands for an equal part of the pages."""
 
 WIDTH, HEIGHT = 600, 372
 _LEFT, _TOP, _BOTTOM = 26, 8, 338  # the plot; text is 16 units high
@@ -106,7 +106,7 @@ svg .dots { fill: none; stroke: var(--dots); stroke-width: 3; stroke-linecap: ro
 svg .bars { fill: none; stroke: var(--dots) }
 svg.plain { --dots: var(--plain) } svg.oblivious { --dots: var(--oblivious) }
 """
-"""Rules the pictures need around them, besides the variables of :data:`COLOURS`."""
+"""Style rules that the pictures need, besides the variables of :data:`COLOURS`."""
 
 COLOURS = """
 :root { color-scheme: light dark; --paper: #fdfdfc; --ink: #1c2024; --soft: #5d6570; --line: #9aa2ac;
@@ -114,11 +114,11 @@ COLOURS = """
 @media (prefers-color-scheme: dark) { :root { --paper: #14171a; --ink: #e6e8ea; --soft: #a3abb5; --line: #59616b;
   --tint: #1e2327; --plain: #fb923c; --oblivious: #2dd4bf } }
 """
-"""Both colour schemes; no other place names a colour."""
+"""Both colour schemes. No other place names a colour."""
 
 
 def side_by_side(left: str, right: str, captions: tuple[str, str]) -> str:
-    """Return two pictures with a line above each as one SVG file that stands alone."""
+    """Return one SVG file that needs no other: two pictures with a caption above each."""
     inner = "".join(
         f'<text class="caption" x="{x + _LEFT}" y="22">{escape(caption)}</text>'
         + svg.replace("<svg ", f'<svg x="{x}" y="32" width="{WIDTH}" height="{HEIGHT}" ', 1)

@@ -1,4 +1,5 @@
-"""The page that the demo writes: one HTML file that needs nothing else, for someone who has never heard of all this."""
+"""The page that the demo writes: one HTML file that needs no other, for readers who have never heard of oblivious
+maps."""
 
 from __future__ import annotations
 
@@ -43,18 +44,18 @@ code { background: var(--tint); padding: .1em .3em; border-radius: .25em; overfl
 
 @dataclass(frozen=True)
 class Facts:
-    """What the page says about how it was made.
+    """How the page was made, as the page says it.
 
     Attributes
     ----------
     command : str
-        How to make it again.
+        Command that makes the page again.
     date : str
-        When it was made.
+        Day on which the page was made.
     versions : dict
-        Of this distribution, Python and dependencies.
+        Versions of this distribution, of Python and of dependencies.
     backend : str
-        What ran the oblivious map.
+        Back end that ran the oblivious map.
     """
 
     command: str
@@ -69,11 +70,15 @@ def render(table: Table, outcomes: Sequence[Outcome], facts: Facts) -> str:
     Parameters
     ----------
     table : Table
-        What was loaded.
+        The table that was loaded.
     outcomes : sequence of Outcome
-        The first two are shown in pictures, side by side: the plain table and the oblivious map.
+        Outcomes of all contestants. Pictures show the first two side by side: the plain table and the oblivious map.
     facts : Facts
         How the page was made.
+
+    Reveals
+        To whoever reads the page: the title and the sizes of the table, and what the host saw. Keys and values of a
+        user's own table are not in it.
     """
     pair = outcomes[:2]
     first = pair[0].seen[0].scenario
@@ -156,7 +161,7 @@ def _verdict(seen: Seen) -> str:
 
 
 def _grid(columns: Iterable[str], rows: Iterable[tuple[str, Iterable[str]]], kind: str) -> str:
-    """Return a table of HTML cells: one column a contestant, one row a heading and its cells."""
+    """Return a table of HTML cells. Each contestant has a column; each row has a heading and its cells."""
     heads = "".join(f'<th scope="col">{column}</th>' for column in columns)
     lines = "".join(
         f'<tr><th scope="row">{heading}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
@@ -238,7 +243,7 @@ def _cycles(outcomes: Sequence[Outcome]) -> tuple[str, list[str]]:
 
 
 def _speed(outcome: Outcome) -> str:
-    """Say what the cycles of a contestant with a clock come to, one workload after the other."""
+    """Say how many cycles an operation took on a contestant with a clock, for each workload and on average."""
     assert outcome.cycles_per_operation is not None
     assert outcome.clock_mhz is not None
     each = ", ".join(

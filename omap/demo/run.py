@@ -1,4 +1,4 @@
-"""Loads a table into several maps, runs the workloads on each, checks every answer and keeps what the host saw."""
+"""Loads a table into several maps, runs the workloads on each, checks every answer, and keeps what the host saw."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from omap.params import Params
 from omap.trace import Observer, Trace
 
 LOADS = 10
-"""Bulk loads that the table is split into, so that there is progress to show."""
+"""Number of bulk loads that the table is split into, so that progress can be shown."""
 
 BATCH = 256
 """Operations in one call of ``execute``."""
 
 LONG_BATCH = 1000
-"""The same where a clock is read: so that filling and emptying the pipeline weigh little."""
+"""Operations in one call of ``execute`` on a map with a clock. A long batch makes it matter little that the pipeline is
+filled and emptied."""
 
 Step = Callable[[int], None]
-"""Told how many keys were loaded, or operations run, since the last call."""
+"""Called with the number of keys loaded, or operations run, since the last call."""
 
 
 def _ignore(done: int) -> None:
@@ -42,13 +43,13 @@ class Contestant:
     Attributes
     ----------
     name, title, story : str
-        For tables and JSON; a heading; one sentence on how it places keys.
+        A name for tables and JSON, a heading, and one sentence on how keys are placed.
     oblivious : bool
-        Whether it claims to hide anything from the host beside contents.
+        Whether it claims to hide from the host which keys are used.
     params : Params
-        Sizes.
+        Parameters of the map.
     create : Backend
-        Makes the map.
+        Factory of the map.
     """
 
     name: str
@@ -66,19 +67,19 @@ class Seen:
     Attributes
     ----------
     scenario : Scenario
-        What was asked.
-    pages : int64 array
-        Pages read, in order.
-    at : int64 array
-        The operation each of them belongs to.
+        The workload.
+    pages : (t,) int64 array
+        Pages that were read, in order.
+    at : (t,) int64 array
+        Operation that each of these reads belongs to.
     bytes_per_operation : float
-        Host memory traffic, both directions.
+        Host memory traffic of an operation, both directions together.
     report : Report
-        What the audit says of the trace.
+        Report of the audit on the trace.
     wrong : int
-        Answers that differ from the source.
+        Number of answers that differ from the source.
     cycles_per_operation : float or None
-        Clock cycles, where what runs the map has a clock.
+        Clock cycles of an operation; None without a clock.
     """
 
     scenario: Scenario
@@ -92,24 +93,24 @@ class Seen:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that one contestant did.
+    """All results of one contestant.
 
     Attributes
     ----------
     contestant : Contestant
-        Who.
+        The contestant.
     seen : list of Seen
-        One for each workload.
+        What the host saw of each workload.
     wrong : int
-        Wrong answers in all, the closing read of the whole table included.
+        Number of wrong answers, those of the final read of the whole table included.
     answers : int
-        Answers checked.
+        Number of answers that were checked.
     loaded_per_second, operations_per_second : float
         Keys loaded, and operations run, in a second of this machine.
     cycles_per_operation : float or None
-        Clock cycles of all that was asked, where what runs the map has a clock.
+        Clock cycles of an operation, over all workloads and the final read; None without a clock.
     clock_mhz : float or None
-        That clock, as it is assumed.
+        Assumed frequency of that clock, in MHz.
     """
 
     contestant: Contestant
@@ -123,7 +124,7 @@ class Outcome:
 
     @property
     def bytes_per_operation(self) -> float:
-        """Host memory traffic of one operation, both directions, on average."""
+        """Host memory traffic of an operation on average, both directions together."""
         return float(np.mean([seen.bytes_per_operation for seen in self.seen]))
 
 
@@ -136,7 +137,24 @@ def run(
     loaded: Step = _ignore,
     asked: Step = _ignore,
 ) -> Outcome:
-    """Load ``table``, run ``scenarios`` and read the whole table back; tell when the map is made, and of each step."""
+    """Load ``table``, run ``scenarios`` and read the whole table back.
+
+    Parameters
+    ----------
+    contestant : Contestant
+        The way to store the table.
+    table : Table
+        The table.
+    scenarios : iterable of Scenario
+        The workloads.
+    made : callable
+        Called when the map is made.
+    loaded, asked : callable
+        Called with the number of keys loaded, and of operations run, since the last call.
+
+    Reveals
+        To the observer of the map: what the operations and bulk loads of the map reveal.
+    """
     observer = Observer()
     store = contestant.create(contestant.params, observer=observer)
     made()
@@ -169,7 +187,7 @@ def run(
 
 
 class Stopwatch:
-    """Counts a map's clock cycles from now on, if it has a clock.
+    """Counts the clock cycles of a map from now on, if it has a clock.
 
     Parameters
     ----------
@@ -185,15 +203,16 @@ class Stopwatch:
         return (self._clock.operations, self._clock.cycles) if self._clock else (0, 0)
 
     def cycles_per_operation(self) -> float | None:
-        """Return cycles by operations since the start, or None without a clock or operations."""
+        """Return the cycles of an operation since the start; None without a clock or without operations."""
         operations, cycles = (now - begun for now, begun in zip(self._now(), self._begun, strict=True))
         return cycles / operations if operations else None
 
 
 def load(into: ObliviousMap, table: Table, step: Step) -> int:
-    """Load the whole table; return how many answers were wrong.
+    """Load the whole table, and return how many answers were wrong.
 
-    In :data:`LOADS` bulk loads, which have no answers; but hardware has none, so there every record is a PUT.
+    The table goes into the map in :data:`LOADS` bulk loads, which have no answers. Hardware has no bulk load, so that
+    there each record of the table is a PUT.
     """
     if isinstance(into, Clocked):
         return put_all(into, table, step)
@@ -206,7 +225,7 @@ def load(into: ObliviousMap, table: Table, step: Step) -> int:
 
 
 def put_all(into: ObliviousMap, table: Table, step: Step) -> int:
-    """Put every record, none of which is there yet; return how many answers say otherwise."""
+    """Put every record of a table into an empty map, and return how many answers were wrong."""
     wrong = 0
     for first in range(0, len(table), BATCH):
         part = slice(first, first + BATCH)
@@ -218,7 +237,7 @@ def put_all(into: ObliviousMap, table: Table, step: Step) -> int:
 
 
 def ask(of: ObliviousMap, operations: Sequence[Operation], source: Source, step: Step) -> tuple[int, float]:
-    """Run operations; return how many answers were wrong, and the seconds the map took."""
+    """Run operations, and return how many answers were wrong and how many seconds the map took."""
     wrong, seconds = 0, 0.0
     size = LONG_BATCH if isinstance(of, Clocked) else BATCH
     for first in range(0, len(operations), size):
@@ -232,7 +251,7 @@ def ask(of: ObliviousMap, operations: Sequence[Operation], source: Source, step:
 
 
 def look(trace: Trace, scenario: Scenario, wrong: int, params: Params, cycles: float | None = None) -> Seen:
-    """Reduce a trace to what is shown of it."""
+    """Return what the report shows of a trace, with the verdict of the audit."""
     reads = ~trace.write
     return Seen(
         scenario=scenario,

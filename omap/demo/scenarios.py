@@ -1,4 +1,4 @@
-"""Three ways to query a table, and what the source says each answer must be."""
+"""Three ways to query a table, and a check that every answer agrees with the table."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from omap.demo.table import Table, decode_record
 from omap.operations import Kind, Operation, Response, Status
 
 STRETCH = 250
-"""Records in the stretch of the table that is swept again and again: several rounds fit in a picture."""
+"""Records in the part of the table that is swept again and again. Several rounds fit in a picture."""
 
 SMALL_SET = 32
-"""Present keys in the mixed workload, and as many absent ones."""
+"""Number of live keys in the mixed workload; it has as many absent keys."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Scenario:
     Attributes
     ----------
     name : str
-        Short, for tables and JSON.
+        Short name, for tables and JSON.
     title, story : str
         Heading and one sentence, for the report.
     operations : list of Operation
-        In the order in which they are to run.
+        Operations in the order in which they run.
     period : int
-        Operations after which it repeats itself; 0 if it never does, or always.
+        Number of operations after which the workload repeats itself; 0 if it never does, or always.
     """
 
     name: str
@@ -61,7 +61,7 @@ def scenarios(table: Table, operations: int, seed: int) -> list[Scenario]:
     operations : int
         Operations in each workload.
     seed : int
-        Of the choices in the mixed workload. It has no influence on the map.
+        Seed of the choices in the mixed workload. It has no influence on the map.
     """
     draw = random.Random(seed)
     stretch = table.keys[: min(STRETCH, operations // 4)]
@@ -110,12 +110,12 @@ def scenarios(table: Table, operations: int, seed: int) -> list[Scenario]:
 
 
 class Source:
-    """The table as it should stand, to check answers against.
+    """The table in the state that it should have after the operations so far, to check answers with.
 
     Parameters
     ----------
     table : Table
-        All its records count as present.
+        The table. At first all its keys are live.
     """
 
     def __init__(self, table: Table) -> None:
@@ -124,7 +124,7 @@ class Source:
         self._live = set(table.keys)
 
     def wrong(self, operations: Sequence[Operation], responses: Sequence[Response]) -> int:
-        """Return how many of the responses are not what the source says, and follow the operations."""
+        """Return how many responses are wrong, and apply the operations to the table."""
         return sum(not self._agrees(*pair) for pair in zip(operations, responses, strict=True))
 
     def _agrees(self, operation: Operation, response: Response) -> bool:

@@ -1,7 +1,7 @@
-"""The table that the demo loads: real airports, or the user's own CSV file, as fixed-size keys and values.
+"""The table that the demo loads, real airports or the user's own CSV file, as keys and values of fixed size.
 
-A record is stored whole, as JSON of its fields behind a length, padded to one size for all: the key stands in the
-value again, so that every answer can be checked, also where long keys are hashed.
+The value of a record is its length and all its fields as JSON, padded to the same size for all records. The key is one
+of these fields, so that every answer can be checked, even if long keys are hashed.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from omap.errors import InputError
 from omap.params import KEY_SIZES, MAX_VALUE_BYTES
 
 Field = str | float | int
-"""One field of a record."""
+"""One field of a record of the table."""
 
 MAX_KEY_BYTES = IMAGE_BYTES
-"""Longest key that is stored as it is; the contract has longer ones hashed by the client."""
+"""Bytes of the longest key that is stored as it is. The client hashes longer keys."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready to be loaded.
+    """A table that is ready to be loaded.
 
     Attributes
     ----------
     title : str
-        What the table is and where it comes from.
+        What the table lists, and its source.
     noun : str
-        What one record is called.
+        Word for one record.
     columns : tuple of str
         Names of the fields.
     key_column : str
         The column that holds the keys.
     records : list of tuples
-        The source: one tuple of fields a record.
+        The records of the source; each is a tuple of its fields.
     keys, values : list of bytes
-        What the map stores, in the order of ``records``.
+        Keys and values for the map, in the order of ``records``.
     hashed : bool
-        Whether keys are images under a keyed pseudo-random function, because some do not fit.
+        Whether the keys are images under a keyed pseudo-random function, because some names do not fit a key.
     hot : int
-        Place of the record that is asked for over and over.
+        Place of the record that one workload asks for over and over.
     hot_label : str
-        What a report may call it. Never a key of the user's own table: reports travel.
+        Name of that record in a report. It is never a key of the user's own table, because reports travel.
     """
 
     title: str
@@ -78,7 +78,13 @@ class Table:
 
 
 def encode_record(record: Sequence[Field]) -> bytes:
-    """Return the JSON of a record behind its length, not yet padded."""
+    """Return the length of a record and its JSON, without padding.
+
+    Raises
+    ------
+    InputError
+        If they do not fit a value.
+    """
     text = json.dumps(list(record), ensure_ascii=False, separators=(",", ":")).encode()
     if LENGTH_BYTES + len(text) > MAX_VALUE_BYTES:
         raise InputError(
@@ -89,16 +95,16 @@ def encode_record(record: Sequence[Field]) -> bytes:
 
 
 def decode_record(value: bytes) -> tuple[Field, ...]:
-    """Return the record in a value, padded or not."""
+    """Return the record in a value, which may be padded."""
     return tuple(json.loads(unpack_value(value)))
 
 
 def encode_keys(names: Sequence[str]) -> tuple[list[bytes], bool]:
-    """Return fixed-size keys for ``names``, and whether they had to be hashed.
+    """Return keys of one size for ``names``, and whether the names had to be hashed.
 
-    Keys of up to 16 bytes are padded with zeros to 4, 8 or 16. If one is longer, or holds a zero itself, all become
-    16-byte images under a pseudo-random function (HMAC-SHA-256, truncated) with a fresh secret key, so that whoever
-    chooses the keys can't aim at collisions.
+    Names of up to 16 bytes are padded with zeros to 4, 8 or 16 bytes. If a name is longer, or holds a zero, all keys
+    are 16-byte images of names under a pseudo-random function (HMAC-SHA-256, truncated) with a fresh secret key. So
+    whoever chooses the names can't aim at collisions.
     """
     raw = [name.encode() for name in names]
     longest = max(map(len, raw))
@@ -118,12 +124,13 @@ def make_table(
     records: Sequence[tuple[Field, ...]],
     rows: Sequence[int],
 ) -> Table:
-    """Encode records; ``rows`` says where each stands in its source, for messages.
+    """Encode records; ``rows`` are the numbers of their rows in the source, for messages.
 
     Raises
     ------
     InputError
-        No records, an empty or repeated key, a record that does not fit a value; names the row, never the key.
+        If there are no records, a key is empty or repeated, or a record does not fit a value. The message names the
+        row, never the key.
     """
     if not records:
         raise InputError(f"the table has no records below its header of {len(columns)} columns: give one with some")
@@ -161,7 +168,7 @@ def make_table(
 
 def airports() -> Table:
     """Return the airports of the ``airportsdata`` package, keyed by their ICAO code."""
-    import airportsdata  # an extra: the rest of the package does without
+    import airportsdata  # here, because only the extra `demo` installs it
 
     source = airportsdata.load()
     records: list[tuple[Field, ...]] = [tuple(cast(dict[str, Field], record).values()) for record in source.values()]
@@ -183,8 +190,8 @@ def read_csv(path: Path, key_column: str) -> Table:
     Raises
     ------
     InputError
-        The file can't be read, is not UTF-8 or not CSV, lacks the column, or :func:`make_table` refuses a record.
-        Rows are numbered as an editor shows lines, the header being line 1.
+        If the file can't be read, is not UTF-8 or not CSV, lacks the column, or :func:`make_table` refuses a record.
+        Rows have the line numbers of an editor, where the header is line 1.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -215,7 +222,7 @@ def read_csv(path: Path, key_column: str) -> Table:
 
 
 def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line each record starts on, and the record; skip blank lines."""
+    """Yield each record with the number of the line that it starts on; skip blank lines."""
     start = reader.line_num + 1  # type: ignore[attr-defined]
     for record in reader:
         if record:

@@ -1,4 +1,4 @@
-"""Dangerous on purpose: fixed secrets and looks into the trusted state. For tests, vectors and simulation only.
+"""Dangerous tools for tests, test vectors and simulation: fixed secrets, and access to the trusted state.
 
 ``import omap`` never loads this package.
 """

@@ -1,4 +1,4 @@
-"""Secrets that anybody can compute: the same seed gives the same map, bit for bit. Nothing they seal is secret."""
+"""Secrets that anybody can compute: the same seed gives the same map, bit for bit. What they seal is not secret."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from omap.crypto import Secrets
 
 
 def fixed_secrets(seed: int | str) -> Callable[[], Secrets]:
-    """Return a source of secrets for ``create(..., secrets=...)``; every format gets its own, in a fixed order."""
+    """Return a source of secrets for ``create(..., secrets=...)``. Every format gets its own, in a fixed order.
+
+    Reveals
+        Everything: whoever knows the seed can open every page.
+    """
     formats = 0
 
     def source() -> Secrets:

@@ -1,4 +1,4 @@
-"""Looks into the trusted state of a reference map, to check that it is consistent."""
+"""Reads the trusted state of a reference map, to check that it is consistent."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from omap.page import Page
 def contents(map_: PagedMap) -> dict[bytes, bytes]:
     """Return all live keys and values, after checking every invariant of the state.
 
-    Every page opens under its version; free slots and padding are zero; every live key has one position map entry and
-    one tuple, in or waiting for a bin of that entry; every slot and further line is either used once or free.
+    Every page opens under its version. Free page slots and padding are zero. Every live key has one position map entry
+    and one tuple, which lies in a bin of that entry or waits for its page. Every waiting slot and every further line is
+    used once or is free.
+
+    Reveals
+        To the caller: all keys and values. The host sees nothing.
 
     Raises
     ------
     AssertionError
-        Naming the invariant that does not hold.
+        If an invariant does not hold; names it.
     """
     params, waiting = map_.params, map_.waiting
     found: dict[bytes, tuple[int, bytes]] = {}

@@ -85,7 +85,7 @@ def test_too_little_memory_is_one_line(run, plug_in, monkeypatch):
     plug_in("greedy", "omap.commands.version:greedy")
     result = run("greedy")
     assert result.exit_code == 2
-    assert result.stderr == "omap: this machine's memory does not suffice: Unable to allocate 4.00 TiB; ask for less\n"
+    assert result.stderr == "omap: this machine has too little memory: Unable to allocate 4.00 TiB; ask for less\n"
 
 
 def test_other_errors_keep_their_traceback(run, plug_in, monkeypatch):
