@@ -11,6 +11,7 @@ import pkgutil
 import re
 from enum import Enum
 from inspect import signature
+from textwrap import dedent
 from types import GenericAlias
 from typing import Any
 
@@ -27,7 +28,7 @@ import omap
 CONTENTS = {
     "Start": ["/README", "/examples/README", "/docs/glossary"],
     "Use": ["/docs/use/*"],
-    "Hardware": ["/docs/hardware/*", "/rtl/README", "/boards/README", "/boards/*/README"],
+    "Hardware": ["/docs/hardware/*", "/boards/README", "/boards/*/README"],
     "Security": ["/SECURITY", "/docs/security/*"],
     "Reference": [
         *(f"/docs/reference/{page}" for page in ("omap", "audit", "sizing", "client", "rtl-engine")),
@@ -41,8 +42,12 @@ CONTENTS = {
 SECTIONS = ("Members", "Reveals", "Hides", "Countermeasures")
 """Sections of docstrings that numpydoc does not know."""
 
-OURS = re.compile(rf"^(?P<name>{'|'.join(SECTIONS)})\n-+\n", re.MULTILINE)
-NEXT = re.compile(r"^[A-Z][A-Za-z ]+\n-{3,}\n", re.MULTILINE)
+OURS = re.compile(
+    rf"^(?P<name>{'|'.join(SECTIONS)})\n"  # at the margin, and below it
+    r"(?:-+\n(?P<plain>(?:(?![A-Z][A-Za-z ]+\n-{3,}\n).*\n?)*)"  # a line, and text up to the next such heading
+    r"|(?P<indented>(?:[ ]+.*\n|\n)+))",  # or text that is indented
+    re.MULTILINE,
+)
 
 
 def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
@@ -72,13 +77,10 @@ class Package(SphinxDirective):
 
 def split_sections(docstring: str) -> tuple[str, dict[str, str]]:
     """Return a docstring without the sections of our own, and those by name."""
-    sections = {}
-    while found := OURS.search(docstring):
-        end = NEXT.search(docstring, found.end())
-        stop = end.start() if end else len(docstring)
-        sections[found["name"]] = docstring[found.end() : stop].strip("\n")
-        docstring = docstring[: found.start()] + docstring[stop:]
-    return docstring, sections
+    sections = {
+        found["name"]: dedent(found["plain"] or found["indented"]).strip("\n") for found in OURS.finditer(docstring)
+    }
+    return OURS.sub("", docstring), sections
 
 
 def take_sections(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import re
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import omap
 from boards.folder import registers
 from omap import sizing
 from omap.sizing.plan import Plan
+from tests.support import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("omap", "rtl", "sim", "host", "boards")
@@ -26,6 +28,17 @@ def countermeasures():
             mark = re.compile(rf"# SEC_CM: {re.escape(label)}(?![A-Z0-9_.])")
             where = [f"`{path.relative_to(ROOT)}`" for path, text in sources.items() if mark.search(text)]
             lines.append(f"| `{label}` | {promise} | {', '.join(where)} |")
+    return "\n".join(lines)
+
+
+def proofs(labels):
+    """Return the table of tests that are marked with each label."""
+    lines = ["| countermeasure | tests |", "|---|---|"]
+    sources = {path: path.read_text("utf-8") for path in sorted((ROOT / "tests").rglob("*.py"))}
+    for label in labels:
+        mark = re.compile(rf"mark\.sec_cm\(\s*[\"']{re.escape(label)}[\"']\s*\)")
+        where = [f"`{path.relative_to(ROOT)}`" for path, text in sources.items() if mark.search(text)]
+        lines.append(f"| `{label}` | {', '.join(where)} |")
     return "\n".join(lines)
 
 
@@ -52,6 +65,7 @@ GENERATED = [
     ("SECURITY.md", "countermeasures", countermeasures),
     ("README.md", "sizes", sizes),
     ("docs/hardware/registers.md", "registers", registers.table),
+    *(("docs/hardware/blocks.md", f"blocks of {wing}", partial(blocks.table, wing)) for wing in blocks.WINGS),
 ]
 
 
@@ -68,6 +82,31 @@ def test_generated_part(request, document, section, make):
         path.write_text(text[: found.start(2)] + wanted + text[found.end(2) :], encoding="utf-8")
         return
     assert found[2] == wanted, f"{document} is out of date: run pytest tests/repo --regenerate"
+
+
+ATTACKS = ROOT / "docs" / "security" / "attacks.md"
+ATTACK = re.compile(r"(<!-- tests of ([A-Z0-9_. ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def test_what_proves_the_answer_to_each_attack(request):
+    text = ATTACKS.read_text("utf-8")
+    wanted = ATTACK.sub(lambda found: f"{found[1]}{proofs(found[2].split())}\n{found[4]}", text)
+    if request.config.getoption("--regenerate"):
+        ATTACKS.write_text(wanted, encoding="utf-8")
+        return
+    assert text == wanted, "docs/security/attacks.md is out of date: run pytest tests/repo --regenerate"
+
+
+def test_every_countermeasure_stands_against_one_attack():
+    named = [label for found in ATTACK.finditer(ATTACKS.read_text("utf-8")) for label in found[2].split()]
+    modules = [path for package in PACKAGES for path in (ROOT / package).glob("countermeasures.py")]
+    declared = {
+        label
+        for path in modules
+        for label in importlib.import_module(f"{path.parent.name}.countermeasures").COUNTERMEASURES
+    }
+    assert len(set(named)) == len(named)
+    assert set(named) == declared
 
 
 def test_pictures_stand_alone():
