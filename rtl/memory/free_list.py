@@ -10,10 +10,11 @@ from amaranth.lib.wiring import In, Out
 from omap.params import Params
 from omap.sizing.channels import FREE_LINE_BYTES, INDEX_BYTES, Layout, list_lines
 from rtl.constants import CHANNEL_BITS
-from rtl.memory.hbm import HBM_AXI, TIMEOUT, Merge
+from rtl.memory.hbm import HBM_AXI, TIMEOUT
 from rtl.memory.line_channels import LineChannels
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require_whole
+from rtl.stream.merge import Merge
 
 LINE_BYTES = FREE_LINE_BYTES
 INDEX_BITS = 8 * INDEX_BYTES
@@ -228,7 +229,7 @@ class FreeLists(wiring.Component):
     quiet : Out(1)
         No transfer is under way.
     error : Out(1)
-        As :class:`~rtl.memory.hbm.ReadPort` has it. Stays.
+        As :class:`~rtl.memory.read_port.ReadPort` has it. Stays.
     """
 
     def __init__(

@@ -9,9 +9,12 @@ from amaranth.lib.wiring import In, Out
 
 from omap.sizing.channels import Layout
 from rtl.constants import CHANNEL_BITS, PSEUDO_CHANNELS
-from rtl.memory.hbm import HBM_AXI, TIMEOUT, Merge, ReadPort, WritePort, join
+from rtl.memory.hbm import HBM_AXI, TIMEOUT, Items, join
 from rtl.memory.places import Places
+from rtl.memory.read_port import ReadPort
+from rtl.memory.write_port import WritePort
 from rtl.stream.interfaces import require, require_one_of, require_whole
+from rtl.stream.merge import Merge
 
 
 class LineChannels(wiring.Component):
@@ -59,7 +62,7 @@ class LineChannels(wiring.Component):
     quiet : Out(1)
         No transfer is under way, nor an answer on offer.
     error : Out(1)
-        As :class:`~rtl.memory.hbm.ReadPort` has it. Stays.
+        As :class:`~rtl.memory.read_port.ReadPort` has it. Stays.
     """
 
     def __init__(
@@ -86,17 +89,17 @@ class LineChannels(wiring.Component):
         require(0 <= initial < 1 << 8 * line_bytes, f"initial does not fit a line of {line_bytes} bytes")
         self.layout, self.id_bits, self.channels, self.initial_lines = layout, id_bits, channels, initial_lines
         self.places = Places(layout)
-        common = {
-            "item_bytes": line_bytes,
-            "item_bits": self.places.row_bits,
-            "note_bits": id_bits,
-            "timeout": timeout,
-            "channel_bits": channel_bits,
-        }
+        items = Items(
+            item_bytes=line_bytes,
+            item_bits=self.places.row_bits,
+            note_bits=id_bits,
+            timeout=timeout,
+            channel_bits=channel_bits,
+        )
         numbers = range(first_channel, first_channel + channels)
         reads, writes = min(32, 1 << id_bits), min(32 if line_bytes == 32 else 16, 4 << id_bits)
-        self.reads = [ReadPort(**common, channel=number, outstanding=reads) for number in numbers]
-        self.writes = [WritePort(**common, channel=number, outstanding=writes, initial=initial) for number in numbers]
+        self.reads = [ReadPort(items, channel=number, outstanding=reads) for number in numbers]
+        self.writes = [WritePort(items, channel=number, outstanding=writes, initial=initial) for number in numbers]
         self.fetched_shape = StructLayout({"id": id_bits, "data": 8 * line_bytes})
         super().__init__(
             {

@@ -9,8 +9,10 @@ from amaranth.lib.wiring import In, Out
 
 from omap.sizing.channels import Layout
 from rtl.constants import CHANNEL_BITS, PSEUDO_CHANNELS
-from rtl.memory.hbm import BEAT_BYTES, HBM_AXI, TIMEOUT, ReadPort, WritePort, join
+from rtl.memory.hbm import BEAT_BYTES, HBM_AXI, TIMEOUT, Items, join
 from rtl.memory.places import Places
+from rtl.memory.read_port import ReadPort
+from rtl.memory.write_port import WritePort
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole
 
@@ -52,7 +54,7 @@ class SlotChannels(wiring.Component):
     quiet : Out(1)
         No transfer is under way, nor an answer on offer.
     error : Out(1)
-        As :class:`~rtl.memory.hbm.ReadPort` has it. Stays.
+        As :class:`~rtl.memory.read_port.ReadPort` has it. Stays.
     """
 
     def __init__(
@@ -74,17 +76,17 @@ class SlotChannels(wiring.Component):
         self.layout, self.entry_bytes, self.channels = layout, entry_bytes, channels
         self.slot_bits = max(1, (layout.items - 1).bit_length())
         self.places = Places(layout)
-        common = {
-            "item_bytes": slot_bytes,
-            "item_bits": self.places.row_bits,
-            "note_bits": 0,
-            "timeout": timeout,
-            "channel_bits": channel_bits,
-        }
+        items = Items(
+            item_bytes=slot_bytes,
+            item_bits=self.places.row_bits,
+            note_bits=0,
+            timeout=timeout,
+            channel_bits=channel_bits,
+        )
         numbers = range(first_channel, first_channel + channels)
-        self.reads = [ReadPort(**common, channel=number, outstanding=32) for number in numbers]
-        writes = 32 if self.reads[0].bursts.beats == 1 else 16
-        self.writes = [WritePort(**common, channel=number, outstanding=writes) for number in numbers]
+        self.reads = [ReadPort(items, channel=number, outstanding=32) for number in numbers]
+        writes = 32 if items.beats == 1 else 16
+        self.writes = [WritePort(items, channel=number, outstanding=writes) for number in numbers]
         super().__init__(
             {
                 "i_fetch": In(stream.Signature(self.slot_bits)),
@@ -99,7 +101,7 @@ class SlotChannels(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bursts, places = self.reads[0].bursts, self.places
+        items, places = self.reads[0].items, self.places
         choice = max(1, places.channel_bits)
         # Room for whatever a group's channels hold, so that this is never what holds a request up: further groups bring
         # room, and no traffic.
@@ -132,14 +134,14 @@ class SlotChannels(wiring.Component):
         spread(self.i_write.p.slot, self.i_write, writing, [write.i for write in self.writes])
 
         # The bursts of the oldest read, first to last, become its entry.
-        whole = Signal(bursts.each * bursts.bits)
-        part, take = Signal(range(bursts.each)), Signal()
+        whole = Signal(items.each * items.burst_bits)
+        part, take = Signal(range(items.each)), Signal()
         burst = Array(read.o.p.data for read in self.reads)[reading.o.p]
         here = reading.o.valid & Array(read.o.valid for read in self.reads)[reading.o.p]
         free = ~self.o_fetched.valid | self.o_fetched.ready
         m.d.comb += [
             take.eq(here & free),
-            reading.o.ready.eq(take & (part == bursts.each - 1)),
+            reading.o.ready.eq(take & (part == items.each - 1)),
             self.o_fetched.p.eq(whole),
         ]
         for k, read in enumerate(self.reads):
@@ -148,10 +150,10 @@ class SlotChannels(wiring.Component):
             m.d.sync += self.o_fetched.valid.eq(reading.o.ready)
         with m.If(take):
             m.d.sync += [
-                whole.eq(Cat(whole, burst)[bursts.bits :]),
+                whole.eq(Cat(whole, burst)[items.burst_bits :]),
                 part.eq(0),
             ]
-            with m.If(part != bursts.each - 1):
+            with m.If(part != items.each - 1):
                 m.d.sync += part.eq(part + 1)
 
         # The oldest write is reported when its channel reports it.

@@ -5,12 +5,14 @@ import pytest
 from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.sim import Simulator
 
-from rtl.memory.hbm import ReadPort, WritePort
+from rtl.memory.hbm import Items
+from rtl.memory.read_port import ReadPort
+from rtl.memory.write_port import WritePort
 
 
 def test_beats_of_two_bursts_may_mix():
     """AXI3 allows it; the models never do it."""
-    dut, seen = ReadPort(item_bytes=64, item_bits=4, note_bits=2, channel=1, outstanding=4), []
+    dut, seen = ReadPort(Items(64, item_bits=4, note_bits=2), channel=1, outstanding=4), []
 
     async def bench(ctx):
         axi = dut.m_axi
@@ -87,12 +89,12 @@ def errors_after(dut, channel, answers):
 )
 def test_an_answer_that_nobody_asked_for_is_an_error(port, answers, error):
     """Such as those to what a reset cut off: taken for another's, it would be a wrong line."""
-    dut = port(item_bytes=32, item_bits=4, note_bits=2, channel=1, outstanding=4)
+    dut = port(Items(32, item_bits=4, note_bits=2), channel=1, outstanding=4)
     assert errors_after(dut, "r" if port is ReadPort else "b", answers) == error
 
 
 def test_a_reset_in_mid_burst_leaves_no_beat_to_the_next_life():
-    dut, reset, got = ReadPort(item_bytes=64, item_bits=4, note_bits=2, channel=1, outstanding=4), Signal(), []
+    dut, reset, got = ReadPort(Items(64, item_bits=4, note_bits=2), channel=1, outstanding=4), Signal(), []
     m = Module()
     m.submodules += ResetInserter(reset)(dut)
 
