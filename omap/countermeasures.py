@@ -1,12 +1,12 @@
 """The countermeasures of the map, by label. Each is marked ``SEC_CM`` where the code does it, and has its own test."""
 
 COUNTERMEASURES: dict[str, str] = {
-    "PAGE.ADDR.FRESH": "A key that stays live is placed on fresh random bins at every access, reads included.",
-    "PAGE.MISS.DUMMY": "An operation that finds no key touches random bins drawn for it; nothing follows from the key.",
-    "PAGE.TOUCH.ALWAYS": "A page is read and written on every touch, even if the tuple sought waits in HBM.",
+    "PAGE.ADDR.FRESH": "A key that stays live gets fresh random bins at every operation, reads included.",
+    "PAGE.MISS.DUMMY": "An operation that finds no key touches random bins drawn for it; no page follows from the key.",
+    "PAGE.TOUCH.ALWAYS": "A page is read and written at every touch, even if the tuple waits in HBM.",
     "BINS.BOTH.TOUCHED": "two_choice touches both bins of a pair, in the order of their draw, wherever the key is.",
     "PAGE.MEM.ENCRYPT": "Whatever reaches host memory is sealed with AES-256-GCM.",
-    "PAGE.NONCE.UNIQUE": "Page index, boot counter and version make every nonce unique under a page key.",
+    "PAGE.NONCE.UNIQUE": "Page index and version make every nonce unique under a page key.",
     "PAGE.VERSION.FRESH": "The version of a page comes from HBM, so that an earlier or exchanged page is refused.",
     "POSMAP.WORK.FIXED": "The number of position map accesses is the same for every operation.",
     "FAULT.KEY.ERASE": "A fault erases all keys and the contents of HBM; the map refuses further work.",
@@ -14,7 +14,7 @@ COUNTERMEASURES: dict[str, str] = {
     "RECORD.NONCE.UNIQUE": "Direction and sequence number make every nonce unique under a session's key.",
     "RECORD.SEQ.STRICT": "A record is accepted once, in its turn, with none missing before it.",
     "SESSION.KEY.CONFIRM": "Both ends prove that they hold the root key before a command is sent or run.",
-    "SESSION.OLD.FENCED": "A new session closes the one it replaces: its delayed commands never run.",
+    "SESSION.OLD.FENCED": "A new session closes the one that it replaces, whose delayed commands then never run.",
     "SESSION.FORMAT.ENDS": "A format closes all sessions, so that an emptied map is never taken for the old one.",
     "DEVICE.FAULT.LATCH": "After tampering the device erases its keys, stops and says so in a register.",
     "ERROR.TEXT.CLEAN": "No error text or representation holds a key, a value or a secret.",

@@ -47,7 +47,7 @@ def numbers(touches: Ints, params: Params) -> Iterator[Count]:
     )
     for lag in (1, 2):
         yield unevenness(
-            f"number of touches given that of the operation {lag} before",
+            f"number of touches given the number {lag} operations before",
             table(cell[:-lag], cell[lag:], len(chances), len(chances)),
             chances,
             "How many pages are touched can be guessed from an earlier operation: repetition of keys shows.",

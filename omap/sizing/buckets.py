@@ -55,7 +55,7 @@ def table_buckets(capacity: int, bucket_entries: int) -> int:
 def transit_bits(capacity: int, transit_entries: int = TRANSIT_ENTRIES) -> float:
     """Return -log2 of the probability that the transit queue is full when an entry must join it.
 
-    The probability is extrapolated. It is that of one instant of the worst workload found, in tables of
+    The probability is extrapolated. It applies to one instant of the worst workload found, in tables of
     :func:`table_buckets`. The result is infinite if all keys fit in transit.
     """
     return math.inf if capacity <= transit_entries else TRANSIT_BITS_AN_ENTRY * transit_entries

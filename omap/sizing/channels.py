@@ -114,7 +114,7 @@ def list_lines(size: int) -> int:
 
 
 def least_interval(params: Params, lanes: int = 1) -> int:
-    """Return the least interval, in cycles: that of opening and sealing a page, or of bookkeeping, if longer."""
+    """Return the least interval in cycles: a page must be opened and sealed in it, and bookkeeping must fit."""
     return max(LEAST_INTERVAL, params.page_bytes // (LANE_BYTES * lanes) + 1)
 
 

@@ -135,7 +135,7 @@ def simulate_transit(
     pairs : int
         Deletes, and as many insertions, to run.
     load : float, optional
-        Live keys over entries; without it that of the sizing.
+        Live keys over entries; without it the load that the sizing chooses.
     burst : int
         Deletes in a row, and as many insertions after them.
     seed : int
