@@ -25,7 +25,7 @@ def _doubled(block: Value) -> Value:
 class Cmac(wiring.Component):
     """Authenticates messages of any length. Must equal :func:`omap.kdf.cmac`.
 
-    A key takes 17 cycles and every block 16; there is one AES engine, for sessions are rare.
+    A key takes 17 cycles and every block 16; there is one AES, because sessions are rare.
 
     Members
     -------
@@ -116,5 +116,5 @@ class Cmac(wiring.Component):
                 with m.If(self.o_tag.ready):
                     m.d.sync += chain.eq(0)
                     m.next = "IDLE"
-        # SEC_CM: CMAC.KEY.ERASE -- all registers, those of the engine among them
+        # SEC_CM: CMAC.KEY.ERASE -- all registers, those of the cipher among them
         return ResetInserter(self.erase)(m)

@@ -23,16 +23,16 @@ LIMB_BITS = 16
 class Drbg(wiring.Component):
     """Turns a sequence number into two page draws. Must equal one row of :meth:`omap.drbg.Drbg.pairs`.
 
-    Any index may be asked for at any time, so a log can be replayed. Each AES engine takes an index every 16 cycles:
-    four engines draw once in 4 cycles. A draw is on offer :attr:`latency` cycles after its index was taken, unless
+    Any index may be asked for at any time, so a log can be replayed. Each AES cipher takes an index every 16 cycles:
+    four ciphers draw once in 4 cycles. A draw is on offer :attr:`latency` cycles after its index was taken, unless
     earlier ones are still waiting to be taken.
 
     Parameters
     ----------
     pages : :class:`int`
         Pages to draw from, 1 to 2^31.
-    engines : :class:`int`
-        AES engines, 1 to 16.
+    ciphers : :class:`int`
+        AES ciphers, 1 to 16.
 
     Members
     -------
@@ -48,18 +48,18 @@ class Drbg(wiring.Component):
     Countermeasures
     ---------------
     DRBG.SEED.ERASE
-        ``erase`` clears the seed, the engines and draws not yet taken.
+        ``erase`` clears the seed, the ciphers and draws not yet taken.
     DRBG.SEED.UNREADABLE
         Nothing is drawn that was not asked for; ``o_draw`` is zero while nothing is on offer.
     DRBG.TIME.CONST
         Latency and rate are constants.
     """
 
-    def __init__(self, *, pages: int, engines: int = 4) -> None:
+    def __init__(self, *, pages: int, ciphers: int = 4) -> None:
         require_whole("pages", pages, 1, MAX_PAGES)
-        require_whole("engines", engines, 1, 16)
+        require_whole("ciphers", ciphers, 1, 16)
         self.pages = pages
-        self.engines = engines
+        self.ciphers = ciphers
         self.draw_shape = StructLayout({"dummy": range(pages), "next": range(pages)})
         super().__init__(
             {
@@ -77,12 +77,12 @@ class Drbg(wiring.Component):
 
     @property
     def interval(self) -> int:
-        """Cycles in which every engine takes one index."""
+        """Cycles in which every cipher takes one index."""
         return 16
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # As many indices are under way as the FIFO can take draws: twice what the engines and the scaling hold.
+        # As many indices are under way as the FIFO can take draws: twice what the ciphers and the scaling hold.
         m.submodules.draws = draws = Fifo(shape=self.draw_shape, depth=32)
         seed, seeded = Signal(SEED_BITS), Signal()
         room = Signal(range(draws.depth + 1), init=draws.depth)
@@ -90,36 +90,36 @@ class Drbg(wiring.Component):
         with m.If(self.i_seed.valid):
             m.d.sync += [seed.eq(self.i_seed.p), seeded.eq(1)]
 
-        engines = [AesIterative(key_bits=SEED_BITS) for _ in range(self.engines)]
-        into = Signal(range(self.engines))
-        outof = Signal(range(self.engines))
-        for index, engine in enumerate(engines):
-            m.submodules[f"aes{index}"] = engine
+        ciphers = [AesIterative(key_bits=SEED_BITS) for _ in range(self.ciphers)]
+        into = Signal(range(self.ciphers))
+        outof = Signal(range(self.ciphers))
+        for index, cipher in enumerate(ciphers):
+            m.submodules[f"aes{index}"] = cipher
             m.d.comb += [
-                engine.i.p.key.eq(seed),
-                engine.i.p.block.eq(swap_bytes(Cat(self.i_index.p, Const(0, BLOCK_BITS - INDEX_BITS)))),
-                engine.i.valid.eq(put & (into == index)),
-                engine.o.ready.eq(outof == index),
+                cipher.i.p.key.eq(seed),
+                cipher.i.p.block.eq(swap_bytes(Cat(self.i_index.p, Const(0, BLOCK_BITS - INDEX_BITS)))),
+                cipher.i.valid.eq(put & (into == index)),
+                cipher.o.ready.eq(outof == index),
             ]
-        # SEC_CM: DRBG.TIME.CONST -- the engines take turns, and each takes as long as every other
+        # SEC_CM: DRBG.TIME.CONST -- the ciphers take turns, and each takes as long as every other
         m.d.comb += [
             self.i_index.ready.eq(
-                Array(engine.i.ready for engine in engines)[into] & seeded & (room != 0) & ~self.erase
+                Array(cipher.i.ready for cipher in ciphers)[into] & seeded & (room != 0) & ~self.erase
             ),
             put.eq(self.i_index.valid & self.i_index.ready),
             get.eq(self.o_draw.valid & self.o_draw.ready),
         ]
         m.d.sync += room.eq(room - put + get)
         with m.If(put):
-            m.d.sync += into.eq(Mux(into == self.engines - 1, 0, into + 1))
+            m.d.sync += into.eq(Mux(into == self.ciphers - 1, 0, into + 1))
         drawn = Signal()
         block = Signal(BLOCK_BITS)
         m.d.comb += [
-            drawn.eq(Array(engine.o.valid for engine in engines)[outof]),
-            block.eq(Array(engine.o.p for engine in engines)[outof]),
+            drawn.eq(Array(cipher.o.valid for cipher in ciphers)[outof]),
+            block.eq(Array(cipher.o.p for cipher in ciphers)[outof]),
         ]
         with m.If(drawn):
-            m.d.sync += outof.eq(Mux(outof == self.engines - 1, 0, outof + 1))
+            m.d.sync += outof.eq(Mux(outof == self.ciphers - 1, 0, outof + 1))
 
         words = [swap_bytes(block[:WORD_BITS]), swap_bytes(block[WORD_BITS:])]
         valid, scaled = self._scaled(m, drawn, words)
@@ -132,7 +132,7 @@ class Drbg(wiring.Component):
             # SEC_CM: DRBG.SEED.UNREADABLE -- what the FIFO held before shows nowhere
             Value.cast(self.o_draw.p).eq(Mux(draws.o.valid, Value.cast(draws.o.p), 0)),
         ]
-        # SEC_CM: DRBG.SEED.ERASE -- all registers: seed, engines, scaling, and the level of the FIFO
+        # SEC_CM: DRBG.SEED.ERASE -- all registers: seed, ciphers, scaling, and the level of the FIFO
         return ResetInserter(self.erase)(m)
 
     def _scaled(self, m: Module, valid: Value, words: list[Value]) -> tuple[Value, list[Value]]:

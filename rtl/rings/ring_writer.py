@@ -99,24 +99,9 @@ class RingWriter(wiring.Component):
         style = "distributed" if depth <= 64 else "block"
         m.submodules.lines = kept = Fifo(shape=LINE_BITS, depth=depth, ram_style=style)
         whole = Signal(range(depth + 1))  # records all of whose lines are kept
-        begun, completed, sent = Signal(), Signal(), Signal()
+        sent = Signal()
 
-        # Beats become lines.
-        gathered, beat = Signal(LINE_BITS - BLOCK_BITS), Signal(range(BEATS))
-        moved = Signal()
-        m.d.comb += [
-            self.i_record.ready.eq(kept.i.ready),
-            moved.eq(self.i_record.valid & self.i_record.ready),
-            kept.i.valid.eq(moved & (beat == BEATS - 1)),
-            kept.i.p.eq(Cat(gathered, self.i_record.p.data)),
-            completed.eq(moved & self.i_record.p.last),
-        ]
-        with m.If(moved):
-            m.d.sync += [
-                beat.eq(beat + 1),
-                gathered.eq(Cat(gathered, self.i_record.p.data)[BLOCK_BITS:]),
-                begun.eq(~self.i_record.p.last),
-            ]
+        begun, completed = self._gather(m, kept)
         m.d.sync += whole.eq(whole + completed - sent)
 
         # The counters: what the host was told last, and when.
@@ -223,3 +208,22 @@ class RingWriter(wiring.Component):
         busy = begun | (whole != 0) | news | (untold != 0) | mirror | self.o_lines.valid | write.valid
         m.d.comb += self.idle.eq(~busy & (told_fetched == self.fetched) & ~self.i_done.valid)
         return m
+
+    def _gather(self, m: Module, kept: Fifo) -> tuple[Signal, Signal]:
+        """Turn beats into lines; return whether part of a record is here, and whether one is completed now."""
+        gathered, beat = Signal(LINE_BITS - BLOCK_BITS), Signal(range(BEATS))
+        begun, completed, moved = Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.i_record.ready.eq(kept.i.ready),
+            moved.eq(self.i_record.valid & self.i_record.ready),
+            kept.i.valid.eq(moved & (beat == BEATS - 1)),
+            kept.i.p.eq(Cat(gathered, self.i_record.p.data)),
+            completed.eq(moved & self.i_record.p.last),
+        ]
+        with m.If(moved):
+            m.d.sync += [
+                beat.eq(beat + 1),
+                gathered.eq(Cat(gathered, self.i_record.p.data)[BLOCK_BITS:]),
+                begun.eq(~self.i_record.p.last),
+            ]
+        return begun, completed

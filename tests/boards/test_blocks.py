@@ -9,7 +9,7 @@ from boards.gateware.entropy import Conditioner
 from rtl.synth.netlist import synthesise
 from rtl.synth.report import LEVEL_BUDGET
 from rtl.synth.verilog import to_verilog
-from tests.rtl.synth.test_generate import lint
+from tests.support.rtl.synthesis import lint
 
 BLOCKS = {
     "bar": BarAdapter,

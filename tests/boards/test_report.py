@@ -16,7 +16,7 @@ from omap.presets import preset
 from rtl.rings.csr import Csr
 from rtl.synth.netlist import U55C, Area
 from rtl.synth.report import ENGINE_SHARE, LEVEL_BUDGET, choose, read_table
-from tests.rtl.synth.test_report import TOLERANCE
+from tests.support.rtl.synthesis import TOLERANCE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "boards" / "README.md").read_text("utf-8")

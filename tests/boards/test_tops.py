@@ -16,10 +16,10 @@ from boards.u55c_vitis.top import VitisKernel
 from omap.errors import InputError, ParamsError
 from omap.regmap import BY_NAME, HBM_POINTERS, REGISTER_BYTES, hbm_pointer
 from rtl.constants import PSEUDO_CHANNELS
-from tests.rtl.synth.test_generate import lint
 from tests.support.boards.hollow import box_stubs, hollow_verilog
 from tests.support.boards.top_run import KEY, models, top_verilog
 from tests.support.rtl.engines import TIGHT
+from tests.support.rtl.synthesis import lint
 
 CHANNELS = sum(TIGHT.channels.values())
 

@@ -21,14 +21,14 @@ def expected(design, seed, indices):
 @settings(max_examples=12)
 @given(
     pages=st.one_of(st.sampled_from([2, 1 << 31, 139811]), st.integers(1, 1 << 31)),
-    engines=st.sampled_from([1, 3, 4]),
+    ciphers=st.sampled_from([1, 3, 4]),
     seed=st.binary(min_size=32, max_size=32),
     indices=st.lists(st.integers(0, (1 << 63) - 1), min_size=1, max_size=8),
     waits=st.lists(st.integers(0, 20), max_size=8),
     stalls=st.lists(st.integers(0, 60), max_size=8),
 )
-def test_draws_equal_the_reference_in_any_schedule(pages, engines, seed, indices, waits, stalls):
-    design = Drbg(pages=pages, engines=engines)
+def test_draws_equal_the_reference_in_any_schedule(pages, ciphers, seed, indices, waits, stalls):
+    design = Drbg(pages=pages, ciphers=ciphers)
     bench = AmaranthBench(design)
     bench.source("i_seed").push([seed])
     bench.source("i_index", waits=waits).push(indices)
@@ -74,7 +74,7 @@ def test_nothing_is_drawn_without_a_seed():
     [
         ({"pages": 0}, "pages is 0; it must be a whole number from 1 to 2147483648"),
         ({"pages": (1 << 31) + 1}, "pages is 2147483649"),
-        ({"pages": 4, "engines": 17}, "engines is 17; it must be a whole number from 1 to 16"),
+        ({"pages": 4, "ciphers": 17}, "ciphers is 17; it must be a whole number from 1 to 16"),
     ],
 )
 def test_refused_parameters(arguments, text):

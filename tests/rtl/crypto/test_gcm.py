@@ -4,115 +4,17 @@
 import random
 
 import pytest
-from amaranth.hdl import Module
-from amaranth.lib import wiring
-from amaranth.lib.wiring import Out, connect, flipped
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omap.crypto import PageCodec
 from omap.errors import ParamsError
 from rtl.crypto.gcm import GcmOpen, GcmSeal
 from sim.bench.amaranth_bench import AmaranthBench
 from sim.bench.compiled import Design
 from sim.bench.secrecy import state
+from tests.support.rtl.gcm_messages import Messages, Pair, number, open_all, taken
 
 WAITS = st.lists(st.integers(0, 4), max_size=20)
-BOOT = 7
-
-
-def number(data):
-    return int.from_bytes(data, "little")
-
-
-class Pair(wiring.Component):
-    """Both blocks of one kind, so that they are compiled together."""
-
-    def __init__(self, **parameters):
-        self.opener, self.sealer = GcmOpen(**parameters), GcmSeal(**parameters)
-        super().__init__({"open": Out(self.opener.signature), "seal": Out(self.sealer.signature)})
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.opener, m.submodules.sealer = self.opener, self.sealer
-        connect(m, flipped(self.open), self.opener)
-        connect(m, flipped(self.seal), self.sealer)
-        return m
-
-
-class Messages:
-    """Messages of one kind under drawn keys, as the reference seals them."""
-
-    def __init__(self, design, seed, count):
-        self.design = design
-        self.keys = [seed.randbytes(design.key_bits // 8) for _ in range(design.keys)]
-        self.aads = [seed.randbytes(16) for _ in self.keys]
-        self.indices = [seed.randrange(design.keys) for _ in range(count)]
-        self.nonces, self.clear, self.sealed = [], [], []
-        for key_index in self.indices:
-            header = seed.randbytes(design.header_bytes)
-            text = seed.randbytes(design.sealed_bytes - 16 - design.header_bytes)
-            if design.header_bytes:
-                nonce = seed.randbytes(12)
-                sealed = header + AESGCM(self.keys[key_index]).encrypt(nonce, text, header)
-            elif design.key_bits == 256:  # a page
-                page, version = seed.randrange(1 << 32), seed.randrange(1 << 48)
-                nonce = page.to_bytes(4, "big") + BOOT.to_bytes(2, "big") + version.to_bytes(6, "big")
-                sealed = PageCodec(self.keys[key_index], self.aads[key_index], BOOT).seal(page, version, text)
-            else:
-                nonce = seed.randbytes(12)
-                aad = self.aads[key_index][: design.aad_bytes]
-                sealed = AESGCM(self.keys[key_index]).encrypt(nonce, text, aad)
-            self.nonces.append(nonce)
-            self.clear.append(header + text)
-            self.sealed.append(sealed)
-
-    def load(self, bench, prefix):
-        stream = f"{prefix}i_key"
-        keys = enumerate(zip(self.keys, self.aads, strict=True))
-        bench.source(stream).push(
-            [{"key_index": key_index, "key": number(key), "aad": number(aad)} for key_index, (key, aad) in keys]
-        )
-        limit = 200 + len(self.keys) * (self.design.load_cycles + 1)
-        bench.run_until(limit=limit, transfers={stream: len(self.keys)})
-        bench.run_until(limit=limit, values={f"{stream}__ready": 1})
-
-    def request(self, bench, prefix):
-        pairs = zip(self.indices, self.nonces, strict=True)
-        bench.source(f"{prefix}i_request").push(
-            [{"key_index": key_index, "nonce": number(nonce)} for key_index, nonce in pairs]
-        )
-
-    def push(self, bench, stream, messages):
-        width = 16 * self.design.lanes
-        beats = [number(message[at : at + width]) for message in messages for at in range(0, len(message), width)]
-        bench.source(stream).push(beats)
-
-    def texts(self):
-        """The clear messages in whole beats, as they leave ``o_text``."""
-        return [text + bytes(-len(text) % (16 * self.design.lanes)) for text in self.clear]
-
-    def beats(self, messages):
-        """What an output stream shows for messages: data, and whether it is the last beat."""
-        width = 16 * self.design.lanes
-        return [
-            (number(message[at : at + width]), at + width == len(message))
-            for message in messages
-            for at in range(0, len(message), width)
-        ]
-
-
-def taken(bench, stream, lanes):
-    """Return (data, last, fault) of all items taken from a stream."""
-    items = bench.sink(stream).take()
-    width = 128 * lanes
-    return [(item & ((1 << width) - 1), bool(item >> width & 1), bool(item >> width + 1)) for item in items]
-
-
-def open_all(bench, messages, prefix="", sealed=None):
-    messages.request(bench, prefix)
-    messages.push(bench, f"{prefix}i_sealed", messages.sealed if sealed is None else sealed)
 
 
 PAGE = {"sealed_bytes": 128, "aad_bytes": 16}

@@ -59,7 +59,7 @@ GCM_SEAL = Case(
     10,
 )
 SIPHASH = Case(lambda: SipHash(message_bytes=4), "i_key", ("i_message",), 1, 3, 20, 2)
-DRBG = Case(lambda: Drbg(pages=1000003, engines=2), "i_seed", ("i_index",), 1, 3, 60, 2)
+DRBG = Case(lambda: Drbg(pages=1000003, ciphers=2), "i_seed", ("i_index",), 1, 3, 60, 2)
 MANY_DRAWS = replace(DRBG, data_count=40, work_cycles=400)  # more than the FIFO keeps: old ones lie under it
 CMAC = Case(Cmac, "i_key", ("i_message",), 1, 30, 60, 2)
 KDF = Case(lambda: Kdf(fixed_bytes=20, output_bytes=32), "i", (), 1, 10, 110, 2)

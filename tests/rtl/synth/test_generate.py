@@ -4,7 +4,6 @@
 import hashlib
 import json
 import os
-import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -22,21 +21,7 @@ from rtl.rings.ring_port import RingPort
 from rtl.synth.blocks import blocks
 from rtl.synth.generate import MANIFEST, PREFIX, generate
 from rtl.synth.verilog import to_verilog
-from sim.bench import toolchain
-
-
-def lint(path, top):
-    """Return what Verilator warns of."""
-    root = toolchain.verilator_root()
-    done = subprocess.run(
-        [root / "bin" / "verilator_bin", "--lint-only", "--language", "1364-2005", "--top-module", top, path.name],
-        cwd=path.parent,
-        env=os.environ | {"VERILATOR_ROOT": str(root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("%")]
+from tests.support.rtl.synthesis import lint
 
 
 def check(params, folder, names):

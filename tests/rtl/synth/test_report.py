@@ -26,10 +26,9 @@ from rtl.synth.report import (
     table,
     with_table,
 )
+from tests.support.rtl.synthesis import TOLERANCE
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "hardware" / "synthesis.md"
-TOLERANCE = 0.05
-"""Share by which LUTs and flip-flops may differ from the document: other releases of the synthesiser map otherwise."""
 
 IN, OUT = "input", "output"
 
