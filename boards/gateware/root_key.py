@@ -30,7 +30,7 @@ class RootKey(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.key = Instance(MODULE, **{f"o_{PORT}": self.o.payload})
+        m.submodules.key = Instance(MODULE, **{f"o_{PORT}": self.o.p})
         m.d.comb += self.o.valid.eq(1)
         return m
 

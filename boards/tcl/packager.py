@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from boards.tcl.interpreter import Thing, Tool
+from boards.tcl.kernel import Kernel
 from boards.tcl.signatures import Answer, Call, RefusedError, command
 from rtl.stream.axi import AxiLiteSignature, AxiSignature
 
@@ -24,49 +24,6 @@ BUS_PARAMETERS = ("DATA_WIDTH", "NUM_READ_OUTSTANDING", "NUM_WRITE_OUTSTANDING")
 _ANY = r".+"
 _NUMBER = r"0x[0-9a-fA-F]+|\d+"
 _REGISTERED = re.compile(r"([sm]_axi_\w+?)_([A-Z]+)")
-
-
-@dataclass(frozen=True)
-class Register:
-    """A register of a kernel: of its control, or one of its arguments.
-
-    Parameters
-    ----------
-    name : str
-        As the packager and XRT know it.
-    offset, bits : int
-        Where it is, and how wide.
-    bus : str or None
-        The memory port that a pointer belongs to.
-    """
-
-    name: str
-    offset: int
-    bits: int
-    bus: str | None = None
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """The design that becomes a kernel.
-
-    Parameters
-    ----------
-    top : str
-        The top module.
-    ports : mapping
-        Its ports: name to direction and width.
-    clock, reset : str
-        Two of its ports.
-    registers : tuple of Register
-        The registers that the core must have, and no others.
-    """
-
-    top: str
-    ports: Mapping[str, tuple[str, int]]
-    clock: str
-    reset: str
-    registers: tuple[Register, ...]
 
 
 class Packager(Tool):

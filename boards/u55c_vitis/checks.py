@@ -14,7 +14,8 @@ from boards.gateware.clocks import CLOCK_MHZ
 from boards.gateware.ports import Ports
 from boards.target import Plan
 from boards.tcl.interpreter import ScriptError, ScriptStoppedError
-from boards.tcl.packager import Kernel, Packager
+from boards.tcl.kernel import Kernel
+from boards.tcl.packager import Packager
 from boards.tcl.xdc import Constraints
 from boards.u55c_vitis import files, kernel
 from boards.u55c_vitis.top import CLOCK, CONTROL, RESET

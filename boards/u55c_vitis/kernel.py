@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from boards.gateware.ports import Ports
-from boards.tcl.packager import Register
+from boards.tcl.kernel import Register
 from boards.u55c_vitis.top import CONTROL, HOST, hbm_port
 from omap.errors import InputError
 from omap.regmap import BY_NAME, hbm_pointer

@@ -18,7 +18,7 @@ from rtl.stream.axi import CHANNELS, RESP_OKAY, RESP_SLVERR, AxiSignature
 from sim.bench.cocotb_runner import cocotb_tests, run_cocotb
 from sim.bench.compiled import Design
 
-COCOTB = "tests.support.boards.bar_bench"
+COCOTB = "tests.support.boards.cocotb_bar"
 AXI = AxiSignature(addr_width=64, data_width=512, id_width=4)
 WROTE = StructLayout({"addr": 12, "data": 32, "strb": 4})
 GATES = ("aw", "w", "b", "ar", "r")
@@ -38,7 +38,7 @@ def test_with_a_master_and_a_memory_from_elsewhere(name):
     run_cocotb(COCOTB, name)
 
 
-class Bench(wiring.Component):
+class Rig(wiring.Component):
     """The adapter with the channels of its bus as streams, and registers that tell of every access and hold back."""
 
     def __init__(self):
@@ -56,14 +56,14 @@ class Bench(wiring.Component):
             flow = getattr(self, ("i_" if inward else "o_") + channel)
             pins = {name: getattr(dut.s_axi, channel + name) for name in (*names, "valid", "ready")}
             for name in names:
-                pin, field = pins[name], flow.payload[name]
+                pin, field = pins[name], flow.p[name]
                 m.d.comb += pin.eq(field) if inward else field.eq(pin)
             ends = [(pins["valid"], flow.valid), (flow.ready, pins["ready"])]
             m.d.comb += [a.eq(b) if inward else b.eq(a) for a, b in ends]
 
         lite = dut.m_axi
         gates = Signal(len(GATES))
-        m.d.comb += [self.i_gate.ready.eq(1), gates.eq(self.i_gate.payload | ~self.i_gate.valid.replicate(len(GATES)))]
+        m.d.comb += [self.i_gate.ready.eq(1), gates.eq(self.i_gate.p | ~self.i_gate.valid.replicate(len(GATES)))]
         aw, w, b, ar, r = gates
         address, word, wrote, read = Signal(12), Signal(36), Signal(2), Signal()
         at = Signal(12)
@@ -78,12 +78,12 @@ class Bench(wiring.Component):
             lite.rdata.eq(at * 0x100001 ^ 0xA5A5_0000),
             lite.rresp.eq(at[10:]),
             self.o_read.valid.eq(lite.rvalid & lite.rready),
-            self.o_read.payload.eq(at),
+            self.o_read.p.eq(at),
         ]
         m.d.comb += [
-            self.o_wrote.payload.addr.eq(address),
-            self.o_wrote.payload.data.eq(word[:32]),
-            self.o_wrote.payload.strb.eq(word[32:]),
+            self.o_wrote.p.addr.eq(address),
+            self.o_wrote.p.data.eq(word[:32]),
+            self.o_wrote.p.strb.eq(word[32:]),
         ]
         with m.If(lite.awvalid & lite.awready):
             m.d.sync += [wrote[0].eq(1), address.eq(lite.awaddr)]
@@ -100,7 +100,7 @@ class Bench(wiring.Component):
 
 @cache
 def design():
-    return Design(Bench())
+    return Design(Rig())
 
 
 addresses = st.one_of(

@@ -39,7 +39,7 @@ TIMINGS = {
 LIMIT = 100_000
 
 
-class Bench(wiring.Component):
+class Rig(wiring.Component):
     """A master in the place of the engine at every channel, behind the block."""
 
     STREAMS = ("i_read", "o_read", "i_write", "i_data", "o_written")
@@ -67,7 +67,7 @@ class Bench(wiring.Component):
 
 @cache
 def design(shape):
-    return Design(Bench(*SHAPES[shape]))
+    return Design(Rig(*SHAPES[shape]))
 
 
 class Run:

@@ -37,7 +37,7 @@ endmodule
 """
 
 
-class Bench(wiring.Component):
+class Rig(wiring.Component):
     """The conditioner with a stream for its noise, and one that tells which words were taken."""
 
     def __init__(self, sources, interval):
@@ -57,21 +57,21 @@ class Bench(wiring.Component):
         m = Module()
         m.submodules.dut = dut = Conditioner(sources=self.sources, interval=self.interval)
         m.d.comb += [
-            dut.raw.eq(self.i_raw.payload),
+            dut.raw.eq(self.i_raw.p),
             self.i_raw.ready.eq(1),
             dut.o.ready.eq(self.take),
             self.offered.eq(dut.o.valid),
-            self.shown.eq(dut.o.payload),
+            self.shown.eq(dut.o.p),
             self.failed.eq(dut.failed),
             self.o_word.valid.eq(dut.o.valid & dut.o.ready),
-            self.o_word.payload.eq(dut.o.payload),
+            self.o_word.p.eq(dut.o.p),
         ]
         return m
 
 
 @cache
 def design(sources=SOURCES, interval=1):
-    return Design(Bench(sources, interval))
+    return Design(Rig(sources, interval))
 
 
 FURTHER = 20

@@ -9,7 +9,7 @@ from omap.regmap import BY_NAME, Fault, State
 from rtl.stream.axi import AxiLiteSignature
 
 
-class Bench:
+class Rig:
     """Drives the gate; its engine answers every read with the inverse of the address, and counts writes."""
 
     def __init__(self):
@@ -80,88 +80,88 @@ class Bench:
 
 @pytest.mark.parametrize("wait", [0, 3])
 def test_while_it_is_closed_reads_give_zero_and_writes_go_nowhere(wait):
-    bench = Bench()
+    rig = Rig()
 
     async def body(ctx):
         for name in ("IDENTITY", "STATUS", "FAULT", "MODE"):
-            assert await bench.read(ctx, BY_NAME[name].offset, wait) == 0
-        await bench.write(ctx, 0, wait=wait)
-        await bench.write(ctx, 0, word_first=True, wait=wait)
-        assert ctx.get(bench.accesses) == 0
-        assert not ctx.get(bench.gate.open_)
+            assert await rig.read(ctx, BY_NAME[name].offset, wait) == 0
+        await rig.write(ctx, 0, wait=wait)
+        await rig.write(ctx, 0, word_first=True, wait=wait)
+        assert ctx.get(rig.accesses) == 0
+        assert not ctx.get(rig.gate.open_)
 
-    bench.run(body)
+    rig.run(body)
 
 
 def test_a_card_that_will_not_come_up_says_so():
-    bench = Bench()
+    rig = Rig()
 
     async def body(ctx):
-        ctx.set(bench.gate.broken, 1)
-        assert await bench.read(ctx, BY_NAME["STATUS"].offset) == State.FAULT
-        assert await bench.read(ctx, BY_NAME["FAULT"].offset) == Fault.BUS
-        assert await bench.read(ctx, BY_NAME["IDENTITY"].offset) == 0
+        ctx.set(rig.gate.broken, 1)
+        assert await rig.read(ctx, BY_NAME["STATUS"].offset) == State.FAULT
+        assert await rig.read(ctx, BY_NAME["FAULT"].offset) == Fault.BUS
+        assert await rig.read(ctx, BY_NAME["IDENTITY"].offset) == 0
 
-    bench.run(body)
+    rig.run(body)
 
 
 def test_open_it_passes_everything_on():
-    bench = Bench()
+    rig = Rig()
 
     async def body(ctx):
-        ctx.set(bench.gate.go, 1)
+        ctx.set(rig.gate.go, 1)
         await ctx.tick().repeat(2)
-        assert ctx.get(bench.gate.open_)
-        ctx.set(bench.gate.go, 0)  # it stays open
+        assert ctx.get(rig.gate.open_)
+        ctx.set(rig.gate.go, 0)  # it stays open
         for address in (0x40, 0x4C, 0xFFC):
-            assert await bench.read(ctx, address, 2) == ~address & 0xFFF
-        await bench.write(ctx, 0x24)
-        await bench.write(ctx, 0x24, word_first=True)
-        assert ctx.get(bench.writes) == 2
+            assert await rig.read(ctx, address, 2) == ~address & 0xFFF
+        await rig.write(ctx, 0x24)
+        await rig.write(ctx, 0x24, word_first=True)
+        assert ctx.get(rig.writes) == 2
 
-    bench.run(body)
+    rig.run(body)
 
 
 @pytest.mark.parametrize("channel", ["ar", "aw", "w"])
 def test_it_does_not_open_in_the_midst_of_an_access(channel):
-    bench = Bench()
+    rig = Rig()
 
     async def body(ctx):
-        await bench.send(ctx, channel)
-        ctx.set(bench.gate.go, 1)
+        await rig.send(ctx, channel)
+        ctx.set(rig.gate.go, 1)
         await ctx.tick().repeat(5)
-        assert not ctx.get(bench.gate.open_)
+        assert not ctx.get(rig.gate.open_)
         if channel == "ar":
-            assert await bench.answer(ctx, "r") == 0
+            assert await rig.answer(ctx, "r") == 0
         else:
-            await bench.send(ctx, "w" if channel == "aw" else "aw")
-            await bench.answer(ctx, "b")
+            await rig.send(ctx, "w" if channel == "aw" else "aw")
+            await rig.answer(ctx, "b")
         await ctx.tick().repeat(3)
-        assert ctx.get(bench.gate.open_)
-        assert ctx.get(bench.accesses) == 0
-        assert await bench.read(ctx, 0x40) == ~0x40 & 0xFFF
+        assert ctx.get(rig.gate.open_)
+        assert ctx.get(rig.accesses) == 0
+        assert await rig.read(ctx, 0x40) == ~0x40 & 0xFFF
 
-    bench.run(body)
+    rig.run(body)
 
 
 @pytest.mark.parametrize("late", range(6))
 def test_opening_and_an_access_at_the_same_time(late):
     """Whichever comes first, the access has one answer, from one side."""
-    bench = Bench()
+    rig = Rig()
 
     async def body(ctx):
-        bus = bench.gate.s_axi
+        bus = rig.gate.s_axi
         ctx.set(bus.araddr, 0x40)
         ctx.set(bus.arvalid, 1)
         for cycle in range(20):
             if cycle == late:
-                ctx.set(bench.gate.go, 1)
+                ctx.set(rig.gate.go, 1)
             taken = ctx.get(bus.arready)
             await ctx.tick()
             if taken:
                 ctx.set(bus.arvalid, 0)
-        assert await bench.answer(ctx, "r") in (0, ~0x40 & 0xFFF)
+        assert await rig.answer(ctx, "r") in (0, ~0x40 & 0xFFF)
         await ctx.tick().repeat(2)
-        assert await bench.read(ctx, 0x44) == ~0x44 & 0xFFF
+        assert await rig.read(ctx, 0x44) == ~0x44 & 0xFFF
 
-    bench.run(body)
+    rig.run(body)
