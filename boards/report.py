@@ -1,9 +1,9 @@
 # amaranth: UnusedElaboratable=no
 """What the tops cost around the engine: the table of boards/README.md.
 
-The whole engine takes the synthesiser half an hour and has its row in docs/hardware/synthesis.md. So the tops are
-synthesised with the engine as a black box, and what it takes is added. The vendor's cores, the noise sources and the
-root key are black boxes too.
+To synthesise the whole engine takes half an hour, and its row stands in docs/hardware/synthesis.md. So the tops are
+synthesised with the engine as a black box, and the engine's row is added to theirs. The vendor's cores, the noise
+sources and the root key are black boxes too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RESOURCES = {"lut": "LUT", "ff": "FF", "bram": "BRAM", "uram": "URAM", "dsp": "D
 
 
 class Box(wiring.Component):
-    """Stands in the place of a component that is left out: its ports and nothing else.
+    """Takes the place of a component that is left out. It has the component's ports and nothing else.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether what a build makes its noise of is ring oscillators, and nothing that can be known beforehand.
+"""Checks that a build makes its noise with ring oscillators, and with nothing that can be known beforehand.
 
 Both parts of a noise source are looked at: the Verilog by synthesis, and the constraints by reading them.
 """
@@ -19,7 +19,7 @@ from omap.errors import InputError
 from rtl.synth.netlist import yosys
 
 SIMULATOR = "XILINX_SIMULATOR"
-"""Macro that turns it into something that is none. Vivado's simulator sets it (AMD UG900, *Predefined Macros*)."""
+"""Macro under which a source is a stand-in, no noise. Vivado's simulator sets it (AMD UG900, *Predefined Macros*)."""
 
 LUTS = """
 (* blackbox *) module LUT1 #(parameter [1:0] INIT = 0) (input I0, output O); endmodule

@@ -1,7 +1,8 @@
 """Reads and writes every word of the registers in a folder's Verilog, by simulating their module.
 
-What stands in the file answers here, not the Amaranth that it was made from: an offset that moved shows. Yosys turns
-the module into AND gates; all words are tried at once, each in a bit ("lane") of Python's integers.
+The Verilog in the file is simulated, not the Amaranth that it was made from, so that an offset that moved in the file
+is found. Yosys turns the module into AND gates. All words are tried at once, each in one bit of Python's integers: copy
+``k`` of the design, which is bit ``k`` everywhere, accesses word ``k``.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _SYMBOL = re.compile(r"^([io])(\d+) (.*?)(?:\[(\d+)\])?$")
 
 
 def pattern(word: int) -> int:
-    """Return what is written to a word: it does not start the kernel, and differs from word to word."""
+    """Return what is written to a word. It differs from word to word, and does not start the kernel."""
     return 0xA50000A4 | word << 8
 
 
@@ -139,13 +140,13 @@ class _Bus:
         self._gates = gates
         self._state = {at: 0 for at, _ in gates.latches}
         self._drive: dict[str, list[int]] = {}
-        lanes = range(WORDS)
-        address = [sum(1 << lane for lane in lanes if 4 * lane >> bit & 1) for bit in range(ADDRESS_BITS)]
-        data = [sum(1 << lane for lane in lanes if pattern(lane) >> bit & 1) for bit in range(WORD_BITS)]
+        copies = range(WORDS)
+        address = [sum(1 << copy for copy in copies if 4 * copy >> bit & 1) for bit in range(ADDRESS_BITS)]
+        data = [sum(1 << copy for copy in copies if pattern(copy) >> bit & 1) for bit in range(WORD_BITS)]
         self._set(awaddr=address, araddr=address, wdata=data, wstrb=[_ALL] * 4, bready=[_ALL], rready=[_ALL])
 
     def read(self) -> dict[int, int]:
-        """Read each lane's word; lanes that do not answer are left out."""
+        """Read the word of each copy; copies that do not answer are left out."""
         self._set(arvalid=[_ALL])
         found: dict[int, int] = {}
         for _ in range(LONGEST):
@@ -153,15 +154,15 @@ class _Bus:
             answered, bits = seen["rvalid"][0], seen["rdata"]
             if answered and not found:
                 found = {
-                    lane: sum((bits[bit] >> lane & 1) << bit for bit in range(WORD_BITS))
-                    for lane in range(WORDS)
-                    if answered >> lane & 1
+                    copy: sum((bits[bit] >> copy & 1) << bit for bit in range(WORD_BITS))
+                    for copy in range(WORDS)
+                    if answered >> copy & 1
                 }
             self._set(arvalid=[self._drive["arvalid"][0] & ~seen["arready"][0]])
         return found
 
     def write(self) -> None:
-        """Write each lane's pattern to its word."""
+        """Write the pattern of each copy to its word."""
         self._set(awvalid=[_ALL], wvalid=[_ALL])
         for _ in range(LONGEST):
             seen = self._step()

@@ -18,7 +18,7 @@ SECRET = f"{SECRET_FOLDER}/{MODULE}.v"
 """The root key as a constant. No manifest knows its digest, and it is readable by its owner alone."""
 
 OUT = "out"
-"""Where the vendor's tools put what they make. Not ours to compare, and dear: hours of work."""
+"""Where the vendor's tools put what they make. It takes them hours, so it is kept; no check looks at it."""
 
 
 def write(folder: Path, files: Mapping[str, bytes], secret: bytes | None) -> list[str]:
@@ -31,7 +31,7 @@ def write(folder: Path, files: Mapping[str, bytes], secret: bytes | None) -> lis
     files : mapping
         Name to content of every file, the manifest among them.
     secret : bytes or None
-        The file with the root key; None leaves one that is there alone.
+        The file with the root key. None keeps the one that is there.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def write(folder: Path, files: Mapping[str, bytes], secret: bytes | None) -> lis
         notes.append(f"{OUT} is of the same build and is kept")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # beside its goal, so that it can be renamed; its owner alone sees it until then
+        # beside its goal, so that it can be renamed; until then its owner alone can read it
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             _fill(fresh, files, kept if secret is None else secret)

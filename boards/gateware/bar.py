@@ -1,7 +1,7 @@
 """From the register BAR of a PCIe bridge, 512 bits wide, to the registers, 32 bits wide.
 
-The bridge hands on what the host does, and the host is not trusted: any burst of any size may come. One word at a time
-is all that the registers are made for, so all else is answered with an error, and touches nothing.
+The host is not trusted, and the bridge hands on whatever the host does: any burst of any size may come. The registers
+take one word at a time. So every other access is answered with an error, and touches nothing.
 
 AMD PG194 ("AXI Transactions for PCIe") says that a PCIe request longer than one word appears with beats as wide as the
 bus. So a 32-bit access of the host is a single beat of AxSIZE 2, and wider ones are not (unverified on a card).
@@ -28,7 +28,7 @@ LANES = DATA_BITS // WORD_BITS
 class BarAdapter(wiring.Component):
     """Serves single beats of one aligned word; answers all else SLVERR, with zeros, and passes none of it on.
 
-    Address bits above the window of the registers are those of the BAR: they don't matter. The strobes of a word are
+    Address bits above the window of the registers belong to the BAR and are ignored. The strobes of a word are
     passed on; a strobe outside the word makes a write an error. A write ends with the beat marked last or with the
     last one that AxLEN promised, whichever comes first; where the two differ it is an error. So every access is
     answered, as often as it asked for and under its ID, provided that ``m_axi`` answers. Reads and writes do not wait
@@ -64,21 +64,21 @@ class BarAdapter(wiring.Component):
 
     def _write(self, m: Module) -> None:
         bus, registers = self.s_axi, self.m_axi
-        served, left = Signal(), Signal.like(bus.awlen)
+        served, remaining = Signal(), Signal.like(bus.awlen)
         lane = registers.awaddr[WORD_SIZE:][: (LANES - 1).bit_length()]
         strobes = [bus.wstrb.word_select(at, WORD_BYTES) for at in range(LANES)]
         outside, ended, as_promised = Signal(), Signal(), Signal()
         m.d.comb += [
             outside.eq(Cat(strobes[at].any() & (lane != at) for at in range(LANES)).any()),
-            ended.eq(bus.wlast | (left == 0)),
-            as_promised.eq(bus.wlast == (left == 0)),
+            ended.eq(bus.wlast | (remaining == 0)),
+            as_promised.eq(bus.wlast == (remaining == 0)),
         ]
         with m.FSM(name="write"):
             with m.State("ADDRESS"):
                 m.d.comb += bus.awready.eq(1)
                 m.d.sync += [
                     bus.bid.eq(bus.awid),
-                    left.eq(bus.awlen),
+                    remaining.eq(bus.awlen),
                     registers.awaddr.eq(bus.awaddr),
                     served.eq((bus.awlen == 0) & (bus.awsize == WORD_SIZE) & (bus.awaddr[:WORD_SIZE] == 0)),
                 ]
@@ -92,7 +92,7 @@ class BarAdapter(wiring.Component):
                     bus.bresp.eq(RESP_SLVERR),
                 ]
                 with m.If(bus.wvalid):
-                    m.d.sync += left.eq(left - 1)
+                    m.d.sync += remaining.eq(remaining - 1)
                     with m.If(ended):
                         m.next = "ANSWER"
                         with m.If(served & as_promised & ~outside):
@@ -114,15 +114,15 @@ class BarAdapter(wiring.Component):
 
     def _read(self, m: Module) -> None:
         bus, registers = self.s_axi, self.m_axi
-        word, left = Signal(WORD_BITS), Signal.like(bus.arlen)
+        word, remaining = Signal(WORD_BITS), Signal.like(bus.arlen)
         served = (bus.arlen == 0) & (bus.arsize == WORD_SIZE) & (bus.araddr[:WORD_SIZE] == 0)
-        m.d.comb += [bus.rdata.eq(word.replicate(LANES)), bus.rlast.eq(left == 0)]
+        m.d.comb += [bus.rdata.eq(word.replicate(LANES)), bus.rlast.eq(remaining == 0)]
         with m.FSM(name="read"):
             with m.State("ADDRESS"):
                 m.d.comb += bus.arready.eq(1)
                 m.d.sync += [
                     bus.rid.eq(bus.arid),
-                    left.eq(bus.arlen),
+                    remaining.eq(bus.arlen),
                     registers.araddr.eq(bus.araddr),
                     word.eq(0),
                     bus.rresp.eq(RESP_SLVERR),
@@ -142,6 +142,6 @@ class BarAdapter(wiring.Component):
             with m.State("ANSWER"):
                 m.d.comb += bus.rvalid.eq(1)
                 with m.If(bus.rready):
-                    m.d.sync += left.eq(left - 1)
+                    m.d.sync += remaining.eq(remaining - 1)
                     with m.If(bus.rlast):
                         m.next = "ADDRESS"

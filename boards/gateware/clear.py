@@ -1,9 +1,9 @@
 # amaranth: UnusedElaboratable=no
 """Zeroes the HBM that the engine uses, before the engine sees it.
 
-HBM may keep what it held when the card is given another design: nobody promises that it forgets (unverified on a card).
-So what an earlier design left is overwritten before this one starts to work, and the engine's ports are connected only
-when all of it is.
+HBM may keep its contents when the card is given another design: nobody promises that it forgets (unverified on a card).
+So all of it is overwritten before this design starts to work. The engine's ports are connected when every byte is
+overwritten, and not before.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ClearChannel(wiring.Component):
     m_axi : Out(HBM_AXI)
         To HBM.
     start : In(1)
-        Begin; once begun, it does not matter.
+        Begin. After the first cycle in which it is 1, it is ignored.
     release : In(1)
         Connect both ports from the next cycle on. It must stay.
     cleared : Out(1)
@@ -100,11 +100,11 @@ class ClearChannel(wiring.Component):
         return m
 
     def _write(self, m: Module, axi: wiring.PureInterface) -> None:
-        """Write zeros, burst by burst, all under one ID: HBM keeps their order, but it would not matter."""
+        """Write zeros, burst by burst, all under one ID. In which order HBM takes them does not matter."""
         begun, to_send, unanswered = Signal(), Signal(), Signal(range(OUTSTANDING + 1))
         offset_bits = BURST_BYTES.bit_length() - 1
         number = Signal(self.channel_bytes.bit_length() - 1 - offset_bits)
-        beats_left = Signal(range(BEATS), init=BEATS - 1)
+        beats_remaining = Signal(range(BEATS), init=BEATS - 1)
         launch, answered = Signal(), Signal()
         line_free = ~axi.wvalid | (axi.wready & axi.wlast)
         gap = self.stride.bit_length() - self.channel_bytes.bit_length()
@@ -116,7 +116,7 @@ class ClearChannel(wiring.Component):
             axi.awsize.eq(HBM_AXI.full_size),
             axi.awburst.eq(BURST_INCR),
             axi.wstrb.eq(~0),
-            axi.wlast.eq(beats_left == 0),
+            axi.wlast.eq(beats_remaining == 0),
             axi.bready.eq(1),
         ]
         m.d.sync += unanswered.eq(unanswered + launch - answered)
@@ -136,7 +136,7 @@ class ClearChannel(wiring.Component):
             with m.If(axi.wready & axi.wlast):
                 m.d.sync += axi.wvalid.eq(0)
         with m.If(axi.wvalid & axi.wready):
-            m.d.sync += beats_left.eq(beats_left - 1)  # from 0 to the first of the next burst
+            m.d.sync += beats_remaining.eq(beats_remaining - 1)  # from 0 to the first of the next burst
 
         waited = Signal(range(self.timeout + 1))
         late = waited == self.timeout
@@ -152,7 +152,7 @@ class Clear(wiring.Component):
 
     Until then the engine's ports take nothing and answer nothing. All channels are written at once, a beat of 32 bytes
     a cycle each: 512 MiB take 2**24 cycles, 67 ms at 250 MHz, and what HBM itself adds for refreshes. After an error
-    the ports are never connected; only a reset, which begins anew, gets out of it. The engine's ports and those of HBM
+    the ports are never connected; only a reset begins anew. The engine's ports and those of HBM
     must be reset together.
 
     Parameters
@@ -176,7 +176,7 @@ class Clear(wiring.Component):
     m_axi : Out(HBM_AXI).array(channels)
         To HBM.
     start : In(1)
-        HBM is up. Once it was, it does not matter.
+        HBM is up. After the first cycle in which it is 1, it is ignored.
     done : Out(1)
         Everything was zeroed and the ports are connected. Stays.
     error : Out(1)

@@ -28,7 +28,7 @@ def check_config(config: EngineConfig) -> None:
 
 
 class BoardCore(wiring.Component):
-    """The engine with its entropy and its root key: buses alone lead outside.
+    """The engine with its entropy and its root key. Only buses lead outside.
 
     Parameters
     ----------

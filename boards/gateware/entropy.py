@@ -1,18 +1,18 @@
 # amaranth: UnusedElaboratable=no
 """Random words for the engine, from the noise of ring oscillators (after NIST SP 800-90B).
 
-Every so many cycles one bit of each source is a sample; the XOR of the sources is what the words are made of. 1024
-samples in a row make a word. They are a window of the adaptive proportion test, so that a word is on offer only after
-all that it is made of has passed both tests.
+At a fixed interval one bit of each source is a sample, and words are made of the XOR of the sources. 1024 samples in a
+row make a word. The same samples are a window of the adaptive proportion test, so that a word is on offer only after
+all its samples have passed both tests.
 
 What is tested
-    Each source, because in the XOR a dead source hides behind the others until the last one dies; and the XOR as well,
-    because sources that lock to each other pass each for itself, while their XOR stands still.
+    Each source, because the XOR hides a dead source as long as another source works. The XOR as well, because sources
+    that lock to each other pass their own tests while their XOR stands still.
 
 What is assumed
-    :data:`MIN_ENTROPY` bits a sample, for each source and for the XOR. That is for the designer of a card to measure
-    (SP 800-90B, section 3; unverified on a card). The cutoffs follow from it. Good sources have far more, so that a
-    false alarm is no matter for them.
+    :data:`MIN_ENTROPY` bits a sample, for each source and for the XOR. Whoever builds for a card should measure it (SP
+    800-90B, section 3; unverified on a card). The cutoffs of the tests follow from it. Good sources have far more, and
+    then false alarms are far rarer than the cutoffs allow.
 
 How words are made
     AES-128 in CBC-MAC (section 3.1.5.1.1: inputs of one length, any key, here a public one). A window carries 307 bits
@@ -41,7 +41,7 @@ MIN_ENTROPY = 0.3
 
 SOURCES = 4
 INTERVAL = 256
-"""Cycles between samples, in which the phases of the rings drift apart: a microsecond at 250 MHz."""
+"""Cycles between samples, a microsecond at 250 MHz. The phases of the rings drift apart in this time."""
 
 KEY = int.from_bytes(b"omap entropy 128", "little")
 """Key of the conditioning, public; the standard demands only that it does not depend on the noise."""
@@ -66,8 +66,8 @@ assert WINDOW * MIN_ENTROPY >= 2 * BLOCK_BITS, "twice as much comes in as goes o
 class Conditioner(wiring.Component):
     """Tests noise, and makes words of it.
 
-    A word takes ``1024 * interval`` cycles, and so does the test at the start, whose samples make none. One word waits
-    to be taken; meanwhile the tests go on.
+    A word takes ``1024 * interval`` cycles. The first window after a reset is for the tests alone and makes no word.
+    One word waits until it is taken, and the tests go on meanwhile.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ class Conditioner(wiring.Component):
     o : Out(stream.Signature(128))
         Words; zero while none is on offer. The first sample of each block of 128 is in its lowest bit.
     failed : Out(1)
-        A test failed. Stays, until a reset; no word is on offer then, not even one that was: the only reason for which
-        an offer is withdrawn.
+        A test failed. Stays until a reset. No word is on offer then, and a word that was is withdrawn; nothing else
+        withdraws one.
 
     Countermeasures
     ---------------

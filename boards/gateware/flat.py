@@ -77,8 +77,8 @@ def join_master(
 def join_slave(m: Module, top: wiring.Component, prefix: str, axi: wiring.PureInterface) -> None:
     """Drive the slave port of a component from the flat slave port ``prefix`` of ``top`` around it.
 
-    Nothing is taken in a reset: inside it lasts some cycles longer than its pin says (:func:`clock`), and a master that
-    goes by the pin would wait for ever for an answer to what was lost.
+    Nothing is taken in a reset. The reset inside lasts some cycles longer than its pin says (:func:`clock`). A master
+    that goes by the pin would wait for ever for the answer to an access that was lost in these cycles.
     """
     for name, member in axi.signature.members.items():
         flat, ours = getattr(top, f"{prefix}_{name.upper()}"), getattr(axi, name)
@@ -91,7 +91,7 @@ def join_slave(m: Module, top: wiring.Component, prefix: str, axi: wiring.PureIn
 def clock(m: Module, clk: Signal, rst_n: Value) -> None:
     """Have domain ``sync`` run on ``clk``, in reset while ``rst_n`` is low and a few cycles longer.
 
-    The reset is taken synchronously, out of registers that nothing resets; they start asserted.
+    The reset is synchronous. It comes out of registers that nothing resets, and that start asserted.
     """
     domain = ClockDomain("sync")
     domain.clk = clk

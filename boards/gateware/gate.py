@@ -13,8 +13,8 @@ from rtl.stream.axi import RESP_OKAY, AxiLiteSignature
 class Gate(wiring.Component):
     """Passes an AXI4-Lite port on once it is open; until then reads give 0 and writes change nothing.
 
-    IDENTITY reads 0 meanwhile, by which a driver knows that the card is not ready. If it will never be ready, STATUS
-    and FAULT say so as those of an engine do.
+    While the gate is closed IDENTITY reads 0, so that a driver knows that the card is not ready. If the card will never
+    be ready, STATUS and FAULT say so, as those of an engine would.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ class Gate(wiring.Component):
     m_axi : Out(signature)
         To the engine; quiet until the gate is open.
     go : In(1)
-        Open, as soon as no access is under way, for good.
+        Opens the gate for good, as soon as no access is under way.
     broken : In(1)
-        It will never open: shows as a fault.
+        The gate will never open. That shows as a fault.
     open_ : Out(1)
         The gate is open.
     """

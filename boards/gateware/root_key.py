@@ -1,4 +1,4 @@
-"""The root key of a card: a constant in its bitstream, in a module of its own that no build contains unasked."""
+"""The root key of a card is a constant in its bitstream, in a module that a build has only if a key file is given."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RootKey(wiring.Component):
 
 
 def verilog(key: bytes) -> str:
-    """Return the module with a key: SECRET, whoever reads the text has the card.
+    """Return the module with a key. It is SECRET: whoever reads the text has the card.
 
     Raises
     ------

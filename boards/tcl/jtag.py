@@ -22,8 +22,8 @@ FLASH: Mapping[str, str] = {
     "program.verify": "1",
     "program.checksum": "0",
 }
-"""What must be said before a flash is written: that, and where, and that it is erased before and read back afterwards.
-With another range it would be erased whole, the factory's image too where it is not protected."""
+"""What a script must set before a flash is written: the image and its range, that the flash is erased before, and that
+it is read back afterwards. Another range would erase all of it, and the factory's image with it, unless protected."""
 
 
 class HardwareManager(Tool):

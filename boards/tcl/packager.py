@@ -1,6 +1,6 @@
 """AMD's packager of kernels as far as our script uses it: a :class:`boards.tcl.interpreter.Tool` that knows one design.
 
-Commands and properties as in UG835 and UG1118, and as the public scripts of RTL kernels use them. Unverified with the
+Commands and properties are those of UG835 and UG1118, as public scripts of RTL kernels use them. Unverified with the
 tools themselves.
 """
 

@@ -1,4 +1,4 @@
-"""What a command of a tool takes: options with and without values, and words."""
+"""What a command of a tool takes: options with a value, options without one, and words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class RefusedError(Exception):
-    """Raised by commands of a tool, becomes a :class:`ScriptError` that says where."""
+    """A command of a tool refuses a call. It becomes a ``ScriptError``, which says where the call stands."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A recorder for AMD's implementation tools (:class:`~boards.tcl.interpreter.Tool`) that knows one design.
 
-Commands as in UG835. Where a script decides by what the tools have made, :class:`Made` says what that would be, so that
-a script's own checks can be tried: it must stop where it should. Unverified with the tools themselves.
+Commands are those of UG835. Where a script decides by what the tools have made, :class:`Made` says what they have made.
+So a test can try whether a script stops where it should. Unverified with the tools themselves.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Vivado(Constraints):
 
     @command("set_msg_config", "-id=! -new_severity=!")
     def set_msg_config(self, call: Call) -> None:
-        """Take a message for an error, in our own design: it is not for us to judge what is inside the cores."""
+        """Treat a message as an error. That is for our own design, not for the insides of cores."""
         if self.called("synth_design"):
             raise RefusedError("synth_design has been, and has said what it has to say")
         if call.options["-new_severity"] != "ERROR":

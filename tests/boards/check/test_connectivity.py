@@ -9,11 +9,13 @@ from boards.check import connectivity
 from boards.u55c_direct.paths import GIVES, REACHES, SHOWS, TAKES
 from boards.u55c_direct.paths import design as rules
 from omap.errors import InputError
+from rtl.synth.netlist import SynthesisError
 from tests.support.boards.hollow import hollow_verilog
 from tests.support.boards.top_run import top_verilog
 from tests.support.rtl.engines import TIGHT
 
-RULES = rules(sum(TIGHT.channels.values()))
+CHANNELS = sum(TIGHT.channels.values())
+RULES = rules(CHANNELS)
 
 
 def check(verilog):
@@ -143,6 +145,14 @@ def test_hbm_data_in_a_register_are_found(design):
 def test_a_module_in_a_place_that_is_not_followed_is_no_way_around(design):
     fewer = replace(RULES, followed=tuple(place for place in RULES.followed if place != "card.bar"))
     assert any("card.bar" in finding for finding in connectivity.check(design, fewer).findings)
+
+
+@pytest.mark.sec_cm("BUILD.HBM.PROVEN")
+@pytest.mark.parametrize("channels", [CHANNELS - 1, CHANNELS + 1])
+def test_a_top_with_another_number_of_channels_is_refused(design, channels):
+    """No channel may go unwatched."""
+    with pytest.raises((InputError, SynthesisError)):
+        connectivity.check(design, rules(channels))
 
 
 def test_another_design_is_refused(design):

@@ -13,15 +13,11 @@ from boards.folder import build, manifest
 from boards.folder import disk as folder
 from boards.targets import TARGETS
 from omap.errors import InputError, ParamsError
-from tests.support.boards.folders import KEY, key_file, plan, use_hollow
+from tests.support.boards.folders import KEY, key_file, plan
 from tests.support.rtl.engines import TIGHT
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(autouse=True)
-def hollow(monkeypatch):
-    use_hollow(monkeypatch)
+pytestmark = pytest.mark.usefixtures("hollow")
 
 
 def contents(path):
