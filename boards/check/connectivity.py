@@ -164,6 +164,8 @@ class Netlist:
                             ends: tuple[Bit, Bit] = ((place, outside), (inner, inside))
                             self._edge(*(ends if ways[port] == "input" else ends[::-1]))
             else:
+                if strange := wires.keys() - self._design.blocks.get(kind, wires).keys():  # no rule would watch it
+                    raise InputError(f"{kind} has no port {min(strange)}: this is no top of this target")
                 for port, bits in wires.items():
                     for index, bit in enumerate(bits):
                         pin = Pin(inner, ways[port], port, index)
