@@ -124,3 +124,11 @@ def test_the_checks_notice(tmp_path):
     for wrong in ("omap plan --size 1", "omap steal", "make tea", "pytest tests/nowhere.py"):
         with pytest.raises((AssertionError, ValueError)):
             check(wrong)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_lines_are_short_enough_to_read(page):
+    """Tables, listings, pictures and generated parts may be wider."""
+    written = re.sub(r"^<!-- [^>]*-->\n.*?^<!-- end", "", prose(page), flags=re.MULTILINE | re.DOTALL)
+    for line in written.splitlines():
+        assert len(line) <= 120 or line.startswith(("|", "    ")) or " " not in line.strip(), line

@@ -85,7 +85,7 @@ def test_generated_part(request, document, section, make):
 
 
 ATTACKS = ROOT / "docs" / "security" / "attacks.md"
-ATTACK = re.compile(r"(<!-- tests of ([A-Z0-9_. ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+ATTACK = re.compile(r"(<!-- tests of ([A-Z0-9_. \n]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def test_what_proves_the_answer_to_each_attack(request):
