@@ -297,7 +297,7 @@ class AesIterative(wiring.Component):
     """Encrypts one block at a time, a round a cycle, with a key that comes along. Must equal AES of ``cryptography``.
 
     The answer to a request taken in cycle t is offered in cycle t + :attr:`latency`; the next request is taken in the
-    cycle after the answer is. For what is rare (sessions, key derivation) or slow (the draws).
+    cycle after the answer is. It serves what is rare (sessions, key derivation) or slow (the draws).
 
     Parameters
     ----------

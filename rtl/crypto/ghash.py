@@ -44,8 +44,8 @@ class _Step(enum.Enum, shape=2):
 class Ghash(wiring.Component):
     """Hashes ``lanes`` blocks a cycle of messages of fixed length, back to back. Must equal :func:`omap.ghash.ghash`.
 
-    A message is ``blocks`` places for blocks, ``lanes`` a beat: an optional header, text, and the tag's place. What
-    stands in the last does not count, which lets a sealed page be hashed as it comes. Beats may come with gaps; the digest appears
+    A message is ``blocks`` places for blocks, ``lanes`` a beat: an optional header, text, and the tag's place. The
+    content of the tag's place does not count, so that a sealed page can be hashed as it comes. Beats may come with gaps; the digest appears
     :attr:`latency` cycles after the last beat of its message, and a new message may begin in the cycle after that beat.
 
     Parameters
@@ -163,7 +163,7 @@ class Ghash(wiring.Component):
             ]
 
         key_index = Signal(range(self.keys))
-        place = Signal(range(self.blocks + 1))  # the one after the first text block is that of the additional data
+        place = Signal(range(self.blocks + 1))  # after the first text block comes the additional data
         hash_key, aad, power, share = (Signal(BLOCK_BITS, name=name) for name in ("hash_key", "aad", "power", "share"))
         lane_bits = (self.lanes - 1).bit_length()
         beat_bits = (depth - 1).bit_length()

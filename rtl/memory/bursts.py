@@ -39,9 +39,9 @@ class BurstSplitter(wiring.Component):
     o : Out(stream.Signature({"address", "beats", "id", "last"}))
         Their bursts, in order; ``beats`` is one less than the number, ``last`` marks the last of an access.
     waiting : Out(1)
-        An access is here of which no burst has departed, ...
+        An access is here, and none of its bursts has departed.
     begun : Out(1)
-        ... or one of which some have.
+        An access is here, and some of its bursts have departed.
     drop : In(1)
         Forget what is ``waiting``, offered or not.
     """
@@ -97,7 +97,7 @@ class BurstSplitter(wiring.Component):
 class BurstAccount(wiring.Component):
     """Knows of each id which bursts are under way: AXI answers them in order.
 
-    For a cycle each after reset and id nothing can begin.
+    After reset nothing can begin for as many cycles as there are ids.
 
     Parameters
     ----------
@@ -113,13 +113,13 @@ class BurstAccount(wiring.Component):
     begin : In(1)
         A burst of ``begin_id`` begins; only with ``room``.
     begin_id, begin_last : In
-        Id that begins or would, and what is to be told at the burst's end.
+        Id of the burst that begins or would begin, and what ``last`` shows when that burst is the oldest.
     room : Out(1)
         A burst of ``begin_id`` can begin.
     seen : In(1)
-        Part of an answer came under ``end_id``, ...
+        Part of an answer came under ``end_id``.
     end : In(1)
-        ... and the burst is over.
+        That part ended its burst.
     end_id : In
         Id of the answer.
     known : Out(1)
@@ -159,7 +159,8 @@ class BurstAccount(wiring.Component):
         bits = (self.depth - 1).bit_length()
         distributed = {"ram_style": "distributed"}
 
-        # Bursts ever begun and ended under each id, modulo the depth: two small memories, zeroed after reset.
+        # Two small memories count the bursts begun and ended under each id, modulo the depth. Reset is
+        # followed by a sweep that zeroes them.
         begins = Memory(shape=bits, depth=self.ids, init=[], attrs=distributed)
         ends = Memory(shape=bits, depth=self.ids, init=[], attrs=distributed)
         lasts = Memory(shape=1, depth=self.ids * self.depth, init=[], attrs=distributed)
@@ -196,7 +197,7 @@ class BurstAccount(wiring.Component):
         with m.If(~swept):
             m.d.sync += [sweep.eq(sweep + 1), swept.eq(sweep == self.ids - 1)]
 
-        # `quiet` ids were not heard of since the last tick.
+        # An id is `quiet` if no answer came under it since the last tick.
         busy, quiet = Signal(self.ids), Signal(self.ids)
         ticks = Signal(range(self.timeout))
         tick = Signal()

@@ -33,8 +33,8 @@ HIGH = 24
 class FreeList(wiring.Component):
     """Hands out indices 0 to ``size - 1``, each to one holder at a time, in whatever order.
 
-    An index given back is handed out again when its turn comes. When there is no room for it on chip, sixteen go to
-    HBM as a line, the last line written is the first to come back. Never used indices come from a counter, so nothing
+    An index given back is handed out again when its turn comes. When there is no room for it on chip, sixteen go to HBM
+    as a line, and the last line written is the first to come back. Never used indices come from a counter, so nothing
     in HBM needs an initial value. One line is on its way at a time, in the background: taking and giving go on, one of
     each a cycle, until what is on chip is used up.
 
@@ -111,7 +111,7 @@ class FreeList(wiring.Component):
         top = Signal(self.o_fetch.p.address.shape(), init=self.first_line)  # the line to write next
         words = Signal(self.index_bits * LINE_INDICES)
         moved = Signal(range(LINE_INDICES))  # words of the line packed or unpacked
-        forget = Signal()  # what is on its way counts no longer
+        forget = Signal()  # the line on its way does not count any more
         packing, unpacking, under_way, arrives = Signal(), Signal(), Signal(), Signal()
         reserved = Signal()  # a line comes back: its room stays free
         low, high, is_last = Signal(), Signal(), Signal()
@@ -190,7 +190,7 @@ class FreeList(wiring.Component):
             )
         with m.If(self.clear):
             m.d.sync += [free.eq(self.size), unused.eq(0), moved.eq(0), forget.eq(under_way)]
-        with m.If((forget | self.clear) & (arrives | ~under_way)):  # till then, its address is on offer
+        with m.If((forget | self.clear) & (arrives | ~under_way)):  # until then, its address is on offer
             m.d.sync += [top.eq(self.first_line), forget.eq(0)]
         return m
 

@@ -110,9 +110,9 @@ class HostPort(wiring.Component):
     under the client's id; it is answered once. Accesses of one id are done in order, in each direction; others may
     overtake each other, and lines of several reads may come in turns. Up to 31 bursts can be under way under one id.
 
-    A write goes on the bus when all its lines are here, so that whoever vanishes leaves no burst unfinished. Writes of
-    both clients leave in the order in which they became whole. If both clients offer something at once, they take
-    turns; one address and one line a cycle move in each direction.
+    A write goes on the bus when all its lines are here, so that a client that vanishes leaves no burst unfinished.
+    Writes of both clients leave in the order in which they became whole. If both clients offer something at once, they
+    take turns; one address and one line a cycle move in each direction.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ class HostPort(wiring.Component):
             self.i_page_read.ready.eq(page.ready & ~gone),
         ]
         splitter, account, channel = self._bursts(m, "ar", gone)
-        # keeps what the splitter waits for out of the clients' ready
+        # a register, so that the clients' ready does not depend on what the splitter waits for
         m.submodules.asked = asked = SkidBuffer(shape=access(self.max_lines, AXI_ID_BITS))
         wiring.connect(m, self._merge(m, page, wiring.flipped(self.i_ring_read), "read"), asked.i)
         wiring.connect(m, asked.o, splitter.i)
@@ -294,7 +294,7 @@ class HostPort(wiring.Component):
         splitter, account, channel = self._bursts(m, "aw", gone)
         wiring.connect(m, queue.o, splitter.i)
 
-        # Each burst goes two ways: its address to AW, whose lines come next to W.
+        # Each burst goes two ways: its address goes to AW, and its length tells W which lines come next.
         m.submodules.runs = runs = Fifo(shape=StructLayout({"beats": 8, "page": 1}), depth=4)
         m.d.comb += [
             channel.valid.eq(splitter.o.valid & account.room & runs.i.ready),

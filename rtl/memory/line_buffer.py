@@ -16,10 +16,10 @@ from rtl.stream.pick import encoded, lowest, one_hot
 
 
 class LineBuffer(wiring.Component):
-    """Lines are announced early, used in order, and always up to date when they are used.
+    """Keeps lines that are announced early and used in order, so that each is up to date when it is used.
 
     A touch announces the use of a line and fetches it, unless a copy is here. Lines are then offered in the order of
-    their touches, each followed by what it becomes; however many touches are under way, the result is that of one
+    their touches, each followed by what it becomes; however many touches are under way, the result is as with one
     access after the other. A changed line goes back to memory once no touch waits for it, and its copy stays until
     that write has arrived there, so that no read can overtake it.
 
@@ -206,7 +206,7 @@ class LineBuffer(wiring.Component):
                 m.d.sync += self._waiting[k].eq(self._waiting[k] + Mux(self._touched[k], 1, -1))
 
     def _flush(self, m: Module, read: Any, noted: Any) -> None:
-        """Write back changed lines that nobody waits for. A choice that came too late costs a write, no more."""
+        """Write back changed lines that nobody waits for. A late choice costs one write and nothing else."""
         n = self.entries
         m.submodules.flushes = flushes = Fifo(shape=self.id_bits, depth=n)  # never full
         candidates, chosen, former = Signal(n), Signal(n), Signal(n)
@@ -221,7 +221,7 @@ class LineBuffer(wiring.Component):
             self._flushing.eq((self._flushing & ~one_hot(self.i_flushed.p, n, self.i_flushed.valid)) | chosen),
         ]
 
-        # What is on offer stays as it is, whatever becomes of the line: it is read once.
+        # The line on offer is read once, so that the offer stays the same if the line changes meanwhile.
         offering, offer = Signal(), Signal(self.o_flush.p.shape())
         m.d.comb += [
             read.addr.eq(flushes.o.p),

@@ -20,11 +20,11 @@ from rtl.stream.merge import Merge
 class LineChannels(wiring.Component):
     """Serves fetches and flushes of lines, as :class:`~rtl.memory.line_buffer.LineBuffer` asks for them.
 
-    A line lies where its layout says. One fetch and one flush a cycle go in; each channel gives what HBM gives, and as
-    long as its queue has room it does not hold up the others. A fetch that comes after a flush was answered sees it;
+    A line lies where its layout says. One fetch and one flush a cycle go in; each channel is as fast as HBM. As
+    long as its queue has room, it does not hold up the others. A fetch that comes after a flush was answered sees it;
     two flushes of one line take effect in their order.
 
-    Nothing resets this block, and no transfer under way is dropped, whatever becomes of those it serves.
+    Nothing resets this block, and no transfer under way is dropped, even if the blocks that asked for it are reset.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ class Places:
     """Finds the channels of one layout's items.
 
     The lowest bits of an item's number are its turn in its group. Groups begin at multiples of a large power of two, so
-    which one it is depends on a few of the highest bits alone, and so does what is subtracted from them.
+    a few of the highest bits decide which group it is, and what is subtracted from them.
 
     Parameters
     ----------

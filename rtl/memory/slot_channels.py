@@ -20,11 +20,11 @@ from rtl.stream.interfaces import require, require_whole
 class SlotChannels(wiring.Component):
     """Reads and writes waiting slots, as :class:`~rtl.map.waiting.WaitingBins` asks for them.
 
-    A slot lies where its layout says; what of it the entry does not need is written as zero. One read and one write a
-    cycle go in. A read that comes after a write was reported sees it; two writes of one slot take effect in their
-    order.
+    A slot lies where its layout says. If an entry is shorter than its slot, the rest is written as zeros. One read and
+    one write a cycle go in. A read that comes after a write was reported sees it; two writes of one slot take effect in
+    their order.
 
-    Nothing resets this block, and no transfer under way is dropped, whatever becomes of those it serves.
+    Nothing resets this block, and no transfer under way is dropped, even if the blocks that asked for it are reset.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ class SlotChannels(wiring.Component):
         m = Module()
         items, places = self.reads[0].items, self.places
         choice = max(1, places.channel_bits)
-        # Room for whatever a group's channels hold, so that this is never what holds a request up: further groups bring
-        # room, and no traffic.
+        # There is room for all requests that a group's channels hold, so that these FIFOs never hold a request up.
+        # Further groups add room but no traffic.
         m.submodules.reading = reading = Fifo(shape=choice, depth=64 << self.layout.spread)
         m.submodules.writing = writing = Fifo(shape=choice, depth=64 << self.layout.spread)
         idle, error = Signal(self.channels), Signal(self.channels)

@@ -16,7 +16,7 @@ from rtl.stream.axi import RESP_OKAY, AxiLiteSignature
 ADDRESS_BITS = 12
 WORD_BITS = 32
 SETTLE = 4
-"""Cycles from the arguments to ``running``: what is derived from them is there before it is used."""
+"""Cycles from the arguments to ``running``, so that what other blocks derive from them is ready before it is used."""
 
 PLAIN = ("GIER", "IER", "ISR", "BUFFER_LOW", "BUFFER_HIGH", "RING_ENTRIES")
 """Registers that keep what is written to them."""
@@ -25,7 +25,7 @@ PLAIN = ("GIER", "IER", "ISR", "BUFFER_LOW", "BUFFER_HIGH", "RING_ENTRIES")
 class Csr(wiring.Component):
     """Control and status: starts the kernel, keeps its arguments, takes requests, shows what the device is and does.
 
-    A word that is no register reads 0, and writing there changes nothing; so it is with writing what can only be read.
+    A word that is no register reads 0. A write to such a word, or to a register that can only be read, changes nothing.
     Every access is answered OKAY.
 
     Parameters
@@ -78,7 +78,7 @@ class Csr(wiring.Component):
         m = Module()
         bus = self.s_axi_control
 
-        # Write: address and word are taken apart from each other, and used when both are here.
+        # Write: address and word may come at different times; they are used when both are here.
         address_here, word_here, write = Signal(), Signal(), Signal()
         write_at, word, strobes = Signal(ADDRESS_BITS - 2), Signal(WORD_BITS), Signal(WORD_BITS // 8)
         m.d.comb += [

@@ -62,7 +62,7 @@ class RootKey(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # SEC_CM: SESSIONS.ROOT.ONCE -- neither the host nor a fault can get a key of its choice in place of this one
+        # SEC_CM: SESSIONS.ROOT.ONCE -- neither the host nor a fault can put another key in the place of this one
         m.d.comb += self.i_root_key.ready.eq(~self.present & ~self.dead & ~self.erase)
         with m.If(self.erase):
             # SEC_CM: SESSIONS.KEY.ERASE -- the key goes, and none comes
@@ -91,17 +91,17 @@ class Handshake(wiring.Component):
     i_nonce : In(stream.Signature(128))
         Fresh random bytes, an item for each HELLO.
     i : In(stream.Signature(StructLayout({"confirm": 1, "session": 32, "body": 128, "replaced": 32})))
-        CONFIRM or HELLO; session of its header; nonce or confirmation at the start of its body, and the four bytes
-        after it as they lie. Taken when it is answered.
+        CONFIRM or HELLO; the session in its header; the nonce or confirmation that begins its body; the next four
+        bytes, unchanged. The item is taken when it is answered.
     o : Out(stream.Signature(StructLayout({"refusal": 3, "session": 32, "body": 384})))
         Reason to refuse, or 0; the session that was meant; the body of the answer.
     o_keys : Out(stream.Signature(StructLayout({"command": 256, "response": 256})))
-        Keys of the session whose CONFIRM is right. Its answer waits until they were taken.
+        Keys of the session whose CONFIRM is right. The answer to it waits until the keys were taken.
 
     Countermeasures
     ---------------
     SESSIONS.KEY.CONFIRM
-        Keys are handed out for a client alone that proved to have them.
+        Keys are handed out only for a client that proved to have them.
     SESSIONS.KEY.UNREADABLE
         No answer shows a key, or the confirmation that is expected of a client.
     SESSIONS.CONFIRM.CONST_TIME

@@ -19,7 +19,7 @@ from rtl.stream.interfaces import NONCE_BITS, page_beat
 REPLIES_KEPT = 4
 
 CONTEXT = StructLayout({"session_index": SESSION_INDEX, "session": SESSION_BITS, "turn": TURN_BITS, "refused": 1})
-"""A command that awaits its answer: its header; and whether its session was closed when it was opened."""
+"""A command that awaits its answer: fields of its header, and whether its session was closed when it was opened."""
 
 
 class RecordBack(wiring.Component):
@@ -37,15 +37,15 @@ class RecordBack(wiring.Component):
     i_context : In(stream.Signature(CONTEXT))
         Commands in their order. Nothing is taken while ``in_flight`` of them are without a reply.
     i_reply : In(stream.Signature(reply_layout(params)))
-        Replies to those that are not refused.
+        Replies to the commands that are not refused.
     o_request : Out(stream.Signature(StructLayout({"key_index": range(SESSIONS), "nonce": 96})))
         A record that will have to be sealed.
     o_text : Out(stream.Signature(128))
-        Its header and text.
+        Header and text of that record.
     i_sealed : In(stream.Signature(page_beat(1)))
         The sealed record.
     i_answer : In(stream.Signature(ANSWER))
-        Answer of the front, which comes when no command awaits its own. Taken when it has departed.
+        Answer of the front. It comes when no command awaits an answer. Taken when it has departed.
     o_record : Out(stream.Signature(page_beat(1)))
         Response records.
     answered : Out(1)
@@ -78,7 +78,7 @@ class RecordBack(wiring.Component):
         m.submodules.requests = requests = Fifo(shape=turn, depth=self.in_flight)
         m.submodules.replies = replies = Fifo(shape=reply_layout(self.params), depth=REPLIES_KEPT)
         connect(m, flipped(self.i_reply), replies.i)
-        # Keystream is made while the command runs, so that its reply finds it.
+        # Keystream is made while the command runs, so that it is ready when the reply comes.
         put = self.i_context.valid & self.i_context.ready
         m.d.comb += [
             self.i_context.ready.eq(contexts.i.ready & requests.i.ready),
@@ -101,7 +101,7 @@ class RecordBack(wiring.Component):
             type=head, session_index=context.session_index, code=code, session=context.session, sequence=context.turn
         )
         text = Signal((beats - 1) * BLOCK_BITS)
-        remaining = Signal(range(beats))  # beats of it
+        remaining = Signal(range(beats))  # beats of the text
         sealing = Signal(4)  # records under way from here to their last beat
         plain = Signal()
         load, sealed = Signal(), Signal()

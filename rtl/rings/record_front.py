@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Where records come in: whose turn it is, what goes on to be opened, and the answers to everything else."""
+"""Where records come in: the check of their turn, the ones to open, and the answers to all others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BEATS_KEPT = 32
 """Beats that wait for their keystream, which comes about 20 cycles after the header."""
 
 HEADERS_KEPT = BEATS_KEPT // 4
-"""Headers of them; a record has at least four beats."""
+"""Headers of the records that wait; a record has at least four beats."""
 
 ANSWER = StructLayout({"header": BLOCK_BITS, "body": 3 * BLOCK_BITS})
 """An answer in the clear: its first four beats; the others are zeros."""
@@ -40,8 +40,9 @@ OPEN_KEY = StructLayout({"key_index": SESSION_INDEX, "key": KEY_BITS, "aad": BLO
 class RecordFront(wiring.Component):
     """Looks at the header of every record, and does what :meth:`omap.session.DeviceSessions.open` does before it opens.
 
-    A DATA record of an open session in its turn goes on at once: a request for keystream, then its beats. All others
-    wait until every record before them was answered, are looked at again, and are answered here, or latch the fault.
+    A DATA record of an open session goes on at once if it is its turn: a request for keystream, then its beats. Any
+    other record waits until every record before it is answered. Then it is looked at again, and is answered here or
+    latches the fault.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ class RecordFront(wiring.Component):
         going = Signal()  # a record goes on
         due = Signal(4)  # records that went on and have beats here
         unanswered = Signal(range(self.most + 1))
-        skip = Signal()  # beats of a record that does not go on
+        skip = Signal()  # the beats here belong to a record that does not go on
         leave = self.o_sealed.valid & self.o_sealed.ready & beats.o.p.last
         m.d.comb += [
             self.o_sealed.valid.eq(beats.o.valid & (due != 0)),
@@ -242,7 +243,7 @@ class RecordFront(wiring.Component):
                 with m.Else():
                     m.next = "BODY"
             with m.State("DRAIN"):
-                # what is still under way may close the session
+                # a record that is still under way may close the session
                 with m.If(unanswered == 0):
                     m.d.sync += alone.eq(1)
                     m.next = "LOOK"

@@ -1,4 +1,4 @@
-"""The command ring: how far the host is, and its records in order."""
+"""The command ring: the host's counters, the records in order, and the host's requests."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class CounterPolls(wiring.Component):
     o_read : Out(stream.Signature(request))
         Reads of both counters.
     i_line : In(stream.Signature({"id", "count", "last"}, always_ready=True))
-        What was read, of any id: of each line the counter.
+        The counter in each line that was read, whatever its id.
     responses : In(64)
         Responses ever written: no more can have been taken.
     commands_written, responses_taken : Out(64)
-        Both counters as far as they are known. They only grow.
+        Both counters, as far as this block knows them. They only grow.
     """
 
     def __init__(self, *, request: StructLayout, first_id: int, polls: int, every: int) -> None:
@@ -113,7 +113,7 @@ class CounterPolls(wiring.Component):
             with m.Elif(self.i_line.valid & line.last & (line.id == self.first_id + k)):
                 m.d.sync += under_way[k].eq(0)
 
-        # The answer of any read may be the latest; the lines are told apart by their order.
+        # Any read's answer may bring the latest values. The order of its lines tells the two counters apart.
         mine = self.i_line.valid & (line.id >= self.first_id) & (line.id < self.first_id + self.polls)
         with m.If(mine & ~line.last & (line.count > self.commands_written)):
             m.d.sync += self.commands_written.eq(line.count)
@@ -186,7 +186,7 @@ class CommandFetch(wiring.Component):
         asked = Signal(COUNTER_BITS)
         place, offset = Signal(RING_BITS), Signal(ADDRESS_BITS - 6)  # of the next record, in records and in lines
 
-        # What there is to ask for, in three steps; too old by a few cycles, hence the wait after each read.
+        # What there is to ask for, in three steps. The result is a few cycles old, so each read is followed by a wait.
         known, limit, room = Signal(COUNTER_BITS), Signal(COUNTER_BITS), Signal(COUNTER_BITS)
         bits = self.batch.bit_length()
         parts = [Signal(bits, name=f"part_{name}") for name in ("known", "room", "ring", "free")]

@@ -62,7 +62,7 @@ class RingPort(wiring.Component):
     i_record : In(stream.Signature(page_beat(1)))
         Responses, one for each command, in order.
     i_mirror : In(stream.Signature({"state": 4, "fault": 4}))
-        A request to repeat the registers in the buffer, with this STATUS and FAULT.
+        A request to write a copy of the registers to the buffer, with this STATUS and FAULT.
     o_request : Out(stream.Signature(8))
         A request that the host has put into the buffer.
     i_request_done : In(stream.Signature(0))
@@ -70,7 +70,7 @@ class RingPort(wiring.Component):
     o_read, i_data, o_write, o_lines, i_written
         The ring client of :class:`rtl.memory.host_port.HostPort`.
     idle : Out(1)
-        No record is here or on its way, and the host was told all there is to tell.
+        No record is here or on its way, and the host has seen the latest counters.
 
     Countermeasures
     ---------------

@@ -36,9 +36,9 @@ def register_lines(values: dict[str, ValueLike]) -> list[Value]:
 
 
 class RingWriter(wiring.Component):
-    """Writes each response to its place as soon as it is whole, then the counters; and what else it is told to.
+    """Writes each response to its place as soon as it is whole, then the counters. It writes the mirror when asked to.
 
-    All goes under one id, so that it arrives in this order.
+    All writes have one id, so that they arrive in this order.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class RingWriter(wiring.Component):
     ring_entries : In(17)
         Records of the ring, a power of two.
     fetched : In(64)
-        COMMANDS_FETCHED, to be told.
+        The value of COMMANDS_FETCHED that the host is to see.
     i_record : In(stream.Signature(page_beat(1)))
         Responses.
     i_mirror : In(stream.Signature({"state": 4, "fault": 4}))
@@ -70,7 +70,7 @@ class RingWriter(wiring.Component):
     responses : Out(64)
         Responses ever handed on.
     idle : Out(1)
-        Nothing is here that is to be written, and no part of a response.
+        Nothing waits to be written, and no part of a response is here.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from rtl.rings.record import SESSION_INDEX, TURN_BITS
 
 SESSION_BITS = 32
 CLOCK_BITS = 64
-"""Uses of sessions that are counted; at one a cycle they last for two thousand years."""
+"""Width of the count of uses. At one use a cycle it lasts for two thousand years."""
 
 _USE = StructLayout({"session": SESSION_BITS, "next": TURN_BITS + 1, "used": CLOCK_BITS})
 
@@ -120,7 +120,7 @@ class SessionTable(wiring.Component):
             with m.State("CHOOSE"):
                 free = same | ~self.row.open
                 with m.If(same):
-                    # SEC_CM: SESSIONS.OLD.FENCED -- what was held back of the replaced session can't run later
+                    # SEC_CM: SESSIONS.OLD.FENCED -- a record of the replaced session that was held back can't run later
                     m.d.sync += self.open.bit_select(place, 1).eq(0)
                 with m.If(~best_free & (free | older)):
                     m.d.sync += [best.eq(place), best_used.eq(self.row.used), best_free.eq(free)]

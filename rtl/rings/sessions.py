@@ -33,11 +33,11 @@ MOST_BEFORE = 48
 class Sessions(wiring.Component):
     """Opens records and seals replies as :class:`omap.session.DeviceSessions` does, and answers handshakes.
 
-    Every record that comes in is answered by one, in order. What comes for an open session in its turn is opened while
-    records before it still run; everything else waits until all of them are answered.
+    Every record that comes in is answered by one record, in order. A record that comes for an open session in its turn
+    is opened while records before it still run. Any other record waits until all records before it are answered.
 
-    One thing differs from the reference: a record that follows the last one of its session while that is being opened,
-    and does not authenticate, latches the fault; the reference refuses it unopened.
+    One thing differs from the reference. Suppose that a record follows the last record of its session while that one is
+    still being opened. If it does not authenticate, it latches the fault; the reference refuses it unopened.
 
     Parameters
     ----------

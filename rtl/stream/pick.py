@@ -34,7 +34,7 @@ def first(m: Module, mask: Value, name: str) -> tuple[Value, Value]:
 
 
 def one_hot(index: Value, count: int, when: ValueLike = 1) -> Value:
-    """Return ``count`` bits: that of ``index`` set if ``when``, all others 0."""
+    """Return ``count`` bits: the one at ``index`` is 1 if ``when``, all others are 0."""
     return (Value.cast(when) << index)[:count]
 
 
