@@ -1,10 +1,13 @@
 """Settings of Sphinx for ``make docs``: pages in Markdown from the whole tree, and a reference from docstrings."""
 
 import sys
+import warnings
 from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # reference.py, an extension of our own
+
+warnings.filterwarnings("ignore", "Unknown section")  # of Amaranth's docstrings; reference.py warns about ours
 
 project = "omap"
 release = version = metadata.version("omap-fpga")

@@ -20,10 +20,13 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from numpydoc.docscrape import NumpyDocString
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.inspect import stringify_signature
 
 import omap
+
+logger = logging.getLogger(__name__)
 
 CONTENTS = {
     "Start": ["/README", "/examples/README", "/docs/glossary"],
@@ -85,6 +88,9 @@ def split_sections(docstring: str) -> tuple[str, dict[str, str]]:
 
 def take_sections(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Put sections that numpydoc does not know aside, before it reads the docstring."""
+    for heading in re.findall(r"^(\S[^\n]*)\n-{3,}$", "\n".join(lines), re.MULTILINE):
+        if heading not in NumpyDocString.sections:
+            logger.warning("%s has a section that nobody knows: %s", name, heading)
     rest, sections = split_sections("\n".join(lines) + "\n")
     lines[:] = [*rest.rstrip("\n").split("\n"), ""]
     app.env.temp_data["sections"] = sections
