@@ -67,7 +67,7 @@ class BinFetch(wiring.Component):
         count = range(shapes.most + 1)
 
         # Where to go on when a further line comes, and for which bins one is under way.
-        rest_shape = StructLayout({"left": count, "place": count, "held": range(shapes.most_lines + 1)})
+        rest_shape = StructLayout({"remaining": count, "place": count, "held": range(shapes.most_lines + 1)})
         m.submodules.rests = rests = Memory(shape=rest_shape, depth=n, init=[], attrs={"ram_style": "distributed"})
         rest_write, rest_read = rests.write_port(), rests.read_port(domain="comb")
         is_further = Signal(n)
@@ -76,7 +76,7 @@ class BinFetch(wiring.Component):
         head = View(StructLayout({"version": 48, "count": 16, "occupancy": 32, "link": 32}), arrived.data[:HEAD_BITS])
         further, takes = Signal(), Signal()
         id_, link, indices = Signal(shapes.id_bits), Signal(shapes.further_bits), Signal(len(arrived.data) - 32)
-        in_line, left, place = Signal(range(32)), Signal(count), Signal(count)
+        in_line, remaining, place = Signal(range(32)), Signal(count), Signal(count)
         held = Signal.like(self.held)
         m.d.comb += [
             further.eq(is_further.bit_select(arrived.id, 1)),
@@ -88,7 +88,7 @@ class BinFetch(wiring.Component):
             self.id.eq(Mux(takes, arrived.id, id_)),
             self.link.eq(link),
             rest_write.addr.eq(id_),
-            rest_write.data.left.eq(left),
+            rest_write.data.remaining.eq(remaining),
             rest_write.data.place.eq(place),
             rest_write.data.held.eq(held),
             self.o_follow.p.address.eq(params.bins + link),
@@ -104,7 +104,7 @@ class BinFetch(wiring.Component):
             self.o_slot.p.eq(indices[: shapes.slot_bits]),
             asked.i.p.id.eq(id_),
             asked.i.p.place.eq(place),
-            asked.i.p.last.eq(left == 1),
+            asked.i.p.last.eq(remaining == 1),
             asked.i.p.slot.eq(indices[: shapes.slot_bits]),
             self.o_fill.valid.eq(self.i_tuple.valid & asked.o.valid),
             self.o_fill.p.id.eq(asked.o.p.id),
@@ -129,8 +129,8 @@ class BinFetch(wiring.Component):
                     m.d.sync += [
                         indices.eq(arrived.data >> 32),
                         link.eq(arrived.data[:32]),
-                        left.eq(rest.left),
-                        in_line.eq(Mux(rest.left > further_indices, further_indices, rest.left)),
+                        remaining.eq(rest.remaining),
+                        in_line.eq(Mux(rest.remaining > further_indices, further_indices, rest.remaining)),
                         place.eq(rest.place),
                         held.eq(rest.held),
                     ]
@@ -138,7 +138,7 @@ class BinFetch(wiring.Component):
                     m.d.sync += [
                         indices.eq(arrived.data >> HEAD_BITS),
                         link.eq(head.link),
-                        left.eq(head.count),
+                        remaining.eq(head.count),
                         in_line.eq(Mux(head.count > first_indices, first_indices, head.count)),
                         place.eq(0),
                         held.eq(0),
@@ -153,10 +153,10 @@ class BinFetch(wiring.Component):
                     m.d.sync += [
                         indices.eq(indices >> 32),
                         in_line.eq(in_line - 1),
-                        left.eq(left - 1),
+                        remaining.eq(remaining - 1),
                         place.eq(place + 1),
                     ]
-                    with m.If(left == 1):
+                    with m.If(remaining == 1):
                         m.next = "LINE"
                     with m.Elif(in_line == 1):
                         m.d.sync += held.eq(held + 1)

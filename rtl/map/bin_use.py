@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
@@ -15,6 +15,8 @@ from rtl.stream.pick import one_hot
 
 WRITES = 64
 """Slot writes under way at most."""
+
+STYLE = {"ram_style": "distributed"}
 
 FREED = 8
 """Freed slots that wait for the free list at most, before judging waits for them."""
@@ -98,60 +100,16 @@ class BinUse(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        shapes, n = self.shapes, self.shapes.entries
-        style = {"ram_style": "distributed"}
-
-        # Whose turn it is. The number of a bin's last announcement tells when nobody waits for it any longer.
-        m.submodules.order = order = Fifo(shape=self.i_order.p.shape(), depth=4 * n)
-        numbers = range(4 * n + 2)
-        m.submodules.lasts = lasts = Memory(shape=numbers, depth=n, init=[], attrs=style)
-        last_write, last_read = lasts.write_port(), lasts.read_port(domain="comb")
-        wiring.connect(m, wiring.flipped(self.i_order), order.i)
-        present, use, number, announced = Signal(), Signal(Use), Signal(numbers), Signal(numbers)
-        with m.If(~present | self.done):
-            m.d.sync += [present.eq(order.o.valid), self.id.eq(order.o.p.id), use.eq(order.o.p.use)]
-        m.d.comb += [
-            order.o.ready.eq(~present | self.done),
-            last_write.en.eq(order.i.valid & order.i.ready),
-            last_write.addr.eq(order.i.p.id),
-            last_write.data.eq(announced),
-            last_read.addr.eq(self.id),
-            self.last.eq(last_read.data == number),
-        ]
-        with m.If(last_write.en):
-            m.d.sync += announced.eq(announced + 1)
-        with m.If(self.done):
-            m.d.sync += number.eq(number + 1)
-
-        # Slot writes arrive in order; the number of a bin's last one tells when it has none on its way.
-        m.submodules.sent = sent = Fifo(shape=shapes.id_bits, depth=WRITES)
-        write_numbers = range(2 * WRITES)
-        m.submodules.last_sents = last_sents = Memory(shape=write_numbers, depth=n, init=[], attrs=style)
-        sent_write, sent_read = last_sents.write_port(), last_sents.read_port(domain="comb")
-        sending, arriving, arrived = Signal(write_numbers), Signal(write_numbers), Signal()
-        m.d.comb += [
-            sent.i.valid.eq(self.joined),
-            sent.i.p.eq(self.id),
-            sent_write.en.eq(self.joined),
-            sent_write.addr.eq(self.id),
-            sent_write.data.eq(sending),
-            sent_read.addr.eq(sent.o.p),
-            self.i_slot_written.ready.eq(sent.o.valid),
-            sent.o.ready.eq(self.i_slot_written.valid),
-            arrived.eq(self.i_slot_written.valid & sent.o.valid & (sent_read.data == arriving)),
-        ]
-        with m.If(self.joined):
-            m.d.sync += sending.eq(sending + 1)
-        with m.If(self.i_slot_written.valid & sent.o.valid):
-            m.d.sync += arriving.eq(arriving + 1)
-        m.d.sync += self.writing.eq((self.writing & ~one_hot(sent.o.p, n, arrived)) | one_hot(self.id, n, self.joined))
+        shapes = self.shapes
+        present, use = self._order(m)
+        may_write = self._slot_writes(m)
 
         m.submodules.freed = freed = Fifo(shape=shapes.slot_bits, depth=FREED)
         wiring.connect(m, freed.o, wiring.flipped(self.o_freed_slot))
 
         # `reading` is the tuple on offer or awaited, `keeping` the place for the next that stays.
         reading, keeping = Signal(range(shapes.most + 1)), Signal(range(shapes.most + 1))
-        left, at_end, awaited = Signal(range(shapes.most + 1)), Signal(), Signal()
+        remaining, at_end, awaited = Signal(range(shapes.most + 1)), Signal(), Signal()
         judged, keep, place = Signal(), Signal(), Signal(shapes.place_bits)
         turn = present & ~self.blocked
         stays = self.i_verdict.p == Verdict.KEPT
@@ -188,7 +146,7 @@ class BinUse(wiring.Component):
                 m.d.sync += [
                     reading.eq(0),
                     keeping.eq(0),
-                    left.eq(self.row.count),
+                    remaining.eq(self.row.count),
                     at_end.eq(self.row.count == 0),
                 ]
                 with m.If(use == Use.APPEND):
@@ -199,10 +157,10 @@ class BinUse(wiring.Component):
                         room.eq(self.row.count != shapes.most),
                         self.claims_row.eq(here),
                         self.claims_item.eq(here),
-                        self.o_slot_write.valid.eq(here & joins & self.i_free_slot.valid & sent.i.ready),
+                        self.o_slot_write.valid.eq(here & joins & self.i_free_slot.valid & may_write),
                         self.joined.eq(self.o_slot_write.valid & self.o_slot_write.ready),
                         # whether or not one is on offer: the free lists tell a taker that waits in vain
-                        self.i_free_slot.ready.eq(here & joins & sent.i.ready & self.o_slot_write.ready),
+                        self.i_free_slot.ready.eq(here & joins & may_write & self.o_slot_write.ready),
                         self.done.eq(self.joined | (here & ~joins)),
                         self.i_append.ready.eq(self.done),
                     ]
@@ -225,8 +183,8 @@ class BinUse(wiring.Component):
                         awaited.eq(0),
                         reading.eq(reading + 1),
                         keeping.eq(keeping + stays),
-                        left.eq(left - 1),
-                        at_end.eq(left == 1),
+                        remaining.eq(remaining - 1),
+                        at_end.eq(remaining == 1),
                     ]
                 with m.Elif(self.o_waiting.valid & self.o_waiting.ready):
                     m.d.sync += awaited.eq(~at_end)
@@ -242,3 +200,61 @@ class BinUse(wiring.Component):
                 with m.If(self.touched):
                     m.next = "BIN"
         return m
+
+    def _order(self, m: Module) -> tuple[Signal, Signal]:
+        """Give bins their turn; return whether it is the turn of one, and for which use.
+
+        Uses are numbered. The number of a bin's last announcement tells when nobody waits for the bin any longer.
+        """
+        n = self.shapes.entries
+        m.submodules.order = order = Fifo(shape=self.i_order.p.shape(), depth=4 * n)
+        numbers = range(4 * n + 2)
+        m.submodules.lasts = lasts = Memory(shape=numbers, depth=n, init=[], attrs=STYLE)
+        last_write, last_read = lasts.write_port(), lasts.read_port(domain="comb")
+        wiring.connect(m, wiring.flipped(self.i_order), order.i)
+        present, use, number, announced = Signal(), Signal(Use), Signal(numbers), Signal(numbers)
+        with m.If(~present | self.done):
+            m.d.sync += [present.eq(order.o.valid), self.id.eq(order.o.p.id), use.eq(order.o.p.use)]
+        m.d.comb += [
+            order.o.ready.eq(~present | self.done),
+            last_write.en.eq(order.i.valid & order.i.ready),
+            last_write.addr.eq(order.i.p.id),
+            last_write.data.eq(announced),
+            last_read.addr.eq(self.id),
+            self.last.eq(last_read.data == number),
+        ]
+        with m.If(last_write.en):
+            m.d.sync += announced.eq(announced + 1)
+        with m.If(self.done):
+            m.d.sync += number.eq(number + 1)
+
+        return present, use
+
+    def _slot_writes(self, m: Module) -> Value:
+        """Keep account of slot writes on their way; return whether one more may begin.
+
+        They arrive in order and are numbered. The number of a bin's last one tells when the bin has none on its way.
+        """
+        shapes, n = self.shapes, self.shapes.entries
+        m.submodules.sent = sent = Fifo(shape=shapes.id_bits, depth=WRITES)
+        write_numbers = range(2 * WRITES)
+        m.submodules.last_sents = last_sents = Memory(shape=write_numbers, depth=n, init=[], attrs=STYLE)
+        sent_write, sent_read = last_sents.write_port(), last_sents.read_port(domain="comb")
+        sending, arriving, arrived = Signal(write_numbers), Signal(write_numbers), Signal()
+        m.d.comb += [
+            sent.i.valid.eq(self.joined),
+            sent.i.p.eq(self.id),
+            sent_write.en.eq(self.joined),
+            sent_write.addr.eq(self.id),
+            sent_write.data.eq(sending),
+            sent_read.addr.eq(sent.o.p),
+            self.i_slot_written.ready.eq(sent.o.valid),
+            sent.o.ready.eq(self.i_slot_written.valid),
+            arrived.eq(self.i_slot_written.valid & sent.o.valid & (sent_read.data == arriving)),
+        ]
+        with m.If(self.joined):
+            m.d.sync += sending.eq(sending + 1)
+        with m.If(self.i_slot_written.valid & sent.o.valid):
+            m.d.sync += arriving.eq(arriving + 1)
+        m.d.sync += self.writing.eq((self.writing & ~one_hot(sent.o.p, n, arrived)) | one_hot(self.id, n, self.joined))
+        return sent.i.ready

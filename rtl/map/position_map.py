@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from amaranth.hdl import Array, Cat, Const, Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-from omap.operations import Kind
-from omap.params import MAX_PAGES, Params, Rule
+from omap.params import Params, Rule
 from rtl.constants import MOST_TRANSIT_ENTRIES
 from rtl.crypto.siphash import WORD, SipHash
+from rtl.map.lookup import FROM_QUEUE, PAGE_BITS, TO_QUEUE, Lookup, located_layout
 from rtl.map.transit_queue import TransitQueue
 from rtl.memory.line_buffer import LineBuffer
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole
-from rtl.stream.pick import chosen, encoded, lowest
 
 USE_CYCLES = 2
 """Cycles in which lines are used once: what they are, then what they become."""
@@ -29,7 +26,6 @@ LIMB = 16
 """Of those, bits that meet the number of buckets in one multiplier."""
 
 SCALE_CYCLES = 2
-PAGE_BITS = (MAX_PAGES - 1).bit_length()
 
 
 class PositionMap(wiring.Component):
@@ -122,13 +118,22 @@ class PositionMap(wiring.Component):
         self.queue = TransitQueue(entries=transit_entries, key_bits=self.key_bits, page_bits=PAGE_BITS)
         page = range(params.pages)
         self.operation_shape = StructLayout({"kind": 2, "key": self.key_bits, "fresh": page, "dummy": page})
-        self.located_shape = StructLayout({"hit": 1, "keep": 1, "full": 1, "page": page})
+        self.item_shape = StructLayout(
+            {"move": 1, "table": 1, "index": self.queue.index_bits, **dict(self.operation_shape.members)}
+        )
+        self.lookup = Lookup(
+            params,
+            item_shape=self.item_shape,
+            entry_shape=self.entry_shape,
+            buffer=self.buffers[0],
+            queue=self.queue,
+        )
         memory = self.buffers[0].signature.members
         super().__init__(
             {
                 "i_key": In(stream.Signature(2 * WORD, always_ready=True)),
                 "i_operation": In(stream.Signature(self.operation_shape)),
-                "o_located": Out(stream.Signature(self.located_shape)),
+                "o_located": Out(stream.Signature(located_layout(params))),
                 **{name: memory[name].array(2) for name in ("o_fetch", "i_fetched", "o_flush", "i_flushed")},
                 "live": Out(range(params.capacity + 1)),
                 "quiet": Out(1),
@@ -147,7 +152,6 @@ class PositionMap(wiring.Component):
         forget, keyed, open_ = Signal(), Signal(), Signal()
         inner = Module()  # all that is forgotten
         self._issue(inner, keyed & open_)
-        self._use(inner)
 
         m.submodules.hash = self.hash
         m.d.comb += [
@@ -191,21 +195,17 @@ class PositionMap(wiring.Component):
     # -- from an operation or a move to the announcement of its lines -------------------------------------------
 
     def _issue(self, m: Module, may_begin: Value) -> None:
-        """Take operations and entries in transit, remember them in order, hash them and announce their lines."""
-        queue = self.queue
-        m.submodules.queue = queue
-        self._item_shape = StructLayout(
-            {"move": 1, "table": 1, "index": queue.index_bits, **dict(self.operation_shape.members)}
-        )
-        m.submodules.items = self._items = items = Fifo(shape=self._item_shape, depth=self.under_way, ram_style="block")
+        """Take operations and entries in transit, hash them, announce their lines, and have the lines used in order."""
+        queue, lookup = self.queue, self.lookup
+        m.submodules.queue, m.submodules.lookup = queue, lookup
+        m.submodules.items = items = Fifo(shape=self.item_shape, depth=self.under_way, ram_style="block")
 
         # Every second cycle something may begin: an operation once in `interval`, else a move.
         even = Signal()
         cooling = Signal(range(self.interval))
         pending = Signal(range(self.under_way + 1))
         ready, operation, move = Signal(), Signal(), Signal()
-        self._used = Signal()
-        m.d.sync += [even.eq(~even), pending.eq(pending + (operation | move) - self._used)]
+        m.d.sync += [even.eq(~even), pending.eq(pending + (operation | move) - self.lookup.used)]
         m.d.comb += [
             ready.eq(may_begin & even & (pending != self.under_way)),
             # SEC_CM: POSMAP.LOOKUP.CONST_TIME -- operations have their own turns, whatever is in transit ...
@@ -256,142 +256,13 @@ class PositionMap(wiring.Component):
             )
             m.d.comb += [touches.i.valid.eq(announced), touches.i.p.eq(bucket)]
             wiring.connect(m, touches.o, self.buffers[t].i_touch)
+            wiring.connect(m, self.buffers[t].o_line, lookup.i_line[t])
+            wiring.connect(m, lookup.o_line[t], self.buffers[t].i_line)
 
-    # -- the use of lines, in order -----------------------------------------------------------------------------
-
-    def _use(self, m: Module) -> None:
-        """Compare in one cycle, decide and change in the next: the point at which an operation takes effect."""
-        queue, lines, n = self.queue, self.buffers, self.params.bucket_entries
-        m.submodules.results = results = Fifo(shape=self.located_shape, depth=4)
-        head = self._items.o
-        uses = [~head.p.move | (head.p.table == t) for t in range(2)]
-        take, act = Signal(), Signal()
+        wiring.connect(m, items.o, lookup.i_item)
+        wiring.connect(m, lookup.o_located, wiring.flipped(self.o_located))
         m.d.comb += [
-            take.eq(
-                head.valid
-                & ~act
-                & Cat(~use | buffer.o_line.valid for use, buffer in zip(uses, lines, strict=True)).all()
-                & (head.p.move | results.i.ready)
-            ),
-            head.ready.eq(take),
-            self._used.eq(take),
-            *(buffer.o_line.ready.eq(take & use) for use, buffer in zip(uses, lines, strict=True)),
+            *(getattr(queue, name).eq(getattr(lookup, name)) for name in TO_QUEUE),
+            *(getattr(lookup, name).eq(getattr(queue, name)) for name in FROM_QUEUE),
+            self.live.eq(lookup.live),
         ]
-        m.d.sync += act.eq(take)
-
-        # First cycle: compare. What is latched before the lines are there does not matter.
-        item, queued, vacant, good = Signal(self._item_shape), Signal(queue.entries), Signal(queue.entries), Signal()
-        m.d.comb += [queue.key.eq(head.p.key), queue.judged.eq(head.p.index)]
-        victim = Signal(n, init=1)
-        data = [Signal(buffer.line_bits, name=f"line{t}") for t, buffer in enumerate(lines)]
-        match, spot = ([Signal(n, name=f"{name}{t}") for t in range(2)] for name in ("match", "spot"))
-        full = [Signal(name=f"full{t}") for t in range(2)]
-        emptier = Signal()  # table 1 has the emptier bucket
-        used = []
-        with m.If(head.valid & ~act):
-            m.d.sync += [
-                item.eq(head.p),
-                queued.eq(queue.match),
-                vacant.eq(queue.vacant),
-                good.eq(queue.valid_move),
-            ]
-            for t, buffer in enumerate(lines):
-                entries = self._entries(buffer.o_line.p)
-                used.append(Cat(entry.used for entry in entries))
-                m.d.sync += [
-                    data[t].eq(buffer.o_line.p),
-                    match[t].eq(Cat(entry.used & (entry.key == head.p.key) for entry in entries)),
-                    spot[t].eq(Mux(used[t].all(), victim, lowest(~used[t]))),
-                    full[t].eq(used[t].all()),
-                ]
-            m.d.sync += emptier.eq(_count(used[1]) < _count(used[0]))
-
-        # Second cycle: decide.
-        lookup, hit, insert, keep, remove = Signal(), Signal(), Signal(), Signal(), Signal()
-        is_put = item.kind == Kind.PUT
-        moving = item.move & good
-        crowded = full[0] & full[1]
-        m.d.comb += [
-            lookup.eq(~item.move & (item.kind != Kind.NOP)),
-            hit.eq(lookup & Cat(*match, queued).any()),
-            insert.eq(lookup & is_put & ~hit & (self.live != self.params.capacity) & (~crowded | vacant.any())),
-            keep.eq((hit & (item.kind != Kind.DELETE)) | insert),
-            remove.eq(hit & (item.kind == Kind.DELETE)),
-        ]
-        with m.If(act & insert):
-            m.d.sync += self.live.eq(self.live + 1)
-        with m.Elif(act & remove):
-            m.d.sync += self.live.eq(self.live - 1)
-
-        # Lines: one entry of a line at most is replaced, by the operation's or by the one that moves in.
-        entry = Signal(self.entry_shape)
-        m.d.comb += [
-            entry.used.eq(~remove),
-            entry.key.eq(Mux(item.move, queue.entry.key, item.key) & (~remove).replicate(self.key_bits)),
-            entry.page.eq(Mux(item.move, queue.entry.page, item.fresh) & (~remove).replicate(PAGE_BITS)),
-        ]
-        found: list[Value] = [queue.entry.page & queued.any().replicate(PAGE_BITS)]
-        evicted: list[Value] = []
-        for t, buffer in enumerate(lines):
-            old = self._entries(data[t])
-            moves_in = moving & (item.table == t)
-            inserts = insert & ~crowded & (emptier == t)
-            replaced = Signal(n, name=f"replaced{t}")
-            m.d.comb += [
-                replaced.eq((match[t] & lookup.replicate(n)) | (spot[t] & (inserts | moves_in).replicate(n))),
-                buffer.i_line.valid.eq(act & (~item.move | (item.table == t))),
-                buffer.i_line.p.changed.eq(replaced.any()),
-                buffer.i_line.p.data.eq(
-                    Cat(
-                        *(
-                            Mux(which, entry.as_value(), place.as_value())
-                            for which, place in zip(replaced, old, strict=True)
-                        ),
-                        data[t][n * self.entry_shape.size :],
-                    )
-                ),
-            ]
-            found.append(chosen(match[t], [place.page for place in old]))
-            evicted.append(chosen(spot[t], [place.as_value() for place in old]))
-
-        # Queue: an update or a removal in place, a new key that found both buckets full, or the end of a move.
-        out = Signal(self.entry_shape)
-        swap = moving & Mux(item.table, full[1], full[0])
-        in_queue = hit & queued.any()
-        m.d.comb += [
-            out.as_value().eq(Mux(item.table, evicted[1], evicted[0])),
-            queue.at.eq(
-                Mux(item.move, item.index, encoded(queued | (vacant & (~queued.any()).replicate(len(vacant)))))
-            ),
-            queue.put.eq(act & (swap | (in_queue & ~remove) | (insert & crowded))),
-            queue.drop.eq(act & ((moving & ~swap) | (in_queue & remove))),
-            queue.settle.eq(act & item.move),
-            queue.put_entry.key.eq(Mux(item.move, out.key, item.key)),
-            queue.put_entry.page.eq(Mux(item.move, out.page, item.fresh)),
-            queue.put_entry.table.eq(Mux(item.move, ~item.table, queue.entry.table & queued.any())),
-        ]
-        with m.If(act & swap):
-            m.d.sync += victim.eq(victim.rotate_left(1))
-
-        m.d.comb += [
-            results.i.valid.eq(act & ~item.move),
-            results.i.p.hit.eq(hit),
-            results.i.p.keep.eq(keep),
-            results.i.p.full.eq(lookup & is_put & ~hit & ~insert),
-            results.i.p.page.eq(Mux(hit, found[0] | found[1] | found[2], item.dummy)),
-            self.o_located.valid.eq(results.o.valid),
-            results.o.ready.eq(self.o_located.ready),
-            # SEC_CM: POSMAP.KEY.UNREADABLE -- what was on offer before shows nowhere
-            Value.cast(self.o_located.p).eq(Mux(results.o.valid, Value.cast(results.o.p), 0)),
-        ]
-
-    def _entries(self, line: Value) -> list[Any]:
-        """Return the entries of a line; the layout is that of :mod:`omap.position_map`."""
-        size = self.entry_shape.size
-        return [self.entry_shape(line[k * size : (k + 1) * size]) for k in range(self.params.bucket_entries)]
-
-
-def _count(bits: Value) -> Value:
-    """Return how many bits are set: six at a time, which is what one level of logic can count."""
-    ones = Array(Const(value.bit_count(), 3) for value in range(64))
-    return sum((ones[bits[at : at + 6]] for at in range(0, len(bits), 6)), start=Const(0, 0))
