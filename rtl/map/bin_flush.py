@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.map.bin_shapes import BinShapes
+from rtl.map.line_chains import LineChains
 from rtl.stream.pick import first
 
 
@@ -89,34 +89,25 @@ class BinFlush(wiring.Component):
         may_begin = Signal()
         m.d.comb += self.begin.eq(may_begin & found & self.eligible.bit_select(self.picked, 1))
 
-        # The further lines that each bin has in HBM, in the order of their links, and how many.
-        chain_bits = max(1, (shapes.most_lines - 1).bit_length())
-        style = {"ram_style": "distributed"}
-        m.submodules.chains = chains = Memory(shape=shapes.further_bits, depth=n << chain_bits, init=[], attrs=style)
-        m.submodules.helds = helds = Memory(shape=range(shapes.most_lines + 1), depth=n, init=[], attrs=style)
-        chain_write, chain_read = chains.write_port(), chains.read_port(domain="comb")
-        held_write, held_read = helds.write_port(), helds.read_port(domain="comb")
-        links, trim = Signal(range(shapes.most_lines + 1)), Signal(range(shapes.most_lines + 1))
-        new_link, adds, ends = Signal(), Signal(), Signal()
-
-        def at(entry: Value, link: Value) -> Value:
-            return Cat((link | Signal(chain_bits))[:chain_bits], entry)
-
+        m.submodules.chains = chains = LineChains(shapes)
+        links = Signal(range(shapes.most_lines + 1))  # further lines of the bin so far
+        trim = Signal(range(shapes.most_lines + 1))
+        leaves, ends, new_link = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.may_link.eq(~adds & ~ends),
-            chain_write.en.eq(adds | (self.linked & (self.held != 0))),
-            chain_write.addr.eq(Mux(adds, at(self.id, links), at(self.linked_id, self.held - 1))),
-            chain_write.data.eq(Mux(adds, self.i_free_line.p, self.link)),
-            chain_read.addr.eq(at(self.id, links)),
-            held_write.en.eq(ends | self.linked),
-            held_write.addr.eq(Mux(ends, self.id, self.linked_id)),
-            held_write.data.eq(Mux(ends, links, self.held)),
-            held_read.addr.eq(self.id),
-            self.o_freed_line.p.eq(chain_read.data),
+            self.may_link.eq(~chains.add & ~ends),
+            chains.id.eq(self.id),
+            chains.index.eq(links),
+            chains.new_link.eq(self.i_free_line.p),
+            chains.end.eq(ends),
+            chains.linked.eq(self.linked),
+            chains.linked_id.eq(self.linked_id),
+            chains.linked_held.eq(self.held),
+            chains.linked_link.eq(self.link),
+            self.o_freed_line.p.eq(chains.link),
         ]
 
         # Slots arrive a cycle after they were asked for.
-        words = Array(Signal(shapes.slot_bits, name=f"word_{k}") for k in range(further_indices))
+        words = [Signal(shapes.slot_bits, name=f"word_{k}") for k in range(further_indices)]
         place, word = Signal(range(shapes.most + 1)), Signal(range(further_indices + 1))
         got, got_word = Signal(), Signal(range(further_indices))
         all_read, line_full, reads = Signal(), Signal(), Signal()
@@ -129,38 +120,20 @@ class BinFlush(wiring.Component):
         ]
         m.d.sync += [got.eq(reads), got_word.eq(word)]
         with m.If(got):
-            m.d.sync += words[got_word].eq(self.slot)
+            m.d.sync += Array(words)[got_word].eq(self.slot)
 
-        wide = [(each | Signal(32))[:32] for each in words]
-        link_word = (next_line | Signal(32))[:32]
-        first_line = Cat(
-            self.row.version,
-            (self.row.count | Signal(16))[:16],
-            (self.row.occupancy | Signal(32))[:32],
-            link_word,
-            *wide[:first_indices],
-        )
         clear_words = [each.eq(0) for each in words]
+        self._offer(m, words, leaves, Mux(is_further, params.bins + this_line, self.number), is_further, next_line)
 
         # Arrivals of all lines but the last are counted.
         ended, unarrived = Signal(), Signal(range(shapes.most_lines + 2))
-        own, leaves = Signal(), Signal()
+        own = Signal()
         m.d.comb += [
             self.i_written.ready.eq(1),
             own.eq(self.i_written.valid & self.busy & ~ended & (self.i_written.p == self.id)),
             self.landed.eq(self.i_written.valid & ~own),
         ]
         m.d.sync += unarrived.eq(unarrived + (leaves & ~ends) - own)
-        with m.If(self.o_line.ready):
-            m.d.sync += self.o_line.valid.eq(0)
-        with m.If(leaves):
-            m.d.sync += [
-                self.o_line.valid.eq(1),
-                self.o_line.p.id.eq(self.id),
-                self.o_line.p.address.eq(Mux(is_further, params.bins + this_line, self.number)),
-                self.o_line.p.data.eq(Mux(is_further, Cat(link_word, *wide), first_line)),
-            ]
-
         with m.FSM():
 
             def turn() -> None:
@@ -181,7 +154,7 @@ class BinFlush(wiring.Component):
                 turn()
             with m.State("WORDS"):
                 m.d.comb += reads.eq(~all_read & ~line_full)
-                m.d.sync += trim.eq(held_read.data)
+                m.d.sync += trim.eq(chains.held)
                 with m.If(reads):
                     m.d.sync += [place.eq(place + 1), word.eq(word + 1)]
                 with m.Elif(all_read):
@@ -190,11 +163,11 @@ class BinFlush(wiring.Component):
                     m.next = "LINK"
             with m.State("LINK"):  # the lines it has come first, then new ones
                 m.d.comb += [
-                    new_link.eq(links >= held_read.data),
+                    new_link.eq(links >= chains.held),
                     self.i_free_line.ready.eq(new_link),
-                    adds.eq(new_link & self.i_free_line.valid),
+                    chains.add.eq(new_link & self.i_free_line.valid),
                 ]
-                m.d.sync += next_line.eq(Mux(new_link, self.i_free_line.p, chain_read.data))
+                m.d.sync += next_line.eq(Mux(new_link, self.i_free_line.p, chains.link))
                 with m.If(~new_link | self.i_free_line.valid):
                     m.d.sync += links.eq(links + 1)
                     m.next = "LINE"
@@ -214,10 +187,33 @@ class BinFlush(wiring.Component):
                     m.d.sync += clear_words
                     m.next = "WORDS"
             with m.State("TRIM"):
-                m.d.comb += [self.o_freed_line.valid.eq(1), chain_read.addr.eq(at(self.id, trim))]
+                m.d.comb += [self.o_freed_line.valid.eq(1), chains.index.eq(trim)]
                 with m.If(self.o_freed_line.ready):
                     with m.If(trim == links):
                         turn()
                     with m.Else():
                         m.d.sync += trim.eq(trim - 1)
         return m
+
+    def _offer(
+        self, m: Module, words: list[Signal], leaves: Signal, address: Value, is_further: Signal, link: Signal
+    ) -> None:
+        """Offer a line when it leaves: the first of a bin, or one that holds a link and slots alone."""
+        wide = [(each | Signal(32))[:32] for each in words]
+        link_word = (link | Signal(32))[:32]
+        first_line = Cat(
+            self.row.version,
+            (self.row.count | Signal(16))[:16],
+            (self.row.occupancy | Signal(32))[:32],
+            link_word,
+            *wide[: self.shapes.params.line_indices[0]],
+        )
+        with m.If(self.o_line.ready):
+            m.d.sync += self.o_line.valid.eq(0)
+        with m.If(leaves):
+            m.d.sync += [
+                self.o_line.valid.eq(1),
+                self.o_line.p.id.eq(self.id),
+                self.o_line.p.address.eq(address),
+                self.o_line.p.data.eq(Mux(is_further, Cat(link_word, *wide), first_line)),
+            ]

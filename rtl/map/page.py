@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
@@ -100,43 +100,13 @@ class PageMerge(wiring.Component):
         return m
 
     def _merge(self, m: Module) -> None:
-        params, beats = self.params, self.text_beats
-        beat_bits = self.lanes * BLOCK_BITS
-        count, width = params.page_slots, 8 * params.tuple_bytes
-        key_bits = 8 * params.key_bytes
-
-        # In: beats fill a register from the top.
-        page_in = Signal(beats * beat_bits)
-        beats_in = Signal(range(beats + 1))
-        leave_in = Signal()
-        m.d.comb += self.i_text.ready.eq(beats_in != beats)
-        with m.If(self.i_text.valid & self.i_text.ready):
-            m.d.sync += [
-                page_in.eq(Cat(page_in[beat_bits:], self.i_text.payload.data)),
-                beats_in.eq(beats_in + 1),
-            ]
-        with m.Elif(leave_in):
-            m.d.sync += beats_in.eq(0)
-
-        # Out: beats leave a register from the bottom.
-        page_out = Signal(beats * beat_bits)
-        beats_out = Signal(range(beats + 1))
-        enter_out = Signal()
-        out_free = Signal()
-        m.d.comb += [
-            self.o_text.valid.eq(beats_out != 0),
-            self.o_text.payload.data.eq(page_out[:beat_bits]),
-            self.o_text.payload.last.eq(beats_out == 1),
-            out_free.eq((beats_out == 0) | ((beats_out == 1) & self.o_text.ready)),
-        ]
+        params = self.params
+        count, width, key_bits = params.page_slots, 8 * params.tuple_bytes, 8 * params.key_bytes
         slots = [Signal(width, name=f"slot_{k}") for k in range(count)]
-        with m.If(enter_out):
-            m.d.sync += [page_out.eq(Cat(slots)), beats_out.eq(beats)]  # what is beyond the slots is padding: zero
-        with m.Elif(self.o_text.valid & self.o_text.ready):
-            # A slice: to Amaranth, a shift of a page is as many paths as the square of its bits.
-            m.d.sync += [page_out.eq(page_out[beat_bits:]), beats_out.eq(beats_out - 1)]
+        leave_in, enter_out = Signal(), Signal()
+        page_in, whole = self._take_in(m, leave_in)
+        out_free = self._give_out(m, slots, enter_out)
 
-        # Work.
         take, found = Signal(), Signal()
         key, value = Signal(key_bits), Signal(8 * params.value_bytes)
         occupancy, match = Signal(count), Signal(count)
@@ -145,26 +115,23 @@ class PageMerge(wiring.Component):
             lowest_free.eq(Cat(~occupancy[0], *(~occupancy[k] & occupancy[:k].all() for k in range(1, count)))),
             full.eq(occupancy.all()),
         ]
-        entry = self.i_waiting.payload.entry
+        entry = self.i_waiting.p.entry
         with m.FSM():
             with m.State("START"):
                 m.d.comb += [
-                    leave_in.eq(self.i_job.valid & (beats_in == beats)),
+                    leave_in.eq(self.i_job.valid & whole),
                     self.i_job.ready.eq(leave_in),
                 ]
                 with m.If(leave_in):
                     m.d.sync += [
                         *(slots[k].eq(page_in[k * width : (k + 1) * width]) for k in range(count)),
-                        occupancy.eq(self.i_job.payload.occupancy),
-                        take.eq(self.i_job.payload.take),
-                        key.eq(self.i_job.payload.key),
+                        occupancy.eq(self.i_job.p.occupancy),
+                        take.eq(self.i_job.p.take),
+                        key.eq(self.i_job.p.key),
                         match.eq(
-                            Cat(
-                                page_in[k * width : k * width + key_bits] == self.i_job.payload.key
-                                for k in range(count)
-                            )
-                            & self.i_job.payload.occupancy
-                            & self.i_job.payload.take.replicate(count)
+                            Cat(page_in[k * width : k * width + key_bits] == self.i_job.p.key for k in range(count))
+                            & self.i_job.p.occupancy
+                            & self.i_job.p.take.replicate(count)
                         ),
                         found.eq(0),
                         value.eq(0),
@@ -179,13 +146,13 @@ class PageMerge(wiring.Component):
                 m.d.sync += [found.eq(match.any()), value.eq(taken), occupancy.eq(occupancy & ~match)]
                 m.next = "DRAIN"
             with m.State("DRAIN"):
-                last = self.i_waiting.payload.end
+                last = self.i_waiting.p.end
                 wanted = Signal()
                 m.d.comb += wanted.eq(take & (entry[:key_bits] == key))
                 m.d.comb += [
                     self.o_verdict.valid.eq(self.i_waiting.valid & ~last),
                     self.i_waiting.ready.eq(last | self.o_verdict.ready),
-                    self.o_verdict.payload.eq(Mux(wanted, Verdict.TAKEN, Mux(full, Verdict.KEPT, Verdict.MOVED))),
+                    self.o_verdict.p.eq(Mux(wanted, Verdict.TAKEN, Mux(full, Verdict.KEPT, Verdict.MOVED))),
                 ]
                 with m.If(self.i_waiting.valid & self.i_waiting.ready):
                     with m.If(last):
@@ -213,3 +180,37 @@ class PageMerge(wiring.Component):
                     ]
                 with m.If(enter_out):
                     m.next = "START"
+
+    def _take_in(self, m: Module, leave_in: Signal) -> tuple[Signal, Value]:
+        """Have beats fill a register from the top; return it, and whether a whole page is in it."""
+        beats, beat_bits = self.text_beats, self.lanes * BLOCK_BITS
+        page_in = Signal(beats * beat_bits)
+        beats_in = Signal(range(beats + 1))
+        m.d.comb += self.i_text.ready.eq(beats_in != beats)
+        with m.If(self.i_text.valid & self.i_text.ready):
+            m.d.sync += [
+                page_in.eq(Cat(page_in[beat_bits:], self.i_text.p.data)),
+                beats_in.eq(beats_in + 1),
+            ]
+        with m.Elif(leave_in):
+            m.d.sync += beats_in.eq(0)
+        return page_in, beats_in == beats
+
+    def _give_out(self, m: Module, slots: list[Signal], enter_out: Signal) -> Signal:
+        """Have beats leave a register from the bottom; return whether the next page may enter it."""
+        beats, beat_bits = self.text_beats, self.lanes * BLOCK_BITS
+        page_out = Signal(beats * beat_bits)
+        beats_out = Signal(range(beats + 1))
+        out_free = Signal()
+        m.d.comb += [
+            self.o_text.valid.eq(beats_out != 0),
+            self.o_text.p.data.eq(page_out[:beat_bits]),
+            self.o_text.p.last.eq(beats_out == 1),
+            out_free.eq((beats_out == 0) | ((beats_out == 1) & self.o_text.ready)),
+        ]
+        with m.If(enter_out):
+            m.d.sync += [page_out.eq(Cat(slots)), beats_out.eq(beats)]  # what is beyond the slots is padding: zero
+        with m.Elif(self.o_text.valid & self.o_text.ready):
+            # A slice: to Amaranth, a shift of a page is as many paths as the square of its bits.
+            m.d.sync += [page_out.eq(page_out[beat_bits:]), beats_out.eq(beats_out - 1)]
+        return out_free

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.params import Params
 from rtl.config import EngineConfig
 from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES
+from rtl.map.following import Following
 from rtl.map.pacer import Pacer
+from rtl.map.page_entries import PageEntries
 from rtl.memory.bursts import access
 from rtl.memory.host_port import id_bits
 from rtl.stream.fifo import Fifo
@@ -26,6 +28,14 @@ from rtl.stream.pick import encoded, one_hot
 def page_layout(params: Params) -> StructLayout:
     """Return what says which page to touch; a ``blank`` one is written without having been read."""
     return StructLayout({"page": range(params.pages), "blank": 1})
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """Lines of sealed pages in order, and whether the last line of a page is being added."""
+
+    lines: stream.Interface
+    whole: Signal
 
 
 class Pages(wiring.Component):
@@ -105,43 +115,69 @@ class Pages(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, n = self.config, self.config.page_entries
-        slots = range(n)
-        # Slots go round: for what is asked for next, what starts next, what is written next.
-        slot, turn, due = Signal(slots), Signal(slots), Signal(slots)
-        go, start, left = Signal(), Signal(), Signal()  # it is asked for; it starts; its write leaves
-        busy = Signal(n)
-        places = Memory(shape=range(config.params.pages * config.page_lines), depth=n, init=[])
-        m.submodules.places = places  # first line of each page under way
+        m.submodules.following = following = Following(n)
+        m.submodules.first_lines = first_lines = Memory(
+            shape=range(config.params.pages * config.page_lines), depth=n, init=[]
+        )
+        m.submodules.read_pages = read_pages = self._store()
+        m.submodules.sealed_pages = sealed_pages = self._store()
+        entries = PageEntries.of(n)
 
-        begun = self._begin(m, busy, slot, go, places.write_port())
-        followed = self._follow(m, busy, begun, slot, go, turn, due, left)
-        arrived = self._receive(m, turn, start)
-        self._hand_on(m, arrived & ~followed["early"], begun["skip"], turn, start, followed)
-        self._write(m, begun["skip"], start, due, left, followed["behind"], places.read_port(domain="comb"))
+        pending = self._begin(m, entries, following, first_lines.write_port())
+        arrived = self._receive(m, entries, read_pages.write_port())
+        m.d.comb += entries.ready.eq(arrived & ~following.early)
+        self._start(m, entries)
+        self._hand_on(m, entries, following, [read_pages.read_port(), sealed_pages.read_port()])
+        sealed = self._gather(m, sealed_pages.write_port())
+        self._write(m, entries, following.behind, first_lines.read_port(domain="comb"), sealed)
 
         written = self.i_written
-        m.d.sync += busy.eq((busy & ~one_hot(written.p, n, written.valid)) | one_hot(slot, n, go))
-        m.d.comb += self.idle.eq(~busy.any() & ~begun["pending"])
+        m.d.sync += entries.busy.eq(
+            (entries.busy & ~one_hot(written.p, n, written.valid)) | one_hot(entries.next, n, entries.asked)
+        )
+        m.d.comb += [
+            self.idle.eq(~entries.busy.any() & ~pending),
+            following.asked.eq(entries.asked),
+            following.entry.eq(entries.next),
+            following.busy.eq(entries.busy),
+            following.departed.eq(entries.departed),
+            following.due.eq(entries.due),
+            following.written.eq(written.valid),
+            following.written_id.eq(written.p),
+            following.turn.eq(entries.turn),
+        ]
         return m
 
-    def _next(self, m: Module, slot: Signal) -> None:
-        """Go on to the next slot."""
+    @property
+    def _stride(self) -> int:
+        """Lines from one page to the next where pages are kept."""
+        return 1 << (self.config.page_lines - 1).bit_length()
+
+    def _store(self) -> Memory:
+        """Return a memory with a page for each page entry."""
+        depth = self.config.page_entries * self._stride
+        return Memory(shape=LINE_BITS, depth=depth, init=[], attrs={"ram_style": "block"})
+
+    def _advance(self, m: Module, entry: Signal) -> None:
+        """Go on to the next page entry."""
         last = self.config.page_entries - 1
-        m.d.sync += slot.eq(Mux(slot == last, 0, slot + 1))
+        m.d.sync += entry.eq(Mux(entry == last, 0, entry + 1))
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def _begin(self, m: Module, busy: Signal, slot: Signal, go: Signal, place_write: Any) -> dict[str, Signal]:
-        """Take a page, see whether it is under way, wait for a slot, and ask the host for it."""
+    def _begin(self, m: Module, entries: PageEntries, following: Following, first_line_write: WritePort) -> Signal:
+        """Take a page, see whether it is in flight, wait for a page entry, and ask the host for it.
+
+        Returns whether a page has been taken that has no page entry yet.
+        """
         config, n = self.config, self.config.page_entries
         numbers = [Signal(range(config.params.pages), name=f"page_{k}") for k in range(n)]
         newest = Signal(n)  # no later touch of its page is under way
         candidate, first_line = Signal(self.page_shape), Signal(range(config.params.pages * config.page_lines))
-        pending, held, same, skip = Signal(), Signal(), Signal(n), Signal()
-        found, before = Signal(), Signal(range(n))
-        m.submodules.reads = reads = Fifo(shape=self.o_read.payload.shape(), depth=2)
+        pending, held, same = Signal(), Signal(), Signal(n)
+        m.submodules.reads = reads = Fifo(shape=self.o_read.p.shape(), depth=2)
         connect(m, reads.o, flipped(self.o_read))
-        m.d.comb += [self.i_page.ready.eq(~pending), go.eq(0)]
+        m.d.comb += [self.i_page.ready.eq(~pending), entries.asked.eq(0)]
         with m.FSM(name="begin"):
             with m.State("TAKE"):
                 m.d.sync += candidate.eq(self.i_page.p)
@@ -150,9 +186,9 @@ class Pages(wiring.Component):
                     m.next = "COMPARE"
             with m.State("COMPARE"):
                 m.d.sync += [
-                    found.eq(same.any()),
-                    before.eq(encoded(same)),
-                    held.eq(busy.bit_select(slot, 1)),
+                    following.found.eq(same.any()),
+                    following.before.eq(encoded(same)),
+                    held.eq(entries.busy.bit_select(entries.next, 1)),
                     first_line.eq(candidate.page * config.page_lines),
                 ]
                 m.next = "DECIDE"
@@ -160,85 +196,39 @@ class Pages(wiring.Component):
                 with m.If(held | ~reads.i.ready):
                     m.next = "COMPARE"
                 with m.Else():
-                    m.d.comb += go.eq(1)
-                    m.d.sync += [pending.eq(0), newest.eq((newest & ~one_hot(before, n, found)) | one_hot(slot, n))]
-                    self._next(m, slot)
+                    m.d.comb += entries.asked.eq(1)
+                    former = one_hot(following.before, n, following.found)
+                    m.d.sync += [pending.eq(0), newest.eq((newest & ~former) | one_hot(entries.next, n))]
+                    self._advance(m, entries.next)
                     m.next = "TAKE"
-        m.d.comb += same.eq(Cat(busy[k] & newest[k] & (numbers[k] == candidate.page) for k in range(n)))
+        m.d.comb += same.eq(Cat(entries.busy[k] & newest[k] & (numbers[k] == candidate.page) for k in range(n)))
         for k in range(n):
-            with m.If(go & (slot == k)):
+            with m.If(entries.asked & (entries.next == k)):
                 m.d.sync += numbers[k].eq(candidate.page)
         m.d.comb += [
-            skip.eq(go & candidate.blank),
-            place_write.en.eq(go),
-            place_write.addr.eq(slot),
-            place_write.data.eq(first_line),
-            reads.i.valid.eq(go & ~candidate.blank),
+            entries.skipped.eq(entries.asked & candidate.blank),
+            first_line_write.en.eq(entries.asked),
+            first_line_write.addr.eq(entries.next),
+            first_line_write.data.eq(first_line),
+            reads.i.valid.eq(entries.asked & ~candidate.blank),
             reads.i.p.address.eq(self.base + (first_line << LINE_BYTES.bit_length() - 1)),
             reads.i.p.lines.eq(config.page_lines),
-            reads.i.p.id.eq(slot),
+            reads.i.p.id.eq(entries.next),
         ]
-        return {"found": found, "before": before, "skip": skip, "pending": pending}
+        return pending
 
-    def _follow(
-        self,
-        m: Module,
-        busy: Signal,
-        begun: dict[str, Signal],
-        slot: Signal,
-        go: Signal,
-        turn: Signal,
-        due: Signal,
-        left: Signal,
-    ) -> dict[str, Any]:
-        """Keep account of which touch follows which, and how far the earlier one is."""
-        n = self.config.page_entries
-        before, written = begun["before"], self.i_written
-        m.submodules.earlier = earlier = Memory(shape=range(n), depth=n, init=[])
-        m.submodules.later = later = Memory(shape=range(n), depth=n, init=[])
-        own = earlier.read_port(domain="comb")
-        of_left, of_written = later.read_port(domain="comb"), later.read_port(domain="comb")
-        follows, out = Signal(n), Signal(n)  # follows another; its write has left
-        followed = Signal(n)
-        early, behind = Signal(n), Signal(n)  # the earlier one's write has not left; was not acknowledged
-        now, not_left = Signal(), Signal()
-        for port, address, content in ((earlier.write_port(), slot, before), (later.write_port(), before, slot)):
-            m.d.comb += [port.en.eq(now), port.addr.eq(address), port.data.eq(content)]
-        m.d.comb += [
-            now.eq(
-                go & begun["found"] & busy.bit_select(before, 1) & ~(written.valid & (written.p == before))
-            ),  # else it was acknowledged since pages were compared: the host has it
-            not_left.eq(~out.bit_select(before, 1) & ~(left & (due == before))),
-            own.addr.eq(turn),
-            of_left.addr.eq(due),
-            of_written.addr.eq(written.p),
-        ]
-        new = one_hot(slot, n, go)
-        ended = one_hot(of_written.data, n, written.valid & followed.bit_select(written.p, 1))
-        # SEC_CM: PAGE.FOLLOW.PACED -- until the earlier one's write has left, however long ago it was sealed
-        gone = one_hot(of_left.data, n, left & followed.bit_select(due, 1))
-        m.d.sync += [
-            follows.eq((follows & ~new) | one_hot(slot, n, now)),
-            followed.eq((followed & ~new) | one_hot(before, n, now)),
-            out.eq((out | one_hot(due, n, left)) & ~new),
-            early.eq((early & ~gone) | one_hot(slot, n, now & not_left)),
-            behind.eq((behind & ~ended) | one_hot(slot, n, now)),
-        ]
-        return {"early": early, "behind": behind, "follows": follows, "earlier": own.data}
-
-    def _receive(self, m: Module, turn: Signal, start: Signal) -> Signal:
+    def _receive(self, m: Module, entries: PageEntries, write: WritePort) -> Signal:
         """Put lines where they belong; return which pages have arrived, each with its last line."""
         n, lines = self.config.page_entries, self.config.page_lines
-        self._stride = 1 << (lines - 1).bit_length()
-        self._read = self._store(m, "read")
-        write, arrived = self._read.write_port(), Signal(n)
+        arrived = Signal(n)
         data = self.i_data.p
         at: Value = Const(0, 1)
         came = one_hot(data.id, n, self.i_data.valid & data.last)
         if lines > 1:
             m.submodules.counts = counts = Memory(shape=range(lines), depth=n, init=[])
             kept, next_count = counts.read_port(domain="comb"), counts.write_port()
-            begun, at = Signal(n), Signal(range(lines))  # a reset in mid-page leaves the memory as it is
+            begun = Signal(n)  # a reset in mid-page leaves the memory as it is
+            at = Signal(range(lines), name="at")
             m.d.comb += [
                 kept.addr.eq(data.id),
                 at.eq(Mux(begun.bit_select(data.id, 1), kept.data, 0)),
@@ -253,44 +243,34 @@ class Pages(wiring.Component):
             write.data.eq(data.data),
             self.o_arrived.eq(self.i_data.valid & data.last),
         ]
-        m.d.sync += arrived.eq((arrived & ~one_hot(turn, n, start)) | came)
+        m.d.sync += arrived.eq((arrived & ~one_hot(entries.turn, n, entries.started)) | came)
         return arrived
 
-    def _store(self, m: Module, name: str) -> Memory:
-        """Return a memory with a page for each slot."""
-        store = Memory(
-            shape=LINE_BITS, depth=self.config.page_entries * self._stride, init=[], attrs={"ram_style": "block"}
-        )
-        m.submodules[f"{name}_pages"] = store
-        return store
-
-    def _hand_on(
-        self, m: Module, ready: Value, skip: Signal, turn: Signal, start: Signal, followed: dict[str, Any]
-    ) -> None:
-        """Start pages in their turn, at the interval, and hand them on.
-
-        What was sealed in a slot stays there until the next page of that slot is sealed, which starts after all that
-        can follow the first: the slot need not be kept for them.
-        """
-        config, n, lines = self.config, self.config.page_entries, self.config.page_lines
-        gap, here = Signal(range(config.interval)), Signal()
-        m.d.comb += [start.eq(here & (gap == 0)), self.started.eq(start)]
-        m.d.sync += here.eq(ready.bit_select(turn, 1) & ~start)
-        with m.If(start):
-            m.d.sync += gap.eq(config.interval - 1)
+    def _start(self, m: Module, entries: PageEntries) -> None:
+        """Start pages in their turn, at the interval. Blank pages are passed over."""
+        gap, here = Signal(range(self.config.interval), name="gap"), Signal(name="here")
+        m.d.comb += [entries.started.eq(here & (gap == 0)), self.started.eq(entries.started)]
+        m.d.sync += here.eq(entries.ready.bit_select(entries.turn, 1) & ~entries.started)
+        with m.If(entries.started):
+            m.d.sync += gap.eq(self.config.interval - 1)
         with m.Elif(gap != 0):
             m.d.sync += gap.eq(gap - 1)
-        with m.If(start | skip):
-            self._next(m, turn)
+        with m.If(entries.started | entries.skipped):
+            self._advance(m, entries.turn)
 
-        self._sealed = self._store(m, "sealed")
-        shape = StructLayout({"slot": range(n), "follows": 1})  # of the page's content, which may be another's
+    def _hand_on(self, m: Module, entries: PageEntries, following: Following, ports: list[ReadPort]) -> None:
+        """Hand started pages on: what was read, or what was sealed for the touch that the page follows.
+
+        What was sealed for a page entry stays until the next page of this entry is sealed. That page starts after all
+        that can follow the first one, so that the entry need not be kept for them.
+        """
+        config, n, lines = self.config, self.config.page_entries, self.config.page_lines
+        shape = StructLayout({"entry": range(n), "follows": 1})  # where the content is, which may be another's entry
         m.submodules.turns = turns = Fifo(shape=shape, depth=n)
-        follows = followed["follows"].bit_select(turn, 1)
         m.d.comb += [
-            turns.i.valid.eq(start),
-            turns.i.p.follows.eq(follows),
-            turns.i.p.slot.eq(Mux(follows, followed["earlier"], turn)),
+            turns.i.valid.eq(entries.started),
+            turns.i.p.follows.eq(following.follows),
+            turns.i.p.entry.eq(Mux(following.follows, following.earlier, entries.turn)),
         ]
         m.submodules.lines_out = out = Fifo(shape=LINE_BITS, depth=4)
         m.submodules.narrow = narrow = Narrow(wide=LINE_BITS, narrow=config.lanes * BLOCK_BITS)
@@ -299,9 +279,8 @@ class Pages(wiring.Component):
         # The memories answer a cycle later: no more is read than the FIFO has room for.
         line, reading, room = Signal(range(lines)), Signal(), Signal(range(out.depth + 1), init=out.depth)
         fetch, last, is_sealed = Signal(), Signal(), Signal()
-        ports = [store.read_port() for store in (self._read, self._sealed)]
         for port in ports:
-            m.d.comb += [port.en.eq(fetch), port.addr.eq(turns.o.p.slot * self._stride + line)]
+            m.d.comb += [port.en.eq(fetch), port.addr.eq(turns.o.p.entry * self._stride + line)]
         m.d.comb += [
             fetch.eq(turns.o.valid & (room != 0)),
             last.eq(fetch & (line == lines - 1)),
@@ -315,20 +294,15 @@ class Pages(wiring.Component):
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def _write(
-        self, m: Module, skip: Signal, start: Signal, due: Signal, left: Signal, behind: Signal, place_of: Any
-    ) -> None:
-        """Gather sealed pages, keep them for those that follow, and write each at its time."""
+    def _gather(self, m: Module, keep: WritePort) -> Sealed:
+        """Gather sealed pages, and keep them for those that follow."""
         config, n, lines = self.config, self.config.page_entries, self.config.page_lines
         m.submodules.widen = widen = Widen(narrow=config.lanes * BLOCK_BITS, wide=LINE_BITS)
         m.submodules.sealed = sealed = Fifo(shape=LINE_BITS, depth=n * lines, ram_style="block")
-        m.submodules.pacer = pacer = Pacer(
-            shape=1, offset=config.merge_cycles, depth=n, insecure_unpaced=config.insecure_unpaced
-        )
         connect(m, widen.o, sealed.i)
-        keep = self._sealed.write_port()
-        gathered, gathering = Signal(range(lines)), Signal(range(n))
-        whole = Signal()  # the last line of a page goes into the FIFO
+        gathered = Signal(range(lines))
+        gathering = Signal(range(n))
+        whole = Signal()
         m.d.comb += [
             widen.i.valid.eq(self.i_sealed.valid),
             widen.i.p.eq(self.i_sealed.p.data),
@@ -341,37 +315,48 @@ class Pages(wiring.Component):
         with m.If(keep.en):
             m.d.sync += gathered.eq(Mux(whole, 0, gathered + 1))
         with m.If(whole):
-            self._next(m, gathering)
+            self._advance(m, gathering)
+        return Sealed(sealed.o, whole)
 
-        # Two cycles from the time of a page to its offer: which page it is, then its address.
-        offered, held = Signal(), Signal()
+    def _write(self, m: Module, entries: PageEntries, behind: Signal, first_line: ReadPort, sealed: Sealed) -> None:
+        """Write each page at its time.
+
+        From the time of a page to its offer takes two cycles: which page it is, then its address.
+        """
+        config, n, lines = self.config, self.config.page_entries, self.config.page_lines
+        m.submodules.pacer = pacer = Pacer(
+            shape=1, offset=config.merge_cycles, depth=n, insecure_unpaced=config.insecure_unpaced
+        )
+        offered = Signal()
+        held = Signal()
         allowed = Signal(range(2 * lines + 1))  # lines of pages whose write was taken
-        line_moves, address = Signal(), Signal(64)
+        line_moves = Signal()
+        address = Signal(64)
         m.d.sync += [
-            pacer.i.valid.eq(whole),  # never full: no more pages are under way than it has room for
-            held.eq(behind.bit_select(due, 1)),  # writes of one page must not overtake each other
+            pacer.i.valid.eq(sealed.whole),  # never full: no more pages are under way than it has room for
+            held.eq(behind.bit_select(entries.due, 1)),  # writes of one page must not overtake each other
         ]
         m.d.comb += [
-            pacer.start.eq(start),
-            pacer.at_once.eq(skip),
+            pacer.start.eq(entries.started),
+            pacer.at_once.eq(entries.skipped),
             self.late.eq(pacer.late),
             pacer.o.ready.eq(~offered & (allowed == 0) & ~held),
-            place_of.addr.eq(due),
+            first_line.addr.eq(entries.due),
             self.o_write.valid.eq(offered),
             self.o_write.p.address.eq(address),
             self.o_write.p.lines.eq(lines),
-            self.o_write.p.id.eq(due),
-            left.eq(offered & self.o_write.ready),
+            self.o_write.p.id.eq(entries.due),
+            entries.departed.eq(offered & self.o_write.ready),
         ]
         with m.If(pacer.o.valid & pacer.o.ready):
-            m.d.sync += [offered.eq(1), address.eq(self.base + (place_of.data << LINE_BYTES.bit_length() - 1))]
-        with m.If(left):
+            m.d.sync += [offered.eq(1), address.eq(self.base + (first_line.data << LINE_BYTES.bit_length() - 1))]
+        with m.If(entries.departed):
             m.d.sync += offered.eq(0)
-            self._next(m, due)
+            self._advance(m, entries.due)
         m.d.comb += [
-            self.o_lines.valid.eq(sealed.o.valid & (allowed != 0)),
-            self.o_lines.p.eq(sealed.o.p),
-            sealed.o.ready.eq((allowed != 0) & self.o_lines.ready),
+            self.o_lines.valid.eq(sealed.lines.valid & (allowed != 0)),
+            self.o_lines.p.eq(sealed.lines.p),
+            sealed.lines.ready.eq((allowed != 0) & self.o_lines.ready),
             line_moves.eq(self.o_lines.valid & self.o_lines.ready),
         ]
-        m.d.sync += allowed.eq(allowed + Mux(left, lines, 0) - line_moves)
+        m.d.sync += allowed.eq(allowed + Mux(entries.departed, lines, 0) - line_moves)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, ReadPort
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
 from rtl.map.bin_fetch import BinFetch
 from rtl.map.bin_flush import BinFlush
 from rtl.map.bin_shapes import BinShapes, Use
+from rtl.map.bin_standing import Standing, Touch
 from rtl.map.bin_use import WRITES, BinUse
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole
@@ -157,22 +160,25 @@ class WaitingBins(wiring.Component):
         return m
 
     def _bins(self, m: Module, open_: Value, empty: Value) -> None:
-        shapes, n = self.shapes, self.entries
-        use, fetch, flush = self._use, self._fetch, self._flush
+        n, use, fetch, flush = self.entries, self._use, self._fetch, self._flush
         m.submodules.use, m.submodules.fetch, m.submodules.flush = use, fetch, flush
+        bins = Standing(*(Signal(n, name=field.name) for field in fields(Standing)))
+        touch = self._touch(m, bins, open_)
+        opened_row = self._rows(m, touch)
+        opened = self._open(m, bins, touch, opened_row)
+        filled = self._tuples(m)
+        self._parts(m, bins, open_)
+        self._stand(m, bins, touch, opened, filled, empty)
 
-        # What stands of every bin.
-        used, wanted, parsed, complete, changed, opened, on_its_way = (
-            Signal(n, name=name) for name in ("used", "wanted", "parsed", "complete", "changed", "opened", "on_its_way")
-        )
-
-        # -- touch: compared with all bins in one cycle, acted on in the next ---------------------------------------
+    def _touch(self, m: Module, bins: Standing, open_: Value) -> Touch:
+        """Compare an announced bin with all that are here in one cycle, and act on it in the next."""
+        shapes, n, use, fetch = self.shapes, self.entries, self._use, self._fetch
         numbers = [Signal(shapes.bin_bits, name=f"number_{k}") for k in range(n)]
         asked = Signal(self.i_touch.p.shape())
         asks, compared, match = Signal(), Signal(), Signal(n)
         hit, fire, allocate = Signal(), Signal(), Signal()
         touched, spare, spare_found = Signal(shapes.id_bits), Signal(shapes.id_bits), Signal()
-        any_, index = first(m, ~used, "spare")
+        any_, index = first(m, ~bins.used, "spare")
         m.submodules.fetches = fetches = Fifo(shape=shapes.address, depth=n)
         wiring.connect(m, fetches.o, wiring.flipped(self.o_line_fetch))
         m.d.comb += [
@@ -191,7 +197,7 @@ class WaitingBins(wiring.Component):
             ))),
         ]  # fmt: skip
         m.d.sync += [
-            match.eq(Cat(used[k] & (numbers[k] == asked.bin) for k in range(n))),
+            match.eq(Cat(bins.used[k] & (numbers[k] == asked.bin) for k in range(n))),
             compared.eq(asks & ~fire),
         ]
         with m.If(~asks | fire):
@@ -204,8 +210,12 @@ class WaitingBins(wiring.Component):
         for k in range(n):
             with m.If(allocated[k]):
                 m.d.sync += numbers[k].eq(asked.bin)
+        return Touch(asked, asks, compared, match, hit, fire, allocate, touched, spare, allocated)
 
-        # -- rows: read for use, opening and flush ------------------------------------------------------------------
+    def _rows(self, m: Module, touch: Touch) -> ReadPort:
+        """Keep rows and numbers of bins; return the port that reads a row for the opening."""
+        shapes, n = self.shapes, self.entries
+        use, fetch, flush = self._use, self._fetch, self._flush
         style = {"ram_style": "distributed"}
         m.submodules.rows = rows = Memory(shape=shapes.row, depth=n, init=[], attrs=style)
         row_write = rows.write_port()
@@ -219,13 +229,19 @@ class WaitingBins(wiring.Component):
             row_write.data.eq(Mux(use.claims_row, use.new_row.as_value(), fetch.row.as_value())),
             used_row.addr.eq(use.id),
             flushed_row.addr.eq(flush.id),
-            bin_write.en.eq(allocate),
-            bin_write.addr.eq(spare),
-            bin_write.data.eq(asked.bin),
+            bin_write.en.eq(touch.allocate),
+            bin_write.addr.eq(touch.spare),
+            bin_write.data.eq(touch.asked.bin),
             bin_read.addr.eq(flush.id),
+            use.row.eq(used_row.data),
+            flush.row.eq(flushed_row.data),
+            flush.number.eq(bin_read.data),
         ]
+        return opened_row
 
-        # -- opening: what is known of a touched bin before its use ---------------------------------------------------
+    def _open(self, m: Module, bins: Standing, touch: Touch, opened_row: ReadPort) -> Value:
+        """Tell what is known of a touched bin before its use; return for which entry that happens, a bit for each."""
+        shapes, n = self.shapes, self.entries
         m.submodules.touches = touches = Fifo(shape=shapes.id_bits, depth=4 * n + 1)  # as many as there are uses
         m.submodules.occupancies = occupancies = Fifo(shape=self.o_bin.p.shape(), depth=n)
         wiring.connect(m, occupancies.o, wiring.flipped(self.o_bin))
@@ -235,12 +251,12 @@ class WaitingBins(wiring.Component):
         with m.Elif(opens):
             m.d.sync += turn.eq(0)
         m.d.comb += [
-            touches.i.valid.eq(fire & (asked.use == Use.TOUCH)),
-            touches.i.p.eq(touched),
+            touches.i.valid.eq(touch.fire & (touch.asked.use == Use.TOUCH)),
+            touches.i.p.eq(touch.touched),
             touches.o.ready.eq(~turn),
             opened_row.addr.eq(next_),
             opens.eq(
-                turn & (parsed & ~opened).bit_select(next_, 1)
+                turn & (bins.parsed & ~bins.opened).bit_select(next_, 1)
                 & occupancies.i.ready & (~self.o_version.valid | self.o_version.ready)
             ),
             occupancies.i.valid.eq(opens),
@@ -250,8 +266,15 @@ class WaitingBins(wiring.Component):
             m.d.sync += [self.o_version.valid.eq(1), self.o_version.p.eq(opened_row.data.version)]
         with m.Elif(self.o_version.ready):
             m.d.sync += self.o_version.valid.eq(0)
+        return one_hot(next_, n, opens)
 
-        # -- tuples, with the slots they lie in: the use writes first, what was fetched waits -------------------------
+    def _tuples(self, m: Module) -> Value:
+        """Keep tuples and the slots that they lie in; return which entry gets its last tuple, a bit for each.
+
+        A use writes first; what was fetched waits.
+        """
+        shapes, n = self.shapes, self.entries
+        use, fetch, flush = self._use, self._fetch, self._flush
         depth = n << shapes.place_bits
         big = {"ram_style": "distributed" if depth <= 64 else "ultra" if depth >= ULTRA_ROWS else "block"}
         small = {"ram_style": "distributed" if depth <= 64 else "block"}
@@ -276,16 +299,16 @@ class WaitingBins(wiring.Component):
         ]
         with m.If(~use.claims_item):
             m.d.comb += [place.id.eq(fill.p.id), place.place.eq(fill.p.place), item.eq(fill.p.item)]
+        return one_hot(fill.p.id, n, filled & fill.p.last)
 
-        # -- the parts ----------------------------------------------------------------------------------------------
+    def _parts(self, m: Module, bins: Standing, open_: Value) -> None:
+        """Connect the parts with the standing of the bins, with each other and with the outside."""
+        use, fetch, flush = self._use, self._fetch, self._flush
         m.d.comb += [
-            use.may_append.eq(complete),
-            use.may_touch.eq(complete & opened),
+            use.may_append.eq(bins.complete),
+            use.may_touch.eq(bins.complete & bins.opened),
             use.blocked.eq(flush.busy & (flush.id == use.id)),
-            use.row.eq(used_row.data),
-            flush.row.eq(flushed_row.data),
-            flush.number.eq(bin_read.data),
-            flush.eligible.eq(used & complete & changed & ~wanted & ~on_its_way),
+            flush.eligible.eq(bins.used & bins.complete & bins.changed & ~bins.wanted & ~bins.on_its_way),
             flush.linked.eq(fetch.linked),
             flush.linked_id.eq(fetch.id),
             flush.held.eq(fetch.held),
@@ -321,21 +344,23 @@ class WaitingBins(wiring.Component):
         ):
             wiring.connect(m, wiring.flipped(outer), part)
 
-        # -- every bin's standing -----------------------------------------------------------------------------------
-        touched_now = Mux(hit, match, one_hot(spare, n)) & fire.replicate(n)
+    def _stand(self, m: Module, bins: Standing, touch: Touch, opened: Value, filled: Value, empty: Value) -> None:
+        """Keep account of how every bin stands."""
+        n, use, fetch, flush = self.entries, self._use, self._fetch, self._flush
+        touched_now = Mux(touch.hit, touch.match, one_hot(touch.spare, n)) & touch.fire.replicate(n)
         head, begun = one_hot(fetch.id, n, fetch.head), one_hot(flush.picked, n, flush.begin)
-        ended = one_hot(fill.p.id, n, filled & fill.p.last) | (head & (fetch.row.count == 0).replicate(n))
+        ended = filled | (head & (fetch.row.count == 0).replicate(n))
         # A bin that is being compared may be wanted in the next cycle.
-        kept = Mux(asks, Mux(compared, match, ~0), 0)[:n]
-        release = used & complete & ~changed & ~wanted & ~on_its_way & ~use.writing & ~kept
+        kept = Mux(touch.asks, Mux(touch.compared, touch.match, ~0), 0)[:n]
+        release = bins.used & bins.complete & ~bins.changed & ~bins.wanted & ~bins.on_its_way & ~use.writing & ~kept
         landed = one_hot(flush.i_written.p, n, flush.landed)
-        m.d.comb += empty.eq((used == 0) & ~asks & (use.o_freed_slot.valid == 0))
+        m.d.comb += empty.eq((bins.used == 0) & ~touch.asks & (use.o_freed_slot.valid == 0))
         m.d.sync += [
-            used.eq((used & ~release) | allocated),
-            wanted.eq((wanted & ~one_hot(use.id, n, use.done & use.last)) | touched_now),
-            parsed.eq((parsed & ~allocated) | head),
-            complete.eq((complete & ~allocated) | ended),
-            changed.eq((changed & ~begun) | one_hot(use.id, n, use.touched | use.joined)),
-            opened.eq((opened & ~one_hot(use.id, n, use.touched)) | one_hot(next_, n, opens)),
-            on_its_way.eq((on_its_way & ~landed) | begun),
+            bins.used.eq((bins.used & ~release) | touch.allocated),
+            bins.wanted.eq((bins.wanted & ~one_hot(use.id, n, use.done & use.last)) | touched_now),
+            bins.parsed.eq((bins.parsed & ~touch.allocated) | head),
+            bins.complete.eq((bins.complete & ~touch.allocated) | ended),
+            bins.changed.eq((bins.changed & ~begun) | one_hot(use.id, n, use.touched | use.joined)),
+            bins.opened.eq((bins.opened & ~one_hot(use.id, n, use.touched)) | opened),
+            bins.on_its_way.eq((bins.on_its_way & ~landed) | begun),
         ]
