@@ -1,4 +1,4 @@
-"""What an engine has beside the map's parameters: how wide, how many at a time, how long its fixed offsets are."""
+"""What an engine has besides the parameters of its map: width, number of operations in flight, fixed offsets."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from rtl.constants import (
 from rtl.stream.interfaces import require, require_one_of, require_whole
 
 RECORD_BATCH = 4
-"""Records fetched by one read, if so many are there."""
+"""Most records that one read fetches."""
 
 MOST_PAGE_BYTES = 1 << 13
-"""What opening and merging hold in registers, twice."""
+"""Largest page. The merge holds two pages in registers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,34 +39,34 @@ class EngineConfig:
     lanes : int
         Blocks of 16 bytes that a page's beat carries, 1, 2 or 4.
     interval : int, optional
-        Cycles from one operation to the next at least. Default: what opening and sealing a page take, and no less than
-        the bookkeeping of an operation.
+        Least number of cycles between two admitted operations. Default: the cycles that opening and sealing a page
+        take, or those that the bookkeeping of an operation takes if these are more.
     in_flight : int
-        Operations between admission and reply.
+        Most operations between admission and reply.
     lookup_cycles : int
-        From admission to the read of the page: covers hashing and the position map, at their slowest.
+        Offset from admission to the read of the page. It covers hashing and the position map at their slowest.
     merge_cycles : int
-        From the start of a page (:class:`rtl.map.pages.Pages`) to its write: covers opening, what waits for it,
+        Offset from the start of a page (:class:`rtl.map.pages.Pages`) to its write. It covers opening, merging and
         sealing.
     reply_cycles : int
-        From the same start to the reply; a reply needs no sealed page.
+        Offset from the start of a page to the reply. It is the shorter one, because a reply needs no sealed page.
     bin_entries, line_entries : int
-        Copies of bins and of position map lines on chip.
+        Bins, and lines of each table of the position map, that are kept on chip.
     transit_entries : int
-        Position map entries between buckets. More than :attr:`omap.params.Params.transit_entries`: here a move waits
-        for HBM, while further operations come (docs/decisions/0003).
+        Most entries in transit. They are more than :attr:`omap.params.Params.transit_entries`, because a move waits
+        for HBM here while further operations come (docs/decisions/0003).
     timeout : int
-        Cycles after which an unanswered transfer is a fault.
+        Cycles after which a transfer that was not answered is a fault.
     channel_bits : int
         Address bits within a pseudo-channel: :attr:`omap.board.Board.channel_bits`. Default: the U55C's.
     insecure_unpaced : bool
-        DANGEROUS: everything leaves as soon as it is there, so that times tell which keys are asked for. For the test
-        that shows that they do; never for a map that holds anything.
+        DANGEROUS: everything leaves as soon as it is there, so that times tell which keys are asked for. A test uses
+        it to show that they do. Never use it for a map that holds anything.
 
     Raises
     ------
     ParamsError
-        If no engine can be built like that; says why.
+        If no engine can be built like this; the message says why.
     """
 
     params: Params
@@ -104,7 +104,7 @@ class EngineConfig:
         if not self.interval:
             object.__setattr__(self, "interval", least_interval(params, self.lanes))
         if not self.lookup_cycles:
-            words = params.key_bytes // 8 + 1  # that SipHash takes, 4 cycles each
+            words = params.key_bytes // 8 + 1  # SipHash takes 4 cycles for each
             object.__setattr__(self, "lookup_cycles", SLOWEST_LOOKUP + 4 * words)
         if not self.reply_cycles:
             further = SLOWEST_FETCH if params.line_indices[0] < USUAL_WAITING else 0
@@ -137,23 +137,23 @@ class EngineConfig:
 
     @cached_property
     def host_lines(self) -> int:
-        """Most lines of one access to host memory: a page, or some records."""
+        """Most lines of one access to host memory, which is a page or some records."""
         return max(self.page_lines, RECORD_BATCH * RecordCodec(self.params).record_bytes // LINE_BYTES)
 
     @cached_property
     def page_entries(self) -> int:
-        """Pages under way between host and engine: enough for the slowest round trip, as the IDs allow."""
+        """Page entries: as many as cover the slowest round trip to the host, or as many as have AXI IDs."""
         trip = 400 + self.merge_cycles
         return max(4, min(HOST_IDS - RING_IDS, trip // self.interval + 2))
 
     @cached_property
     def layouts(self) -> dict[str, Layout]:
-        """How each structure lies in HBM, in the order of their ports."""
+        """How each structure lies in HBM, in the order of the ports."""
         return layouts(self.params, interval=self.interval, channel_bytes=1 << self.channel_bits)
 
     @cached_property
     def channels(self) -> dict[str, int]:
-        """HBM channels of each structure, in the order of their ports."""
+        """HBM channels of each structure, in the order of the ports."""
         return {name: layout.channels for name, layout in self.layouts.items()}
 
     @cached_property
@@ -167,17 +167,17 @@ class EngineConfig:
 
 
 SLOWEST_LOOKUP = 168
-"""Cycles from admission to a known page, without hashing: a refresh of HBM (88 cycles), a fetch, and what queued."""
+"""Cycles from admission to a known page, without hashing: a refresh of HBM (88 cycles), a fetch, and queues."""
 
 SLOWEST_MERGE = 52
-"""Cycles from the start of a page to its reply, beside its beats into the opener and, once its tag was
-found right, out of it: the latency of opening, and what queued."""
+"""Cycles from the start of a page to its reply: the latency of opening, and queues. The beats of the page come on
+top, twice: they go into the opener, and come out of it once the tag was found right."""
 
 USUAL_WAITING = 8
-"""Tuples that now and then wait for one page: if the first line of a descriptor names fewer, a further one is read."""
+"""Tuples that now and then wait for one page. If the first line of a descriptor names fewer, a further line is read."""
 
 SLOWEST_FETCH = 170
-"""Cycles that a further line of a descriptor takes, a refresh of HBM included, and what queues behind its operation."""
+"""Cycles that a further line of a descriptor takes, with a refresh of HBM and what queues behind its operation."""
 
 SEALING = 16
-"""Cycles from a reply to the sealed page, without its beats."""
+"""Cycles from a reply to the sealed page, without the beats of the page."""

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The accelerator: rings, sessions, core and registers, with nothing but buses, a root key and entropy outside."""
+"""The accelerator: rings, sessions, core and registers. Outside are buses, a root key and entropy alone."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ HOST_AXI = AxiSignature(addr_width=ADDRESS_BITS, data_width=LINE_BITS, id_width=
 """The port on host memory."""
 
 ENGINE_PROGRESS = ("fetched", "answered", *PROGRESS)
-"""Bits of :attr:`Engine.progress`: each turns over when a record, or an operation, passes this point."""
+"""Bits of :attr:`Engine.progress`. Each turns over when a record or an operation passes this point."""
 
 ALIGNMENT_BITS = (CONTROL_BYTES - 1).bit_length()
 
 
 class Engine(wiring.Component):
-    """The whole accelerator. Must behave as :class:`omap.device.DeviceModel` does, in time that tells nothing.
+    """The whole accelerator. It must behave as :class:`omap.device.DeviceModel` does, and its times must tell nothing.
 
     Parameters
     ----------
     config : EngineConfig
         What to build.
     hbm_private, attested, hardware : bool
-        What register MODE says; the board knows.
+        What register MODE says. The board decides.
 
     Members
     -------
@@ -49,18 +49,18 @@ class Engine(wiring.Component):
     m_axi_hbm : Out(AxiSignature).array(n)
         HBM, see :attr:`rtl.config.EngineConfig.channels`.
     i_root_key : In(stream.Signature(256))
-        The root key, once; byte 0 in the lowest bits.
+        The root key, given once; byte 0 is in the lowest bits.
     i_entropy : In(stream.Signature(128))
-        Fresh random words: six for a format, one for each handshake.
+        Fresh random words: six for a format, and one for each handshake.
     broken : In(1)
-        The board has found something that it depends on broken, its entropy above all: latches a fault.
+        The board has found something broken that it depends on, such as its source of entropy. Latches a fault.
     progress : Out(len(ENGINE_PROGRESS))
-        For simulation; no board connects it.
+        For simulation alone; no board connects it.
 
     Countermeasures
     ---------------
     ENGINE.FAULT.LATCH
-        After a fault all keys are gone, nothing is served, and a register says why; only a reset gets out of it.
+        After a fault all keys are gone, nothing is served, and a register says why. Only a reset ends this.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Engine(wiring.Component):
         return m
 
     def _place(self, m: Module) -> None:
-        """Derive where the pages are from where the buffer is; all of it is still while the kernel runs."""
+        """Derive the address of the pages from the address of the buffer. Neither changes while the kernel runs."""
         csr, record_bytes = self.csr, RecordCodec(self.config.params).record_bytes
         rings, pages = Signal(32), Signal(ADDRESS_BITS)
         m.d.sync += [
@@ -131,7 +131,7 @@ class Engine(wiring.Component):
         ]
 
     def _control(self, m: Module) -> None:
-        """Serve requests, latch faults, and show the state in both places."""
+        """Serve requests, latch faults, and show the state in the register and in the buffer."""
         core, sessions, ring, csr, port = self.core, self.sessions, self.ring, self.csr, self.port
         state, fault, erase = Signal(State, init=State.IDLE), Signal(Fault), Signal()
         found, ready = Signal(Fault), Signal()
@@ -196,7 +196,7 @@ class Engine(wiring.Component):
                     m.d.sync += state.eq(State.READY)
                     m.next = "DONE"
             with m.State("DONE"):
-                # A bus that does not answer can't be told; the register can.
+                # The buffer cannot be written when the bus does not answer; the register still can.
                 m.d.comb += [
                     done.eq(shown | port.error),
                     csr.i_request_done.valid.eq(done & ~from_ring),
@@ -204,12 +204,12 @@ class Engine(wiring.Component):
                 ]
                 with m.If(done & Mux(from_ring, ring.i_request_done.ready, csr.i_request_done.ready)):
                     m.next = "IDLE"
-        # SEC_CM: ENGINE.FAULT.LATCH -- whatever is under way; `erase` follows from the state in the next cycle
+        # SEC_CM: ENGINE.FAULT.LATCH -- whatever is in flight; `erase` follows from the state in the next cycle
         with m.If((found != Fault.NONE) & ~erase):
             m.d.sync += [state.eq(State.FAULT), fault.eq(found)]
 
     def _show(self, m: Module, state: Value, fault: Value) -> Signal:
-        """Have state and fault written to the buffer whenever they change; return whether they are there."""
+        """Have state and fault written to the buffer whenever they change; return whether the buffer shows them."""
         mirror = self.ring.i_mirror
         once, shown, shown_state, shown_fault = Signal(), Signal(), Signal(State), Signal(Fault)
         m.d.comb += shown.eq(once & (shown_state == state) & (shown_fault == fault) & ~mirror.valid)
@@ -229,7 +229,7 @@ class Engine(wiring.Component):
         return shown
 
     def _give_entropy(self, m: Module, state: Value) -> None:
-        """Give random words to a format once it has begun, else to the handshakes, which it waits for."""
+        """Give random words to a format once it has begun, else to the handshakes. A format waits for these."""
         formatting = (state == State.FORMATTING) & ~self.core.formatted
         for flow, mine in ((self.core.i_entropy, formatting), (self.sessions.i_nonce, ~formatting)):
             m.d.comb += [flow.valid.eq(self.i_entropy.valid & mine), flow.p.eq(self.i_entropy.p)]

@@ -1,4 +1,4 @@
-"""Brings bins from HBM: parses their lines, asks for the tuples they name, follows links."""
+"""Brings bins from HBM: parses their lines, asks for the tuples that these name, and follows links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rtl.stream.fifo import Fifo
 
 
 class BinFetch(wiring.Component):
-    """Takes lines as they come; a line costs one cycle, and one for each tuple that it names.
+    """Takes lines as they come. A line takes one cycle, and one for each tuple that it names.
 
     Parameters
     ----------

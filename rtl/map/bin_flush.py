@@ -12,10 +12,10 @@ from rtl.stream.pick import first
 
 
 class BinFlush(wiring.Component):
-    """Gathers the lines of one bin while the line before is on offer: two cycles, and one for each tuple.
+    """Gathers the lines of one bin while the line before is on offer. A line takes two cycles and one for each tuple.
 
-    The last line of a bin leaves when all its others have arrived, so that one arrival tells that the bin is in HBM.
-    Further lines that it has are used before new ones; those that it needs no longer are given back.
+    The last line of a bin leaves when all others have arrived, so that its arrival tells that the whole bin is in HBM.
+    Further lines that the bin has are used before new ones; those that it no longer needs are given back.
 
     Parameters
     ----------
@@ -25,19 +25,19 @@ class BinFlush(wiring.Component):
     Members
     -------
     eligible : In(entries)
-        Bins that may be taken back: changed, in use by nobody, with no line on its way.
+        Bins that may be taken back: they have changed, no use waits for them, and no line of them is on its way.
     begin, picked : Out
-        The bin ``picked`` begins: what it holds must not change while it is ``busy``.
+        The bin ``picked`` begins. What it holds must not change while the block is ``busy`` with it.
     busy, id : Out
         A bin is being gathered, and which.
     number, row : In
         Number and row of bin ``id``.
     place : Out({"place", "id"})
-        Where to look for a slot ...
+        Where a waiting slot is named ...
     slot : In(slot)
-        ... and which it is, a cycle later.
+        ... and its number, a cycle later.
     linked, linked_id, held, link : In
-        As in :class:`~rtl.map.bin_fetch.BinFetch`; only while ``may_link``.
+        As in :class:`~rtl.map.bin_fetch.BinFetch`, and only while ``may_link``.
     may_link : Out(1)
         Links can be written in this cycle.
     o_line : Out(stream.Signature({"address", "id", "data"}))

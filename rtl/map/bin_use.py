@@ -1,4 +1,4 @@
-"""Uses bins in the order in which they were announced: tuples are offered and judged, others join."""
+"""Uses bins in the order in which they were announced: waiting tuples are offered and judged, and others join."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rtl.stream.fifo import Fifo
 from rtl.stream.pick import one_hot
 
 WRITES = 64
-"""Slot writes under way at most."""
+"""Most slot writes in flight."""
 
 STYLE = {"ram_style": "distributed"}
 
 FREED = 8
-"""Freed slots that wait for the free list at most, before judging waits for them."""
+"""Most freed slots that wait for the free list; when there are as many, judging waits."""
 
 
 class BinUse(wiring.Component):
-    """The point at which lists change. A touch takes three cycles and one for each tuple, an append one.
+    """The point at which lists change. A touch takes three cycles and one for each tuple; an append takes one.
 
     Parameters
     ----------
@@ -33,23 +33,23 @@ class BinUse(wiring.Component):
     Members
     -------
     i_order : In(stream.Signature({"id", "use"}))
-        What is used, in order.
+        Which bin is used, and for what, in order.
     may_touch, may_append : In(entries)
-        Bins that are there, for either use ...
+        Bins that are there, for either use.
     blocked : In(1)
-        ... unless bin ``id`` must not change now.
+        The bin ``id`` must not change now.
     id : Out(id)
         The bin whose turn it is.
     row : In(row)
         Its row.
     touched, joined, done, last : Out(1)
-        In this cycle its touch ends, a tuple joins it, its use ends, and no other waits for it.
+        In this cycle: its touch ends; a tuple joins it; its use ends; no other use waits for it.
     new_row : Out(row)
         Its row from now on, with ``touched`` and ``joined``.
     read : Out({"place", "id"})
-        Place that is looked at ...
+        Place that is read.
     item : In({"entry", "slot"})
-        ... and what is there, a cycle later.
+        What was there, a cycle later.
     write, write_place, write_item : Out
         Place to write.
     claims_row, claims_item : Out(1)

@@ -46,14 +46,14 @@ class Following(wiring.Component):
     earlier : Out(entry)
         ... which is this.
     early : Out(entries)
-        Entries that follow one whose write has not left.
+        Entries that follow one whose write has not departed.
     behind : Out(entries)
         Entries that follow one whose write the host has not acknowledged.
 
     Countermeasures
     ---------------
     PAGE.FOLLOW.PACED
-        An entry is ``early`` until the write of the other one has left, for which there are public reasons alone.
+        An entry is ``early`` until the other's write has departed, for which there are public reasons alone.
     """
 
     def __init__(self, entries: int) -> None:
@@ -86,7 +86,7 @@ class Following(wiring.Component):
         earlier_write, later_write = earlier_of.write_port(), later_of.write_port()
         own = earlier_of.read_port(domain="comb")
         after_due, after_written = later_of.read_port(domain="comb"), later_of.read_port(domain="comb")
-        follows, followed, out = Signal(n), Signal(n), Signal(n)  # it follows; it is followed; its write has left
+        follows, followed, out = Signal(n), Signal(n), Signal(n)  # it follows; it is followed; its write has departed
         now = Signal()
         not_out = Signal()
         acknowledged = self.written & (self.written_id == self.before)
@@ -108,7 +108,7 @@ class Following(wiring.Component):
         ]
         new = one_hot(self.entry, n, self.asked)
         ended = one_hot(after_written.data, n, self.written & followed.bit_select(self.written_id, 1))
-        # SEC_CM: PAGE.FOLLOW.PACED -- until the earlier one's write has left, however long ago it was sealed
+        # SEC_CM: PAGE.FOLLOW.PACED -- until the earlier write has departed, however long ago it was sealed
         gone = one_hot(after_due.data, n, self.departed & followed.bit_select(self.due, 1))
         m.d.sync += [
             follows.eq((follows & ~new) | one_hot(self.entry, n, now)),

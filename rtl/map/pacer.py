@@ -1,4 +1,4 @@
-"""Fixed offsets: what happened inside, and how long it took, does not show in when something leaves."""
+"""Fixed offsets, so that the time at which something leaves does not tell what happened inside, or how long it took."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rtl.stream.interfaces import require_whole
 
 
 class Pacer(wiring.Component):
-    """Lets items go a fixed time after their start, in order, and tells if one was not there in time.
+    """Lets items leave a fixed time after their start, in order, and tells if one was not there in time.
 
-    Starts and items are counted: the n-th item leaves :attr:`offset` cycles after the n-th start, or later if the
-    consumer does not take it, which must be for public reasons alone. Only an item that is missing when it could leave
-    makes its lateness show: an overrun.
+    The n-th item leaves :attr:`offset` cycles after the n-th start. It leaves later if the consumer does not take it,
+    which must be for public reasons alone. It also leaves later if it is missing when it could leave: this shows, and
+    is counted as an overrun.
 
     Parameters
     ----------
@@ -26,16 +26,17 @@ class Pacer(wiring.Component):
     offset : int
         Cycles from a start to the offer of its item, 2 to 4096.
     depth : int
-        Items that may wait for their time, 1 to 256; as many starts may be under way.
+        Most items that wait for their time, 1 to 256, and most starts whose item has not left.
     insecure_unpaced : bool
-        DANGEROUS: let items go as soon as they are there; none is ever late. See :class:`rtl.config.EngineConfig`.
+        DANGEROUS: items leave as soon as they are there, and none is ever late. See
+        :class:`rtl.config.EngineConfig`.
 
     Members
     -------
     start : In(1)
         An item that will come starts now.
     at_once : In(1)
-        An item that will come leaves as soon as it is there; not in a cycle in which a started one gets due.
+        An item that will come leaves as soon as it is there. Not given in a cycle in which a started item gets due.
     i : In(stream.Signature(shape))
         Items, in the order of their starts.
     o : Out(stream.Signature(shape))
@@ -83,7 +84,7 @@ class Pacer(wiring.Component):
             more.eq(path[-1] | self.at_once),
             # SEC_CM: EVENT.TIME.PACED -- due by the count of starts, however long the item has been there
             self.o.valid.eq(items.o.valid & some),
-            self.o.payload.eq(items.o.payload),
+            self.o.p.eq(items.o.p),
             items.o.ready.eq(leave),
             leave.eq(self.o.valid & self.o.ready),
         ]

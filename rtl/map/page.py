@@ -1,4 +1,4 @@
-"""The merge stage: takes a key from an opened page or from what waits for it, and fills the page's free slots."""
+"""The merge stage: takes a key from an opened page or from the tuples that wait for it, and fills free page slots."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class Verdict(enum.Enum, shape=2):
     """What became of a waiting tuple."""
 
     KEPT = 0
-    """It goes on waiting: the page is full."""
+    """It goes on waiting, because the page is full."""
     MOVED = 1
-    """It is in the page now; its slot in HBM is free."""
+    """It is in the page now; its waiting slot is free."""
     TAKEN = 2
-    """It was the tuple of the key; its slot in HBM is free."""
+    """It was the tuple of the key; its waiting slot is free."""
 
 
 class PageMerge(wiring.Component):
     """Merges one page after the other. Must equal :meth:`omap.map.PagedMap._touch` on :class:`omap.page.Page`.
 
-    The key's tuple leaves its slot, or is skipped among the waiting ones; then waiting tuples, oldest first, go to the
-    lowest free slots as many as fit. Free slots and padding of the page that leaves are zero.
+    The key's tuple leaves its page slot, or is skipped among the waiting tuples. Then waiting tuples, oldest first, go
+    to the lowest free page slots, as many as fit. Free page slots and padding of the page that goes out are zero.
 
-    A page comes in and another goes out while a third is worked on, so that a page takes as many cycles as it has
-    beats, or four and one for each waiting tuple if that is more.
+    One page comes in and another goes out while a third is worked on. So a page takes as many cycles as it has beats,
+    or four and one for each waiting tuple if these are more.
 
     Parameters
     ----------
@@ -42,15 +42,15 @@ class PageMerge(wiring.Component):
     Members
     -------
     i_job : In(stream.Signature({"take": 1, "key": key, "occupancy": page_slots}))
-        One for each page: the key to take, if ``take``, and which slots are used.
+        One for each page: the key to take, if ``take``, and which page slots are used.
     i_text : In(stream.Signature(page_beat(lanes)))
-        Verified plaintext, :attr:`text_beats` for each page; ``last`` is not looked at.
+        Verified plaintext, :attr:`text_beats` for each page; ``last`` is ignored.
     i_waiting : In(stream.Signature({"end": 1, "entry": tuple}))
         The tuples that wait for the page, oldest first, then one item with ``end`` and no tuple.
     o_verdict : Out(stream.Signature(Verdict))
         One for each waiting tuple, in order.
     o_result : Out(stream.Signature({"found": 1, "value": value, "occupancy": page_slots}))
-        One for each page: the value of the key, 0 if it was not found, and which slots are used now.
+        One for each page: the value of the key, 0 if it was not found, and which page slots are used now.
     o_text : Out(stream.Signature(page_beat(lanes)))
         The page to seal.
     erase : In(1)
@@ -165,7 +165,7 @@ class PageMerge(wiring.Component):
                                 m.d.sync += slots[k].eq(entry)
                         m.d.sync += occupancy.eq(occupancy | lowest_free)
             with m.State("FINISH"):
-                told = Signal()  # the result has been taken, but the page before has not left yet
+                told = Signal()  # the result has been taken, but the page before has not departed yet
                 m.d.comb += [
                     self.o_result.valid.eq(~told),
                     enter_out.eq(out_free & (told | self.o_result.ready)),

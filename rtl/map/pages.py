@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Pages on their way: read from host memory in the order of operations, handed on in that order, written back."""
+"""Pages in flight: they are read from host memory, handed on and written back in the order of operations."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Sealed:
 class Pages(wiring.Component):
     """Moves pages between host memory and the cryptographic blocks.
 
-    Every page is read when it comes, whatever is under way. Replies of the host may come in any order; pages are handed
-    on in theirs. A page *starts* in its turn when it is here, at most one each ``interval`` cycles; its write leaves
-    ``merge_cycles`` after its start.
+    Every page is read when it comes, whatever else is in flight. The host may answer in any order; pages are handed on
+    in their own order. A page *starts* in its turn when it is here, at most one each ``interval`` cycles, and its write
+    leaves ``merge_cycles`` after its start.
 
-    A page that comes while an earlier touch of it is under way *follows* that one: what the host answers is put aside,
-    and what was sealed for the earlier touch is handed on instead, once its write has left. Its own write leaves when
-    the host has acknowledged the earlier one, lest they overtake each other. These are the only stalls that page
-    numbers cause, and they are public.
+    If a page comes while an earlier touch of it is in flight, it *follows* that touch. The host's copy is read all the
+    same and ignored; the page that was sealed for the earlier touch is handed on instead, once its write has departed.
+    The later write departs when the host has acknowledged the earlier one, so that neither overtakes the other. Page
+    numbers cause no other stalls, and these are public.
 
     Parameters
     ----------
@@ -60,14 +60,14 @@ class Pages(wiring.Component):
     base : In(64)
         Bus address of page 0, a multiple of 4096.
     i_page : In(stream.Signature({"page", "blank"}))
-        Pages to touch, in order. A ``blank`` one is written without having been read, as soon as it is sealed: a
-        format writes them, and nothing else is under way then.
+        Pages to touch, in order. A ``blank`` page is written as soon as it is sealed, and is not read before. A format
+        writes blank pages; nothing else is in flight then.
     o_sealed : Out(stream.Signature(128 * lanes))
         What was read, page after page.
     i_sealed : In(stream.Signature(page_beat(lanes)))
         What is to be written, in the same order.
     started : Out(1)
-        A page has started: the time base of its write and of its reply.
+        A page has started, which is the time base of its write and of its reply.
     late : Out(1)
         A page was not sealed in time.
     o_read, i_data, o_write, o_lines, i_written
@@ -80,8 +80,8 @@ class Pages(wiring.Component):
     Countermeasures
     ---------------
     PAGE.FOLLOW.PACED
-        A page that follows another starts when the other's write has left, for which there are public reasons alone:
-        never when it was sealed, which depends on what was merged.
+        A page that follows another starts when the other's write has departed, for which there are public reasons
+        alone. It does not start when the other was sealed, because that time depends on what was merged.
     """
 
     def __init__(self, config: EngineConfig) -> None:

@@ -31,32 +31,33 @@ SCALE_CYCLES = 2
 class PositionMap(wiring.Component):
     """Looks keys up and moves them, in order. Must answer as :class:`omap.position_map.PositionMap` does.
 
-    An operation uses two lines, its candidate buckets, and searches the entries in transit. They are announced when
-    its key has been hashed and used in order, so that any number of operations can be under way. In the cycles that
-    operations leave, entries in transit move on: their line is used in the same order, and takes them into a free
-    place or in exchange for another entry. When they move is not the reference's schedule; no answer shows it.
+    An operation uses two lines, which are its candidate buckets, and searches the entries in transit. The lines are
+    announced when the key has been hashed and are used in order, so that many operations can be in flight. Entries in
+    transit move in cycles that operations do not need. A line takes such an entry into a free place, or in exchange
+    for another entry. The reference moves entries at other times; no answer shows it.
 
-    A hit GET, a hit PUT and a new key are placed in ``fresh``; a hit DELETE is taken out; all else changes nothing. A
-    new key is refused when ``capacity`` keys are live, or when both buckets are full and so is the queue.
+    A key that is hit by GET or PUT, and a new key, are placed in ``fresh``. A key that is hit by DELETE is taken out.
+    Nothing else changes anything. A new key is refused when ``capacity`` keys are live, or when both buckets and the
+    queue are full.
 
     Parameters
     ----------
     params : Params
         Geometry of the map; the rule must be ``one_choice``.
     interval : int
-        Cycles from one operation to the next at least, even, 4 to 1024: an operation needs two, a move two. Ten leave
-        room for four moves an operation.
+        Least number of cycles from one operation to the next, even, 4 to 1024. An operation needs two cycles, and a
+        move two: an interval of ten has room for four moves.
     line_entries : int
-        Copies of lines kept on chip for each table, 2 to 64: see :class:`~rtl.memory.line_buffer.LineBuffer`.
+        Lines kept on chip for each table, 2 to 64: see :class:`~rtl.memory.line_buffer.LineBuffer`.
     transit_entries : int, optional
         Entries in transit, from what ``params`` say, the default, to 64.
     under_way : int
-        Operations and moves from hash to use, 4 to 256.
+        Most operations and moves between hash and use, 4 to 256.
 
     Members
     -------
     i_key : In(stream.Signature(128, always_ready=True))
-        Hash key. No operation is taken before it came; give it while the map is empty.
+        Hash key. No operation is taken before it has come. It must come while the map is empty.
     i_operation : In(stream.Signature({"kind", "key", "fresh", "dummy"}))
         Operations: a :class:`~omap.operations.Kind`, the key, and both pages drawn.
     o_located : Out(stream.Signature({"hit", "keep", "full", "page"}))
@@ -70,8 +71,8 @@ class PositionMap(wiring.Component):
     quiet : Out(1)
         No line is on chip, and no transfer under way.
     clear : In(1)
-        One cycle of it forgets all operations and keys, but not the hash key. Memory is to be zeroed once ``quiet``;
-        transfers under way are let finish, and until then no operation is taken.
+        One cycle of it forgets all operations and keys, but not the hash key. Transfers under way go on to their ends,
+        and until then no operation is taken. Memory must be overwritten with zeros once the block is ``quiet``.
     erase : In(1)
         As ``clear``, and the hash key goes as well.
 
@@ -166,7 +167,7 @@ class PositionMap(wiring.Component):
         with m.Elif(self.i_key.valid):
             m.d.sync += keyed.eq(1)
 
-        # Transfers under way are counted across `forget`: nothing begins until all have ended, for their answers name
+        # Transfers under way are counted across `forget`. Nothing begins until all have ended: their answers name
         # places that no longer mean what they meant.
         busy = []
         for t, buffer in enumerate(self.buffers):

@@ -46,7 +46,7 @@ class Sealing(wiring.Component):
     o_text : Out(stream.Signature(page_beat(lanes)))
         Verified plaintext.
     i_text : In(stream.Signature(page_beat(lanes)))
-        Plaintext to seal; ``last`` is not looked at.
+        Plaintext to seal; ``last`` is ignored.
     o_sealed : Out(stream.Signature(page_beat(lanes)))
         What is to be written to host memory.
     blank : In(1)

@@ -1,4 +1,4 @@
-"""The secrets of a format: gathered from the entropy source, handed out once, then gone."""
+"""The secrets of a format: they are gathered from the entropy source, handed out once, and then forgotten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORDS = 6
 
 
 class FormatSecrets(wiring.Component):
-    """Gathers the words of a format, hands the keys out and forgets them; the map id, which is public, stays.
+    """Gathers the words of a format, hands the keys out and forgets them. The map id stays, because it is public.
 
     Members
     -------

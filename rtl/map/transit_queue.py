@@ -1,4 +1,4 @@
-"""Position map entries between buckets: searched at any time, and moved on one by one."""
+"""Position map entries in transit: they can be searched at any time, and are moved on one by one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rtl.stream.pick import encoded, lowest, one_hot
 
 
 class TransitQueue(wiring.Component):
-    """Entries between buckets. Must hold what :attr:`omap.position_map.PositionMap.transit` may hold.
+    """Entries in transit between buckets. Must hold what :attr:`omap.position_map.PositionMap.transit` may hold.
 
-    Entries are offered one after the other to be moved; one that has been taken stays here, can be searched, changed
-    and removed, until its move is settled. If it was removed meanwhile, the move is void, even where its place has
-    been given to another entry: that one waits its turn until the void move is settled.
+    Entries are offered one after the other to be moved. An entry that has been taken stays here until its move is
+    settled, and can be searched, changed and removed. If it was removed meanwhile, the move is void. Its place may
+    have been given to another entry by then, which waits until the void move is settled.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ class TransitQueue(wiring.Component):
     entry : Out({"page", "key", "table"})
         What place ``at`` holds; ``table`` is where it is on its way to.
     judged : In(index)
-        Place of a move ...
+        Place of a move.
     valid_move : Out(1)
-        ... and whether the move is still good.
+        The move of place ``judged`` is not void.
     put : In(1)
         Place ``at`` holds ``put_entry`` from now on.
     put_entry : In({"page", "key", "table"})
@@ -54,11 +54,11 @@ class TransitQueue(wiring.Component):
     settle : In(1)
         The move of place ``at`` is over.
     next_valid : Out(1)
-        An entry waits to be moved: the one at place ``next_at``, ``next_entry``. It is withdrawn if it is dropped.
-    next_at, next_entry
-        Which.
+        An entry waits to be moved. It is withdrawn if it is dropped.
+    next_at, next_entry : Out
+        Its place, and the entry.
     take : In(1)
-        It is taken to be moved, in every second cycle at most.
+        This entry is taken to be moved; in every second cycle at most.
     """
 
     def __init__(self, *, entries: int, key_bits: int, page_bits: int) -> None:
@@ -109,8 +109,8 @@ class TransitQueue(wiring.Component):
             write.en.eq(self.put),
         ]
 
-        # Whose turn it is, one after the other, chosen in the cycle before. That of a `take` chooses the same again:
-        # the cycle after it offers nothing.
+        # The entry whose turn it is was chosen in the cycle before. In the cycle of a `take` the same entry is chosen
+        # again, so that the next cycle offers nothing.
         waiting, passed, turn, taken = Signal(n), Signal(n), Signal(n), Signal(n)
         later = waiting & ~passed
         m.d.comb += [

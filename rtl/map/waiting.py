@@ -21,55 +21,56 @@ from rtl.stream.interfaces import require, require_whole
 from rtl.stream.pick import encoded, first, one_hot
 
 MOST_WAITING = 128
-"""Tuples that a bin on chip has room for. More wait for one page with a probability below 2^-120: a fault."""
+"""Most tuples of a bin. More wait for one page with a probability below 2^-120, and that is a fault."""
 
 ULTRA_ROWS = 4096
-"""Rows from which on memory is asked for in ultra RAM."""
+"""A memory with as many rows or more is asked for in ultra RAM."""
 
 
 class WaitingBins(wiring.Component):
     """Bins are announced early, used in order, and always up to date then. Equals :class:`omap.waiting.Waiting`.
 
-    A touch announces the use of a bin and fetches its descriptor and its waiting tuples, unless a copy is here. Bins
-    are used in the order of their touches. A TOUCH offers every waiting tuple and an end; it takes a verdict for each
-    tuple and the new occupancy. An APPEND takes a tuple, or nothing. A changed bin goes back to HBM once no touch
-    waits for it; its copy stays until all its writes have arrived.
+    An announcement says that a bin will be used, for TOUCH or for APPEND. The bin's descriptor and its waiting tuples
+    are fetched, unless the bin is on chip. Bins are used in the order of their announcements. A TOUCH offers every
+    waiting tuple and then an end; it takes a verdict for each tuple, and the new occupancy. An APPEND takes a tuple, or
+    nothing. A changed bin goes back to HBM when no use waits for it; it stays on chip until all its writes have arrived.
 
-    Version and occupancy of a TOUCH are offered as soon as they are known and no earlier TOUCH of the same bin is
-    still to be used, in the order of the TOUCHes; a TOUCH is used after both were. Its tuples are offered when its
-    turn comes.
+    Version and occupancy of a TOUCH are offered before its turn comes: when they are known, and no earlier TOUCH of
+    the same bin is still to be used. They are offered in the order of the TOUCHes. The tuples of a TOUCH are offered
+    when its turn comes.
 
-    While memory keeps up, a TOUCH takes three cycles and one for each waiting tuple, an APPEND one. Announcements are
-    taken every second cycle at most.
+    While memory keeps up, a TOUCH takes three cycles and one for each waiting tuple, and an APPEND takes one. An
+    announcement is taken every second cycle at most.
 
-    Lines have the layout of :mod:`omap.waiting`; which slots and further lines are used, and in what order they are
-    used again, is this block's own affair.
+    Lines have the layout of :mod:`omap.waiting`. Which waiting slots and further lines are used, and in what order
+    they are used again, differs from the reference and shows nowhere.
 
     Parameters
     ----------
     params : Params
         Gives the layout; a rule with pages.
     entries : int
-        Bins kept, 2 to 128: at least the uses under way, from touch to the arrival of the last write.
+        Bins on chip, 2 to 128. There should be one for each use in flight, from its announcement to the arrival of
+        the bin's last write.
     most : int
-        Tuples that a bin has room for.
+        Most tuples of a bin.
 
     Members
     -------
     i_touch : In(stream.Signature({"bin", "use"}))
         Bins that will be used, and for what, in order.
     o_version : Out(stream.Signature(48))
-        The version of each bin announced for TOUCH, which is that under which its page was sealed last.
+        For each TOUCH, the version under which the page was sealed last.
     o_bin : Out(stream.Signature({"occupancy": page_slots}))
-        The used slots of its page; once for each TOUCH, when its version has been offered or later.
+        For each TOUCH, the used page slots; at the same time as the version, or later.
     o_waiting : Out(stream.Signature({"end": 1, "entry": tuple}))
-        Its tuples, oldest first, then an end. Zero while none is on offer.
+        The tuples of a TOUCH, oldest first, then an end. Zero while none is on offer.
     i_verdict : In(stream.Signature(Verdict))
-        What became of each; comes when its tuple is taken, or later.
+        What became of each tuple. It comes when the tuple is taken, or later.
     i_occupancy : In(stream.Signature(page_slots))
-        Used slots of the page from now on; ends the use.
+        Used page slots from now on. Ends a TOUCH.
     i_append : In(stream.Signature({"present": 1, "entry": tuple}))
-        The tuple that joins a bin announced for APPEND, if any; ends the use.
+        The tuple that joins the bin, if any. Ends an APPEND.
     o_line_fetch, i_line_fetched, o_line_flush, i_line_flushed
         Descriptor lines, as in :class:`rtl.memory.line_buffer.LineBuffer`; further lines follow the bins. Reads and
         writes may be answered in any order.
@@ -82,10 +83,10 @@ class WaitingBins(wiring.Component):
     exhausted : Out(1)
         A bin had no room for one more tuple, which was lost. Stays.
     quiet : Out(1)
-        No copy is kept, and no transfer is under way: HBM holds everything.
+        No bin is on chip, and no transfer is under way: HBM holds everything.
     clear, erase : In(1)
-        One cycle of either forgets all bins and uses. Memory is to be formatted once ``quiet``; transfers under way
-        are let finish, and until then no touch is taken.
+        One cycle of either forgets all bins and uses. Transfers under way go on to their ends, and until then no
+        announcement is taken. Memory may be overwritten once the block is ``quiet``.
 
     Countermeasures
     ---------------
@@ -137,7 +138,7 @@ class WaitingBins(wiring.Component):
         open_, busy, empty = Signal(), Signal(), Signal()
         self._bins(inner, open_, empty)
 
-        # Transfers under way are counted across `clear`: nothing begins until all have ended, for their answers name
+        # Transfers under way are counted across `clear`. Nothing begins until all have ended, because their answers name
         # entries that no longer mean what they meant.
         counts = []
         for name, out, back, most in (

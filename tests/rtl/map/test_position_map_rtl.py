@@ -7,9 +7,6 @@ from functools import cache
 from io import StringIO
 
 import pytest
-from amaranth.hdl import Module
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +18,8 @@ from omap.position_map import PositionMap as Reference
 from rtl.map.position_map import PositionMap
 from sim.bench.amaranth_bench import AmaranthBench
 from sim.bench.compiled import Design
-from tests.support.designs.late_lines import LateLines
+from tests.support.designs.lookup_rig import LookupRig
+from tests.support.rtl.waveforms import final_values
 
 NOP, GET, PUT, DELETE = Kind
 HASH_KEY = bytes(range(100, 116))
@@ -44,49 +42,9 @@ SMALL = {
 LARGE = geometry(4, buckets=64, transit=32, capacity=920)  # load 0.9, as the planner has it
 
 
-class Bench(wiring.Component):
-    """The stage with late memory behind it; counts the lines used of each table."""
-
-    CONTROL = ("live", "quiet", "clear", "erase")
-    FLOWS = ("i_key", "i_operation", "o_located")
-
-    def __init__(self, params, **sizes):
-        self.params, self.dut = params, PositionMap(params, **sizes)
-        members = self.dut.signature.members
-        own = {
-            "latency": In(8),
-            "jitter": In(8),
-            "shy": In(1),
-            "wipe": In(1),
-            "uses": Out(32).array(2),
-            "fetches": Out(32).array(2),
-            "in_transit": Out(self.dut.queue.entries),
-        }
-        super().__init__({name: members[name] for name in (*self.FLOWS, *self.CONTROL)} | own)
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.dut = dut = self.dut
-        for name in self.FLOWS:
-            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(dut, name))
-        m.d.comb += [self.live.eq(dut.live), self.quiet.eq(dut.quiet), self.in_transit.eq(dut.queue.held)]
-        m.d.comb += [dut.clear.eq(self.clear), dut.erase.eq(self.erase)]
-        for t, buffer in enumerate(dut.buffers):
-            m.submodules[f"memory{t}"] = memory = LateLines(buffer, lines=self.params.buckets, seed=t)
-            m.d.comb += [memory.latency.eq(self.latency), memory.jitter.eq(self.jitter), memory.shy.eq(self.shy)]
-            m.d.comb += memory.wipe.eq(self.wipe)
-            wiring.connect(m, dut.o_fetch[t], memory.fetch)
-            wiring.connect(m, dut.i_fetched[t], memory.fetched)
-            wiring.connect(m, dut.o_flush[t], memory.flush)
-            wiring.connect(m, dut.i_flushed[t], memory.flushed)
-            for count, flow in ((self.uses[t], buffer.o_line), (self.fetches[t], dut.o_fetch[t])):
-                m.d.sync += count.eq(count + (flow.valid & flow.ready))
-        return m
-
-
 @cache
 def small(key_bytes):
-    return Design(Bench(SMALL[key_bytes], line_entries=4, under_way=8))
+    return Design(LookupRig(SMALL[key_bytes], line_entries=4, under_way=8))
 
 
 def operations(choices, key_bytes, seed):
@@ -241,7 +199,7 @@ class Load:
 
 @cache
 def large():
-    return Design(Bench(LARGE))
+    return Design(LookupRig(LARGE))
 
 
 def sustain(count, *, seed, latency):
@@ -272,7 +230,7 @@ def test_four_entries_move_for_each_operation_every_ten_cycles():
     params = geometry(4, buckets=1, transit=60, capacity=76)  # 60 entries that never find a place
     count = 400
     script = operations([(PUT, k) for k in range(76)] + [(GET, k % 80) for k in range(count)], 4, 8)
-    bench = start(Design(Bench(params, interval=10)).bench())
+    bench = start(Design(LookupRig(params, interval=10)).bench())
     push(bench, script[:76])
     rules = Rules(params)
     assert answers(bench, 76) == [rules.operate(*operation) for operation in script[:76]]
@@ -293,7 +251,9 @@ BURST = int(0.15 * WHOLE.capacity)
 def in_transit(bursts, *, seed):
     """Return the numbers of entries in transit, sampled while the last few of the missing keys are put."""
     script = Load(WHOLE, random.Random(seed), gets=False, share=0.15).script(WHOLE.capacity + bursts * 2 * BURST)
-    bench = start(Design(Bench(WHOLE, interval=10, line_entries=64, transit_entries=64)).bench(seed=seed), latency=40)
+    bench = start(
+        Design(LookupRig(WHOLE, interval=10, line_entries=64, transit_entries=64)).bench(seed=seed), latency=40
+    )
     push(bench, script)
     found = []
     while left := bench.source("i_operation").remaining:
@@ -358,7 +318,7 @@ def test_erase_leaves_no_key_in_any_register():
     secret = 0x5EC2E7C0DE, HASH_KEY
     texts = {}
     for erase in (0, 1):
-        bench = AmaranthBench(Bench(geometry(8, buckets=1, transit=3, capacity=12), line_entries=2, under_way=4))
+        bench = AmaranthBench(LookupRig(geometry(8, buckets=1, transit=3, capacity=12), line_entries=2, under_way=4))
         trace = StringIO()
         with bench.simulator.write_vcd(trace):
             start(bench)
@@ -373,23 +333,6 @@ def test_erase_leaves_no_key_in_any_register():
     for text in (key_text, hash_text):
         assert [name for name, value in texts[0].items() if text in value]
         assert not [name for name, value in texts[1].items() if text in value]
-
-
-def final_values(vcd):
-    """Return the last value of every register of the stage: memory and what it is wired to can't be cleared at once."""
-    names, values, scope = {}, {}, []
-    for line in vcd.splitlines():
-        match line.split():
-            case ["$scope", _, name, *_]:
-                scope.append(name)
-            case ["$upscope", *_]:
-                scope.pop()
-            case ["$var", _, _, code, name, *_] if {"inner", "hash"} & set(scope):
-                if not ("payload" in name or "[" in name or name.endswith("__data")):
-                    names.setdefault(code, ".".join([*scope, name]))
-            case [value, code] if value[0] == "b":
-                values[code] = value[1:]
-    return {name: values[code] for code, name in names.items() if code in values}
 
 
 @pytest.mark.parametrize("control", ["clear", "erase"])
