@@ -33,7 +33,7 @@ class WaitingBins(wiring.Component):
     An announcement says that a bin will be used, for TOUCH or for APPEND. The bin's descriptor and its waiting tuples
     are fetched, unless the bin is on chip. Bins are used in the order of their announcements. A TOUCH offers every
     waiting tuple and then an end; it takes a verdict for each tuple, and the new occupancy. An APPEND takes a tuple, or
-    nothing. A changed bin goes back to HBM when no use waits for it; it stays on chip until all its writes have arrived.
+    nothing. A changed bin goes back to HBM when no use waits for it; it stays until all its writes have arrived.
 
     Version and occupancy of a TOUCH are offered before its turn comes: when they are known, and no earlier TOUCH of
     the same bin is still to be used. They are offered in the order of the TOUCHes. The tuples of a TOUCH are offered
@@ -138,7 +138,7 @@ class WaitingBins(wiring.Component):
         open_, busy, empty = Signal(), Signal(), Signal()
         self._bins(inner, open_, empty)
 
-        # Transfers under way are counted across `clear`. Nothing begins until all have ended, because their answers name
+        # Transfers under way are counted across `clear`. Nothing begins until all have ended: their answers name
         # entries that no longer mean what they meant.
         counts = []
         for name, out, back, most in (
