@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 CONTENTS = {
     "Start": ["/README", "/examples/README", "/docs/glossary"],
     "Use": ["/docs/use/*"],
-    "Hardware": ["/docs/hardware/*", "/boards/README", "/boards/*/README"],
+    "Hardware": ["/docs/hardware/*", "/rtl/README", "/boards/README", "/boards/*/README"],
     "Security": ["/SECURITY", "/docs/security/*"],
     "Reference": [
         *(f"/docs/reference/{page}" for page in ("omap", "audit", "sizing", "client", "rtl-engine")),
@@ -41,6 +41,8 @@ CONTENTS = {
     "Project": ["/CONTRIBUTING", "/CHANGELOG", "/docs/decisions/*"],
 }
 """What stands in the side bar, by heading; a star stands for all pages of a folder."""
+
+PACKAGES = ("omap", "rtl", "sim", "host", "boards")
 
 SECTIONS = ("Members", "Reveals", "Hides", "Countermeasures")
 """Sections of docstrings that numpydoc does not know."""
@@ -88,8 +90,9 @@ def split_sections(docstring: str) -> tuple[str, dict[str, str]]:
 
 def take_sections(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Put sections that numpydoc does not know aside, before it reads the docstring."""
+    ours = (getattr(obj, "__module__", None) or name).partition(".")[0] in PACKAGES  # Amaranth's are looked at, too
     for heading in re.findall(r"^(\S[^\n]*)\n-{3,}$", "\n".join(lines), re.MULTILINE):
-        if heading not in NumpyDocString.sections:
+        if ours and heading not in NumpyDocString.sections:
             logger.warning("%s has a section that nobody knows: %s", name, heading)
     rest, sections = split_sections("\n".join(lines) + "\n")
     lines[:] = [*rest.rstrip("\n").split("\n"), ""]

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 START = ROOT / "docs" / "README.md"
-FOLDERS = ("docs", "examples", "boards")
+FOLDERS = ("docs", "examples", "boards", "rtl")
 PAGES = sorted(
     [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md")]
     + [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")]
