@@ -24,6 +24,7 @@ import sysconfig
 import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -333,7 +334,7 @@ class _State:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """Return the attributes that an object itself holds, in its dictionary or in slots."""
-    found = {}
+    found: dict[str, Any] = {}
     for base in type(value).__mro__:
         for name, entry in vars(base).items():
             if isinstance(entry, types.MemberDescriptorType):
@@ -341,10 +342,9 @@ def _attributes(value: Any) -> dict[str, Any]:
                     found[name] = entry.__get__(value)
                 except AttributeError:
                     continue
-    try:
-        return found | object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return found
+    with suppress(AttributeError):  # if it has slots alone
+        found |= object.__getattribute__(value, "__dict__")
+    return found
 
 
 def _members(value: Any) -> list[Any] | None:

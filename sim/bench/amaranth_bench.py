@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
-from sim.bench.base import PROBE_EVERY, Bench, PythonModels, Timing
+from sim.bench.base import PROBE_EVERY, Bench, PythonModels
 from sim.bench.verilog import describe_ports
-from sim.errors import SimulationError
-from sim.models.axi_memory import AxiMemory
-from sim.models.faults import Fault
-from sim.models.memory import Memory
-from sim.models.observer import Observer
 from sim.models.protocol import Breach, Rule
-from sim.models.streams import Sink, Source
 
 
-class AmaranthBench(Bench):
+class AmaranthBench(PythonModels, Bench):
     """One run of a component under Amaranth's simulator. Methods as :class:`~sim.bench.base.Bench`.
 
     Parameters
@@ -37,9 +31,7 @@ class AmaranthBench(Bench):
     """
 
     def __init__(self, component: Any, *, seed: int = 0) -> None:
-        self.ports = describe_ports(component)
-        self.seed = seed
-        self._models = PythonModels(self.ports, seed)
+        super().__init__(describe_ports(component), seed)
         self._values = {name: Value.cast(port.value) for name, port in self.ports.ports.items()}
         self._target = 0
         self._reached: Any = lambda: False
@@ -56,51 +48,12 @@ class AmaranthBench(Bench):
             self._clocked = False
         self.simulator.add_testbench(self._testbench, background=True)
 
-    @property
-    def cycle(self) -> int:
-        """Cycles since reset."""
-        return self._models.cycle
-
-    @property
-    def observer(self) -> Observer:
-        """Events of the ports that are observed."""
-        return self._models.observer
-
-    def source(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> Source:
-        """As :meth:`Bench.source`."""
-        return self._models.source(name, waits=waits, idle=idle)
-
-    def sink(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> Sink:
-        """As :meth:`Bench.sink`."""
-        return self._models.sink(name, waits=waits, idle=idle)
-
-    def memory(
-        self,
-        name: str,
-        memory: Memory,
-        timing: Timing,
-        *,
-        faults: Iterable[Fault] = (),
-        observe: bool | None = None,
-    ) -> AxiMemory:
-        """As :meth:`Bench.memory`."""
-        return self._models.memory(name, memory, timing, faults=faults, observe=observe)
-
-    def observe(self, name: str) -> None:
-        """As :meth:`Bench.observe`."""
-        self._models.observe(name)
-
-    def set(self, name: str, value: int) -> None:
-        """As :meth:`Bench.set`."""
-        if not self.ports.find("port", name).input:
-            raise SimulationError(f"port {name} is an output of the design")
+    def _set(self, name: str, value: int) -> None:
         self._sets[name] = value
 
-    def get(self, name: str) -> int:
-        """As :meth:`Bench.get`."""
-        self.ports.find("port", name)
+    def _get(self, name: str) -> int:
         self._begin()
-        return self._ctx.get(self._values[name])
+        return int(self._ctx.get(self._values[name]))
 
     def _begin(self) -> None:
         while self._ctx is None:
@@ -130,7 +83,6 @@ class AmaranthBench(Bench):
     async def _testbench(self, ctx: Any) -> None:
         # Reset needs no cycles: the simulator starts all registers at their initial values.
         self._ctx = ctx
-        models = self._models
         while True:
             self._waiting = True
             while not self._more():
@@ -139,10 +91,10 @@ class AmaranthBench(Bench):
             for name, value in self._sets.items():
                 ctx.set(self._values[name], value)
             self._sets.clear()
-            models.drive(lambda name, value: ctx.set(self._values[name], value))
+            self._drive(lambda name, value: ctx.set(self._values[name], value))
             if self.cycle % PROBE_EVERY == 0:
                 self._probe(ctx)
-            self._breaches += models.step(lambda name: ctx.get(self._values[name]))
+            self._breaches += self._step(lambda name: ctx.get(self._values[name]))
             self._stopped = self._reached()
             if self._clocked:
                 await ctx.tick()

@@ -1,8 +1,9 @@
 """What a bench offers, whichever simulator runs the design; and the Python models as one bundle.
 
 A bench holds one design with a source or sink on each of its streams, memory models on its AXI ports, and an observer.
-The compiled harness and Amaranth's simulator share :class:`Bench`; under cocotb
-:class:`sim.bench.cocotb_bench.CocotbBench` has the same methods, of which those that let time pass are awaited.
+:class:`Face` describes what all benches share. :class:`Bench` lets time pass by calls, in the compiled harness and in
+Amaranth's simulator; under cocotb :class:`sim.bench.cocotb_bench.CocotbBench` has the same methods, of which those that
+let time pass are awaited.
 """
 
 from __future__ import annotations
@@ -14,15 +15,13 @@ from typing import Any
 from omap.errors import ParamsError
 from sim.bench.verilog import AxiPort, Ports
 from sim.errors import CycleLimitError, SimulationError
-from sim.models.axi_memory import AxiMemory, Master, WriteBeat
+from sim.models.axi_memory import AxiMemory, Bus, Master, WriteBeat
 from sim.models.draws import seed_of
 from sim.models.faults import Fault
-from sim.models.hbm import HbmScheduler
-from sim.models.host_memory import HostScheduler
 from sim.models.memory import Memory
 from sim.models.observer import EventKind, Observer
 from sim.models.protocol import Breach
-from sim.models.scheduler import Address, Scheduler
+from sim.models.scheduler import Address
 from sim.models.streams import Sink, Source
 from sim.models.timing import HbmTiming, HostTiming
 
@@ -34,8 +33,8 @@ PROBE_EVERY = 61
 Timing = HbmTiming | HostTiming
 
 
-class Bench(ABC):
-    """A design in a simulator that is advanced by calls.
+class Face(ABC):
+    """What a bench offers around a design, whether time passes in calls or is awaited.
 
     Attributes
     ----------
@@ -43,30 +42,42 @@ class Bench(ABC):
         What the design shows.
     seed : int
         Seed of all draws.
-    observer : Observer
-        Events of the ports that are observed.
-    cycle : int
-        Cycles since reset.
     """
 
-    ports: Ports
-    seed: int
-    observer: Observer
-    cycle: int
+    def __init__(self, ports: Ports, seed: int) -> None:
+        self.ports, self.seed = ports, seed
+        self._observer = Observer()
+        self._streams: dict[str, Any] = {}
+        self._memories: dict[str, Any] = {}
 
+    @property
     @abstractmethod
+    def cycle(self) -> int:
+        """Cycles since reset."""
+
+    @property
+    def observer(self) -> Observer:
+        """Events of the ports that are observed."""
+        return self._observer
+
     def source(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> Any:
         """Return the producer on an input stream: ``push(items)``, ``remaining``, ``transfers``, ``cycles``.
 
         ``waits`` are waiting times in cycles, one for each of the next items; after those the producer waits in a drawn
         share ``idle`` of the cycles. Both stay as they are where not given.
         """
+        return self._stream_of(name, True, waits, idle)
 
-    @abstractmethod
     def sink(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> Any:
         """Return the consumer on an output stream: ``take()``, ``transfers``, ``cycles``. It is ready after waiting."""
+        return self._stream_of(name, False, waits, idle)
 
-    @abstractmethod
+    def _stream_of(self, name: str, inward: bool, waits: Iterable[int], idle: float | None) -> Any:
+        if self.ports.find("stream", name).input != inward:
+            raise SimulationError(f"stream {name} is an {'output' if inward else 'input'} of the design")
+        self._streams[name].wait_for(waits, idle)
+        return self._streams[name]
+
     def memory(
         self,
         name: str,
@@ -91,18 +102,47 @@ class Bench(ABC):
         observe : bool, optional
             Whether its events are recorded. Default: host memory is, HBM is not, as on the card.
         """
+        port: AxiPort = self.ports.find("AXI port", name)
+        if name in self._memories:
+            raise SimulationError(f"{name} has a memory already")
+        observed = isinstance(timing, HostTiming) if observe is None else observe
+        self._memories[name] = model = self._put_memory(port, memory, timing, observed)
+        for fault in faults:
+            model.add_fault(fault)
+        return model
 
-    @abstractmethod
     def observe(self, name: str) -> None:
         """Record the transfers of a stream, or the changes of an output port, as events."""
+        if name not in self.ports.streams:
+            self.ports.find("port", name)
+        self._observe(name, self._observer.port(name))
 
-    @abstractmethod
     def set(self, name: str, value: int) -> None:
         """Set an input port from the coming cycle on."""
+        if not self.ports.find("port", name).input:
+            raise SimulationError(f"port {name} is an output of the design")
+        self._set(name, value)
+
+    def get(self, name: str) -> int:
+        """Return what a port shows in the coming cycle; under cocotb, what it showed at the end of the last one."""
+        self.ports.find("port", name)
+        return self._get(name)
 
     @abstractmethod
-    def get(self, name: str) -> int:
-        """Return what a port shows in the coming cycle."""
+    def _put_memory(self, port: AxiPort, memory: Memory, timing: Timing, observed: bool) -> Any: ...
+
+    @abstractmethod
+    def _observe(self, name: str, number: int) -> None: ...
+
+    @abstractmethod
+    def _set(self, name: str, value: int) -> None: ...
+
+    @abstractmethod
+    def _get(self, name: str) -> int: ...
+
+
+class Bench(Face):
+    """A design in a simulator that is advanced by calls."""
 
     @abstractmethod
     def _advance(self, cycles: int, transfers: dict[Any, int], values: Mapping[str, int]) -> bool:
@@ -147,8 +187,8 @@ def raise_limit(limit: int, transfers: Mapping[Any, int], values: Mapping[str, t
     raise CycleLimitError(f"not done after {limit} cycles: {'; '.join(state)}")
 
 
-class PythonModels:
-    """The Python models around one design: what to drive before a cycle, what to look at after it.
+class PythonModels(Face):
+    """A face with the Python models: they say what to drive before a cycle, and look at what the design shows in it.
 
     Parameters
     ----------
@@ -159,130 +199,83 @@ class PythonModels:
     """
 
     def __init__(self, ports: Ports, seed: int) -> None:
-        self.ports, self.seed = ports, seed
-        self.observer = Observer()
-        self.cycle = 0
-        self.sources: dict[str, Source] = {}
-        self.sinks: dict[str, Sink] = {}
-        self.memories: dict[str, AxiMemory] = {}
+        super().__init__(ports, seed)
+        self._cycle = 0
         self._observed: dict[str, int] = {}
         self._erase = "erase" in ports.ports and ports.ports["erase"].input
         self._watched: dict[str, tuple[int, int]] = {}
         for name, flow in ports.streams.items():
             if flow.input:
-                self.sources[name] = Source(name, seed_of(seed, name), flow.width, flow.shape)
+                self._streams[name] = Source(name, seed_of(seed, name), flow.width, flow.shape)
             else:
-                self.sinks[name] = Sink(name, seed_of(seed, name), flow.shape, always_ready=flow.ready is None)
+                self._streams[name] = Sink(name, seed_of(seed, name), flow.shape, always_ready=flow.ready is None)
 
-    def source(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> Source:
-        """As :meth:`Bench.source`."""
-        self._direction(name, True)
-        return _with_waits(self.sources[name], waits, idle)
+    @property
+    def cycle(self) -> int:
+        """Cycles since reset."""
+        return self._cycle
 
-    def sink(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> Sink:
-        """As :meth:`Bench.sink`."""
-        self._direction(name, False)
-        return _with_waits(self.sinks[name], waits, idle)
+    def _put_memory(self, port: AxiPort, memory: Memory, timing: Timing, observed: bool) -> AxiMemory:
+        bus = Bus(port.signature.beat_bytes, port.signature.version)
+        observer = self._observer if observed else None
+        return AxiMemory(port.name, bus, memory, timing, seed=seed_of(self.seed, port.name), observer=observer)
 
-    def _direction(self, name: str, inward: bool) -> None:
-        flow = self.ports.find("stream", name)
-        if flow.input != inward:
-            raise SimulationError(f"stream {name} is an {'input' if flow.input else 'output'} of the design")
-
-    def memory(
-        self,
-        name: str,
-        memory: Memory,
-        timing: Timing,
-        *,
-        faults: Iterable[Fault] = (),
-        observe: bool | None = None,
-    ) -> AxiMemory:
-        """As :meth:`Bench.memory`."""
-        port: AxiPort = self.ports.find("AXI port", name)
-        seed = seed_of(self.seed, name)
-        host = isinstance(timing, HostTiming)
-        scheduler: Scheduler = HostScheduler(timing, seed) if host else HbmScheduler(timing, seed)
-        if observe is None:
-            observe = host
-        self.memories[name] = AxiMemory(
-            name,
-            beat_bytes=port.signature.beat_bytes,
-            version=port.signature.version,
-            memory=memory,
-            timing=timing,
-            scheduler=scheduler,
-            seed=seed,
-            observer=self.observer if observe else None,
-            faults=faults,
-        )
-        return self.memories[name]
-
-    def observe(self, name: str) -> None:
-        """As :meth:`Bench.observe`."""
-        number = self.observer.port(name)
+    def _observe(self, name: str, number: int) -> None:
         if name in self.ports.streams:
             self._observed[name] = number
         else:
-            self.ports.find("port", name)
             self._watched[name] = (number, 0)
 
-    def drive(self, put: Callable[[str, int], None]) -> None:
+    def _drive(self, put: Callable[[str, int], None]) -> None:
         """Call ``put(port, value)`` for everything the models drive in the coming cycle."""
-        cycle = self.cycle
-        for name, source in self.sources.items():
-            flow = self.ports.streams[name]
-            valid, payload = source.drive(cycle)
-            if flow.valid:
-                put(flow.valid, valid)
-            if flow.payload:
-                put(flow.payload, payload)
-        for name, sink in self.sinks.items():
-            ready = sink.drive(cycle)
-            if self.ports.streams[name].ready:
-                put(self.ports.streams[name].ready, ready)
-        for name, model in self.memories.items():
+        for name, flow in self.ports.streams.items():
+            if flow.input:
+                valid, payload = self._streams[name].drive(self._cycle)
+                if flow.valid:
+                    put(flow.valid, valid)
+                if flow.payload:
+                    put(flow.payload, payload)
+            else:
+                ready = self._streams[name].drive(self._cycle)
+                if flow.ready:
+                    put(flow.ready, ready)
+        for name, model in self._memories.items():
             signals = self.ports.axi[name].signals
             for signal, value in model.drive._asdict().items():
                 if signal in signals:
                     put(signals[signal], value)
 
-    def step(self, get: Callable[[str], int]) -> list[Breach]:
+    def _step(self, get: Callable[[str], int]) -> list[Breach]:
         """Take the end of the cycle, in which port ``p`` shows ``get(p)``; return the rules that were broken."""
-        cycle, breaches = self.cycle, []
-        for name, model in self.memories.items():
+        cycle, breaches = self._cycle, []
+        for name, model in self._memories.items():
             model.step(_master(self.ports.axi[name].signals, get))
             breaches += model.breaches
             model.breaches = []
         for name, flow in self.ports.streams.items():
+            stream = self._streams[name]
             if flow.input:
-                moved = self.sources[name].step(cycle, get(flow.ready) if flow.ready else 1)
-                transfers = self.sources[name].transfers
+                moved = stream.step(cycle, get(flow.ready) if flow.ready else 1)
             else:
                 valid = get(flow.valid) if flow.valid else 1
                 payload = get(flow.payload) if valid and flow.payload else 0
-                moved, breach = self.sinks[name].step(cycle, valid, payload)
-                transfers = self.sinks[name].transfers
+                moved, breach = stream.step(cycle, valid, payload)
                 breaches += [breach] if breach else []
             if moved and name in self._observed:
                 width = -(-flow.width // 8)
-                self.observer.record(cycle, self._observed[name], EventKind.TRANSFER, transfers - 1, width)
+                self._observer.record(cycle, self._observed[name], EventKind.TRANSFER, stream.transfers - 1, width)
         if self._erase and get("erase"):
-            for sink in self.sinks.values():
-                sink.forget()
+            for name, flow in self.ports.streams.items():
+                if not flow.input:
+                    self._streams[name].forget()
         for name, (number, last) in self._watched.items():
             value = get(name)
             if value != last:
                 self._watched[name] = (number, value)
                 width = -(-self.ports.ports[name].width // 8)
-                self.observer.record(cycle, number, EventKind.CHANGE, value & (1 << 64) - 1, width)
-        self.cycle += 1
+                self._observer.record(cycle, number, EventKind.CHANGE, value & (1 << 64) - 1, width)
+        self._cycle += 1
         return breaches
-
-
-def _with_waits(stream: Any, waits: Iterable[int], idle: float | None) -> Any:
-    stream.waits.set(waits, idle)
-    return stream
 
 
 def _master(signals: dict[str, str], get: Callable[[str], int]) -> Master:

@@ -20,7 +20,7 @@ import shutil
 import tempfile
 import zlib
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -78,59 +78,61 @@ def run_cocotb(module: str, name: str, *, seed: int | None = None, waves: bool =
     seed = zlib.crc32(name.encode()) if seed is None else seed
     inside = not hasattr(bench, "verilog")
     verilog = kept_text(bench.component(**parameters), simulation_verilog) if inside else bench.verilog(**parameters)
-    run = partial(_run_once, verilog, module, name, seed, parameters=parameters, inside=inside)
+    case = _Case(verilog, module, name, seed, inside, parameters)
     with tempfile.TemporaryDirectory() as folder:
-        log = run(Path(folder), waves=False)
+        log = case.run(Path(folder), waves=False)
         if log is None:
             return
     where = "none was asked for"
     if waves:
         with tempfile.TemporaryDirectory() as folder:
-            run(Path(folder), waves=True)
+            case.run(Path(folder), waves=True)
             where = _keep(Path(folder) / "dump.vcd", f"{module}.{name}")
     raise CocotbFailure(f"cocotb test {module}.{name} failed (seed {seed}; waveform: {where})\n{log}")
 
 
 def parameters_of_run() -> dict[str, Any]:
     """Return the parameters that :func:`run_cocotb` was given, inside the simulation."""
-    return json.loads(os.environ.get("OMAP_BENCH_PARAMETERS", "{}"))
+    parameters: dict[str, Any] = json.loads(os.environ.get("OMAP_BENCH_PARAMETERS", "{}"))
+    return parameters
 
 
-def _run_once(
-    verilog: str,
-    module: str,
-    name: str,
-    seed: int,
-    folder: Path,
-    *,
-    parameters: dict[str, Any],
-    inside: bool,
-    waves: bool,
-) -> str | None:
-    """Run the test; return None if it passed, else the end of its log."""
-    program = build.cocotb_executable(verilog, waves=waves, inside=inside)
-    results, log = folder / "results.xml", folder / "log.txt"
-    with suppress(SystemExit, RuntimeError):  # how the runner reports a failure; the results say which
-        get_runner("verilator").test(
-            test_module=module,
-            hdl_toplevel=TOP,
-            hdl_toplevel_lang="verilog",
-            build_dir=program.parent,
-            test_dir=folder,
-            results_xml=str(results),
-            test_filter=rf"^{re.escape(module)}\.{re.escape(name)}$",
-            seed=seed,
-            waves=waves,
-            log_file=log,
-            extra_env={"OMAP_BENCH_PARAMETERS": json.dumps(parameters)},
-        )
-    text = "\n".join(log.read_text().splitlines()[-LOG_LINES:]) if log.exists() else "no log"
-    if not results.exists():
-        return f"the simulation ended without results\n{text}"
-    cases = ElementTree.parse(results).getroot().findall(".//testcase")
-    if len(cases) != 1:
-        return f"{len(cases)} tests of that name ran, wanted 1\n{text}"
-    return text if any(cases[0].find(kind) is not None for kind in ("failure", "error")) else None
+@dataclass(frozen=True)
+class _Case:
+    """One cocotb test and the design that it runs on."""
+
+    verilog: str
+    module: str
+    name: str
+    seed: int
+    inside: bool
+    parameters: dict[str, Any]
+
+    def run(self, folder: Path, *, waves: bool) -> str | None:
+        """Run the test; return None if it passed, else the end of its log."""
+        program = build.cocotb_executable(self.verilog, waves=waves, inside=self.inside)
+        results, log = folder / "results.xml", folder / "log.txt"
+        with suppress(SystemExit, RuntimeError):  # how the runner reports a failure; the results say which
+            get_runner("verilator").test(
+                test_module=self.module,
+                hdl_toplevel=TOP,
+                hdl_toplevel_lang="verilog",
+                build_dir=program.parent,
+                test_dir=folder,
+                results_xml=str(results),
+                test_filter=rf"^{re.escape(self.module)}\.{re.escape(self.name)}$",
+                seed=self.seed,
+                waves=waves,
+                log_file=log,
+                extra_env={"OMAP_BENCH_PARAMETERS": json.dumps(self.parameters)},
+            )
+        text = "\n".join(log.read_text().splitlines()[-LOG_LINES:]) if log.exists() else "no log"
+        if not results.exists():
+            return f"the simulation ended without results\n{text}"
+        cases = ElementTree.parse(results).getroot().findall(".//testcase")
+        if len(cases) != 1:
+            return f"{len(cases)} tests of that name ran, wanted 1\n{text}"
+        return text if any(cases[0].find(kind) is not None for kind in ("failure", "error")) else None
 
 
 def _keep(waveform: Path, name: str) -> str:

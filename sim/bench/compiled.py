@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from sim.bench import build
 from sim.bench.base import PROBE_EVERY, RESET_CYCLES, Bench, Timing
-from sim.bench.verilog import Ports, describe_ports, simulation_verilog
+from sim.bench.verilog import AxiPort, Ports, describe_ports, simulation_verilog
 from sim.cache import kept_text
 from sim.errors import SimulationError
 from sim.models.axi_memory import MAX_BURST
@@ -145,13 +145,11 @@ class CompiledBench(Bench):
     """
 
     def __init__(self, design: Design, *, seed: int = 0) -> None:
-        self.design, self.ports, self.seed = design, design.ports, seed
+        super().__init__(design.ports, seed)
+        self.design = design
         self._lib = _harness()
         self._h = self._lib.sim_new(ctypes.cast(design.native.make_design, c_void_p))
-        self._observer = Observer()
         self._names: list[str] = []  # of sinks and memories, in the order of their creation
-        self._memories: list[CompiledMemory] = []
-        self._streams: dict[str, CompiledStream] = {}
         for name, flow in self.ports.streams.items():
             ends = [self._port(end) if end else -1 for end in (flow.payload, flow.valid, flow.ready)]
             handle = self._lib.sim_stream(self._h, int(flow.input), *ends, seed_of(seed, name))
@@ -169,7 +167,7 @@ class CompiledBench(Bench):
     @property
     def cycle(self) -> int:
         """Cycles since reset."""
-        return self._lib.sim_cycle(self._h)
+        return int(self._lib.sim_cycle(self._h))
 
     @property
     def observer(self) -> Observer:
@@ -180,85 +178,46 @@ class CompiledBench(Bench):
             self._observer.extend(events)
         return self._observer
 
-    def source(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> CompiledSource:
-        """As :meth:`Bench.source`."""
-        return self._find(name, True)._wait(waits, idle)
-
-    def sink(self, name: str, *, waits: Iterable[int] = (), idle: float | None = None) -> CompiledSink:
-        """As :meth:`Bench.sink`."""
-        return self._find(name, False)._wait(waits, idle)
-
-    def memory(
-        self,
-        name: str,
-        memory: Memory,
-        timing: Timing,
-        *,
-        faults: Iterable[Fault] = (),
-        observe: bool | None = None,
-    ) -> CompiledMemory:
-        """As :meth:`Bench.memory`."""
-        port = self.ports.find("AXI port", name)
-        if name in self._names:
-            raise SimulationError(f"{name} has a memory already")
-        host = isinstance(timing, HostTiming)
-        event_port = self._observer.port(name) if (host if observe is None else observe) else -1
+    def _put_memory(self, port: AxiPort, memory: Memory, timing: Timing, observed: bool) -> CompiledMemory:
         figures = np.array(list(timing.figures().values()), np.int64)
         wires = np.array([self._port(port.signals[s]) if s in port.signals else -1 for s in AXI_SIGNALS], np.int64)
         handle = self._lib.sim_memory(
             self._h,
-            int(not host),
-            event_port,
+            int(isinstance(timing, HbmTiming)),
+            self._observer.port(port.name) if observed else -1,
             memory.data.ctypes.data,
             memory.base,
             memory.size,
             figures.ctypes.data,
-            seed_of(self.seed, name),
+            seed_of(self.seed, port.name),
             port.signature.beat_bytes,
             MAX_BURST[port.signature.version],
             wires.ctypes.data,
         )
-        model = CompiledMemory(self, handle, memory)
-        self._memories.append(model)
-        self._names.append(name)
-        for fault in faults:
-            model.add_fault(fault)
-        return model
+        self._names.append(port.name)
+        return CompiledMemory(self, handle, memory)
 
     def reset(self) -> None:
         """Reset the design once more, in no time: streams and memories know nothing of it."""
         self._lib.sim_reset(self._h, RESET_CYCLES)
 
-    def observe(self, name: str) -> None:
-        """As :meth:`Bench.observe`."""
+    def _observe(self, name: str, number: int) -> None:
         if name in self._streams:
-            self._lib.sim_stream_observe(self._h, self._streams[name].handle, self._observer.port(name))
+            self._lib.sim_stream_observe(self._h, self._streams[name].handle, number)
         else:
-            self.ports.find("port", name)
-            self._lib.sim_watch(self._h, self._port(name), self._observer.port(name))
+            self._lib.sim_watch(self._h, self._port(name), number)
 
-    def set(self, name: str, value: int) -> None:
-        """As :meth:`Bench.set`."""
-        port = self.ports.find("port", name)
-        if not port.input:
-            raise SimulationError(f"port {name} is an output of the design")
-        self._lib.sim_set(self._h, self._port(name), value.to_bytes(-(-port.width // 8), "little"))
+    def _set(self, name: str, value: int) -> None:
+        width = self.ports.ports[name].width
+        self._lib.sim_set(self._h, self._port(name), value.to_bytes(-(-width // 8), "little"))
 
-    def get(self, name: str) -> int:
-        """As :meth:`Bench.get`."""
-        port = self.ports.find("port", name)
-        buffer = ctypes.create_string_buffer(-(-port.width // 8))
+    def _get(self, name: str) -> int:
+        buffer = ctypes.create_string_buffer(-(-self.ports.ports[name].width // 8))
         self._lib.sim_get(self._h, self._port(name), buffer)
         return int.from_bytes(buffer.raw, "little")
 
     def _port(self, name: str) -> int:
-        return self._lib.sim_port(self._h, name.encode())
-
-    def _find(self, name: str, inward: bool) -> Any:
-        flow = self.ports.find("stream", name)
-        if flow.input != inward:
-            raise SimulationError(f"stream {name} is an {'input' if flow.input else 'output'} of the design")
-        return self._streams[name]
+        return int(self._lib.sim_port(self._h, name.encode()))
 
     def _advance(self, cycles: int, transfers: dict[Any, int], values: Mapping[str, int]) -> bool:
         self._lib.sim_clear_targets(self._h)
@@ -301,7 +260,7 @@ class CompiledStream:
     @property
     def transfers(self) -> int:
         """Items moved so far."""
-        return self._lib.sim_stream_transfers(self._h, self.handle)
+        return int(self._lib.sim_stream_transfers(self._h, self.handle))
 
     @property
     def cycles(self) -> npt.NDArray[np.int64]:
@@ -318,13 +277,13 @@ class CompiledStream:
         self._lib.sim_stream_untimed(self._h, self.handle)
         self._timed = False
 
-    def _wait(self, waits: Iterable[int], idle: float | None) -> Any:
+    def wait_for(self, waits: Iterable[int], idle: float | None) -> None:
+        """As :meth:`sim.models.streams.Waits.set`."""
         given = np.array(list(waits), np.uint32)
         if len(given):
             self._lib.sim_stream_waits(self._h, self.handle, given.ctypes.data, len(given))
         if idle is not None:
             self._lib.sim_stream_share(self._h, self.handle, share_of(idle))
-        return self
 
 
 class CompiledSource(CompiledStream):
@@ -345,7 +304,7 @@ class CompiledSource(CompiledStream):
     @property
     def remaining(self) -> int:
         """Items not taken yet."""
-        return self._lib.sim_stream_remaining(self._h, self.handle)
+        return int(self._lib.sim_stream_remaining(self._h, self.handle))
 
 
 class CompiledSink(CompiledStream):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -62,7 +63,8 @@ class Ports:
 
     def find(self, kind: str, name: str) -> Any:
         """Return the port, stream or AXI port ``name``; one that is not there raises SimulationError with a list."""
-        table = {"port": self.ports, "stream": self.streams, "AXI port": self.axi}[kind]
+        tables: dict[str, Mapping[str, Any]] = {"port": self.ports, "stream": self.streams, "AXI port": self.axi}
+        table = tables[kind]
         if name not in table:
             raise SimulationError(f"the design has no {kind} {name!r}; it has {', '.join(sorted(table)) or 'none'}")
         return table[name]

@@ -92,7 +92,7 @@ class EngineRun:
         self.config, self.layout = config, BufferLayout(config.params, ring_entries)
         self.bench: CompiledBench = design.bench(seed=seed)
         self.memory = Memory(-(-self.layout.size // 4096) * 4096, BUFFER_ADDRESS)
-        self.buffer = memoryview(self.memory.data)[: self.layout.size]
+        self.buffer = memoryview(self.memory.data.data)[: self.layout.size]
         self.host = self.bench.memory("m_axi_host", self.memory, host or HostTiming())
         self.hbm: list[Any] = attach_hbm(self.bench, config, hbm, name=self.hbm_port)
         self._entropy = iter(random_words() if entropy is None else entropy)

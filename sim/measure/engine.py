@@ -146,7 +146,8 @@ class Subject:
 
     def latencies(self, operations: Sequence[Operation]) -> np.ndarray:
         """Return for single operations the cycles from their doorbell to the response, and to its counter."""
-        run, driver, found = self.run, self.driver, []
+        run, driver = self.run, self.driver
+        found: list[tuple[int, int]] = []
         for operation in operations:
             run.step(random.Random(len(found)).randrange(1500, 1600))
             record = self.session.seal(operation)
@@ -225,8 +226,8 @@ def report(name: str, keys: int, operations: int) -> None:
             f" {cycles.max():>8} {cycles.mean() / found.cycles:>12.1f}"
         )
     print("  stalls, cycles an operation:")
-    for cause, cycles in found.stalls.items():
-        print(f"    {cause:<60} {cycles:>9.2f}")
+    for cause, stalled in found.stalls.items():
+        print(f"    {cause:<60} {stalled:>9.2f}")
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ Its function ``component`` and its cocotb test make it a bench for :mod:`sim.ben
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import cocotb
 import numpy as np
@@ -52,7 +53,7 @@ class GcmPair(wiring.Component):
         Host memory.
     """
 
-    def __init__(self, *, page_bytes=PAGE_BYTES):
+    def __init__(self, *, page_bytes: int = PAGE_BYTES) -> None:
         self.page_bytes = page_bytes
         self.axi = AxiSignature(addr_width=64, data_width=128, id_width=1)
         super().__init__(
@@ -65,7 +66,7 @@ class GcmPair(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         """Return the circuit."""
         m = Module()
         axi = self.m_axi
@@ -131,12 +132,12 @@ class GcmPair(wiring.Component):
         return m
 
 
-def component(**_parameters) -> GcmPair:
+def component(**_parameters: Any) -> GcmPair:
     """Return the design."""
     return GcmPair()
 
 
-def load(bench, count: int) -> Memory:
+def load(bench: Any, count: int) -> Memory:
     """Fill host memory with sealed pages and ask for ``count`` of them to be moved, whatever simulator it is."""
     codec = PageCodec(KEY, MAP_ID)
     memory = Memory(PAGES * PAGE_BYTES)
@@ -146,10 +147,10 @@ def load(bench, count: int) -> Memory:
     bench.source("i_key").push([{"key": int.from_bytes(KEY, "little"), "aad": int.from_bytes(MAP_ID, "little")}])
     numbers = np.arange(count)
     rows = np.zeros((count, 32), np.uint8)  # {addr, open, seal}, lowest byte first; nonces are big-endian
-    page, version = numbers % PAGES, 1 + numbers // PAGES
-    rows[:, 0:8] = (page * PAGE_BYTES).astype("<u8").view(np.uint8).reshape(count, 8)
+    pages, version = numbers % PAGES, 1 + numbers // PAGES
+    rows[:, 0:8] = (pages * PAGE_BYTES).astype("<u8").view(np.uint8).reshape(count, 8)
     for start, shown in ((8, version), (20, version + 1)):
-        rows[:, start : start + 4] = page.astype(">u4").view(np.uint8).reshape(count, 4)
+        rows[:, start : start + 4] = pages.astype(">u4").view(np.uint8).reshape(count, 4)
         rows[:, start + 4 : start + 12] = shown.astype(">u8").view(np.uint8).reshape(count, 8)
     source = bench.source("i_page")
     source.push(rows if hasattr(source, "item_bytes") else [row.tobytes() for row in rows])
@@ -161,7 +162,7 @@ def text_of(page: int) -> bytes:
     return page.to_bytes(4, "big") * ((PAGE_BYTES - 16) // 4)
 
 
-def check(bench, memory: Memory) -> None:
+def check(bench: Any, memory: Memory) -> None:
     """Assert that no page failed, and that every page written is sealed under its new version."""
     moved = bench.sink("o_done").transfers
     assert moved > 0
@@ -180,7 +181,7 @@ def check(bench, memory: Memory) -> None:
 
 
 @cocotb.test()
-async def move_pages(dut):
+async def move_pages(dut: Any) -> None:
     """Move pages for as many cycles as asked, check them, and report how many cycles a second that took."""
     parameters = parameters_of_run()
     cycles = parameters.get("cycles", 500)

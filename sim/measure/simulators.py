@@ -60,7 +60,7 @@ def cocotb_rate(cycles: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rate.json"
         run_cocotb("sim.measure.gcm_pair", "move_pages", waves=False, cycles=cycles, warm_up=WARM_UP, file=str(file))
-        return json.loads(file.read_text())
+        return float(json.loads(file.read_text()))
 
 
 def main() -> int:

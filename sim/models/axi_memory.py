@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from sim.models.draws import Purpose, draw
 from sim.models.faults import Fault, FaultKind
+from sim.models.hbm import HbmScheduler
+from sim.models.host_memory import HostScheduler
 from sim.models.memory import Memory
 from sim.models.observer import EventKind, Observer
 from sim.models.protocol import Breach, Rule
 from sim.models.scheduler import Address, Burst, Scheduler
 from sim.models.streams import idle_payload
-from sim.models.timing import PortTiming
+from sim.models.timing import HbmTiming, HostTiming
 
 LINE = 64
 """Bytes of a line, the unit of REPLAY."""
@@ -66,6 +67,13 @@ class Drive(NamedTuple):
     rlast: int = 0
 
 
+class Bus(NamedTuple):
+    """Width of an AXI bus in bytes, and its version of AXI, 3 or 4."""
+
+    beat_bytes: int
+    version: int
+
+
 class AxiMemory:
     """One AXI slave port on a :class:`~sim.models.memory.Memory`.
 
@@ -73,20 +81,16 @@ class AxiMemory:
     ----------
     name : str
         Port name, in reports and events.
-    beat_bytes, version : int
-        Width of the bus and version of AXI (3 or 4).
+    bus : Bus
+        What it is on.
     memory : Memory
         What it serves.
-    timing : PortTiming
-        Limits and back-pressure.
-    scheduler : Scheduler
-        Gives accesses their times.
+    timing : HbmTiming or HostTiming
+        Limits, back-pressure, and when accesses are done.
     seed : int
         Seed of the port's draws (:func:`sim.models.draws.seed_of`).
     observer : Observer, optional
         Where to record events.
-    faults : iterable of Fault
-        What to inject.
 
     Attributes
     ----------
@@ -101,19 +105,19 @@ class AxiMemory:
     def __init__(
         self,
         name: str,
-        *,
-        beat_bytes: int,
-        version: int,
+        bus: Bus,
         memory: Memory,
-        timing: PortTiming,
-        scheduler: Scheduler,
+        timing: HbmTiming | HostTiming,
+        *,
         seed: int,
         observer: Observer | None = None,
-        faults: Iterable[Fault] = (),
     ) -> None:
-        self.name, self.beat_bytes, self.memory, self.scheduler = name, beat_bytes, memory, scheduler
-        self.max_burst = MAX_BURST[version]
-        self._idle = idle_payload(8 * beat_bytes)
+        self.name, self.beat_bytes, self.memory = name, bus.beat_bytes, memory
+        self.scheduler: Scheduler = (
+            HostScheduler(timing, seed) if isinstance(timing, HostTiming) else HbmScheduler(timing, seed)
+        )
+        self.max_burst = MAX_BURST[bus.version]
+        self._idle = idle_payload(8 * bus.beat_bytes)
         self.figures = timing.port_figures()
         self.seed = seed
         self.order_all = not getattr(timing, "reorder", True)
@@ -135,14 +139,17 @@ class AxiMemory:
         self._sequence = 0
         self._answer: dict[bool, Burst | None] = {True: None, False: None}  # being offered on B, on R
         self._beat = 0
-        for fault in faults:
-            self.add_fault(fault)
         self.drive = self._next_drive()
 
     def add_fault(self, fault: Fault) -> None:
         """Inject ``fault`` from now on; it counts the accesses that come after this call."""
         self._faults.append((fault, [0]))
         self._replayable |= fault.kind is FaultKind.REPLAY
+
+    def _offered(self, write: bool) -> Burst:
+        burst = self._answer[write]
+        assert burst is not None, "nothing is valid on this channel"
+        return burst
 
     def step(self, m: Master) -> None:
         """Take one cycle in which the port drove :attr:`drive` and the master showed ``m``."""
@@ -157,12 +164,11 @@ class AxiMemory:
             self._beats.append(m.w)
         self._match_writes(now)
         if d.bvalid and m.bready:
-            burst = self._answer[True]
-            self._event(EventKind.WRITE_DONE, burst)
+            self._event(EventKind.WRITE_DONE, self._offered(True))
             self._answer[True] = None
             self.writes -= 1
         if d.rvalid and m.rready:
-            burst = self._answer[False]
+            burst = self._offered(False)
             self._beat += 1
             if self._beat == burst.beats:
                 self._event(EventKind.READ_DATA, burst)

@@ -29,9 +29,9 @@ def pack(shape: Any, item: Any) -> int:
     if isinstance(item, (bytes, bytearray)):
         return int.from_bytes(item, "little")
     if isinstance(item, data.Const):
-        return item.as_value().value
+        return int(item.as_value().value)
     if isinstance(item, (dict, list, tuple)):
-        return shape.const(item).as_value().value
+        return int(shape.const(item).as_value().value)
     return int(item)
 
 
@@ -107,6 +107,10 @@ class Source:
         """Items not taken yet."""
         return len(self._items)
 
+    def wait_for(self, waits: Iterable[int], idle: float | None) -> None:
+        """As :meth:`Waits.set`."""
+        self.waits.set(waits, idle)
+
     def drive(self, cycle: int) -> tuple[int, int]:
         """Return (valid, payload) for the coming cycle."""
         if not self._offering and self._items:
@@ -166,6 +170,10 @@ class Sink:
         self._always = always_ready
         self._items: list[int] = []
         self._taking = False
+
+    def wait_for(self, waits: Iterable[int], idle: float | None) -> None:
+        """As :meth:`Waits.set`."""
+        self.waits.set(waits, idle)
 
     def drive(self, cycle: int) -> int:
         """Return ready for the coming cycle."""

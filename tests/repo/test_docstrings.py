@@ -45,7 +45,9 @@ def mismatches(source):
 
 
 def test_parameters_sections_match_the_signatures():
-    files = [path for package in ("omap", "rtl", "host", "boards") for path in sorted((ROOT / package).rglob("*.py"))]
+    files = [
+        path for package in ("omap", "rtl", "host", "boards", "sim") for path in sorted((ROOT / package).rglob("*.py"))
+    ]
     found = {str(path.relative_to(ROOT)): bad for path in files if (bad := list(mismatches(path.read_text("utf-8"))))}
     assert not found
 

@@ -3,8 +3,7 @@
 import pytest
 
 from omap.errors import ParamsError
-from sim.models.axi_memory import AxiMemory, Master
-from sim.models.hbm import HbmScheduler
+from sim.models.axi_memory import AxiMemory, Bus, Master
 from sim.models.host_memory import HostScheduler
 from sim.models.memory import Memory
 from sim.models.observer import EventKind, Observer
@@ -17,14 +16,11 @@ QUIET = HbmTiming(refresh_every_ns=0)
 def play(timing, reads, *, size=4 << 20, beat_bytes=32, cycles=None, seed=0):
     """Offer (address, beats, id) reads one after the other; return the events of acceptance and those of answers."""
     observer = Observer()
-    scheduler = HbmScheduler(timing, seed) if isinstance(timing, HbmTiming) else HostScheduler(timing, seed)
     model = AxiMemory(
         "m",
-        beat_bytes=beat_bytes,
-        version=4,
-        memory=Memory(size),
-        timing=timing,
-        scheduler=scheduler,
+        Bus(beat_bytes, 4),
+        Memory(size),
+        timing,
         seed=seed,
         observer=observer,
     )
