@@ -47,6 +47,8 @@ def random_words() -> Iterable[int]:
 class EngineRun:
     """One engine with its memories, started by its registers.
 
+    It takes more than six parameters, because each after the third is an option of its own that few runs give.
+
     Parameters
     ----------
     design : Design
