@@ -65,6 +65,7 @@ class RunningRelay:
         self.run(self.relay.stop())
 
 
+# Many: transport, driver and relay each have some; all but two have defaults.
 @contextmanager
 def running_relay(
     params: Params,

@@ -69,6 +69,7 @@ class DeviceModel:
         If ``ring_entries`` is no power of two from 2 to 65536.
     """
 
+    # Many: a device is given memory, registers, secrets and observer by whoever stands for its surroundings.
     def __init__(
         self,
         params: Params,

@@ -58,6 +58,7 @@ def _note(counters: Counters) -> None:
     counters[MOST_LINES] = max(counters[MOST_LINES], counters[LINES])
 
 
+# Many: numba compiles plain arrays and numbers, and an object that gathers them would be slower and less clear.
 @_compiled
 def _touch(
     number: int, leaves: int, hbm_bins: int, slots: int, indices: Ints, load: Ints, inside: Ints, counters: Counters
@@ -86,6 +87,7 @@ def _append(number: int, hbm_bins: int, indices: Ints, load: Ints, inside: Ints,
     counters[MOST_LOAD] = max(counters[MOST_LOAD], load[number])
 
 
+# Many: numba compiles plain arrays and numbers, and an object that gathers them would be slower and less clear.
 @_compiled
 def run(
     kinds: npt.NDArray[np.int8],
@@ -139,6 +141,7 @@ def run(
     return total
 
 
+# Many: numba compiles plain arrays and numbers, and an object that gathers them would be slower and less clear.
 @_compiled
 def place(
     kinds: npt.NDArray[np.int8],

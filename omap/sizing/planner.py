@@ -26,6 +26,7 @@ Prefer = Literal["bytes", "hbm"]
 _PAGE_LOADS = (sizing.PAGE_LOAD, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 1.0, 1.1)
 
 
+# Many: each is one public quantity that a user may know and another may not.
 def plan(
     *,
     capacity: int,

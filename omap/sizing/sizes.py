@@ -39,6 +39,7 @@ PUBLISHED_SHARE = 0.2
 """Share of the bins that lie in HBM, alpha, of the published two_choice rule (Guo et al., CCS 2025)."""
 
 
+# Many: each is one public size, and all but three have defaults.
 def one_choice(
     *,
     capacity: int,
@@ -90,6 +91,7 @@ def one_choice(
     )
 
 
+# Many: each is one public size, and all but three have defaults.
 def two_choice(
     *,
     capacity: int,

@@ -65,7 +65,7 @@ class LineChannels(wiring.Component):
         As :class:`~rtl.memory.read_port.ReadPort` has it. Stays.
     """
 
-    # Many parameters, because the structures that lie in such channels differ in all of them; each names what it needs.
+    # Many: the structures that lie in such channels differ in all of them; each names what it needs.
     def __init__(
         self,
         *,

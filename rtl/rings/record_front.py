@@ -114,7 +114,7 @@ class RecordFront(wiring.Component):
             }
         )
 
-    # Longer than other bodies, because one state machine decides about a record: its states share the signals that
+    # Long: one state machine decides about a record: its states share the signals that
     # stand before them, so methods would do no more than hand twenty signals to each other.
     def elaborate(self, platform: object) -> Module:
         m = Module()

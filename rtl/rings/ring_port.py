@@ -78,7 +78,7 @@ class RingPort(wiring.Component):
         However the host sets its counters, no more commands are under way than a ring holds.
     """
 
-    # Many parameters, because each is a number or a fact that the engine's configuration has on its own. All but
+    # Many: each is a number or a fact that the engine's configuration has on its own. All but
     # two have a default.
     def __init__(
         self,

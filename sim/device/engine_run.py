@@ -78,6 +78,7 @@ class EngineRun:
 
     hbm_port = staticmethod(engine_hbm_port)
 
+    # Many: a run has an engine, two memories and their timing, randomness and a start; all but three have defaults.
     def __init__(
         self,
         design: Design,
