@@ -1,4 +1,4 @@
-"""Maps that run elsewhere. :func:`connect` finds an opener for the scheme of a URL through entry points.
+"""Maps that run elsewhere. :func:`omap.connect` finds an opener for the scheme of a URL through entry points.
 
 The group ``omap.connections`` has one opener for each scheme: ``opener(url, **options) -> RemoteMap``. The group
 ``omap.connections.asyncio`` has one that is awaited and returns an :class:`AsyncMap`.

@@ -36,7 +36,7 @@ class ReferenceMap(ObliviousMap):
         At least ``host_bytes`` bytes that hold the pages; without it the map makes its own.
     secrets : callable, optional
         Called at every format for fresh :class:`~omap.crypto.Secrets`. Use anything but the default only in tests
-        (:mod:`omap.hazmat`).
+        (``omap.hazmat``).
 
     Attributes
     ----------

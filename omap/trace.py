@@ -26,7 +26,8 @@ class Trace:
     Attributes
     ----------
     operation : int64 array
-        Number of the operation that the event belongs to, from 0; :data:`FORMAT` or :data:`BULK_LOAD` for a scan.
+        Number of the operation that the event belongs to, from 0. For a scan, :data:`~omap.trace.FORMAT` or
+        :data:`~omap.trace.BULK_LOAD`.
     address : uint64 array
         First byte of the access, relative to the start of the pages.
     length : uint32 array

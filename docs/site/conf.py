@@ -30,6 +30,12 @@ rst_prolog = """
 """
 exclude_patterns = ["build", ".venv", "tests", "**/node_modules"]
 
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:attr", ".*"),  # members and attributes are described by their class, and have no place of their own
+    ("py:.*", r"(amaranth|click)\..*"),
+]
+
 myst_heading_anchors = 3  # so that links to headings work as on the pages of a repository
 myst_enable_extensions = ["html_image"]
 

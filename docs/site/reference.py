@@ -20,6 +20,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from numpydoc.docscrape import NumpyDocString
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.inspect import stringify_signature
@@ -30,13 +31,21 @@ logger = logging.getLogger(__name__)
 
 CONTENTS = {
     "Start": ["/README", "/examples/README", "/docs/glossary"],
-    "Use": ["/docs/use/*"],
-    "Hardware": ["/docs/hardware/*", "/rtl/README", "/boards/README", "/boards/*/README"],
-    "Security": ["/SECURITY", "/docs/security/*"],
+    "Use": ["/docs/use/client", "/docs/use/redis", "/docs/use/server", "/docs/use/relay", "/docs/use/planning"],
+    "Hardware": [
+        "/docs/hardware/architecture",
+        "/rtl/README",
+        "/docs/hardware/blocks",
+        "/docs/hardware/change-a-block",
+        "/docs/hardware/*",
+        "/boards/README",
+        "/boards/*/README",
+    ],
+    "Security": ["/SECURITY", "/docs/security/README", "/docs/security/keys", "/docs/security/attacks"],
     "Reference": [
-        *(f"/docs/reference/{page}" for page in ("omap", "audit", "sizing", "client", "rtl-engine")),
+        *(f"/docs/reference/{page}" for page in ("omap", "audit", "sizing", "omap-modules", "client", "rtl-engine")),
         "/docs/reference/rtl-*",
-        "/docs/reference/bench",
+        "/docs/reference/sim*",
     ],
     "Project": ["/CONTRIBUTING", "/CHANGELOG", "/docs/decisions/*"],
 }
@@ -130,6 +139,18 @@ def sign(app: Sphinx, what: str, name: str, obj: Any, options: Any, *given: Any)
     return None
 
 
+def find_on_top(app: Sphinx, env: BuildEnvironment, node: nodes.Element, text: nodes.Node) -> nodes.Node | None:
+    """Find ``omap.interface.ObliviousMap.get`` as ``omap.ObliviousMap.get``, and ``Bench.run`` wherever it is."""
+    if node.get("refdomain") != "py" or "." not in node["reftarget"]:
+        return None
+    found = re.fullmatch(r"omap\.\w+\.((\w+)[\w.]*)", node["reftarget"])
+    if found and found[2] in omap.__all__:
+        node["reftarget"] = f"omap.{found[1]}"
+    node["refspecific"] = True  # any module may hold it
+    domain = env.get_domain("py")
+    return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], node["reftarget"], node, text)
+
+
 def let_names_break(app: Sphinx, tree: nodes.document, page: str) -> None:
     """Let dotted names in tables break after a dot, so that columns get narrower."""
     for row in tree.findall(nodes.entry):
@@ -159,5 +180,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", add_sections, priority=600)
     app.connect("autodoc-process-signature", sign, priority=400)
     app.connect("autodoc-skip-member", skip)
+    app.connect("missing-reference", find_on_top)
     app.connect("doctree-resolved", let_names_break)
     return {"parallel_read_safe": False}

@@ -22,7 +22,7 @@ DEFAULT_URL = f"omap://127.0.0.1:{DEFAULT_PORT}"
 
 
 def parse_url(url: str) -> tuple[str, int]:
-    """Return host and port of ``omap://host:port``. Without a port, the port is :data:`~host.framing.DEFAULT_PORT`.
+    """Return host and port of ``omap://host:port``. Without a port, the port is ``host.framing.DEFAULT_PORT``.
 
     Raises
     ------

@@ -24,7 +24,7 @@ class Verdict(enum.Enum, shape=2):
 
 
 class PageMerge(wiring.Component):
-    """Merges one page after the other. Must equal :meth:`omap.map.PagedMap._touch` on :class:`omap.page.Page`.
+    """Merges one page after the other. Must equal ``_touch`` of :class:`omap.map.PagedMap`.
 
     The key's tuple leaves its page slot, or is skipped among the waiting tuples. Then waiting tuples, oldest first, go
     to the lowest free page slots, as many as fit. Free page slots and padding of the page that goes out are zero.

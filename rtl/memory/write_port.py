@@ -46,7 +46,7 @@ class WritePort(wiring.Component):
     idle : Out(1)
         Nothing is under way.
     error : Out(1)
-        As :class:`ReadPort`.
+        As :class:`~rtl.memory.read_port.ReadPort`.
     """
 
     def __init__(self, items: Items, *, channel: int, outstanding: int = 16, initial: int = 0) -> None:

@@ -198,7 +198,7 @@ def connect_channel(m, axi, channel, flow):
     channel : str
         Key of :data:`CHANNELS`.
     flow : stream interface
-        Payload as :meth:`AxiReadSignature.layout`. A producer for ``aw``, ``w``, ``ar``; a consumer for ``b``, ``r``.
+        Payload as ``layout`` of the port gives it. A producer for ``aw``, ``w``, ``ar``; a consumer for ``b``, ``r``.
     """
     names = CHANNELS[channel]
     valid, ready = getattr(axi, channel + "valid"), getattr(axi, channel + "ready")

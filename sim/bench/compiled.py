@@ -238,7 +238,7 @@ class CompiledBench(Bench):
 
 
 class CompiledStream:
-    """One stream of a compiled bench; see :meth:`Bench.source` and :meth:`Bench.sink`.
+    """One stream of a compiled bench; see :class:`~sim.bench.base.Bench`.
 
     Attributes
     ----------
@@ -325,7 +325,7 @@ class CompiledSink(CompiledStream):
 
 
 class CompiledMemory:
-    """Memory model on an AXI port of a compiled bench; see :meth:`Bench.memory`.
+    """Memory model on an AXI port of a compiled bench; see :class:`~sim.bench.base.Bench`.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """Timing of HBM and of host memory over PCIe: one description, read by the Python and by the compiled models.
 
-Both forms compute in whole femtoseconds with the numbers of :meth:`figures`, so that they agree to the cycle. Figures
+Both forms compute in whole femtoseconds with the numbers of ``figures``, so that they agree to the cycle. Figures
 come from public measurements (named below); nothing here was measured on a card by this project.
 
 * Shuhai: Wang et al., "Shuhai: Benchmarking High Bandwidth Memory on FPGAs", FCCM 2020.
