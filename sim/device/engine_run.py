@@ -47,8 +47,6 @@ def random_words() -> Iterable[int]:
 class EngineRun:
     """One engine with its memories, started by its registers.
 
-    It takes more than six parameters, because each after the third is an option of its own that few runs give.
-
     Parameters
     ----------
     design : Design
@@ -78,7 +76,7 @@ class EngineRun:
 
     hbm_port = staticmethod(engine_hbm_port)
 
-    # Many: a run has an engine, two memories and their timing, randomness and a start; all but three have defaults.
+    # Many: each after the third is an option of its own that few runs give.
     def __init__(
         self,
         design: Design,
