@@ -152,13 +152,13 @@ def find_on_top(app: Sphinx, env: BuildEnvironment, node: nodes.Element, text: n
 
 
 def let_names_break(app: Sphinx, tree: nodes.document, page: str) -> None:
-    """Let dotted names in tables break after a dot, so that columns get narrower."""
+    """Let names and paths in tables break after a dot or a slash, so that columns get narrower."""
     for row in tree.findall(nodes.entry):
         for name in row.findall(nodes.literal):
-            first, *parts = name.astext().split(".")
+            first, *parts = re.split(r"(?<=[./])", name.astext())
             name[:] = [nodes.Text(first)]
             for part in parts:
-                name += [nodes.Text("."), nodes.raw("", "<wbr>", format="html"), nodes.Text(part)]
+                name += [nodes.raw("", "<wbr>", format="html"), nodes.Text(part)]
 
 
 def skip(app: Sphinx, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:

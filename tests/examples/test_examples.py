@@ -62,8 +62,10 @@ def test_block_waveform(tmp_path):
     wave, shown = (tmp_path / "pacer.vcd").read_text(), (tmp_path / "pacer.gtkw").read_text()
     signals = re.findall(r"^bench\.top\.([\w$]+)", shown, re.MULTILINE)
     assert len(signals) == 6
+    described = (ROOT / "docs" / "hardware" / "waveforms.md").read_text("utf-8")
     for name in signals:
         assert f" {name} $end" in wave
+        assert f"`{name}`" in described
 
 
 def test_plan_for_a_card(capsys):
