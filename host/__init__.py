@@ -9,7 +9,7 @@ layer  modules                        import                                    
 2      ``client``                     layer 1                                     yes: it sees keys and values
 2      ``device``                     layer 1 without ``keyfile``                 no: it moves sealed records
 3      ``redis``                      layer 1, ``client``                         yes: it sees keys and values
-3      ``relay``                      layer 1 without ``keyfile``, ``device``     no: it moves sealed records
+3      ``relay``                      ``device``, layer 1 without ``keyfile``     no: it moves sealed records
 3      ``model``                      layer 1, ``device.transport``               as the card for which it stands
 4      ``commands``                   layers 1 to 3                               as what a command starts
 5      ``benchmark``, ``testing``     layers 1 to 4                               they start both sides

@@ -1,4 +1,4 @@
-"""Page draws: AES-256 in counter mode, indexed by the sequence number of the operation (design contract, section 5)."""
+"""Page draws: AES-256 in counter mode, indexed by the sequence number of the operation, as :mod:`omap.drbg` does."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LOAD = 1024
 class DriverMap(ObliviousMap):
     """A map on a device that a driver has opened, through sealed records and rings. It is formatted at once.
 
-    A bulk load is made of as many operations: there is no scan in a device, so the number of keys shows.
+    A bulk load is a GET and a PUT for each key: there is no scan in a device, so the number of keys shows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Check the transcripts from the contract alone: lists, a dict, and AES from ``cryptography``. Nothing of the map.
+"""Check the transcripts without any code of the map: lists, a dict, and AES from ``cryptography``.
 
 Run ``python tests/vectors/verify.py [FILE ...]``; exits 1 at the first file that disagrees.
 """

@@ -1,4 +1,4 @@
-"""Check ``session.json`` from the contract alone: AES from ``cryptography`` for one block, the rest written out here.
+"""Check ``session.json`` without our code: AES from ``cryptography`` for one block, the rest written out here.
 
 CMAC (NIST SP 800-38B), the counter-mode KDF (SP 800-108r1, 4.1) and GCM (SP 800-38D) are done block by block, so that
 not even the library's modes are shared with :mod:`omap.session`. Run ``python tests/vectors/verify_session.py [FILE]``;

@@ -1,4 +1,4 @@
-"""The figures of the memory models: what design.md states is what a master finds."""
+"""The figures of the memory models: what sim.models.timing states is what a master finds."""
 
 import pytest
 
