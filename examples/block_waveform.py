@@ -3,7 +3,7 @@
 You learn how to drive a block in Amaranth's simulator, and how to read a fixed offset in a waveform: three items come
 3, 7 and 11 cycles after their starts and leave 12 cycles after them; a fourth comes too late, and is counted as an
 overrun. Run it with `python examples/block_waveform.py`, then look at the result with `gtkwave build/pacer.gtkw`.
-Public toy values only: whoever has the waveform of an engine has its keys.
+All values here are public, because whoever has the waveform of an engine has its keys.
 """
 
 from pathlib import Path
