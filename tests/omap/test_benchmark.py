@@ -1,3 +1,5 @@
+"""The benchmark of the model runs and reports; how fast anything is, is not tested."""
+
 import json
 
 from click.testing import CliRunner

@@ -1,3 +1,5 @@
+"""Names and values of any length in cells: what goes in comes back, and what does not fit is refused."""
+
 import hmac
 
 import pytest

@@ -1,3 +1,5 @@
+"""The command `omap` itself: subcommands that load late, errors of one line, exit codes."""
+
 import json
 import subprocess
 import sys

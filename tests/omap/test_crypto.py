@@ -1,3 +1,5 @@
+"""Pages are sealed in the stated format, under nonces that never repeat; altered ones are refused."""
+
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given

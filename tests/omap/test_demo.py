@@ -1,3 +1,5 @@
+"""The demo: what its report and its terminal show, and what of a user table they never show."""
+
 import json
 import re
 import xml.etree.ElementTree as ET

@@ -1,3 +1,5 @@
+"""Tables of the demo: encoding of rows, long keys, and files that are refused."""
+
 import random
 
 import pytest

@@ -1,3 +1,5 @@
+"""The device model behind its rings and registers: sessions, wrapping, nonsense of the host, refusals, faults."""
+
 import itertools
 import random
 

@@ -1,3 +1,5 @@
+"""Draws are AES in counter mode, indexed by operation, and scaled without error."""
+
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given

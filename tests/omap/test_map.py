@@ -1,3 +1,5 @@
+"""The reference maps: which pages are touched in which order, and how lists grow and the map fills."""
+
 import random
 from dataclasses import replace
 

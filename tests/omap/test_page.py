@@ -1,3 +1,5 @@
+"""A page equals a list of slots."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,3 +1,5 @@
+"""Parameters: layouts that follow from them, their digest, and what is refused."""
+
 import json
 from dataclasses import replace
 

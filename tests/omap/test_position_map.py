@@ -1,3 +1,5 @@
+"""The position map equals a dict, with the same work for every operation."""
+
 import random
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Sessions and records: everything arrives once, and whatever is altered, repeated or forged is noticed."""
+
 import hashlib
 
 import pytest

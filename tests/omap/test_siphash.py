@@ -1,3 +1,5 @@
+"""SipHash gives the published values, one by one and in rows."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

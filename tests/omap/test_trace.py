@@ -1,3 +1,5 @@
+"""A trace assigns each event to its operation or scan."""
+
 from omap.map import create
 from omap.params import Rule
 from omap.trace import BULK_LOAD, FORMAT, Observer

@@ -1,3 +1,5 @@
+"""The waiting lists equal plain lists, and running out is named."""
+
 from dataclasses import replace
 
 import pytest

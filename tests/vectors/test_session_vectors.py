@@ -1,3 +1,5 @@
+"""The transcript of sessions: generated again, checked independently, followed by both ends."""
+
 import ast
 import copy
 import json

@@ -1,3 +1,5 @@
+"""The transcripts of maps: generated again, and checked by a model that shares nothing with the map."""
+
 import ast
 import copy
 import json

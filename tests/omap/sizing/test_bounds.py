@@ -1,3 +1,5 @@
+"""The compiled load processes equal the maps, and no workload waits longer than the bounds say."""
+
 import json
 import math
 import sys

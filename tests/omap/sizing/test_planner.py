@@ -1,3 +1,5 @@
+"""A plan is the smallest that fits both memories, and what does not fit is refused with the bound that broke."""
+
 import json
 import re
 import subprocess

@@ -1,3 +1,5 @@
+"""The bounds behind the sizes: known figures, distributions, and counts of small cases."""
+
 import itertools
 import math
 
