@@ -175,6 +175,7 @@ class AsyncClient(AsyncMap):
                 await asyncio.wait_for(done, self.settings.timeout)
         await self._tasks.end()
         self._hang_up()
+        self._queue.fail_flying(lambda work: work.unknown("the client was closed"))
         self._queue.fail_waiting(lambda _: SessionError("the client was closed"))
         self.witness.save()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 
 import numpy as np
 import pytest
@@ -176,6 +177,24 @@ def test_silence_breaks_the_connection(relay):
             with pytest.raises(UnknownFateError, match=r"no answer came for 0\.3 s; of 5 operations 3"):
                 await client.execute(puts(5))
             assert (await client.ping()).sequence >= 5
+
+    asyncio.run(run())
+
+
+def test_what_is_in_flight_when_a_close_runs_out_of_time_has_an_unknown_fate(relay):
+    def slowly(connection, number, record):
+        if number >= 2:
+            time.sleep(0.2)  # each answer comes in time, all of them together do not
+        return [record]
+
+    relay.response = slowly
+
+    async def run():
+        client = await connect(relay, timeout=0.3)
+        flying = client.submit(puts(20))
+        await client.close()
+        with pytest.raises(UnknownFateError, match="the client was closed; of 20 operations"):
+            await asyncio.wait_for(flying, 10)
 
     asyncio.run(run())
 
