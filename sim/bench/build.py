@@ -31,6 +31,8 @@ FAST, QUICK, SLOW = ["-Os"], ["-Og"], ["-O0"]
 as ``QUICK``, which is for designs that run for seconds. ``SLOW`` is for what runs once."""
 OURS = ["-O2"]
 """For the harness and Verilator's runtime."""
+COCOTB = ["-lcocotbvpi_verilator", "-ldl"]
+"""What cocotb's simulator is linked with. No path is kept in it, because another environment may run it later."""
 GATHERED_BYTES = 200_000
 """C++ that is worth a processor of its own."""
 
@@ -222,9 +224,10 @@ def cocotb_executable(verilog: str, *, waves: bool = False, inside: bool = True)
         names = ("verilated", "verilated_threads", "verilated_vpi", "verilated_dpi")
         objects += _runtime(*names, *(["verilated_vcd_c"] if waves else []))
         command = ["g++", "-pthread", "-o", str(folder / TOP), *map(str, objects), f"-L{libraries}"]
-        command += [f"-Wl,-rpath,{libraries}", "-lcocotbvpi_verilator", "-ldl"]
+        command += COCOTB
         toolchain.run(command, purpose="link the design")
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()
 
-    return cache.cached(f"cocotb-{digest(verilog, VERILATE, COMPILE, defines, options, QUICK, SLOW)}", make) / TOP
+    name = f"cocotb-{digest(verilog, VERILATE, COMPILE, COCOTB, defines, options, QUICK, SLOW)}"
+    return cache.cached(name, make) / TOP

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import cocotb_tools.config
 from cocotb_tools.runner import get_runner
 
 from sim.bench import build
@@ -112,6 +113,7 @@ class _Case:
         """Run the test; return None if it passed, else the end of its log."""
         program = build.cocotb_executable(self.verilog, waves=waves, inside=self.inside)
         results, log = folder / "results.xml", folder / "log.txt"
+        ld_path = os.environ.get("LD_LIBRARY_PATH")
         with suppress(SystemExit, RuntimeError):  # how the runner reports a failure; the results say which
             get_runner("verilator").test(
                 test_module=self.module,
@@ -124,7 +126,10 @@ class _Case:
                 seed=self.seed,
                 waves=waves,
                 log_file=log,
-                extra_env={"OMAP_BENCH_PARAMETERS": json.dumps(self.parameters)},
+                extra_env={
+                    "OMAP_BENCH_PARAMETERS": json.dumps(self.parameters),
+                    "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(cocotb_tools.config.libs_dir), ld_path])),
+                },
             )
         text = "\n".join(log.read_text().splitlines()[-LOG_LINES:]) if log.exists() else "no log"
         if not results.exists():

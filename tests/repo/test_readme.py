@@ -19,7 +19,7 @@ DOCUMENTS = (
     *(f"docs/decisions/{p.name}" for p in sorted((ROOT / "docs/decisions").glob("*.md"))),
 )
 README = (ROOT / "README.md").read_text("utf-8")
-MADE = {"omap-demo.html", ".venv"}
+MADE = {"omap-demo.html", ".venv", "build/"}
 """Made by what the documents tell to run."""
 
 

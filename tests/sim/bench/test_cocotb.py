@@ -1,10 +1,14 @@
 """cocotb benches under pytest: one item each, and a waveform of those that fail only."""
 
+import cocotb_tools.config
 import pytest
 
+from sim.bench import build
 from sim.bench.cocotb_runner import CocotbFailure, cocotb_tests, run_cocotb
+from sim.bench.verilog import simulation_verilog
 from sim.cache import root
 from sim.errors import SimulationError
+from tests.support.designs.dma import Dma
 
 DMA = "tests.support.designs.dma_bench"
 CASES = "tests.support.designs.runner_cases"
@@ -40,6 +44,12 @@ def test_a_failing_test_fails_with_its_log_seed_and_waveform():
     ):
         run_cocotb(CASES, "fails", seed=5)
     assert waveforms() == {f"{CASES}.fails.vcd"}
+
+
+def test_a_kept_simulator_names_no_folder_of_the_environment_that_made_it():
+    """Whatever environment finds it brings its own libraries of cocotb."""
+    program = build.cocotb_executable(simulation_verilog(Dma()))
+    assert str(cocotb_tools.config.libs_dir).encode() not in program.read_bytes()
 
 
 @pytest.mark.parametrize(
