@@ -272,7 +272,7 @@ def report(figures: dict[str, Any]) -> str:
         + f"; with a processor for each: {_bound(figures['microseconds']):.0%} of bare",
         "  of all work in one process     "
         + ", ".join(f"{shares_[part]:.0%} {part}" for part in ("crypto", "rings", "map"))
-        + "  (crypto: that of records; that of pages is the map's)",
+        + "  (crypto of records alone; the crypto of pages counts as the map's)",
     ]
     if figures["proxy"] is None:
         lines.append("  proxy                          not measured: redis-benchmark is not installed (redis-tools)")

@@ -95,7 +95,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Pin:
-    """One bit of a port of a block that paths are not followed into; ``way`` is that of the port."""
+    """One bit of a port of a block that paths are not followed into; ``way`` is the direction of the port."""
 
     place: str
     way: str

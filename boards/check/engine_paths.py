@@ -10,7 +10,7 @@ from boards.check.connectivity import Ends
 
 
 def followed(core: str) -> tuple[str, ...]:
-    """Return the modules that hold the registers, by their places; ``core`` is that of the core in the top."""
+    """Return the modules that hold the registers, by their places; ``core`` is the place of the core in the top."""
     return (core, f"{core}.engine", f"{core}.engine.csr")
 
 

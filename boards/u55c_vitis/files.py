@@ -84,7 +84,7 @@ def _table(rows: Iterable[tuple[object, ...]]) -> str:
 def link(plan: Plan, ports: Ports) -> str:
     """Return the linker's configuration: which memory each port is connected to, and the clock.
 
-    ``sp`` takes the name of an interface as well as that of an argument: AMD UG1393, *Mapping Kernel Ports to Memory*,
+    ``sp`` takes the name of an interface or of an argument: AMD UG1393, *Mapping Kernel Ports to Memory*,
     has "kernel argument (or interface)"; XRT's page on host memory has ``sp=krnl_vadd_1.m_axi_gmem:HOST[0]``, and
     public projects for this card name interfaces for HBM. Each interface here has one argument: both say the same.
     """

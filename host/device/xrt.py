@@ -15,7 +15,7 @@ it is given and starts (XRT's pyxrt.cpp, ``kernel.__call__``); XRT's native inte
 (xrt_kernel.cpp, ``run_impl``), and writes all words up to the last argument, whatever they hold. This was read in XRT's
 source and is unverified on a card.
 
-XRT does not load a program whose UUID is that of the program on the card (XRT issue 5833). A kernel that has run is
+XRT does not load a program with the UUID of the program on the card (XRT issue 5833). A kernel that has run is
 then in the state in which its last user left it. If it is stopped, a start ends at once; if it still runs for a process
 that has ended, a start has to wait. The transport reports either, and the card must be reset.
 

@@ -1,7 +1,8 @@
 """Multiplication in GF(2^128) as GCM defines it (NIST SP 800-38D, section 6.3).
 
-An element is a block read as a big-endian number: bit 127 is the coefficient of x^0, bit 0 that of x^127. In this order
-the carry-less product of two numbers is the product of the elements shifted down by one, so no bit is ever reversed.
+An element is a block read as a big-endian number: bit 127 is the coefficient of x^0, bit 0 the
+coefficient of x^127. In this order the carry-less product of two numbers is the product of the elements shifted down
+by one, so no bit is ever reversed.
 """
 
 from __future__ import annotations

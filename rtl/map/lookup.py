@@ -292,7 +292,7 @@ class Lookup(wiring.Component):
             m.d.sync += seen.victim.eq(seen.victim.rotate_left(1))
 
     def _entries(self, line: Value) -> list[Any]:
-        """Return the entries of a line; the layout is that of :mod:`omap.position_map`."""
+        """Return the entries of a line; the layout is the one in :mod:`omap.position_map`."""
         size = self.entry_shape.size
         return [self.entry_shape(line[k * size : (k + 1) * size]) for k in range(self.params.bucket_entries)]
 

@@ -92,7 +92,7 @@ class TransitQueue(wiring.Component):
         n = self.entries
         held = self.held
         moving = Signal(n)
-        void = Signal(n)  # the move under way is not that of the entry held
+        void = Signal(n)  # the move under way is not the move of the entry held
         keys = [Signal(len(self.key), name=f"key_{k}") for k in range(n)]
 
         # The keys are also in registers, where all are compared at once.
