@@ -17,6 +17,9 @@ id || session (32 bits)``. A confirmation is the CMAC, under the confirmation ke
 root key and means the same map, parameters and nonces. When a session opens, the device closes the session that it
 replaces for ever. So a command of a lost connection that somebody held back can't run later.
 
+Sixteen handshakes may be pending. A HELLO drops none but the sixteenth before it, so that clients that open sessions at
+the same time do not disturb each other.
+
 Record n of a session has sequence number n in either direction, so response n answers command n. A record of an open
 session that does not authenticate, or that comes out of its turn, is an attack: the device latches a fault. A record of
 no open session proves nothing about its sender, so the device only refuses it.
@@ -37,7 +40,18 @@ from omap.errors import AlteredError, LostError, ReplayedError, SessionError, Wr
 from omap.kdf import cmac, derive
 from omap.operations import Operation
 from omap.params import Params
-from omap.wire import HEADER, SESSIONS, Direction, Header, RecordCodec, RecordType, Refusal, Reply, read_header
+from omap.wire import (
+    HEADER,
+    PENDING_HANDSHAKES,
+    SESSIONS,
+    Direction,
+    Header,
+    RecordCodec,
+    RecordType,
+    Refusal,
+    Reply,
+    read_header,
+)
 
 NONCE_BYTES = 16
 ROOT_KEY_BYTES = 32
@@ -237,7 +251,7 @@ def check_turn(came: int, expected: int, what: str) -> None:
 
 _REFUSALS = {
     Refusal.UNKNOWN_SESSION: "the session is open no longer: the device was restarted, or newer sessions replaced it",
-    Refusal.NO_HANDSHAKE: "another session was being opened at the same time; try again",
+    Refusal.NO_HANDSHAKE: "too many other sessions were being opened at the same time; try again",
     Refusal.WRONG_KEY: "the root key is not the device's: check the key file",
     Refusal.MALFORMED: "the record is none of this version",
     Refusal.REKEY: "the session has carried as many records as it may; open a new one",
@@ -265,7 +279,7 @@ class _Open:
 
 
 class DeviceSessions:
-    """The device's end: a table of open sessions, and at most one handshake under way.
+    """The device's end: a table of open sessions, and one of pending handshakes.
 
     Parameters
     ----------
@@ -291,17 +305,17 @@ class DeviceSessions:
         self._root_key = root_key
         self._new_nonce = nonce
         self._table: list[_Open | None] = [None] * SESSIONS
-        self._pending: tuple[int, SessionKeys] | None = None
+        self._pending: list[tuple[int, SessionKeys] | None] = [None] * PENDING_HANDSHAKES
         self._last_session = 0
         self._clock = 0
 
     def hello(self, record: bytes, map_id: bytes) -> bytes:
-        """Return the answer to a HELLO, and forget the handshake that was under way."""
+        """Return the answer to a HELLO, and forget the handshake that is pending for the sixteenth session before."""
         client_nonce, nonce = record[HEADER.size :][:NONCE_BYTES], self._new_nonce()
         self._last_session += 1
         session = self._last_session
         keys = session_keys(self._root_key, client_nonce, nonce, self.codec.params.digest, map_id, session)
-        self._pending = session, keys
+        self._pending[session % PENDING_HANDSHAKES] = session, keys
         header = Header(RecordType.HELLO, 0, 0, session, 0).pack()
         return (header + nonce + map_id + keys.confirm(_DEVICE_ROLE)).ljust(self.codec.record_bytes, b"\0")
 
@@ -311,19 +325,21 @@ class DeviceSessions:
         The session that it replaces is closed. If no place is free, the longest unused session is closed too.
         """
         header = read_header(record)
-        if self._pending is None or self._pending[0] != header.session:
+        place = header.session % PENDING_HANDSHAKES
+        pending = self._pending[place]
+        if pending is None or pending[0] != header.session:
             return self.refuse(header, Refusal.NO_HANDSHAKE)
-        session, keys = self._pending
+        session, keys = pending
         body = record[HEADER.size :]
         (replaced,) = _SESSION.unpack_from(body, 16)
         # SEC_CM: SESSION.KEY.CONFIRM -- no session is opened for a client that does not hold the root key
         if not constant_time.bytes_eq(keys.confirm(_CLIENT_ROLE, replaced), body[:16]):
             return self.refuse(header, Refusal.WRONG_KEY)
-        self._pending = None
-        for place, old in enumerate(self._table):
+        self._pending[place] = None
+        for index, old in enumerate(self._table):
             if old is not None and old.session == replaced:
                 # SEC_CM: SESSION.OLD.FENCED -- commands of the replaced session that were held back can't run later
-                self._table[place] = None
+                self._table[index] = None
         index = min(range(SESSIONS), key=self._last_use)
         self._table[index] = _Open(session, AESGCM(keys.command), AESGCM(keys.response), used=self._tick())
         return Header(RecordType.CONFIRM, index, 0, session, 0).pack().ljust(self.codec.record_bytes, b"\0")

@@ -28,6 +28,9 @@ HEADER = struct.Struct(">BBHIQ")
 SESSIONS = 16
 """Most sessions that a device keeps open at once."""
 
+PENDING_HANDSHAKES = 16
+"""Most handshakes that a device keeps pending at once. The handshake for session n is at place ``n % 16``."""
+
 COMMAND_FIELDS = struct.Struct(">B7x")
 """First fields of the plaintext of a command: the kind. Key, value and zeros follow."""
 

@@ -2,7 +2,7 @@
 
 The device answers commands in the order in which they were put into its ring, so the switch only remembers which client
 each command came from. Clients take turns of at most ``quantum`` records, and have at most ``in_flight`` records in the
-ring. A device holds one handshake at a time: a HELLO waits until the handshake before it is over.
+ring. One handshake goes on at a time: a HELLO waits until the handshake before it is over.
 
 The switch forwards a DATA record only in a session that was opened on the same connection. It refuses any other itself,
 because the device would take such a record for an attack on a session, and would erase everybody's map.

@@ -6,11 +6,12 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
 from omap.session import LABEL, ROOT_KEY_BYTES
-from omap.wire import Refusal
+from omap.wire import PENDING_HANDSHAKES, Refusal
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.cmac import Cmac
 from rtl.crypto.kdf import Kdf
@@ -20,6 +21,9 @@ from rtl.stream.interfaces import swap_bytes
 KEY_BITS = 8 * ROOT_KEY_BYTES
 KEYS_BYTES = 3 * ROOT_KEY_BYTES
 """Command, response and confirmation key."""
+
+_PENDING = StructLayout({"session": SESSION_BITS, "client": BLOCK_BITS, "device": BLOCK_BITS})
+"""A pending handshake: for which session it is, and the nonces of both ends. All of it is public."""
 
 DEVICE_ROLE, CLIENT_ROLE = 1, 2
 REFUSAL_BITS = 3
@@ -75,6 +79,9 @@ class RootKey(wiring.Component):
 class Handshake(wiring.Component):
     """Answers HELLO and CONFIRM as :class:`omap.session.DeviceSessions` does.
 
+    Only the nonces of a pending handshake are kept. Its keys are derived once for the answer to HELLO and once more for
+    the check of CONFIRM, and forgotten each time.
+
     Parameters
     ----------
     params : Params
@@ -127,18 +134,23 @@ class Handshake(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        session = Signal(SESSION_BITS)  # the last one; if a handshake is under way, it is for this
-        nonce = Signal(BLOCK_BITS)
+        m.submodules.rows = rows = Memory(
+            shape=_PENDING, depth=PENDING_HANDSHAKES, init=[], attrs={"ram_style": "distributed"}
+        )
+        read, write = rows.read_port(domain="comb"), rows.write_port()
+        pending = Signal(PENDING_HANDSHAKES)
+        last = Signal(SESSION_BITS)  # session of the last HELLO
+        current = Signal(_PENDING)  # the handshake of this request
         fixed = Cat(
             Const(int.from_bytes(LABEL + b"\0", "little"), 8 * len(LABEL) + 8),
-            self.i.p.body,
-            nonce,
+            current.client,
+            current.device,
             Const(int.from_bytes(self.params.digest, "little"), 8 * len(self.params.digest)),
             self.map_id,
-            swap_bytes(session),
+            swap_bytes(current.session),
             swap_bytes(Const(8 * KEYS_BYTES, 32)),
         )
-        # The keys of the handshake under way stay in the KDF until they are wanted.
+        # The keys stay in the KDF until the request is answered.
         m.submodules.kdf = kdf = Kdf(fixed_bytes=len(fixed) // 8, output_bytes=KEYS_BYTES)
         m.submodules.cmac = cmac = Cmac()
         command_key, response_key, confirmation_key = (kdf.o.p.word_select(index, KEY_BITS) for index in range(3))
@@ -157,14 +169,18 @@ class Handshake(wiring.Component):
             cmac.i_message.p.bytes.eq(BLOCK_BYTES),
             cmac.i_message.p.last.eq(1),
             self.o.p.refusal.eq(refusal),
-            self.o.p.session.eq(session),
+            self.o.p.session.eq(current.session),
             self.o_keys.p.command.eq(command_key),
             self.o_keys.p.response.eq(response_key),
+            read.addr.eq(self.i.p.session),
+            write.addr.eq(current.session),
+            write.data.eq(current),
         ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [
-                    expected.eq(kdf.o.valid & (self.i.p.session == session)),
+                    current.eq(read.data),
+                    expected.eq(pending.bit_select(read.addr, 1) & (self.i.p.session == read.data.session)),
                     refusal.eq(0),
                     tag.eq(0),
                 ]
@@ -172,21 +188,25 @@ class Handshake(wiring.Component):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 with m.If(~confirm):
-                    m.d.comb += kdf.o.ready.eq(1)  # forgets the handshake that was under way
+                    m.d.sync += [last.eq(last + 1), current.session.eq(last + 1), current.client.eq(self.i.p.body)]
                     m.next = "NONCE"
                 with m.Elif(expected):
-                    m.next = "KEY"
+                    m.next = "DERIVE"
                 with m.Else():
                     m.d.sync += refusal.eq(Refusal.NO_HANDSHAKE)
                     m.next = "ANSWER"
             with m.State("NONCE"):
                 m.d.comb += self.i_nonce.ready.eq(self.present)
                 with m.If(self.i_nonce.valid & self.present):
-                    m.d.sync += [nonce.eq(self.i_nonce.p), session.eq(session + 1)]
+                    m.d.sync += current.device.eq(self.i_nonce.p)
                     m.next = "DERIVE"
             with m.State("DERIVE"):
                 m.d.comb += kdf.i.valid.eq(1)
                 with m.If(kdf.i.ready):
+                    with m.If(~confirm):
+                        # the handshake that was pending in this place is dropped
+                        m.d.comb += write.en.eq(1)
+                        m.d.sync += pending.bit_select(write.addr, 1).eq(1)
                     m.next = "KEY"
             with m.State("KEY"):
                 m.d.comb += cmac.i_key.valid.eq(kdf.o.valid)
@@ -216,14 +236,15 @@ class Handshake(wiring.Component):
                     m.d.sync += refusal.eq(Refusal.WRONG_KEY)
                     m.next = "ANSWER"
             with m.State("KEYS"):
-                m.d.comb += [self.o_keys.valid.eq(1), kdf.o.ready.eq(self.o_keys.ready)]
+                m.d.comb += self.o_keys.valid.eq(1)
                 with m.If(self.o_keys.ready):
+                    m.d.sync += pending.bit_select(write.addr, 1).eq(0)
                     m.next = "ANSWER"
             with m.State("ANSWER"):
-                m.d.comb += [self.o.valid.eq(1), self.i.ready.eq(self.o.ready)]
+                m.d.comb += [self.o.valid.eq(1), self.i.ready.eq(self.o.ready), kdf.o.ready.eq(self.o.ready)]
                 with m.If(~confirm):
                     # SEC_CM: SESSIONS.KEY.UNREADABLE -- what is expected of a client never shows
-                    m.d.comb += self.o.p.body.eq(Cat(nonce, self.map_id, tag))
+                    m.d.comb += self.o.p.body.eq(Cat(current.device, self.map_id, tag))
                 with m.If(self.o.ready):
                     m.next = "IDLE"
         return m

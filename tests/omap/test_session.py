@@ -13,7 +13,19 @@ from omap.operations import Kind, Operation, Response, Status
 from omap.params import TAG_BYTES
 from omap.presets import preset
 from omap.session import ClientSession, DeviceSessions, session_keys
-from omap.wire import CLOSE, HEADER, SESSIONS, Direction, Header, RecordCodec, RecordType, Refusal, Reply, read_header
+from omap.wire import (
+    CLOSE,
+    HEADER,
+    PENDING_HANDSHAKES,
+    SESSIONS,
+    Direction,
+    Header,
+    RecordCodec,
+    RecordType,
+    Refusal,
+    Reply,
+    read_header,
+)
 
 PARAMS = preset("SMALL")
 KEY = bytes(range(32))
@@ -234,12 +246,38 @@ def test_a_closed_session_is_gone():
         client.open(device.refuse(read_header(record), refusal))
 
 
-def test_one_handshake_at_a_time():
-    device, first, second = DeviceSessions(PARAMS, KEY), ClientSession(PARAMS, KEY), ClientSession(PARAMS, KEY)
-    confirm = first.confirm(device.hello(first.hello(), MAP_ID))
-    device.hello(second.hello(), MAP_ID)
-    with pytest.raises(SessionError, match="try again"):
-        first.opened(device.confirm(confirm))
+def hello_of_another(device):
+    return device.hello(ClientSession(PARAMS, KEY).hello(), MAP_ID)
+
+
+@given(order=st.permutations(range(PENDING_HANDSHAKES)))
+def test_sixteen_handshakes_are_pending_and_end_in_any_order(order):
+    device, clients = DeviceSessions(PARAMS, KEY), [ClientSession(PARAMS, KEY) for _ in range(PENDING_HANDSHAKES)]
+    confirms = [client.confirm(device.hello(client.hello(), MAP_ID)) for client in clients]
+    for number in order:
+        clients[number].opened(device.confirm(confirms[number]))
+    for client in clients:
+        assert send(client, device, Operation(Kind.NOP))[1] == (0, bytes(8), bytes(8))
+
+
+@given(others=st.integers(0, 3 * PENDING_HANDSHAKES))
+def test_the_sixteenth_hello_after_it_drops_a_handshake(others):
+    device, client = DeviceSessions(PARAMS, KEY), ClientSession(PARAMS, KEY)
+    confirm = client.confirm(device.hello(client.hello(), MAP_ID))
+    for _ in range(others):
+        hello_of_another(device)
+    if others < PENDING_HANDSHAKES:
+        client.opened(device.confirm(confirm))
+    with pytest.raises(SessionError, match="too many other sessions .* try again"):
+        client.opened(device.confirm(confirm))  # once only
+
+
+def test_a_wrong_confirmation_leaves_its_handshake_pending():
+    device, client = DeviceSessions(PARAMS, KEY), ClientSession(PARAMS, KEY)
+    confirm = client.confirm(device.hello(client.hello(), MAP_ID))
+    altered = confirm[: HEADER.size] + bytes(16) + confirm[HEADER.size + 16 :]
+    assert read_header(device.confirm(altered)).code == Refusal.WRONG_KEY
+    client.opened(device.confirm(confirm))
 
 
 def test_sessions_end_before_their_nonces_do(monkeypatch):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omap.errors import ParamsError
 from omap.presets import preset
 from omap.session import RECORD_LIMIT
-from omap.wire import CLOSE, RecordType, read_header
+from omap.wire import CLOSE, PENDING_HANDSHAKES, RecordType, read_header
 from rtl.rings.sessions import Sessions
 from tests.support.rtl.session_bench import Twin, data, design, flipped, is_open
 
@@ -164,6 +164,32 @@ def test_a_forged_record_behind_the_last_one_of_its_session_latches_a_fault(tiny
     twin.feed(flipped(client.operation(twin.rng), 200))
     twin.answers.pop()
     twin.fault = "fault_tag"
+    twin.settle()
+
+
+@pytest.mark.parametrize("others", [1, 15, 16, 40])
+def test_a_handshake_stays_pending_until_the_sixteenth_hello_after_it(tiny, others):
+    twin = Twin(*tiny, random.Random(others), chunk=40)
+    client = twin.client()
+    confirm = client.confirm(twin.feed(client.hello()))
+    for _ in range(others):
+        twin.feed(twin.client().hello())
+    twin.feed(flipped(confirm, 128 + 5))  # a wrong confirmation drops nothing
+    answer = twin.feed(confirm)
+    assert (read_header(answer).type == RecordType.CONFIRM) == (others < PENDING_HANDSHAKES)
+    twin.feed(confirm)  # once only
+    twin.settle()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_pending_handshakes_end_in_any_order(tiny, seed):
+    twin = Twin(*tiny, random.Random(seed), chunk=40)
+    clients = [twin.client() for _ in range(PENDING_HANDSHAKES)]
+    confirms = [client.confirm(twin.feed(client.hello())) for client in clients]
+    for number in twin.rng.sample(range(PENDING_HANDSHAKES), PENDING_HANDSHAKES):
+        clients[number].opened(twin.feed(confirms[number]))
+    for client in clients:
+        twin.feed(client.operation(twin.rng))
     twin.settle()
 
 

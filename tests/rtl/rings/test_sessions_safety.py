@@ -159,7 +159,7 @@ def test_an_erased_block_holds_nothing_of_its_keys():
         )
         client = twin.opened()
         twin.feed(client.operation(twin.rng))
-        twin.bench.run(2600)
+        twin.bench.run(3600)
         assert twin.bench.sink("o_command").transfers == 1
         before = state(twin.bench)
         erase(twin)

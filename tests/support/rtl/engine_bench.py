@@ -219,7 +219,7 @@ class Twin:
         self.feed(client.seal(Operation(CLOSE)))
 
     def stray(self, kind):
-        """Send a record that must be refused, and changes nothing but a handshake under way."""
+        """Send a record that must be refused, and changes nothing but which handshakes are pending."""
         rng, size = self.rng, self.layout.record_bytes
         match kind:
             case "session":
@@ -235,10 +235,10 @@ class Twin:
                 self.feed(bytes(confirm))
                 return
             case "handshake":
-                first, second = self.client(), self.client()
-                confirm = first.confirm(self.feed(first.hello()))
-                second.opened(self.feed(second.confirm(self.feed(second.hello()))))
-                self.feed(confirm)
+                client = self.client()
+                confirm = client.confirm(self.feed(client.hello()))
+                client.opened(self.feed(confirm))
+                self.feed(confirm)  # its handshake is over
                 return
         self.feed(record.pack() + rng.randbytes(size - 16))
 
