@@ -63,7 +63,7 @@ REMOVALS = [
         "if not constant_time.bytes_eq(keys.confirm(_CLIENT_ROLE, replaced), body[:16]):",
         "if False:",
     ),
-    ("SESSION.OLD.FENCED", "omap/session.py", "self._table[place] = None", "pass"),
+    ("SESSION.OLD.FENCED", "omap/session.py", "self._table[index] = None", "pass"),
     (
         "SESSION.FORMAT.ENDS",
         "omap/device.py",
