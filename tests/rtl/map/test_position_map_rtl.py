@@ -107,6 +107,7 @@ def steps(keys, most):
     )
 
 
+@pytest.mark.sec_cm("PAGE.MISS.DUMMY")
 @pytest.mark.parametrize("key_bytes", [4, 8, 16])
 def test_answers_equal_the_reference(key_bytes):
     params, design = SMALL[key_bytes], small(key_bytes)

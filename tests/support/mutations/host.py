@@ -1,0 +1,84 @@
+"""Removals of the countermeasures of ``host``."""
+
+from tests.support.mutations.removal import Removal
+
+REMOVALS = [
+    Removal("KEY.FILE.OWNER", "host/keyfile.py", "if mode & _OTHERS:", "if False:"),
+    Removal("KEY.FILE.OWNER", "host/keyfile.py", "os.O_CREAT | os.O_EXCL, 0o600)", "os.O_CREAT | os.O_TRUNC, 0o600)"),
+    Removal(
+        "KEY.FILE.OWNER",
+        "host/keyfile.py",
+        "os.fchmod(descriptor, 0o600)  # also if the umask took some of it away",
+        "os.fchmod(descriptor, 0o644)",
+    ),
+    Removal(
+        "RELAY.KEY.ABSENT",
+        "host/model/process.py",
+        '"key_file": os.path.abspath(key_file)}',
+        '"key_file": os.path.abspath(key_file)}\n        process.kept = open(key_file).read()',
+    ),
+    Removal(
+        "RELAY.SESSION.OWNED", "host/relay/switch.py", "if first not in port.sessions:\n            return 0", "pass"
+    ),
+    Removal("RELAY.SESSION.OWNED", "host/relay/switch.py", "port.sessions.clear()", "pass"),
+    Removal("RELAY.INPUT.BOUNDED", "host/relay/connection.py", "self.read(False)", "pass"),
+    Removal("RELAY.INPUT.BOUNDED", "host/relay/connection.py", "self.blocked = True", "pass"),
+    Removal(
+        "CLIENT.MAP.REMEMBERED", "host/client/witness.py", "if self.map_id and map_id != self.map_id:", "if False:"
+    ),
+    Removal("CLIENT.OPERATION.RISES", "host/client/witness.py", "if operation <= self.operation:", "if False:"),
+    Removal(
+        "CLIENT.REFUSAL.DOUBTED", "host/client/conversation.py", "if record[0] == RecordType.REFUSED:", "if False:"
+    ),
+    Removal("CLIENT.FAULT.LATCH", "host/client/sync.py", "any more\n                self._dead = error\n", "\n"),
+    Removal("CLIENT.FAULT.LATCH", "host/client/aio.py", "any more\n        self._dead = error\n", "\n"),
+    Removal("CLIENT.RATE.CONSTANT", "host/client/aio.py", "pad=True)", "pad=False)"),
+    Removal(
+        "REDIS.AUTH.CONST_TIME",
+        "host/redis/connection.py",
+        "hmac.compare_digest(password, wanted.encode())",
+        "password == wanted.encode()",
+    ),
+    Removal("REDIS.INPUT.BOUNDED", "host/redis/requests.py", "if count > ARGUMENTS_LIMIT:", "if False:"),
+    Removal(
+        "REDIS.INPUT.BOUNDED",
+        "host/redis/requests.py",
+        "or (length := int(found[1])) > limit:",
+        "or (length := int(found[1])) < 0:",
+    ),
+    Removal("REDIS.INPUT.BOUNDED", "host/redis/requests.py", "if after - self._start > REQUEST_LIMIT:", "if False:"),
+    Removal(
+        "REDIS.INPUT.BOUNDED",
+        "host/redis/requests.py",
+        "if len(self._buffer) - self._walked > LINE_LIMIT:",
+        "if False:",
+    ),
+    Removal(
+        "REDIS.INPUT.BOUNDED", "host/redis/requests.py", "if len(self._buffer) - self._start > LINE_LIMIT:", "if False:"
+    ),
+    Removal(
+        "REDIS.KEY.VERIFIED",
+        "host/redis/commands.py",
+        "return self.cells.unpack(name, cell)",
+        'return cell[2 : 2 + int.from_bytes(cell[:2], "big")]',
+    ),
+    Removal(
+        "REDIS.LISTEN.GUARDED",
+        "host/redis/server.py",
+        "if self.password is None and self.host not in LOOPBACK:",
+        "if False:",
+    ),
+    Removal(
+        "REDIS.OPS.FIXED",
+        "host/redis/scheduler.py",
+        "for plan, (cell, _) in zip(plans, decided, strict=True)\n",
+        "for plan, (cell, _) in zip(plans, decided, strict=True)\n                if cell is not None\n",
+    ),
+    Removal(
+        "REDIS.WAIT.KEYLESS",
+        "host/redis/scheduler.py",
+        "await self._turn()",
+        "if len({operation.key for plan in plans for operation in plan.operations}) == 1:\n"
+        "            await self._turn()",
+    ),
+]

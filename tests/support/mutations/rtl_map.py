@@ -1,0 +1,77 @@
+"""Removals of the countermeasures of ``rtl/map/`` and of the engine, but for those of times."""
+
+from tests.support.mutations.removal import Removal
+
+REMOVALS = [
+    Removal("POSMAP.KEY.ERASE", "rtl/map/position_map.py", "self.hash.erase.eq(self.erase)", "self.hash.erase.eq(0)"),
+    Removal("POSMAP.KEY.ERASE", "rtl/map/position_map.py", "ResetInserter(forget)(inner)", "inner"),
+    Removal(
+        "POSMAP.KEY.UNREADABLE",
+        "rtl/map/lookup.py",
+        "Mux(results.o.valid, Value.cast(results.o.p), 0)",
+        "Value.cast(results.o.p)",
+    ),
+    Removal(
+        "POSMAP.LOOKUP.CONST_TIME",
+        "rtl/map/position_map.py",
+        "self.i_operation.ready.eq(ready & (cooling == 0))",
+        "self.i_operation.ready.eq(ready & (cooling == 0) & ~queue.next_valid)",
+    ),
+    Removal("WAITING.TUPLE.ERASE", "rtl/map/waiting.py", "ResetInserter(forget)(inner)", "inner"),
+    Removal(
+        "WAITING.TUPLE.UNREADABLE",
+        "rtl/map/bin_use.py",
+        "Mux(self.o_waiting.valid & ~at_end, self.item.entry, 0)",
+        "self.item.entry",
+    ),
+    Removal("MERGE.TEXT.ERASE", "rtl/map/page.py", "ResetInserter(self.erase)(inner)", "inner"),
+    Removal(
+        "MERGE.TEXT.UNREADABLE",
+        "rtl/map/page.py",
+        "with m.If(~told):\n                    m.d.comb",
+        "with m.If(1):\n                    m.d.comb",
+    ),
+    Removal(
+        "OVERRUN.COUNT.SEALED",
+        "rtl/map/merging.py",
+        "overruns.eq(overruns + self.late[0] + self.late[1] + self.reply_pacer.late)",
+        "overruns.eq(0)",
+    ),
+    Removal(
+        "PAGE.ADDR.FRESH",
+        "rtl/map/admission.py",
+        "fresh.i.p.eq(draws.p.next)",
+        "fresh.i.p.eq(Mux(command.p.kind == 1, draws.p.dummy, draws.p.next))",
+    ),
+    Removal(
+        "PAGE.MISS.DUMMY",
+        "rtl/map/lookup.py",
+        "found[0] | found[1] | found[2], seen.item.dummy)",
+        "found[0] | found[1] | found[2], 0)",
+    ),
+    Removal(
+        "PAGE.NONCE.UNIQUE", "rtl/map/sealing.py", "(version, VERSION_BITS))", "(Const(0, VERSION_BITS), VERSION_BITS))"
+    ),
+    Removal(
+        "PAGE.NONCE.UNIQUE",
+        "rtl/map/sealing.py",
+        "((page, PAGE_NONCE_BITS)",
+        "((Const(0, PAGE_NONCE_BITS), PAGE_NONCE_BITS)",
+    ),
+    Removal(
+        "PAGE.VERSION.FRESH",
+        "rtl/map/sealing.py",
+        "page_nonce(opens.o.p.page, opens.o.p.version)",
+        "page_nonce(opens.o.p.page, Const(0, VERSION_BITS))",
+    ),
+    Removal("FORMAT.KEY.CLEARED", "rtl/map/secrets.py", "[words.eq(0), offered.eq(0)]", "offered.eq(0)"),
+    Removal("ENGINE.STATE.ERASE", "rtl/map/core.py", "ResetInserter(self.erase)(inner)", "inner"),
+    Removal(
+        "ENGINE.FAULT.LATCH",
+        "rtl/engine.py",
+        "with m.If((found != Fault.NONE) & ~erase):",
+        "with m.If(found != Fault.NONE):",
+    ),
+    Removal("ENGINE.FAULT.LATCH", "rtl/engine.py", "core.erase.eq(erase)", "core.erase.eq(0)"),
+    Removal("ENGINE.FAULT.LATCH", "rtl/engine.py", "sessions.erase.eq(erase)", "sessions.erase.eq(0)"),
+]

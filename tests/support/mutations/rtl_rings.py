@@ -1,0 +1,74 @@
+"""Removals of the countermeasures of ``rtl/rings/``."""
+
+from tests.support.mutations.removal import Removal
+
+REMOVALS = [
+    Removal(
+        "SESSIONS.ROOT.ONCE",
+        "rtl/rings/handshake.py",
+        "self.i_root_key.ready.eq(~self.present & ~self.dead & ~self.erase)",
+        "self.i_root_key.ready.eq(~self.dead & ~self.erase)",
+    ),
+    Removal(
+        "SESSIONS.ROOT.ONCE", "rtl/rings/handshake.py", "self.present.eq(0), self.dead.eq(1)]", "self.present.eq(0)]"
+    ),
+    Removal(
+        "SESSIONS.KEY.ERASE",
+        "rtl/rings/sessions.py",
+        "ResetInserter(self.erase | self.clear)",
+        "ResetInserter(self.clear)",
+    ),
+    Removal(
+        "SESSIONS.KEY.ERASE",
+        "rtl/rings/handshake.py",
+        "[self.root_key.eq(0), self.present.eq(0), self",
+        "[self.present.eq(0), self",
+        tests=("tests/rtl/rings/test_sessions_safety.py::test_an_erased_block_holds_nothing_of_its_keys",),
+    ),
+    Removal(
+        "SESSIONS.KEY.UNREADABLE",
+        "rtl/rings/handshake.py",
+        "with m.If(~confirm):\n                    # SEC_CM: SESSIONS.KEY.UNREADABLE",
+        "with m.If(1):\n                    #",
+    ),
+    Removal("SESSIONS.KEY.CONFIRM", "rtl/rings/handshake.py", "expected.eq(tag == self.i.p.body)", "expected.eq(1)"),
+    Removal(
+        "SESSIONS.CONFIRM.CONST_TIME",
+        "rtl/rings/handshake.py",
+        'expected.eq(tag == self.i.p.body)\n                m.next = "VERDICT"\n',
+        "expected.eq(tag == self.i.p.body)\n"
+        '                m.next = "VERDICT"\n'
+        "                with m.If(tag[:64] == self.i.p.body[:64]):\n"
+        '                    m.next = "SECOND HALF"\n'
+        '            with m.State("SECOND HALF"):\n'
+        '                m.next = "VERDICT"\n',
+    ),
+    Removal(
+        "SESSIONS.OLD.FENCED", "rtl/rings/session_table.py", "m.d.sync += self.open.bit_select(place, 1).eq(0)", "pass"
+    ),
+    Removal(
+        "SESSIONS.RECORD.TURN",
+        "rtl/rings/record_front.py",
+        "with m.If(data & known & ~over & turn):",
+        "with m.If(data & known & ~over):",
+    ),
+    Removal(
+        "SESSIONS.CLOSED.REFUSED",
+        "rtl/rings/sessions.py",
+        "running.eq(front.open_sessions.bit_select(index, 1))",
+        "running.eq(1)",
+    ),
+    Removal(
+        "SESSIONS.FORMAT.ENDS",
+        "rtl/rings/sessions.py",
+        "ResetInserter(self.erase | self.clear)",
+        "ResetInserter(self.erase)",
+    ),
+    Removal(
+        "SESSIONS.TIME.CONST",
+        "rtl/rings/record_back.py",
+        "~context.refused & replies.o.valid)",
+        "~context.refused & replies.o.valid & (replies.o.p.found | (sealing == 0)))",
+    ),
+    Removal("RING.COUNTERS.BOUND", "rtl/rings/ring_commands.py", " & (line.count <= self.responses)", ""),
+]

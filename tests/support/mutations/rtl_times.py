@@ -1,0 +1,31 @@
+"""Removals of what makes the times of the engine public: pacers, and what they count from.
+
+A new label of times has its removal here. Where only a whole engine shows it, the removal names the one test that does.
+"""
+
+from tests.support.mutations.removal import Removal
+
+REMOVALS = [
+    Removal(
+        "EVENT.TIME.PACED",
+        "rtl/map/pacer.py",
+        "self.o.valid.eq(items.o.valid & some)",
+        "self.o.valid.eq(items.o.valid)",
+    ),
+    Removal(
+        "EVENT.TIME.PACED", "rtl/map/admission.py", "insecure_unpaced=config.insecure_unpaced", "insecure_unpaced=True"
+    ),
+    Removal(
+        "EVENT.TIME.PACED", "rtl/map/pages.py", "insecure_unpaced=config.insecure_unpaced", "insecure_unpaced=True"
+    ),
+    Removal(
+        "EVENT.TIME.PACED", "rtl/map/merging.py", "insecure_unpaced=config.insecure_unpaced", "insecure_unpaced=True"
+    ),
+    Removal(
+        "PAGE.FOLLOW.PACED",
+        "rtl/map/following.py",
+        "one_hot(self.entry, n, now & not_out)",
+        "one_hot(self.entry, n, 0)",
+    ),
+    Removal("FORMAT.TIME.FIXED", "rtl/map/format.py", "with m.If(settled != SETTLE):", "with m.If(0):"),
+]
