@@ -77,8 +77,9 @@ REMOVALS = [
     Removal(
         "REDIS.WAIT.KEYLESS",
         "host/redis/scheduler.py",
-        "await self._turn()",
-        "if len({operation.key for plan in plans for operation in plan.operations}) == 1:\n"
+        '"""Run direct plans in one batch."""\n        await self._turn()',
+        '"""Run direct plans in one batch."""\n'
+        "        if len({operation.key for plan in plans for operation in plan.operations}) == 1:\n"
         "            await self._turn()",
     ),
 ]
