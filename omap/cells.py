@@ -21,7 +21,7 @@ from __future__ import annotations
 import hmac
 
 from omap.errors import InputError
-from omap.kdf import derive
+from omap.kdf import NAMES
 from omap.params import Params
 
 LENGTH_BYTES = 2
@@ -29,9 +29,6 @@ LENGTH_BYTES = 2
 
 IMAGE_BYTES = 16
 """Bytes of the image of a long name."""
-
-LABEL = b"omap names 1"
-"""Label under which the key of the pseudo-random function is derived from a root key."""
 
 
 def pack_value(value: bytes, size: int) -> bytes:
@@ -82,7 +79,7 @@ class Cells:
 
     def __init__(self, params: Params, root_key: bytes) -> None:
         self.params = params
-        self._secret = derive(root_key, LABEL, b"", 32)
+        self._secret = NAMES.derive(root_key)
 
     def is_hashed(self, name: bytes) -> bool:
         """Return whether the key of a name is its image, because the name itself can't be the key."""

@@ -1,10 +1,24 @@
-"""Key derivation and confirmation tags: CMAC-AES-256 (NIST SP 800-38B) and the counter-mode KDF (NIST SP 800-108)."""
+"""Key derivation and confirmation tags: CMAC-AES-256 (NIST SP 800-38B) and the counter-mode KDF (NIST SP 800-108).
+
+:data:`DERIVATIONS` lists everything that is derived: under which key, with which label, from which context. Reference,
+accelerator and host take labels and sizes from there. No two derivations have one label, and the parts of a context
+have fixed lengths. So two derivations under one key have different inputs, unless they are one and the same.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.kdf.kbkdf import KBKDFCMAC, CounterLocation, Mode
+
+from omap.errors import InputError
+
+LENGTH_BYTES = 4
+"""Bytes of the length that ends the input of a derivation."""
 
 
 def cmac(key: bytes, message: bytes) -> bytes:
@@ -25,10 +39,72 @@ def derive(key: bytes, label: bytes, context: bytes, length: int) -> bytes:
         mode=Mode.CounterMode,
         length=length,
         rlen=4,
-        llen=4,
+        llen=LENGTH_BYTES,
         location=CounterLocation.BeforeFixed,
         label=label,
         context=context,
         fixed=None,
     )
     return kdf.derive(key)
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """One use of the KDF.
+
+    Attributes
+    ----------
+    label : bytes
+        Its label.
+    key : str
+        Name of the key that it derives from.
+    context, output : mapping
+        Parts of the context and of what is derived, in their order: name, and length in bytes.
+    """
+
+    label: bytes
+    key: str
+    context: Mapping[str, int]
+    output: Mapping[str, int]
+
+    @property
+    def length(self) -> int:
+        """Bytes that are derived."""
+        return sum(self.output.values())
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Bytes of the fixed input: label, a zero, context, length."""
+        return len(self.label) + 1 + sum(self.context.values()) + LENGTH_BYTES
+
+    def derive(self, key: bytes, *context: bytes) -> bytes:
+        """Return what is derived from a 32-byte key and the parts of the context, in their order.
+
+        Raises
+        ------
+        InputError
+            If a part is missing, is too many, or has another length.
+        """
+        came, wanted = [len(part) for part in context], list(self.context.values())
+        if came != wanted:
+            raise InputError(
+                f"the context of {self.label.decode()!r} has parts of {wanted} bytes ({', '.join(self.context)}); "
+                f"parts of {came} bytes came"
+            )
+        return derive(key, self.label, b"".join(context), self.length)
+
+
+def _derivation(label: bytes, key: str, context: Mapping[str, int], output: Mapping[str, int]) -> Derivation:
+    return Derivation(label, key, MappingProxyType(dict(context)), MappingProxyType(dict(output)))
+
+
+SESSION = _derivation(
+    b"omap session 1",
+    "root key",
+    {"client nonce": 16, "device nonce": 16, "digest of the parameters": 32, "map id": 16, "session number": 4},
+    {"command key": 32, "response key": 32, "confirmation key": 32},
+)
+NAMES = _derivation(b"omap names 1", "root key", {}, {"names key": 32})
+
+DERIVATIONS = (SESSION, NAMES)
+"""All uses of the KDF."""

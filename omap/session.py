@@ -11,11 +11,11 @@ device: ``CONFIRM``   empty body: the session is open, at the session index in t
 ====================  ===================================================================
 
 Both derive ``command key || response key || confirmation key``, 32 bytes each, by the KDF of :mod:`omap.kdf` from the
-root key, the label ``omap session 1`` and the context ``client nonce || device nonce || digest of the parameters || map
-id || session (32 bits)``. A confirmation is the CMAC, under the confirmation key, of one block ``role (8 bits) || zeros
-(88) || replaced session (32)``, with role 1 for the device and 2 for the client. It proves that the other end holds the
-root key and means the same map, parameters and nonces. When a session opens, the device closes the session that it
-replaces for ever. So a command of a lost connection that somebody held back can't run later.
+root key and the context ``client nonce || device nonce || digest of the parameters || map id || session (32 bits)``, as
+:data:`omap.kdf.SESSION` says. A confirmation is the CMAC, under the confirmation key, of one block ``role (8 bits) ||
+zeros (88) || replaced session (32)``, with role 1 for the device and 2 for the client. It proves that the other end
+holds the root key and means the same map, parameters and nonces. When a session opens, the device closes the session
+that it replaces for ever. So a command of a lost connection that somebody held back can't run later.
 
 Sixteen handshakes may be pending. A HELLO drops none but the sixteenth before it, so that clients that open sessions at
 the same time do not disturb each other.
@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives import constant_time
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from omap.errors import AlteredError, LostError, ReplayedError, SessionError, WrongKeyError
-from omap.kdf import cmac, derive
+from omap.kdf import SESSION, cmac
 from omap.operations import Operation
 from omap.params import Params
 from omap.wire import (
@@ -55,7 +55,6 @@ from omap.wire import (
 
 NONCE_BYTES = 16
 ROOT_KEY_BYTES = 32
-LABEL = b"omap session 1"
 RECORD_LIMIT = 1 << 32
 """Most records of a session in each direction, far below the limits of GCM (SP 800-38D, section 8). After them the
 client opens a new session."""
@@ -101,8 +100,7 @@ def session_keys(
     session : int
         Session number, 32 bits.
     """
-    context = client_nonce + device_nonce + digest + map_id + _SESSION.pack(session)
-    keys = derive(root_key, LABEL, context, 96)
+    keys = SESSION.derive(root_key, client_nonce, device_nonce, digest, map_id, _SESSION.pack(session))
     return SessionKeys(keys[:32], keys[32:64], keys[64:])
 
 

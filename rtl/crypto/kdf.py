@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, ResetInserter, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
+from omap.kdf import LENGTH_BYTES, Derivation
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.cmac import Cmac
 from rtl.stream.interfaces import require, require_whole, swap_bytes
@@ -17,12 +18,26 @@ MAX_FIXED_BYTES = 252
 MAX_OUTPUT_BYTES = 256
 
 
+def fixed_input(use: Derivation, *context: ValueLike) -> Value:
+    """Return the fixed input of a derivation, from the parts of its context as bytes of a stream."""
+    parts = [Value.cast(part) for part in context]
+    came, wanted = [len(part) for part in parts], [8 * size for size in use.context.values()]
+    assert came == wanted, f"the context of {use.label.decode()!r} has parts of {wanted} bits; {came} came"
+    label = use.label + b"\0"
+    return Cat(
+        Const(int.from_bytes(label, "little"), 8 * len(label)),
+        *parts,
+        swap_bytes(Const(8 * use.length, 8 * LENGTH_BYTES)),
+    )
+
+
 class Kdf(wiring.Component):
     """Derives a key of ``output_bytes``. Must equal :func:`omap.kdf.derive`.
 
     Each 16 bytes of output are the CMAC of a 32-bit counter and the fixed input, ``label || 0x00 || context || length``
-    with the length of the output in bits as 32-bit big-endian number. Whoever wires the block puts it together, and may
-    make any part of it constant.
+    with the length of the output in bits as 32-bit big-endian number. Whoever wires the block puts it together, see
+    :func:`fixed_input`, and may make any part of it constant. If the length in it is less than the block's, the output
+    begins with what is derived.
 
     Parameters
     ----------

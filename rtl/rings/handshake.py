@@ -9,19 +9,17 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from omap.kdf import SESSION
 from omap.params import Params
-from omap.session import LABEL, ROOT_KEY_BYTES
+from omap.session import ROOT_KEY_BYTES
 from omap.wire import PENDING_HANDSHAKES, Refusal
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.cmac import Cmac
-from rtl.crypto.kdf import Kdf
+from rtl.crypto.kdf import Kdf, fixed_input
 from rtl.rings.session_table import SESSION_BITS
 from rtl.stream.interfaces import swap_bytes
 
 KEY_BITS = 8 * ROOT_KEY_BYTES
-KEYS_BYTES = 3 * ROOT_KEY_BYTES
-"""Command, response and confirmation key."""
-
 _PENDING = StructLayout({"session": SESSION_BITS, "client": BLOCK_BITS, "device": BLOCK_BITS})
 """A pending handshake: for which session it is, and the nonces of both ends. All of it is public."""
 
@@ -141,17 +139,10 @@ class Handshake(wiring.Component):
         pending = Signal(PENDING_HANDSHAKES)
         last = Signal(SESSION_BITS)  # session of the last HELLO
         current = Signal(_PENDING)  # the handshake of this request
-        fixed = Cat(
-            Const(int.from_bytes(LABEL + b"\0", "little"), 8 * len(LABEL) + 8),
-            current.client,
-            current.device,
-            Const(int.from_bytes(self.params.digest, "little"), 8 * len(self.params.digest)),
-            self.map_id,
-            swap_bytes(current.session),
-            swap_bytes(Const(8 * KEYS_BYTES, 32)),
-        )
+        digest = Const(int.from_bytes(self.params.digest, "little"), 8 * len(self.params.digest))
+        fixed = fixed_input(SESSION, current.client, current.device, digest, self.map_id, swap_bytes(current.session))
         # The keys stay in the KDF until the request is answered.
-        m.submodules.kdf = kdf = Kdf(fixed_bytes=len(fixed) // 8, output_bytes=KEYS_BYTES)
+        m.submodules.kdf = kdf = Kdf(fixed_bytes=SESSION.fixed_bytes, output_bytes=SESSION.length)
         m.submodules.cmac = cmac = Cmac()
         command_key, response_key, confirmation_key = (kdf.o.p.word_select(index, KEY_BITS) for index in range(3))
 

@@ -8,8 +8,8 @@ from typing import Any
 from amaranth.lib import wiring
 
 from omap.crypto import MAP_ID_BYTES
+from omap.kdf import SESSION
 from omap.params import Params, Rule
-from omap.session import LABEL, NONCE_BYTES
 from omap.wire import HEADER, SESSIONS, RecordCodec
 from rtl.config import EngineConfig
 from rtl.crypto.cmac import Cmac
@@ -19,14 +19,6 @@ from rtl.crypto.kdf import Kdf
 from rtl.crypto.siphash import SipHash
 from rtl.engine import Engine
 from rtl.stream.interfaces import require
-
-DIGEST_BYTES = 32
-SESSION_BYTES = 4
-SESSION_KEY_BYTES = 96
-"""Command, response and confirmation key, see :mod:`omap.session`."""
-
-KDF_FIXED_BYTES = len(LABEL) + 1 + 2 * NONCE_BYTES + DIGEST_BYTES + MAP_ID_BYTES + SESSION_BYTES + 4
-"""Label, zero byte, context (both nonces, digest of the parameters, map id, session) and length."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +67,7 @@ def blocks(params: Params) -> dict[str, Block]:
         "record_seal": Block(GcmSeal, record),
         "draws": Block(Drbg, {"pages": params.pages}),
         "key_hash": Block(SipHash, {"message_bytes": params.key_bytes}),
-        "session_kdf": Block(Kdf, {"fixed_bytes": KDF_FIXED_BYTES, "output_bytes": SESSION_KEY_BYTES}),
+        "session_kdf": Block(Kdf, {"fixed_bytes": SESSION.fixed_bytes, "output_bytes": SESSION.length}),
         "session_cmac": Block(Cmac),
         "engine": Block(Engine, {"config": EngineConfig(params=params)}),
     }

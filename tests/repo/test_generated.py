@@ -11,6 +11,7 @@ import pytest
 import omap
 from boards.folder import registers
 from omap import sizing
+from omap.kdf import DERIVATIONS
 from omap.sizing.plan import Plan
 from tests.support import blocks
 
@@ -61,8 +62,21 @@ def sizes():
     return "\n".join(lines)
 
 
+def derivations():
+    """Return the table of all uses of the KDF."""
+    lines = ["| label | key | context: bytes | derived: bytes |", "|---|---|---|---|"]
+    for use in DERIVATIONS:
+        context, output = (
+            ", ".join(f"{name}: {size}" for name, size in parts.items()) or "nothing"
+            for parts in (use.context, use.output)
+        )
+        lines.append(f'| `"{use.label.decode()}"` | {use.key} | {context} | {output} |')
+    return "\n".join(lines)
+
+
 GENERATED = [
     ("SECURITY.md", "countermeasures", countermeasures),
+    ("docs/security/keys.md", "derivations", derivations),
     ("README.md", "sizes", sizes),
     ("docs/hardware/registers.md", "registers", registers.table),
     *(("docs/hardware/blocks.md", f"blocks of {wing}", partial(blocks.table, wing)) for wing in blocks.WINGS),
