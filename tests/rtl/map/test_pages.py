@@ -255,6 +255,7 @@ def test_a_page_may_come_just_when_its_write_leaves_or_is_acknowledged():
             assert rig.handed == touches([1, 1, 1])
 
 
+@pytest.mark.sec_cm("EVENT.TIME.PACED")
 @pytest.mark.sec_cm("PAGE.FOLLOW.PACED")
 @pytest.mark.parametrize(("read", "write"), [(30, 60), (200, 300)])
 def test_when_a_page_was_sealed_does_not_show_in_what_follows_it(read, write):

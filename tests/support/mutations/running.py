@@ -32,24 +32,43 @@ class Run:
         return [note["test"] for note in self.failures if note["when"] == "call" and right.issuperset(note["errors"])]
 
 
-def run(folder: Path, tests: Iterable[str], labels: Iterable[str], removal: Removal | None = None) -> Run:
+def run(folder: Path, tests: list[str], labels: Iterable[str], removal: Removal | None = None) -> Run:
     """Run the tests with one of the labels in a copy of the tree in ``folder``.
 
-    Long tests run only if a removal names its tests. Compiled simulations are kept with all others.
+    Parameters
+    ----------
+    folder : Path
+        An empty folder.
+    tests : list of str
+        Folders and files of tests, from the root of the repository. Of these the files that name a label are run, and
+        of these the short tests that are marked with it. Tests that a removal names run instead of them, long or not.
+    labels : iterable of str
+        Countermeasures.
+    removal : Removal, optional
+        What is taken out.
     """
+    labels = tuple(labels)
     tree = folder / "tree"
     shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
     if removal:
         (tree / removal.file).write_text(removal.removed(), "utf-8")
-        tests = removal.tests or tests
+    named = removal.tests if removal else ()
     note = folder / "failures"
     note.touch()
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.support.mutations.plugin"]
     command += ["-n", "0", "--failures", str(note), *(f"--countermeasure={label}" for label in labels)]
-    command += [] if removal and removal.tests else ["-m", "not long"]
+    command += named or ["-m", "not long", *_naming(tree, tests, labels)]
+    # code of the copy in every process, and compiled simulations where all others are kept
     environment = os.environ | {"PYTHONPATH": str(tree), "OMAP_BUILD": str(cache.root().parent)}
-    result = subprocess.run(
-        [*command, *tests], cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS
-    )
+    result = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS)
     failures = [json.loads(line) for line in note.read_text().splitlines()]
     return Run(result.returncode, result.stdout[-4000:] + result.stderr[-1000:], failures)
+
+
+def _naming(tree: Path, tests: list[str], labels: tuple[str, ...]) -> list[str]:
+    """Return the files of tests that name one of the labels."""
+    files = {file for name in tests for file in [tree / name, *(tree / name).rglob("test_*.py")] if file.is_file()}
+    texts = {file: file.read_text("utf-8") for file in sorted(files)}
+    found = [str(file) for file, text in texts.items() if any(f'"{label}"' in text for label in labels)]
+    assert found, f"no test in {', '.join(tests)} names {', '.join(labels)}"
+    return found
