@@ -24,8 +24,13 @@ def command() -> None:
 @PRESET
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build/rtl"), show_default=True)
 def generate(name: str, out: Path) -> None:
-    """Write the engine and its cryptographic blocks as Verilog-2005, with a manifest. Takes minutes."""
+    """Write the engine and its cryptographic blocks as Verilog-2005, with a manifest. Takes minutes.
+
+    The times of public events, in cycles, are computed from the map and from what HBM must keep to; they stand in
+    the manifest and go to standard error.
+    """
     manifest = generation.generate(preset(name), out)
+    click.echo(", ".join(f"{item} {number}" for item, number in manifest["times"].items()), err=True)
     for file in (*manifest["files"], generation.MANIFEST):
         click.echo(out / file)
 

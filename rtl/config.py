@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from omap.params import Params, Rule
+from omap.sizing.backlog import LATE_BITS
 from omap.sizing.channels import Layout, account, layouts, least_interval, total
 from omap.units import format_bytes
 from omap.wire import RecordCodec
+from rtl import offsets
 from rtl.constants import (
     BLOCK_BYTES,
     CHANNEL_BITS,
@@ -21,8 +23,16 @@ from rtl.constants import (
 )
 from rtl.stream.interfaces import require, require_one_of, require_whole
 
+OFFSETS = ("lookup_cycles", "turnaround_cycles", "follow_cycles", "reply_cycles", "merge_cycles")
+
 RECORD_BATCH = 4
 """Most records that one read fetches."""
+
+MOST_PAGE_ENTRIES = 96
+"""Most pages in flight."""
+
+MOST_BINS = 256
+"""Most bins that are kept on chip."""
 
 MOST_PAGE_BYTES = 1 << 13
 """Largest page. The merge holds two pages in registers."""
@@ -41,17 +51,27 @@ class EngineConfig:
     interval : int, optional
         Least number of cycles between two admitted operations. Default: the cycles that opening and sealing a page
         take, or those that the bookkeeping of an operation takes if these are more.
-    in_flight : int
-        Most operations between admission and reply.
-    lookup_cycles : int
+    late_bits : int
+        An event of an operation is late with a probability of at most 2 to the power of minus this. The offsets and
+        numbers below that are not given follow from it (:mod:`rtl.offsets`). Fewer bits make single operations
+        faster, and what a host may learn from late events likelier.
+    in_flight : int, optional
+        Most operations between admission and reply, 2 to 128. Default: as many as keep the engine busy.
+    lookup_cycles : int, optional
         Offset from admission to the read of the page. It covers hashing and the position map at their slowest.
-    merge_cycles : int
-        Offset from the start of a page (:class:`rtl.map.pages.Pages`) to its write. It covers opening, merging and
-        sealing.
-    reply_cycles : int
-        Offset from the start of a page to the reply. It is the shorter one, because a reply needs no sealed page.
-    bin_entries, line_entries : int
-        Bins, and lines of each table of the position map, that are kept on chip.
+    turnaround_cycles : int, optional
+        Least time from a page's read being taken to the start of the page (:class:`rtl.map.pages.Pages`), however
+        early the host answers. With ``reply_cycles`` it covers HBM and the merge at their slowest.
+    follow_cycles : int, optional
+        Least time from the departure of a page's write to the start of a page that follows it.
+    reply_cycles : int, optional
+        Offset from the start of a page to the reply. It is shorter than the next, because a reply needs no sealed page.
+    merge_cycles : int, optional
+        Offset from the start of a page to its write. It covers opening, merging and sealing.
+    bin_entries : int, optional
+        Bins that are kept on chip. Default: two for each operation in flight, and those on their way to HBM.
+    line_entries : int
+        Lines of each table of the position map that are kept on chip.
     transit_entries : int
         Most entries in transit. They are more than :attr:`omap.params.Params.transit_entries`, because a move waits
         for HBM here while further operations come (docs/decisions/0003).
@@ -72,11 +92,14 @@ class EngineConfig:
     params: Params
     lanes: int = 1
     interval: int = 0
-    in_flight: int = 64
+    late_bits: int = LATE_BITS
+    in_flight: int = 0
     lookup_cycles: int = 0
-    merge_cycles: int = 0
+    turnaround_cycles: int = 0
+    follow_cycles: int = 0
     reply_cycles: int = 0
-    bin_entries: int = 128
+    merge_cycles: int = 0
+    bin_entries: int = 0
     line_entries: int = 64
     transit_entries: int = 64
     timeout: int = 1 << 16
@@ -101,21 +124,17 @@ class EngineConfig:
             f"page_bytes is {params.page_bytes}; the accelerator holds pages in registers, of at most "
             f"{MOST_PAGE_BYTES} bytes: plan with smaller pages",
         )
+        require_whole("late_bits", self.late_bits, 1, 256)
         if not self.interval:
-            object.__setattr__(self, "interval", least_interval(params, self.lanes))
-        if not self.lookup_cycles:
-            words = params.key_bytes // 8 + 1  # SipHash takes 4 cycles for each
-            object.__setattr__(self, "lookup_cycles", SLOWEST_LOOKUP + 4 * words)
-        if not self.reply_cycles:
-            further = SLOWEST_FETCH if params.line_indices[0] < USUAL_WAITING else 0
-            object.__setattr__(self, "reply_cycles", SLOWEST_MERGE + further + 2 * self.page_beats)
-        if not self.merge_cycles:
-            object.__setattr__(self, "merge_cycles", self.reply_cycles + self.page_beats + SEALING)
+            interval = max(least_interval(params, self.lanes), offsets.least_interval(params))
+            object.__setattr__(self, "interval", interval)
         require_whole("interval", self.interval, 4, 4096)
+        self._compute()
         require_whole("in_flight", self.in_flight, 2, 128)
-        require_whole("lookup_cycles", self.lookup_cycles, 2, 4096)
-        require_whole("merge_cycles", self.merge_cycles, 2, 4096)
-        require_whole("reply_cycles", self.reply_cycles, 2, 4096)
+        for name in ("lookup_cycles", "merge_cycles", "reply_cycles", "follow_cycles"):
+            require_whole(name, getattr(self, name), 2, 4096)
+        require_whole("turnaround_cycles", self.turnaround_cycles, offsets.LEAST_TURNAROUND, 4096)
+        require_whole("bin_entries", self.bin_entries, 2, MOST_BINS)
         require_whole("transit_entries", self.transit_entries, params.transit_entries, MOST_TRANSIT_ENTRIES)
         require_whole("channel_bits", self.channel_bits, 12, CHANNEL_BITS)
         used = total(self.layouts)
@@ -124,6 +143,35 @@ class EngineConfig:
             f"the structures need {used} HBM channels of {format_bytes(1 << self.channel_bits)} "
             f"({account(self.layouts)}); a card has {PSEUDO_CHANNELS}: plan for fewer keys",
         )
+
+    def _compute(self) -> None:
+        """Give offsets and numbers that were not given their values."""
+        if not all(getattr(self, name) for name in (*OFFSETS, "in_flight", "bin_entries")):
+            work = offsets.Work(self.params, self.lanes, self.layouts)
+            found = offsets.offsets(work, interval=self.interval, bits=self.late_bits)
+            for name in OFFSETS:
+                if not getattr(self, name):
+                    object.__setattr__(self, name, getattr(found, name.removesuffix("_cycles")))
+            if not self.in_flight:
+                trip = self.lookup_cycles + max(self.turnaround_cycles, SLOW_HOST) + self.reply_cycles
+                object.__setattr__(self, "in_flight", min(128, max(8, trip // self.interval + 4)))
+            if not self.bin_entries:
+                # An operation comes when another was replied to, and its bins are announced some time later.
+                away = max(0, found.flush - offsets.LOCATE)
+                bins = 2 * self.in_flight + 2 * -(-away // self.interval)
+                object.__setattr__(self, "bin_entries", min(MOST_BINS, bins))
+
+    @property
+    def times(self) -> dict[str, int]:
+        """The times of public events in cycles, and the buffers that go with them, by name."""
+        return {
+            "interval": self.interval,
+            **{name: getattr(self, name) for name in OFFSETS},
+            "in_flight": self.in_flight,
+            "bin_entries": self.bin_entries,
+            "page_entries": self.page_entries,
+            "late_bits": self.late_bits,
+        }
 
     @cached_property
     def page_beats(self) -> int:
@@ -142,9 +190,14 @@ class EngineConfig:
 
     @cached_property
     def page_entries(self) -> int:
-        """Page entries: as many as cover the slowest round trip to the host, or as many as have AXI IDs."""
-        trip = 400 + self.merge_cycles
-        return max(4, min(HOST_IDS - RING_IDS, trip // self.interval + 2))
+        """Pages in flight at most: as many as cover the slowest round trip to the host."""
+        trip = max(self.turnaround_cycles, SLOW_HOST) + self.merge_cycles + WRITTEN
+        return max(4, min(MOST_PAGE_ENTRIES, trip // self.interval + 2))
+
+    @cached_property
+    def page_ids(self) -> int:
+        """AXI IDs of pages: one for each page in flight, or as many as there are."""
+        return min(HOST_IDS - RING_IDS, self.page_entries)
 
     @cached_property
     def layouts(self) -> dict[str, Layout]:
@@ -166,18 +219,8 @@ class EngineConfig:
         return first
 
 
-SLOWEST_LOOKUP = 168
-"""Cycles from admission to a known page, without hashing: a refresh of HBM (88 cycles), a fetch, and queues."""
+SLOW_HOST = 300
+"""Cycles of a read from a slow host, behind an IOMMU: such a host does not slow the engine down."""
 
-SLOWEST_MERGE = 52
-"""Cycles from the start of a page to its reply: the latency of opening, and queues. The beats of the page come on
-top, twice: they go into the opener, and come out of it once the tag was found right."""
-
-USUAL_WAITING = 8
-"""Tuples that now and then wait for one page. If the first line of a descriptor names fewer, a further line is read."""
-
-SLOWEST_FETCH = 170
-"""Cycles that a further line of a descriptor takes, with a refresh of HBM and what queues behind its operation."""
-
-SEALING = 16
-"""Cycles from a reply to the sealed page, without the beats of the page."""
+WRITTEN = 100
+"""Cycles from the departure of a page's write to its acknowledgement."""

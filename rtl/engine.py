@@ -73,7 +73,7 @@ class Engine(wiring.Component):
         self.ring = RingPort(config.params, max_lines=config.host_lines, batch=RECORD_BATCH, **mode)
         self.csr = Csr(config.params, **mode)
         self.port = HostPort(
-            page_ids=config.page_entries, ring_ids=RING_IDS, max_lines=config.host_lines, timeout=config.timeout
+            page_ids=config.page_ids, ring_ids=RING_IDS, max_lines=config.host_lines, timeout=config.timeout
         )
         super().__init__(
             {

@@ -13,20 +13,24 @@ from dataclasses import dataclass
 from omap.board import BOARDS
 from omap.errors import ParamsError
 from omap.params import Params
+from omap.sizing.hbm import HbmLimits
 
 CHANNEL_BYTES = BOARDS["u55c"].channel_bytes
 """Bytes of a pseudo-channel if a caller gives no other number: a U55C has so many."""
 
-ROW_CYCLES = 3.375
-"""Cycles of 250 MHz that a random access occupies a channel: 13.5 ns, see :class:`sim.models.timing.HbmTiming`."""
+ROW_CYCLES = HbmLimits().access_cycles(32)
+"""Cycles that a random access occupies a channel."""
 
 MOST_LOAD = 0.5
 """Largest share of its time that a channel may be busy, so that queues stay short enough for the fixed offsets."""
 
-ACCESSES = {"table 0": 2.5, "table 1": 2.5, "descriptors": 4.0, "slots": 2.4, "free lists": 0.0}
+ACCESSES = {"table 0": 2.5, "table 1": 2.5, "descriptors": 4.0, "slots": 3.4, "free lists": 0.0}
 """Random accesses that an operation causes in each structure, on average. A use of a bucket or descriptor reads a line
-and writes one; the position map moves entries; an operation writes one waiting slot and reads 1.2 to 1.4 on average.
-The free lists are mostly on chip."""
+and writes one; the position map moves entries; an operation writes one waiting slot, and reads 1.2 on average for each
+of its two bins. The free lists are mostly on chip."""
+
+LEAST_SPREAD = {"slots": 1}
+"""Least binary logarithm of a structure's channels in a group: a long list is read from two channels at once."""
 
 LEAST_INTERVAL = 8
 """Cycles of bookkeeping of an operation, on average, with 1.2 waiting tuples for a touched page (PAPER)."""
@@ -140,7 +144,8 @@ def layouts(params: Params, *, interval: int | None = None, channel_bytes: int =
     found = {}
     for name, (items, item_bytes) in sizes.items():
         traffic = ACCESSES[name] * ROW_CYCLES / (MOST_LOAD * (interval or least_interval(params)))
-        found[name] = _layout(items, item_bytes, (max(1, math.ceil(traffic)) - 1).bit_length(), channel_bytes)
+        spread = max(LEAST_SPREAD.get(name, 0), (max(1, math.ceil(traffic)) - 1).bit_length())
+        found[name] = _layout(items, item_bytes, spread, channel_bytes)
     return found
 
 

@@ -15,6 +15,9 @@ from rtl.stream.fifo import Fifo
 class BinFetch(wiring.Component):
     """Takes lines as they come. A line takes one cycle, and one for each tuple that it names.
 
+    The line that a line links to is asked for before its tuples are: a long list costs one access to HBM after the
+    other, and nothing between them.
+
     Parameters
     ----------
     shapes : BinShapes
@@ -88,9 +91,6 @@ class BinFetch(wiring.Component):
             self.id.eq(Mux(takes, arrived.id, id_)),
             self.link.eq(link),
             rest_write.addr.eq(id_),
-            rest_write.data.remaining.eq(remaining),
-            rest_write.data.place.eq(place),
-            rest_write.data.held.eq(held),
             self.o_follow.p.address.eq(params.bins + link),
             self.o_follow.p.id.eq(id_),
         ]
@@ -116,37 +116,46 @@ class BinFetch(wiring.Component):
             self.i_tuple.ready.eq(self.o_fill.ready & asked.o.valid),
         ]
 
+        # Where the tuples of the next line go: known as soon as this line is here, and asked for before its own tuples.
+        m.d.comb += [
+            rest_write.data.remaining.eq(remaining - in_line),
+            rest_write.data.place.eq(place + in_line),
+            rest_write.data.held.eq(held + 1),
+        ]
         with m.FSM():
             with m.State("LINE"):
+                rest, named, most = rest_read.data, Signal(count), Signal(range(further_indices + 1))
                 m.d.comb += [
                     self.i_line.ready.eq(self.may_write),
                     takes.eq(self.i_line.valid & self.may_write),
                     self.linked.eq(self.head),
+                    named.eq(Mux(further, rest.remaining, head.count)),
+                    most.eq(Mux(further, further_indices, first_indices)),
                 ]
-                m.d.sync += id_.eq(arrived.id)
-                with m.If(further):
-                    rest = rest_read.data
-                    m.d.sync += [
-                        indices.eq(arrived.data >> 32),
-                        link.eq(arrived.data[:32]),
-                        remaining.eq(rest.remaining),
-                        in_line.eq(Mux(rest.remaining > further_indices, further_indices, rest.remaining)),
-                        place.eq(rest.place),
-                        held.eq(rest.held),
-                    ]
-                with m.Else():
-                    m.d.sync += [
-                        indices.eq(arrived.data >> HEAD_BITS),
-                        link.eq(head.link),
-                        remaining.eq(head.count),
-                        in_line.eq(Mux(head.count > first_indices, first_indices, head.count)),
-                        place.eq(0),
-                        held.eq(0),
-                    ]
+                m.d.sync += [
+                    id_.eq(arrived.id),
+                    indices.eq(Mux(further, arrived.data >> 32, arrived.data >> HEAD_BITS)),
+                    link.eq(Mux(further, arrived.data[:32], head.link)),
+                    remaining.eq(named),
+                    in_line.eq(Mux(named > most, most, named)),
+                    place.eq(Mux(further, rest.place, 0)),
+                    held.eq(Mux(further, rest.held, 0)),
+                ]
                 with m.If(takes):
                     m.d.sync += is_further.bit_select(arrived.id, 1).eq(0)
-                    with m.If(further | (head.count != 0)):
+                    with m.If(named > most):
+                        m.next = "LINK"
+                    with m.Elif(further | (head.count != 0)):
                         m.next = "INDICES"
+            with m.State("LINK"):
+                m.d.comb += [self.linked.eq(self.may_write), self.held.eq(held + 1), rest_write.en.eq(1)]
+                with m.If(self.may_write):
+                    m.next = "FOLLOW"
+            with m.State("FOLLOW"):
+                m.d.comb += self.o_follow.valid.eq(1)
+                with m.If(self.o_follow.ready):
+                    m.d.sync += is_further.bit_select(id_, 1).eq(1)
+                    m.next = "INDICES"
             with m.State("INDICES"):
                 m.d.comb += [self.o_slot.valid.eq(asked.i.ready), asked.i.valid.eq(self.o_slot.ready)]
                 with m.If(asked.i.valid & asked.i.ready):
@@ -156,18 +165,6 @@ class BinFetch(wiring.Component):
                         remaining.eq(remaining - 1),
                         place.eq(place + 1),
                     ]
-                    with m.If(remaining == 1):
+                    with m.If(in_line == 1):
                         m.next = "LINE"
-                    with m.Elif(in_line == 1):
-                        m.d.sync += held.eq(held + 1)
-                        m.next = "LINK"
-            with m.State("LINK"):
-                m.d.comb += [self.linked.eq(self.may_write), self.held.eq(held), rest_write.en.eq(1)]
-                with m.If(self.may_write):
-                    m.next = "FOLLOW"
-            with m.State("FOLLOW"):
-                m.d.comb += self.o_follow.valid.eq(1)
-                with m.If(self.o_follow.ready):
-                    m.d.sync += is_further.bit_select(id_, 1).eq(1)
-                    m.next = "LINE"
         return m

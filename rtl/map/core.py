@@ -147,7 +147,7 @@ class Core(wiring.Component):
         m.d.comb += [
             admission.replied.eq(self.o_reply.valid & self.o_reply.ready),
             merging.started.eq(self.pages.started),
-            merging.late.eq(Cat(admission.late, self.pages.late)),
+            merging.late.eq(Cat(admission.late, self.pages.late, self.formatter.late)),
         ]
 
     def _pages(self, m: Module) -> None:

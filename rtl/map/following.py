@@ -31,13 +31,15 @@ class Following(wiring.Component):
         The newest touch of that page.
     busy : In(entries)
         Entries in use.
-    departed : In(1)
-        The write of the entry ``due`` leaves.
-    due : In(entry)
+    acknowledged : In(entries)
+        Entries whose write the host has acknowledged.
+    left : In(1)
+        The write of the entry ``left_entry`` has departed, so long ago that a page which follows it may start.
+    left_entry : In(entry)
         Which.
     written : In(1)
-        The host has acknowledged the write of the entry ``written_id``.
-    written_id : In(entry)
+        The host acknowledges the write of the entry ``written_entry``.
+    written_entry : In(entry)
         Which.
     turn : In(entry)
         The entry that starts next.
@@ -46,14 +48,15 @@ class Following(wiring.Component):
     earlier : Out(entry)
         ... which is this.
     early : Out(entries)
-        Entries that follow one whose write has not departed.
+        Entries that follow one whose write has not departed, or not long ago.
     behind : Out(entries)
         Entries that follow one whose write the host has not acknowledged.
 
     Countermeasures
     ---------------
     PAGE.FOLLOW.PACED
-        An entry is ``early`` until the other's write has departed, for which there are public reasons alone.
+        An entry is ``early`` until a fixed time after the other's write has departed, for which there are public
+        reasons alone.
     """
 
     def __init__(self, entries: int) -> None:
@@ -66,10 +69,11 @@ class Following(wiring.Component):
                 "found": In(1),
                 "before": In(entry),
                 "busy": In(entries),
-                "departed": In(1),
-                "due": In(entry),
+                "acknowledged": In(entries),
+                "left": In(1),
+                "left_entry": In(entry),
                 "written": In(1),
-                "written_id": In(entry),
+                "written_entry": In(entry),
                 "turn": In(entry),
                 "follows": Out(1),
                 "earlier": Out(entry),
@@ -85,15 +89,16 @@ class Following(wiring.Component):
         m.submodules.later_of = later_of = Memory(shape=range(n), depth=n, init=[])
         earlier_write, later_write = earlier_of.write_port(), later_of.write_port()
         own = earlier_of.read_port(domain="comb")
-        after_due, after_written = later_of.read_port(domain="comb"), later_of.read_port(domain="comb")
+        after_left, after_written = later_of.read_port(domain="comb"), later_of.read_port(domain="comb")
         follows, followed, out = Signal(n), Signal(n), Signal(n)  # it follows; it is followed; its write has departed
-        now = Signal()
-        not_out = Signal()
-        acknowledged = self.written & (self.written_id == self.before)
+        now, not_out, not_written = Signal(), Signal(), Signal()
         m.d.comb += [
-            # An earlier touch that was acknowledged since pages were compared is with the host.
-            now.eq(self.asked & self.found & self.busy.bit_select(self.before, 1) & ~acknowledged),
-            not_out.eq(~out.bit_select(self.before, 1) & ~(self.departed & (self.due == self.before))),
+            # An earlier touch that is over since pages were compared is with the host.
+            now.eq(self.asked & self.found & self.busy.bit_select(self.before, 1)),
+            not_out.eq(~out.bit_select(self.before, 1) & ~(self.left & (self.left_entry == self.before))),
+            not_written.eq(
+                ~self.acknowledged.bit_select(self.before, 1) & ~(self.written & (self.written_entry == self.before))
+            ),
             earlier_write.en.eq(now),
             earlier_write.addr.eq(self.entry),
             earlier_write.data.eq(self.before),
@@ -101,20 +106,20 @@ class Following(wiring.Component):
             later_write.addr.eq(self.before),
             later_write.data.eq(self.entry),
             own.addr.eq(self.turn),
-            after_due.addr.eq(self.due),
-            after_written.addr.eq(self.written_id),
+            after_left.addr.eq(self.left_entry),
+            after_written.addr.eq(self.written_entry),
             self.earlier.eq(own.data),
             self.follows.eq(follows.bit_select(self.turn, 1)),
         ]
         new = one_hot(self.entry, n, self.asked)
-        ended = one_hot(after_written.data, n, self.written & followed.bit_select(self.written_id, 1))
-        # SEC_CM: PAGE.FOLLOW.PACED -- until the earlier write has departed, however long ago it was sealed
-        gone = one_hot(after_due.data, n, self.departed & followed.bit_select(self.due, 1))
+        ended = one_hot(after_written.data, n, self.written & followed.bit_select(self.written_entry, 1))
+        # SEC_CM: PAGE.FOLLOW.PACED -- a fixed time after the earlier write has departed, however long ago it was sealed
+        gone = one_hot(after_left.data, n, self.left & followed.bit_select(self.left_entry, 1))
         m.d.sync += [
             follows.eq((follows & ~new) | one_hot(self.entry, n, now)),
             followed.eq((followed & ~new) | one_hot(self.before, n, now)),
-            out.eq((out | one_hot(self.due, n, self.departed)) & ~new),
+            out.eq((out | one_hot(self.left_entry, n, self.left)) & ~new),
             self.early.eq((self.early & ~gone) | one_hot(self.entry, n, now & not_out)),
-            self.behind.eq((self.behind & ~ended) | one_hot(self.entry, n, now)),
+            self.behind.eq((self.behind & ~ended) | one_hot(self.entry, n, now & not_written)),
         ]
         return m

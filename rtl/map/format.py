@@ -51,6 +51,8 @@ class Format(wiring.Component):
         Pages are being sealed empty.
     o_blank : Out(stream.Signature(range(pages)))
         Pages to seal empty, see :class:`rtl.map.sealing.Sealing`.
+    late : Out(1)
+        For one cycle when the map is there, if the format had to wait for HBM longer than its fixed time.
 
     Countermeasures
     ---------------
@@ -75,6 +77,7 @@ class Format(wiring.Component):
                 "o_page": Out(stream.Signature(page_layout(params))),
                 "blank": Out(1),
                 "o_blank": Out(stream.Signature(range(params.pages))),
+                "late": Out(1),
             }
         )
 
@@ -88,7 +91,10 @@ class Format(wiring.Component):
 
         begins = Signal()  # the secrets are being gathered; every page comes after that
         sealed, written = self._blank_pages(m, begins)
-        settled = Signal(range(SETTLE + 1))
+        settled, waited = Signal(range(SETTLE + 1)), Signal()
+        m.d.comb += self.late.eq(waited & self.formatted)
+        with m.If(self.late):
+            m.d.sync += waited.eq(0)
         with m.FSM(name="format"):
             with m.State("IDLE"):
                 m.d.sync += settled.eq(0)
@@ -102,6 +108,8 @@ class Format(wiring.Component):
                 with m.Elif(self.quiet):
                     m.d.comb += self.clear.eq(1)
                     m.next = "SECRETS"
+                with m.Else():
+                    m.d.sync += waited.eq(1)
             with m.State("SECRETS"):
                 m.d.comb += [secrets.load.eq(1), begins.eq(1)]
                 with m.If(secrets.done):

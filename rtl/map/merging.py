@@ -46,8 +46,8 @@ class Merging(wiring.Component):
         One reply for each operation, at its time.
     started : In(1)
         A page has started, which is the time base of its reply.
-    late : In(2)
-        A page was read late; a page was written late.
+    late : In(3)
+        A page was read late; a page was written late; the format began late.
     formatted : In(1)
         A map is there. Without one the overruns are forgotten.
     restart : In(1)
@@ -87,7 +87,7 @@ class Merging(wiring.Component):
                 "o_text": Out(stream.Signature(page_beat(config.lanes))),
                 "o_reply": Out(stream.Signature(reply_layout(params))),
                 "started": In(1),
-                "late": In(2),
+                "late": In(3),
                 "formatted": In(1),
                 "restart": In(1),
                 "merged": Out(1),
@@ -180,5 +180,5 @@ class Merging(wiring.Component):
             m.d.sync += overruns.eq(0)
         with m.Else():
             # SEC_CM: OVERRUN.COUNT.SEALED -- counted here, and told in sealed replies alone
-            m.d.sync += overruns.eq(overruns + self.late[0] + self.late[1] + self.reply_pacer.late)
+            m.d.sync += overruns.eq(overruns + sum(self.late) + self.reply_pacer.late)
         return overruns

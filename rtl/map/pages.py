@@ -17,8 +17,11 @@ from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES
 from rtl.map.following import Following
 from rtl.map.pacer import Pacer
 from rtl.map.page_entries import PageEntries
+from rtl.map.page_ids import PageIds
+from rtl.map.turnaround import Turnaround
 from rtl.memory.bursts import access
 from rtl.memory.host_port import id_bits
+from rtl.offsets import LEAST_FOLLOW, LEAST_TURNAROUND
 from rtl.stream.fifo import Fifo
 from rtl.stream.gearbox import Narrow, Widen
 from rtl.stream.interfaces import page_beat
@@ -42,13 +45,13 @@ class Pages(wiring.Component):
     """Moves pages between host memory and the cryptographic blocks.
 
     Every page is read when it comes, whatever else is in flight. The host may answer in any order; pages are handed on
-    in their own order. A page *starts* in its turn when it is here, at most one each ``interval`` cycles, and its write
-    leaves ``merge_cycles`` after its start.
+    in their own order. A page *starts* in its turn when it is here, at most one each ``interval`` cycles, and at the
+    earliest ``turnaround_cycles`` after its read was taken. Its write leaves ``merge_cycles`` after its start.
 
     If a page comes while an earlier touch of it is in flight, it *follows* that touch. The host's copy is read all the
-    same and ignored; the page that was sealed for the earlier touch is handed on instead, once its write has departed.
-    The later write departs when the host has acknowledged the earlier one, so that neither overtakes the other. Page
-    numbers cause no other stalls, and these are public.
+    same and ignored; the page that was sealed for the earlier touch is handed on instead. It starts at the earliest
+    ``follow_cycles`` after the departure of the earlier write. The later write departs when the host has acknowledged
+    the earlier one, so that neither overtakes the other. Page numbers cause no other stalls, and these are public.
 
     Parameters
     ----------
@@ -79,15 +82,24 @@ class Pages(wiring.Component):
 
     Countermeasures
     ---------------
+    PAGE.START.PACED
+        No page starts before its turnaround has passed, however early the host answers.
     PAGE.FOLLOW.PACED
-        A page that follows another starts when the other's write has departed, for which there are public reasons
-        alone. It does not start when the other was sealed, because that time depends on what was merged.
+        A page that follows another starts a fixed time after the other's write has departed, for which there are
+        public reasons alone. It does not start when the other was sealed, because that time depends on what was merged.
     """
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         params, lanes = config.params, config.lanes
-        self.id_bits = id_bits(config.page_entries)
+        self.id_bits = id_bits(config.page_ids)
+        paced = not config.insecure_unpaced
+        ids = {"ids": config.page_ids, "entries": config.page_entries}
+        self.read_ids, self.write_ids = PageIds(**ids), PageIds(**ids)
+        self.turnaround = Turnaround(
+            cycles=config.turnaround_cycles if paced else LEAST_TURNAROUND, depth=config.page_entries
+        )
+        self.after_departure = config.follow_cycles - LEAST_FOLLOW if paced else 0
         request = access(config.host_lines, self.id_bits)
         self.page_shape = page_layout(params)
         super().__init__(
@@ -116,6 +128,8 @@ class Pages(wiring.Component):
         m = Module()
         config, n = self.config, self.config.page_entries
         m.submodules.following = following = Following(n)
+        m.submodules.read_ids, m.submodules.write_ids = self.read_ids, self.write_ids
+        m.submodules.turnaround = self.turnaround
         m.submodules.first_lines = first_lines = Memory(
             shape=range(config.params.pages * config.page_lines), depth=n, init=[]
         )
@@ -131,22 +145,42 @@ class Pages(wiring.Component):
         sealed = self._gather(m, sealed_pages.write_port())
         self._write(m, entries, following.behind, first_lines.read_port(domain="comb"), sealed)
 
-        written = self.i_written
-        m.d.sync += entries.busy.eq(
-            (entries.busy & ~one_hot(written.p, n, written.valid)) | one_hot(entries.next, n, entries.asked)
-        )
+        # An entry is free when its write was acknowledged and all that may follow it for that reason has started.
+        left, left_entry = self._departures(m, entries)
+        acknowledged, gone, ids = Signal(n), Signal(n), self.write_ids
+        new, written = one_hot(entries.next, n, entries.asked), one_hot(ids.owner, n, ids.ended)
+        m.d.comb += [ids.seen.eq(self.i_written.p), ids.ended.eq(self.i_written.valid)]
+        m.d.sync += [
+            acknowledged.eq((acknowledged | written) & ~new),
+            gone.eq((gone | one_hot(left_entry, n, left)) & ~new),
+            entries.busy.eq((entries.busy & ~(acknowledged & gone)) | new),
+        ]
         m.d.comb += [
             self.idle.eq(~entries.busy.any() & ~pending),
             following.asked.eq(entries.asked),
             following.entry.eq(entries.next),
             following.busy.eq(entries.busy),
-            following.departed.eq(entries.departed),
-            following.due.eq(entries.due),
-            following.written.eq(written.valid),
-            following.written_id.eq(written.p),
+            following.acknowledged.eq(acknowledged),
+            following.left.eq(left),
+            following.left_entry.eq(left_entry),
+            following.written.eq(ids.ended),
+            following.written_entry.eq(ids.owner),
             following.turn.eq(entries.turn),
         ]
         return m
+
+    def _departures(self, m: Module, entries: PageEntries) -> tuple[Value, Value]:
+        """Return the departures of writes as pages that follow see them: so much later that their versions are known.
+
+        The time from a departure to the start of a page that follows is fixed, whatever was merged.
+        """
+        left: Value = entries.departed
+        entry: Value = entries.due
+        for stage in range(self.after_departure):
+            later, later_entry = Signal(name=f"left_{stage}"), Signal.like(entries.due, name=f"left_entry_{stage}")
+            m.d.sync += [later.eq(left), later_entry.eq(entry)]
+            left, entry = later, later_entry
+        return left, entry
 
     @property
     def _stride(self) -> int:
@@ -177,6 +211,7 @@ class Pages(wiring.Component):
         pending, held, same = Signal(), Signal(), Signal(n)
         m.submodules.reads = reads = Fifo(shape=self.o_read.p.shape(), depth=2)
         connect(m, reads.o, flipped(self.o_read))
+        ids = self.read_ids
         m.d.comb += [self.i_page.ready.eq(~pending), entries.asked.eq(0)]
         with m.FSM(name="begin"):
             with m.State("TAKE"):
@@ -193,7 +228,7 @@ class Pages(wiring.Component):
                 ]
                 m.next = "DECIDE"
             with m.State("DECIDE"):
-                with m.If(held | ~reads.i.ready):
+                with m.If(held | ~reads.i.ready | ~ids.free):
                     m.next = "COMPARE"
                 with m.Else():
                     m.d.comb += entries.asked.eq(1)
@@ -213,21 +248,25 @@ class Pages(wiring.Component):
             reads.i.valid.eq(entries.asked & ~candidate.blank),
             reads.i.p.address.eq(self.base + (first_line << LINE_BYTES.bit_length() - 1)),
             reads.i.p.lines.eq(config.page_lines),
-            reads.i.p.id.eq(entries.next),
+            reads.i.p.id.eq(ids.id),
+            ids.take.eq(reads.i.valid),
+            ids.entry.eq(entries.next),
+            self.turnaround.taken.eq(self.o_read.valid & self.o_read.ready),
         ]
         return pending
 
     def _receive(self, m: Module, entries: PageEntries, write: WritePort) -> Signal:
         """Put lines where they belong; return which pages have arrived, each with its last line."""
-        n, lines = self.config.page_entries, self.config.page_lines
+        n, lines, ids = self.config.page_entries, self.config.page_lines, self.read_ids
         arrived = Signal(n)
         data = self.i_data.p
         at: Value = Const(0, 1)
-        came = one_hot(data.id, n, self.i_data.valid & data.last)
+        m.d.comb += [ids.seen.eq(data.id), ids.ended.eq(self.i_data.valid & data.last)]
         if lines > 1:
-            m.submodules.counts = counts = Memory(shape=range(lines), depth=n, init=[])
+            m.submodules.counts = counts = Memory(shape=range(lines), depth=ids.ids, init=[])
             kept, next_count = counts.read_port(domain="comb"), counts.write_port()
-            begun = Signal(n)  # a reset in mid-page leaves the memory as it is
+            begun = Signal(ids.ids)  # a reset in mid-page leaves the memory as it is
+            line, ended = one_hot(data.id, ids.ids, self.i_data.valid), one_hot(data.id, ids.ids, ids.ended)
             at = Signal(range(lines), name="at")
             m.d.comb += [
                 kept.addr.eq(data.id),
@@ -236,21 +275,27 @@ class Pages(wiring.Component):
                 next_count.en.eq(self.i_data.valid),
                 next_count.data.eq(at + 1),
             ]
-            m.d.sync += begun.eq((begun | one_hot(data.id, n, self.i_data.valid)) & ~came)
+            m.d.sync += begun.eq((begun | line) & ~ended)
         m.d.comb += [
             write.en.eq(self.i_data.valid),
-            write.addr.eq(data.id * self._stride + at),
+            write.addr.eq(ids.owner * self._stride + at),
             write.data.eq(data.data),
-            self.o_arrived.eq(self.i_data.valid & data.last),
+            self.o_arrived.eq(ids.ended),
         ]
+        came = one_hot(ids.owner, n, ids.ended)
         m.d.sync += arrived.eq((arrived & ~one_hot(entries.turn, n, entries.started)) | came)
         return arrived
 
     def _start(self, m: Module, entries: PageEntries) -> None:
-        """Start pages in their turn, at the interval. Blank pages are passed over."""
+        """Start pages in their turn, at the interval, after their turnaround. Blank pages are passed over."""
+        ripe = self.turnaround.ripe
         gap, here = Signal(range(self.config.interval), name="gap"), Signal(name="here")
-        m.d.comb += [entries.started.eq(here & (gap == 0)), self.started.eq(entries.started)]
-        m.d.sync += here.eq(entries.ready.bit_select(entries.turn, 1) & ~entries.started)
+        m.d.comb += [
+            entries.started.eq(here & (gap == 0)),
+            self.started.eq(entries.started),
+            self.turnaround.started.eq(entries.started),
+        ]
+        m.d.sync += here.eq(entries.ready.bit_select(entries.turn, 1) & ripe & ~entries.started)
         with m.If(entries.started):
             m.d.sync += gap.eq(self.config.interval - 1)
         with m.Elif(gap != 0):
@@ -323,7 +368,7 @@ class Pages(wiring.Component):
 
         From the time of a page to its offer takes two cycles: which page it is, then its address.
         """
-        config, n, lines = self.config, self.config.page_entries, self.config.page_lines
+        config, n, lines, ids = self.config, self.config.page_entries, self.config.page_lines, self.write_ids
         m.submodules.pacer = pacer = Pacer(
             shape=1, offset=config.merge_cycles, depth=n, insecure_unpaced=config.insecure_unpaced
         )
@@ -340,13 +385,15 @@ class Pages(wiring.Component):
             pacer.start.eq(entries.started),
             pacer.at_once.eq(entries.skipped),
             self.late.eq(pacer.late),
-            pacer.o.ready.eq(~offered & (allowed == 0) & ~held),
+            pacer.o.ready.eq(~offered & (allowed == 0) & ~held & ids.free),
             first_line.addr.eq(entries.due),
             self.o_write.valid.eq(offered),
             self.o_write.p.address.eq(address),
             self.o_write.p.lines.eq(lines),
-            self.o_write.p.id.eq(entries.due),
+            self.o_write.p.id.eq(ids.id),
             entries.departed.eq(offered & self.o_write.ready),
+            ids.take.eq(entries.departed),
+            ids.entry.eq(entries.due),
         ]
         with m.If(pacer.o.valid & pacer.o.ready):
             m.d.sync += [offered.eq(1), address.eq(self.base + (first_line.data << LINE_BYTES.bit_length() - 1))]

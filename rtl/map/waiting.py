@@ -11,6 +11,7 @@ from amaranth.lib.memory import Memory, ReadPort
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
+from rtl.config import MOST_BINS
 from rtl.map.bin_fetch import BinFetch
 from rtl.map.bin_flush import BinFlush
 from rtl.map.bin_shapes import BinShapes, Use
@@ -50,7 +51,7 @@ class WaitingBins(wiring.Component):
     params : Params
         Gives the layout; a rule with pages.
     entries : int
-        Bins on chip, 2 to 128. There should be one for each use in flight, from its announcement to the arrival of
+        Bins on chip, 2 to 256. There should be one for each use in flight, from its announcement to the arrival of
         the bin's last write.
     most : int
         Most tuples of a bin.
@@ -98,7 +99,7 @@ class WaitingBins(wiring.Component):
 
     def __init__(self, params: Params, *, entries: int = 64, most: int | None = None) -> None:
         require(params.page_slots > 0, f"rule is {params.rule}; only maps with pages have waiting tuples")
-        require_whole("entries", entries, 2, 128)
+        require_whole("entries", entries, 2, MOST_BINS)
         most = min(MOST_WAITING, params.capacity) if most is None else most
         require_whole("most", most, 1, 1024)
         self.params, self.entries, self.most = params, entries, most

@@ -47,6 +47,7 @@ def generate(params: Params, folder: Path) -> dict[str, Any]:
     manifest = {
         "params": params.to_dict(),
         "digest": params.digest.hex(),
+        "times": EngineConfig(params=params).times,
         "tools": {name: metadata.version(name) for name in TOOLS},
         "files": files,
     }

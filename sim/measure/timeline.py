@@ -138,8 +138,9 @@ def described(config: EngineConfig) -> str:
     params = config.params
     return (
         f"{SHAPE}: {params.capacity:,} keys of {params.key_bytes} and values of {params.value_bytes} bytes, pages of "
-        f"{params.page_bytes}; interval {config.interval}, lookup {config.lookup_cycles}, merge {config.merge_cycles}, "
-        f"reply {config.reply_cycles} cycles. Simulated with the default memory models, {CLOCK_MHZ:g} MHz assumed (a "
+        f"{params.page_bytes}; interval {config.interval}, lookup {config.lookup_cycles}, turnaround "
+        f"{config.turnaround_cycles}, follow {config.follow_cycles}, merge {config.merge_cycles}, reply "
+        f"{config.reply_cycles} cycles. Simulated with the default memory models, {CLOCK_MHZ:g} MHz assumed (a "
         f"cycle is {1000 / CLOCK_MHZ:g} ns)."
     )
 

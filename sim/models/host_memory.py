@@ -38,6 +38,8 @@ class HostScheduler(Scheduler):
         else:
             self._up_free = start + f["request_bytes"] * f["byte"]
             burst.time = start + self._latency()
+            if f["gather"]:
+                burst.time = -(-burst.time // f["gather"]) * f["gather"]
 
     def answer(self, burst: Burst) -> None:
         """Send a read's data down the link: its answer is there when the last byte is. A write's is there at once."""

@@ -171,6 +171,8 @@ class HostTiming(PortTiming):
         Most data in one packet.
     reorder : bool
         Whether replies under different IDs may overtake each other. Under one ID they never do.
+    gather_ns : float
+        A host that answers in bursts: data of reads leave memory at multiples of this time alone. 0: as they come.
     """
 
     reads: int = 32
@@ -189,6 +191,7 @@ class HostTiming(PortTiming):
     completion_bytes: int = 20
     packet_bytes: int = 256
     reorder: bool = True
+    gather_ns: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -219,6 +222,7 @@ class HostTiming(PortTiming):
             "completion_bytes": self.completion_bytes,
             "packet_bytes": self.packet_bytes,
             "reorder": int(self.reorder),
+            "gather": _fs(self.gather_ns),
             "points": len(self.quantiles),
         }
         for place, (probability, nanoseconds) in enumerate(self.quantiles):

@@ -7,10 +7,10 @@
 #include "scheduler.h"
 
 // Names of the figures after those of the port, in the order of sim.models.timing.HostTiming.figures; the points follow.
-#define HOST_FIGURES "write byte request_bytes write_bytes completion_bytes packet_bytes reorder points"
+#define HOST_FIGURES "write byte request_bytes write_bytes completion_bytes packet_bytes reorder gather points"
 
 class HostScheduler : public Scheduler {
-    int64_t write, byte, request_bytes, write_bytes, completion_bytes, packet_bytes;
+    int64_t write, byte, request_bytes, write_bytes, completion_bytes, packet_bytes, gather;
     bool reorder;
     struct Point {
         int64_t probability, latency;
@@ -35,8 +35,8 @@ class HostScheduler : public Scheduler {
   public:
     HostScheduler(const int64_t *f, uint64_t seed)
         : write(f[0]), byte(f[1]), request_bytes(f[2]), write_bytes(f[3]), completion_bytes(f[4]), packet_bytes(f[5]),
-          reorder(f[6]), seed(seed) {
-        for (int64_t i = 0; i < f[7]; ++i) points.push_back({f[8 + 2 * i], f[9 + 2 * i]});
+          gather(f[7]), reorder(f[6]), seed(seed) {
+        for (int64_t i = 0; i < f[8]; ++i) points.push_back({f[9 + 2 * i], f[10 + 2 * i]});
     }
 
     void arrive(Burst &burst, int64_t now) override {
@@ -47,6 +47,7 @@ class HostScheduler : public Scheduler {
         } else {
             up_free = start + request_bytes * byte;
             burst.time = start + latency();
+            if (gather) burst.time = (burst.time + gather - 1) / gather * gather;
         }
     }
 

@@ -75,7 +75,7 @@ def test_the_blocks_of_engine_and_core_are_named():
 
 
 def test_the_parameters_of_the_times_are_named():
-    for name in ("interval", "lookup_cycles", "merge_cycles", "reply_cycles"):
+    for name in ("interval", "lookup_cycles", "turnaround_cycles", "follow_cycles", "merge_cycles", "reply_cycles"):
         assert name in EngineConfig.__dataclass_fields__
         assert f"`{name}`" in DOCUMENT
 

@@ -1,7 +1,8 @@
 """What the host sees of the engine, and when, does not depend on keys, kinds, hits, repeats, or what the map holds.
 
-Two engines get different operations at the same times and must do the same things in the same cycles. Operations that
-touch a page which is under way may wait for it, and that is public: compared are runs in which the same do, or none.
+The engine has the shape of PAPER, and the host answers when it suits it. Two engines get different operations at the
+same times and must do the same things in the same cycles. Operations that touch a page which is under way may wait for
+it, and that is public: compared are runs in which the same do, or none.
 """
 
 from dataclasses import replace
@@ -23,6 +24,7 @@ from sim.models.faults import Fault, FaultKind
 from sim.models.observer import EventKind
 from sim.models.timing import HbmTiming
 from tests.support.rtl.engines import ROOMY, TIGHT
+from tests.support.rtl.hosts import HOSTS
 from tests.support.rtl.timed_engine import Pages, TimedEngine, difference, stalls
 
 PARAMS = ROOMY.params
@@ -85,10 +87,13 @@ def secrets_for(scripts, first: int = 0) -> int:
     raise AssertionError
 
 
-def run(script, secrets: int, *, arrivals=(), delays: int = 0, config=ROOMY) -> TimedEngine:
+# Many: each after the second is an option of its own that few runs give.
+def run(script, secrets: int, *, arrivals=(), delays: int = 0, config=ROOMY, host="usual", held=None) -> TimedEngine:
     """Run a script after the common start; answers must be right and in time, and the pages as foretold."""
-    engine = TimedEngine(config, secrets, delays=delays, inside=True)
+    engine = TimedEngine(config, secrets, delays=delays, host=HOSTS[host], inside=True)
     engine.fill(COMMON)
+    if held:
+        engine.hold_pages(**held)
     engine.run.bench.observer.clear()
     replies = engine.send(script, arrivals)
     live, pages = {operation.key: operation.value for operation in COMMON}, Pages(PARAMS, secrets)
@@ -105,15 +110,16 @@ def run(script, secrets: int, *, arrivals=(), delays: int = 0, config=ROOMY) -> 
     return engine
 
 
-@pytest.fixture(scope="module")
-def shapes() -> dict[str, TimedEngine]:
-    """The engines after each shape, all in one go."""
+@pytest.fixture(scope="module", params=["usual", "0 ns"])
+def shapes(request) -> dict[str, TimedEngine]:
+    """The engines after each shape, all in one go, with one host."""
     secrets = secrets_for(SHAPES.values())
-    print(f"secrets of seed {secrets}")
-    return {name: run(script, secrets) for name, script in SHAPES.items()}
+    print(f"secrets of seed {secrets}, host {request.param}")
+    return {name: run(script, secrets, host=request.param) for name, script in SHAPES.items()}
 
 
 @pytest.mark.sec_cm("EVENT.TIME.PACED")
+@pytest.mark.sec_cm("PAGE.START.PACED")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_shape_of_operations_shows(shapes, shape):
     assert difference(shapes[shape], shapes["nothing"]) == ""
@@ -129,7 +135,8 @@ SAME_PAGES = {"nothing": NOP, "misses": GET, "deletes of what is not there": DEL
 
 
 @pytest.mark.sec_cm("PAGE.FOLLOW.PACED")
-def test_what_was_merged_into_a_page_does_not_show_in_what_follows_it():
+@pytest.mark.parametrize("host", ["usual", "0 ns"])
+def test_what_was_merged_into_a_page_does_not_show_in_what_follows_it(host):
     """Of five pages nearly all are under way when they are touched again; inserts make long lists, and fill the map."""
     size, engines = TIGHT.params.key_bytes, []
     for name, kind in SAME_PAGES.items():
@@ -137,7 +144,7 @@ def test_what_was_merged_into_a_page_does_not_show_in_what_follows_it():
         script = [
             Operation(kind, number.to_bytes(size, "big") if kind else b"", data) for number in range(1, WINDOW + 1)
         ]
-        engine = TimedEngine(TIGHT, 3, inside=True)
+        engine = TimedEngine(TIGHT, 3, host=HOSTS[host], inside=True)
         engine.run.bench.observer.clear()
         assert [reply.overruns for reply in engine.send(script)] == [0] * WINDOW
         engines.append(engine)
@@ -157,10 +164,11 @@ singles, bursts = st.tuples(st.integers(0, 600), st.integers(1, 3)), st.tuples(s
     pair=st.integers(20, WINDOW).flatmap(lambda n: st.tuples(*[st.lists(operation, min_size=n, max_size=n)] * 2)),
     arrivals=st.lists(st.one_of(singles, bursts), max_size=12),
     seed=st.integers(0, 1 << 20),
+    host=st.sampled_from(list(HOSTS)),
 )
-def test_no_drawn_pair_of_scripts_can_be_told_apart(pair, arrivals, seed):
+def test_no_drawn_pair_of_scripts_can_be_told_apart(pair, arrivals, seed, host):
     secrets = secrets_for(pair, seed)
-    one, other = (run(script, secrets, arrivals=arrivals, delays=seed) for script in pair)
+    one, other = (run(script, secrets, arrivals=arrivals, delays=seed, host=host) for script in pair)
     assert difference(one, other) == ""
 
 
@@ -273,7 +281,7 @@ def test_nor_with_two_lanes():
     config = EngineConfig(params=PARAMS, lanes=2)
     assert config.page_entries <= REACH
     secrets = secrets_for(SHAPES.values())
-    runs = {name: run(script, secrets, config=config) for name, script in SHAPES.items()}
+    runs = {name: run(script, secrets, config=config, host="0 ns") for name, script in SHAPES.items()}
     assert {name for name, engine in runs.items() if difference(engine, runs["nothing"])} == set()
 
 

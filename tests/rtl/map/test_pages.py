@@ -17,13 +17,14 @@ from rtl.map.pages import Pages
 from tests.support.rtl.engines import tight
 
 BASE = 3 << 33
+TURNAROUND, FOLLOW = 40, 9
 
 
 def config(lines):
     """Return an engine with pages of so many lines, of which 10 can be under way."""
     params = replace(tight("TINY"), page_bytes=lines * LINE_BYTES)
     offsets = {"interval": 60, "reply_cycles": 100, "merge_cycles": 120}
-    return EngineConfig(params=params, **offsets)
+    return EngineConfig(params=params, turnaround_cycles=TURNAROUND, follow_cycles=FOLLOW, **offsets)
 
 
 class Rig:
@@ -236,6 +237,8 @@ def test_each_touch_is_handed_what_the_one_before_left(lines):
         assert [page for _, page in rig.events["read"]] == pages
         assert [page for _, page in rig.events["write"]] == blanks + pages
         assert rig.late == 0
+        reads, starts = rig.events["read"], rig.events["started"]
+        assert all(start >= read + TURNAROUND for (read, _), start in zip(reads, starts, strict=True))
         for page, content in rig.memory.items():
             assert content == rig.lines_of(page, pages.count(page))
 
@@ -251,7 +254,7 @@ def test_a_page_may_come_just_when_its_write_leaves_or_is_acknowledged():
             rig = Rig(config(1))
             rig.run([1, 1, 1], gap=gap)
             starts, writes = rig.events["started"], [cycle for cycle, _ in rig.events["write"]]
-            assert all(start >= left + 2 for left, start in zip(writes, starts[1:], strict=False))
+            assert all(start >= left + FOLLOW for left, start in zip(writes, starts[1:], strict=False))
             assert rig.handed == touches([1, 1, 1])
 
 
@@ -272,12 +275,37 @@ def test_when_a_page_was_sealed_does_not_show_in_what_follows_it(read, write):
     assert found[0] == found[1] == found[2]
 
 
-def test_a_page_that_follows_starts_when_the_write_of_the_one_before_has_left():
+@pytest.mark.sec_cm("PAGE.START.PACED")
+def test_how_early_the_host_answers_does_not_show_in_when_a_page_starts():
+    def run(read):
+        rig = Rig(config(1), read=read)
+        rig.run([0, 1, 2, 3, 4, 0, 1], gap=100)
+        return rig.events["read"], rig.events["started"], rig.events["write"]
+
+    rng = random.Random(7)
+    reads, starts, _ = first = run(lambda: 0)
+    assert {start - read for (read, _), start in zip(reads, starts, strict=True)} == {TURNAROUND}
+    assert run(lambda: rng.randrange(TURNAROUND - 5)) == first
+    assert run(lambda: TURNAROUND + 10) != first
+
+
+def test_pages_in_flight_may_be_more_than_ids():
+    used = config(1)
+    crowded = replace(used, interval=6, turnaround_cycles=400, in_flight=64)
+    assert crowded.page_entries == 96 > crowded.page_ids == 56
+    rng = random.Random(8)
+    rig = Rig(crowded, read=lambda: rng.randint(0, 200), write=lambda: rng.randint(0, 60), seal=lambda: 1)
+    pages = [rng.randrange(5) for _ in range(10)] + [page % 5 for page in range(60)]
+    rig.run(pages, limit=20_000)
+    assert rig.handed == touches(pages)
+
+
+def test_a_page_that_follows_starts_a_fixed_time_after_the_write_of_the_one_before_has_left():
     used = config(1)
     rig = Rig(used)
     rig.run([2] * 6)
     starts, writes = rig.events["started"], [cycle for cycle, _ in rig.events["write"]]
-    assert {after - before for before, after in zip(writes, starts[1:], strict=False)} == {2}
+    assert {after - before for before, after in zip(writes, starts[1:], strict=False)} == {FOLLOW}
     assert [cycle for cycle, _ in rig.events["read"]][-1] < starts[1]  # all were read at once
 
 

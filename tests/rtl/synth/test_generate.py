@@ -113,6 +113,9 @@ def test_the_command_writes_what_it_says(tmp_path, monkeypatch):
     monkeypatch.setattr("rtl.synth.generate.blocks", lambda params: {"key_hash": blocks(params)["key_hash"]})
     result = CliRunner().invoke(command, ["generate", "--preset", "tiny", "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
-    files = result.output.split()
+    files = result.stdout.split()
     assert [os.path.basename(file) for file in files] == ["omap_key_hash.v", "manifest.json"]
     assert all(os.path.exists(file) for file in files)
+    times = EngineConfig(params=preset("TINY")).times
+    assert json.loads((tmp_path / "out" / MANIFEST).read_text())["times"] == times
+    assert f"turnaround_cycles {times['turnaround_cycles']}, follow_cycles" in result.stderr

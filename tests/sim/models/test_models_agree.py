@@ -47,6 +47,7 @@ host = st.builds(
     reorder=st.booleans(),
     quantiles=st.sampled_from([((0.0, 300.0), (0.7, 330.0), (1.0, 900.0)), HostTiming().quantiles]),
     packet_bytes=st.sampled_from([64, 256]),
+    gather_ns=st.sampled_from([0.0, 2000.0]),
 )
 
 

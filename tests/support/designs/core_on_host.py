@@ -29,7 +29,7 @@ class CoreOnHost(wiring.Component):
 
     def __init__(self, config):
         self.config, self.core = config, Core(config)
-        self.port = HostPort(page_ids=config.page_entries, max_lines=config.host_lines, timeout=config.timeout)
+        self.port = HostPort(page_ids=config.page_ids, max_lines=config.host_lines, timeout=config.timeout)
         core, port = self.core.signature.members, self.port.signature.members
         own = {name: core[name] for name in (*FLOWS, *INPUTS, *OUTPUTS, "m_axi_hbm")}
         super().__init__(own | {"m_axi_host": port["m_axi"], "host_error": Out(1)})

@@ -22,8 +22,9 @@ from rtl.config import EngineConfig
 from sim.device.engine_run import BUFFER_ADDRESS, EngineRun
 from sim.device.map_bench import entropy_words
 from sim.device.transport import RtlTransport
-from sim.models.timing import HbmTiming
+from sim.models.timing import HbmTiming, HostTiming
 from tests.support.rtl.engines import engine
+from tests.support.rtl.hosts import held_pages
 
 RING_ENTRIES = 1024
 STEP = 256
@@ -72,6 +73,8 @@ class TimedEngine:
         Seed of the memories' latencies.
     hbm : HbmTiming, optional
         Timing of HBM.
+    host : HostTiming, optional
+        Timing of host memory.
     inside : bool
         Whether to note when operations pass the stages inside, which no host sees.
 
@@ -81,15 +84,23 @@ class TimedEngine:
         What the host has found so far, each time it looked.
     """
 
+    # Many: each after the second is an option of its own that few runs give.
     def __init__(
-        self, config: EngineConfig, secrets: int, *, delays: int = 0, hbm: HbmTiming | None = None, inside: bool = False
+        self,
+        config: EngineConfig,
+        secrets: int,
+        *,
+        delays: int = 0,
+        hbm: HbmTiming | None = None,
+        host: HostTiming | None = None,
+        inside: bool = False,
     ) -> None:
         rng = random.Random(f"timed engine {secrets}")
         words = [*entropy_words(fixed_secrets(secrets)()), *(rng.getrandbits(128) for _ in range(8))]
         key = rng.randbytes(ROOT_KEY_BYTES)
         self.config, self.params, self.looks = config, config.params, list[Look]()
         self.run = EngineRun(
-            engine(config), config, key, ring_entries=RING_ENTRIES, entropy=words, seed=delays, hbm=hbm
+            engine(config), config, key, ring_entries=RING_ENTRIES, entropy=words, seed=delays, hbm=hbm, host=host
         )
         bench = self.run.bench
         for name in BUS_OUTPUTS:
@@ -103,6 +114,13 @@ class TimedEngine:
         answer = self.driver.exchange(self.session.hello())
         self.session.opened(self.driver.exchange(self.session.confirm(answer)))
         self.run.step(SETTLE)
+
+    def hold_pages(self, *, first: int, every: int, count: int) -> None:
+        """Have the host hold single pages from now on, see :func:`tests.support.rtl.hosts.held_pages`."""
+        layout = self.run.layout
+        base, end = BUFFER_ADDRESS + layout.pages, BUFFER_ADDRESS + layout.size
+        for fault in held_pages(base, end, first=first, every=every, count=count):
+            self.run.host.add_fault(fault)
 
     def look(self) -> Look:
         """Look at all that is in the clear, now."""
@@ -130,7 +148,7 @@ class TimedEngine:
             sent += count
             self.look()
         self.driver.put(b"".join(records[sent:]))
-        run.until(lambda: self.driver.answered == len(records), limit=20_000 + 500 * len(records), cycles=STEP)
+        run.until(lambda: self.driver.answered == len(records), limit=40_000 + 1500 * len(records), cycles=STEP)
         run.step(SETTLE)
         self.look()
         return self._open(self.driver.take())

@@ -1,0 +1,148 @@
+"""How far the accelerator can fall behind, by the law of the lists: the fixed offsets of its events must cover it.
+
+Every operation brings work for servers that take one operation after the other: the channels of HBM, the fetch of bins
+and the merge. The work of an operation depends on how many tuples wait for the pages that it touches. An operation that
+comes when others are still being worked on waits for them. So what an operation may need is not the work of its own
+alone: it is the most that any number n of consecutive operations need beyond n intervals.
+
+Let W be the work of an operation at one server, I the interval, and X what the operation itself needs beside waiting.
+For independent operations and any tilt t > 0 with E exp(t (W - I)) = r < 1, Chernoff's bound and a union over n give
+
+    P[X + max over n of (W_1 + .. + W_n - n I) > x] <= exp(-t x) E exp(t X) / (1 - r).
+
+With several servers in a row the right side has a factor 1 / (1 - r) for each. The numbers of tuples that wait for
+different pages are negatively associated (docs/decisions/0003-sizing.md), so that the bound holds for them as for
+independent ones, and pages are independent uniform draws whatever the workload is. The law of one page is
+:func:`omap.sizing.theorem.waiting_law`, which dominates that of every workload.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from omap.errors import ParamsError
+from omap.params import Params
+from omap.sizing.theorem import Distribution, waiting_law
+
+LATE_BITS = 122
+"""An event of one operation is late with a probability of at most 2 to the power of minus this."""
+
+Moments = npt.NDArray[np.float64]
+"""ln E exp(t X) of a number X of cycles, for every tilt t of :data:`TILTS`."""
+
+TILTS = np.geomspace(1e-3, 8.0, 800)
+"""A cycle to the power of -1."""
+
+
+def moments(law: Distribution, costs: npt.ArrayLike) -> Moments:
+    """Return the moments of a cost that k waiting tuples cause with the probability ``law[k]``."""
+    exponents = np.outer(TILTS, np.asarray(costs, np.float64))
+    return log_mean(exponents, law)
+
+
+def log_mean(exponents: npt.NDArray[np.float64], law: Distribution) -> Moments:
+    """Return ln of the mean of exp, row by row; no power is too large."""
+    top = exponents.max(axis=1)
+    with np.errstate(divide="ignore"):
+        found: Moments = top + np.log(np.exp(exponents - top[:, None]) @ law)
+    return found
+
+
+def one_of(channels: int, cycles: float) -> Moments:
+    """Return the moments of what an access of so many cycles brings to one of some channels, drawn uniformly."""
+    loads = np.array([0.0, cycles])
+    return moments(np.array([1 - 1 / channels, 1 / channels]), loads)
+
+
+def repeated(law: Distribution, counts: npt.ArrayLike, each: Moments) -> Moments:
+    """Return the moments of ``counts[k]`` independent costs, k waiting tuples having the probability ``law[k]``."""
+    return log_mean(np.outer(each, np.asarray(counts, np.float64)), law)
+
+
+def most_behind(own: Moments, servers: Sequence[Moments], interval: float, bits: float = LATE_BITS) -> float:
+    """Return cycles that an operation exceeds with a probability of at most 2^-bits, waiting included.
+
+    Parameters
+    ----------
+    own : array
+        Moments of what the operation needs itself.
+    servers : sequence of array
+        Moments of the work that every operation brings to each server.
+    interval : float
+        Least cycles from one operation to the next.
+    bits : float
+        -log2 of the probability.
+
+    Raises
+    ------
+    ParamsError
+        If a server gets more work, on average, than it can do.
+    """
+    total = own + bits * math.log(2)
+    for work in servers:
+        growth = work - TILTS * interval
+        with np.errstate(invalid="ignore", divide="ignore"):
+            total = total - np.where(growth < 0, np.log(-np.expm1(np.minimum(growth, 0))), -np.inf)
+    found = float(np.min(total / TILTS))
+    if not math.isfinite(found):
+        raise ParamsError(
+            f"interval is {interval:g}: operations bring more work, on average, than can be done in so many cycles; "
+            "choose a larger interval"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The lists of a map: how many tuples wait for a page, and in how many lines they are named.
+
+    Parameters
+    ----------
+    params : Params
+        The map; a rule with pages.
+    """
+
+    params: Params
+
+    @property
+    def law(self) -> Distribution:
+        """P(k tuples wait for a touched page), k = 0 to the number of keys; a bound for every workload."""
+        return _cut(waiting_law(self.params.capacity, self.params.pages, self.params.page_slots), self.params.capacity)
+
+    @property
+    def left_law(self) -> Distribution:
+        """P(k tuples still wait for a page after its touch): those that find no free slot."""
+        params = self.params
+        mean = -params.capacity * math.log1p(-1 / params.pages)
+        top = params.page_slots + int(3 * mean + 20 * math.sqrt(mean) + 60)
+        counts = np.arange(top + 1)
+        loads = np.exp(counts * math.log(mean) - mean - np.array([math.lgamma(count + 1) for count in counts]))
+        law = loads[params.page_slots :].copy()
+        law[0] = loads[: params.page_slots + 1].sum()
+        return _cut(law, params.capacity)
+
+    def further(self, count: int) -> npt.NDArray[np.float64]:
+        """Return the further lines of a descriptor with k waiting tuples, k = 0 to ``count - 1``."""
+        first, each = self.params.line_indices
+        return np.ceil(np.maximum(np.arange(count) - first, 0) / each)
+
+    def in_last(self, count: int) -> npt.NDArray[np.float64]:
+        """Return how many of k tuples the last line of a descriptor names, k = 0 to ``count - 1``."""
+        first, each = self.params.line_indices
+        before = np.where(self.further(count) > 0, first + (self.further(count) - 1) * each, 0)
+        found: npt.NDArray[np.float64] = np.arange(count, dtype=np.float64) - before
+        return found
+
+
+def _cut(law: Distribution, most: int) -> Distribution:
+    """Return a law with everything beyond ``most`` at ``most``."""
+    if len(law) <= most + 1:
+        return law
+    found = law[: most + 1].copy()
+    found[-1] += law[most + 1 :].sum()
+    return found

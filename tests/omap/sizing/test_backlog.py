@@ -1,0 +1,96 @@
+"""How far an engine can fall behind: the bound holds in simulated queues, and says when there is none."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omap.errors import ParamsError
+from omap.presets import preset
+from omap.sizing import backlog, one_choice
+from omap.sizing.backlog import LATE_BITS, Lists, moments, most_behind, one_of, repeated
+from omap.sizing.hbm import HbmLimits
+from omap.sizing.theorem import waiting_law
+
+PAPER = Lists(preset("PAPER"))
+NOTHING = np.zeros_like(backlog.TILTS)
+OPERATIONS = 400_000
+
+
+def delays(own, work, interval):
+    """Return what each operation needs in a queue with one server: its own, its work, and what was left before it."""
+    behind, found = 0.0, np.empty(len(work))
+    for at, (mine, more) in enumerate(zip(own, work, strict=True)):
+        behind = max(0.0, behind + more - interval)
+        found[at] = behind + mine
+    return found
+
+
+@settings(max_examples=5)
+@given(seed=st.integers(0, 2**32 - 1), use=st.integers(2, 5), slope=st.sampled_from([0, 1, 3]), bits=st.integers(4, 10))
+def test_a_simulated_queue_stays_within_the_bound(seed, use, slope, bits):
+    random, law = np.random.default_rng(seed), PAPER.law
+    counts = random.choice(len(law), p=law / law.sum(), size=OPERATIONS)
+    costs = np.arange(len(law))
+    bound = most_behind(moments(law, slope * costs), [moments(law, use + costs)], 9, bits)
+    over = (delays(slope * counts, use + counts, 9) > bound).mean()
+    assert over <= 2.0**-bits
+
+
+def test_the_bound_is_near_what_happens():
+    """Of a bound that says too much no test above would tell."""
+    random, law = np.random.default_rng(3), PAPER.law
+    counts = random.choice(len(law), p=law / law.sum(), size=OPERATIONS)
+    found = np.quantile(delays(0 * counts, 4 + counts, 9), 1 - 2.0**-10)
+    bound = most_behind(NOTHING, [moments(law, 4 + np.arange(len(law)))], 9, 10)
+    assert found <= bound <= 2 * found + 8
+
+
+def test_channels_share_accesses_as_drawn():
+    random = np.random.default_rng(4)
+    bound = most_behind(NOTHING, [4 * one_of(4, 3.375)], 9, 10)
+    work = 3.375 * random.binomial(4, 1 / 4, size=OPERATIONS)
+    assert (delays(0 * work, work, 9) > bound).mean() <= 2.0**-10
+    law = PAPER.law
+    as_one = repeated(law, np.arange(len(law)), one_of(1, 2.0))
+    assert np.allclose(as_one, moments(law, 2.0 * np.arange(len(law))))
+
+
+def test_more_bits_need_more_and_more_work_than_time_has_no_bound():
+    law = PAPER.law
+    work = moments(law, 4 + np.arange(len(law)))
+    found = [most_behind(NOTHING, [work], 9, bits) for bits in (10, 40, LATE_BITS)]
+    assert found == sorted(found)
+    with pytest.raises(ParamsError, match="interval is 5: operations bring more work, on average, than can be done"):
+        most_behind(NOTHING, [work], 5)
+
+
+@pytest.mark.parametrize("name", ["PAPER", "STANDARD", "WIDE"])
+def test_lists_have_the_law_of_the_theorem_and_what_stays_is_what_finds_no_slot(name):
+    params = preset(name)
+    lists = Lists(params)
+    assert np.array_equal(lists.law, waiting_law(params.capacity, params.pages, params.page_slots))
+    load = -params.capacity * math.log1p(-1 / params.pages)
+    random = np.random.default_rng(5)
+    stays = np.maximum(random.poisson(load, 2_000_000) - params.page_slots, 0)
+    assert lists.left_law.sum() == pytest.approx(1)
+    assert lists.left_law @ np.arange(len(lists.left_law)) == pytest.approx(stays.mean(), rel=0.05)
+
+
+def test_lists_of_a_small_map_are_no_longer_than_its_keys():
+    params = one_choice(capacity=12, key_bytes=4, value_bytes=4, page_bytes=64, descriptor_bytes=32)
+    lists = Lists(params)
+    assert len(lists.law) <= 13
+    assert lists.law.sum() == pytest.approx(1)
+    first, each = params.line_indices
+    assert lists.further(13).tolist() == [max(0, -(-(k - first) // each)) for k in range(13)]
+    assert [k - lists.in_last(13)[k] for k in (first, first + 1, first + each)] == [0, first, first]
+
+
+def test_limits_of_hbm_must_be_positive():
+    with pytest.raises(ParamsError, match="refresh_ns is 0; it must be positive"):
+        HbmLimits(refresh_ns=0)
+    assert HbmLimits().access_cycles(64) == pytest.approx(3.375)
+    assert HbmLimits().access_cycles(288) == pytest.approx(9 * 32 / 14.375 / 4)

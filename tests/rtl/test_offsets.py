@@ -1,0 +1,102 @@
+"""The offsets of an engine: they cover what its blocks take, which is measured here, and HBM is what the model says."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from omap.errors import ParamsError
+from omap.operations import Kind, Operation
+from omap.presets import preset
+from omap.sizing.hbm import HbmLimits
+from rtl import offsets
+from rtl.config import EngineConfig
+from rtl.engine import ENGINE_PROGRESS
+from rtl.map.format import SETTLE
+from sim.device.map_bench import stage_cycles
+from sim.models.timing import HbmTiming
+from tests.support.rtl.engines import ROOMY, TIGHT
+from tests.support.rtl.hosts import HOSTS
+from tests.support.rtl.timed_engine import TimedEngine
+
+SHIPPING = [EngineConfig(params=preset(name)) for name in ("PAPER", "STANDARD", "WIDE", "U55C")]
+ALONE = 3000
+"""Cycles after which nothing of an operation is under way."""
+
+
+def test_hbm_keeps_to_the_limits_in_the_model():
+    timing, limits = HbmTiming(), HbmLimits()
+    assert limits.latency_ns == max(timing.hit_ns, timing.closed_ns, timing.conflict_ns)
+    for name in ("spacing_ns", "beat_ns", "refresh_ns", "refresh_every_ns", "clock_mhz"):
+        assert getattr(limits, name) == getattr(timing, name), name
+
+
+@pytest.mark.parametrize("config", SHIPPING)
+def test_every_offset_of_a_map_that_ships_covers_a_refresh_on_every_way(config):
+    limits = HbmLimits()
+    wait = limits.cycles(limits.latency_ns + limits.refresh_ns)
+    assert config.late_bits == 122
+    assert config.lookup_cycles > offsets.LOCATE + wait
+    assert config.turnaround_cycles + config.reply_cycles > offsets.TUPLES + 2 * wait
+    assert config.reply_cycles > offsets.OPENING + 2 * config.page_beats
+    assert config.merge_cycles > config.reply_cycles + config.page_beats
+    assert config.bin_entries > 2 * config.in_flight
+    assert config.page_entries * config.interval > config.turnaround_cycles + config.merge_cycles
+    work = offsets.Work(config.params, config.lanes, config.layouts)
+    assert offsets.offsets(work, interval=config.interval).flush < SETTLE
+    assert config.turnaround_cycles + config.merge_cycles < limits.cycles(limits.refresh_every_ns) * 2
+
+
+def test_fewer_bits_shorten_the_offsets_and_a_given_one_stays():
+    names = [field.name for field in fields(EngineConfig) if field.name.endswith("_cycles")]
+    safe, fast = ROOMY, EngineConfig(params=ROOMY.params, late_bits=20)
+    assert all(getattr(fast, name) <= getattr(safe, name) for name in names)
+    assert fast.turnaround_cycles < safe.turnaround_cycles
+    assert EngineConfig(params=ROOMY.params, turnaround_cycles=99).turnaround_cycles == 99
+    with pytest.raises(ParamsError, match="turnaround_cycles is 2; it must be a whole number from 3 to 4096"):
+        EngineConfig(params=ROOMY.params, turnaround_cycles=2)
+
+
+def test_operations_are_no_more_than_the_engine_can_work_off():
+    for params in (TIGHT.params, replace(TIGHT.params, pages=8)):
+        config = EngineConfig(params=params)
+        assert config.interval >= offsets.least_interval(params) > 8
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What operations take that come alone, to a map with many waiting tuples: latency of HBM, cycles by stage."""
+    found = []
+    for nanoseconds in (500.0, 700.0):
+        hbm = HbmTiming(hit_ns=nanoseconds, closed_ns=nanoseconds, conflict_ns=nanoseconds, refresh_every_ns=0)
+        engine = TimedEngine(ROOMY, 3, hbm=hbm, host=HOSTS["0 ns"], inside=True)
+        size, data = ROOMY.params.key_bytes, bytes(ROOMY.params.value_bytes)
+        engine.fill([Operation(Kind.PUT, number.to_bytes(size, "big"), data) for number in range(2000)])
+        for number in range(20):
+            bench = engine.run.bench
+            bench.observer.clear()
+            before = bench.get("progress")
+            engine.fill([Operation(Kind.GET, (91 * number).to_bytes(size, "big"), b"")])
+            engine.run.step(ALONE)
+            stages = stage_cycles(engine.stages, ENGINE_PROGRESS, before=before)
+            found.append((HbmTiming.clock_mhz * nanoseconds / 1000, {name: at[0] for name, at in stages.items()}))
+    return found
+
+
+def least(found, late, early, latencies):
+    return min(stages[late] - stages[early] - latencies * latency for latency, stages in found)
+
+
+def test_constants_of_the_blocks_are_what_they_take(alone):
+    """At most, and not many more: else offsets would be longer than they need to be."""
+    words = ROOMY.params.key_bytes // 8 + 1
+    located = least(alone, "located", "admitted", 1)
+    assert 0 <= offsets.LOCATE + offsets.WORD * words - located <= 4
+    # HBM is so slow here that pages wait for it, and not it for pages.
+    merged = [(latency, stages) for latency, stages in alone if stages["merged"] - stages["located"] >= 2 * latency]
+    assert merged
+    assert 0 <= offsets.TUPLES - least(merged, "merged", "located", 2) <= 4
+
+
+def test_the_turnaround_starts_pages_when_the_host_answers_at_once(alone):
+    starts = {stages["started"] - stages["read"] for _, stages in alone}
+    assert starts == {ROOMY.turnaround_cycles}
