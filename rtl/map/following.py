@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -12,12 +12,16 @@ from rtl.stream.pick import one_hot
 
 
 class Following(wiring.Component):
-    """Keeps account of page entries whose page is in another, earlier entry too.
+    """Keeps account of page entries in use, and of those whose page is in another, earlier entry too.
+
+    An entry is in use until its write was acknowledged, and until what follows it for that reason may start.
 
     Parameters
     ----------
     entries : int
         Page entries.
+    wait : int
+        Cycles from a departure until a page that follows it is no longer ``early``: its version must be known.
 
     Members
     -------
@@ -29,13 +33,9 @@ class Following(wiring.Component):
         Its page was in the entry ``before`` when pages were compared.
     before : In(entry)
         The newest touch of that page.
-    busy : In(entries)
-        Entries in use.
-    acknowledged : In(entries)
-        Entries whose write the host has acknowledged.
-    left : In(1)
-        The write of the entry ``left_entry`` has departed, so long ago that a page which follows it may start.
-    left_entry : In(entry)
+    departed : In(1)
+        The write of the entry ``due`` leaves.
+    due : In(entry)
         Which.
     written : In(1)
         The host acknowledges the write of the entry ``written_entry``.
@@ -43,6 +43,8 @@ class Following(wiring.Component):
         Which.
     turn : In(entry)
         The entry that starts next.
+    busy : Out(entries)
+        Entries in use.
     follows : Out(1)
         It follows another one ...
     earlier : Out(entry)
@@ -59,8 +61,8 @@ class Following(wiring.Component):
         reasons alone.
     """
 
-    def __init__(self, entries: int) -> None:
-        self.entries = entries
+    def __init__(self, entries: int, *, wait: int) -> None:
+        self.entries, self.wait = entries, wait
         entry = id_bits(entries)
         super().__init__(
             {
@@ -68,13 +70,12 @@ class Following(wiring.Component):
                 "entry": In(entry),
                 "found": In(1),
                 "before": In(entry),
-                "busy": In(entries),
-                "acknowledged": In(entries),
-                "left": In(1),
-                "left_entry": In(entry),
+                "departed": In(1),
+                "due": In(entry),
                 "written": In(1),
                 "written_entry": In(entry),
                 "turn": In(entry),
+                "busy": Out(entries),
                 "follows": Out(1),
                 "earlier": Out(entry),
                 "early": Out(entries),
@@ -91,13 +92,14 @@ class Following(wiring.Component):
         own = earlier_of.read_port(domain="comb")
         after_left, after_written = later_of.read_port(domain="comb"), later_of.read_port(domain="comb")
         follows, followed, out = Signal(n), Signal(n), Signal(n)  # it follows; it is followed; its write has departed
-        now, not_out, not_written = Signal(), Signal(), Signal()
+        now, not_out, not_written, acknowledged = Signal(), Signal(), Signal(), Signal(n)
+        left, left_entry = self._later(m)
         m.d.comb += [
             # An earlier touch that is over since pages were compared is with the host.
             now.eq(self.asked & self.found & self.busy.bit_select(self.before, 1)),
-            not_out.eq(~out.bit_select(self.before, 1) & ~(self.left & (self.left_entry == self.before))),
+            not_out.eq(~out.bit_select(self.before, 1) & ~(left & (left_entry == self.before))),
             not_written.eq(
-                ~self.acknowledged.bit_select(self.before, 1) & ~(self.written & (self.written_entry == self.before))
+                ~acknowledged.bit_select(self.before, 1) & ~(self.written & (self.written_entry == self.before))
             ),
             earlier_write.en.eq(now),
             earlier_write.addr.eq(self.entry),
@@ -106,7 +108,7 @@ class Following(wiring.Component):
             later_write.addr.eq(self.before),
             later_write.data.eq(self.entry),
             own.addr.eq(self.turn),
-            after_left.addr.eq(self.left_entry),
+            after_left.addr.eq(left_entry),
             after_written.addr.eq(self.written_entry),
             self.earlier.eq(own.data),
             self.follows.eq(follows.bit_select(self.turn, 1)),
@@ -114,12 +116,24 @@ class Following(wiring.Component):
         new = one_hot(self.entry, n, self.asked)
         ended = one_hot(after_written.data, n, self.written & followed.bit_select(self.written_entry, 1))
         # SEC_CM: PAGE.FOLLOW.PACED -- a fixed time after the earlier write has departed, however long ago it was sealed
-        gone = one_hot(after_left.data, n, self.left & followed.bit_select(self.left_entry, 1))
+        gone = one_hot(after_left.data, n, left & followed.bit_select(left_entry, 1))
         m.d.sync += [
             follows.eq((follows & ~new) | one_hot(self.entry, n, now)),
             followed.eq((followed & ~new) | one_hot(self.before, n, now)),
-            out.eq((out | one_hot(self.left_entry, n, self.left)) & ~new),
+            out.eq((out | one_hot(left_entry, n, left)) & ~new),
             self.early.eq((self.early & ~gone) | one_hot(self.entry, n, now & not_out)),
             self.behind.eq((self.behind & ~ended) | one_hot(self.entry, n, now & not_written)),
+            acknowledged.eq((acknowledged | one_hot(self.written_entry, n, self.written)) & ~new),
+            self.busy.eq((self.busy & ~(acknowledged & out)) | new),
         ]
         return m
+
+    def _later(self, m: Module) -> tuple[Value, Value]:
+        """Return departures as pages that follow see them: a fixed time later, whatever was merged."""
+        left: Value = self.departed
+        entry: Value = self.due
+        for stage in range(self.wait):
+            later, later_entry = Signal(name=f"left_{stage}"), Signal.like(self.due, name=f"left_entry_{stage}")
+            m.d.sync += [later.eq(left), later_entry.eq(entry)]
+            left, entry = later, later_entry
+        return left, entry

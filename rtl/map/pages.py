@@ -99,7 +99,7 @@ class Pages(wiring.Component):
         self.turnaround = Turnaround(
             cycles=config.turnaround_cycles if paced else LEAST_TURNAROUND, depth=config.page_entries
         )
-        self.after_departure = config.follow_cycles - LEAST_FOLLOW if paced else 0
+        self.following = Following(config.page_entries, wait=config.follow_cycles - LEAST_FOLLOW if paced else 0)
         request = access(config.host_lines, self.id_bits)
         self.page_shape = page_layout(params)
         super().__init__(
@@ -127,7 +127,7 @@ class Pages(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, n = self.config, self.config.page_entries
-        m.submodules.following = following = Following(n)
+        m.submodules.following = following = self.following
         m.submodules.read_ids, m.submodules.write_ids = self.read_ids, self.write_ids
         m.submodules.turnaround = self.turnaround
         m.submodules.first_lines = first_lines = Memory(
@@ -145,42 +145,21 @@ class Pages(wiring.Component):
         sealed = self._gather(m, sealed_pages.write_port())
         self._write(m, entries, following.behind, first_lines.read_port(domain="comb"), sealed)
 
-        # An entry is free when its write was acknowledged and all that may follow it for that reason has started.
-        left, left_entry = self._departures(m, entries)
-        acknowledged, gone, ids = Signal(n), Signal(n), self.write_ids
-        new, written = one_hot(entries.next, n, entries.asked), one_hot(ids.owner, n, ids.ended)
-        m.d.comb += [ids.seen.eq(self.i_written.p), ids.ended.eq(self.i_written.valid)]
-        m.d.sync += [
-            acknowledged.eq((acknowledged | written) & ~new),
-            gone.eq((gone | one_hot(left_entry, n, left)) & ~new),
-            entries.busy.eq((entries.busy & ~(acknowledged & gone)) | new),
-        ]
+        ids = self.write_ids
         m.d.comb += [
+            ids.seen.eq(self.i_written.p),
+            ids.ended.eq(self.i_written.valid),
+            entries.busy.eq(following.busy),
             self.idle.eq(~entries.busy.any() & ~pending),
             following.asked.eq(entries.asked),
             following.entry.eq(entries.next),
-            following.busy.eq(entries.busy),
-            following.acknowledged.eq(acknowledged),
-            following.left.eq(left),
-            following.left_entry.eq(left_entry),
+            following.departed.eq(entries.departed),
+            following.due.eq(entries.due),
             following.written.eq(ids.ended),
             following.written_entry.eq(ids.owner),
             following.turn.eq(entries.turn),
         ]
         return m
-
-    def _departures(self, m: Module, entries: PageEntries) -> tuple[Value, Value]:
-        """Return the departures of writes as pages that follow see them: so much later that their versions are known.
-
-        The time from a departure to the start of a page that follows is fixed, whatever was merged.
-        """
-        left: Value = entries.departed
-        entry: Value = entries.due
-        for stage in range(self.after_departure):
-            later, later_entry = Signal(name=f"left_{stage}"), Signal.like(entries.due, name=f"left_entry_{stage}")
-            m.d.sync += [later.eq(left), later_entry.eq(entry)]
-            left, entry = later, later_entry
-        return left, entry
 
     @property
     def _stride(self) -> int:

@@ -19,7 +19,7 @@ ROOMS = {
     "rtl": [
         {"constants", "countermeasures"},
         {"stream"},
-        {"crypto", "memory"},
+        {"crypto", "memory", "offsets"},
         {"config"},
         {"rings"},
         {"map"},

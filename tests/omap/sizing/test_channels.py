@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from omap.errors import ParamsError
 from omap.presets import NAMES, preset
-from omap.sizing.channels import CHANNEL_BYTES, Layout, account, layouts, least_interval, list_lines, total
+from omap.sizing.channels import (
+    CHANNEL_BYTES,
+    LEAST_SPREAD,
+    Layout,
+    account,
+    layouts,
+    least_interval,
+    list_lines,
+    total,
+)
 
 
 @st.composite
@@ -59,18 +68,19 @@ def test_each_structure_fits_and_wastes_little(name, channel_bytes):
     assert sizes[2:4] == [params.hbm_account[name] for name in ("page descriptors", "waiting slots")]
     assert 0 <= sizes[4] - params.hbm_account["free lists"] < 2 * 64
     slow = layouts(params, channel_bytes=channel_bytes, interval=1 << 12)
-    for size, layout, alone in zip(sizes, found.values(), slow.values(), strict=True):
+    for structure, size in zip(found, sizes, strict=True):
+        layout, alone = found[structure], slow[structure]
         assert layout.per_group * layout.item_bytes <= channel_bytes
-        assert layout.spread >= alone.spread == 0
+        assert layout.spread >= alone.spread == LEAST_SPREAD.get(structure, 0)
         if channel_bytes // layout.item_bytes >= 512:
-            assert alone.channels <= size / channel_bytes * 512 / 511 + 1
+            assert alone.channels <= size / channel_bytes * 512 / 511 + (1 << alone.spread)
 
 
 def test_traffic_asks_for_channels():
     paper = layouts(preset("PAPER"))
-    assert account(paper) == "table 0 2, table 1 2, descriptors 4, slots 2, free lists 1"
-    assert total(paper) == 11
-    assert total(layouts(preset("PAPER"), interval=40)) == 5
+    assert account(paper) == "table 0 2, table 1 2, descriptors 4, slots 4, free lists 1"
+    assert total(paper) == 13
+    assert total(layouts(preset("PAPER"), interval=40)) == 6
 
 
 def test_intervals_are_pages_or_bookkeeping():

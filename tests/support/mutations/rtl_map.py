@@ -34,7 +34,7 @@ REMOVALS = [
     Removal(
         "OVERRUN.COUNT.SEALED",
         "rtl/map/merging.py",
-        "overruns.eq(overruns + self.late[0] + self.late[1] + self.reply_pacer.late)",
+        "overruns.eq(overruns + sum(self.late) + self.reply_pacer.late)",
         "overruns.eq(0)",
     ),
     Removal(

@@ -27,5 +27,26 @@ REMOVALS = [
         "one_hot(self.entry, n, now & not_out)",
         "one_hot(self.entry, n, 0)",
     ),
+    Removal(
+        "PAGE.FOLLOW.PACED",
+        "rtl/map/pages.py",
+        "config.follow_cycles - LEAST_FOLLOW if paced else 0",
+        "0",
+        ("tests/rtl/map/test_pages.py",),
+    ),
+    Removal(
+        "PAGE.START.PACED",
+        "rtl/map/turnaround.py",
+        "following.eq(count + path[-1] - self.started)",
+        "following.eq(count + self.taken - self.started)",
+        ("tests/rtl/map/test_pages.py",),
+    ),
+    Removal(
+        "PAGE.START.PACED",
+        "rtl/map/pages.py",
+        "bit_select(entries.turn, 1) & ripe & ~entries.started",
+        "bit_select(entries.turn, 1) & ~entries.started",
+        ("tests/rtl/test_engine_timing.py::test_no_shape_of_operations_shows",),
+    ),
     Removal("FORMAT.TIME.FIXED", "rtl/map/format.py", "with m.If(settled != SETTLE):", "with m.If(0):"),
 ]
