@@ -32,7 +32,7 @@ from sim.measure.engine import CLOCK_MHZ, SHAPES
 from sim.measure.timeline_picture import Shown, picture
 from sim.models.observer import EventKind, Observer
 
-SHAPE, KEYS = "PAPER", 1 << 16
+SHAPE, KEYS = "PAPER", 40_000
 RING_ENTRIES = 256
 FILLED = 600
 """Keys put before anything is timed."""

@@ -26,7 +26,7 @@ ENGINES = {
 LATE = {"PAPER": 1_000_000, "STANDARD": 200_000, "WIDE": 30_000}
 """Operations of each workload, none of which may be late at the fastest host."""
 
-PHASES = 5
+PHASES = 3
 """Engines that share the operations of a workload; in each, refreshes of HBM come at other times."""
 
 COMMON = 150
@@ -35,6 +35,9 @@ COMMON = 150
 WINDOW = 80
 LONG = 600
 """Operations that are compared: a few that wait for no other, and many that touch the same pages."""
+
+SPARSE = [(700, 1), (30, 3), (0, 20), (1500, 1)]
+"""Arrivals with gaps: operations that come alone show what nothing before them hides."""
 
 ABSENT = 1 << 20
 
@@ -60,13 +63,10 @@ def windows(words):
     far = range(ABSENT, ABSENT + WINDOW)
     return {
         "nothing": words.many(NOP, [0] * WINDOW),
-        "hammer": words.many(GET, [0] * WINDOW),
-        "hammer, overwriting": [words.do((PUT, GET)[k % 2]) for k in range(WINDOW)],
+        "one key": [words.do((PUT, GET)[k % 2]) for k in range(WINDOW)],
         "sweep": words.many(GET, range(WINDOW)),
-        "overwrites": words.many(PUT, range(WINDOW)),
         "deletes": words.many(DELETE, range(WINDOW)),
         "misses": words.many(GET, far),
-        "inserts": words.many(PUT, far),
         "insert, read, delete": [words.do((PUT, GET, DELETE)[k % 3], ABSENT + k // 3) for k in range(WINDOW)],
     }
 
@@ -74,7 +74,7 @@ def windows(words):
 def saturating(words):
     """Return long scripts that touch the same pages, which are drawn for absent keys."""
     far = range(ABSENT, ABSENT + LONG)
-    kinds = {"nothing": NOP, "misses": GET, "deletes of what is not there": DELETE, "inserts": PUT}
+    kinds = {"nothing": NOP, "misses": GET, "inserts": PUT}
     return {name: words.many(kind, far) for name, kind in kinds.items()}
 
 
@@ -119,7 +119,9 @@ def test_no_operation_shows_whatever_the_host_does_with_its_times(name):
     short, long = windows(words), saturating(words)
     secrets = secrets_for(config, short.values())
     for place, host in enumerate(HOSTS):
-        for scripts, arrivals in ((short, ()), (short, [(700, 1), (30, 3), (0, 20), (1500, 1)]), (long, ())):
+        for scripts, arrivals in ((short, ()), (short, SPARSE), (long, ())):
+            if arrivals and place % 4:
+                continue
             told = compared(config, scripts, secrets, host, delays=place, arrivals=arrivals)
             assert told == {}, f"host {host}"
             pairs += len(scripts) - 1

@@ -26,12 +26,14 @@ SEED = 5
 STANDARD = sizing.one_choice(capacity=1 << 14, key_bytes=8, value_bytes=64, page_bytes=640)
 
 RUNS = {
-    "TINY": (ROOMY, 1_000_000),
-    "SMALL": (EngineConfig(params=preset("SMALL")), 1_000_000),
-    "PAPER": (
-        EngineConfig(params=sizing.one_choice(capacity=1 << 16, key_bytes=4, value_bytes=8, page_bytes=128)),
+    "TINY": (
+        EngineConfig(
+            params=sizing.one_choice(capacity=12_000, key_bytes=4, value_bytes=4, page_bytes=64, descriptor_bytes=32)
+        ),
         1_000_000,
     ),
+    "SMALL": (EngineConfig(params=preset("SMALL")), 1_000_000),
+    "PAPER": (ROOMY, 1_000_000),
     "STANDARD": (EngineConfig(params=STANDARD), 1_000_000),
     "STANDARD, 2 lanes": (EngineConfig(params=STANDARD, lanes=2), 150_000),
     "STANDARD, 4 lanes": (EngineConfig(params=STANDARD, lanes=4), 150_000),

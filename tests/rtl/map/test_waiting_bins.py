@@ -308,8 +308,8 @@ def test_late_lines_lead_to_nothing(control):
 @pytest.mark.parametrize(
     ("sizes", "text"),
     [
-        ({"entries": 1}, "entries is 1; it must be a whole number from 2 to 128"),
-        ({"entries": 129}, "entries is 129; it must be a whole number from 2 to 128"),
+        ({"entries": 1}, "entries is 1; it must be a whole number from 2 to 256"),
+        ({"entries": 257}, "entries is 257; it must be a whole number from 2 to 256"),
         ({"most": 0}, "most is 0; it must be a whole number from 1 to 1024"),
     ],
 )

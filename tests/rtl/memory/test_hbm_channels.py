@@ -363,7 +363,7 @@ SLOT = {"entry_bytes": 12, "first_channel": 0}
             "per_group is 4194305; it must be a whole number from 1 to 4194304",
         ),
         (LineChannels, {"channel_bits": 30}, "channel_bits is 30; it must be a whole number from 12 to 29"),
-        (LineChannels, {"id_bits": 8}, "id_bits is 8; it must be a whole number from 1 to 7"),
+        (LineChannels, {"id_bits": 9}, "id_bits is 9; it must be a whole number from 1 to 8"),
         (LineChannels, {"address_bits": 6}, "address_bits is 6; it must be a whole number from 8 to 48"),
         (LineChannels, {"initial_lines": 158}, "initial_lines is 158; it must be a whole number from 0 to 157"),
         (LineChannels, {"initial": 1 << 512}, "initial does not fit a line of 64 bytes"),
