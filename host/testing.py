@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from host.device.driver import Driver
 from host.device.transport import Transport, open_transport
+from host.relay.port import Limits
 from host.relay.relay import Relay
-from host.relay.switch import Limits
 from omap.params import Params
 
 T = TypeVar("T")

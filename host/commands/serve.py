@@ -20,8 +20,8 @@ from host.framing import DEFAULT_PORT
 from host.logs import log_to_stderr
 from host.paramsfile import read_params_file
 from host.relay.monitor import Monitor
+from host.relay.port import Limits
 from host.relay.relay import Relay
-from host.relay.switch import Limits
 from omap.errors import DeviceFaultError, InputError, OmapError
 from omap.params import Params, Rule
 

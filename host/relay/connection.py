@@ -1,17 +1,23 @@
-"""One client's connection to the relay: its socket, how much of it is read, and how long it may stall.
+"""One client's connection to the relay: its socket, its TLS, how much of it is read, and how long it may stall.
 
 What a client sends beyond its share waits in its socket. If a client does not read its answers, the relay first takes
-no more commands from it, and then ends its connection.
+no more commands from it, and then ends its connection. A connection counts from the moment it is accepted, so that TLS
+that is never set up holds a place no longer than a client that says nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from typing import Protocol
 
 from host.device.driver import Driver
-from host.relay.switch import Limits, Port
+from host.peers import peer_group
+from host.relay.port import Limits, Port
+
+_TOLD_SECONDS = 2.0
+"""How long a connection that is one too many may last, until it was told so."""
 
 
 class Owner(Protocol):
@@ -23,13 +29,19 @@ class Owner(Protocol):
         The device.
     limits : Limits
         How much to do for clients.
+    tls : ssl.SSLContext or None
+        For TLS.
     draining : bool
         Whether the relay is shutting down.
     """
 
     driver: Driver
     limits: Limits
+    tls: ssl.SSLContext | None
     draining: bool
+
+    def admit(self, connection: Connection) -> bool:
+        """Count a connection that was accepted. Return whether it may go on."""
 
     def welcome(self, connection: Connection) -> None:
         """Greet a client that has connected."""
@@ -51,25 +63,69 @@ class Connection(Port, asyncio.Protocol):
     ----------
     relay : Owner
         The relay that takes the client.
+
+    Attributes
+    ----------
+    number : int
+        Rises from connection to connection.
+    since : float
+        When it was accepted, on the clock of the event loop.
+    proven : bool
+        Whether a session was opened on it, so that its peer holds the root key.
+    surplus : bool
+        Whether it is one too many, and is told so.
+    greeted : bool
+        Whether records may be sent on it: TLS is set up, if the relay speaks it.
     """
 
     def __init__(self, relay: Owner) -> None:
         super().__init__()
         self.number = 0
+        self.since = 0.0
+        self.proven = False
+        self.surplus = False
+        self.greeted = False
+        self.blocked = True  # until it is greeted: what comes before that may wait, but not be answered
         self._relay = relay
         self._limits = relay.limits
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reading = True
         self._transport: asyncio.Transport
+        self._tls: asyncio.Task[None] | None = None
 
     # -- what asyncio calls ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet the client."""
+        """Set up TLS, if the relay speaks it, and greet the client."""
         assert isinstance(transport, asyncio.Transport)
+        loop = asyncio.get_running_loop()
         self._transport = transport
+        self.since = loop.time()
+        self.group = peer_group(transport.get_extra_info("peername"))
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        transport.set_write_buffer_limits(high=self._limits.in_flight * self._relay.driver.record_bytes)
+        if not self._relay.admit(self):
+            transport.abort()
+            return
+        self._start_timer("idle", _TOLD_SECONDS if self.surplus else self._limits.idle_seconds)
+        if self._relay.tls is None:
+            self._relay.welcome(self)
+        else:
+            self._tls = loop.create_task(self._secure(transport, self._relay.tls))
+
+    async def _secure(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        """Speak TLS from here on, and greet the client; forget a client that does not."""
+        secure = None
+        try:
+            secure = await asyncio.get_running_loop().start_tls(
+                transport, self, context, server_side=True, ssl_handshake_timeout=self._limits.idle_seconds
+            )
+        except (OSError, asyncio.CancelledError):
+            transport.abort()
+        if secure is None or self.closed:  # asyncio reports the end of no connection whose TLS was not set up
+            transport.abort()
+            self.connection_lost(None)
+            return
+        self._transport = secure
         self._relay.welcome(self)
 
     def data_received(self, data: bytes) -> None:
@@ -84,6 +140,7 @@ class Connection(Port, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
+        self.closed = True
         for timer in self._timers.values():
             timer.cancel()
         self._relay.lost(self)
@@ -103,6 +160,11 @@ class Connection(Port, asyncio.Protocol):
     # -- what the switch and the relay call -----------------------------------------------------------------------
 
     @property
+    def expectant(self) -> bool:
+        """Whether the client waits for its first handshake."""
+        return self.waiting and not self.hellos
+
+    @property
     def peer(self) -> str:
         """Address of the client."""
         name = self._transport.get_extra_info("peername")
@@ -113,12 +175,15 @@ class Connection(Port, asyncio.Protocol):
         self._transport.write(records)
 
     def greet(self, greeting: bytes) -> None:
-        """Send the greeting and wait for a session."""
+        """Send the greeting and take what comes."""
+        self._transport.set_write_buffer_limits(high=self._limits.in_flight * self._relay.driver.record_bytes)
         self._transport.write(greeting)
-        self._start_timer("idle", self._limits.idle_seconds)
+        self.greeted, self.blocked = True, False
+        self._relay.changed(self)
 
     def opened(self) -> None:
         """Let the connection last, because a session is open."""
+        self.proven = True
         self._end_timer("idle")
 
     def taken(self) -> None:
@@ -146,6 +211,8 @@ class Connection(Port, asyncio.Protocol):
         """End the connection at once."""
         if not self.closed:
             self._relay.ended(self, reason)
+        if self._tls is not None:
+            self._tls.cancel()
         self._transport.abort()
 
     def _start_timer(self, reason: str, seconds: float) -> None:

@@ -18,8 +18,10 @@ from typing import Any, Self
 from host.device.driver import Driver
 from host.framing import DEFAULT_PORT
 from host.listening import cannot_listen
+from host.peers import who_makes_room
 from host.relay.connection import Connection
-from host.relay.switch import Limits, Numbers, Switch
+from host.relay.port import Limits, Numbers
+from host.relay.switch import Switch
 from omap.errors import DeviceError, DeviceFaultError, OmapError
 from omap.wire import Header, RecordType, Refusal
 
@@ -33,6 +35,12 @@ _POLL_SECONDS = 1e-3
 
 _HEARTBEAT_SECONDS = 0.25
 """How often a relay checks the device although nothing happens."""
+
+_BACKLOG = 1024
+"""Connections that the operating system may hold until the relay takes them."""
+
+_TOLD = 16
+"""Most connections beyond the limit, which are told why they must go."""
 
 
 class Relay:
@@ -53,6 +61,8 @@ class Relay:
 
     Attributes
     ----------
+    tls : ssl.SSLContext or None
+        For TLS.
     numbers : Numbers
         What the relay has counted.
     failure : OmapError or None
@@ -82,7 +92,7 @@ class Relay:
         self.failure: OmapError | None = None
         self.connections: set[Connection] = set()
         self.draining = False
-        self._tls = tls
+        self.tls = tls
         self._switch = Switch(driver, self.limits, self.numbers)
         self._greeting = driver.greeting().pack()
         self._server: asyncio.Server | None = None
@@ -116,7 +126,7 @@ class Relay:
         self.driver.check()
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: Connection(self), self.host, self.port, ssl=self._tls)
+            self._server = await loop.create_server(lambda: Connection(self), self.host, self.port, backlog=_BACKLOG)
         except OSError as error:
             raise cannot_listen(self.host, self.port, error) from None
         self.host, self.port = self._server.sockets[0].getsockname()[:2]
@@ -172,14 +182,34 @@ class Relay:
 
     # -- connections ----------------------------------------------------------------------------------------------
 
-    def welcome(self, connection: Connection) -> None:
-        """Greet a client, or say why the relay does not take it."""
+    def admit(self, connection: Connection) -> bool:
+        """Count a connection that was accepted. Return whether it may go on.
+
+        If the relay is full, another connection may have to make room, see :func:`host.peers.who_makes_room`.
+        """
         self.numbers.connections += 1
         connection.number = self.numbers.connections
-        full = len(self.connections) >= self.limits.clients
+        # SEC_CM: RELAY.CLIENTS.BOUNDED -- a connection counts before its TLS is set up, and whatever becomes of it
+        if len(self.connections) >= self.limits.clients:
+            connection.surplus = True
+            taken = [each for each in self.connections if not each.surplus]
+            if len(taken) < self.limits.clients:
+                connection.surplus = False
+            elif (guest := who_makes_room(taken, connection.group, connection.since)) is not None:
+                guest.abort("crowded")
+                self.connections.discard(guest)
+                connection.surplus = False
+            elif len(self.connections) >= self.limits.clients + _TOLD:
+                self.numbers.disconnected["full"] += 1
+                connection.closed = True
+                return False
         self.connections.add(connection)
         LOG.info("client connected", extra={"client": connection.number, "peer": connection.peer})
-        if full or self.draining:
+        return True
+
+    def welcome(self, connection: Connection) -> None:
+        """Greet a client, or say why the relay does not take it."""
+        if connection.surplus or self.draining:
             reason = "shutdown" if self.draining else "full"
             refused = "it is shutting down" if self.draining else f"{self.limits.clients} clients are its limit"
             connection.greet(self.driver.greeting(f"{refused}: try again later").pack())
@@ -203,8 +233,9 @@ class Relay:
 
     def lost(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
-        self.connections.discard(connection)
-        LOG.info("client gone", extra={"client": connection.number, "in_flight": connection.in_flight})
+        if connection in self.connections:
+            self.connections.remove(connection)
+            LOG.info("client gone", extra={"client": connection.number, "in_flight": connection.in_flight})
         self._switch.forget(connection)
         self._turn_soon()
 
@@ -224,7 +255,6 @@ class Relay:
         if self.failure is not None:
             return
         try:
-            self._switch.expire()
             moved = self._switch.collect()
             if rung and not moved:  # it rang without an answer: it may have failed
                 self.driver.check()
@@ -284,7 +314,8 @@ class Relay:
             self._switch.collect()
         LOG.error("device failed", extra={"error": str(error)})
         for connection in list(self.connections):
-            self._end_failed(connection)
+            if connection.greeted:
+                self._end_failed(connection)
 
     def _end_failed(self, connection: Connection) -> None:
         if connection.closed:

@@ -2,7 +2,7 @@
 
 The device answers commands in the order in which they were put into its ring, so the switch only remembers which client
 each command came from. Clients take turns of at most ``quantum`` records, and have at most ``in_flight`` records in the
-ring. One handshake goes on at a time: a HELLO waits until the handshake before it is over.
+ring. A HELLO waits for its turn apart from all that, in :mod:`host.relay.handshakes`.
 
 The switch forwards a DATA record only in a session that was opened on the same connection. It refuses any other itself,
 because the device would take such a record for an attack on a session, and would erase everybody's map.
@@ -11,135 +11,32 @@ because the device would take such a record for an attack on a session, and woul
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from host.device.driver import Driver
-from omap.wire import SESSIONS, Header, RecordType, Refusal, read_header
+from host.relay.handshakes import Handshake, Handshakes
+from host.relay.port import Limits, Numbers, Port
+from omap.wire import PENDING_HANDSHAKES, SESSIONS, Header, RecordType, Refusal, read_header
 
 _HEAD = 8
 """Leading bytes that all commands of a session have in common: type, session index, code, session."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How much a relay does for its clients.
-
-    Parameters
-    ----------
-    clients : int
-        Connections at once.
-    in_flight : int
-        Records of one client in the ring.
-    quantum : int
-        Records of one client that go into the ring before it is the turn of another client.
-    input_bytes : int
-        Bytes of one client that may wait for the ring. While so many wait, its socket is not read.
-    handshake_seconds : float
-        How long a handshake may take while another client waits for a handshake.
-    idle_seconds : float
-        How long a connection may last without opening a session.
-    slow_seconds : float
-        How long a client may leave answers unread.
-    drain_seconds : float
-        How long a shutdown waits for answers.
-    """
-
-    clients: int = 64
-    in_flight: int = 512
-    quantum: int = 128
-    input_bytes: int = 1 << 17
-    handshake_seconds: float = 1.0
-    idle_seconds: float = 30.0
-    slow_seconds: float = 30.0
-    drain_seconds: float = 10.0
-
-
-@dataclass
-class Numbers:
-    """What a relay counts since its start. All of it is public.
-
-    Parameters
-    ----------
-    connections : int
-        Accepted.
-    sessions : int
-        Opened through it.
-    records_in, records_out : int
-        Records put into the ring for clients, and sent to them.
-    unwanted : int
-        Answers whose client was gone.
-    refused : collections.Counter
-        Records that the relay itself refused, by reason.
-    disconnected : collections.Counter
-        Connections that the relay ended, by reason.
-    """
-
-    connections: int = 0
-    sessions: int = 0
-    records_in: int = 0
-    records_out: int = 0
-    unwanted: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    disconnected: Counter[str] = field(default_factory=Counter)
-
-
-class Port(ABC):
-    """A client as the switch sees it.
-
-    Attributes
-    ----------
-    incoming : bytearray
-        What came from the client and was not taken yet.
-    in_flight : int
-        Records taken whose answers were not delivered.
-    sessions : dict
-        First words of the commands of the client's open sessions, oldest first.
-    closed : bool
-        Nothing is taken from the client any more, and nothing is delivered.
-    blocked : bool
-        Nothing is taken from the client for now.
-    ending : bool
-        Nothing is taken from the client any more; answers that are due are delivered.
-    """
-
-    def __init__(self) -> None:
-        self.incoming = bytearray()
-        self.in_flight = 0
-        self.sessions: dict[int, None] = {}
-        self.closed = False
-        self.blocked = False
-        self.ending = False
-        self.queued = False
-        self.waiting = False
-
-    @abstractmethod
-    def deliver(self, records: bytes | memoryview) -> None:
-        """Send records to the client, in order."""
-
-    @abstractmethod
-    def opened(self) -> None:
-        """Take note that a session of the client is open."""
-
-    @abstractmethod
-    def taken(self) -> None:
-        """Take note that some of ``incoming`` was taken."""
-
-    @abstractmethod
-    def disconnect(self, reason: str) -> None:
-        """End the connection once all that was delivered is sent."""
-
-
 @dataclass(slots=True)
 class _Route:
-    """The port of the next ``count`` answers of the ring; or, with ``made``, an answer of the relay in their order."""
+    """The port of the next ``count`` answers of the ring; or, with ``made``, an answer of the relay in their order.
+
+    ``handshake`` is what a HELLO has begun; ``ends`` says why the connection ends after the answer.
+    """
 
     port: Port | None
     count: int
     type: int = RecordType.DATA
     made: bytes = b""
+    handshake: Handshake | None = None
+    ends: str = ""
 
 
 class Switch:
@@ -155,11 +52,6 @@ class Switch:
         Where to count.
     clock : callable, optional
         Seconds, monotonic.
-
-    Attributes
-    ----------
-    deadline : float or None
-        When to call :meth:`expire`, on the clock; None if nobody waits for a handshake to end.
     """
 
     def __init__(
@@ -169,19 +61,16 @@ class Switch:
         self.limits = limits
         self.numbers = numbers
         self._size = driver.record_bytes
-        self._clock = clock
+        self._handshakes = Handshakes(PENDING_HANDSHAKES, limits, clock)
         self._active: deque[Port] = deque()
         self._routes: deque[_Route] = deque()
-        self._holder: Port | None = None
-        self._expires: float | None = None
-        self._waiting: deque[Port] = deque()
         if driver.in_flight:  # commands of an earlier relay, whose clients are gone
             self._routes.append(_Route(None, driver.in_flight))
 
     @property
     def idle(self) -> bool:
         """Whether no answer is due and no client has its turn."""
-        return not self._routes and not self._active and not self._waiting
+        return not self._routes and not self._active and not self._handshakes.waiting
 
     def activate(self, port: Port) -> None:
         """Give a port its turn if it has a record."""
@@ -194,27 +83,51 @@ class Switch:
         """Take note that a port is closed. Answers that are due to it will be dropped."""
         port.closed = True
         port.incoming.clear()
-        if port.waiting:
-            port.waiting = False
-            self._waiting.remove(port)
-        if port is self._holder:
-            self._release()
+        self._handshakes.forget(port)
+
+    @property
+    def deadline(self) -> float | None:
+        """When to call :meth:`pump` although no answer comes, on the clock; None if nothing changes without one."""
+        return self._handshakes.deadline if self.driver.room else None
 
     # -- to the device --------------------------------------------------------------------------------------------
 
     def pump(self) -> None:
         """Put records of the ports into the ring, in turns, as long as there are records and room."""
-        while self._active and (room := self.driver.room):
-            port = self._active.popleft()
-            port.queued = False
-            count = min(
-                len(port.incoming) // self._size, self.limits.quantum, self.limits.in_flight - port.in_flight, room
-            )
-            if count <= 0 or port.blocked or port.ending or port.closed:
-                continue  # it gets its turn again when records came or answers were delivered
+        while self.driver.room and (self._greet() or self._take()):
+            pass
+
+    def _greet(self) -> bool:
+        """Begin the handshake whose turn it is. Return whether there was one."""
+        port = self._handshakes.next()
+        if port is None:
+            return False
+        record = bytes(port.incoming[: self._size])
+        del port.incoming[: self._size]
+        port.hellos += 1
+        self.driver.put(record)
+        self._route(port, 1, RecordType.HELLO, self._handshakes.begin(port))
+        port.taken()
+        self.activate(port)
+        return True
+
+    def _take(self) -> bool:
+        """Put records of the port whose turn it is into the ring. Return whether there was one."""
+        if not self._active:
+            return False
+        port = self._active.popleft()
+        port.queued = False
+        count = min(
+            len(port.incoming) // self._size,
+            self.limits.quantum,
+            self.limits.in_flight - port.in_flight,
+            self.driver.room,
+        )
+        if count > 0 and not (port.blocked or port.ending or port.closed):
             if self._forward(port, count):
                 port.taken()
             self.activate(port)
+        return True  # a port that was left out gets its turn again when records came or answers were delivered
 
     def _forward(self, port: Port, count: int) -> int:
         """Take up to ``count`` records of a port and return how many."""
@@ -245,28 +158,25 @@ class Switch:
             return count
         return next(place for place, head in enumerate(heads) if head != first)
 
-    def _route(self, port: Port, count: int, type_: int = RecordType.DATA) -> None:
+    def _route(self, port: Port, count: int, type_: int = RecordType.DATA, handshake: Handshake | None = None) -> None:
         port.in_flight += count
         self.numbers.records_in += count
         last = self._routes[-1] if self._routes else None
         if last is not None and last.port is port and last.type == type_ == RecordType.DATA and not last.made:
             last.count += count
         else:
-            self._routes.append(_Route(port, count, type_))
+            self._routes.append(_Route(port, count, type_, handshake=handshake))
 
     def _single(self, port: Port, record: bytes) -> bool:
         """Deal with a record that is no DATA of an open session. Return whether it was taken."""
         header = read_header(record)
         match header.type:
             case RecordType.HELLO:
-                if self._holder not in (None, port):
-                    port.waiting = True
-                    self._waiting.append(port)
+                if port.hellos < self.limits.hellos:
+                    self._handshakes.wait(port)
                     return False
-                self._holder, self._expires = port, None
-                self.driver.put(record)
-                self._route(port, 1, header.type)
-            case RecordType.CONFIRM if self._holder is port:
+                self._refuse(port, header, Refusal.NO_HANDSHAKE, "hellos")
+            case RecordType.CONFIRM if self._handshakes.confirm(port, header.session):
                 self.driver.put(record)
                 self._route(port, 1, header.type)
             case RecordType.CONFIRM:
@@ -275,18 +185,17 @@ class Switch:
                 # SEC_CM: RELAY.SESSION.OWNED -- the records after it in that session would come out of order
                 port.sessions.clear()
                 self._refuse(port, header, Refusal.UNKNOWN_SESSION)
-            case _:
-                self._refuse(port, header, Refusal.MALFORMED)
+            case _:  # the peer is no client
+                self._refuse(port, header, Refusal.MALFORMED, "malformed")
         return True
 
-    def _refuse(self, port: Port, header: Header, why: Refusal) -> None:
-        """Answer a record here, after the answers to the records before it."""
+    def _refuse(self, port: Port, header: Header, why: Refusal, ends: str = "") -> None:
+        """Answer a record here, after the answers to the records before it. ``ends`` ends the connection after that."""
         self.numbers.refused[why.name.lower()] += 1
         port.in_flight += 1
         made = Header(RecordType.REFUSED, header.session_index, why, header.session, header.sequence).pack()
-        self._routes.append(_Route(port, 0, RecordType.REFUSED, made.ljust(self._size, b"\0")))
-        if why is Refusal.MALFORMED:  # the peer is no client
-            port.ending = True
+        self._routes.append(_Route(port, 0, RecordType.REFUSED, made.ljust(self._size, b"\0"), ends=ends))
+        port.ending = bool(ends)
         self._deliver_made()
 
     # -- from the device ------------------------------------------------------------------------------------------
@@ -311,7 +220,7 @@ class Switch:
     def _deliver(self, route: _Route, records: memoryview, count: int) -> None:
         port = route.port
         if port is not None and route.type != RecordType.DATA:
-            self._handshake_answered(port, read_header(records))
+            self._handshake_answered(port, route.handshake, read_header(records))
         if port is None or port.closed:
             self.numbers.unwanted += count
             return
@@ -329,43 +238,22 @@ class Switch:
                 continue
             port.in_flight -= 1
             port.deliver(route.made)
-            if read_header(route.made).code == Refusal.MALFORMED:
-                port.disconnect("malformed")
+            if route.ends:
+                port.disconnect(route.ends)
             else:
                 self.activate(port)
 
-    # -- handshakes -----------------------------------------------------------------------------------------------
-
-    def _handshake_answered(self, port: Port, header: Header) -> None:
-        if header.type == RecordType.CONFIRM:
+    def _handshake_answered(self, port: Port, handshake: Handshake | None, header: Header) -> None:
+        """Take note of the device's answer to a HELLO, which has begun a handshake, or to a CONFIRM."""
+        if handshake is not None:
+            self._handshakes.answered(handshake, header.session if header.type == RecordType.HELLO else 0)
+        elif header.type == RecordType.CONFIRM:
             self.numbers.sessions += 1
             if not port.closed:
+                port.hellos = 0
                 head = Header(RecordType.DATA, header.session_index, 0, header.session, 0).pack()[:_HEAD]
                 with memoryview(head).cast("Q") as word:
                     port.sessions[word[0]] = None
                 while len(port.sessions) > SESSIONS:
                     del port.sessions[next(iter(port.sessions))]
                 port.opened()
-        if port is self._holder:
-            if header.type == RecordType.HELLO:
-                self._expires = self._clock() + self.limits.handshake_seconds
-            else:
-                self._release()
-
-    def _release(self) -> None:
-        """Let the next handshake begin."""
-        self._holder, self._expires = None, None
-        if self._waiting:
-            port = self._holder = self._waiting.popleft()
-            port.waiting = False
-            self.activate(port)
-
-    @property
-    def deadline(self) -> float | None:
-        """When to call :meth:`expire`, on the clock; None if nobody waits for a handshake to end."""
-        return self._expires if self._waiting else None
-
-    def expire(self) -> None:
-        """End a handshake that takes too long while others wait. Its CONFIRM will be refused."""
-        if self.deadline is not None and self._clock() >= self.deadline:
-            self._release()

@@ -28,7 +28,7 @@ ROOMS = {
         {"commands"},
     ],
     "host": [
-        {"countermeasures", "framing", "keyfile", "listening", "logs", "paramsfile"},
+        {"countermeasures", "framing", "keyfile", "listening", "logs", "paramsfile", "peers"},
         {"client", "device"},
         {"redis", "relay", "model"},
         {"commands"},

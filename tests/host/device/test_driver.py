@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from host.device.driver import FAULT_TEXT, Driver
 from host.model.model import ModelTransport
-from host.relay.switch import Limits
+from host.relay.port import Limits
 from omap.errors import DeviceError, DeviceFaultError, InputError
 from omap.operations import Kind, Operation
 from omap.presets import preset

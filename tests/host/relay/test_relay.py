@@ -8,28 +8,24 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host.commands.serve import tls_context
 from host.device.driver import Driver
 from host.device.transport import open_transport
 from host.keyfile import read_key_file
+from host.relay.port import Limits
 from host.relay.relay import Relay
-from host.relay.switch import Limits
 from host.testing import running_relay
 from omap.errors import DeviceError, InputError, SessionError
 from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.regmap import State
 from omap.wire import Header, RecordType, Refusal, read_header
+from tests.support.host.certificates import make_certificate
 from tests.support.host.clients import RawClient, mixed
 from tests.support.host.waiting import until
 from tests.support.oracle import expected
@@ -99,28 +95,10 @@ def test_more_sessions_than_a_device_holds_push_out_the_longest_unused(start, ke
 
 
 def test_tls(start, key, tmp_path, key_file):
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(names, critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    (tmp_path / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (tmp_path / "key.pem").write_bytes(
-        private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    from host.commands.serve import tls_context
-
-    context = tls_context(tmp_path / "cert.pem", tmp_path / "key.pem")
+    certificate, private = make_certificate(tmp_path)
+    context = tls_context(certificate, private)
     with running_relay(PARAMS, key_file, tls=context) as relay:
-        trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        trusted = ssl.create_default_context(cafile=certificate)
         with RawClient(relay, key, tls=trusted) as client:
             assert len(client.run([NOP] * 300)) == 300
         with socket.create_connection((relay.host, relay.port), timeout=20) as plain:
@@ -128,9 +106,9 @@ def test_tls(start, key, tmp_path, key_file):
             with pytest.raises((ConnectionError, AssertionError)):
                 assert plain.recv(16) == b"OMAP"
     with pytest.raises(InputError, match="TLS needs both"):
-        tls_context(tmp_path / "cert.pem", None)
+        tls_context(certificate, None)
     with pytest.raises(InputError, match="TLS can't use"):
-        tls_context(tmp_path / "key.pem", tmp_path / "key.pem")
+        tls_context(private, private)
 
 
 # -- clients that behave badly --------------------------------------------------------------------------------------
@@ -242,14 +220,16 @@ def test_a_relay_takes_so_many_clients_and_says_so(start, key):
 
 
 def test_a_handshake_that_stalls_holds_up_others_only_so_long(start, key):
-    relay = start(limits=Limits(handshake_seconds=0.1))
-    with RawClient(relay) as staller:
-        staller.send(Header(RecordType.HELLO, 0, 0, 0, 0).pack().ljust(SIZE, b"\0"))
-        staller.record()
+    relay = start()
+    with ExitStack() as stack:
+        stallers = [stack.enter_context(RawClient(relay)) for _ in range(16)]
+        for staller in stallers:
+            staller.send(Header(RecordType.HELLO, 0, 0, 0, 0).pack().ljust(SIZE, b"\0"))
+            staller.record()
         with RawClient(relay, key) as client:
             client.run([NOP])
-        staller.send(Header(RecordType.CONFIRM, 0, 0, 1, 0).pack().ljust(SIZE, b"\0"))
-        assert read_header(staller.record()).code == Refusal.NO_HANDSHAKE
+        stallers[0].send(Header(RecordType.CONFIRM, 0, 0, 1, 0).pack().ljust(SIZE, b"\0"))
+        assert read_header(stallers[0].record()).code == Refusal.NO_HANDSHAKE
 
 
 # -- start, stop, start again ---------------------------------------------------------------------------------------

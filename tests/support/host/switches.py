@@ -1,0 +1,93 @@
+"""A switch without sockets: a stepped model, ports whose client is the test, and a clock that is set by hand."""
+
+from host.device.driver import Driver
+from host.model.model import ModelTransport
+from host.relay.port import Limits, Numbers, Port
+from host.relay.switch import Switch
+from omap.operations import Kind, Operation
+from omap.presets import preset
+from omap.session import ClientSession
+from omap.wire import RecordType, Refusal, read_header
+
+PARAMS = preset("TINY")
+KEY = bytes(range(32))
+SIZE = 64
+NOP = Operation(Kind.NOP)
+
+
+class Client(Port):
+    """A port whose client is this test."""
+
+    def __init__(self, rig, group="198.51.100.1"):
+        super().__init__()
+        self.rig = rig
+        self.group = group
+        self.session = ClientSession(PARAMS, KEY)
+        self.received = []
+        self.reasons = []
+        self.open_sessions = 0
+
+    def deliver(self, records):
+        self.received += [bytes(records[at : at + SIZE]) for at in range(0, len(records), SIZE)]
+
+    def opened(self):
+        self.open_sessions += 1
+
+    def taken(self):
+        pass
+
+    def disconnect(self, reason):
+        self.reasons.append(reason)
+        self.rig.switch.forget(self)
+
+    def send(self, *records):
+        self.incoming += b"".join(records)
+        self.rig.switch.activate(self)
+
+    def nops(self, count):
+        self.send(*[self.session.seal(NOP) for _ in range(count)])
+
+    def handshake(self):
+        self.send(self.session.hello())
+        self.rig.run()
+        self.send(self.session.confirm(self.received.pop()))
+        self.rig.run()
+        self.session.opened(self.received.pop())
+        return self
+
+    def check(self, count):
+        """Open exactly ``count`` answers."""
+        assert len(self.received) == count
+        for record in self.received:
+            self.session.open(record)
+        self.received.clear()
+
+    @property
+    def refusals(self):
+        headers = [read_header(record) for record in self.received]
+        self.received.clear()
+        assert all(header.type == RecordType.REFUSED for header in headers)
+        return [Refusal(header.code) for header in headers]
+
+
+class Rig:
+    """A switch over a stepped model, and a clock that is set by hand."""
+
+    def __init__(self, ring_entries=16, **limits):
+        self.transport = ModelTransport(PARAMS, KEY, ring_entries=ring_entries, stepped=True)
+        self.driver = Driver(self.transport, PARAMS)
+        self.driver.start()
+        self.now = 0.0
+        self.numbers, self.limits = Numbers(), Limits(**limits)
+        self.switch = Switch(self.driver, self.limits, self.numbers, lambda: self.now)
+
+    def run(self):
+        """Go on until nothing moves."""
+        while True:
+            self.switch.pump()
+            if not self.transport.step() + self.switch.collect():
+                return
+
+    @property
+    def state(self):
+        return self.transport.device.state
