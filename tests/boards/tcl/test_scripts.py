@@ -262,7 +262,7 @@ def stopped(made, environment):
             run.run("build.tcl", environment=environment)
         except ScriptStoppedError:
             return not run.bitstreams
-        assert run.things["design:design"].properties["bitstream.encryption.encrypt"] == "YES"
+        assert run.things["design:design"].properties.get("bitstream.encryption.encrypt") == "YES"
         return False
 
 

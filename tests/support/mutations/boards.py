@@ -72,8 +72,8 @@ REMOVALS = [
     Removal(
         "BOARD.HBM.UNREACHABLE",
         "boards/u55c_direct/top.py",
-        "connect(m, bar.m_axi, gate.s_axi)\n",
-        "connect(m, bar.m_axi, gate.s_axi)\n        m.d.comb += core.m_axi_hbm[0].rready.eq(bar.m_axi.rready)\n",
+        "clear.start.eq(up)",
+        "clear.start.eq(up | bar.m_axi.arvalid)",
     ),
     Removal(
         "BOARD.HBM.CLEARED",
