@@ -9,13 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 PACKAGES = ("omap", "rtl", "host", "boards", "sim", __name__)
 
 
 def pytest_addoption(parser):
     parser.addoption("--countermeasure", action="append", default=[], help="run the tests marked with this label")
+    parser.addoption("--enough", action="append", default=[], help="a failure by this exception ends the run")
     parser.addoption("--failures", type=Path, help="file for a line of JSON for each failure")
+
+
+def pytest_configure():
+    """A failure is looked for, and not the smallest one."""
+    settings.register_profile("removal", settings.default, phases=(Phase.explicit, Phase.generate))
+    settings.load_profile("removal")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -32,6 +40,8 @@ def pytest_runtest_makereport(item, call):
         line = {"test": item.nodeid, "when": report.when, "errors": sorted(_names(call.excinfo.value))}
         with item.config.getoption("--failures").open("a") as file:
             file.write(json.dumps(line) + "\n")
+        if report.when == "call" and set(item.config.getoption("--enough")).issuperset(line["errors"]):
+            item.session.shouldfail = "a test fails as it must"
 
 
 def _names(error):

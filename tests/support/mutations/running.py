@@ -14,7 +14,7 @@ from tests.support.mutations.removal import ROOT, Removal
 
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "build", "sim_build", "*.egg-info")
 LONGEST_SECONDS = 2 * 3600  # an engine without the countermeasure may have to be compiled first
-CAUGHT = {"AssertionError", "Failed"}
+CAUGHT = ("AssertionError", "Failed")
 """Types of exceptions by which a test says that something is not as it must be. An import that fails has another."""
 
 
@@ -28,12 +28,12 @@ class Run:
 
     def caught_by(self, removal: Removal) -> list[str]:
         """Return the tests that failed as they ran, and for the right reason."""
-        right = CAUGHT | {removal.error}
+        right = {*CAUGHT, removal.error}
         return [note["test"] for note in self.failures if note["when"] == "call" and right.issuperset(note["errors"])]
 
 
 def run(folder: Path, tests: list[str], labels: Iterable[str], removal: Removal | None = None) -> Run:
-    """Run the tests with one of the labels in a copy of the tree in ``folder``.
+    """Run the tests with one of the labels in a copy of the tree in ``folder``, with a removal until one fails.
 
     Parameters
     ----------
@@ -51,12 +51,14 @@ def run(folder: Path, tests: list[str], labels: Iterable[str], removal: Removal 
     tree = folder / "tree"
     shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
     if removal:
+        assert removal.applies() == 1, f"{removal}: say how it is removed now"
         (tree / removal.file).write_text(removal.removed(), "utf-8")
     named = removal.tests if removal else ()
     note = folder / "failures"
     note.touch()
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.support.mutations.plugin"]
     command += ["-n", "0", "--failures", str(note), *(f"--countermeasure={label}" for label in labels)]
+    command += [f"--enough={error}" for error in (*CAUGHT, removal.error) if error] if removal else []
     command += named or ["-m", "not long", *_naming(tree, tests, labels)]
     # code of the copy in every process, and compiled simulations where all others are kept
     environment = os.environ | {"PYTHONPATH": str(tree), "OMAP_BUILD": str(cache.root().parent)}
