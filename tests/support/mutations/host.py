@@ -22,7 +22,27 @@ REMOVALS = [
     ),
     Removal("RELAY.SESSION.OWNED", "host/relay/switch.py", "port.sessions.clear()", "pass"),
     Removal("RELAY.INPUT.BOUNDED", "host/relay/connection.py", "self.read(False)", "pass"),
-    Removal("RELAY.INPUT.BOUNDED", "host/relay/connection.py", "self.blocked = True", "pass"),
+    Removal(
+        "RELAY.INPUT.BOUNDED",
+        "host/relay/connection.py",
+        "self.blocked = True\n        self._start_timer(",
+        "self._start_timer(",
+    ),
+    Removal(
+        "RELAY.CLIENTS.BOUNDED", "host/relay/relay.py", "if len(self.connections) >= self.limits.clients:", "if False:"
+    ),
+    Removal(
+        "RELAY.TURNS.SHARED",
+        "host/relay/handshakes.py",
+        "crowded = self._under_way[oldest.port.group] > 1 or self._turns[0]",
+        "crowded = False",
+    ),
+    Removal(
+        "RELAY.TURNS.SHARED",
+        "host/relay/handshakes.py",
+        "next(iter(next(filter(None, self._turns))))",
+        "next(iter(self._waiting))",
+    ),
     Removal(
         "CLIENT.MAP.REMEMBERED", "host/client/witness.py", "if self.map_id and map_id != self.map_id:", "if False:"
     ),
