@@ -8,6 +8,7 @@ COUNTERMEASURES: dict[str, str] = {
     "RELAY.CLIENTS.BOUNDED": "A connection counts against the limit from its start; a crowd of one address makes room.",
     "RELAY.TURNS.SHARED": "Handshakes take turns by address, and none holds up others long, whatever its client sends.",
     "CLIENT.MAP.REMEMBERED": "A client refuses a map with another id than the one it, or its witness file, knows.",
+    "CLIENT.WITNESS.DEFAULT": "Commands and proxy keep a witness file unless they are told not to.",
     "CLIENT.OPERATION.RISES": "Operation numbers rise from answer to answer, or the client reports a rollback.",
     "CLIENT.REFUSAL.DOUBTED": "A refusal proves nothing: the client reports an unknown fate, not that nothing ran.",
     "CLIENT.FAULT.LATCH": "After tampering a client hangs up and refuses all further work.",

@@ -105,6 +105,7 @@ SESSION = _derivation(
     {"command key": 32, "response key": 32, "confirmation key": 32},
 )
 NAMES = _derivation(b"omap names 1", "root key", {}, {"names key": 32})
+WITNESS = _derivation(b"omap witness 1", "root key", {}, {"witness tag": 8})
 
-DERIVATIONS = (SESSION, NAMES)
+DERIVATIONS = (SESSION, NAMES, WITNESS)
 """All uses of the KDF."""

@@ -1,4 +1,7 @@
-"""What holds for all tests: options, one profile for Hypothesis, and a time after which a test counts as stuck."""
+"""What holds for all tests: options, a profile for Hypothesis, a folder for state, and when a test counts as stuck."""
+
+import os
+import tempfile
 
 import pytest
 from hypothesis import settings
@@ -14,6 +17,13 @@ def pytest_addoption(parser):
     parser.addoption(
         "--regenerate", action="store_true", help="rewrite the generated parts of documents instead of comparing them"
     )
+
+
+def pytest_configure(config):
+    """Let no command under test remember anything where the user of this machine keeps state."""
+    folder = tempfile.TemporaryDirectory(prefix="omap-state-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["XDG_STATE_HOME"] = folder.name
 
 
 def pytest_collection_modifyitems(items):

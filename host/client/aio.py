@@ -63,7 +63,7 @@ class AsyncClient(AsyncMap):
     ) -> None:
         self.settings = settings
         self.greeting: Greeting
-        self.witness = Witness(settings.witness)
+        self.witness = Witness(settings.witness_file)
         self._loop = asyncio.get_running_loop()
         self._now, self._sleep = now or self._loop.time, sleep
         self._queue = Queue()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from host.client.state import witness_file
 from host.framing import DEFAULT_PORT
 from host.keyfile import read_key_file
 from omap.errors import DeviceError, InputError
@@ -52,8 +53,9 @@ class Settings:
         The relay's TCP port.
     root_key : bytes
         32 secret bytes, shared with the device. ``repr`` never shows them.
-    witness : Path or str, optional
-        File that remembers the map from run to run, see :class:`host.client.witness.Witness`.
+    witness : Path, str or True, optional
+        File that remembers the map from run to run, see :class:`host.client.witness.Witness`. True for one that belongs
+        to this address and key, where the user's state is kept, see :func:`host.client.state.witness_file`.
     params : Params, optional
         Parameters that the map must have. By default the relay names the parameters, and the handshake proves them.
     timeout : float
@@ -72,7 +74,7 @@ class Settings:
     host: str
     port: int
     root_key: bytes = field(repr=False)
-    witness: Path | str | None = None
+    witness: Path | str | bool | None = None
     params: Params | None = None
     timeout: float = 30.0
     window: int = 1024
@@ -106,6 +108,20 @@ class Settings:
         except OSError as error:
             reason = getattr(error, "reason", None) or error.strerror or error
             raise InputError(f"the certificates in {self.tls} can't be used: {reason}; give a PEM file") from None
+
+    @cached_property
+    def witness_file(self) -> Path | None:
+        """The witness file; None if there is none, because nobody wants it or the user has no home directory.
+
+        Raises
+        ------
+        InputError
+            If the folder for it can't be made.
+        """
+        if self.witness is True:
+            # SEC_CM: CLIENT.WITNESS.DEFAULT -- an emptied map is noticed from run to run although nobody thought of it
+            return witness_file(self.host, self.port, self.root_key)
+        return Path(self.witness) if self.witness else None
 
     @property
     def address(self) -> str:

@@ -61,7 +61,7 @@ class Client(RemoteMap):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.greeting: Greeting
-        self.witness = Witness(settings.witness)
+        self.witness = Witness(settings.witness_file)
         self.last: Reply | None = None
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None

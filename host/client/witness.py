@@ -157,4 +157,7 @@ class Witness:
         try:
             yield
         except OSError as error:
-            raise InputError(f"the witness file {self.path} can't be {what}: {error.strerror}") from None
+            raise InputError(
+                f"the witness file {self.path} can't be {what}: {error.strerror}; name another (--witness FILE), or go "
+                "without (--no-witness)"
+            ) from None

@@ -60,7 +60,9 @@ class Where:
     key_file : Path
         Root key file.
     witness : Path or None
-        File that remembers the map from run to run.
+        File that remembers the map from run to run; None for the file that belongs to this address and key.
+    no_witness : bool
+        Whether to go without.
     timeout : float
         Seconds to wait for an answer.
     tls_ca : Path or None
@@ -70,15 +72,24 @@ class Where:
     url: str
     key_file: Path
     witness: Path | None
+    no_witness: bool
     timeout: float
     tls_ca: Path | None
 
     def settings(self, *, rate: float | None = None) -> Settings:
-        """Return the settings of a client, of a constant rate if one is given."""
+        """Return the settings of a client, of a constant rate if one is given.
+
+        Raises
+        ------
+        InputError
+            If options contradict each other, or one can't be used.
+        """
+        if self.no_witness and self.witness is not None:
+            raise InputError("--witness and --no-witness exclude each other: give one of them")
         return Settings.from_url(
             self.url,
             key_file=self.key_file,
-            witness=self.witness,
+            witness=None if self.no_witness else self.witness or True,
             timeout=self.timeout,
             tls=self.tls_ca,
             rate=rate,
@@ -107,8 +118,10 @@ def connection(command: Command) -> Command:
         click.option(
             "--witness",
             type=click.Path(path_type=Path),
-            help="A file that remembers the map from run to run: an earlier state or another map is noticed.",
+            help="A file that remembers the map from run to run: an earlier state or another map is noticed.  "
+            "[default: one for this address and key in ~/.local/state/omap]",
         ),
+        click.option("--no-witness", is_flag=True, help="Remember nothing: an emptied map looks like an empty one."),
         click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait for an answer."),
         click.option("--tls-ca", type=click.Path(path_type=Path), help="Speak TLS; certificates to trust (PEM)."),
     )(command)

@@ -30,6 +30,7 @@ def command(where: Where, as_json: bool) -> None:
             "digest": params.digest.hex(),
             "record_bytes": greeting.record_bytes,
             "ring_entries": greeting.ring_entries,
+            "witness": None if client.witness.path is None else str(client.witness.path),
             "mode": greeting.mode,
         }
     if as_json:
@@ -37,6 +38,7 @@ def command(where: Where, as_json: bool) -> None:
         return
     facts["mode"] = ", ".join(name for name, value in sorted(greeting.mode.items()) if value) or "none"
     facts["digest"] = params.digest.hex()[:16]
+    facts["witness"] = facts["witness"] or "none"
     for name, value in facts.items():
         label = "board says it is" if name == "mode" else name.replace("_", " ")
         click.echo(f"{label:18}{value}")

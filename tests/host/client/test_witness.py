@@ -3,6 +3,7 @@
 import pytest
 
 import omap
+from host.client.state import state_folder
 from omap.errors import InputError, RollbackError
 from tests.support.host.clients import key, puts
 from tests.support.host.rogue import KEY
@@ -38,6 +39,20 @@ def test_a_witness_is_kept_at_the_highest_number(relay, tmp_path):
         other.close()  # this writes the higher number
         assert '"operation": 6' in witness.read_text()
     assert '"operation": 7' in witness.read_text()  # close() of the first client came later
+
+
+def test_a_client_may_leave_the_choice_of_the_file_to_omap(relay):
+    with connect(relay, witness=True) as client:
+        client.get(key(1))
+        assert client.witness.path.parent == state_folder()
+    relay.in_thread(relay.format)
+    with pytest.raises(RollbackError, match=rf"remove .*{client.witness.path.name}"):
+        connect(relay, witness=True)
+
+
+def test_a_witness_file_that_can_not_be_used_is_one_line(relay, tmp_path):
+    with pytest.raises(InputError, match=r"can't be locked: No such file or directory; name another \(--wit"):
+        connect(relay, witness=tmp_path / "none" / "witness")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"version": 1, "map_id": "00", "operation": 1}', "nonsense"])

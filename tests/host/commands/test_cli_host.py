@@ -4,18 +4,21 @@ import json
 import socket
 import stat
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from host.client.state import state_folder
 from host.commands.options import shown, typed_bytes
 from host.testing import running_relay
 from omap.cells import Cells
 from omap.cli import main
 from omap.errors import InputError
 from omap.presets import preset
+from omap.session import DeviceSessions
 
 WIDE = replace(preset("WIDE"), capacity=64, pages=64, buckets=16, waiting_slots=64, further_lines=64)
 
@@ -180,6 +183,37 @@ def test_a_witness_notices_another_map(relay, run, tmp_path):
         result = CliRunner().invoke(main, ["get", "name", *options])
         assert result.exit_code == 2
         assert "formatted, or another was put in its place" in result.stderr
+
+
+@pytest.mark.sec_cm("CLIENT.WITNESS.DEFAULT")
+def test_a_map_that_the_host_has_emptied_is_refused_although_nobody_named_a_witness(relay, run):
+    assert run("put", "name", "value")[0] == 0
+    relay.run(format_again(relay))
+    code, out, error = run("get", "name")
+    assert (code, out, error.count("\n")) == (2, "", 0)
+    assert "formatted, or another was put in its place" in error
+    path = next(word for word in error.split() if word.endswith(".witness"))
+    assert run("get", "name", "--no-witness") == (1, "", "omap: the key is not in the map")
+    Path(path).unlink()
+    assert run("get", "name")[0] == 1
+
+
+async def format_again(relay):
+    """Do what a host can at any time."""
+    transport = relay.transport
+    transport.device._map.format()
+    transport.device._sessions = DeviceSessions(WIDE, transport.device._root_key)
+
+
+def test_the_witness_belongs_to_address_and_key(relay, run, tmp_path):
+    path = Path(json.loads(run("status", "--json")[1])["witness"])
+    assert path.parent == state_folder()
+    assert path.name.startswith(f"127.0.0.1-{relay.port}-")
+    assert json.loads(path.read_text())["map_id"] == json.loads(run("status", "--json")[1])["map_id"]
+    assert f"witness           {path}" in run("status")[1]
+    assert json.loads(run("status", "--json", "--no-witness")[1])["witness"] is None
+    assert json.loads(run("status", "--json", "--witness", tmp_path / "w")[1])["witness"] == str(tmp_path / "w")
+    assert "exclude each other" in run("status", "--no-witness", "--witness", tmp_path / "w")[2]
 
 
 def test_what_the_command_line_stores_programs_read(relay, run):

@@ -43,6 +43,10 @@ REMOVALS = [
         "next(iter(next(filter(None, self._turns))))",
         "next(iter(self._waiting))",
     ),
+    Removal("RELAY.TURNS.SHARED", "host/relay/handshakes.py", "return oldest.answered + (", "return math.inf + ("),
+    Removal(
+        "CLIENT.WITNESS.DEFAULT", "host/client/settings.py", "return witness_file(", "return None and witness_file("
+    ),
     Removal(
         "CLIENT.MAP.REMEMBERED", "host/client/witness.py", "if self.map_id and map_id != self.map_id:", "if False:"
     ),
