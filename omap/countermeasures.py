@@ -15,8 +15,9 @@ COUNTERMEASURES: dict[str, str] = {
     "RECORD.SEQ.STRICT": "A record is accepted once, in its turn, with none missing before it.",
     "SESSION.KEY.CONFIRM": "Both ends prove that they hold the root key before a command is sent or run.",
     "SESSION.OLD.FENCED": "A new session closes the one that it replaces, whose delayed commands then never run.",
+    "SESSION.TAMPER.ENDS": "A record that was altered or is out of its turn ends its session, and harms no other.",
     "SESSION.FORMAT.ENDS": "A format closes all sessions, so that an emptied map is never taken for the old one.",
-    "DEVICE.FAULT.LATCH": "After tampering the device erases its keys, stops and says so in a register.",
+    "DEVICE.FAULT.LATCH": "After tampering with a page the device erases its keys, stops and says so in a register.",
     "ERROR.TEXT.CLEAN": "No error text or representation holds a key, a value or a secret.",
 }
 """Promise of each countermeasure, by its label."""

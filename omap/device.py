@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from omap.crypto import Secrets
-from omap.errors import AlteredError, ExhaustedError, FaultError, InputError, PageAlteredError, TamperedError
+from omap.errors import ExhaustedError, InputError, PageAlteredError
 from omap.map import create
 from omap.operations import Kind, Operation
 from omap.params import Params
@@ -19,6 +19,7 @@ from omap.session import ROOT_KEY_BYTES, DeviceSessions
 from omap.trace import Observer
 from omap.wire import (
     CLOSE,
+    ENDS_SESSION,
     BufferLayout,
     Counter,
     Header,
@@ -165,11 +166,12 @@ class DeviceModel:
             write_counter(self.buffer, Counter.COMMANDS_FETCHED, fetched + count)
             try:
                 self._serve(fetched, records)
-            except (TamperedError, ExhaustedError) as error:
-                self._fault(error)
+            except PageAlteredError:
+                self._latch(Fault.PAGE_TAG)
+            except ExhaustedError:
+                self._latch(Fault.EXHAUSTED)
             except BaseException:  # half a batch can't be undone, whatever stopped it
-                self._erase()
-                self._set_state(State.FAULT, Fault.INTERNAL)
+                self._latch(Fault.INTERNAL)
                 raise
         return count + busy
 
@@ -180,33 +182,31 @@ class DeviceModel:
         sessions = self._sessions
         assert sessions is not None
         assert self._map is not None
-        try:
-            for place, record in enumerate(records):
-                header = read_header(record)
-                if header.type == _DATA:
-                    command = sessions.open(record, header)
-                    if not isinstance(command, Refusal):
-                        batch.append((header, command))
-                        if command[0] != CLOSE:
-                            continue
-                        self._run(first + done, batch)
-                        sessions.close(header)
-                        done = place + 1
-                        continue
-                    answer = sessions.refuse(header, command)
-                elif header.type == RecordType.HELLO:
-                    answer = sessions.hello(record, self._map.map_id)
-                elif header.type == RecordType.CONFIRM:
-                    self._run(first + done, batch)  # it may close a session of the batch
-                    done = place
-                    answer = sessions.confirm(record)
-                else:
-                    answer = sessions.refuse(header, Refusal.MALFORMED)
-                self._run(first + done, batch)
-                self._answer(first + place, [answer])
-                done = place + 1
-        finally:  # a record that faults does not undo the records before it
-            self._run(first + done, batch)
+        for place, record in enumerate(records):
+            header = read_header(record)
+            command = sessions.open(record, header) if header.type == _DATA else None
+            if command is not None and not isinstance(command, Refusal):
+                batch.append((header, command))
+                if command[0] == CLOSE:
+                    self._run(first + done, batch)
+                    sessions.close(header)
+                    done = place + 1
+                continue
+            self._run(first + done, batch)  # what follows may close a session of the batch
+            if command is not None:
+                answer = sessions.refuse(header, command)
+                if command in ENDS_SESSION:
+                    # SEC_CM: SESSION.TAMPER.ENDS -- the records before are answered; now its other key goes too
+                    sessions.close(header)
+            elif header.type == RecordType.HELLO:
+                answer = sessions.hello(record, self._map.map_id)
+            elif header.type == RecordType.CONFIRM:
+                answer = sessions.confirm(record)
+            else:
+                answer = sessions.refuse(header, Refusal.MALFORMED)
+            self._answer(first + place, [answer])
+            done = place + 1
+        self._run(first + done, batch)
 
     def _run(self, first: int, batch: list[tuple[Header, tuple[int, bytes, bytes]]]) -> None:
         """Run commands as one batch, write their responses and empty the list."""
@@ -236,15 +236,9 @@ class DeviceModel:
 
     # -- faults -------------------------------------------------------------------------------------------------
 
-    def _fault(self, error: FaultError) -> None:
+    def _latch(self, fault: Fault) -> None:
         # SEC_CM: DEVICE.FAULT.LATCH -- keys are erased before the host is told; only a restart ends this state
         self._erase()
-        if isinstance(error, ExhaustedError):
-            fault = Fault.EXHAUSTED
-        elif isinstance(error, PageAlteredError):
-            fault = Fault.PAGE_TAG
-        else:
-            fault = Fault.RECORD_TAG if isinstance(error, AlteredError) else Fault.RECORD_SEQUENCE
         self._set_state(State.FAULT, fault)
 
     def _erase(self) -> None:

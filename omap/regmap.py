@@ -39,11 +39,9 @@ class Fault(IntEnum):
 
     NONE = 0
     PAGE_TAG = 1
-    RECORD_TAG = 2
-    RECORD_SEQUENCE = 3
-    EXHAUSTED = 4
-    BUS = 5
-    INTERNAL = 6
+    EXHAUSTED = 2
+    BUS = 3
+    INTERNAL = 4
 
 
 class Request(IntEnum):

@@ -20,9 +20,11 @@ that it replaces for ever. So a command of a lost connection that somebody held 
 Sixteen handshakes may be pending. A HELLO drops none but the sixteenth before it, so that clients that open sessions at
 the same time do not disturb each other.
 
-Record n of a session has sequence number n in either direction, so response n answers command n. A record of an open
-session that does not authenticate, or that comes out of its turn, is an attack: the device latches a fault. A record of
-no open session proves nothing about its sender, so the device only refuses it.
+Record n of a session has sequence number n in either direction, so response n answers command n. If a record of an open
+session does not authenticate, or comes out of its turn, somebody has tampered with it. The device then ends this
+session, and nothing else: it erases the key of commands at once and the key of responses when all records before are
+answered, and refuses this record and all later ones. Whoever sits on the network path of one client can't harm others.
+A record of no open session proves nothing about its sender, so the device only refuses it.
 """
 
 from __future__ import annotations
@@ -254,6 +256,9 @@ _REFUSALS = {
     Refusal.MALFORMED: "the record is none of this version",
     Refusal.REKEY: "the session has carried as many records as it may; open a new one",
     Refusal.FAULT: "it has latched a fault and erased its keys; read its fault register, then format it",
+    Refusal.ALTERED: "a record was altered on its way to the device, which has ended the session; open a new one",
+    Refusal.OUT_OF_TURN: "a record was repeated, dropped or reordered on its way to the device, which has ended the "
+    "session; open a new one",
 }
 
 
@@ -270,7 +275,7 @@ def refused(header: Header) -> SessionError:
 @dataclass
 class _Open:
     session: int
-    command: AESGCM
+    command: AESGCM | None
     response: AESGCM
     next: int = 0
     used: int = 0
@@ -345,23 +350,26 @@ class DeviceSessions:
     def open(self, record: bytes, header: Header) -> tuple[int, bytes, bytes] | Refusal:
         """Return kind, key and value of a command, or why it is refused.
 
-        Raises
-        ------
-        AlteredError, ReplayedError, LostError
-            If the session is open and this is not its next record. The device must then latch a fault.
+        If the session is open and this is not its next record, the refusal is one of :data:`omap.wire.ENDS_SESSION`.
+        Nothing that comes later is opened in this session. Once all records before are answered, call :meth:`close`.
         """
         entry = self._table[header.session_index % SESSIONS]
         if entry is None or entry.session != header.session or header.session_index >= SESSIONS:
             return Refusal.UNKNOWN_SESSION
+        if entry.command is None:
+            return Refusal.UNKNOWN_SESSION
         if header.sequence >= RECORD_LIMIT:
             return Refusal.REKEY
-        check_turn(header.sequence, entry.next, "command")
+        # SEC_CM: RECORD.SEQ.STRICT -- each record is opened once, in order, with none missing
+        if header.sequence != entry.next:
+            # SEC_CM: SESSION.TAMPER.ENDS -- without its key no record of this session runs, whatever comes
+            entry.command = None
+            return Refusal.OUT_OF_TURN
         try:
             plaintext = entry.command.decrypt(_nonce(_COMMAND, entry.next), record[_HEAD:], record[:_HEAD])
         except InvalidTag:
-            raise AlteredError(
-                f"command {entry.next} of session {entry.session} failed authentication: it was altered on its way"
-            ) from None
+            entry.command = None
+            return Refusal.ALTERED
         entry.next += 1
         entry.used = self._tick()
         return self.codec.unpack_command(plaintext)
@@ -375,7 +383,7 @@ class DeviceSessions:
         return head + entry.response.encrypt(_nonce(_RESPONSE, header.sequence), self.codec.pack_reply(reply), head)
 
     def close(self, header: Header) -> None:
-        """Forget an open session."""
+        """Forget an open session and its keys."""
         self._table[header.session_index] = None
 
     def refuse(self, header: Header, why: Refusal) -> bytes:

@@ -69,6 +69,12 @@ class Refusal(IntEnum):
     MALFORMED = 4
     REKEY = 5
     FAULT = 6
+    ALTERED = 7
+    OUT_OF_TURN = 8
+
+
+ENDS_SESSION = frozenset({Refusal.ALTERED, Refusal.OUT_OF_TURN})
+"""Refusals after which the session is over: its record was tampered with on the way."""
 
 
 CLOSE = 4

@@ -137,10 +137,6 @@ class Engine(wiring.Component):
         found, ready = Signal(Fault), Signal()
         with m.If(core.page_fault):
             m.d.comb += found.eq(Fault.PAGE_TAG)
-        with m.Elif(sessions.fault_tag):
-            m.d.comb += found.eq(Fault.RECORD_TAG)
-        with m.Elif(sessions.fault_sequence):
-            m.d.comb += found.eq(Fault.RECORD_SEQUENCE)
         with m.Elif(core.exhausted):
             m.d.comb += found.eq(Fault.EXHAUSTED)
         with m.Elif(core.bus_fault | port.error):

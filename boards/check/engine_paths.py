@@ -37,7 +37,7 @@ def gives(core: str) -> Ends:
     """Return where a path to the registers may come from: single bits, but for a request that came through the ring."""
     return {
         "faults": (
-            *_parts(core, core="page_fault exhausted bus_fault", port="error", sessions="fault_tag fault_sequence"),
+            *_parts(core, core="page_fault exhausted bus_fault", port="error"),
             rf"{core}\.entropy\.failed",
         ),
         "progress of requests": _parts(

@@ -21,8 +21,6 @@ from omap.wire import WIRE_VERSION
 FAULT_TEXT = {
     Fault.NONE: "no reason is given",
     Fault.PAGE_TAG: "a page in host memory was altered, exchanged or replayed",
-    Fault.RECORD_TAG: "a record was altered on its way to the device",
-    Fault.RECORD_SEQUENCE: "a record was repeated, dropped or reordered on its way to the device",
     Fault.EXHAUSTED: "a structure in device memory ran out",
     Fault.BUS: "a transfer on the device's buses failed",
     Fault.INTERNAL: "it was stopped half way through an operation, or its source of entropy failed",

@@ -5,7 +5,7 @@ each command came from. Clients take turns of at most ``quantum`` records, and h
 ring. A HELLO waits for its turn apart from all that, in :mod:`host.relay.handshakes`.
 
 The switch forwards a DATA record only in a session that was opened on the same connection. It refuses any other itself,
-because the device would take such a record for an attack on a session, and would erase everybody's map.
+because the device would take such a record for an attack on its session, and would end that.
 """
 
 from __future__ import annotations

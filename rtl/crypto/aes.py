@@ -169,11 +169,17 @@ class Aes(wiring.Component):
     erase : :py:`In(1)`
         Overwrites all keys with zeros, one key a cycle, and drops all beats under way or offered meanwhile;
         ``i_key.ready`` returns when it is done.
+    forget : :py:`In(1)`
+        Overwrites the key at ``forget_index`` with zeros, in this cycle. Only while ``i_key.ready`` is high and no key
+        comes. Beats under other keys go on.
+    forget_index : :py:`In(range(keys))`
+        See ``forget``.
 
     Countermeasures
     ---------------
     AES.KEY.ERASE
-        ``erase`` overwrites every round key, the key expander and all blocks under way.
+        ``erase`` overwrites every round key, the key expander and all blocks under way; ``forget`` overwrites all round
+        keys of one key.
     AES.KEY.UNREADABLE
         ``o_blocks`` changes only when a block has been encrypted.
     AES.TIME.CONST
@@ -198,6 +204,8 @@ class Aes(wiring.Component):
                 ),
                 "o_blocks": Out(stream.Signature(blocks, always_ready=True)),
                 "erase": In(1),
+                "forget": In(1),
+                "forget_index": In(key_index),
             }
         )
 
@@ -234,18 +242,18 @@ class Aes(wiring.Component):
                 erasing.eq(new_index != self.keys - 1),
                 walk.eq(Mux(walk == self.keys - 1, 0, walk + 1)),
             ]
-        write_index = Mux(erasing, walk, new_index)
+        write_index = Mux(erasing, walk, Mux(self.forget, self.forget_index, new_index))
 
         indices = [self.i_blocks.p.key_index]
         for stage in range(self.rounds):
             indices.append(Signal(range(self.keys), name=f"key_index{stage}"))
             m.d.sync += indices[-1].eq(indices[-2])
         new_key = Signal(128)
-        m.d.comb += new_key.eq(Mux(erasing, 0, expander.key))
+        m.d.comb += new_key.eq(Mux(erasing | self.forget, 0, expander.key))
         keys = []
         for index in range(self.rounds + 1):
             write = Signal(name=f"write_key{index}")
-            m.d.comb += write.eq(erasing | (expanding & (key_round == index)))
+            m.d.comb += write.eq(erasing | self.forget | (expanding & (key_round == index)))
             keys.append(self._stored_key(m, index, write, write_index, new_key, indices[index]))
 
         valid: Value = self.i_blocks.valid & ~erasing

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -53,6 +53,7 @@ class _Gcm(wiring.Component):
                 "i_key": core.signature.members["i_key"],
                 "i_request": core.signature.members["i_request"],
                 **self._own_ports(),
+                "forget": core.signature.members["forget"],
                 "erase": In(1),
             }
         )
@@ -72,11 +73,12 @@ class _Gcm(wiring.Component):
 
 
 class GcmOpen(_Gcm):
-    """Opens pages or records: decrypts, and lets out what is verified. Must equal :meth:`omap.crypto.PageCodec.open`.
+    """Opens pages: decrypts, and lets out what is verified. Must equal :meth:`omap.crypto.PageCodec.open`.
 
     One beat a cycle, back to back. The first plaintext of a message is on offer :attr:`latency` cycles after its last
     beat was taken, good or bad, unless earlier plaintext is still waiting to be taken. A message that fails comes out
-    as zeros marked ``fault``; the block then erases its keys, latches :py:`fault` and takes nothing more.
+    as zeros marked ``fault``, behind its header if it has one, which is in the clear anyway; the block then erases its
+    keys, latches :py:`fault` and takes nothing more.
 
     Parameters
     ----------
@@ -108,6 +110,8 @@ class GcmOpen(_Gcm):
         than one lane the last beat ends in 16 zero bytes, where the tag was.
     fault : :py:`Out(1)`
         A tag was wrong. Stays until ``erase``.
+    forget : :py:`In(keys)`
+        A bit a key: overwrites these keys, see :class:`rtl.crypto.gcm_core.GcmCore`.
     erase : :py:`In(1)`
         Overwrites all keys, drops all messages and clears the fault.
 
@@ -145,14 +149,11 @@ class GcmOpen(_Gcm):
         depth = 1 << (self.text_beats + self.latency + 1).bit_length()
         style = "distributed" if depth <= DEEPEST_LUT_FIFO else "block"
         m.submodules.text = text = Fifo(shape=self.lanes * BLOCK_BITS, depth=depth, ram_style=style)
-        failed = Signal()
         connect(m, core.i_request, flipped(self.i_request))
         m.d.comb += [
             core.i_key.p.eq(self.i_key.p),
             core.i_key.valid.eq(self.i_key.valid & ~self.fault),
             self.i_key.ready.eq(core.i_key.ready & ~self.fault),
-            # SEC_CM: GCM.FAULT.KEY_ERASE -- without keys the core takes no request, so nothing is decrypted any more
-            core.erase.eq(failed),
         ]
 
         beat = Signal(range(self.beats))
@@ -176,17 +177,25 @@ class GcmOpen(_Gcm):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
 
         # SEC_CM: GCM.TIME.CONST -- the tag without its mask waits for the digest, which takes a fixed time
-        expected = tag_place
+        awaits = StructLayout({"tag": BLOCK_BITS, "key_index": range(self.keys)})
+        expected, awaited = tag_place, keystream.p.key_index
         for stage in range(Ghash.latency):
-            delayed = Signal(BLOCK_BITS, name=f"expected{stage}", reset_less=True)
-            m.d.sync += delayed.eq(expected)
-            expected = delayed
-        judged, right = Signal(), Signal()
-        m.d.sync += [judged.eq(core.o_digest.valid), right.eq(core.o_digest.p == expected)]
-        m.d.comb += failed.eq(judged & ~right & ~self.fault)
+            delayed = Signal(awaits, name=f"awaits{stage}", reset_less=True)
+            m.d.sync += [delayed.tag.eq(expected), delayed.key_index.eq(awaited)]
+            expected, awaited = delayed.tag, delayed.key_index
+        judged, right, key_index = Signal(), Signal(), Signal(range(self.keys))
+        m.d.sync += [
+            judged.eq(core.o_digest.valid),
+            right.eq(core.o_digest.p == expected),
+            key_index.eq(awaited),
+        ]
+        verdict, good = Signal(), Signal()  # a message is judged, and is found good
+        m.d.comb += verdict.eq(judged & ~self.fault)
+        self._judge(m, verdict & ~good, key_index, right, good)
 
-        verified = Signal(range(depth // self.text_beats + 2))  # messages in the buffer whose tag was right
-        zeros_due = Signal()  # the message that failed has not departed yet
+        most = depth // self.text_beats + 2
+        judgements = Signal(range(most + 1))  # of messages in the buffer
+        verified = Signal(most)  # what they are, oldest first
         text_beat = Signal(range(self.text_beats))
         text_last = Signal()
         leave = Signal()
@@ -197,20 +206,75 @@ class GcmOpen(_Gcm):
             done.eq(leave & text_last),
             text.o.ready.eq(leave),
             # SEC_CM: GCM.TEXT.VERIFIED -- the buffer opens for whole messages, when their verdict is there
-            self.o_text.valid.eq(text.o.valid & ((verified != 0) | zeros_due)),
-            # SEC_CM: GCM.TEXT.ZERO_ON_FAULT -- in order: no verified message remains when the failed one comes
-            self.o_text.p.data.eq(Mux(verified != 0, text.o.p, 0)),
-            self.o_text.p.fault.eq(zeros_due & (verified == 0)),
+            self.o_text.valid.eq(text.o.valid & (judgements != 0)),
+            # SEC_CM: GCM.TEXT.ZERO_ON_FAULT -- in order: the verdict is the one of the message that is on offer
+            self.o_text.p.data.eq(Mux(verified[0], text.o.p, 0)),
+            self.o_text.p.fault.eq((judgements != 0) & ~verified[0]),
             self.o_text.p.last.eq(text_last),
         ]
-        m.d.sync += verified.eq(verified + (judged & right & ~self.fault) - (done & (verified != 0)))
+        if self.header_bytes:
+            with m.If((judgements != 0) & (text_beat == 0)):
+                m.d.comb += self.o_text.p.data[:BLOCK_BITS].eq(text.o.p[:BLOCK_BITS])
+        m.d.sync += [
+            judgements.eq(judgements + verdict - done),
+            verified.eq((verified >> done) | ((verdict & good) << (judgements - done)[: len(judgements)])),
+        ]
         with m.If(leave):
             m.d.sync += text_beat.eq(Mux(text_last, 0, text_beat + 1))
-        with m.If(done & (verified == 0)):
-            m.d.sync += zeros_due.eq(0)
-        with m.If(failed):
-            m.d.sync += [self.fault.eq(1), zeros_due.eq(1)]
         return ResetInserter(self.erase)(m)
+
+    def _judge(self, m: Module, failed: Value, key_index: Value, right: Value, good: Signal) -> None:
+        """Say whether a message is good, and erase what one that is not demands."""
+        m.d.comb += [
+            good.eq(right),
+            self._core.forget.eq(self.forget),
+            # SEC_CM: GCM.FAULT.KEY_ERASE -- without keys the core takes no request, so nothing is decrypted any more
+            self._core.erase.eq(failed),
+        ]
+        with m.If(failed):
+            m.d.sync += self.fault.eq(1)
+
+
+class GcmOpenEach(GcmOpen):
+    """Opens records, each under the key of its session, and goes on after a wrong tag.
+
+    As :class:`GcmOpen`, but a message that fails costs the key that it was to be opened under, and no other. Messages
+    under that key that come later, or are under way already, fail as well, until the key is loaded again. All others
+    are opened as if nothing had happened, in the same times. ``fault`` stays low.
+
+    Parameters
+    ----------
+    sealed_bytes, aad_bytes, header_bytes, key_bits, keys, lanes : :class:`int`
+        As :class:`GcmOpen`.
+
+    Members
+    -------
+    i_key, i_request, i_sealed, o_text, fault, forget, erase
+        As :class:`GcmOpen`. Messages under a key that ``forget`` named fail, too.
+
+    Countermeasures
+    ---------------
+    GCM.FAULT.KEY_ERASE
+        A wrong tag erases the key that was to open the message.
+    GCM.TEXT.ZERO_ON_FAULT
+        After a wrong tag nothing comes out under that key but zeros.
+    """
+
+    def _judge(self, m: Module, failed: Value, key_index: Value, right: Value, good: Signal) -> None:
+        dead, lost = Signal(self.keys), Signal(self.keys)
+        m.d.comb += [
+            # SEC_CM: GCM.TEXT.ZERO_ON_FAULT -- a forgotten key is no secret: whoever knows it could make a right tag
+            good.eq(right & ~dead.bit_select(key_index, 1)),
+            lost.bit_select(key_index, 1).eq(failed),
+            # SEC_CM: GCM.FAULT.KEY_ERASE -- this key alone; messages of others are under way
+            self._core.forget.eq(self.forget | lost),
+            self._core.go_on.eq(1),
+        ]
+        with m.If(self.i_key.valid & self.i_key.ready):
+            m.d.sync += dead.bit_select(self.i_key.p.key_index, 1).eq(0)
+        for index in range(self.keys):
+            with m.If(self.forget[index] | lost[index]):
+                m.d.sync += dead[index].eq(1)
 
 
 class GcmSeal(_Gcm):
@@ -235,6 +299,9 @@ class GcmSeal(_Gcm):
         last beat, where the tag goes, are ignored.
     o_sealed : :py:`Out(stream.Signature(StructLayout({"data": 128 * lanes, "last": 1})))`
         Header, ciphertext and tag, :attr:`beats` for every request; ``last`` marks the last beat.
+    forget : :py:`In(keys)`
+        A bit a key: overwrites these keys, see :class:`rtl.crypto.gcm_core.GcmCore`. Only when no message under them is
+        under way.
     erase : :py:`In(1)`
         Overwrites all keys and drops all messages.
 
@@ -261,6 +328,7 @@ class GcmSeal(_Gcm):
         m = Module()
         m.submodules.core = core = self._core
         m.submodules.sealed = sealed = Fifo(shape=page_beat(self.lanes), depth=16)
+        m.d.comb += core.forget.eq(self.forget)
         connect(m, core.i_key, flipped(self.i_key))
         connect(m, core.i_request, flipped(self.i_request))
         connect(m, sealed.o, flipped(self.o_sealed))

@@ -57,6 +57,12 @@ class GcmCore(wiring.Component):
         Ciphertext to hash, beat by beat; what lies in the place of the tag does not count.
     o_digest : :py:`Out(stream.Signature(128, always_ready=True))`
         Digest, ``Ghash.latency`` cycles after the last beat of a message; else zero.
+    forget : :py:`In(keys)`
+        A bit a key: these keys are overwritten with zeros, one after the other. No request is taken under them until
+        they are loaded again, nor any key until they are overwritten. Messages under other keys go on.
+    go_on : :py:`In(1)`
+        Requests under a forgotten key are taken all the same, and get the keystream of some key that is no secret. For
+        a block that throws away what comes of them.
     erase : :py:`In(1)`
         Overwrites all keys and forgets all messages under way.
 
@@ -64,6 +70,8 @@ class GcmCore(wiring.Component):
     ---------------
     GCM.KEY.PRESENT
         Without a key there is no keystream: nothing is ever sealed under an erased or half-loaded key.
+    GCM.KEY.ERASE
+        ``erase`` overwrites all keys, ``forget`` those that it names.
     """  # noqa: E501 -- a shape is easier to read on one line
 
     def __init__(
@@ -102,6 +110,8 @@ class GcmCore(wiring.Component):
                 "o_keystream": Out(stream.Signature(self.beat_shape)),
                 "i_hash": In(stream.Signature(self.beat_shape, always_ready=True)),
                 "o_digest": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
+                "forget": In(keys),
+                "go_on": In(1),
                 "erase": In(1),
             }
         )
@@ -122,47 +132,9 @@ class GcmCore(wiring.Component):
         connect(m, ghash.o_digest, flipped(self.o_digest))
         connect(m, keystream.o, flipped(self.o_keystream))
 
-        indices = range(self.keys)
-        loaded = Signal(self.keys)
-        probe = Signal()  # the cipher's input belongs to the zero block that makes a hash key
-        new_index = Signal(indices)
-        aad = Signal(BLOCK_BITS)
-        hash_key_here = Signal()
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += [
-                    self.i_key.ready.eq(aes.i_key.ready & ghash.i_key.ready & ~self.erase),
-                    aes.i_key.valid.eq(self.i_key.valid & self.i_key.ready),
-                ]
-                with m.If(aes.i_key.valid):
-                    m.d.sync += [
-                        new_index.eq(self.i_key.p.key_index),
-                        aad.eq(self.i_key.p.aad),
-                        loaded.bit_select(self.i_key.p.key_index, 1).eq(0),
-                    ]
-                    m.next = "EXPAND"
-            with m.State("EXPAND"), m.If(aes.i_key.ready):
-                m.next = "PROBE"
-            with m.State("PROBE"):
-                m.d.comb += probe.eq(1)
-                m.next = "HASH_KEY"
-            with m.State("HASH_KEY"):
-                m.d.comb += ghash.i_key.valid.eq(hash_key_here)
-                with m.If(hash_key_here):
-                    m.next = "POWERS"
-            with m.State("POWERS"), m.If(ghash.i_key.ready):
-                m.d.sync += loaded.bit_select(new_index, 1).eq(1)
-                m.next = "IDLE"
-        m.d.comb += [
-            aes.i_key.p.key_index.eq(self.i_key.p.key_index),
-            aes.i_key.p.key.eq(self.i_key.p.key),
-            ghash.i_key.p.key_index.eq(new_index),
-            ghash.i_key.p.hash_key.eq(aes.o_blocks.p[0]),
-            ghash.i_key.p.aad.eq(aad),
-        ]
-
+        present, probe, new_index, hash_key_here = self._elaborate_keys(m)
         active = Signal()
-        key_index = Signal(indices)
+        key_index = Signal(range(self.keys))
         nonce = Signal(NONCE_BITS)
         beat = Signal(range(self.beats))
         counter = Signal(32)  # of the first lane
@@ -172,9 +144,7 @@ class GcmCore(wiring.Component):
             issue.eq(active & (room != 0) & ~probe),
             last.eq(beat == self.beats - 1),
             # SEC_CM: GCM.KEY.PRESENT -- a request waits until its key is loaded, for ever if keys were erased
-            self.i_request.ready.eq(
-                loaded.bit_select(self.i_request.p.key_index, 1) & (~active | (issue & last)) & ~self.erase
-            ),
+            self.i_request.ready.eq(present & (~active | (issue & last)) & ~self.erase),
             aes.i_blocks.valid.eq(issue | probe),
             aes.i_blocks.p.key_index.eq(Mux(probe, new_index, key_index)),
         ]
@@ -215,3 +185,69 @@ class GcmCore(wiring.Component):
         ]
         # SEC_CM: GCM.KEY.ERASE -- cipher and hash, which erase themselves on a reset, and all that is under way
         return ResetInserter(self.erase)(m)
+
+    def _elaborate_keys(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
+        """Load and forget keys, one at a time.
+
+        Return whether the key of the request on offer is there; whether the input of the cipher belongs to the zero
+        block that makes a hash key, and under which key; and, to be driven, whether that block has come out.
+        """
+        aes, ghash, indices = self._aes, self._ghash, range(self.keys)
+        loaded = Signal(self.keys)
+        doomed = Signal(self.keys)  # still to be overwritten
+        forgotten = Signal(self.keys)
+        sweep = Signal(indices)
+        free = Signal()  # no key is being loaded or overwritten
+        probe = Signal()  # the cipher's input belongs to the zero block that makes a hash key
+        new_index = Signal(indices)
+        aad = Signal(BLOCK_BITS)
+        hash_key_here, present = Signal(), Signal()
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [
+                    free.eq(aes.i_key.ready & ghash.i_key.ready),
+                    self.i_key.ready.eq(free & ~doomed.any() & ~self.forget.any() & ~self.erase),
+                    aes.i_key.valid.eq(self.i_key.valid & self.i_key.ready),
+                ]
+                with m.If(aes.i_key.valid):
+                    m.d.sync += [
+                        new_index.eq(self.i_key.p.key_index),
+                        aad.eq(self.i_key.p.aad),
+                        loaded.bit_select(self.i_key.p.key_index, 1).eq(0),
+                        forgotten.bit_select(self.i_key.p.key_index, 1).eq(0),
+                    ]
+                    m.next = "EXPAND"
+                with m.Elif(free & doomed.any()):
+                    with m.If(doomed.bit_select(sweep, 1)):
+                        # SEC_CM: GCM.KEY.ERASE -- round keys, hash key and powers of one key; the others serve on
+                        m.d.comb += [aes.forget.eq(1), ghash.forget.eq(1)]
+                        m.d.sync += doomed.bit_select(sweep, 1).eq(0)
+                    with m.Else():
+                        m.d.sync += sweep.eq(Mux(sweep == self.keys - 1, 0, sweep + 1))
+            with m.State("EXPAND"), m.If(aes.i_key.ready):
+                m.next = "PROBE"
+            with m.State("PROBE"):
+                m.d.comb += probe.eq(1)
+                m.next = "HASH_KEY"
+            with m.State("HASH_KEY"):
+                m.d.comb += ghash.i_key.valid.eq(hash_key_here)
+                with m.If(hash_key_here):
+                    m.next = "POWERS"
+            with m.State("POWERS"), m.If(ghash.i_key.ready):
+                m.d.sync += loaded.bit_select(new_index, 1).eq(~doomed.bit_select(new_index, 1))
+                m.next = "IDLE"
+        for index in indices:
+            with m.If(self.forget[index]):
+                m.d.sync += [loaded[index].eq(0), doomed[index].eq(1), forgotten[index].eq(1)]
+        request = self.i_request.p.key_index
+        m.d.comb += [
+            present.eq(loaded.bit_select(request, 1) | (self.go_on & forgotten.bit_select(request, 1))),
+            aes.forget_index.eq(sweep),
+            ghash.forget_index.eq(sweep),
+            aes.i_key.p.key_index.eq(self.i_key.p.key_index),
+            aes.i_key.p.key.eq(self.i_key.p.key),
+            ghash.i_key.p.key_index.eq(new_index),
+            ghash.i_key.p.hash_key.eq(aes.o_blocks.p[0]),
+            ghash.i_key.p.aad.eq(aad),
+        ]
+        return present, probe, new_index, hash_key_here

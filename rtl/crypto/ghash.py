@@ -72,11 +72,16 @@ class Ghash(wiring.Component):
         Digest of a message; zero while there is none.
     erase : :py:`In(1)`
         Overwrites all tables with zeros; ``i_key.ready`` returns when it is done.
+    forget : :py:`In(1)`
+        Overwrites the tables of the key at ``forget_index`` with zeros; ``i_key.ready`` returns when it is done. Only
+        while ``i_key.ready`` is high and no key comes. Blocks under other keys go on.
+    forget_index : :py:`In(range(keys))`
+        See ``forget``.
 
     Countermeasures
     ---------------
     GHASH.KEY.ERASE
-        ``erase`` overwrites hash keys, powers and shares of the additional data.
+        ``erase`` overwrites hash keys, powers and shares of the additional data; ``forget`` overwrites those of one key.
     GHASH.KEY.UNREADABLE
         ``o_digest`` is zero unless it carries a finished digest.
     GHASH.TIME.CONST
@@ -115,6 +120,8 @@ class Ghash(wiring.Component):
                 ),
                 "o_digest": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
                 "erase": In(1),
+                "forget": In(1),
+                "forget_index": In(key_index),
             }
         )
 
@@ -169,25 +176,32 @@ class Ghash(wiring.Component):
         beat_bits = (depth - 1).bit_length()
         address = Cat(place[lane_bits : lane_bits + beat_bits], key_index)
         write_power, write_share = Signal(), Signal()
+        forgetting, forgotten = Signal(), Signal(range(self.keys))
+        forget_place = Signal(range(depth))
+        with m.If(self.forget):
+            m.d.sync += [forgetting.eq(1), forgotten.eq(self.forget_index), forget_place.eq(0)]
+        with m.Elif(forgetting):
+            m.d.sync += [forget_place.eq(forget_place + 1), forgetting.eq(forget_place != depth - 1)]
+        clear = erasing | forgetting
         for lane, table in enumerate(powers):
             port = table.write_port()
             m.d.comb += [
-                port.en.eq(erasing | (write_power & (place[:lane_bits] == self.lanes - 1 - lane))),
-                port.addr.eq(Mux(erasing, walk, address)),
-                port.data.eq(Mux(erasing, 0, serial.o.p)),
+                port.en.eq(clear | (write_power & (place[:lane_bits] == self.lanes - 1 - lane))),
+                port.addr.eq(Mux(erasing, walk, Mux(forgetting, Cat(forget_place, forgotten), address))),
+                port.data.eq(Mux(clear, 0, serial.o.p)),
             ]
         port = shares.write_port()
         m.d.comb += [
-            port.en.eq(erasing | write_share),
-            port.addr.eq(Mux(erasing, walk, key_index)),
-            port.data.eq(Mux(erasing, 0, serial.o.p ^ share)),
+            port.en.eq(clear | write_share),
+            port.addr.eq(Mux(erasing, walk, Mux(forgetting, forgotten, key_index))),
+            port.data.eq(Mux(clear, 0, serial.o.p ^ share)),
         ]
 
         step = Signal(_Step)
         waiting = Signal()
         running = Signal()
         m.d.comb += [
-            self.i_key.ready.eq(~erasing & ~running & ~self.erase),
+            self.i_key.ready.eq(~clear & ~running & ~self.erase),
             serial.i.valid.eq(running & ~waiting),
             serial.i.p.a.eq(Mux(step == _Step.LENGTHS, self.lengths, power)),
             serial.i.p.b.eq(Mux(step == _Step.SHARE, aad, hash_key)),

@@ -8,7 +8,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.params import Params
-from omap.wire import Direction, RecordCodec, RecordType, Refusal
+from omap.wire import SESSIONS, Direction, RecordCodec, RecordType, Refusal
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.rings.record import SESSION_INDEX, TURN_BITS, header_beat, record_nonce, reply_layout, reply_text
 from rtl.rings.record_front import ANSWER
@@ -18,8 +18,11 @@ from rtl.stream.interfaces import NONCE_BITS, page_beat
 
 REPLIES_KEPT = 4
 
-CONTEXT = StructLayout({"session_index": SESSION_INDEX, "session": SESSION_BITS, "turn": TURN_BITS, "refused": 1})
-"""A command that awaits its answer: fields of its header, and whether its session was closed when it was opened."""
+CONTEXT = StructLayout(
+    {"session_index": SESSION_INDEX, "session": SESSION_BITS, "turn": TURN_BITS, "refused": 1, "altered": 1}
+)
+"""A command that awaits its answer: fields of its header, whether it is refused because its session was closed when it
+was opened, and whether it is refused because its tag was wrong, which ends its session."""
 
 
 class RecordBack(wiring.Component):
@@ -50,8 +53,13 @@ class RecordBack(wiring.Component):
         Response records.
     answered : Out(1)
         The answer to a command has departed.
-    idle : Out(1)
-        Every command is answered.
+    forget : Out(SESSIONS)
+        Session indices whose response key is to be erased: all records before the one that ended it are answered.
+
+    Countermeasures
+    ---------------
+    SESSIONS.TAMPER.ENDS
+        The response key of a session goes with the refusal of the record that ended it.
     """
 
     def __init__(self, params: Params, *, in_flight: int) -> None:
@@ -67,7 +75,7 @@ class RecordBack(wiring.Component):
                 "i_answer": In(stream.Signature(ANSWER)),
                 "o_record": Out(stream.Signature(page_beat(1))),
                 "answered": Out(1),
-                "idle": Out(1),
+                "forget": Out(SESSIONS),
             }
         )
 
@@ -96,7 +104,7 @@ class RecordBack(wiring.Component):
         beats = RecordCodec(self.params).record_bytes // BLOCK_BYTES
         context = contexts.o.p
         head = Mux(context.refused, RecordType.REFUSED, RecordType.DATA)
-        code = Mux(context.refused, Refusal.UNKNOWN_SESSION, 0)
+        code = Mux(context.refused, Mux(context.altered, Refusal.ALTERED, Refusal.UNKNOWN_SESSION), 0)
         header = header_beat(
             type=head, session_index=context.session_index, code=code, session=context.session, sequence=context.turn
         )
@@ -143,8 +151,10 @@ class RecordBack(wiring.Component):
             answer.ready.eq(gone & ~refused),
             contexts.o.ready.eq(load | (gone & refused)),
             self.answered.eq(sealed | (gone & refused)),
-            self.idle.eq(~contexts.o.valid & quiet),
         ]
+        with m.If(gone & refused & context.altered):
+            # SEC_CM: SESSIONS.TAMPER.ENDS -- the sealed answers before it have departed
+            m.d.comb += self.forget.bit_select(context.session_index, 1).eq(1)
         with m.If(plain & self.o_record.ready):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
         with m.If(gone):

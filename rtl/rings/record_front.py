@@ -41,8 +41,8 @@ class RecordFront(wiring.Component):
     """Looks at the header of every record, and does what :meth:`omap.session.DeviceSessions.open` does before it opens.
 
     A DATA record of an open session goes on at once if it is its turn: a request for keystream, then its beats. Any
-    other record waits until every record before it is answered. Then it is looked at again, and is answered here or
-    latches the fault.
+    other record waits until every record before it is answered. Then it is looked at again, and is answered here. If it
+    is out of the turn of its session, the session ends.
 
     Parameters
     ----------
@@ -75,10 +75,8 @@ class RecordFront(wiring.Component):
         See ``close``.
     open_sessions : Out(SESSIONS)
         Session indices at which a session is open.
-    stop : In(1)
-        Nothing goes on any more.
-    fault : Out(1)
-        A record of an open session came out of its turn. Nothing goes on any more.
+    forget : Out(SESSIONS)
+        Session indices whose keys are to be erased, because a record came out of its turn.
     idle : Out(1)
         There is no record here, and all are answered.
 
@@ -86,6 +84,8 @@ class RecordFront(wiring.Component):
     ---------------
     SESSIONS.RECORD.TURN
         A record is opened in its turn alone.
+    SESSIONS.TAMPER.ENDS
+        A record out of its turn closes its session, and its keys go.
     """
 
     def __init__(self, params: Params, *, most: int) -> None:
@@ -108,8 +108,7 @@ class RecordFront(wiring.Component):
                 "close": In(1),
                 "close_index": In(SESSION_INDEX),
                 "open_sessions": Out(SESSIONS),
-                "stop": In(1),
-                "fault": Out(1),
+                "forget": Out(SESSIONS),
                 "idle": Out(1),
             }
         )
@@ -130,8 +129,6 @@ class RecordFront(wiring.Component):
             handshake.root_key.eq(self.root_key),
             handshake.present.eq(self.present),
             handshake.map_id.eq(self.map_id),
-            table.close.eq(self.close),
-            table.close_index.eq(self.close_index),
             self.open_sessions.eq(table.open),
             self.o_request.valid.eq(requests.o.valid),
             self.o_request.p.key_index.eq(requests.o.p.session_index),
@@ -179,8 +176,11 @@ class RecordFront(wiring.Component):
         body, replaced = Signal(BLOCK_BITS), Signal(SESSION_BITS)
         answer = Signal(HEADER_FIELDS)
         opening = Signal()
+        ending = Signal()  # the record is out of the turn of its session
         done = Signal()
         m.d.comb += [
+            table.close.eq(self.close | ending),
+            table.close_index.eq(Mux(ending, index, self.close_index)),
             headers.o.ready.eq(going | done),
             table.index.eq(index),
             table.use.eq(going | opening),
@@ -210,7 +210,7 @@ class RecordFront(wiring.Component):
                 )
             ),
         ]
-        m.d.sync += room.eq((due < 14) & (unanswered < self.most - 1) & (requests.level < 3) & ~self.stop)
+        m.d.sync += room.eq((due < 14) & (unanswered < self.most - 1) & (requests.level < 3))
 
         with m.FSM():
             with m.State("LOOK"):
@@ -238,9 +238,11 @@ class RecordFront(wiring.Component):
                         m.next = "LOOK"
                 with m.Elif(~alone):
                     m.next = "DRAIN"
-                with m.Elif(data & known & ~over):
-                    m.next = "FAULT"
                 with m.Else():
+                    # SEC_CM: SESSIONS.TAMPER.ENDS -- all records before are answered: the session and both keys go
+                    m.d.comb += ending.eq(data & known & ~over)
+                    with m.If(ending):
+                        m.d.comb += self.forget.bit_select(index, 1).eq(1)
                     m.next = "BODY"
             with m.State("DRAIN"):
                 # a record that is still under way may close the session
@@ -252,10 +254,12 @@ class RecordFront(wiring.Component):
                 m.d.sync += [
                     answer.eq(header),
                     answer.type.eq(RecordType.REFUSED),
-                    answer.code.eq(
-                        Mux(data, Mux(known, Refusal.REKEY, Refusal.UNKNOWN_SESSION), Refusal.MALFORMED),
-                    ),
+                    answer.code.eq(Refusal.MALFORMED),
                 ]
+                with m.If(data):
+                    m.d.sync += answer.code.eq(
+                        Mux(known, Mux(over, Refusal.REKEY, Refusal.OUT_OF_TURN), Refusal.UNKNOWN_SESSION)
+                    )
                 with m.If(beats.o.valid):
                     m.d.sync += beat.eq(beat + (beat != 3))
                     with m.If(beat == 1):
@@ -318,6 +322,4 @@ class RecordFront(wiring.Component):
                 m.d.comb += done.eq(1)
                 m.d.sync += alone.eq(0)
                 m.next = "LOOK"
-            with m.State("FAULT"):
-                m.d.comb += self.fault.eq(1)
         return m

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from omap.params import Params
 from omap.wire import CLOSE, HEADER, SESSIONS, RecordCodec
 from rtl.constants import BLOCK_BITS
-from rtl.crypto.gcm import GcmOpen, GcmSeal
+from rtl.crypto.gcm import GcmOpenEach, GcmSeal
 from rtl.rings.handshake import KEY_BITS, RootKey
 from rtl.rings.record import (
     SESSION_INDEX_BITS,
@@ -36,8 +36,8 @@ class Sessions(wiring.Component):
     Every record that comes in is answered by one record, in order. A record that comes for an open session in its turn
     is opened while records before it still run. Any other record waits until all records before it are answered.
 
-    One thing differs from the reference. Suppose that a record follows the last record of its session while that one is
-    still being opened. If it does not authenticate, it latches the fault; the reference refuses it unopened.
+    A record that does not authenticate ends its session. It and the records of this session that are under way behind
+    it are refused in their order, and those of other sessions are opened as if nothing had happened.
 
     Parameters
     ----------
@@ -68,11 +68,6 @@ class Sessions(wiring.Component):
         Ends all sessions. For a block that is idle.
     erase : In(1)
         Clears all keys and all that is under way, for good.
-    fault_tag : Out(1)
-        A record of an open session did not authenticate. It and what came after it are not answered. The fault shows
-        when everything before is answered, and stays until ``clear`` or ``erase``.
-    fault_sequence : Out(1)
-        A record of an open session came out of its turn. As ``fault_tag``.
     idle : Out(1)
         Nothing is under way, and nothing will come out.
 
@@ -82,6 +77,8 @@ class Sessions(wiring.Component):
         ``erase`` clears all keys; after it no record is taken.
     SESSIONS.FORMAT.ENDS
         ``clear`` ends all sessions and clears their keys.
+    SESSIONS.TAMPER.ENDS
+        A record with a wrong tag runs nothing and closes its session. Nothing is latched.
     SESSIONS.CLOSED.REFUSED
         A record that was on its way when its session was closed does not run.
     SESSIONS.TIME.CONST
@@ -93,7 +90,7 @@ class Sessions(wiring.Component):
         self.params = params
         self.in_flight = in_flight
         sealed_bytes = RecordCodec(params).record_bytes
-        self._opener = GcmOpen(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS)
+        self._opener = GcmOpenEach(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS)
         self._sealer = GcmSeal(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS)
         super().__init__(
             {
@@ -107,8 +104,6 @@ class Sessions(wiring.Component):
                 "o_record": Out(stream.Signature(page_beat(1))),
                 "clear": In(1),
                 "erase": In(1),
-                "fault_tag": Out(1),
-                "fault_sequence": Out(1),
                 "idle": Out(1),
             }
         )
@@ -152,18 +147,20 @@ class Sessions(wiring.Component):
             front.map_id.eq(self.map_id),
             front.open_.eq(self.open_ & ~root.dead),
             front.answered.eq(back.answered),
+            opener.forget.eq(front.forget),
+            sealer.forget.eq(front.forget | back.forget),
         ]
 
         # Commands are put together as their text leaves the opener.
         beats = opener.text_beats
         message = Signal(beats * BLOCK_BITS)
-        whole, failed = Signal(), Signal()
-        m.d.comb += opener.o_text.ready.eq(~whole & ~failed)
+        whole, altered = Signal(), Signal()
+        m.d.comb += opener.o_text.ready.eq(~whole)
         with m.If(opener.o_text.valid & opener.o_text.ready):
             m.d.sync += [
                 message.eq(Cat(message, opener.o_text.p.data)[BLOCK_BITS:]),
-                whole.eq(opener.o_text.p.last & ~opener.o_text.p.fault),
-                failed.eq(opener.o_text.p.fault),
+                whole.eq(opener.o_text.p.last),
+                altered.eq(opener.o_text.p.fault),
             ]
 
         header, text = read_header(message[:BLOCK_BITS]), message[BLOCK_BITS:]
@@ -175,24 +172,19 @@ class Sessions(wiring.Component):
             # SEC_CM: SESSIONS.CLOSED.REFUSED -- the session's last record may have been opened since this one came
             running.eq(front.open_sessions.bit_select(index, 1)),
             issue.eq(whole & commands.i.ready & back.i_context.ready),
-            commands.i.valid.eq(issue & running),
+            # SEC_CM: SESSIONS.TAMPER.ENDS -- nothing runs of a record with a wrong tag, nor of what is behind it
+            commands.i.valid.eq(issue & running & ~altered),
             *(commands.i.p[name].eq(value) for name, value in read_command(self.params, text).items()),
             back.i_context.valid.eq(issue),
             back.i_context.p.session_index.eq(index),
             back.i_context.p.session.eq(header.session),
             back.i_context.p.turn.eq(header.sequence[:TURN_BITS]),
-            back.i_context.p.refused.eq(~running),
-            front.close.eq(issue & (read_kind(text) == CLOSE)),
+            back.i_context.p.refused.eq(~running | altered),
+            back.i_context.p.altered.eq(running & altered),
+            front.close.eq(issue & (altered | (read_kind(text) == CLOSE))),
             front.close_index.eq(index),
-            front.stop.eq(failed),
+            self.idle.eq(front.idle),
         ]
         with m.If(issue):
             m.d.sync += whole.eq(0)
-
-        with m.If(failed & back.idle):
-            m.d.sync += self.fault_tag.eq(1)
-        m.d.comb += [
-            self.fault_sequence.eq(front.fault),
-            self.idle.eq(front.idle | front.fault | self.fault_tag),
-        ]
         return m

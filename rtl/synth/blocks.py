@@ -14,7 +14,7 @@ from omap.wire import HEADER, SESSIONS, RecordCodec
 from rtl.config import EngineConfig
 from rtl.crypto.cmac import Cmac
 from rtl.crypto.drbg import Drbg
-from rtl.crypto.gcm import GcmOpen, GcmSeal
+from rtl.crypto.gcm import GcmOpen, GcmOpenEach, GcmSeal
 from rtl.crypto.kdf import Kdf
 from rtl.crypto.siphash import SipHash
 from rtl.engine import Engine
@@ -63,7 +63,7 @@ def blocks(params: Params) -> dict[str, Block]:
     return {
         "page_open": Block(GcmOpen, page),
         "page_seal": Block(GcmSeal, page),
-        "record_open": Block(GcmOpen, record),
+        "record_open": Block(GcmOpenEach, record),
         "record_seal": Block(GcmSeal, record),
         "draws": Block(Drbg, {"pages": params.pages}),
         "key_hash": Block(SipHash, {"message_bytes": params.key_bytes}),

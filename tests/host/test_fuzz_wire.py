@@ -121,7 +121,7 @@ def test_facts_of_any_bytes_are_refused(facts):
 
 @settings(max_examples=60)
 @given(commands=st.lists(records, max_size=12), seed=st.integers(0, 2**32 - 1), opened=st.booleans())
-def test_a_device_answers_or_latches_whatever_is_put_into_its_ring(commands, seed, opened):
+def test_a_device_answers_whatever_is_put_into_its_ring(commands, seed, opened):
     relay, rng = RogueRelay(PARAMS, ring_entries=8), random.Random(seed)
     if opened:
         client = ClientSession(PARAMS, KEY)
@@ -129,10 +129,7 @@ def test_a_device_answers_or_latches_whatever_is_put_into_its_ring(commands, see
         client.opened(relay.exchange(client.confirm(answer))[0])
     for number, record in enumerate(commands):
         answers = relay.exchange(record)
-        if relay.device.state is State.FAULT:
-            assert opened  # without a session, no record counts as an attack on one
-            assert relay.device._map is None
-            return
+        assert relay.device.state is State.READY
         assert len(answers) == 1, number
         assert read_header(answers[0]).type in (1, 2, 4)  # nothing ran, because no key was known
         if rng.random() < 0.2:

@@ -39,8 +39,6 @@ def frame(monkeypatch):
 
 SOURCES = {
     "page": (lambda frame: frame.core.page_fault, Fault.PAGE_TAG),
-    "tag": (lambda frame: frame.sessions.fault_tag, Fault.RECORD_TAG),
-    "turn": (lambda frame: frame.sessions.fault_sequence, Fault.RECORD_SEQUENCE),
     "exhausted": (lambda frame: frame.core.exhausted, Fault.EXHAUSTED),
     "hbm": (lambda frame: frame.core.bus_fault, Fault.BUS),
     "host": (lambda frame: frame.port.error, Fault.BUS),

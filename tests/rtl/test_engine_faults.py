@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from omap.operations import Operation
 from omap.regmap import Fault, Request, State
-from omap.wire import HEADER, Counter, Header, RecordType, read_counter, write_counter
+from omap.wire import HEADER, Counter, Header, RecordType, Refusal, read_counter, read_header, write_counter
 from sim.models.faults import Fault as Injected
 from sim.models.faults import FaultKind
 from tests.support.rtl.engine_bench import SETTLED, Twin
 from tests.support.rtl.engines import GET, PUT, TIGHT
 from tests.support.rtl.running import RING, commands, pages, used
-from tests.support.rtl.session_bench import ROOT_KEY
+from tests.support.rtl.session_bench import ROOT_KEY, flipped
 
 FLIP, REPLAY, DROP, *_ = FaultKind
 
@@ -121,26 +121,33 @@ def altered(twin, attack, clients):
             return [records[0], head + records[1][HEADER.size :]]
 
 
-@pytest.mark.sec_cm("ENGINE.FAULT.LATCH")
+@pytest.mark.sec_cm("SESSIONS.TAMPER.ENDS")
 @pytest.mark.parametrize(
-    ("attack", "fault"),
+    ("attack", "code"),
     [
-        ("flip", Fault.RECORD_TAG),
-        ("repeat", Fault.RECORD_SEQUENCE),
-        ("drop", Fault.RECORD_SEQUENCE),
-        ("exchange", Fault.RECORD_SEQUENCE),
-        ("splice", Fault.RECORD_TAG),
+        ("flip", Refusal.ALTERED),
+        ("repeat", Refusal.OUT_OF_TURN),
+        ("drop", Refusal.OUT_OF_TURN),
+        ("exchange", Refusal.OUT_OF_TURN),
+        ("splice", Refusal.ALTERED),
     ],
 )
-def test_attacks_on_commands_latch_what_they_latch_in_the_model(attack, fault):
+def test_attacks_on_commands_end_the_session_that_they_end_in_the_model(attack, code):
     twin, clients = used(3)
+    third = twin.opened()
     twin.send(clients, 5)
+    first = len(twin.model.answers)
     for record in altered(twin, attack, clients):
         twin.feed(record)
-    twin.send([clients[1]], 5)
-    assert Fault(twin.model.device.registers.read("FAULT")) is fault
-    twin.latched(fault)
-    assert twin.got == twin.model.answers  # what came before is answered
+        twin.send([third], 2)
+    twin.send([*clients, third], 12)
+    codes = [read_header(answer).code for answer in twin.model.answers[first:]]
+    assert codes.count(code) == 1
+    assert codes.count(0) >= 6  # others go on
+    assert twin.opened().session_index < 3  # the place is free again
+    twin.rest()
+    assert (twin.state, twin.fault) == (State.READY, Fault.NONE)
+    assert twin.got == twin.model.answers
 
 
 @pytest.mark.long
@@ -153,20 +160,22 @@ def test_any_flipped_bit_of_a_command_has_the_effect_that_the_model_gives_it(see
     record[bit // 8] ^= 1 << bit % 8
     twin.feed(bytes(record))
     twin.send(clients, 10)
-    fault = Fault(twin.model.device.registers.read("FAULT"))
-    if fault is Fault.NONE:
-        twin.rest()
-    else:
-        twin.latched(fault)
-        assert twin.got == twin.model.answers
+    twin.rest()
+    assert (twin.state, twin.fault) == (State.READY, Fault.NONE)
 
 
-def test_a_command_that_changes_while_it_is_fetched_latches():
+def test_a_command_that_changes_while_it_is_fetched_is_refused():
     twin, clients = used(4)
     twin.run.host.add_fault(Injected(kind=FLIP, **commands(twin), argument=8 * 40))
-    twin.send(clients[:1], 6)
-    twin.latched(Fault.RECORD_TAG)
-    assert len(twin.got) < len(twin.model.answers)
+    record = clients[0].seal(twin.operation())
+    twin.put(record)
+    answer = twin.model.feed(flipped(record, 8 * 40))  # as the engine sees it
+    assert read_header(answer).code == Refusal.ALTERED
+    twin.send(clients, 6)
+    twin.run.until(lambda: twin.answered == len(twin.model.answers), limit=40_000)
+    twin.take()
+    assert twin.got == twin.model.answers
+    assert (twin.state, twin.fault) == (State.READY, Fault.NONE)
 
 
 # -- rings ----------------------------------------------------------------------------------------------------------
@@ -204,7 +213,7 @@ def test_counters_that_lie_make_no_command_run_again(written, taken):
     before = bytes(twin.buffer[twin.layout.pages :])
     lie(twin, written, taken)
     assert bytes(twin.buffer[twin.layout.pages :]) == before
-    assert (twin.state, twin.fault) in {(State.READY, Fault.NONE), (State.FAULT, Fault.RECORD_SEQUENCE)}
+    assert (twin.state, twin.fault) == (State.READY, Fault.NONE)
 
 
 # -- more -----------------------------------------------------------------------------------------------------------

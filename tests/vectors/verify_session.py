@@ -115,11 +115,15 @@ class Session:
             return "UNKNOWN_SESSION"
         if kind != DATA or number != self.number:
             return "AlteredError"
+        if sequence != expected and receiver == "device":
+            return "OUT_OF_TURN"
         if sequence != expected:
             return "ReplayedError" if sequence < expected else "LostError"
         nonce = (0 if direction == "command" else 1).to_bytes(4, "big") + sequence.to_bytes(8, "big")
         _, tag = gcm(self.keys[direction], nonce, record[HEADER.size : -16], record[: HEADER.size], opening=True)
-        return None if tag == record[-16:] else "AlteredError"
+        if tag == record[-16:]:
+            return None
+        return "ALTERED" if receiver == "device" else "AlteredError"
 
 
 def record_bytes(parameters):

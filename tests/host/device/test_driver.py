@@ -13,7 +13,7 @@ from omap.errors import DeviceError, DeviceFaultError, InputError
 from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.regmap import BY_NAME, Fault, State
-from omap.wire import Counter, write_counter
+from omap.wire import Counter, Refusal, read_header, write_counter
 from tests.support.host.clients import DriverClient, mixed
 from tests.support.oracle import expected
 
@@ -155,15 +155,33 @@ def test_a_fault_is_named(transport, fault):
 def test_a_fault_ends_waiting_but_not_before_the_answers_are_taken(transport):
     driver = started(transport)
     client = DriverClient(driver, KEY)
-    records = client.seal([Operation(Kind.NOP)] * 3)
+    records = client.seal([Operation(Kind.NOP)] * 2)
     size = driver.record_bytes
-    driver.put(records[:size] + records[2 * size :])
+    driver.put(records[:size])
+    assert driver.wait()
+    for page in range(PARAMS.pages):
+        transport.buffer[driver.layout.pages + page * PARAMS.page_bytes] ^= 1
+    driver.put(records[size:])
+    transport.step()
+    assert driver.state is State.FAULT
     assert driver.wait()
     assert len(client.open(driver.take())) == 1
-    with pytest.raises(DeviceFaultError, match="RECORD_SEQUENCE"):
+    with pytest.raises(DeviceFaultError, match="PAGE_TAG"):
         driver.wait()
-    with pytest.raises(DeviceFaultError, match="RECORD_SEQUENCE"):
+    with pytest.raises(DeviceFaultError, match="PAGE_TAG"):
         driver.start()
+
+
+def test_a_bad_record_ends_its_session_and_no_fault_is_reported(transport):
+    driver = started(transport)
+    client, other = DriverClient(driver, KEY), DriverClient(driver, KEY)
+    records = client.seal([Operation(Kind.NOP)] * 3)
+    size = driver.record_bytes
+    answers = driver.exchange(records[:size] + records[2 * size :] + other.seal([Operation(Kind.NOP)]))
+    assert len(client.open(answers[:size])) == 1
+    assert read_header(answers[size:]).code == Refusal.OUT_OF_TURN
+    assert len(other.open(answers[2 * size :])) == 1
+    driver.check()
 
 
 # -- rings ----------------------------------------------------------------------------------------------------------

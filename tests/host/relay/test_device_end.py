@@ -5,9 +5,10 @@ import time
 
 from host.device.transport import open_transport
 from host.testing import running_relay
-from omap.errors import DeviceFaultError, ReplayedError
+from omap.errors import DeviceFaultError
 from omap.operations import Kind, Operation
 from omap.presets import preset
+from omap.regmap import Fault
 from omap.wire import Counter, RecordType, Refusal, read_header, write_counter
 from tests.support.host.clients import RawClient
 from tests.support.host.operators import fetch, monitored
@@ -40,17 +41,20 @@ def test_a_fault_is_told_to_everybody(relay, key):
     assert isinstance(relay.relay.failure, DeviceFaultError)
 
 
-def test_answers_before_a_fault_are_delivered(relay, key):
-    with RawClient(relay, key) as client:
-        records = [client.session.seal(NOP) for _ in range(5)]
-        client.send(b"".join([*records[:3], records[4]]))
+def test_a_bad_record_ends_its_session_and_the_relay_serves_on(relay, key):
+    with RawClient(relay, key) as client, RawClient(relay, key) as other:
+        records = [client.session.seal(NOP) for _ in range(6)]
+        client.send(b"".join([*records[:3], *records[4:]]))
         client.answers(3)
-        assert read_header(client.ended()).code == Refusal.FAULT
+        codes = [read_header(client.record()).code for _ in range(2)]
+        assert codes == [Refusal.OUT_OF_TURN, Refusal.UNKNOWN_SESSION]
+        other.run([NOP] * 3)
+    assert relay.relay.failure is None
 
 
 def test_a_fault_is_noticed_without_traffic(relay, key):
     with RawClient(relay, key) as client:
-        relay.transport.device._fault(ReplayedError("for a test"))
+        relay.transport.device._latch(Fault.PAGE_TAG)
         assert read_header(client.ended()).code == Refusal.FAULT
 
 

@@ -254,7 +254,7 @@ def test_the_mirror_repeats_the_registers():
     host = Host("TINY", 8, serve=0)
     before = host.bench.cycle
     host.bench.run(10)
-    for state, fault in ((State.READY, Fault.NONE), (State.FAULT, Fault.RECORD_TAG)):
+    for state, fault in ((State.READY, Fault.NONE), (State.FAULT, Fault.PAGE_TAG)):
         host.bench.source("i_mirror").push([{"state": state, "fault": fault}])
         host.bench.run_until(limit=1000, transfers={"i_mirror": 1})
         host.bench.run_until(limit=1000, values={"idle": 1})

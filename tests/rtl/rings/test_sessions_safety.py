@@ -44,15 +44,86 @@ def test_what_follows_the_last_record_of_a_session_is_refused(kind):
 
 @pytest.mark.sec_cm("SESSIONS.RECORD.TURN")
 @pytest.mark.parametrize("turns", [[0, 1, 1], [0, 1, 0], [0, 2], [1]])
-def test_a_record_out_of_its_turn_latches_a_fault(kind, turns):
+def test_a_record_out_of_its_turn_ends_its_session_and_no_other(kind, turns):
     twin = Twin(*kind, random.Random(10))
-    client = twin.opened()
+    client, other = twin.opened(), twin.opened()
     records = [client.operation(twin.rng) for _ in range(3)]
     for turn in turns:
         twin.feed(records[turn])
-    assert twin.fault == "fault_sequence"
+        twin.feed(other.operation(twin.rng))
+    assert read_header(twin.answers[-2]).code == Refusal.OUT_OF_TURN
+    for record in records:
+        assert read_header(twin.feed(record)).code == Refusal.UNKNOWN_SESSION
     twin.settle()
-    assert len(twin.answers) == 2 + len(turns) - 1
+    assert len(twin.got_commands) == 2 * len(turns) - 1
+    again = twin.opened(replaces=client.session)
+    assert again.session_index == client.session_index
+    twin.feed(again.operation(twin.rng))
+    twin.settle()
+
+
+@pytest.mark.sec_cm("SESSIONS.TAMPER.ENDS")
+@pytest.mark.parametrize("at", range(6))
+def test_a_record_with_a_wrong_tag_ends_its_session_and_no_other(kind, at):
+    """Records of this session and of others are on their way behind it when its tag is found wrong."""
+    twin = Twin(*kind, random.Random(at))
+    client, *others = (twin.opened() for _ in range(3))
+    twin.settle()
+    before = len(twin.answers)
+    for place in range(8):
+        record = client.operation(twin.rng)
+        twin.feed(flipped(record, 128 + twin.rng.randrange(8 * len(record) - 128)) if place == at else record)
+        for other in others:
+            twin.feed(other.operation(twin.rng))
+    twin.settle()
+    assert len(twin.got_commands) == 16 + at
+    codes = [read_header(answer).code for answer in twin.answers[before:]]
+    wanted = [0] * at + [Refusal.ALTERED] + [Refusal.UNKNOWN_SESSION] * (7 - at)
+    assert codes == [code for one in wanted for code in (one, 0, 0)]
+    again = twin.opened(replaces=client.session)  # in its place, where a bad record before the first use counts as well
+    assert again.session_index == client.session_index
+    twin.feed(again.operation(twin.rng))
+    twin.settle()
+
+
+@pytest.mark.sec_cm("SESSIONS.TAMPER.ENDS")
+def test_two_sessions_end_side_by_side(kind):
+    twin = Twin(*kind, random.Random(12))
+    clients = [twin.opened() for _ in range(4)]
+    twin.settle()
+    for place in range(30):
+        for number, client in enumerate(clients):
+            record = client.operation(twin.rng)
+            twin.feed(flipped(record, 200) if place == 7 and number < 2 else record)
+    twin.settle()
+    assert len(twin.got_commands) == 2 * 30 + 2 * 7
+
+
+@pytest.mark.long
+@pytest.mark.sec_cm("SESSIONS.TAMPER.ENDS")
+@pytest.mark.parametrize("attack", ["flip", "repeat"])
+def test_the_keys_of_a_session_that_was_tampered_with_are_gone(attack):
+    states = []
+    for seed in (1, 2):
+        twin = Twin(
+            Interpreted(), preset("TINY"), random.Random(3), schedule=random.Random(3), root_key=bytes([seed]) * 32
+        )
+        client = twin.opened()
+        record = client.operation(twin.rng)
+        twin.feed(record)
+        twin.bench.run(3600)
+        assert twin.bench.sink("o_command").transfers == 1
+        before = state(twin.bench, without_memories_of=["fifo.py"])
+        twin.bench.source("i_reply").push(twin.replies)
+        twin.feed(flipped(client.operation(twin.rng), 200) if attack == "flip" else record)
+        twin.bench.run(400)
+        beats = twin.bench.sink("o_record").transfers
+        assert beats == 4 * twin.codec.record_bytes // 16
+        states.append((before, state(twin.bench, without_memories_of=["fifo.py"])))
+    (before, after), (other_before, other_after) = states
+    keys = [f"memory row {client.session_index}"]
+    assert differences(before, other_before).count(keys[0]) > 30  # round keys, hash keys and their powers
+    assert not [name for name in differences(after, other_after) if name.startswith("memory row")]
 
 
 @pytest.mark.sec_cm("SESSIONS.FORMAT.ENDS")

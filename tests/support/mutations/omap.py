@@ -42,6 +42,7 @@ REMOVALS = [
     Removal("RECORD.NONCE.UNIQUE", "omap/session.py", "(direction << 64 | sequence)", "(direction << 64)"),
     Removal("RECORD.SEQ.STRICT", "omap/session.py", "if came < expected:", "if False:"),
     Removal("RECORD.SEQ.STRICT", "omap/session.py", "if came > expected:", "if False:"),
+    Removal("RECORD.SEQ.STRICT", "omap/session.py", "if header.sequence != entry.next:", "if False:"),
     Removal(
         "SESSION.KEY.CONFIRM",
         "omap/session.py",
@@ -61,5 +62,23 @@ REMOVALS = [
         "self._sessions = DeviceSessions(self.params, self._root_key)",
         "pass",
     ),
-    Removal("DEVICE.FAULT.LATCH", "omap/device.py", "self._erase()\n        if isinstance", "if isinstance"),
+    Removal(
+        "SESSION.TAMPER.ENDS",
+        "omap/session.py",
+        "entry.command = None\n            return Refusal.OUT_OF_TURN",
+        "return Refusal.OUT_OF_TURN",
+    ),
+    Removal(
+        "SESSION.TAMPER.ENDS",
+        "omap/session.py",
+        "entry.command = None\n            return Refusal.ALTERED",
+        "return Refusal.ALTERED",
+    ),
+    Removal("SESSION.TAMPER.ENDS", "omap/device.py", "if command in ENDS_SESSION:", "if False:"),
+    Removal(
+        "DEVICE.FAULT.LATCH",
+        "omap/device.py",
+        "self._erase()\n        self._set_state(State.FAULT, fault)",
+        "self._set_state(State.FAULT, fault)",
+    ),
 ]

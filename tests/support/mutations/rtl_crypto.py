@@ -9,7 +9,7 @@ REMOVALS = [
         "self.o_blocks.p.eq(Cat(states))]\n        return ResetInserter(self.erase)(m)",
         "self.o_blocks.p.eq(Cat(states))]\n        return m",
     ),
-    Removal("AES.KEY.ERASE", "rtl/crypto/aes.py", "write.eq(erasing | (expanding", "write.eq((expanding"),
+    Removal("AES.KEY.ERASE", "rtl/crypto/aes.py", "write.eq(erasing | self.forget", "write.eq(self.forget"),
     Removal(
         "AES.KEY.ERASE",
         "rtl/crypto/aes.py",
@@ -41,7 +41,7 @@ REMOVALS = [
         "with m.If((done == self.rounds) | (state == 0)):",
     ),
     Removal("GHASH.KEY.ERASE", "rtl/crypto/ghash.py", "return ResetInserter(self.erase)(m)", "return m"),
-    Removal("GHASH.KEY.ERASE", "rtl/crypto/ghash.py", "port.en.eq(erasing | (write_power", "port.en.eq((write_power"),
+    Removal("GHASH.KEY.ERASE", "rtl/crypto/ghash.py", "clear = erasing | forgetting", "clear = forgetting"),
     Removal("GHASH.KEY.UNREADABLE", "rtl/crypto/ghash.py", "Mux(done, swap_bytes(total), 0)", "swap_bytes(total)"),
     Removal(
         "GHASH.TIME.CONST",
@@ -104,8 +104,8 @@ REMOVALS = [
     Removal(
         "GCM.KEY.PRESENT",
         "rtl/crypto/gcm_core.py",
-        "loaded.bit_select(self.i_request.p.key_index, 1) & (~active",
-        "(~active",
+        "self.i_request.ready.eq(present & (~active",
+        "self.i_request.ready.eq((~active",
     ),
     Removal(
         "GCM.KEY.UNREADABLE",
@@ -113,15 +113,34 @@ REMOVALS = [
         "keystream.i.valid.eq(aes.o_blocks.valid & ~of_probe)",
         "keystream.i.valid.eq(aes.o_blocks.valid)",
     ),
-    Removal("GCM.TEXT.VERIFIED", "rtl/crypto/gcm.py", "text.o.valid & ((verified != 0) | zeros_due)", "text.o.valid"),
-    Removal("GCM.TEXT.ZERO_ON_FAULT", "rtl/crypto/gcm.py", "Mux(verified != 0, text.o.p, 0)", "text.o.p"),
-    Removal("GCM.FAULT.KEY_ERASE", "rtl/crypto/gcm.py", "core.erase.eq(failed)", "core.erase.eq(0)"),
+    Removal("GCM.TEXT.VERIFIED", "rtl/crypto/gcm.py", "text.o.valid & (judgements != 0)", "text.o.valid"),
+    Removal("GCM.TEXT.ZERO_ON_FAULT", "rtl/crypto/gcm.py", "Mux(verified[0], text.o.p, 0)", "text.o.p"),
+    Removal(
+        "GCM.TEXT.ZERO_ON_FAULT",
+        "rtl/crypto/gcm.py",
+        "good.eq(right & ~dead.bit_select(key_index, 1))",
+        "good.eq(right)",
+    ),
+    Removal("GCM.FAULT.KEY_ERASE", "rtl/crypto/gcm.py", "self._core.erase.eq(failed)", "self._core.erase.eq(0)"),
+    Removal("GCM.FAULT.KEY_ERASE", "rtl/crypto/gcm.py", "self._core.forget.eq(self.forget | lost)", "lost.eq(lost)"),
     Removal("GCM.KEY.ERASE", "rtl/crypto/gcm_core.py", "return ResetInserter(self.erase)(m)", "return m"),
     Removal(
         "GCM.KEY.ERASE",
         "rtl/crypto/gcm.py",
-        "zeros_due.eq(1)]\n        return ResetInserter(self.erase)(m)",
-        "zeros_due.eq(1)]\n        return m",
+        "Mux(text_last, 0, text_beat + 1))\n        return ResetInserter(self.erase)(m)",
+        "Mux(text_last, 0, text_beat + 1))\n        return m",
+    ),
+    Removal(
+        "GCM.KEY.ERASE",
+        "rtl/crypto/gcm_core.py",
+        "[aes.forget.eq(1), ghash.forget.eq(1)]",
+        "ghash.forget.eq(1)",
+    ),
+    Removal(
+        "GCM.KEY.ERASE",
+        "rtl/crypto/gcm_core.py",
+        "[aes.forget.eq(1), ghash.forget.eq(1)]",
+        "aes.forget.eq(1)",
     ),
     Removal(
         "GCM.KEY.ERASE",
@@ -129,9 +148,7 @@ REMOVALS = [
         "core.o_digest.p)),\n        ]\n        return ResetInserter(self.erase)(m)",
         "core.o_digest.p)),\n        ]\n        return m",
     ),
-    Removal(
-        "GCM.TIME.CONST", "rtl/crypto/gcm.py", "((verified != 0) | zeros_due)", "((verified != 0) | zeros_due | failed)"
-    ),
+    Removal("GCM.TIME.CONST", "rtl/crypto/gcm.py", "text.o.valid & (judgements != 0)", "text.o.valid & verified[0]"),
     Removal(
         "GCM.TIME.CONST",
         "rtl/crypto/gcm.py",

@@ -59,6 +59,25 @@ REMOVALS = [
         "running.eq(1)",
     ),
     Removal(
+        "SESSIONS.TAMPER.ENDS",
+        "rtl/rings/sessions.py",
+        "issue & running & ~altered",
+        "issue & running",
+    ),
+    Removal(
+        "SESSIONS.TAMPER.ENDS",
+        "rtl/rings/record_front.py",
+        "ending.eq(data & known & ~over)",
+        "ending.eq(0)",
+    ),
+    Removal(
+        "SESSIONS.TAMPER.ENDS",
+        "rtl/rings/record_back.py",
+        "self.forget.bit_select(context.session_index, 1).eq(1)",
+        "self.forget.eq(0)",
+        tests=("tests/rtl/rings/test_sessions_safety.py::test_the_keys_of_a_session_that_was_tampered_with_are_gone",),
+    ),
+    Removal(
         "SESSIONS.FORMAT.ENDS",
         "rtl/rings/sessions.py",
         "ResetInserter(self.erase | self.clear)",

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import Out, connect, flipped
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from omap.crypto import PageCodec
-from rtl.crypto.gcm import GcmOpen, GcmSeal
+from rtl.crypto.gcm import GcmOpen, GcmOpenEach, GcmSeal
 
 BOOT = 7
 
@@ -18,8 +18,9 @@ def number(data):
 class Pair(wiring.Component):
     """Both blocks of one kind, so that they are compiled together."""
 
-    def __init__(self, **parameters):
-        self.opener, self.sealer = GcmOpen(**parameters), GcmSeal(**parameters)
+    def __init__(self, *, each=False, **parameters):
+        self.opener = (GcmOpenEach if each else GcmOpen)(**parameters)
+        self.sealer = GcmSeal(**parameters)
         super().__init__({"open": Out(self.opener.signature), "seal": Out(self.sealer.signature)})
 
     def elaborate(self, platform):
