@@ -227,6 +227,7 @@ def test_an_operation_every_four_cycles_is_sustained():
     assert sum(bench.get(f"uses__{t}") for t in range(2)) > 2 * count + 100  # entries moved as well
 
 
+@pytest.mark.sec_cm("POSMAP.LOOKUP.CONST_TIME")
 def test_four_entries_move_for_each_operation_every_ten_cycles():
     params = geometry(4, buckets=1, transit=60, capacity=76)  # 60 entries that never find a place
     count = 400

@@ -15,6 +15,7 @@ from rtl.map.page import Verdict
 from rtl.map.waiting import Use, WaitingBins
 from rtl.stream.pick import first
 from sim.bench.amaranth_bench import AmaranthBench
+from sim.bench.secrecy import differences, state
 
 SHAPE = replace(preset("TINY"), capacity=60, pages=4, waiting_slots=60, further_lines=20, buckets=6)
 FULL = (1 << SHAPE.page_slots) - 1
@@ -287,6 +288,35 @@ def test_a_copy_goes_when_all_its_writes_have_arrived():
     bench.run_until(limit=20, values={"quiet": 1})
     bench.source("i_touch").push([{"bin": 1, "use": Use.TOUCH}])
     bench.run_until(limit=20, transfers={"o_line_fetch": 1})
+
+
+def registers(bench):
+    """Return what the registers hold that belong to the block: not what is offered to it, and no memory."""
+    return [one for one in state(bench) if not one[0].startswith(("i_", "memory row"))]
+
+
+@pytest.mark.sec_cm("WAITING.TUPLE.ERASE")
+@pytest.mark.parametrize("control", ["clear", "erase"])
+def test_no_register_keeps_tuples_or_versions(control):
+    states = []
+    for entry, version in ((0x1234, 5), (0xEDCB, 6)):
+        bench = AmaranthBench(WaitingBins(SHAPE, entries=2))
+        bench.source("i_touch").push([{"bin": 1, "use": Use.APPEND}] * 2 + [{"bin": 1, "use": Use.TOUCH}])
+        bench.source("i_append").push([{"present": 1, "entry": entry}] * 2)
+        bench.source("i_free_slot").push(range(2))
+        bench.sink("o_waiting", waits=[1000])
+        bench.run_until(limit=20, transfers={"o_line_fetch": 1})
+        bench.source("i_line_fetched").push([{"id": 0, "data": version}])
+        bench.run_until(limit=40, transfers={"o_slot_write": 2})
+        bench.run(20)
+        before = registers(bench)
+        bench.set(control, 1)
+        bench.run(1)
+        bench.set(control, 0)
+        bench.run(1)
+        states.append((before, registers(bench)))
+    assert differences(states[0][0], states[1][0])
+    assert not differences(states[0][1], states[1][1])
 
 
 @pytest.mark.sec_cm("WAITING.TUPLE.ERASE")

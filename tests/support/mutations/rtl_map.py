@@ -14,8 +14,8 @@ REMOVALS = [
     Removal(
         "POSMAP.LOOKUP.CONST_TIME",
         "rtl/map/position_map.py",
-        "self.i_operation.ready.eq(ready & (cooling == 0))",
-        "self.i_operation.ready.eq(ready & (cooling == 0) & ~queue.next_valid)",
+        "cooling.eq(self.interval - 1)",
+        "cooling.eq(self.interval - 1 + queue.next_valid)",
     ),
     Removal("WAITING.TUPLE.ERASE", "rtl/map/waiting.py", "ResetInserter(forget)(inner)", "inner"),
     Removal(
