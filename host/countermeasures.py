@@ -14,6 +14,8 @@ COUNTERMEASURES: dict[str, str] = {
     "CLIENT.FAULT.LATCH": "After tampering a client hangs up and refuses all further work.",
     "CLIENT.RATE.CONSTANT": "At a constant rate as many records leave as the clock says, whatever there is to do.",
     "REDIS.AUTH.CONST_TIME": "The proxy compares passwords in a time that does not depend on how far they agree.",
+    "REDIS.AUTH.SLOWED": "Wrong passwords make the next from their address wait longer, whatever the connections.",
+    "REDIS.IDLE.CLOSED": "Peers that do nothing, take no replies or give no password lose their place at the proxy.",
     "REDIS.INPUT.BOUNDED": "No peer of the proxy can make it hold more than one command of bounded length.",
     "REDIS.KEY.VERIFIED": "The proxy returns a value only if the cell holds the long key that was asked for.",
     "REDIS.LISTEN.GUARDED": "The proxy listens beyond its own machine only if it asks for a password.",

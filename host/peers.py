@@ -37,26 +37,23 @@ def peer_group(name: object) -> str:
 
 
 class Guest(Protocol):
-    """A connection, as :func:`who_makes_room` sees it.
+    """A connection, as :func:`who_makes_room` sees it."""
 
-    Attributes
-    ----------
-    number : int
-        Rises from connection to connection.
-    group : str
-        What stands for its owner, from :func:`peer_group`.
-    since : float
-        When it came.
-    proven : bool
-        Whether its peer has proved that it may use the server.
-    expectant : bool
-        Whether it waits for its first turn, which the server owes it.
-    """
+    @property
+    def number(self) -> int:
+        """Rises from connection to connection."""
 
-    number: int
-    group: str
-    since: float
-    proven: bool
+    @property
+    def group(self) -> str:
+        """What stands for its owner, from :func:`peer_group`."""
+
+    @property
+    def since(self) -> float:
+        """When it came."""
+
+    @property
+    def proven(self) -> bool:
+        """Whether its peer has proved that it may use the server."""
 
     @property
     def expectant(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from dataclasses import dataclass
 
 import click
 
@@ -14,6 +15,26 @@ from host.logs import log_to_stderr
 from host.redis.server import DEFAULT_PORT, Endpoint, Limits, Proxy
 
 PASSWORD_VARIABLE = "OMAP_PROXY_PASSWORD"
+
+
+@dataclass(frozen=True)
+class Share:
+    """How much the proxy does for its clients, as the options say.
+
+    Parameters
+    ----------
+    max_clients : int
+        Connections at once.
+    idle_timeout : float
+        Seconds until a client that does nothing is hung up; 0 for never.
+    """
+
+    max_clients: int
+    idle_timeout: float
+
+    def limits(self) -> Limits:
+        """Return the limits of the proxy."""
+        return Limits(clients=self.max_clients, timeout=self.idle_timeout)
 
 
 @click.command()
@@ -27,14 +48,25 @@ PASSWORD_VARIABLE = "OMAP_PROXY_PASSWORD"
         "--password", envvar=PASSWORD_VARIABLE, show_envvar=True, help="What AUTH must give. Others see a command line."
     ),
 )
-@click.option("--max-clients", default=Limits.clients, show_default=True, type=click.IntRange(1), help="At once.")
+@gathered(
+    "share",
+    Share,
+    click.option("--max-clients", default=Limits.clients, show_default=True, type=click.IntRange(1), help="At once."),
+    click.option(
+        "--idle-timeout",
+        default=Limits.timeout,
+        show_default=True,
+        type=click.FloatRange(0),
+        help="Seconds until a client that does nothing is hung up, as `timeout` of Redis; 0 for never.",
+    ),
+)
 @click.option("--rate", type=float, help="Always send so many operations a second, so that their times show nothing.")
 @click.option("--json-log", is_flag=True, help="Log in JSON.")
 def command(
     where: Where,
     as_json: bool,
     endpoint: Endpoint,
-    max_clients: int,
+    share: Share,
     rate: float | None,
     json_log: bool,
 ) -> None:
@@ -44,7 +76,7 @@ def command(
     Prints one line when it is ready. While the relay is away, commands are answered with errors.
     """
     log_to_stderr(as_json=json_log)
-    asyncio.run(_run(where.settings(rate=rate), endpoint, Limits(clients=max_clients), as_json))
+    asyncio.run(_run(where.settings(rate=rate), endpoint, share.limits(), as_json))
 
 
 async def _run(settings: Settings, endpoint: Endpoint, limits: Limits, as_json: bool) -> None:

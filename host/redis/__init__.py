@@ -10,6 +10,7 @@ learns from the number of operations.
 :mod:`.plans`          commands to map operations, whose number never depends on what is found
 :mod:`.commands`       the table of commands
 :mod:`.scheduler`      runs plans of all connections so that read-modify-write commands are atomic
+:mod:`.guesses`        what is remembered of addresses that gave a wrong password
 :mod:`.connection`     one connection: its protocol version, authentication and name
 :mod:`.server`         sockets, limits, orderly end
 =====================  ==================================================================================

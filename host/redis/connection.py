@@ -10,6 +10,7 @@ from itertools import count, groupby
 
 from host.redis import replies
 from host.redis.commands import COMMANDS, SYNTAX, Command, Data, parse_integer, unknown, wrong_arity
+from host.redis.guesses import Guesses
 from host.redis.plans import Change, Direct, Plan, Refused, Size
 from host.redis.replies import OK, RESP2, RESP3, Encoder, Value
 from host.redis.requests import BULK_LIMIT, ProtocolError, RequestReader
@@ -32,6 +33,7 @@ _HELLO_FIRST = (
     "option can be used to authenticate the client and select the RESP protocol version at the same time"
 )
 _BEFORE_AUTH = ("auth", "hello", "quit", "reset")
+_TOO_MANY = "ERR too many wrong passwords came from your address, and others wait before you: try again later"
 
 
 @dataclass
@@ -50,8 +52,12 @@ class Shared:
         What AUTH must give.
     max_clients : int
         Most connections at once.
+    timeout : float
+        Seconds after which a connection that does nothing is closed; 0 for never.
     numbers : iterator of int
         Gives each connection its number.
+    guesses : Guesses
+        Slows down wrong passwords.
     """
 
     data: Data
@@ -59,7 +65,9 @@ class Shared:
     info: Callable[[], dict[str, dict[str, object]]]
     password: str | None = field(default=None, repr=False)
     max_clients: int = 1000
+    timeout: float = 0
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    guesses: Guesses = field(default_factory=Guesses)
 
 
 class Connection:
@@ -71,11 +79,14 @@ class Connection:
         What all connections share.
     address : str
         Address of the peer, for CLIENT INFO.
+    group : str
+        What stands for the owner of this address, see :func:`host.peers.peer_group`.
     """
 
-    def __init__(self, shared: Shared, address: str = "") -> None:
+    def __init__(self, shared: Shared, address: str = "", group: str = "local") -> None:
         self._shared = shared
         self._address = address
+        self._group = group
         self._form: Encoder = RESP2
         self._name = b""
         self._authenticated = shared.password is None
@@ -83,6 +94,12 @@ class Connection:
         self.number = next(shared.numbers)
         self.closed = False
         """Whether the socket must be closed after the replies."""
+        self._login: list[bytes] | None = None
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether the peer has given the password, if there is one."""
+        return self._authenticated
 
     async def handle(self, data: bytes, send: Callable[[bytes], Awaitable[object]]) -> None:
         """Take bytes that came, and pass replies to ``send``: those to at most :data:`RUN_LIMIT` commands at a time.
@@ -94,12 +111,15 @@ class Connection:
         more = True
         while more and not self.closed:
             plans: list[Plan] = []
+            if self._login is not None:
+                plans.append(await self._log_in(self._login))
+                self._login = None
             more = self._plan_ahead(plans)
             if plans:
                 await send(b"".join(await self._run(plans)))
 
     def _plan_ahead(self, plans: list[Plan]) -> bool:
-        """Append the plans of commands that have come. Return whether there may be more."""
+        """Append the plans of commands that have come, up to one that gives a password. Return if there may be more."""
         while len(plans) < RUN_LIMIT and not self.closed:
             try:
                 words = self._reader.next()
@@ -110,8 +130,20 @@ class Connection:
                 break
             if words is None:
                 return False
+            if self._gives_password(words):
+                self._login = words
+                return True
             plans.append(self._plan(words))
         return not self.closed
+
+    def _gives_password(self, words: list[bytes]) -> bool:
+        name = words[0].lower()
+        return self._shared.password is not None and (name == b"auth" or (name == b"hello" and len(words) > 2))
+
+    async def _log_in(self, words: list[bytes]) -> Plan:
+        """Plan a command that gives a password, once it is the turn of the peer's address."""
+        async with self._shared.guesses.turn(self._group) as seen:
+            return self._plan(words) if seen else replies.error(_TOO_MANY)
 
     async def _run(self, plans: list[Plan]) -> list[bytes]:
         made: list[bytes] = [plan if isinstance(plan, bytes) else b"" for plan in plans]
@@ -182,6 +214,7 @@ class Connection:
         # SEC_CM: REDIS.AUTH.CONST_TIME -- the time does not show how much of a guess is right
         right = wanted is None or hmac.compare_digest(password, wanted.encode())
         if not right or user != b"default":
+            self._shared.guesses.wrong(self._group)
             raise Refused(_WRONG_PASSWORD)
         self._reader.authenticated = self._authenticated = True
 
@@ -259,6 +292,7 @@ class Connection:
             "maxmemory": "0",
             "proto-max-bulk-len": str(BULK_LIMIT),
             "save": "",
+            "timeout": f"{self._shared.timeout:g}",
         }
         patterns = [word.decode("latin-1").lower() for word in words[2:]]
         told = {n: v for n, v in known.items() if any(fnmatch.fnmatchcase(n, pattern) for pattern in patterns)}

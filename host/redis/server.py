@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 
 from host.listening import cannot_listen
+from host.peers import peer_group, who_makes_room
 from host.redis import replies
 from host.redis.commands import Data
 from host.redis.connection import DIALECT, Connection, Shared
@@ -37,11 +38,17 @@ class Limits:
     ----------
     clients : int
         Connections at once.
+    timeout : float
+        Seconds after which a connection that does nothing, or takes no replies, is closed; 0 for never.
+    login_seconds : float
+        Seconds for which a connection may last without giving the password, if there is one.
     drain_seconds : float
         How long the end of the proxy waits for commands under way, and for clients that take their replies slowly.
     """
 
     clients: int = 1000
+    timeout: float = 300.0
+    login_seconds: float = 30.0
     drain_seconds: float = 10.0
 
 
@@ -77,6 +84,31 @@ class Endpoint:
             )
         if self.password == "":
             raise InputError("the password is empty: give one, or none to listen at 127.0.0.1 without")
+
+
+@dataclass(frozen=True)
+class _Guest:
+    """A connection, as :func:`host.peers.who_makes_room` sees it."""
+
+    connection: Connection
+    group: str
+    since: float
+    writer: asyncio.StreamWriter
+
+    @property
+    def number(self) -> int:
+        """Rises from connection to connection."""
+        return self.connection.number
+
+    @property
+    def proven(self) -> bool:
+        """Whether the peer has given the password, if there is one."""
+        return self.connection.authenticated
+
+    @property
+    def expectant(self) -> bool:
+        """Whether the proxy owes it a turn: no, because it waits for its own wrong passwords alone."""
+        return False
 
 
 class Proxy:
@@ -120,9 +152,9 @@ class Proxy:
         self._params = params
         data = Data(Cells(params, root_key))
         scheduler = Scheduler(data, store, self._report)
-        self._shared = Shared(data, scheduler, self._info, endpoint.password, self.limits.clients)
+        self._shared = Shared(data, scheduler, self._info, endpoint.password, self.limits.clients, self.limits.timeout)
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], _Guest] = {}
         self._idle: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._started = time.monotonic()
@@ -189,14 +221,19 @@ class Proxy:
         try:
             if self._stopping:
                 return
-            if len(self._tasks) >= self.limits.clients:
+            group = peer_group(writer.get_extra_info("peername"))
+            if not self._has_room(group):
                 self._rejected += 1
                 writer.write(replies.error("ERR max number of clients reached"))
                 return
-            self._tasks.add(task)
-            await self._serve(Connection(self._shared, _address(writer)), reader, writer, task)
-        except (ConnectionError, TimeoutError):
+            connection = Connection(self._shared, _address(writer), group)
+            self._tasks[task] = _Guest(connection, group, time.monotonic(), writer)
+            await self._serve(connection, reader, writer, task)
+        except ConnectionError:
             pass  # the peer is gone, so nobody would read an error
+        except TimeoutError:
+            # SEC_CM: REDIS.IDLE.CLOSED -- not by closing, which would wait for a peer that takes nothing
+            writer.transport.abort()
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
@@ -205,7 +242,7 @@ class Proxy:
         except Exception as error:
             LOG.error("a connection failed", extra={"kind": type(error).__name__})  # never its text: it may hold data
         finally:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
             self._idle.discard(task)
             writer.close()
 
@@ -217,22 +254,48 @@ class Proxy:
         task: asyncio.Task[None],
     ) -> None:
         self._accepted += 1
+        since = time.monotonic()
         LOG.debug("client connected", extra={"client": connection.number})
 
         async def send(data: bytes) -> None:
             writer.write(data)
-            await writer.drain()  # a peer that does not read its replies is not read either
+            async with asyncio.timeout(self.limits.timeout or None):
+                await writer.drain()  # a peer that does not read its replies is not read either
 
         try:
             while not (connection.closed or self._stopping):
                 self._idle.add(task)
-                data = await reader.read(READ_BYTES)
+                async with asyncio.timeout(self._patience(connection, since)):
+                    data = await reader.read(READ_BYTES)
                 self._idle.discard(task)
                 if not data:
                     break
                 await connection.handle(data, send)
+                if connection.authenticated:
+                    since = time.monotonic()
         finally:
             LOG.debug("client gone", extra={"client": connection.number})
+
+    def _patience(self, connection: Connection, since: float) -> float | None:
+        """Return for how many seconds more to wait for bytes of a connection; None for ever.
+
+        ``since`` is when it came, or when the peer was last known by its password.
+        """
+        if connection.authenticated:
+            return self.limits.timeout or None
+        return max(0.0, since + self.limits.login_seconds - time.monotonic())
+
+    def _has_room(self, group: str) -> bool:
+        """Whether a peer may come in. If the proxy is full, somebody who has not given the password may have to go."""
+        guests = self._tasks.values()
+        if len(guests) < self.limits.clients:
+            return True
+        guest = who_makes_room(guests, group, time.monotonic())
+        if guest is None:
+            return False
+        guest.writer.transport.abort()
+        self._tasks = {task: each for task, each in self._tasks.items() if each is not guest}
+        return True
 
     def _report(self, problem: OmapError) -> None:
         """Log an error of the map, unless it is the same as the last."""

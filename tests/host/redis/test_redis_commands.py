@@ -291,7 +291,7 @@ def test_what_tools_ask_at_their_start():
     (docs,) = read_all(docs)
     assert docs[docs.index(b"get") + 1] == [b"summary", b"map operations: 1"]
     assert read_all(info) == [[[b"get", 2, [b"readonly", b"fast"], 1, 1, 1, [], [], [], []], None]]
-    assert read_all(config)[0][::2] == [b"appendonly", b"maxmemory", b"proto-max-bulk-len"]
+    assert read_all(config)[0][::2] == [b"appendonly", b"maxmemory", b"proto-max-bulk-len", b"timeout"]
     assert read_all(listed) == [[name.encode() for name in COMMANDS]]
     (whole,) = read_all(answers(command("command"))[0])
     assert len(whole) == len(COMMANDS)
