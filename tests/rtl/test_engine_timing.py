@@ -246,7 +246,7 @@ def test_what_was_done_last_does_not_show_in_a_format():
         engine.driver.put(engine.session.seal(operation))
         engine.run.step(400)
         engine.run.write("REQUEST", Request.FORMAT)
-        engine.run.step(2 * SETTLE)
+        engine.run.step(3 * SETTLE)
         written = sum(engine.events()["kind"] == EventKind.WRITE)
         assert 20 < written < PARAMS.pages  # beside the operation's, pages that the format empties, and not all of them
         engine.look()
