@@ -7,6 +7,7 @@ COUNTERMEASURES: dict[str, str] = {
     "BINS.BOTH.TOUCHED": "two_choice touches both bins of a pair, in the order of their draw, wherever the key is.",
     "PAGE.MEM.ENCRYPT": "Whatever reaches host memory is sealed with AES-256-GCM.",
     "PAGE.NONCE.UNIQUE": "Page index and version make every nonce unique under a page key.",
+    "PAGE.KEY.EPOCH": "Each epoch of operations has a page key of its own, so that no key encrypts too many blocks.",
     "PAGE.VERSION.FRESH": "The version of a page comes from HBM, so that an earlier or exchanged page is refused.",
     "POSMAP.WORK.FIXED": "The number of position map accesses is the same for every operation.",
     "FAULT.KEY.ERASE": "A fault erases all keys and the contents of HBM; the map refuses further work.",

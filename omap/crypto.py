@@ -1,4 +1,4 @@
-"""Sealing of pages: AES-256-GCM (NIST SP 800-38D), with page, boot counter and version in the nonce."""
+"""Sealing of pages: AES-256-GCM (NIST SP 800-38D), with page and version in the nonce, and a key for each epoch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from omap.errors import PageAlteredError
+from omap.errors import ExhaustedError, PageAlteredError
+from omap.kdf import PAGE
+from omap.versions import epoch, whole
 
 MAP_ID_BYTES = 16
-VERSION_BITS = 48
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Secrets:
 
     Attributes
     ----------
-    page_key, draw_seed : bytes
-        32 bytes each: AES-256 keys of the pages and of the draws.
+    page_secret, draw_seed : bytes
+        32 bytes each: what the page keys of all epochs are derived from; AES-256 key of the draws.
     hash_key : bytes
         16 bytes: SipHash key of the position map.
     map_id : bytes
@@ -29,7 +30,7 @@ class Secrets:
     """
 
     # SEC_CM: ERROR.TEXT.CLEAN -- not in the representation, because representations end in logs and tracebacks
-    page_key: bytes = field(repr=False)
+    page_secret: bytes = field(repr=False)
     draw_seed: bytes = field(repr=False)
     hash_key: bytes = field(repr=False)
     map_id: bytes
@@ -40,25 +41,27 @@ class Secrets:
         return cls(secrets.token_bytes(32), secrets.token_bytes(32), secrets.token_bytes(16), secrets.token_bytes(16))
 
 
-class PageCodec:
+def page_key(page_secret: bytes, map_id: bytes, number: int) -> bytes:
+    """Return the 32-byte page key of an epoch."""
+    return PAGE.derive(page_secret, map_id, number.to_bytes(8, "big"))
+
+
+class PageCipher:
     """Seals and opens pages under one page key.
 
     Parameters
     ----------
-    page_key, map_id : bytes
-        32 and 16 bytes, see :class:`Secrets`.
-    boot : int
-        16 bits above the version in the nonce. Today always 0, because no page key outlives a restart.
+    key, map_id : bytes
+        32 and 16 bytes: the page key of an epoch, and see :class:`Secrets`.
     """
 
-    def __init__(self, page_key: bytes, map_id: bytes, boot: int = 0) -> None:
-        self._cipher = AESGCM(page_key)
+    def __init__(self, key: bytes, map_id: bytes) -> None:
+        self._cipher = AESGCM(key)
         self._map_id = map_id
-        self._boot = boot << VERSION_BITS
 
     def _nonce(self, page: int, version: int) -> bytes:
         # SEC_CM: PAGE.NONCE.UNIQUE -- page and version are in every nonce, so none repeats under one key
-        return (page << 64 | self._boot | version).to_bytes(12, "big")
+        return (page << 64 | version).to_bytes(12, "big")
 
     def seal(self, page: int, version: int, plaintext: bytes | bytearray) -> bytes:
         """Return ``ciphertext || tag`` of a page."""
@@ -81,3 +84,64 @@ class PageCodec:
                 f"page {page} failed authentication: host memory was altered, exchanged or replayed; "
                 "the map has erased its keys, format it to start again"
             ) from None
+
+
+class PageCodec:
+    """Seals and opens the pages of a map, each under the page key of its version's epoch.
+
+    Parameters
+    ----------
+    page_secret, map_id : bytes
+        32 and 16 bytes, see :class:`Secrets`.
+    epoch_bits : int
+        log2 of the versions in an epoch, see :mod:`omap.versions`.
+    """
+
+    def __init__(self, page_secret: bytes, map_id: bytes, epoch_bits: int) -> None:
+        self._page_secret = page_secret
+        self._map_id = map_id
+        self._epoch_bits = epoch_bits
+        self._ciphers: dict[int, PageCipher] = {}
+
+    def _cipher(self, version: int) -> PageCipher:
+        """Return the cipher of a version's epoch; only the two newest epochs are kept."""
+        # SEC_CM: PAGE.KEY.EPOCH -- a key of its own for each epoch, so that none encrypts too many blocks
+        number = epoch(version, self._epoch_bits)
+        if number not in self._ciphers:
+            self._ciphers[number] = PageCipher(page_key(self._page_secret, self._map_id, number), self._map_id)
+            if len(self._ciphers) > 2:
+                del self._ciphers[min(self._ciphers)]
+        return self._ciphers[number]
+
+    def seal(self, page: int, version: int, plaintext: bytes | bytearray) -> bytes:
+        """Return ``ciphertext || tag`` of a page that is sealed under ``version``, from 0 to 2^64 - 1."""
+        return self._cipher(version).seal(page, version, plaintext)
+
+    def open(self, page: int, kept: int, sealed: bytes, *, present: int) -> bytes:
+        """Return the plaintext of a sealed page.
+
+        Parameters
+        ----------
+        page : int
+            Index of the page.
+        kept : int
+            The low 48 bits of the version under which the page was sealed, as HBM keeps them.
+        sealed : bytes
+            What host memory holds.
+        present : int
+            The version under which the operation that opens the page seals.
+
+        Raises
+        ------
+        PageAlteredError
+            If this is not what was sealed for this page under this version, in this map.
+        ExhaustedError
+            If no operation of the epoch before the present one touched the page.
+        """
+        version = whole(kept, present)
+        if epoch(present, self._epoch_bits) - epoch(version, self._epoch_bits) > 1:
+            raise ExhaustedError(
+                f"page {page} was not touched for a whole epoch, and its page key is gone; format the map, "
+                "with as many epoch_bits as its plan has"
+            )
+        return self._cipher(version).open(page, version, sealed)

@@ -70,7 +70,11 @@ class RollbackError(TamperedError):
 
 
 class ExhaustedError(FaultError):
-    """A structure in HBM ran out. Its sizing makes this less likely than the bound that ``omap plan`` prints."""
+    """A structure in HBM ran out, or a page was not touched for a whole epoch.
+
+    The sizing of the map makes the former less likely than the bound that ``omap plan`` prints, and the length of an
+    epoch the latter less likely than 2^-122.
+    """
 
 
 class DeviceFaultError(FaultError):

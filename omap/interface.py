@@ -76,7 +76,7 @@ class ObliviousMap(ABC):
 
     @abstractmethod
     def format(self) -> None:
-        """Empty the map under fresh secrets and a fresh map id; every page is sealed empty, under version 1.
+        """Empty the map under fresh secrets and a fresh map id; every page is sealed empty, under version 0.
 
         Reveals
             That a format ran: every page is written once, in order.

@@ -106,6 +106,7 @@ SESSION = _derivation(
 )
 NAMES = _derivation(b"omap names 1", "root key", {}, {"names key": 32})
 WITNESS = _derivation(b"omap witness 1", "root key", {}, {"witness tag": 8})
+PAGE = _derivation(b"omap page 2", "page secret", {"map id": 16, "epoch": 8}, {"page key": 32})
 
-DERIVATIONS = (SESSION, NAMES, WITNESS)
+DERIVATIONS = (SESSION, NAMES, WITNESS, PAGE)
 """All uses of the KDF."""

@@ -58,7 +58,7 @@ class PagedMap(ReferenceMap):
         page_number = number - self.params.hbm_bins
         if page_number >= 0:
             # SEC_CM: PAGE.TOUCH.ALWAYS -- a hit, a miss and a tuple that waits in HBM all read and write the page
-            page = self._read_page(page_number, descriptor)
+            page = self._read_page(page_number, descriptor, self.version)
             if key is not None and value is None:
                 value = page.take(key)
             self._drain(descriptor, page)
@@ -71,14 +71,15 @@ class PagedMap(ReferenceMap):
         while descriptor.waiting and page.has_room():
             page.put(self.waiting.take_oldest(descriptor))
 
-    def _read_page(self, number: int, descriptor: Descriptor) -> Page:
+    def _read_page(self, number: int, descriptor: Descriptor, present: int) -> Page:
         sealed = self.host.read(number * self.params.page_bytes, self.params.page_bytes)
-        return Page(self.params, self._codec.open(number, descriptor.version, sealed), descriptor.occupancy)
+        plaintext = self._codec.open(number, descriptor.version, sealed, present=present)
+        return Page(self.params, plaintext, descriptor.occupancy)
 
     def _write_page(self, number: int, descriptor: Descriptor, page: Page) -> None:
-        descriptor.version += 1
+        descriptor.version = self.version
         descriptor.occupancy = page.occupancy
-        self.host.write(number * self.params.page_bytes, self._codec.seal(number, descriptor.version, page.plaintext))
+        self.host.write(number * self.params.page_bytes, self._codec.seal(number, self.version, page.plaintext))
 
     def _emptiest(self, bins: Words) -> Descriptor:
         """Return the descriptor of the bin with the fewest tuples; of equal bins the first."""
@@ -98,11 +99,12 @@ class PagedMap(ReferenceMap):
         tuples = np.concatenate([keys, values], axis=1)[order].tobytes()
         ends = np.searchsorted(bins[order], np.arange(self.params.bins), side="right").tolist()
         size, at = self.params.tuple_bytes, 0
+        first = self.version - max(len(keys), 1) + 1  # pages open as for the first operation, and seal as for the last
         for number, end in enumerate(ends):
             descriptor = self.waiting.load(number)
             if number >= self.params.hbm_bins:
                 page_number = number - self.params.hbm_bins
-                page = self._read_page(page_number, descriptor)
+                page = self._read_page(page_number, descriptor, first)
                 self._drain(descriptor, page)
                 at += page.fill(tuples[at * size : end * size])
                 self._write_page(page_number, descriptor, page)

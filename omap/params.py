@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from omap.errors import ParamsError
+from omap.versions import MOST_EPOCH_BITS, choose_epoch_bits
 
 KEY_SIZES = (4, 8, 16)
 """Bytes a key can have."""
@@ -113,6 +114,10 @@ class Params:
         Relocation steps of the position map that every operation performs, whether they are needed or not.
     transit_entries : int
         Entries of the position map that can be in transit at once, on chip.
+    epoch_bits : int
+        log2 of the operations of an epoch, k (:mod:`omap.versions`); 0 chooses it, and stands for none under
+        ``resident``. A test may make epochs shorter: then a page may stay untouched for a whole epoch, which is a
+        fault.
 
     Raises
     ------
@@ -134,6 +139,7 @@ class Params:
     buckets: int
     relocation_steps: int = 4
     transit_entries: int = 32
+    epoch_bits: int = 0
 
     def __post_init__(self) -> None:
         for name, value in self.to_dict().items():
@@ -178,6 +184,7 @@ class Params:
                 self.waiting_slots >= self.capacity,
                 f"waiting_slots is {self.waiting_slots}; a resident map needs one for each of {self.capacity} keys",
             )
+            object.__setattr__(self, "epoch_bits", 0)
             return
         _require(
             self.page_bytes > 0 and self.page_bytes % 64 == 0,
@@ -199,6 +206,12 @@ class Params:
             _require(self.bins <= MAX_PAGES, f"pages + hbm_bins is {self.bins}; it must be at most {MAX_PAGES}")
         else:
             _require(self.hbm_bins == 0, f"hbm_bins is {self.hbm_bins}; only two_choice keeps bins in HBM")
+        if not self.epoch_bits:
+            object.__setattr__(self, "epoch_bits", choose_epoch_bits(self.pages, self.page_touches))
+        _require(
+            self.epoch_bits <= MOST_EPOCH_BITS,
+            f"epoch_bits is {self.epoch_bits}; it must be at most {MOST_EPOCH_BITS}: leave it out, and it is chosen",
+        )
 
     # -- tuples and pages ---------------------------------------------------------------------------------------
 
@@ -226,6 +239,13 @@ class Params:
     def bins(self) -> int:
         """Bins of the map: one for each page, and under ``two_choice`` those in HBM, which have the lowest numbers."""
         return self.hbm_bins + self.pages
+
+    @cached_property
+    def page_touches(self) -> float:
+        """Touches of pages by an operation, on average: 1, or Binomial(2, 1 - alpha) under ``two_choice``."""
+        if self.rule is Rule.RESIDENT:
+            return 0.0
+        return 2.0 * self.pages / self.bins if self.rule is Rule.TWO_CHOICE else 1.0
 
     # -- device memory ------------------------------------------------------------------------------------------
 

@@ -98,15 +98,15 @@ class ReferenceMap(ObliviousMap):
 
     def format(self) -> None:
         """Empty the map under fresh secrets. Reveals as :meth:`ObliviousMap.format`."""
-        fresh = self._secrets()
+        fresh, params = self._secrets(), self.params
         self.sequence = 0
         self._live = 0
         self.map_id = fresh.map_id
         self.device = DeviceMemory()
-        self.position_map = PositionMap(self.params, fresh.hash_key, self.device)
+        self.position_map = PositionMap(params, fresh.hash_key, self.device)
         self._drbg = Drbg(fresh.draw_seed)
-        self._codec = PageCodec(fresh.page_key, fresh.map_id)
-        self.waiting = Waiting(self.params, self.device)
+        self._codec = PageCodec(fresh.page_secret, fresh.map_id, params.epoch_bits)
+        self.waiting = Waiting(params, self.device)
         self._fault = None
         self._scan(FORMAT, self._seal_empty)
 
@@ -114,8 +114,9 @@ class ReferenceMap(ObliviousMap):
         params = self.params
         for number in range(params.hbm_bins, params.bins):
             page = number - params.hbm_bins
-            self.waiting.store(Descriptor(number, 1, 0, [], []))
-            self.host.write(page * params.page_bytes, self._codec.seal(page, 1, bytes(params.plaintext_bytes)))
+            self.waiting.store(Descriptor(number, self.version, 0, [], []))
+            sealed = self._codec.seal(page, self.version, bytes(params.plaintext_bytes))
+            self.host.write(page * params.page_bytes, sealed)
 
     def _scan(self, kind: int, work: Callable[[], None]) -> None:
         observer = self.host.observer
@@ -126,6 +127,11 @@ class ReferenceMap(ObliviousMap):
         finally:
             if observer is not None:
                 observer.end_scan()
+
+    @property
+    def version(self) -> int:
+        """The version under which the operation under way seals, or the last one did: its index plus 1."""
+        return self.sequence
 
     # -- operations ---------------------------------------------------------------------------------------------
 
@@ -185,7 +191,10 @@ class ReferenceMap(ObliviousMap):
     # -- many keys at once --------------------------------------------------------------------------------------
 
     def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
-        """Insert n new keys, with the draws of n operations. Reveals and raises as :meth:`ObliviousMap.bulk_load`."""
+        """Insert n new keys, with the draws of n operations. Reveals and raises as :meth:`ObliviousMap.bulk_load`.
+
+        It counts as max(n, 1) operations, because it seals all pages under a version of its own.
+        """
         self._check_fault()
         keys = as_rows("keys", self.params.key_bytes, keys)
         values = as_rows("values", self.params.value_bytes, values)
@@ -210,7 +219,7 @@ class ReferenceMap(ObliviousMap):
                 )
         words = self._bulk_words(keys)
         self.position_map.insert_rows(keys, words)
-        self.sequence += len(keys)
+        self.sequence += max(len(keys), 1)
         try:
             self._scan(BULK_LOAD, lambda: self._scan_in(keys, values, words))
         except BaseException as error:

@@ -1,6 +1,7 @@
 """Waiting tuples: page descriptors, waiting slots and their free lists, all in HBM.
 
-A descriptor is a little-endian line of ``version (48 bits) || count (16) || occupancy (32) || link (32) || indices``.
+A descriptor is a little-endian line of ``version (48 bits) || count (16) || occupancy (32) || link (32) || indices``,
+with the low 48 bits of the version (:mod:`omap.versions`).
 If a bin has more waiting slots than its line has indices, ``link`` names a further line, ``link (32) || indices``, and
 that line may name another. Further lines follow the first lines of all bins, in the same region. Waiting slots and
 further lines have a free list each, a stack whose top is kept on chip.
@@ -16,8 +17,7 @@ import numpy.typing as npt
 from omap.errors import ExhaustedError
 from omap.memory import DeviceMemory, Region
 from omap.params import Params
-
-VERSION_MASK = (1 << 48) - 1
+from omap.versions import KEPT_BITS, KEPT_MASK
 
 
 class Descriptor:
@@ -28,7 +28,7 @@ class Descriptor:
     number : int
         Number of the bin.
     version : int
-        Version under which the page of the bin was sealed last.
+        Low 48 bits of the version under which the page of the bin was sealed last.
     occupancy : int
         Bitmap of the used page slots.
     waiting : list of int
@@ -130,14 +130,14 @@ class Waiting:
         """Read the descriptor of bin ``number``."""
         self.lines.reads += 1
         head, occupancy, link, *waiting = self._first.unpack_from(self.lines.data, number * self._line_bytes)
-        count = head >> 48
+        count = head >> KEPT_BITS
         further: list[int] = []
         while len(waiting) < count:
             further.append(link)
             self.lines.reads += 1
             link, *more = self._further.unpack_from(self.lines.data, (self._bins + link) * self._line_bytes)
             waiting += more
-        return Descriptor(number, head & VERSION_MASK, occupancy, waiting[:count], further)
+        return Descriptor(number, head & KEPT_MASK, occupancy, waiting[:count], further)
 
     def store(self, descriptor: Descriptor) -> None:
         """Write a descriptor back; take further lines that its list needs, give back those it does not need."""
@@ -154,7 +154,7 @@ class Waiting:
         self._first.pack_into(
             self.lines.data,
             descriptor.number * self._line_bytes,
-            descriptor.version | len(waiting) << 48,
+            descriptor.version & KEPT_MASK | len(waiting) << KEPT_BITS,
             descriptor.occupancy,
             links[0],
             *padded[:first],

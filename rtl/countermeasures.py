@@ -54,6 +54,8 @@ COUNTERMEASURES = {
     "PAGE.ADDR.FRESH": "Every operation, whatever it is, draws the page on which its key is placed.",
     "PAGE.MISS.DUMMY": "An operation that finds no key touches the page drawn for it; all else happens as for a hit.",
     "PAGE.NONCE.UNIQUE": "Page index and version make every nonce unique under a page key.",
+    "PAGE.KEY.EPOCH": "Each epoch has a page key of its own, which is derived and loaded during the epoch before.",
+    "PAGE.SECRET.ERASE": "`erase` clears the page secret, and the page key that is being derived.",
     "PAGE.VERSION.FRESH": "A page opens under the version that HBM has of it alone: an earlier one latches a fault.",
     "PAGE.START.PACED": "No page starts before its turnaround has passed, however early the host answers.",
     "PAGE.FOLLOW.PACED": "A page touched again starts a fixed time after its write has left, whenever it was sealed.",

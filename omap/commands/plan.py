@@ -98,9 +98,20 @@ def _show(plan: Plan, hbm: int) -> None:
         console.print("Add --rule one_choice to see it with pages.")
     for table in (_layout(plan, hbm), _moved(plan), _risks(plan)):
         console.print(table)
+    _keys(plan, console)
     _window(plan, console)
     for name, risk in plan.risks.items():
         console.print(f"{name}: {risk.method}.", highlight=False, style="dim")
+
+
+def _keys(plan: Plan, console: Console) -> None:
+    if plan.wear_bits == math.inf:
+        return
+    console.print(
+        f"Page keys: a new one every 2^{plan.params.epoch_bits} operations. After a year at "
+        f"{plan.operations_per_second / 1e6:.1f} M operations a second, what the ciphertext of all pages tells has an "
+        f"advantage of at most 2^-{math.floor(plan.wear_bits)} over guessing; the masks of tags are counted.\n"
+    )
 
 
 def _window(plan: Plan, console: Console) -> None:

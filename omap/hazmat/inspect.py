@@ -54,7 +54,7 @@ def contents(map_: PagedMap) -> dict[bytes, bytes]:
 def _tuples(map_: PagedMap, number: int, version: int, occupancy: int) -> list[bytes]:
     params = map_.params
     sealed = map_.host.data[number * params.page_bytes : (number + 1) * params.page_bytes]
-    page = Page(params, map_._codec.open(number, version, bytes(sealed)), occupancy)
+    page = Page(params, map_._codec.open(number, version, bytes(sealed), present=map_.version), occupancy)
     size = params.tuple_bytes
     slots = [bytes(page.plaintext[slot * size : (slot + 1) * size]) for slot in range(params.page_slots)]
     for slot, entry in enumerate(slots):

@@ -9,7 +9,7 @@ and the request of a read, 24 bytes each. If payloads and these headers have 113
 
 from __future__ import annotations
 
-from omap.params import Params, Rule
+from omap.params import Params
 from omap.wire import RecordCodec
 
 LINK_BITS_PER_SECOND = 113.7e9
@@ -22,14 +22,6 @@ HEADER_BYTES = 48
 """Bytes beside one payload in the busier direction: 24 for the header of a write, 24 for the request of a read."""
 
 
-def pages_per_operation(params: Params) -> float:
-    """Return how many pages an operation reads on average; it writes as many. For two_choice, Binomial(2, 1 -
-    alpha)."""
-    if params.rule is Rule.RESIDENT:
-        return 0.0
-    return 2.0 * params.pages / params.bins if params.rule is Rule.TWO_CHOICE else 1.0
-
-
 def transfer_seconds(count: int) -> float:
     """Return for how many seconds a read of ``count`` bytes and a write of as many keep the link busy together."""
     return 8 * (count + HEADER_BYTES * -(-count // PAYLOAD_BYTES)) / LINK_BITS_PER_SECOND
@@ -37,5 +29,5 @@ def transfer_seconds(count: int) -> float:
 
 def operations_per_second(params: Params) -> float:
     """Return the most operations a second that the link allows. Engine, HBM and host memory may allow fewer."""
-    pages = pages_per_operation(params) * transfer_seconds(params.page_bytes)
+    pages = params.page_touches * transfer_seconds(params.page_bytes)
     return 1 / (pages + transfer_seconds(RecordCodec(params).record_bytes))

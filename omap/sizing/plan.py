@@ -15,6 +15,7 @@ from omap.params import Params, Rule
 from omap.sizing import link
 from omap.sizing.buckets import obstruction_bits, transit_bits
 from omap.sizing.channels import layouts
+from omap.sizing.epochs import wear_bits
 from omap.sizing.theorem import tail_bits, waiting_law
 from omap.wire import BufferLayout, RecordCodec
 
@@ -145,7 +146,7 @@ class Plan:
     @property
     def page_bytes_each_way(self) -> float:
         """Page bytes that an operation reads on average; it writes as many."""
-        return link.pages_per_operation(self.params) * self.params.page_bytes
+        return self.params.page_touches * self.params.page_bytes
 
     @property
     def record_bytes_each_way(self) -> int:
@@ -156,6 +157,12 @@ class Plan:
     def operations_per_second(self) -> float:
         """Most operations a second that PCIe allows (see :mod:`omap.sizing.link`)."""
         return link.operations_per_second(self.params)
+
+    @property
+    def wear_bits(self) -> float:
+        """-log2 of what the ciphertext of all pages tells at most, after a year at the link's full rate (see
+        :mod:`omap.sizing.epochs`)."""
+        return wear_bits(self.params, self.operations_per_second)
 
     @cached_property
     def ratio_to_paper(self) -> float:
@@ -187,6 +194,7 @@ class Plan:
                 name: {"log2_probability": None if risk.bits == math.inf else -risk.bits, "method": risk.method}
                 for name, risk in self.risks.items()
             },
+            "pages_tell_in_a_year": {"log2_advantage": None if self.wear_bits == math.inf else -self.wear_bits},
             "page_bytes_each_way": self.page_bytes_each_way,
             "record_bytes_each_way": self.record_bytes_each_way,
             "pcie_operations_per_second": self.operations_per_second,

@@ -73,7 +73,7 @@ class _Gcm(wiring.Component):
 
 
 class GcmOpen(_Gcm):
-    """Opens pages: decrypts, and lets out what is verified. Must equal :meth:`omap.crypto.PageCodec.open`.
+    """Opens pages: decrypts, and lets out what is verified. Must equal :meth:`omap.crypto.PageCipher.open`.
 
     One beat a cycle, back to back. The first plaintext of a message is on offer :attr:`latency` cycles after its last
     beat was taken, good or bad, unless earlier plaintext is still waiting to be taken. A message that fails comes out
@@ -278,7 +278,7 @@ class GcmOpenEach(GcmOpen):
 
 
 class GcmSeal(_Gcm):
-    """Seals pages or records: encrypts and appends the tag. Must equal :meth:`omap.crypto.PageCodec.seal`.
+    """Seals pages or records: encrypts and appends the tag. Must equal :meth:`omap.crypto.PageCipher.seal`.
 
     One beat a cycle, back to back. A beat of text is on offer as ciphertext :attr:`latency` cycles after it was taken,
     and the tag follows its text without a gap.

@@ -17,7 +17,7 @@ class Use(enum.Enum, shape=1):
     """What a bin is announced for."""
 
     TOUCH = 0
-    """Its page is touched: waiting tuples may leave, and the version rises."""
+    """Its page is touched: waiting tuples may leave, and the version becomes the operation's."""
     APPEND = 1
     """A tuple may join."""
 

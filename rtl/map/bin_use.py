@@ -8,6 +8,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from omap.versions import KEPT_BITS
 from rtl.map.bin_shapes import BinShapes, Use
 from rtl.map.page import Verdict
 from rtl.stream.fifo import Fifo
@@ -24,6 +25,8 @@ FREED = 8
 
 class BinUse(wiring.Component):
     """The point at which lists change. A touch takes three cycles and one for each tuple; an append takes one.
+
+    The n-th touch, from 1, gives its bin version n, because every operation touches one bin.
 
     Parameters
     ----------
@@ -111,6 +114,7 @@ class BinUse(wiring.Component):
         reading, keeping = Signal(range(shapes.most + 1)), Signal(range(shapes.most + 1))
         remaining, at_end, awaited = Signal(range(shapes.most + 1)), Signal(), Signal()
         judged, keep, place = Signal(), Signal(), Signal(shapes.place_bits)
+        version = Signal(KEPT_BITS, init=1)  # of the next touch: uses come in the order of operations
         turn = present & ~self.blocked
         stays = self.i_verdict.p == Verdict.KEPT
         m.d.comb += [
@@ -137,7 +141,7 @@ class BinUse(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [
-                self.new_row.version.eq(self.row.version + 1),
+                self.new_row.version.eq(version),
                 self.new_row.occupancy.eq(self.i_occupancy.p),
                 self.new_row.count.eq(keeping),
             ]
@@ -198,6 +202,7 @@ class BinUse(wiring.Component):
                     self.done.eq(self.touched),
                 ]
                 with m.If(self.touched):
+                    m.d.sync += version.eq(version + 1)
                     m.next = "BIN"
         return m
 

@@ -61,7 +61,8 @@ class Core(wiring.Component):
     m_axi_hbm : Out(AxiSignature).array(n)
         Pseudo-channels, as :attr:`EngineConfig.channels` has them.
     page_fault, exhausted, bus_fault : Out(1)
-        A page failed authentication; a structure ran out, or lost a tuple; HBM failed. They stay.
+        A page failed authentication; a structure ran out or lost a tuple, or a page was not touched for a whole epoch;
+        HBM failed. They stay.
     idle : Out(1)
         No operation is under way, and no page.
     erase : In(1)
@@ -173,7 +174,7 @@ class Core(wiring.Component):
         formatter, admission, sealing, merging = self.formatter, self.admission, self.sealing, self.merging
         position_map, bins, pages, memory = self.position_map, self.bins, self.pages, self.memory
         connect(m, flipped(self.i_entropy), formatter.i_entropy)
-        connect(m, formatter.o_page_key, sealing.i_key)
+        connect(m, formatter.o_page_secret, sealing.i_secret)
         connect(m, formatter.o_draw_seed, admission.i_seed)
         connect(m, formatter.o_hash_key, position_map.i_key)
         m.d.comb += [
@@ -191,7 +192,7 @@ class Core(wiring.Component):
             self.map_id.eq(formatter.map_id),
             sealing.map_id.eq(formatter.map_id),
             self.page_fault.eq(sealing.fault),
-            self.exhausted.eq(merging.lost | bins.exhausted | memory.exhausted),
+            self.exhausted.eq(merging.lost | bins.exhausted | sealing.exhausted | memory.exhausted),
             self.bus_fault.eq(memory.error),
             self.idle.eq(admission.idle & pages.idle),
         ]

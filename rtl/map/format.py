@@ -31,8 +31,8 @@ class Format(wiring.Component):
         A map is there. Falls with ``format``.
     i_entropy : In(stream.Signature(128))
         Fresh random words, see :class:`rtl.map.secrets.FormatSecrets`.
-    o_page_key, o_draw_seed, o_hash_key : Out(stream)
-        The keys of the new map, see the same.
+    o_page_secret, o_draw_seed, o_hash_key : Out(stream)
+        The secrets of the new map, see the same.
     map_id : Out(128)
         Its id.
     quiet : In(1)
@@ -68,7 +68,9 @@ class Format(wiring.Component):
             {
                 "format": In(1),
                 "formatted": Out(1),
-                **{name: handed[name] for name in ("i_entropy", "o_page_key", "o_draw_seed", "o_hash_key", "map_id")},
+                **{
+                    name: handed[name] for name in ("i_entropy", "o_page_secret", "o_draw_seed", "o_hash_key", "map_id")
+                },
                 "quiet": In(1),
                 "clear": Out(1),
                 "filling": In(1),
@@ -85,7 +87,7 @@ class Format(wiring.Component):
         m = Module()
         m.submodules.secrets = secrets = self.secrets
         connect(m, flipped(self.i_entropy), secrets.i_entropy)
-        for name in ("o_page_key", "o_draw_seed", "o_hash_key"):
+        for name in ("o_page_secret", "o_draw_seed", "o_hash_key"):
             connect(m, getattr(secrets, name), flipped(getattr(self, name)))
         m.d.comb += self.map_id.eq(secrets.map_id)
 

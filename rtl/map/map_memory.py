@@ -11,7 +11,6 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.config import EngineConfig
 from rtl.map.position_map import PositionMap
-from rtl.map.sealing import FIRST_VERSION
 from rtl.map.waiting import WaitingBins
 from rtl.memory.free_list import FreeLists
 from rtl.memory.hbm import HBM_AXI
@@ -50,7 +49,7 @@ class MapMemory(wiring.Component):
     m_axi_hbm : Out(AxiSignature).array(n)
         Pseudo-channels, as :attr:`rtl.config.EngineConfig.channels` has them.
     clear : In(1)
-        For one cycle: all tables are overwritten with zeros, and the descriptors with those of empty pages.
+        For one cycle: all tables and descriptors are overwritten with zeros, which a descriptor of an empty page is.
     filling : Out(1)
         They are being overwritten.
     clear_free : In(1)
@@ -70,7 +69,6 @@ class MapMemory(wiring.Component):
                 f"table {t}",
                 id_bits=buffer.id_bits,
                 address_bits=buffer.address_bits,
-                initial=0,
                 initial_lines=config.params.buckets,
             )
             for t, buffer in enumerate(position_map.buffers)
@@ -79,7 +77,6 @@ class MapMemory(wiring.Component):
             "descriptors",
             id_bits=bins.id_bits,
             address_bits=bins.line_bits,
-            initial=FIRST_VERSION,
             initial_lines=config.params.bins,
         )
         self.slots = SlotChannels(entry_bytes=config.params.tuple_bytes, **self._place("slots"))

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.constants import BLOCK_BITS
 
 WORDS = 6
-"""128-bit words of a format, as in :class:`omap.crypto.Secrets`: page key (2), draw seed (2), hash key, map id."""
+"""128-bit words of a format, as in :class:`omap.crypto.Secrets`: page secret (2), draw seed (2), hash key, map id."""
 
 
 class FormatSecrets(wiring.Component):
@@ -21,8 +21,8 @@ class FormatSecrets(wiring.Component):
         High from the beginning of a format until ``done``.
     i_entropy : In(stream.Signature(128))
         Random words, :data:`WORDS` for each format.
-    o_page_key : Out(stream.Signature(256))
-        Key of the pages.
+    o_page_secret : Out(stream.Signature(256))
+        What page keys are derived from.
     o_draw_seed, o_hash_key : Out(stream.Signature(256 and 128, always_ready=True))
         Seed of the draws, key of the position map's hash.
     map_id : Out(128)
@@ -41,7 +41,7 @@ class FormatSecrets(wiring.Component):
             {
                 "load": In(1),
                 "i_entropy": In(stream.Signature(BLOCK_BITS)),
-                "o_page_key": Out(stream.Signature(2 * BLOCK_BITS)),
+                "o_page_secret": Out(stream.Signature(2 * BLOCK_BITS)),
                 "o_draw_seed": Out(stream.Signature(2 * BLOCK_BITS, always_ready=True)),
                 "o_hash_key": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
                 "map_id": Out(BLOCK_BITS),
@@ -55,10 +55,10 @@ class FormatSecrets(wiring.Component):
         keys = words[: 2 * BLOCK_BITS], words[2 * BLOCK_BITS : 4 * BLOCK_BITS], words[4 * BLOCK_BITS :]
         offered = Signal()
         m.d.comb += [
-            self.o_page_key.p.eq(keys[0]),
+            self.o_page_secret.p.eq(keys[0]),
             self.o_draw_seed.p.eq(keys[1]),
             self.o_hash_key.p.eq(keys[2]),
-            self.o_page_key.valid.eq(offered),
+            self.o_page_secret.valid.eq(offered),
         ]
         with m.FSM():
             with m.State("GATHER"):
@@ -70,7 +70,7 @@ class FormatSecrets(wiring.Component):
                     with m.Else():
                         m.d.sync += [words.eq(Cat(words, self.i_entropy.p)[BLOCK_BITS:]), gathered.eq(gathered + 1)]
             with m.State("GIVE"):
-                with m.If(self.o_page_key.ready):
+                with m.If(self.o_page_secret.ready):
                     m.d.comb += [self.o_draw_seed.valid.eq(1), self.o_hash_key.valid.eq(1), self.done.eq(1)]
                     # SEC_CM: FORMAT.KEY.CLEARED -- nothing needs them here any more
                     m.d.sync += [words.eq(0), offered.eq(0)]

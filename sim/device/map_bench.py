@@ -32,7 +32,7 @@ def channel_memories(config: EngineConfig) -> list[Memory]:
 
 def entropy_words(secrets: Secrets) -> list[int]:
     """Return what the entropy source has to give for a format to use these secrets."""
-    stream = secrets.page_key + secrets.draw_seed + secrets.hash_key + secrets.map_id
+    stream = secrets.page_secret + secrets.draw_seed + secrets.hash_key + secrets.map_id
     return [int.from_bytes(stream[at : at + WORD_BYTES], "little") for at in range(0, len(stream), WORD_BYTES)]
 
 

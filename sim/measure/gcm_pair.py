@@ -14,7 +14,7 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from omap.crypto import PageCodec
+from omap.crypto import PageCipher
 from omap.errors import PageAlteredError
 from rtl.crypto.gcm import GcmOpen, GcmSeal
 from rtl.stream.axi import BURST_INCR, AxiSignature
@@ -139,7 +139,7 @@ def component(**_parameters: Any) -> GcmPair:
 
 def load(bench: Any, count: int) -> Memory:
     """Fill host memory with sealed pages and ask for ``count`` of them to be moved, whatever simulator it is."""
-    codec = PageCodec(KEY, MAP_ID)
+    codec = PageCipher(KEY, MAP_ID)
     memory = Memory(PAGES * PAGE_BYTES)
     for page in range(PAGES):
         memory.write(page * PAGE_BYTES, codec.seal(page, 1, text_of(page)))
@@ -168,7 +168,7 @@ def check(bench: Any, memory: Memory) -> None:
     assert moved > 0
     assert not bench.get("fault")
     assert not any(bench.sink("o_done").take())  # ID 0, response OKAY
-    codec = PageCodec(KEY, MAP_ID)
+    codec = PageCipher(KEY, MAP_ID)
     for page in range(PAGES):
         versions = 1 + np.array([moved, moved + HELD]) // PAGES + (page < np.array([moved, moved + HELD]) % PAGES)
         for version in sorted(set(versions.tolist())):  # those on their way may be in memory already

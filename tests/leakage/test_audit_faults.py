@@ -1,5 +1,7 @@
 """The audit against real maps: every sound workload passes under every rule, every planted fault is flagged."""
 
+from dataclasses import replace
+
 import pytest
 
 from omap.audit import audit
@@ -50,6 +52,19 @@ def test_every_workload_passes_under_every_rule(rule, name):
     assert found.passed, found.summary()
     assert found.operations == OPERATIONS
     assert not found.notes
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("rule", [Rule.ONE_CHOICE, Rule.TWO_CHOICE])
+def test_every_workload_passes_over_the_ends_of_epochs(rule, name):
+    few = {"capacity": 60, "pages": 12, "waiting_slots": 60, "further_lines": 60, "epoch_bits": 8}
+    params = replace(params_for(rule), **few, hbm_bins=3 if rule is Rule.TWO_CHOICE else 0)
+    observer = Observer()
+    map_ = create(params, observer=observer, secrets=fixed_secrets(1))
+    load_and_run(workload(name, params, OPERATIONS, seed=1), map_)
+    found = audit(observer.trace(), params)
+    assert found.passed, found.summary()
+    assert map_.version >> params.epoch_bits >= 11
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -217,7 +217,7 @@ def test_a_fault_leaves_no_secret_behind():
         seen.add(id(thing))
         if isinstance(thing, (bytes, bytearray, memoryview)):
             data = bytes(thing)
-            for secret in (secrets.page_key, secrets.draw_seed, secrets.hash_key):
+            for secret in (secrets.page_secret, secrets.draw_seed, secrets.hash_key):
                 assert secret not in data
             assert key(7) + value(7) not in data
         assert type(thing).__name__ not in {"PageCodec", "Drbg", "PositionMap", "Waiting"}

@@ -25,10 +25,10 @@ SHAPES = {
 
 
 def shape(name, **more):
-    """Return the parameters of a case: a slot for every key, and buckets that fill."""
+    """Return the parameters of a case: a slot for every key, buckets that fill, and epochs of 64 operations."""
     sizes = SHAPES[name]
     structures = {"descriptor_bytes": 32, "waiting_slots": sizes["capacity"], "further_lines": sizes["capacity"]}
-    return Params(**sizes, **structures, bucket_bytes=128, buckets=4, **more)
+    return Params(**sizes, **structures, bucket_bytes=128, buckets=4, epoch_bits=6, **more)
 
 
 CASES = {
@@ -63,11 +63,12 @@ def transcript(name, params):
     touched = [[] for _ in batch]
     for operation, address in zip(trace.operation[::2].tolist(), trace.address[::2].tolist(), strict=True):
         touched[operation].append(address // params.page_bytes)
+    fields = ("page_secret", "draw_seed", "hash_key", "map_id")
     return {
         "description": f"{OPERATIONS} operations on a map with these secrets; pages touched by each, in order",
         "parameters": params.to_dict(),
         "parameters_digest": params.digest.hex(),
-        "secrets": {field: getattr(secrets, field).hex() for field in ("page_key", "draw_seed", "hash_key", "map_id")},
+        "secrets": {field: getattr(secrets, field).hex() for field in fields},
         "operations": [[kind.name, key.hex(), value.hex()] for kind, key, value in batch],
         "responses": [[status.name, None if previous is None else previous.hex()] for status, previous in responses],
         "pages": touched,

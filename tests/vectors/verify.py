@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.cmac import CMAC
 
 
 class Bins:
@@ -24,7 +25,7 @@ class Bins:
         slots = (parameters["page_bytes"] - 16) // self.tuple_bytes
         self.slots = [[] if number < self.hbm else [None] * slots for number in range(self.count)]
         self.waiting = [[] for _ in range(self.count)]
-        self.versions = [1] * self.count
+        self.versions = [0] * self.count
         self.where = {}
         self.secrets = {name: bytes.fromhex(text) for name, text in secrets.items()}
         self.aes = Cipher(algorithms.AES256(self.secrets["draw_seed"]), modes.ECB()).encryptor()
@@ -62,7 +63,8 @@ class Bins:
                     self.waiting[number].remove(entry)
             while self.waiting[number] and None in places:
                 places[places.index(None)] = self.waiting[number].pop(0)
-            self.versions[number] += 1
+            assert (index + 1 >> self.p["epoch_bits"]) - (self.versions[number] >> self.p["epoch_bits"]) in (0, 1)
+            self.versions[number] = index + 1
         status = "OK" if live or kind == "NOP" else "NOT_FOUND"
         stays = live and kind in ("GET", "PUT")
         if kind == "PUT" and not live:
@@ -75,14 +77,25 @@ class Bins:
             self.waiting[target].append((key, value if kind == "PUT" else previous))
         return status, previous, [number - self.hbm for number in bins if number >= self.hbm]
 
+    def page_key(self, version):
+        """Return the key of the version's epoch: two blocks of the counter-mode KDF, written out."""
+        context = self.secrets["map_id"] + (version >> self.p["epoch_bits"]).to_bytes(8, "big")
+        key = b""
+        for block in (1, 2):
+            mac = CMAC(algorithms.AES256(self.secrets["page_secret"]))
+            mac.update(block.to_bytes(4, "big") + b"omap page 2" + b"\0" + context + (256).to_bytes(4, "big"))
+            key += mac.finalize()
+        return key
+
     def host_memory(self):
-        cipher, memory = AESGCM(self.secrets["page_key"]), b""
+        memory = b""
         for number in range(self.hbm, self.count):
             page = number - self.hbm
             plain = b"".join(entry[0] + entry[1] if entry else bytes(self.tuple_bytes) for entry in self.slots[number])
-            nonce = page.to_bytes(4, "big") + (0).to_bytes(2, "big") + self.versions[number].to_bytes(6, "big")
+            version = self.versions[number]
             padded = plain.ljust(self.p["page_bytes"] - 16, b"\0")
-            memory += cipher.encrypt(nonce, padded, self.secrets["map_id"])
+            nonce = page.to_bytes(4, "big") + version.to_bytes(8, "big")
+            memory += AESGCM(self.page_key(version)).encrypt(nonce, padded, self.secrets["map_id"])
         return memory
 
 

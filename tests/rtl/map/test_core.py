@@ -2,6 +2,7 @@
 """The core equals the reference on the same secrets and operations: replies, pages in their order, host memory."""
 
 import random
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -20,8 +21,8 @@ from tests.support.rtl.engines import DELETE, GET, GROUPED, PUT, operations, tig
 
 
 @cache
-def design(name: str, lanes: int = 1) -> tuple[EngineConfig, Design]:
-    config = EngineConfig(params=tight(name), lanes=lanes)
+def design(name: str, lanes: int = 1, epoch_bits: int = 0) -> tuple[EngineConfig, Design]:
+    config = EngineConfig(params=replace(tight(name), epoch_bits=epoch_bits), lanes=lanes)
     return config, Design(CoreOnHost(config))
 
 
@@ -74,6 +75,22 @@ def test_equals_the_reference(lanes):
         check(config, found, script, seed, host=host, hbm=HbmTiming(ready_withheld=withheld), idle=idle)
 
     one()
+
+
+@pytest.mark.long
+@pytest.mark.sec_cm("PAGE.KEY.EPOCH")
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_equals_the_reference_over_the_ends_of_epochs(lanes):
+    """Nine epochs, each place for a key used twice and more; then once more, from a format on."""
+    config, found = design("SMALL", lanes, epoch_bits=7)
+    script = operations(random.Random(lanes), 9 * 128 - 20, config.params, 40)
+    run = check(config, found, script, lanes, batch=500)
+    reference = create(config.params, secrets=fixed_secrets("again"))
+    run.format(fixed_secrets("again")())
+    assert run.pages() == bytes(reference.host.data)
+    assert [reply.response for reply in run.execute(script[:400])] == reference.execute(script[:400])
+    run.settle()
+    assert run.pages() == bytes(reference.host.data)
 
 
 @pytest.mark.long

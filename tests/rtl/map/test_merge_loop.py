@@ -40,7 +40,7 @@ def paper():
 
 
 class Touches(PagedMap):
-    """The reference's touches and lists alone: pages lie here in the clear, versions start at 0 as in the bench."""
+    """The reference's touches and lists alone: pages lie here in the clear, as in the bench."""
 
     rule = None
     _draws = _bulk_words = None
@@ -48,18 +48,20 @@ class Touches(PagedMap):
     def __init__(self, params: Params) -> None:
         self.params, self.waiting = params, Waiting(params, DeviceMemory())
         self.pages = [bytes(params.plaintext_bytes)] * params.pages
+        self.sequence = 0
         self.seen = []  # page and version before, page and occupancy after, tuples that waited, of each touch
 
-    def _read_page(self, number, descriptor):
+    def _read_page(self, number, descriptor, present):
         self.seen.append([self.pages[number], descriptor.version, len(self.before.waiting)])
         return Page(self.params, self.pages[number], descriptor.occupancy)
 
     def _write_page(self, number, descriptor, page):
         self.pages[number] = bytes(page.plaintext)
-        descriptor.version, descriptor.occupancy = descriptor.version + 1, page.occupancy
+        descriptor.version, descriptor.occupancy = self.version, page.occupancy
         self.seen[-1] += [self.pages[number], page.occupancy]
 
     def touch(self, number, key):
+        self.sequence += 1
         self.before = self.waiting.load(number)
         return self._touch(number, key)
 

@@ -23,7 +23,7 @@ FULL = (1 << SHAPE.page_slots) - 1
 
 def script(rng, uses):
     """Return drawn uses with all that goes in, and what must come out, from lists alone."""
-    lists, versions, occupancies = [[] for _ in range(4)], [1] * 4, [0] * 4
+    lists, versions, occupancies = [[] for _ in range(4)], [0] * 4, [0] * 4
     touches, live = [], 0
     ins, outs = {"verdict": [], "occupancy": [], "append": []}, {"version": [], "bin": [], "waiting": []}
     growing = rng.random()
@@ -49,7 +49,7 @@ def script(rng, uses):
         ins["verdict"] += verdicts
         live -= sum(verdict is not Verdict.KEPT for verdict in verdicts)
         lists[bin_] = [e for e, verdict in zip(lists[bin_], verdicts, strict=True) if verdict is Verdict.KEPT]
-        versions[bin_] += 1
+        versions[bin_] = len(outs["bin"])  # which touch it was, from 1
         occupancies[bin_] = rng.randint(0, FULL)
         ins["occupancy"].append(occupancies[bin_])
     return touches, ins, outs, (lists, versions, occupancies)
@@ -60,7 +60,7 @@ class Hbm:
 
     def __init__(self, dut, rng):
         self.dut, self.rng, self.slowness = dut, rng, rng.choice([1, 5, 15])
-        self.lines = dict.fromkeys(range(SHAPE.pages), 1)  # version 1, nothing waits
+        self.lines = dict.fromkeys(range(SHAPE.pages), 0)  # version 0, nothing waits
         self.slots = {}
         self.reads, self.writes, self.slot_reads, self.slot_writes = [], [], [], []
         self.free_slots, self.free_lines = list(range(SHAPE.waiting_slots)), list(range(SHAPE.further_lines))

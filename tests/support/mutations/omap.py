@@ -24,14 +24,15 @@ REMOVALS = [
         "return self._cipher.encrypt(self._nonce(page, version), plaintext, self._map_id)",
         "return bytes(plaintext) + bytes(16)",
     ),
-    Removal("PAGE.NONCE.UNIQUE", "omap/crypto.py", "self._boot | version)", "self._boot)"),
-    Removal("PAGE.NONCE.UNIQUE", "omap/crypto.py", "(page << 64 | self._boot", "(self._boot"),
-    Removal("PAGE.VERSION.FRESH", "omap/map.py", "descriptor.version += 1", "pass"),
+    Removal("PAGE.NONCE.UNIQUE", "omap/crypto.py", "(page << 64 | version)", "(page << 64)"),
+    Removal("PAGE.NONCE.UNIQUE", "omap/crypto.py", "(page << 64 | version)", "version"),
+    Removal("PAGE.VERSION.FRESH", "omap/reference.py", "return self.sequence\n", "return 0\n"),
+    Removal("PAGE.KEY.EPOCH", "omap/crypto.py", "number = epoch(version, self._epoch_bits)", "number = 0"),
     Removal("POSMAP.WORK.FIXED", "omap/position_map.py", "self._write(0, self._read(0))", "pass"),
     Removal(
         "FAULT.KEY.ERASE", "omap/reference.py", "del self._codec, self._drbg, self.position_map, self.waiting", "pass"
     ),
-    Removal("ERROR.TEXT.CLEAN", "omap/crypto.py", "page_key: bytes = field(repr=False)", "page_key: bytes"),
+    Removal("ERROR.TEXT.CLEAN", "omap/crypto.py", "page_secret: bytes = field(repr=False)", "page_secret: bytes"),
     Removal("ERROR.TEXT.CLEAN", "omap/session.py", "command: bytes = field(repr=False)", "command: bytes"),
     Removal(
         "COMMAND.OP.UNIFORM",

@@ -5,10 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect, flipped
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from omap.crypto import PageCodec
+from omap.crypto import PageCipher
 from rtl.crypto.gcm import GcmOpen, GcmOpenEach, GcmSeal
-
-BOOT = 7
 
 
 def number(data):
@@ -47,9 +45,9 @@ class Messages:
                 nonce = seed.randbytes(12)
                 sealed = header + AESGCM(self.keys[key_index]).encrypt(nonce, text, header)
             elif design.key_bits == 256:  # a page
-                page, version = seed.randrange(1 << 32), seed.randrange(1 << 48)
-                nonce = page.to_bytes(4, "big") + BOOT.to_bytes(2, "big") + version.to_bytes(6, "big")
-                sealed = PageCodec(self.keys[key_index], self.aads[key_index], BOOT).seal(page, version, text)
+                page, version = seed.randrange(1 << 32), seed.randrange(1 << 64)
+                nonce = page.to_bytes(4, "big") + version.to_bytes(8, "big")
+                sealed = PageCipher(self.keys[key_index], self.aads[key_index]).seal(page, version, text)
             else:
                 nonce = seed.randbytes(12)
                 aad = self.aads[key_index][: design.aad_bytes]
