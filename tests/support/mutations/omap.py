@@ -41,8 +41,8 @@ REMOVALS = [
         "return COMMAND_FIELDS.pack(kind) + key + value",
     ),
     Removal("RECORD.NONCE.UNIQUE", "omap/session.py", "(direction << 64 | sequence)", "(direction << 64)"),
-    Removal("RECORD.SEQ.STRICT", "omap/session.py", "if came < expected:", "if False:"),
-    Removal("RECORD.SEQ.STRICT", "omap/session.py", "if came > expected:", "if False:"),
+    Removal("RECORD.SEQ.STRICT", "omap/session.py", "if came < expected:", "if False:", error="AlteredError"),
+    Removal("RECORD.SEQ.STRICT", "omap/session.py", "if came > expected:", "if False:", error="AlteredError"),
     Removal("RECORD.SEQ.STRICT", "omap/session.py", "if header.sequence != entry.next:", "if False:"),
     Removal(
         "SESSION.KEY.CONFIRM",
