@@ -12,9 +12,9 @@ from host.commands.serve import tls_context
 from host.device.transport import open_transport
 from host.relay.port import Limits
 from host.testing import running_relay
-from omap.errors import ReplayedError
 from omap.operations import Kind, Operation
 from omap.presets import preset
+from omap.regmap import Fault
 from omap.session import ClientSession
 from omap.wire import RecordType, read_header
 from tests.support.host.certificates import make_certificate
@@ -156,7 +156,7 @@ def test_a_fault_is_told_after_tls_is_set_up_and_nothing_goes_out_in_the_clear(k
         socket.create_connection((relay.host, relay.port), timeout=20) as link,
     ):
         until(lambda: len(relay.relay.connections) == 1)
-        transport.device._fault(ReplayedError("for a test"))
+        transport.device._latch(Fault.PAGE_TAG)
         until(lambda: relay.relay.failure is not None, "the failure")
         assert held([link]) == 1
         with trusted.wrap_socket(link, server_hostname="localhost") as client:
