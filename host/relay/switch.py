@@ -5,7 +5,9 @@ each command came from. Clients take turns of at most ``quantum`` records, and h
 ring. A HELLO waits for its turn apart from all that, in :mod:`host.relay.handshakes`.
 
 The switch forwards a DATA record only in a session that was opened on the same connection. It refuses any other itself,
-because the device would take such a record for an attack on its session, and would end that.
+because the device would take such a record for an attack on its session, and would end that. Once the device has
+refused a record, its session is over, and the switch forwards no more of it: a record of no open session costs the
+device, and so all other clients, more time than a good one.
 """
 
 from __future__ import annotations
@@ -18,10 +20,16 @@ from dataclasses import dataclass
 from host.device.driver import Driver
 from host.relay.handshakes import Handshake, Handshakes
 from host.relay.port import Limits, Numbers, Port
-from omap.wire import PENDING_HANDSHAKES, SESSIONS, Header, RecordType, Refusal, read_header
+from omap.wire import HEADER, PENDING_HANDSHAKES, SESSIONS, Header, RecordType, Refusal, read_header
 
 _HEAD = 8
 """Leading bytes that all commands of a session have in common: type, session index, code, session."""
+
+
+def _head(header: Header) -> int:
+    """Return the leading bytes of the commands of a session, as a number."""
+    with memoryview(Header(RecordType.DATA, header.session_index, 0, header.session, 0).pack()[:_HEAD]) as head:
+        return int(head.cast("Q")[0])
 
 
 @dataclass(slots=True)
@@ -226,8 +234,18 @@ class Switch:
             return
         port.in_flight -= count
         self.numbers.records_out += count
+        if RecordType.REFUSED in bytes(records[:: self._size]):
+            self._forget_sessions(port, records)
         port.deliver(records)
         self.activate(port)
+
+    def _forget_sessions(self, port: Port, records: memoryview) -> None:
+        """Forget the sessions of a port whose records the device has refused."""
+        for at in range(0, len(records), self._size):
+            header = read_header(records[at : at + HEADER.size])
+            if header.type == RecordType.REFUSED:
+                # SEC_CM: RELAY.SESSION.OWNED -- nobody busies the device with records of a session that has ended
+                port.sessions.pop(_head(header), None)
 
     def _deliver_made(self) -> None:
         while self._routes and self._routes[0].made:
@@ -251,9 +269,7 @@ class Switch:
             self.numbers.sessions += 1
             if not port.closed:
                 port.hellos = 0
-                head = Header(RecordType.DATA, header.session_index, 0, header.session, 0).pack()[:_HEAD]
-                with memoryview(head).cast("Q") as word:
-                    port.sessions[word[0]] = None
+                port.sessions[_head(header)] = None
                 while len(port.sessions) > SESSIONS:
                     del port.sessions[next(iter(port.sessions))]
                 port.opened()

@@ -160,6 +160,31 @@ def test_records_of_sessions_of_others_do_not_reach_the_device():
     attacker.check(1)
 
 
+@pytest.mark.sec_cm("RELAY.SESSION.OWNED")
+def test_a_session_that_the_device_has_ended_is_forwarded_no_more():
+    """Whoever sits between a client and the relay can end the client's session, and can't use it to busy the device."""
+    rig = Rig()
+    victim, other = Client(rig).handshake(), Client(rig).handshake()
+    records = [victim.session.seal(NOP) for _ in range(4)]
+    victim.send(records[0], records[1][:-1] + bytes([records[1][-1] ^ 1]), records[2])
+    rig.run()
+    victim.session.open(victim.received.pop(0))
+    assert victim.refusals == [Refusal.ALTERED, Refusal.UNKNOWN_SESSION]
+    before = rig.numbers.records_in
+    for _ in range(5):
+        victim.send(*[records[3]] * 50)
+        rig.run()
+    assert rig.numbers.records_in == before
+    other.nops(3)
+    rig.run()
+    other.check(3)
+    victim.session = ClientSession(PARAMS, KEY, replaces=victim.session.session)
+    victim.received.clear()
+    victim.handshake().nops(2)
+    rig.run()
+    victim.check(2)
+
+
 def test_refusals_come_after_the_answers_before_them():
     rig = Rig()
     client = Client(rig).handshake()

@@ -21,6 +21,7 @@ REMOVALS = [
         "RELAY.SESSION.OWNED", "host/relay/switch.py", "if first not in port.sessions:\n            return 0", "pass"
     ),
     Removal("RELAY.SESSION.OWNED", "host/relay/switch.py", "port.sessions.clear()", "pass"),
+    Removal("RELAY.SESSION.OWNED", "host/relay/switch.py", "port.sessions.pop(_head(header), None)", "pass"),
     Removal("RELAY.INPUT.BOUNDED", "host/relay/connection.py", "self.read(False)", "pass"),
     Removal(
         "RELAY.INPUT.BOUNDED",
