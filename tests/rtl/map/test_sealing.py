@@ -198,6 +198,22 @@ def test_pages_are_opened_and_sealed_as_by_the_reference_over_the_ends_of_epochs
         run.format()
 
 
+@pytest.mark.sec_cm("PAGE.VERSION.FRESH")
+def test_a_page_as_it_was_before_is_a_fault(design):
+    run = Run(design.bench(seed=3), seed=3)
+    _, _, earlier = run.pages[2]
+    run.push(2)
+    run.sealed(1)
+    assert not run.bench.get("fault")
+    version, text, _ = run.pages[2]
+    run.pages[2] = version, text, earlier
+    run.bench.sink("o_text").take()
+    run.push(2)
+    run.bench.run(200)
+    assert run.bench.get("fault")
+    assert not any(raw & (1 << 128) - 1 for raw in run.bench.sink("o_text").take())
+
+
 @pytest.mark.parametrize(("operations", "exhausted"), [(255, False), (256, True)])
 def test_a_page_that_was_not_touched_for_a_whole_epoch_is_a_fault(design, operations, exhausted):
     run = Run(design.bench(seed=2), seed=2)

@@ -63,7 +63,6 @@ REMOVALS = [
         "rtl/map/sealing.py",
         "page_nonce(opens.o.p.page, opens.o.p.version)",
         "page_nonce(opens.o.p.page, Const(0, VERSION_BITS))",
-        tests=("tests/rtl/test_engine_faults.py::test_a_page_that_is_not_what_was_written_last_latches",),
     ),
     Removal("PAGE.KEY.EPOCH", "rtl/map/epoch_keys.py", "swap_bytes(epoch))", "swap_bytes(Mux(0, epoch, 0)))"),
     Removal("PAGE.SECRET.ERASE", "rtl/map/epoch_keys.py", "return ResetInserter(self.erase)(m)", "return m"),
