@@ -300,6 +300,7 @@ def test_pages_in_flight_may_be_more_than_ids():
     assert rig.handed == touches(pages)
 
 
+@pytest.mark.sec_cm("PAGE.FOLLOW.PACED")
 def test_a_page_that_follows_starts_a_fixed_time_after_the_write_of_the_one_before_has_left():
     used = config(1)
     rig = Rig(used)

@@ -66,14 +66,21 @@ REMOVALS = [
     ),
     Removal("REDIS.AUTH.SLOWED", "host/redis/guesses.py", "await self._sleep(wait)", "pass"),
     Removal("REDIS.AUTH.SLOWED", "host/redis/guesses.py", "async with suspect.turn:", "if True:"),
-    Removal("REDIS.IDLE.CLOSED", "host/redis/server.py", "return self.limits.timeout or None", "return None"),
+    Removal(
+        "REDIS.IDLE.CLOSED",
+        "host/redis/server.py",
+        "return self.limits.timeout or None",
+        "return None",
+        error="TimeoutError",
+    ),
     Removal(
         "REDIS.IDLE.CLOSED",
         "host/redis/server.py",
         "asyncio.timeout(self.limits.timeout or None)",
         "asyncio.timeout(None)",
+        error="TimeoutError",
     ),
-    Removal("REDIS.IDLE.CLOSED", "host/redis/server.py", "if guest is None:", "if True:"),
+    Removal("REDIS.IDLE.CLOSED", "host/redis/server.py", "if guest is None:", "if True:", error="TimeoutError"),
     Removal("REDIS.INPUT.BOUNDED", "host/redis/requests.py", "if count > ARGUMENTS_LIMIT:", "if False:"),
     Removal(
         "REDIS.INPUT.BOUNDED",
