@@ -11,6 +11,8 @@ COUNTERMEASURES: dict[str, str] = {
     "PAGE.VERSION.FRESH": "The version of a page comes from HBM, so that an earlier or exchanged page is refused.",
     "POSMAP.WORK.FIXED": "The number of position map accesses is the same for every operation.",
     "FAULT.KEY.ERASE": "A fault erases all keys and the contents of HBM; the map refuses further work.",
+    "FRESH.VALUE.KEYED": "Secrets of a format and nonces are derived under the root key, and are not the noise itself.",
+    "FRESH.VALUE.UNIQUE": "Device id and a counter are in every fresh value: noise that stands still repeats none.",
     "COMMAND.OP.UNIFORM": "Kind, key and value of a command are sealed in records of one size.",
     "RECORD.NONCE.UNIQUE": "Direction and sequence number make every nonce unique under a session's key.",
     "RECORD.SEQ.STRICT": "A record is accepted once, in its turn, with none missing before it.",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from omap.errors import ExhaustedError, PageAlteredError
-from omap.kdf import PAGE
+from omap.kdf import FORMAT, PAGE
 from omap.versions import epoch, whole
 
 MAP_ID_BYTES = 16
@@ -38,7 +39,13 @@ class Secrets:
     @classmethod
     def generate(cls) -> Secrets:
         """Draw all of them from the random source of the operating system."""
-        return cls(secrets.token_bytes(32), secrets.token_bytes(32), secrets.token_bytes(16), secrets.token_bytes(16))
+        return cls.unpack(secrets.token_bytes(FORMAT.length))
+
+    @classmethod
+    def unpack(cls, stream: bytes) -> Secrets:
+        """Cut all of them out of the bytes of :data:`omap.kdf.FORMAT`."""
+        ends = list(accumulate(FORMAT.output.values(), initial=0))
+        return cls(*(stream[start:end] for start, end in pairwise(ends)))
 
 
 def page_key(page_secret: bytes, map_id: bytes, number: int) -> bytes:

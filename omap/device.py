@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from omap.crypto import Secrets
 from omap.errors import ExhaustedError, InputError, PageAlteredError
+from omap.fresh import NO_DEVICE_ID, Fresh, system_noise
 from omap.map import create
 from omap.operations import Kind, Operation
 from omap.params import Params
@@ -56,8 +56,10 @@ class DeviceModel:
         Registers that the host reads and writes.
     observer : Observer, optional
         Told of every access to the pages.
-    secrets : callable, optional
-        Source of the secrets of a format. Use anything but the default only in tests.
+    device_id : bytes, optional
+        12 bytes that no other device with this root key has, see :mod:`omap.fresh`.
+    noise : callable, optional
+        Gives 32 random bytes, for each format and each handshake. Use anything but the default only in tests.
 
     Reveals
         How many records came and when, and the pages touched. Keys, values, kinds and results stay hidden.
@@ -65,12 +67,12 @@ class DeviceModel:
     Raises
     ------
     InputError
-        If the root key has another length.
+        If the root key or the device id has another length.
     ParamsError
         If ``ring_entries`` is no power of two from 2 to 65536.
     """
 
-    # Many: a device is given memory, registers, secrets and observer by whoever stands for its surroundings.
+    # Many: a device is given memory, registers, noise and observer by whoever stands for its surroundings.
     def __init__(
         self,
         params: Params,
@@ -80,7 +82,8 @@ class DeviceModel:
         ring_entries: int = 1024,
         registers: RegisterFile | None = None,
         observer: Observer | None = None,
-        secrets: Callable[[], Secrets] = Secrets.generate,
+        device_id: bytes = NO_DEVICE_ID,
+        noise: Callable[[], bytes] = system_noise,
     ) -> None:
         self.layout = BufferLayout(params, ring_entries)
         if len(root_key) != ROOT_KEY_BYTES:
@@ -89,10 +92,10 @@ class DeviceModel:
         self.buffer = memoryview(buffer)
         self.registers = registers or RegisterFile()
         self._observer = observer
-        self._secrets = secrets
+        self._fresh: Fresh | None = Fresh(root_key, device_id=device_id, noise=noise)
         self._map: ReferenceMap | None = None
         self._root_key = root_key
-        self._sessions: DeviceSessions | None = DeviceSessions(params, root_key)
+        self._sessions: DeviceSessions | None = DeviceSessions(params, root_key, nonce=self._fresh.nonce)
         for name, value in identity(params, hbm_private=False, attested=False, hardware=False).items():
             self.registers.write(name, value)
         self.registers.write("RING_ENTRIES", ring_entries)
@@ -128,14 +131,15 @@ class DeviceModel:
             State.IDLE,
             State.READY,
         ):  # after a fault or a stop the keys stay erased
+            assert self._fresh is not None
             self._set_state(State.FORMATTING)
             if self._map is None:
                 pages = self.buffer[self.layout.pages : self.layout.pages + self.params.host_bytes]
-                self._map = create(self.params, observer=self._observer, memory=pages, secrets=self._secrets)
+                self._map = create(self.params, observer=self._observer, memory=pages, secrets=self._fresh.secrets)
             else:
                 self._map.format()
                 # SEC_CM: SESSION.FORMAT.ENDS -- no client takes the emptied map for the old one
-                self._sessions = DeviceSessions(self.params, self._root_key)
+                self._sessions = DeviceSessions(self.params, self._root_key, nonce=self._fresh.nonce)
             self._set_state(State.READY)
         elif request == Request.STOP and self.state is not State.FAULT:
             self._erase()
@@ -242,7 +246,7 @@ class DeviceModel:
         self._set_state(State.FAULT, fault)
 
     def _erase(self) -> None:
-        self._sessions, self._root_key = None, b""
+        self._sessions, self._fresh, self._root_key = None, None, b""
         if self._map is not None:
             self._map.erase()
         self._map = None

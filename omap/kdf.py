@@ -98,6 +98,9 @@ def _derivation(label: bytes, key: str, context: Mapping[str, int], output: Mapp
     return Derivation(label, key, MappingProxyType(dict(context)), MappingProxyType(dict(output)))
 
 
+_FRESH = {"device id": 12, "noise": 32, "counter": 8}
+"""Context of every fresh value, see :mod:`omap.fresh`; their labels have one length, so that one circuit does them."""
+
 SESSION = _derivation(
     b"omap session 1",
     "root key",
@@ -107,6 +110,10 @@ SESSION = _derivation(
 NAMES = _derivation(b"omap names 1", "root key", {}, {"names key": 32})
 WITNESS = _derivation(b"omap witness 1", "root key", {}, {"witness tag": 8})
 PAGE = _derivation(b"omap page 2", "page secret", {"map id": 16, "epoch": 8}, {"page key": 32})
+FORMAT = _derivation(
+    b"omap format 1", "root key", _FRESH, {"page secret": 32, "draw seed": 32, "hash key": 16, "map id": 16}
+)
+NONCE = _derivation(b"omap nonces 1", "root key", _FRESH, {"device nonce": 16})
 
-DERIVATIONS = (SESSION, NAMES, WITNESS, PAGE)
+DERIVATIONS = (SESSION, NAMES, WITNESS, PAGE, FORMAT, NONCE)
 """All uses of the KDF."""

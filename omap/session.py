@@ -39,7 +39,7 @@ from cryptography.hazmat.primitives import constant_time
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from omap.errors import AlteredError, LostError, ReplayedError, SessionError, WrongKeyError
-from omap.kdf import SESSION, cmac
+from omap.kdf import NONCE, SESSION, cmac
 from omap.operations import Operation
 from omap.params import Params
 from omap.wire import (
@@ -55,7 +55,7 @@ from omap.wire import (
     read_header,
 )
 
-NONCE_BYTES = 16
+NONCE_BYTES = NONCE.length
 ROOT_KEY_BYTES = 32
 RECORD_LIMIT = 1 << 32
 """Most records of a session in each direction, far below the limits of GCM (SP 800-38D, section 8). After them the

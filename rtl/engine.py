@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The accelerator: rings, sessions, core and registers. Outside are buses, a root key and entropy alone."""
+"""The accelerator: rings, sessions, core and registers. Outside are buses, a root key, an id and noise alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from omap.fresh import DEVICE_ID_BYTES
 from omap.regmap import Fault, Request, State
 from omap.wire import CONTROL_BYTES, RecordCodec
 from rtl.config import RECORD_BATCH, EngineConfig
@@ -50,8 +51,10 @@ class Engine(wiring.Component):
         HBM, see :attr:`rtl.config.EngineConfig.channels`.
     i_root_key : In(stream.Signature(256))
         The root key, given once; byte 0 is in the lowest bits.
-    i_entropy : In(stream.Signature(128))
-        Fresh random words: six for a format, and one for each handshake.
+    device_id : In(96)
+        The device's id, constant; byte 0 in the lowest bits. No other device with this root key has it.
+    i_noise : In(stream.Signature(128))
+        Noise, two words for each format and each handshake. Nothing but :class:`rtl.rings.fresh.Fresh` takes it.
     broken : In(1)
         The board has found something broken that it depends on, such as its source of entropy. Latches a fault.
     progress : Out(len(ENGINE_PROGRESS))
@@ -81,7 +84,8 @@ class Engine(wiring.Component):
                 "m_axi_host": Out(HOST_AXI),
                 "m_axi_hbm": Out(HBM_AXI).array(len(self.core.m_axi_hbm)),
                 "i_root_key": In(stream.Signature(KEY_BITS)),
-                "i_entropy": In(stream.Signature(BLOCK_BITS)),
+                "device_id": In(8 * DEVICE_ID_BYTES),
+                "i_noise": In(stream.Signature(BLOCK_BITS)),
                 "broken": In(1),
                 "progress": Out(len(ENGINE_PROGRESS)),
             }
@@ -107,7 +111,9 @@ class Engine(wiring.Component):
         connect(m, sessions.o_command, core.i_command)
         connect(m, core.o_reply, sessions.i_reply)
         connect(m, flipped(self.i_root_key), sessions.i_root_key)
-        m.d.comb += sessions.map_id.eq(core.map_id)
+        connect(m, flipped(self.i_noise), sessions.i_noise)
+        connect(m, sessions.o_secrets, core.i_secrets)
+        m.d.comb += [sessions.device_id.eq(self.device_id), sessions.map_id.eq(core.map_id)]
         self._place(m)
         self._control(m)
 
@@ -157,7 +163,6 @@ class Engine(wiring.Component):
             csr.fault.eq(fault),
         ]
         shown = self._show(m, state, fault)
-        self._give_entropy(m, state)
         code, from_ring = Signal(8), Signal()
         done = Signal()
         with m.FSM(name="control"):
@@ -223,10 +228,3 @@ class Engine(wiring.Component):
                 shown_fault.eq(fault),
             ]
         return shown
-
-    def _give_entropy(self, m: Module, state: Value) -> None:
-        """Give random words to a format once it has begun, else to the handshakes. A format waits for these."""
-        formatting = (state == State.FORMATTING) & ~self.core.formatted
-        for flow, mine in ((self.core.i_entropy, formatting), (self.sessions.i_nonce, ~formatting)):
-            m.d.comb += [flow.valid.eq(self.i_entropy.valid & mine), flow.p.eq(self.i_entropy.p)]
-        m.d.comb += self.i_entropy.ready.eq(Mux(formatting, self.core.i_entropy.ready, self.sessions.i_nonce.ready))

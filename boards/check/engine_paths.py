@@ -26,10 +26,6 @@ def takes(core: str) -> Ends:
             ring="o_request__ready i_request_done__valid i_mirror__valid i_mirror__payload",
         ),
         "erasure": _parts(core, core="erase", sessions="erase", port="abort"),
-        "whose turn it is to take entropy": (
-            *_parts(core, core="i_entropy__valid", sessions="i_nonce__valid"),
-            rf"{core}\.entropy\.o__ready",
-        ),
     }
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from boards.gateware.entropy import FILE, MODULE
+from boards.gateware.entropy import FILE, MODULE, SOURCES
 from boards.tcl.xdc import Constraints, Parts
 from omap.errors import InputError
 from rtl.synth.netlist import yosys
@@ -79,6 +79,9 @@ def problems(verilog: str) -> tuple[str, ...]:
         found.append(f"{FILE} has no ring oscillator: what it gives can be known beforehand")
     if not all(len(ring) % 2 for ring in sampled):
         found.append(f"{FILE} has a ring with an even number of inversions, which stands still")
+    lengths = [len(ring) for index in range(SOURCES) for ring in rings(verilog, index)]
+    if len(set(lengths)) != len(lengths):
+        found.append(f"{FILE} has rings of the same length in one source or in two, which may lock to each other")
     return tuple(found)
 
 

@@ -69,7 +69,7 @@ class BoardCore(wiring.Component):
         m.submodules.entropy = entropy = Entropy(interval=self.entropy_interval)
         m.submodules.root_key = root_key = RootKey()
         connect(m, root_key.o, engine.i_root_key)
-        connect(m, entropy.o, engine.i_entropy)
+        connect(m, entropy.o, engine.i_noise)
         # SEC_CM: BOARD.ENTROPY.CHECKED -- noise that fails its tests ends the service
         m.d.comb += engine.broken.eq(entropy.failed)
         connect(m, flipped(self.s_axi_control), engine.s_axi_control)

@@ -11,7 +11,7 @@
 
 (* KEEP_HIERARCHY = "TRUE" *)
 module omap_noise #(
-    parameter INDEX = 0  // number of the source; sources beside each other get rings of other lengths
+    parameter INDEX = 0  // number of the source; no two of four sources in a row have a ring of the same length
 ) (
     input  wire i_clk,
     output reg  o_bit
@@ -26,7 +26,8 @@ module omap_noise #(
     genvar number, stage;
     generate
         for (number = 0; number < RINGS; number = number + 1) begin : rings
-            localparam STAGES = 5 + 2 * number + 2 * (INDEX % RINGS);  // odd: as many inversions
+            // Odd: as many inversions. Rings of one length may lock to each other, so that the XOR of them stands still.
+            localparam STAGES = 5 + 2 * RINGS * number + 2 * (INDEX % RINGS);
 
             (* DONT_TOUCH = "TRUE", ALLOW_COMBINATORIAL_LOOPS = "TRUE" *) wire [STAGES-1:0] ring;
             (* DONT_TOUCH = "TRUE" *) LUT2 #(.INIT(4'h7)) gate (.I0(ring[STAGES-1]), .I1(run), .O(ring[0]));

@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
 
 from host.keyfile import read_key_file
 from host.model.shared import WINDOW_BYTES, SharedTransport, device_registers, memory_bytes, run_device
-from omap.crypto import Secrets
 from omap.device import DeviceModel
 from omap.errors import InputError
 from omap.params import Params
@@ -36,8 +34,6 @@ class ModelTransport(SharedTransport):
         Run the device only in :meth:`wait` and :meth:`step`, not in a thread.
     observer : Observer, optional
         Records every access to the pages.
-    secrets : callable, optional
-        Source of the secrets of a format; anything but the default is for tests.
 
     Attributes
     ----------
@@ -56,7 +52,6 @@ class ModelTransport(SharedTransport):
         ring_entries: int = 1024,
         stepped: bool = False,
         observer: Observer | None = None,
-        secrets: Callable[[], Secrets] = Secrets.generate,
     ) -> None:
         layout = BufferLayout(params, ring_entries)
         memory = memoryview(bytearray(memory_bytes(layout)))
@@ -67,7 +62,6 @@ class ModelTransport(SharedTransport):
             ring_entries=ring_entries,
             registers=device_registers(memory),
             observer=observer,
-            secrets=secrets,
         )
         bell, self._far_end = socket.socketpair()
         super().__init__(layout, memory, bell)
@@ -109,7 +103,6 @@ def open_model(
     key_file: str | os.PathLike[str] | None,
     stepped: bool = False,
     observer: Observer | None = None,
-    secrets: Callable[[], Secrets] = Secrets.generate,
 ) -> ModelTransport:
     """Open the transport with the root key of a file; see :class:`ModelTransport`.
 
@@ -121,4 +114,4 @@ def open_model(
     if key_file is None:
         raise InputError("a model needs a root key file: `omap provision FILE` writes one")
     key = read_key_file(key_file)
-    return ModelTransport(params, key, ring_entries=ring_entries, stepped=stepped, observer=observer, secrets=secrets)
+    return ModelTransport(params, key, ring_entries=ring_entries, stepped=stepped, observer=observer)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 
 from omap.crypto import Secrets
+from omap.kdf import FORMAT
 
 
 def fixed_secrets(seed: int | str) -> Callable[[], Secrets]:
@@ -18,8 +19,8 @@ def fixed_secrets(seed: int | str) -> Callable[[], Secrets]:
 
     def source() -> Secrets:
         nonlocal formats
-        stream = hashlib.shake_256(f"omap fixed secrets {seed} {formats}".encode()).digest(96)
+        stream = hashlib.shake_256(f"omap fixed secrets {seed} {formats}".encode()).digest(FORMAT.length)
         formats += 1
-        return Secrets(stream[:32], stream[32:64], stream[64:80], stream[80:96])
+        return Secrets.unpack(stream)
 
     return source

@@ -50,8 +50,8 @@ class Core(wiring.Component):
         Bus address of page 0.
     format : In(1)
         Empties the map under fresh secrets; give it when ``idle``.
-    i_entropy : In(stream.Signature(128))
-        Fresh random words, taken at a format: see :class:`rtl.map.secrets.FormatSecrets`.
+    i_secrets : In(stream.Signature(128))
+        Words of fresh secrets, taken at a format: see :class:`rtl.map.secrets.FormatSecrets`.
     formatted : Out(1)
         A map is there. Falls with ``format``.
     map_id : Out(128)
@@ -102,7 +102,7 @@ class Core(wiring.Component):
                 "o_reply": Out(stream.Signature(reply_layout(params))),
                 "base": In(64),
                 "format": In(1),
-                "i_entropy": In(stream.Signature(BLOCK_BITS)),
+                "i_secrets": In(stream.Signature(BLOCK_BITS)),
                 "formatted": Out(1),
                 "map_id": Out(8 * MAP_ID_BYTES),
                 **{name: pages[name] for name in ("o_read", "i_data", "o_write", "o_lines", "i_written")},
@@ -173,7 +173,7 @@ class Core(wiring.Component):
         """Connect format and erasure with everything that has state, and tell how the map is."""
         formatter, admission, sealing, merging = self.formatter, self.admission, self.sealing, self.merging
         position_map, bins, pages, memory = self.position_map, self.bins, self.pages, self.memory
-        connect(m, flipped(self.i_entropy), formatter.i_entropy)
+        connect(m, flipped(self.i_secrets), formatter.i_secrets)
         connect(m, formatter.o_page_secret, sealing.i_secret)
         connect(m, formatter.o_draw_seed, admission.i_seed)
         connect(m, formatter.o_hash_key, position_map.i_key)

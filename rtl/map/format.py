@@ -29,8 +29,8 @@ class Format(wiring.Component):
         Begins; given when no operation and no page is under way.
     formatted : Out(1)
         A map is there. Falls with ``format``.
-    i_entropy : In(stream.Signature(128))
-        Fresh random words, see :class:`rtl.map.secrets.FormatSecrets`.
+    i_secrets : In(stream.Signature(128))
+        Words of fresh secrets, see :class:`rtl.map.secrets.FormatSecrets`.
     o_page_secret, o_draw_seed, o_hash_key : Out(stream)
         The secrets of the new map, see the same.
     map_id : Out(128)
@@ -69,7 +69,7 @@ class Format(wiring.Component):
                 "format": In(1),
                 "formatted": Out(1),
                 **{
-                    name: handed[name] for name in ("i_entropy", "o_page_secret", "o_draw_seed", "o_hash_key", "map_id")
+                    name: handed[name] for name in ("i_secrets", "o_page_secret", "o_draw_seed", "o_hash_key", "map_id")
                 },
                 "quiet": In(1),
                 "clear": Out(1),
@@ -86,7 +86,7 @@ class Format(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.secrets = secrets = self.secrets
-        connect(m, flipped(self.i_entropy), secrets.i_entropy)
+        connect(m, flipped(self.i_secrets), secrets.i_secrets)
         for name in ("o_page_secret", "o_draw_seed", "o_hash_key"):
             connect(m, getattr(secrets, name), flipped(getattr(self, name)))
         m.d.comb += self.map_id.eq(secrets.map_id)

@@ -1,4 +1,4 @@
-"""The secrets of a format: they are gathered from the entropy source, handed out once, and then forgotten."""
+"""The secrets of a format: they are gathered word by word, handed out once, and then forgotten."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.constants import BLOCK_BITS
+from omap.kdf import FORMAT
+from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 
-WORDS = 6
-"""128-bit words of a format, as in :class:`omap.crypto.Secrets`: page secret (2), draw seed (2), hash key, map id."""
+WORDS = FORMAT.length // BLOCK_BYTES
+"""128-bit words of a format: page secret (2), draw seed (2), hash key, map id."""
 
 
 class FormatSecrets(wiring.Component):
@@ -19,8 +20,8 @@ class FormatSecrets(wiring.Component):
     -------
     load : In(1)
         High from the beginning of a format until ``done``.
-    i_entropy : In(stream.Signature(128))
-        Random words, :data:`WORDS` for each format.
+    i_secrets : In(stream.Signature(128))
+        Words of fresh secrets, :data:`WORDS` for each format, in the order of :data:`omap.kdf.FORMAT`.
     o_page_secret : Out(stream.Signature(256))
         What page keys are derived from.
     o_draw_seed, o_hash_key : Out(stream.Signature(256 and 128, always_ready=True))
@@ -40,7 +41,7 @@ class FormatSecrets(wiring.Component):
         super().__init__(
             {
                 "load": In(1),
-                "i_entropy": In(stream.Signature(BLOCK_BITS)),
+                "i_secrets": In(stream.Signature(BLOCK_BITS)),
                 "o_page_secret": Out(stream.Signature(2 * BLOCK_BITS)),
                 "o_draw_seed": Out(stream.Signature(2 * BLOCK_BITS, always_ready=True)),
                 "o_hash_key": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
@@ -62,13 +63,13 @@ class FormatSecrets(wiring.Component):
         ]
         with m.FSM():
             with m.State("GATHER"):
-                m.d.comb += self.i_entropy.ready.eq(self.load)
-                with m.If(self.i_entropy.valid & self.load):
+                m.d.comb += self.i_secrets.ready.eq(self.load)
+                with m.If(self.i_secrets.valid & self.load):
                     with m.If(gathered == WORDS - 1):
-                        m.d.sync += [self.map_id.eq(self.i_entropy.p), gathered.eq(0), offered.eq(1)]
+                        m.d.sync += [self.map_id.eq(self.i_secrets.p), gathered.eq(0), offered.eq(1)]
                         m.next = "GIVE"
                     with m.Else():
-                        m.d.sync += [words.eq(Cat(words, self.i_entropy.p)[BLOCK_BITS:]), gathered.eq(gathered + 1)]
+                        m.d.sync += [words.eq(Cat(words, self.i_secrets.p)[BLOCK_BITS:]), gathered.eq(gathered + 1)]
             with m.State("GIVE"):
                 with m.If(self.o_page_secret.ready):
                     m.d.comb += [self.o_draw_seed.valid.eq(1), self.o_hash_key.valid.eq(1), self.done.eq(1)]

@@ -7,10 +7,12 @@ from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from omap.fresh import DEVICE_ID_BYTES
 from omap.params import Params
 from omap.wire import CLOSE, HEADER, SESSIONS, RecordCodec
 from rtl.constants import BLOCK_BITS
 from rtl.crypto.gcm import GcmOpenEach, GcmSeal
+from rtl.rings.fresh import Fresh
 from rtl.rings.handshake import KEY_BITS, RootKey
 from rtl.rings.record import (
     SESSION_INDEX_BITS,
@@ -50,8 +52,12 @@ class Sessions(wiring.Component):
     -------
     i_root_key : In(stream.Signature(256))
         See :class:`rtl.rings.handshake.RootKey`.
-    i_nonce : In(stream.Signature(128))
-        Fresh random bytes, an item for each HELLO.
+    device_id : In(96)
+        The device's id, constant; byte 0 in the lowest bits.
+    i_noise : In(stream.Signature(128))
+        Noise, two words for each fresh value.
+    o_secrets : Out(stream.Signature(128))
+        Secrets of a format, after each ``clear``: see :class:`rtl.rings.fresh.Fresh`.
     map_id : In(128)
         Id of the map, constant while ``open_``.
     open_ : In(1)
@@ -65,7 +71,8 @@ class Sessions(wiring.Component):
     o_record : Out(stream.Signature(page_beat(1)))
         Response records, one for each that came in.
     clear : In(1)
-        Ends all sessions. For a block that is idle.
+        A format begins: ends all sessions, and makes the secrets of the new map. For a block that is idle, and whose
+        ``o_secrets`` were taken.
     erase : In(1)
         Clears all keys and all that is under way, for good.
     idle : Out(1)
@@ -95,7 +102,9 @@ class Sessions(wiring.Component):
         super().__init__(
             {
                 "i_root_key": In(stream.Signature(KEY_BITS)),
-                "i_nonce": In(stream.Signature(BLOCK_BITS)),
+                "device_id": In(8 * DEVICE_ID_BYTES),
+                "i_noise": In(stream.Signature(BLOCK_BITS)),
+                "o_secrets": Out(stream.Signature(BLOCK_BITS)),
                 "map_id": In(BLOCK_BITS),
                 "open_": In(1),
                 "i_record": In(stream.Signature(page_beat(1))),
@@ -117,19 +126,29 @@ class Sessions(wiring.Component):
         m = Module()
         m.submodules.root = root = RootKey()
         connect(m, flipped(self.i_root_key), root.i_root_key)
-        m.d.comb += root.erase.eq(self.erase)
+        m.submodules.fresh = fresh = Fresh()
+        connect(m, flipped(self.i_noise), fresh.i_noise)
+        connect(m, fresh.o_secrets, flipped(self.o_secrets))
+        m.d.comb += [
+            root.erase.eq(self.erase),
+            fresh.erase.eq(self.erase),
+            fresh.root_key.eq(root.root_key),
+            fresh.present.eq(root.present),
+            fresh.device_id.eq(self.device_id),
+            fresh.format.eq(self.clear),
+        ]
         # SEC_CM: SESSIONS.KEY.ERASE -- all registers and tables of keys
         # SEC_CM: SESSIONS.FORMAT.ENDS -- whoever held a session learns that the map is another one
-        m.submodules.inner = ResetInserter(self.erase | self.clear)(self._elaborate_sessions(root))
+        m.submodules.inner = ResetInserter(self.erase | self.clear)(self._elaborate_sessions(root, fresh))
         return m
 
-    def _elaborate_sessions(self, root: RootKey) -> Module:
+    def _elaborate_sessions(self, root: RootKey, fresh: Fresh) -> Module:
         m = Module()
         m.submodules.front = front = RecordFront(self.params, most=self.in_flight + MOST_BEFORE)
         m.submodules.opener = opener = self._opener
         m.submodules.back = back = RecordBack(self.params, in_flight=self.in_flight)
         m.submodules.sealer = sealer = self._sealer
-        connect(m, flipped(self.i_nonce), front.i_nonce)
+        connect(m, fresh.o_nonce, front.i_nonce)
         connect(m, flipped(self.i_record), front.i_record)
         connect(m, flipped(self.i_reply), back.i_reply)
         connect(m, back.o_record, flipped(self.o_record))

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import secrets as system
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from host.device.driver import Driver
-from omap.crypto import Secrets
 from omap.operations import Operation, Response
 from omap.params import Params
-from omap.session import NONCE_BYTES, ROOT_KEY_BYTES
+from omap.session import ROOT_KEY_BYTES
 from omap.trace import FORMAT, Observer
 from rtl.config import EngineConfig
 from sim.device.driver_map import DriverMap
 from sim.device.engine_run import EngineRun, engine_design
-from sim.device.map_bench import entropy_words
+from sim.device.known import Seed, fixed_noise, fixed_root_key
 from sim.device.transport import RtlTransport
 from sim.models.observer import EventKind
 from sim.models.observer import Observer as BusObserver
@@ -39,9 +38,9 @@ class RtlMap(DriverMap):
         The map; the rule must be ``one_choice``.
     observer : omap.trace.Observer, optional
         Told of every page access, as the simulated bus saw it.
-    secrets : callable, optional
-        Gives the secrets of each format, for comparisons with a reference that has the same. Otherwise the operating
-        system's source is what the accelerator draws from.
+    fixed : int or str, optional
+        Seed of root key and noise, for comparisons with a reference that has the secrets of
+        :func:`sim.device.known.fixed_formats`. Otherwise both come from the operating system.
     seed : int
         Of the simulated latencies.
 
@@ -62,15 +61,13 @@ class RtlMap(DriverMap):
         params: Params,
         *,
         observer: Observer | None = None,
-        secrets: Callable[[], Secrets] | None = None,
+        fixed: Seed | None = None,
         seed: int = 0,
     ) -> None:
         config = EngineConfig(params=params)
-        root_key = system.token_bytes(ROOT_KEY_BYTES)
-        entropy = None if secrets is None else entropy_of(secrets)
-        self.run = EngineRun(
-            engine_design(config), config, root_key, ring_entries=RING_ENTRIES, entropy=entropy, seed=seed
-        )
+        root_key = system.token_bytes(ROOT_KEY_BYTES) if fixed is None else fixed_root_key(fixed)
+        noise = None if fixed is None else fixed_noise(fixed)
+        self.run = EngineRun(engine_design(config), config, root_key, ring_entries=RING_ENTRIES, noise=noise, seed=seed)
         self._observer = observer
         self.operations = self.cycles = 0
         driver = Driver(RtlTransport(self.run), params, timeout=FORMAT_SECONDS)
@@ -99,13 +96,6 @@ class RtlMap(DriverMap):
         """Return host memory: all pages, as they are sealed."""
         start = self.run.layout.pages
         return bytes(self.run.buffer[start : start + self.params.host_bytes])
-
-
-def entropy_of(secrets: Callable[[], Secrets]) -> Iterator[int]:
-    """Yield the words that make formats use given secrets, each followed by one handshake."""
-    while True:
-        yield from entropy_words(secrets())
-        yield int.from_bytes(system.token_bytes(NONCE_BYTES), "little")
 
 
 def show_format(run: EngineRun, to: Observer | None) -> None:

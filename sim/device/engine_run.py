@@ -14,6 +14,7 @@ from rtl.config import EngineConfig
 from rtl.engine import Engine
 from sim.bench.build import FAST
 from sim.bench.compiled import CompiledBench, Design
+from sim.device.known import DEVICE_ID
 from sim.device.map_bench import WORD_BYTES, attach_hbm, engine_hbm_port
 from sim.models.memory import Memory
 from sim.models.timing import HbmTiming, HostTiming
@@ -25,7 +26,7 @@ BUS_CYCLES = 64
 """Most cycles that a register access may take."""
 
 BATCH = 64
-"""Entropy words put before the device at a time."""
+"""Words of noise put before the device at a time."""
 
 
 def engine_design(config: EngineConfig) -> Design:
@@ -57,8 +58,8 @@ class EngineRun:
         32 secret bytes, provisioned once.
     ring_entries : int
         Records in each ring.
-    entropy : iterable of int, optional
-        128-bit words for formats and handshakes; the operating system's source by default.
+    noise : iterable of int, optional
+        128-bit words; the operating system's source by default.
     seed : int
         Of the memories' latencies.
     hbm, host : HbmTiming, HostTiming, optional
@@ -84,7 +85,7 @@ class EngineRun:
         root_key: bytes,
         *,
         ring_entries: int = 1024,
-        entropy: Iterable[int] | None = None,
+        noise: Iterable[int] | None = None,
         seed: int = 0,
         hbm: HbmTiming | None = None,
         host: HostTiming | None = None,
@@ -96,13 +97,14 @@ class EngineRun:
         self.buffer = memoryview(self.memory.data.data)[: self.layout.size]
         self.host = self.bench.memory("m_axi_host", self.memory, host or HostTiming())
         self.hbm: list[Any] = attach_hbm(self.bench, config, hbm, name=self.hbm_port)
-        self._entropy = iter(random_words() if entropy is None else entropy)
+        self._noise = iter(random_words() if noise is None else noise)
         self.provision(root_key)
         if start:
             self.start()
 
     def provision(self, root_key: bytes) -> None:
-        """Give the engine what a board would: it takes one root key after each reset."""
+        """Give the engine what a board would: an id, and one root key after each reset."""
+        self.bench.set("device_id", int.from_bytes(DEVICE_ID, "little"))
         self.bench.source("i_root_key").push([int.from_bytes(root_key, "little")])
         self._feed()
 
@@ -114,9 +116,9 @@ class EngineRun:
         self.write("CTRL", 1)
 
     def _feed(self) -> None:
-        source = self.bench.source("i_entropy")
+        source = self.bench.source("i_noise")
         if source.remaining < BATCH // 2:
-            source.push(list(islice(self._entropy, BATCH)))
+            source.push(list(islice(self._noise, BATCH)))
 
     def step(self, cycles: int = 256) -> None:
         """Let time pass."""

@@ -30,8 +30,8 @@ def channel_memories(config: EngineConfig) -> list[Memory]:
     return memories
 
 
-def entropy_words(secrets: Secrets) -> list[int]:
-    """Return what the entropy source has to give for a format to use these secrets."""
+def secret_words(secrets: Secrets) -> list[int]:
+    """Return the words of the secrets of a format."""
     stream = secrets.page_secret + secrets.draw_seed + secrets.hash_key + secrets.map_id
     return [int.from_bytes(stream[at : at + WORD_BYTES], "little") for at in range(0, len(stream), WORD_BYTES)]
 
@@ -91,7 +91,7 @@ class CoreRun:
 
     def format(self, secrets: Secrets) -> None:
         """Format the map under given secrets."""
-        self.bench.source("i_entropy").push(entropy_words(secrets))
+        self.bench.source("i_secrets").push(secret_words(secrets))
         self.bench.set("format", 1)
         self.bench.run(1)
         self.bench.set("format", 0)

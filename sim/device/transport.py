@@ -71,7 +71,7 @@ def open_rtl(
     ring_entries: int,
     key_file: str | os.PathLike[str] | None,
     seed: int = 0,
-    entropy: Iterable[int] | None = None,
+    noise: Iterable[int] | None = None,
 ) -> RtlTransport:
     """Open the transport; compiles the engine at the first use of its parameters, which takes a minute or two.
 
@@ -85,7 +85,7 @@ def open_rtl(
         Root key file.
     seed : int
         Of the simulated latencies.
-    entropy : iterable of int, optional
+    noise : iterable of int, optional
         128-bit words; the operating system's by default.
     """
     if key_file is None:
@@ -93,5 +93,5 @@ def open_rtl(
     key = read_key_file(key_file)
     config = EngineConfig(params=params)
     return RtlTransport(
-        EngineRun(engine_design(config), config, key, ring_entries=ring_entries, seed=seed, entropy=entropy)
+        EngineRun(engine_design(config), config, key, ring_entries=ring_entries, seed=seed, noise=noise)
     )

@@ -18,14 +18,14 @@ import numpy as np
 
 from host.device.driver import Driver
 from omap import sizing
-from omap.hazmat.fixed import fixed_secrets
 from omap.operations import Kind, Operation
-from omap.session import ROOT_KEY_BYTES, ClientSession
+from omap.session import ClientSession
 from omap.wire import CONTROL_BYTES, BufferLayout, Counter
 from rtl.config import EngineConfig
 from rtl.engine import ENGINE_PROGRESS
-from sim.device.backend import HOST_PORT, entropy_of
+from sim.device.backend import HOST_PORT
 from sim.device.engine_run import BUFFER_ADDRESS, EngineRun, engine_design
+from sim.device.known import fixed_noise, fixed_root_key
 from sim.device.map_bench import stage_cycles
 from sim.device.transport import RtlTransport
 from sim.measure.engine import CLOCK_MHZ, SHAPES
@@ -86,9 +86,8 @@ class Watched:
 
     def __init__(self, config: EngineConfig) -> None:
         self.config, params = config, config.params
-        key = random.Random(SEED).randbytes(ROOT_KEY_BYTES)
-        entropy = entropy_of(fixed_secrets(SEED))
-        self.run = EngineRun(engine_design(config), config, key, ring_entries=RING_ENTRIES, seed=SEED, entropy=entropy)
+        key, noise = fixed_root_key(SEED), fixed_noise(SEED)
+        self.run = EngineRun(engine_design(config), config, key, ring_entries=RING_ENTRIES, seed=SEED, noise=noise)
         self.driver = Driver(RtlTransport(self.run), params, timeout=3600)
         self.driver.format(timeout=3600)
         self.session = ClientSession(params, key)

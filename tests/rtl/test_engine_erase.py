@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """Faults reach every block that holds keys, erased keys are gone from the core, and nonces are the reference's."""
 
+import itertools
+
 import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
@@ -9,16 +11,19 @@ from hypothesis import strategies as st
 
 from omap.crypto import PageCipher, Secrets
 from omap.hazmat.fixed import fixed_secrets
-from omap.regmap import Fault, State
+from omap.regmap import Fault, Request, State
 from rtl import engine
 from rtl.map.core import Core
 from rtl.map.sealing import page_nonce
 from rtl.map.secrets import WORDS, FormatSecrets
 from rtl.memory.host_port import HostPort
+from rtl.rings.csr import Csr
+from rtl.rings.ring_port import RingPort
 from rtl.rings.sessions import Sessions
 from sim.bench.amaranth_bench import AmaranthBench
 from sim.bench.secrecy import Recorder, differences, state
-from sim.device.map_bench import attach_hbm, entropy_words
+from sim.device.known import DEVICE_ID, fresh_of
+from sim.device.map_bench import attach_hbm, secret_words
 from tests.support.rtl.engines import TIGHT
 
 # -- the latch ------------------------------------------------------------------------------------------------------
@@ -71,6 +76,56 @@ def test_a_fault_of_any_block_erases_all_of_them_and_stays(frame, source):
     simulator.run()
 
 
+# -- fresh values ---------------------------------------------------------------------------------------------------
+
+STUCK = 0x5A5A5A5A_5A5A5A5A_5A5A5A5A_5A5A5A5A
+"""Noise of sources that stand still, which everybody knows."""
+
+
+@pytest.mark.sec_cm("FRESH.VALUE.KEYED")
+@pytest.mark.sec_cm("FRESH.VALUE.UNIQUE")
+def test_known_noise_gives_no_secret_of_the_map_away_and_no_format_repeats_one(monkeypatch):
+    """Two formats of an engine with its own sessions: its core gets what the reference derives, and no noise."""
+    for block in (Core, HostPort, Csr, RingPort):
+        monkeypatch.setattr(engine, block.__name__, hollow(block))
+    made = engine.Engine(TIGHT)
+    key = bytes(range(32))
+    secrets = fresh_of(key, itertools.repeat(STUCK)).secrets
+    formats = []
+
+    async def bench(ctx):
+        ctx.set(made.device_id, int.from_bytes(DEVICE_ID, "little"))
+        for flow, word in ((made.i_root_key, int.from_bytes(key, "little")), (made.i_noise, STUCK)):
+            ctx.set(flow.p, word)
+            ctx.set(flow.valid, 1)
+        taken = made.core.i_secrets.ready, made.csr.i_request_done.ready, made.ring.i_mirror.ready
+        for signal in (made.core.idle, made.csr.running, *taken):
+            ctx.set(signal, 1)
+        for _ in range(2):
+            ctx.set(made.csr.o_request.p, Request.FORMAT)
+            ctx.set(made.csr.o_request.valid, 1)
+            await ctx.tick().until(made.csr.o_request.ready)
+            ctx.set(made.csr.o_request.valid, 0)
+            words = []
+            while len(words) < WORDS:
+                (word,) = await ctx.tick().sample(made.core.i_secrets.p).until(made.core.i_secrets.valid)
+                words.append(word)
+            formats.append(words)
+            ctx.set(made.core.formatted, 1)
+            await ctx.tick().until(made.csr.i_request_done.valid)
+            ctx.set(made.core.formatted, 0)
+
+    simulator = Simulator(made)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run_until(4000e-6)
+    assert len(formats) == 2
+    given = {word for words in formats for word in words}
+    assert STUCK not in given
+    assert len(given) == 2 * WORDS
+    assert formats == [secret_words(secrets()), secret_words(secrets())]
+
+
 # -- keys -----------------------------------------------------------------------------------------------------------
 
 
@@ -88,7 +143,7 @@ def test_the_secrets_of_a_format_are_forgotten_when_they_were_handed_out():
         recorder = Recorder(bench)
         bench.sink("o_page_secret", waits=[30])
         bench.set("load", 1)
-        bench.source("i_entropy").push(entropy_words(secrets_of(seed)))
+        bench.source("i_secrets").push(secret_words(secrets_of(seed)))
         bench.run(WORDS + 10)
         before.append(state(bench))
         bench.run_until(limit=100, transfers={"o_page_secret": 1})
@@ -115,12 +170,12 @@ def test_an_erased_core_holds_nothing_of_its_keys(monkeypatch):
         attach_hbm(bench, TIGHT)
         states = []
         for words, cycles in ((WORDS, 270), (WORDS - 3, 40)):  # before the first ciphertext, which may stay
-            bench.source("i_entropy").push(entropy_words(secrets_of(seed))[:words])
+            bench.source("i_secrets").push(secret_words(secrets_of(seed))[:words])
             bench.set("format", 1)
             bench.run(1)
             bench.set("format", 0)
             bench.run(cycles)
-            assert not bench.source("i_entropy").remaining
+            assert not bench.source("i_secrets").remaining
             states.append(state(bench))
             bench.set("erase", 1)
             bench.run(20)

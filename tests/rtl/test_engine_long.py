@@ -9,12 +9,12 @@ import pytest
 
 from omap import sizing
 from omap.audit import audit
-from omap.hazmat.fixed import fixed_secrets
 from omap.map import create
 from omap.operations import Kind, Status
 from omap.presets import preset
 from omap.trace import Observer, Trace
 from rtl.config import EngineConfig
+from sim.device.known import fixed_formats
 from tests.support.rtl.engines import ROOMY, operations
 from tests.support.rtl.timed_engine import TimedEngine
 
@@ -56,7 +56,7 @@ def test_a_long_run_equals_the_reference(name):
     config, count = RUNS[name]
     params, rng, seen = config.params, random.Random(SEED), Observer()
     begun = time.perf_counter()
-    engine, reference = TimedEngine(config, SEED), create(params, secrets=fixed_secrets(SEED), observer=seen)
+    engine, reference = TimedEngine(config, SEED), create(params, secrets=fixed_formats(SEED), observer=seen)
     observer, cycle = engine.run.bench.observer, engine.run.bench.cycle
     script = operations(rng, count, params, params.capacity * 5 // 4, kinds=KINDS)
     ready, full, touched = time.perf_counter(), 0, []

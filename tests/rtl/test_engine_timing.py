@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omap.audit import audit
-from omap.hazmat.fixed import fixed_secrets
 from omap.map import create
 from omap.operations import Kind, Operation, Status
 from omap.regmap import Request
 from omap.workloads import workload
 from rtl.config import EngineConfig
 from rtl.map.format import SETTLE
+from sim.device.known import fixed_formats
 from sim.models.faults import Fault, FaultKind
 from sim.models.observer import EventKind
 from sim.models.timing import HbmTiming
@@ -217,7 +217,7 @@ def test_overruns_show_in_sealed_replies_alone():
     nothing else."""
     script = SHAPES["insert, read, delete"] + SHAPES["overwrites"] + SHAPES["hammer"]
     slow = HbmTiming(conflict_ns=900.0, refresh_every_ns=20_000.0, refresh_ns=6_000.0)
-    reference = create(PARAMS, secrets=fixed_secrets(0))
+    reference = create(PARAMS, secrets=fixed_formats(0))
     wanted = reference.execute(COMMON + script)
     looks, overruns = [], []
     for hbm in (slow, None):

@@ -11,7 +11,6 @@ from host.device.driver import Driver
 from host.device.transport import Transport
 from host.keyfile import read_key_file, write_key_file
 from omap.device import DeviceModel
-from omap.hazmat.fixed import fixed_secrets
 from omap.hazmat.inspect import contents
 from omap.interface import ObliviousMap
 from omap.map import create
@@ -20,6 +19,7 @@ from omap.presets import preset
 from omap.trace import Observer
 from sim.device.backend import RtlMap, show_format, show_operations
 from sim.device.driver_map import DriverMap
+from sim.device.known import fixed_formats
 from tests.support.host import transports
 from tests.support.rtl.engines import TIGHT
 
@@ -84,12 +84,12 @@ class ShadowedRtl(RtlMap):
 
     def __init__(self, *, observer: Observer) -> None:
         self.shadow_observer = Observer()
-        self.sources = [fixed_secrets("contract"), fixed_secrets("contract")]
-        super().__init__(TIGHT.params, observer=observer, secrets=self.sources[0])
+        self.secrets = fixed_formats("contract")
+        super().__init__(TIGHT.params, observer=observer, fixed="contract")
 
     def format(self) -> None:
         if self.shadow is None:
-            self.shadow = create(TIGHT.params, observer=self.shadow_observer, secrets=self.sources[1])
+            self.shadow = create(TIGHT.params, observer=self.shadow_observer, secrets=self.secrets)
         else:
             self.shadow.format()
         super().format()

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from boards.check.noise import SIMULATOR, problems, rings
-from boards.gateware.entropy import MODULE, Entropy
+from boards.gateware.entropy import MODULE, SOURCES, Entropy
 from omap.errors import InputError
 from rtl.synth.verilog import to_verilog
 from sim.bench import toolchain
@@ -52,14 +52,14 @@ def test_the_verilog_is_clean(tmp_path):
 def test_the_rings_are_rings():
     """Each is a loop with an odd number of inversions, one of which the first clock releases."""
     lengths = []
-    for index in range(4):
+    for index in range(SOURCES):
         found = rings(RINGS, index)
         for ring in found:
             assert sorted(ring) == [("LUT1", 0b01)] * (len(ring) - 1) + [("LUT2", 0b0111)]
             assert len(ring) % 2
-        lengths.append(tuple(map(len, found)))
-    assert all(len(set(source)) == len(source) == 4 for source in lengths)
-    assert len(set(lengths)) == 4  # sources beside each other differ
+        lengths += map(len, found)
+    assert len(lengths) == 4 * SOURCES
+    assert len(set(lengths)) == len(lengths)  # no ring has the length of another, in its source or beside it
 
 
 def test_what_synthesis_reads_is_the_rings_and_nothing_else():
@@ -91,6 +91,8 @@ NO_RINGS = {
     ),
     "a ring is cut": (".I0(ring[STAGES-1])", ".I0(i_clk)", "samples a LUT that is in no ring"),
     "a ring stands still": ("STAGES = 5 +", "STAGES = 6 +", "an even number of inversions"),
+    "neighbours share three of four lengths": ("2 * RINGS * number", "2 * number", "rings of the same length"),
+    "two rings of a source are alike": ("2 * RINGS * number", "2 * RINGS * (number / 2)", "rings of the same length"),
     "no ring is sampled": ("first <= ring[STAGES-1]", "first <= run", "rings that nothing samples"),
     "a LUT is left over": ("first <= ring[STAGES-1]", "first <= number == 2 ? run : ring[STAGES-1]", "LUTs in no ring"),
     "a sample that may be neither 0 nor 1": ("second <= first;", "second <= run;", "no second register behind it"),

@@ -120,7 +120,7 @@ ACTIONS = [name for name in vars(Script) if not name.startswith("_") and name no
 @given(
     seed=st.integers(0, 1 << 32),
     actions=st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 15)), max_size=25),
-    idle=st.fixed_dictionaries(dict.fromkeys(["i_record", "i_reply", "i_nonce"], st.sampled_from([0.0, 0.1, 0.6]))),
+    idle=st.fixed_dictionaries(dict.fromkeys(["i_record", "i_reply", "i_noise"], st.sampled_from([0.0, 0.1, 0.6]))),
     stall=st.fixed_dictionaries(dict.fromkeys(["o_command", "o_record"], st.sampled_from([0.0, 0.1, 0.8]))),
     waits=st.fixed_dictionaries(dict.fromkeys(["o_command", "o_record"], WAITS)),
     chunk=st.sampled_from([1, 7, 40]),

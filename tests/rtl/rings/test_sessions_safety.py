@@ -207,15 +207,18 @@ def test_nothing_comes_after_an_erasure(seed, cycles, clear):
         twin.step(10)
     erase(twin)
     bench = twin.bench
-    streams = [bench.source(name) for name in ("i_record", "i_root_key")]
-    streams += [bench.sink(name) for name in ("o_command", "o_record")]
+    streams = [bench.source(name) for name in ("i_record", "i_root_key", "i_noise")]
+    streams += [bench.sink(name) for name in ("o_command", "o_record", "o_secrets")]
     before = [stream.transfers for stream in streams]
     bench.source("i_root_key").push([ROOT_KEY])
     if clear:
-        twin.format()
+        bench.set("clear", 1)
+        bench.run(1)
+        bench.set("clear", 0)
+    bench.source("i_noise").push([bytes(16)] * 8)
     for _ in range(300):
         bench.run(10)
-        assert not any(bench.get(f"{name}__valid") for name in ("o_command", "o_record"))
+        assert not any(bench.get(f"{name}__valid") for name in ("o_command", "o_record", "o_secrets"))
         assert bench.get("idle") == 1
     assert [stream.transfers for stream in streams] == before
 
@@ -230,7 +233,7 @@ def test_an_erased_block_holds_nothing_of_its_keys():
         )
         client = twin.opened()
         twin.feed(client.operation(twin.rng))
-        twin.bench.run(3600)
+        twin.bench.run(4200)
         assert twin.bench.sink("o_command").transfers == 1
         before = state(twin.bench)
         erase(twin)
@@ -263,7 +266,7 @@ def timed(kind, seed, root_key):
     twin.feed(clients[3].operation(twin.rng))
     twin.settle()
     bench = twin.bench
-    sources = [bench.source(name) for name in ("i_record", "i_reply", "i_nonce", "i_root_key")]
+    sources = [bench.source(name) for name in ("i_record", "i_reply", "i_noise", "i_root_key")]
     return [list(stream.cycles) for stream in [*sources, bench.sink("o_command"), bench.sink("o_record")]], twin.answers
 
 

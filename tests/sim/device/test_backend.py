@@ -1,16 +1,12 @@
 """The back end ``rtl`` beyond what the contract suite asks of every map."""
 
-from itertools import islice
-
 import pytest
 
 from omap import backends
 from omap.errors import FullError, InputError
-from omap.hazmat.fixed import fixed_secrets
 from omap.operations import Kind, Operation
 from omap.trace import Observer
-from sim.device.backend import RtlMap, create, entropy_of
-from sim.device.map_bench import entropy_words
+from sim.device.backend import RtlMap, create
 from tests.support.rtl.engines import TIGHT
 
 PARAMS = TIGHT.params
@@ -61,13 +57,6 @@ def test_a_malformed_operation_reaches_no_bus(rtl):
     with pytest.raises(InputError, match="operation 1"):
         rtl.execute([Operation(Kind.GET, keys(0, 1)[0]), Operation(Kind.GET, b"")])
     assert len(rtl._observer.trace()) == 0
-
-
-def test_given_secrets_are_given_in_the_order_in_which_they_are_taken():
-    words = list(islice(entropy_of(fixed_secrets(1)), 14))
-    source = fixed_secrets(1)
-    assert words[0:6] == entropy_words(source())
-    assert words[7:13] == entropy_words(source())
 
 
 def test_a_user_is_told_that_it_takes_long():

@@ -40,7 +40,7 @@ SPIED = """
       spied_word <= design_i.core.entropy.o__payload;
     end
 """
-"""The words of entropy that the engine takes, which the model needs. It sees nothing else of the inside."""
+"""The words of noise that the engine takes, which the model needs. It sees nothing else of the inside."""
 
 
 def design(target):
@@ -84,7 +84,7 @@ class Shell:
     Attributes
     ----------
     words : list of bytes
-        What the engine has taken of its entropy.
+        What the engine has taken of its noise since the last reset.
     """
 
     def __init__(self, dut, target):
@@ -124,6 +124,7 @@ class Shell:
         self.host_space.regions.clear()
         self.reset.value = 0
         await ClockCycles(self.clock, cycles)
+        self.words.clear()
         self.reset.value = 1
 
     async def wait(self, cycles=WAIT):

@@ -71,12 +71,12 @@ def top_design(target, config):
 
 
 class TopRun(EngineRun):
-    """A top with its memories. Noise and root key are built in: ``entropy`` and ``root_key`` can't be given."""
+    """A top with its memories. Noise and root key are built in: ``noise`` and ``root_key`` can't be given."""
 
     target = ""
 
     def __init__(self, config, **options):
-        super().__init__(top_design(self.target, config), config, KEY, entropy=(), **options)
+        super().__init__(top_design(self.target, config), config, KEY, noise=(), **options)
 
     def provision(self, root_key):
         self.bench.run(RESET_CYCLES)

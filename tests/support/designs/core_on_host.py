@@ -8,7 +8,7 @@ from amaranth.lib.wiring import Out, connect, flipped
 from rtl.map.core import Core
 from rtl.memory.host_port import HostPort
 
-FLOWS = ("i_command", "o_reply", "i_entropy")
+FLOWS = ("i_command", "o_reply", "i_secrets")
 INPUTS = ("base", "format", "erase")
 OUTPUTS = ("formatted", "map_id", "page_fault", "exhausted", "bus_fault", "idle", "progress")
 
@@ -38,7 +38,7 @@ class CoreOnHost(wiring.Component):
         """Return the circuit."""
         m = Module()
         m.submodules.core, m.submodules.port = core, port = self.core, self.port
-        for name in ("i_command", "i_entropy"):
+        for name in ("i_command", "i_secrets"):
             connect(m, flipped(getattr(self, name)), getattr(core, name))
         connect(m, core.o_reply, flipped(self.o_reply))
         m.d.comb += [getattr(core, name).eq(getattr(self, name)) for name in INPUTS]

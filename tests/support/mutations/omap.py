@@ -32,6 +32,9 @@ REMOVALS = [
     Removal(
         "FAULT.KEY.ERASE", "omap/reference.py", "del self._codec, self._drbg, self.position_map, self.waiting", "pass"
     ),
+    Removal("FRESH.VALUE.KEYED", "omap/fresh.py", "value.derive(self._root_key,", "value.derive(bytes(32),"),
+    Removal("FRESH.VALUE.UNIQUE", "omap/fresh.py", "self._counter += 1", "pass"),
+    Removal("FRESH.VALUE.UNIQUE", "omap/fresh.py", "context = self._device_id,", "context = NO_DEVICE_ID,"),
     Removal("ERROR.TEXT.CLEAN", "omap/crypto.py", "page_secret: bytes = field(repr=False)", "page_secret: bytes"),
     Removal("ERROR.TEXT.CLEAN", "omap/session.py", "command: bytes = field(repr=False)", "command: bytes"),
     Removal(
@@ -60,7 +63,7 @@ REMOVALS = [
     Removal(
         "SESSION.FORMAT.ENDS",
         "omap/device.py",
-        "self._sessions = DeviceSessions(self.params, self._root_key)",
+        "self._sessions = DeviceSessions(self.params, self._root_key, nonce=self._fresh.nonce)",
         "pass",
     ),
     Removal(

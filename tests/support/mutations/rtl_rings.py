@@ -3,6 +3,31 @@
 from tests.support.mutations.removal import Removal
 
 REMOVALS = [
+    Removal("FRESH.VALUE.KEYED", "rtl/rings/fresh.py", "kdf.i.p.key.eq(self.root_key)", "kdf.i.p.key.eq(0)"),
+    Removal("FRESH.VALUE.KEYED", "rtl/rings/fresh.py", "kdf.o.p.word_select(word, BLOCK_BITS)", "noise[:BLOCK_BITS]"),
+    Removal("FRESH.VALUE.UNIQUE", "rtl/rings/fresh.py", ", counter.eq(counter + 1)]", "]"),
+    Removal("FRESH.VALUE.UNIQUE", "rtl/rings/fresh.py", "context = self.device_id,", "context = self.device_id & 0,"),
+    Removal("FRESH.SECRET.ERASE", "rtl/rings/fresh.py", "return ResetInserter(self.erase)(m)", "return m"),
+    Removal(
+        "FRESH.SECRET.UNREADABLE",
+        "rtl/rings/fresh.py",
+        "self.o_nonce.valid.eq(0), self.o_nonce.p.eq(0)]",
+        "self.o_nonce.valid.eq(0)]",
+    ),
+    Removal(
+        "FRESH.SECRET.UNREADABLE",
+        "rtl/rings/fresh.py",
+        "m.d.comb += kdf.o.ready.eq(1)\n                    with m.If(kdf.o.valid):",
+        "m.d.comb += [kdf.o.ready.eq(1), self.o_secrets.p.eq(kdf.o.p[:BLOCK_BITS])]\n"
+        "                    with m.If(kdf.o.valid):",
+    ),
+    Removal(
+        "FRESH.TIME.CONST",
+        "rtl/rings/fresh.py",
+        "with m.If(self.present & whole & (~self.o_nonce.valid | due)):",
+        "m.d.sync += noise[0].eq(noise[0] | whole)\n"
+        "                with m.If(self.present & whole & noise[0] & (~self.o_nonce.valid | due)):",
+    ),
     Removal(
         "SESSIONS.ROOT.ONCE",
         "rtl/rings/handshake.py",

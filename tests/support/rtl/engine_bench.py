@@ -1,9 +1,8 @@
 """An engine and the device model side by side: the same keys, randomness and records, and what both made of them."""
 
 import random
-from itertools import count, islice
+from itertools import count
 
-from omap.crypto import Secrets
 from omap.device import DeviceModel
 from omap.operations import Operation
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, Request, State
@@ -21,6 +20,7 @@ from omap.wire import (
     write_counter,
 )
 from sim.device.engine_run import EngineRun
+from sim.device.known import DEVICE_ID
 from sim.models.observer import EventKind
 from tests.support.rtl.engines import DELETE, GET, NOP, PUT, TIGHT, engine
 from tests.support.rtl.session_bench import ROOT_KEY, Client
@@ -34,7 +34,7 @@ SETTLED = 1500
 
 
 def words(seed):
-    """Yield the 16-byte random words of a run, for ever."""
+    """Yield the 16-byte words of noise of a run, for ever."""
     for number in count():
         yield random.Random(f"{seed} {number}").randbytes(16)
 
@@ -52,34 +52,32 @@ class Prediction:
         Records in each ring.
     root_key : bytes
         Shared with the clients.
+    device_id : bytes, optional
+        Of the device.
     taken : iterable of bytes, optional
-        Random words to use instead of those of the seed.
+        Words of noise to use instead of those of the seed.
     """
 
-    def __init__(self, seed, params, ring_entries, *, root_key=ROOT_KEY, taken=None):
+    def __init__(self, seed, params, ring_entries, *, root_key=ROOT_KEY, device_id=DEVICE_ID, taken=None):
         self.layout = BufferLayout(params, ring_entries)
         self.buffer = bytearray(self.layout.size)
         self._words = words(seed) if taken is None else iter(taken)
         self.observer = Observer()
         self.device = DeviceModel(
-            params, root_key, self.buffer, ring_entries=ring_entries, secrets=self._secrets, observer=self.observer
+            params,
+            root_key,
+            self.buffer,
+            ring_entries=ring_entries,
+            observer=self.observer,
+            device_id=device_id,
+            noise=lambda: next(self._words) + next(self._words),
         )
         self.answers = []
-        self._share_nonces()
-
-    def _secrets(self):
-        stream = b"".join(islice(self._words, 6))
-        return Secrets(stream[:32], stream[32:64], stream[64:80], stream[80:96])
-
-    def _share_nonces(self):
-        if self.device._sessions is not None:
-            self.device._sessions._new_nonce = lambda: next(self._words)
 
     def request(self, request):
         """Serve a request."""
         self.device.registers.write("REQUEST", request)
         self.device.step()
-        self._share_nonces()
 
     def feed(self, record):
         """Take a record and return the answer; None from a device that has stopped."""
@@ -103,9 +101,9 @@ class Twin:
 
     def __init__(self, seed, *, ring_entries=8, config=TIGHT, formatted=True, **options):
         self.rng, self.config, self.params = random.Random(seed), config, config.params
-        entropy = (int.from_bytes(word, "little") for word in words(seed))
+        noise = (int.from_bytes(word, "little") for word in words(seed))
         self.run = EngineRun(
-            engine(config), config, ROOT_KEY, ring_entries=ring_entries, entropy=entropy, seed=seed, **options
+            engine(config), config, ROOT_KEY, ring_entries=ring_entries, noise=noise, seed=seed, **options
         )
         self.layout, self.buffer = self.run.layout, self.run.buffer
         self.model = Prediction(seed, self.params, ring_entries)

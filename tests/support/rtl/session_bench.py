@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from omap.fresh import Fresh
 from omap.operations import Operation, Response
 from omap.presets import preset
 from omap.session import ClientSession, DeviceSessions
@@ -9,6 +10,8 @@ from omap.wire import CLOSE, ENDS_SESSION, Header, RecordCodec, RecordType, Refu
 from rtl.rings.record import command_layout, reply_layout
 from rtl.rings.sessions import Sessions
 from sim.bench.compiled import Design
+from sim.device.known import DEVICE_ID
+from sim.device.map_bench import secret_words
 from sim.models.streams import pack
 
 ROOT_KEY = bytes(range(32))
@@ -59,8 +62,11 @@ class Twin:
         self.commands, self.answers, self.replies = [], [], []
         self.got_commands, self.got_beats = [], []
         self.replied = 0
+        self.secrets = []
+        self.fresh = Fresh(root_key, device_id=DEVICE_ID, noise=self._noise)
         self.format()
         self.bench.set("map_id", number(MAP_ID))
+        self.bench.set("device_id", number(DEVICE_ID))
         self.bench.set("open_", 1)
         self.bench.source("i_root_key").push([root_key])
 
@@ -72,12 +78,15 @@ class Twin:
             self.bench.run(1)
             self.bench.set("clear", 0)
             self.bench.set("open_", 1)
-        self.model = DeviceSessions(self.params, self.root_key, nonce=self._nonce)
+            secrets = secret_words(self.fresh.secrets())
+            self.secrets += secrets
+            self.bench.run_until(limit=1 << 16, transfers={"o_secrets": len(secrets)})
+        self.model = DeviceSessions(self.params, self.root_key, nonce=self.fresh.nonce)
 
-    def _nonce(self):
-        nonce = self.rng.randbytes(16)
-        self.bench.source("i_nonce").push([nonce])
-        return nonce
+    def _noise(self):
+        noise = self.rng.randbytes(32)
+        self.bench.source("i_noise").push([noise[:16], noise[16:]])
+        return noise
 
     def client(self, **options):
         return Client(self.params, self.rng, self.root_key, **options)
@@ -167,6 +176,8 @@ class Twin:
             self.step(self.schedule.randint(1, self.chunk) if busy else 40)
         self.step(400)  # nothing more comes
         assert self.got_commands == self.commands
+        assert self.bench.sink("o_secrets").take() == self.secrets
+        self.secrets.clear()
         assert self.got_answers() == self.answers
         assert self.bench.get("idle") == 1
 

@@ -11,16 +11,15 @@ import numpy.typing as npt
 
 from host.device.driver import Driver
 from omap.drbg import Drbg
-from omap.hazmat.fixed import fixed_secrets
 from omap.operations import Kind, Operation
 from omap.params import Params
 from omap.regmap import BY_NAME
-from omap.session import NONCE_BYTES, ROOT_KEY_BYTES, ClientSession
+from omap.session import NONCE_BYTES, ClientSession
 from omap.trace import Trace
 from omap.wire import CONTROL_BYTES, HEADER, Reply
 from rtl.config import EngineConfig
 from sim.device.engine_run import BUFFER_ADDRESS, EngineRun
-from sim.device.map_bench import entropy_words
+from sim.device.known import fixed_formats, fixed_noise, fixed_root_key
 from sim.device.transport import RtlTransport
 from sim.models.timing import HbmTiming, HostTiming
 from tests.support.rtl.engines import engine
@@ -59,7 +58,7 @@ class Look(NamedTuple):
 
 
 class TimedEngine:
-    """An engine, formatted under :func:`omap.hazmat.fixed.fixed_secrets`, with an open session.
+    """An engine, formatted under the first secrets of :func:`sim.device.known.fixed_formats`, with an open session.
 
     Two of them with the same seeds differ in nothing before they are given different operations.
 
@@ -68,7 +67,7 @@ class TimedEngine:
     config : EngineConfig
         One of ``tests.support.rtl.engines``.
     secrets : int
-        Seed of the secrets, the root key and all nonces.
+        Seed of the root key, the noise and all nonces.
     delays : int
         Seed of the memories' latencies.
     hbm : HbmTiming, optional
@@ -96,11 +95,10 @@ class TimedEngine:
         inside: bool = False,
     ) -> None:
         rng = random.Random(f"timed engine {secrets}")
-        words = [*entropy_words(fixed_secrets(secrets)()), *(rng.getrandbits(128) for _ in range(8))]
-        key = rng.randbytes(ROOT_KEY_BYTES)
+        key, noise = fixed_root_key(secrets), fixed_noise(secrets)
         self.config, self.params, self.looks = config, config.params, list[Look]()
         self.run = EngineRun(
-            engine(config), config, key, ring_entries=RING_ENTRIES, entropy=words, seed=delays, hbm=hbm, host=host
+            engine(config), config, key, ring_entries=RING_ENTRIES, noise=noise, seed=delays, hbm=hbm, host=host
         )
         bench = self.run.bench
         for name in BUS_OUTPUTS:
@@ -222,7 +220,7 @@ class Pages:
 
     def __init__(self, params: Params, secrets: int, most: int = 4096) -> None:
         self.params, self.page_of = params, dict[bytes, int]()
-        self._draws = iter(Drbg(fixed_secrets(secrets)().draw_seed).pairs(0, most, params.pages).tolist())
+        self._draws = iter(Drbg(fixed_formats(secrets)().draw_seed).pairs(0, most, params.pages).tolist())
 
     def touch(self, operations: Iterable[Operation]) -> list[int]:
         """Return the pages of the next operations."""
