@@ -18,6 +18,7 @@ from rtl.crypto.gcm import GcmOpen, GcmOpenEach, GcmSeal
 from rtl.crypto.kdf import Kdf
 from rtl.crypto.siphash import SipHash
 from rtl.engine import Engine
+from rtl.map.epoch_keys import KEYS, EpochKeys
 from rtl.stream.interfaces import require
 
 
@@ -54,7 +55,7 @@ def blocks(params: Params) -> dict[str, Block]:
         f"rule is {params.rule.value!r}; the accelerator implements {Rule.ONE_CHOICE.value!r} alone, "
         "the other rules are for comparison in the reference",
     )
-    page = {"sealed_bytes": params.page_bytes, "aad_bytes": MAP_ID_BYTES}
+    page = {"sealed_bytes": params.page_bytes, "aad_bytes": MAP_ID_BYTES, "keys": KEYS}
     record = {
         "sealed_bytes": RecordCodec(params).record_bytes,
         "header_bytes": HEADER.size,
@@ -63,6 +64,7 @@ def blocks(params: Params) -> dict[str, Block]:
     return {
         "page_open": Block(GcmOpen, page),
         "page_seal": Block(GcmSeal, page),
+        "page_keys": Block(EpochKeys),
         "record_open": Block(GcmOpenEach, record),
         "record_seal": Block(GcmSeal, record),
         "draws": Block(Drbg, {"pages": params.pages}),
