@@ -43,6 +43,7 @@ def test_what_follows_the_last_record_of_a_session_is_refused(kind):
 
 
 @pytest.mark.sec_cm("SESSIONS.RECORD.TURN")
+@pytest.mark.sec_cm("SESSIONS.TAMPER.ENDS")
 @pytest.mark.parametrize("turns", [[0, 1, 1], [0, 1, 0], [0, 2], [1]])
 def test_a_record_out_of_its_turn_ends_its_session_and_no_other(kind, turns):
     twin = Twin(*kind, random.Random(10))
