@@ -18,7 +18,9 @@ def run(test, *, password=None, **limits):
     async def main():
         endpoint = Endpoint(port=0, password=password)
         async with Proxy(ReferenceStore(), PARAMS, ROOT_KEY, endpoint, limits=Limits(**limits)) as proxy:
-            return await asyncio.wait_for(test(proxy), 30)
+            task = asyncio.create_task(test(proxy))
+            assert (await asyncio.wait({task}, timeout=30))[0], "a peer that had to go is still there"
+            return task.result()
 
     return asyncio.run(main())
 
