@@ -30,7 +30,8 @@ and writes one; the position map moves entries; an operation writes one waiting 
 of its two bins. The free lists are mostly on chip."""
 
 LEAST_SPREAD = {"slots": 1}
-"""Least binary logarithm of a structure's channels in a group: a long list is read from two channels at once."""
+"""Least binary logarithm of a structure's channels in a group, if it fits one channel: a long list is read from two
+channels at once. A larger structure has several channels anyway."""
 
 LEAST_INTERVAL = 8
 """Cycles of bookkeeping of an operation, on average, with 1.2 waiting tuples for a touched page (PAPER)."""
@@ -144,7 +145,8 @@ def layouts(params: Params, *, interval: int | None = None, channel_bytes: int =
     found = {}
     for name, (items, item_bytes) in sizes.items():
         traffic = ACCESSES[name] * ROW_CYCLES / (MOST_LOAD * (interval or least_interval(params)))
-        spread = max(LEAST_SPREAD.get(name, 0), (max(1, math.ceil(traffic)) - 1).bit_length())
+        least = LEAST_SPREAD.get(name, 0) if items * item_bytes <= channel_bytes else 0
+        spread = max(least, (max(1, math.ceil(traffic)) - 1).bit_length())
         found[name] = _layout(items, item_bytes, spread, channel_bytes)
     return found
 
