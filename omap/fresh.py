@@ -21,7 +21,7 @@ NO_DEVICE_ID = bytes(DEVICE_ID_BYTES)
 
 
 def system_noise() -> bytes:
-    """Return noise of the operating system, :data:`NOISE_BYTES` of it."""
+    """Return noise of the operating system, 32 bytes of it."""
     return secrets.token_bytes(NOISE_BYTES)
 
 

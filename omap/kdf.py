@@ -107,13 +107,19 @@ SESSION = _derivation(
     {"client nonce": 16, "device nonce": 16, "digest of the parameters": 32, "map id": 16, "session number": 4},
     {"command key": 32, "response key": 32, "confirmation key": 32},
 )
+"""Keys of a session, see :mod:`omap.session`."""
 NAMES = _derivation(b"omap names 1", "root key", {}, {"names key": 32})
+"""Key of long names, see :mod:`omap.cells`."""
 WITNESS = _derivation(b"omap witness 1", "root key", {}, {"witness tag": 8})
+"""Tag in the name of a client's witness file."""
 PAGE = _derivation(b"omap page 2", "page secret", {"map id": 16, "epoch": 8}, {"page key": 32})
+"""Page key of an epoch, see :mod:`omap.versions`."""
 FORMAT = _derivation(
     b"omap format 1", "root key", _FRESH, {"page secret": 32, "draw seed": 32, "hash key": 16, "map id": 16}
 )
+"""Secrets of a new map."""
 NONCE = _derivation(b"omap nonces 1", "root key", _FRESH, {"device nonce": 16})
+"""Nonce of the device for a handshake."""
 
 DERIVATIONS = (SESSION, NAMES, WITNESS, PAGE, FORMAT, NONCE)
 """All uses of the KDF."""
