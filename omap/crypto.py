@@ -10,8 +10,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from omap.errors import ExhaustedError, PageAlteredError
-from omap.kdf import FORMAT, PAGE
 from omap.versions import epoch, whole
+
+# `omap.kdf` is imported where it is used: this module comes with `import omap`, and the process of a relay, which
+# imports that, must load no code that derives keys (RELAY.KEY.ABSENT).
 
 MAP_ID_BYTES = 16
 
@@ -39,17 +41,23 @@ class Secrets:
     @classmethod
     def generate(cls) -> Secrets:
         """Draw all of them from the random source of the operating system."""
+        from omap.kdf import FORMAT
+
         return cls.unpack(secrets.token_bytes(FORMAT.length))
 
     @classmethod
     def unpack(cls, stream: bytes) -> Secrets:
         """Cut all of them out of the bytes of :data:`omap.kdf.FORMAT`."""
+        from omap.kdf import FORMAT
+
         ends = list(accumulate(FORMAT.output.values(), initial=0))
         return cls(*(stream[start:end] for start, end in pairwise(ends)))
 
 
 def page_key(page_secret: bytes, map_id: bytes, number: int) -> bytes:
     """Return the 32-byte page key of an epoch."""
+    from omap.kdf import PAGE
+
     return PAGE.derive(page_secret, map_id, number.to_bytes(8, "big"))
 
 

@@ -22,7 +22,7 @@ def takes(core: str) -> Ends:
         "requests": _parts(
             core,
             core="format",
-            sessions="clear",
+            sessions="(clear|format)",  # one port: the generator may name it after the input inside that it drives
             ring="o_request__ready i_request_done__valid i_mirror__valid i_mirror__payload",
         ),
         "erasure": _parts(core, core="erase", sessions="erase", port="abort"),

@@ -21,7 +21,7 @@ from omap.errors import (
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from omap.wire import HEADER, Counter, Header, RecordType, Refusal, read_header
-from tests.support.host.clients import key, puts
+from tests.support.host.clients import key, number_from, puts
 from tests.support.host.rogue import KEY
 from tests.support.oracle import expected
 
@@ -273,7 +273,7 @@ def test_after_tampering_the_client_is_dead_and_says_so(relay):
 def test_a_device_that_repeats_numbers_is_noticed(relay):
     with connect(relay) as client:
         client.execute(puts(5))
-        relay.in_thread(lambda: setattr(relay.device._map, "sequence", 3))
+        relay.in_thread(lambda: number_from(relay.device, 3))
         with pytest.raises(RollbackError, match="operation 3 after 4 had been seen: it is in an earlier state"):
             client.get(key(1))
         with pytest.raises(RollbackError, match="dead since"):

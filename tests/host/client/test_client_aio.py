@@ -15,7 +15,7 @@ from host.client.settings import Settings
 from omap.errors import DeviceError, FullError, InputError, RollbackError, SessionError, UnknownFateError
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
-from tests.support.host.clients import key, puts
+from tests.support.host.clients import key, number_from, puts
 from tests.support.host.rogue import KEY
 from tests.support.oracle import expected
 
@@ -235,7 +235,7 @@ def test_another_map_and_an_earlier_state_are_noticed(relay):
     async def run():
         async with await connect(relay) as client:
             await client.execute(puts(5))
-            relay.in_thread(lambda: setattr(relay.device._map, "sequence", 3))
+            relay.in_thread(lambda: number_from(relay.device, 3))
             with pytest.raises(RollbackError, match="operation 3 after 4"):
                 await client.get(key(1))
         async with await connect(relay) as client:

@@ -5,7 +5,7 @@ import pytest
 import omap
 from host.client.state import state_folder
 from omap.errors import InputError, RollbackError
-from tests.support.host.clients import key, puts
+from tests.support.host.clients import key, number_from, puts
 from tests.support.host.rogue import KEY
 
 
@@ -20,7 +20,7 @@ def test_a_witness_file_remembers_from_run_to_run(relay, tmp_path):
             client.execute(puts(5))
     with connect(relay) as other:  # a client without the file changes nothing
         other.get(key(1))
-    relay.in_thread(lambda: setattr(relay.device._map, "sequence", 3))
+    relay.in_thread(lambda: number_from(relay.device, 3))
     with connect(relay, witness=witness) as client, pytest.raises(RollbackError, match="after 11 had been seen"):
         client.get(key(1))
     relay.in_thread(relay.format)
