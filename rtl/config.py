@@ -152,14 +152,14 @@ class EngineConfig:
             for name in OFFSETS:
                 if not getattr(self, name):
                     object.__setattr__(self, name, getattr(found, name.removesuffix("_cycles")))
+            # An operation comes when another was replied to, and its bins are announced some time later.
+            away = -(-max(0, found.flush - offsets.LOCATE) // self.interval)
             if not self.in_flight:
                 trip = self.lookup_cycles + max(self.turnaround_cycles, SLOW_HOST) + self.reply_cycles
-                object.__setattr__(self, "in_flight", min(128, max(8, trip // self.interval + 4)))
+                most = min(128, MOST_BINS // 2 - away)
+                object.__setattr__(self, "in_flight", min(most, max(8, trip // self.interval + 4)))
             if not self.bin_entries:
-                # An operation comes when another was replied to, and its bins are announced some time later.
-                away = max(0, found.flush - offsets.LOCATE)
-                bins = 2 * self.in_flight + 2 * -(-away // self.interval)
-                object.__setattr__(self, "bin_entries", min(MOST_BINS, bins))
+                object.__setattr__(self, "bin_entries", 2 * (self.in_flight + away))
 
     @property
     def times(self) -> dict[str, int]:

@@ -27,7 +27,8 @@ import numpy.typing as npt
 
 from omap.errors import ParamsError
 from omap.params import Params
-from omap.sizing.theorem import Distribution, waiting_law
+from omap.sizing.sizes import line_costs
+from omap.sizing.theorem import Distribution, left_law, waiting_law
 
 LATE_BITS = 122
 """An event of one operation is late with a probability of at most 2 to the power of minus this."""
@@ -117,19 +118,11 @@ class Lists:
     @property
     def left_law(self) -> Distribution:
         """P(k tuples still wait for a page after its touch): those that find no free slot."""
-        params = self.params
-        mean = -params.capacity * math.log1p(-1 / params.pages)
-        top = params.page_slots + int(3 * mean + 20 * math.sqrt(mean) + 60)
-        counts = np.arange(top + 1)
-        loads = np.exp(counts * math.log(mean) - mean - np.array([math.lgamma(count + 1) for count in counts]))
-        law = loads[params.page_slots :].copy()
-        law[0] = loads[: params.page_slots + 1].sum()
-        return _cut(law, params.capacity)
+        return _cut(left_law(self.params.capacity, self.params.pages, self.params.page_slots), self.params.capacity)
 
     def further(self, count: int) -> npt.NDArray[np.float64]:
         """Return the further lines of a descriptor with k waiting tuples, k = 0 to ``count - 1``."""
-        first, each = self.params.line_indices
-        return np.ceil(np.maximum(np.arange(count) - first, 0) / each)
+        return line_costs(count, self.params.descriptor_bytes).astype(np.float64)
 
     def in_last(self, count: int) -> npt.NDArray[np.float64]:
         """Return how many of k tuples the last line of a descriptor names, k = 0 to ``count - 1``."""

@@ -59,6 +59,18 @@ def waiting_law(capacity: int, pages: int, slots: int) -> Distribution:
     return _law(capacity * step, step, slots)
 
 
+def left_law(capacity: int, pages: int, slots: int) -> Distribution:
+    """Return P(k tuples still wait for a page after its touch), k = 0..: those of its keys that find no free slot.
+
+    Takes the same arguments as :func:`waiting_law`, and dominates the true law of every workload as that does.
+    """
+    mean = -capacity * math.log1p(-1 / pages)
+    loads = _poisson(np.array([mean]), int(3 * mean + 20 * math.sqrt(mean) + 60) + slots)[0]
+    law: Distribution = loads[slots:].copy()
+    law[0] = loads[: slots + 1].sum()
+    return law
+
+
 @lru_cache(maxsize=1024)
 def _law(load: float, step: float, slots: int) -> Distribution:
     """Integrate over the age of the page, from ``step`` to ``load``; an older page was not touched in N operations."""

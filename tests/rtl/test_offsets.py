@@ -7,9 +7,10 @@ import pytest
 from omap.errors import ParamsError
 from omap.operations import Kind, Operation
 from omap.presets import preset
+from omap.sizing import one_choice
 from omap.sizing.hbm import HbmLimits
 from rtl import offsets
-from rtl.config import EngineConfig
+from rtl.config import MOST_BINS, EngineConfig
 from rtl.engine import ENGINE_PROGRESS
 from rtl.map.format import SETTLE
 from sim.device.map_bench import stage_cycles
@@ -44,6 +45,16 @@ def test_every_offset_of_a_map_that_ships_covers_a_refresh_on_every_way(config):
     work = offsets.Work(config.params, config.lanes, config.layouts)
     assert offsets.offsets(work, interval=config.interval).flush < SETTLE
     assert config.turnaround_cycles + config.merge_cycles < limits.cycles(limits.refresh_every_ns) * 2
+
+
+def test_no_more_operations_are_in_flight_than_there_is_room_for_their_bins():
+    params = one_choice(capacity=12_000, key_bytes=4, value_bytes=4, page_bytes=64, descriptor_bytes=32)
+    config = EngineConfig(params=params)
+    work = offsets.Work(params, 1, config.layouts)
+    flush = offsets.offsets(work, interval=config.interval).flush
+    assert 2 * config.in_flight + 2 * (flush - offsets.LOCATE) / config.interval <= config.bin_entries <= MOST_BINS
+    with pytest.raises(ParamsError, match="bin_entries is .*; it must be a whole number from 2 to 256"):
+        EngineConfig(params=params, in_flight=128)
 
 
 def test_fewer_bits_shorten_the_offsets_and_a_given_one_stays():
