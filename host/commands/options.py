@@ -13,9 +13,16 @@ import click
 
 from host.client.settings import DEFAULT_URL, Settings
 from host.client.sync import Client
+from omap.commands.numbers import Real, Whole
 from omap.errors import InputError
 
 KEY_FILE_VARIABLE = "OMAP_KEY_FILE"
+
+PORT = Whole(0, 65535)
+"""The type of a TCP port; 0 is any."""
+
+TIME = Real(above=0)
+"""The type of a time in seconds."""
 
 Command = Callable[..., Any]
 """The function of a command, or what makes one of another."""
@@ -122,7 +129,7 @@ def connection(command: Command) -> Command:
             "[default: one for this address and key in ~/.local/state/omap]",
         ),
         click.option("--no-witness", is_flag=True, help="Remember nothing: an emptied map looks like an empty one."),
-        click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait for an answer."),
+        click.option("--timeout", type=TIME, default=30.0, show_default=True, help="Seconds to wait for an answer."),
         click.option("--tls-ca", type=click.Path(path_type=Path), help="Speak TLS; certificates to trust (PEM)."),
     )(command)
 

@@ -10,9 +10,10 @@ import click
 
 from host.client.aio import open_client
 from host.client.settings import Settings
-from host.commands.options import Where, connection, echo_json, gathered
+from host.commands.options import PORT, Where, connection, echo_json, gathered
 from host.logs import log_to_stderr
 from host.redis.server import DEFAULT_PORT, Endpoint, Limits, Proxy
+from omap.commands.numbers import Real, Whole
 
 PASSWORD_VARIABLE = "OMAP_PROXY_PASSWORD"
 
@@ -43,7 +44,7 @@ class Share:
     "endpoint",
     Endpoint,
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at."),
-    click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0 for any."),
+    click.option("--port", default=DEFAULT_PORT, show_default=True, type=PORT, help="0 for any."),
     click.option(
         "--password", envvar=PASSWORD_VARIABLE, show_envvar=True, help="What AUTH must give. Others see a command line."
     ),
@@ -51,16 +52,18 @@ class Share:
 @gathered(
     "share",
     Share,
-    click.option("--max-clients", default=Limits.clients, show_default=True, type=click.IntRange(1), help="At once."),
+    click.option("--max-clients", default=Limits.clients, show_default=True, type=Whole(1), help="At once."),
     click.option(
         "--idle-timeout",
         default=Limits.timeout,
         show_default=True,
-        type=click.FloatRange(0),
+        type=Real(0),
         help="Seconds until a client that does nothing is hung up, as `timeout` of Redis; 0 for never.",
     ),
 )
-@click.option("--rate", type=float, help="Always send so many operations a second, so that their times show nothing.")
+@click.option(
+    "--rate", type=Real(above=0), help="Always send so many operations a second, so that their times show nothing."
+)
 @click.option("--json-log", is_flag=True, help="Log in JSON.")
 def command(
     where: Where,

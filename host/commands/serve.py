@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from host.commands.options import KEY_FILE_VARIABLE, gathered
+from host.commands.options import KEY_FILE_VARIABLE, PORT, gathered
 from host.device.driver import Driver
 from host.device.transport import Transport, names, open_transport
 from host.framing import DEFAULT_PORT
@@ -22,6 +22,7 @@ from host.paramsfile import read_params_file
 from host.relay.monitor import Monitor
 from host.relay.port import Limits
 from host.relay.relay import Relay
+from omap.commands.numbers import SIZE, Whole
 from omap.errors import DeviceFaultError, InputError, OmapError
 from omap.params import Params, Rule
 
@@ -152,9 +153,9 @@ class ListenOptions:
     MapOptions,
     click.option("--preset", help="Parameters of the map, by name."),
     click.option("--params", "params_file", type=click.Path(path_type=Path), help="The same from `omap plan --json`."),
-    click.option("--capacity", type=int, help=f"Most keys of a map to plan.  [default: {CAPACITY}]"),
-    click.option("--key-bytes", type=int, help=f"Bytes of its keys: 4, 8 or 16.  [default: {KEY_BYTES}]"),
-    click.option("--value-bytes", type=int, help=f"Bytes of its values.  [default: {VALUE_BYTES}]"),
+    click.option("--capacity", type=SIZE, help=f"Most keys of a map to plan.  [default: {CAPACITY}]"),
+    click.option("--key-bytes", type=SIZE, help=f"Bytes of its keys: 4, 8 or 16.  [default: {KEY_BYTES}]"),
+    click.option("--value-bytes", type=SIZE, help=f"Bytes of its values.  [default: {VALUE_BYTES}]"),
 )
 @gathered(
     "device",
@@ -172,15 +173,17 @@ class ListenOptions:
     click.option("--attach", type=click.Path(path_type=Path), help="process: socket file of a device that is running."),
     click.option("--xclbin", type=click.Path(path_type=Path), help="xrt: the card's program."),
     click.option("--device", help="xrt, vfio: the card, by its PCIe address; xrt: or by number."),
-    click.option("--ring-entries", default=1024, show_default=True, help="Records in each ring, a power of two."),
+    click.option(
+        "--ring-entries", default=1024, show_default=True, type=SIZE, help="Records in each ring, a power of two."
+    ),
 )
 @gathered(
     "listen",
     ListenOptions,
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at."),
-    click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0 for any."),
-    click.option("--max-clients", default=Limits.clients, show_default=True, type=click.IntRange(1), help="At once."),
-    click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /healthz and /metrics on this port."),
+    click.option("--port", default=DEFAULT_PORT, show_default=True, type=PORT, help="0 for any."),
+    click.option("--max-clients", default=Limits.clients, show_default=True, type=Whole(1), help="At once."),
+    click.option("--metrics-port", type=PORT, help="Serve /healthz and /metrics on this port."),
     click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM): speak TLS."),
     click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM)."),
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from omap.commands.numbers import Real, Whole
 from omap.errors import InputError
 from omap.params import Params, Rule
 from omap.presets import NAMES
@@ -35,18 +36,20 @@ PRESETS = tuple(name for name in NAMES if name != "U55C")
 )
 @click.option(
     "--operations",
-    type=click.IntRange(min=0),
+    type=Whole(0),
     default=20_000,
     show_default=True,
     help="Operations in each workload.",
 )
 @click.option("--preset", type=click.Choice(PRESETS, case_sensitive=False), default="small", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the workload; the map draws its own.")
+@click.option(
+    "--seed", type=Whole(0), default=0, show_default=True, help="Seed of the workload; the map draws its own."
+)
 @click.option("--backend", default="reference", show_default=True, help="Back end that runs the map.")
 @click.option("--plain", is_flag=True, help="Run an encrypted hash table instead of the map, to see it fail.")
 @click.option(
     "--false-alarm",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Real(above=0, below=1),
     default=2.0**-30,
     show_default="2^-30",
     help="Largest probability that a sound trace fails.",

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from omap.commands.plan import size
-from omap.errors import InputError
+from omap.commands.numbers import SIZE, Real, Whole
 from omap.params import Rule
 from omap.sizing.bounds import WORKLOADS
 
@@ -58,26 +57,26 @@ class Asked(NamedTuple):
     multiple=True,
     help="Workload to run; may be repeated.  [default: all]",
 )
-@click.option("--keys", type=size, default="2^20", show_default=True, help="Live keys, N.")
-@click.option("--accesses", type=size, default="1e7", show_default=True, help="Operations in each workload.")
+@click.option("--keys", type=SIZE, default="2^20", show_default=True, help="Live keys, N.")
+@click.option("--accesses", type=SIZE, default="1e7", show_default=True, help="Operations in each workload.")
 @click.option(
     "--load",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Real(above=0),
     help="Mean tuples of a page or bin, c.  [default: 11.25 and 6; two_choice 8]",
 )
 @click.option(
     "--slots",
-    type=click.IntRange(min=1),
+    type=Whole(1),
     help="Tuples that a page has room for, C.  [default: 15 and 8; two_choice 13]",
 )
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Real(0, below=1),
     default=0.2,
     show_default=True,
     help="two_choice: share of bins in HBM, alpha.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of draws and workloads.")
+@click.option("--seed", type=Whole(0), default=1, show_default=True, help="Seed of draws and workloads.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     rules: tuple[str, ...],
@@ -95,8 +94,6 @@ def command(
     one_choice is compared with the theorem, two_choice with the published bounds, and the position map with the tail
     that the sizing relies on. Exit code 1 means that a figure is above its bound.
     """
-    if math.isnan(share) or (load is not None and not math.isfinite(load)):
-        raise InputError(f"--load is {load} and --share {share}; both must be numbers")
     started = time.process_time()
     rows: list[dict[str, Any]] = []
     asked = Asked(keys, accesses, load, slots, share, workloads, seed)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omap.commands.numbers import Whole
 from omap.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 @click.option("--key", "key_column", help="The column of that file that holds the keys.")
 @click.option(
     "--operations",
-    type=click.IntRange(100, 10_000_000),
+    type=Whole(100, 10_000_000),
     default=2000,
     show_default=True,
     help="Operations in each workload.",
 )
 @click.option(
-    "--seed", type=int, default=1, show_default=True, help="Seed of the mixed workload; the map draws its own."
+    "--seed", type=Whole(0), default=1, show_default=True, help="Seed of the mixed workload; the map draws its own."
 )
 @click.option(
     "--backend",

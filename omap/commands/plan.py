@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from omap.board import BOARDS
-from omap.errors import InputError
+from omap.commands.numbers import SIZE
 from omap.params import Rule
 from omap.sizing.link import HEADER_BYTES, LINK_BITS_PER_SECOND, PAYLOAD_BYTES
-from omap.units import format_bytes, parse
+from omap.units import format_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,28 +22,20 @@ if TYPE_CHECKING:
     from omap.sizing.planner import Prefer
 
 
-def size(value: str) -> int:
-    """Return the number that the value of an option stands for, see :func:`omap.units.parse`."""
-    try:
-        return parse(value)
-    except InputError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 # click passes every option as an argument of its own, so the signature is as long as the list of options
 @click.command()
-@click.option("--capacity", type=size, required=True, help="Most keys that can be live at once, such as 100e6 or 2^20.")
-@click.option("--key-bytes", type=size, default="8", show_default=True, help="Bytes of every key: 4, 8 or 16.")
-@click.option("--value-bytes", type=size, default="64", show_default=True, help="Bytes of every value, 1 to 4096.")
-@click.option("--hbm", type=size, help="Bytes of HBM.  [default: 16GiB]")
+@click.option("--capacity", type=SIZE, required=True, help="Most keys that can be live at once, such as 100e6 or 2^20.")
+@click.option("--key-bytes", type=SIZE, default="8", show_default=True, help="Bytes of every key: 4, 8 or 16.")
+@click.option("--value-bytes", type=SIZE, default="64", show_default=True, help="Bytes of every value, 1 to 4096.")
+@click.option("--hbm", type=SIZE, help="Bytes of HBM.  [default: 16GiB]")
 @click.option(
     "--board", type=click.Choice([*BOARDS]), help="Card that the map is for; structures get whole channels of its HBM."
 )
-@click.option("--host", type=size, help="Bytes of host memory for pages.  [default: any number]")
+@click.option("--host", type=SIZE, help="Bytes of host memory for pages.  [default: any number]")
 @click.option(
     "--rule", type=click.Choice([str(rule) for rule in Rule]), help="Placement rule.  [default: what is best]"
 )
-@click.option("--page-bytes", type=size, help="Bytes of a page, a multiple of 64.  [default: what is best]")
+@click.option("--page-bytes", type=SIZE, help="Bytes of a page, a multiple of 64.  [default: what is best]")
 @click.option(
     "--prefer",
     type=click.Choice(["bytes", "hbm"]),

@@ -21,6 +21,7 @@ from omap import sizing
 from omap.operations import Kind, Operation
 from omap.params import Params
 from omap.session import ROOT_KEY_BYTES, ClientSession
+from omap.units import parse
 from omap.wire import Counter, RecordCodec, read_counter
 from rtl.config import RECORD_BATCH, EngineConfig
 from rtl.engine import ENGINE_PROGRESS
@@ -233,9 +234,9 @@ def report(name: str, keys: int, operations: int) -> None:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--operations", type=int, default=20_000)
+    parser.add_argument("--operations", type=parse, default=20_000)
     parser.add_argument("--shape", choices=[*SHAPES, "all"], default="all")
-    parser.add_argument("--keys", type=int, nargs="*", help="capacities, instead of the usual ones")
+    parser.add_argument("--keys", type=parse, nargs="*", help="capacities, instead of the usual ones")
     arguments = parser.parse_args()
     print(f"engine in simulation; default memory models, 32 outstanding host reads; {platform.machine()}")
     for name in SHAPES if arguments.shape == "all" else (arguments.shape,):

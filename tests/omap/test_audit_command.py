@@ -139,8 +139,8 @@ def test_bad_arguments(run, tmp_path):
         ([tmp_path / "none"], "there is no file"),
         (["--backend", "abacus"], "no back end is called 'abacus'"),
         (["--workload", "hamster"], "'hamster' is not one of"),
-        (["--operations", "-5"], "-5 is not in the range"),
-        (["--false-alarm", "0"], "0.0 is not in the range"),
+        (["--operations", "-5"], "'-5' is no size; write it like"),
+        (["--false-alarm", "0"], "0 came; it must be more than 0"),
     ]:
         result = run(*arguments)
         assert result.exit_code == 2, text

@@ -311,7 +311,7 @@ def test_bad_input(call, message):
 def test_what_is_no_number_is_refused(option):
     result = run(option, "nan", "--accesses", "10", "--keys", "100")
     assert result.exit_code == 2
-    assert "both must be numbers" in result.output
+    assert "is no number; write it like" in result.output
 
 
 # -- the figures of the specification, in full ------------------------------------------------------------------
