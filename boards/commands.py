@@ -19,6 +19,7 @@ from boards.targets import TARGETS
 from host.paramsfile import read_params_file
 from omap.board import BOARDS
 from omap.errors import InputError
+from omap.outfiles import try_file, write_text
 from omap.params import Params
 from omap.presets import preset
 from rtl.synth import report as table
@@ -146,6 +147,8 @@ def report(names: tuple[str, ...], name: str, engine: Path, update: Path | None)
     NAME: only this part. The engine's row is taken from a document: it takes half an hour.
     """
     params, areas = preset(name), {}
+    if update is not None:
+        try_file(update)
     chosen = table.choose(reporting.parts(params), names, "part")
     whole = table.read_table(engine.read_text("utf-8")).get(reporting.ENGINE)
     if whole is None:
@@ -163,7 +166,7 @@ def report(names: tuple[str, ...], name: str, engine: Path, update: Path | None)
         ordered = {row: areas[row] for row in reporting.names(params) if row in areas}
         tops = "\n".join(reporting.shares(target, areas[target]) for target in TARGETS if target in areas)
         heading = f"Preset {name.upper()}; {table.tools()}; {datetime.now(UTC):%Y-%m-%d}.\n{tops}"
-        update.write_text(table.with_table(document, ordered, heading), "utf-8")
+        write_text(update, table.with_table(document, ordered, heading))
 
 
 def _params(name: str | None, params_file: Path | None) -> Params:

@@ -8,12 +8,14 @@ subcommand whose extra is not installed is listed too, and says what to install.
 from __future__ import annotations
 
 import re
+import sys
 from importlib import metadata
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from omap.errors import OmapError
+from omap.errors import OmapError, OutputError
+from omap.streams import EXIT_CODE, StandardOutputError, guarded
 
 DISTRIBUTION = "omap-fpga"
 """Name under which the five packages are installed."""
@@ -68,6 +70,13 @@ def _unavailable(name: str, reason: str) -> click.Command:
     return command
 
 
+def _not_written(error: OutputError) -> NoReturn:
+    """End with the exit code of an output that can't be written, and say why, unless its reader has gone."""
+    if not (isinstance(error, StandardOutputError) and error.gone):
+        UserError(str(error)).show()
+    sys.exit(EXIT_CODE)
+
+
 class CommandGroup(click.Group):
     """A group whose subcommands are the entry points of :data:`COMMANDS`, loaded on demand."""
 
@@ -87,10 +96,30 @@ class CommandGroup(click.Group):
             return command
         return super().get_command(ctx, cmd_name)
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command line; a file or a standard output that can't be written becomes one line and exit code 74."""
+        if not extra.get("standalone_mode", True):
+            return super().main(*args, **extra)
+        try:
+            with guarded():
+                code = self._exit_code(*args, **extra)
+        except OutputError as error:
+            _not_written(error)
+        sys.exit(code)
+
+    def _exit_code(self, *args: Any, **extra: Any) -> Any:
+        try:
+            super().main(*args, **extra)
+        except SystemExit as end:
+            return end.code
+        raise AssertionError("click ends a command with SystemExit")
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; an error that the project raises on purpose becomes one line."""
         try:
             return super().invoke(ctx)
+        except OutputError:
+            raise
         except OmapError as error:
             raise UserError(str(error)) from error
         except ModuleNotFoundError as error:

@@ -26,6 +26,10 @@ class InputError(OmapError, ValueError):
     """A key, a value, an operation or a table does not fit the map. The map is unchanged."""
 
 
+class OutputError(OmapError):
+    """A file or standard output could not be written. A file that was there before is unchanged."""
+
+
 class FullError(OmapError):
     """A PUT of a new key was refused because ``capacity`` keys are live. The map is unchanged."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from omap.outfiles import try_file, write_text
 from omap.presets import preset
 from rtl.synth import generate as generation
 from rtl.synth import report as reporting
@@ -46,12 +47,14 @@ def generate(name: str, out: Path) -> None:
 def report(name: str, names: tuple[str, ...], update: Path | None) -> None:
     """Synthesise the blocks for the UltraScale+ family: area, longest path, share of a U55C. Takes minutes a block."""
     areas = {}
+    if update is not None:
+        try_file(update)
     click.echo(reporting.table({}))
     for block_name, block in reporting.choose(reporting.reported(preset(name)), names, "block").items():
         areas[block_name] = synthesise(block.make())
         click.echo(reporting.row(block_name, areas[block_name]))
     if update is not None:
-        document = update.read_text()
+        document = update.read_text("utf-8")
         areas = reporting.read_table(document) | areas
         heading = f"Preset {name.upper()}; {reporting.tools()}; {datetime.now(UTC):%Y-%m-%d}."
-        update.write_text(reporting.with_table(document, areas, heading))
+        write_text(update, reporting.with_table(document, areas, heading))

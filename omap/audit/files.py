@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from omap.errors import InputError, OmapError
+from omap.outfiles import writing
 from omap.params import Params
 from omap.trace import Trace
 
@@ -27,22 +28,21 @@ def save_trace(path: Path | str, trace: Trace, params: Params) -> None:
     Raises
     ------
     InputError
-        If the file can't be written.
+        If no file can be written there.
+    OutputError
+        If writing fails later. A file that was there before is unchanged.
     """
-    try:
-        with open(path, "wb") as file:  # opened here, because numpy would append .npz to a path
-            np.savez_compressed(
-                file,
-                format=np.array(FORMAT_NAME),
-                params=np.array(json.dumps(params.to_dict())),
-                operations=np.array(trace.operations),
-                operation=trace.operation,
-                address=trace.address,
-                length=trace.length,
-                write=trace.write,
-            )
-    except OSError as error:
-        raise InputError(f"{path} can't be written: {error.strerror}; name a folder that exists") from None
+    with writing(path) as file:  # opened here, because numpy would append .npz to a path
+        np.savez_compressed(
+            file,
+            format=np.array(FORMAT_NAME),
+            params=np.array(json.dumps(params.to_dict())),
+            operations=np.array(trace.operations),
+            operation=trace.operation,
+            address=trace.address,
+            length=trace.length,
+            write=trace.write,
+        )
 
 
 def load_trace(path: Path | str) -> tuple[Trace, Params]:

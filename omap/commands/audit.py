@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from omap.commands.numbers import Real, Whole
 from omap.errors import InputError
+from omap.outfiles import try_file
 from omap.params import Params, Rule
 from omap.presets import NAMES
 from omap.workloads import WORKLOADS
@@ -91,8 +92,8 @@ def command(
         _refuse_what_makes_a_trace(context)
     elif plain and rule != Rule.ONE_CHOICE:
         raise InputError(f"--plain has no placement rule: leave out --rule {rule}")
-    if save is not None and not save.parent.is_dir():
-        raise InputError(f"{save} can't be written: the folder {save.parent} does not exist")
+    if save is not None:
+        try_file(save)
     reports: dict[str, Report] = {}
     if trace is not None:
         seen, params = load_trace(trace)

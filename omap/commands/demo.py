@@ -13,6 +13,7 @@ import click
 
 from omap.commands.numbers import Whole
 from omap.errors import InputError
+from omap.outfiles import try_file, write_text
 
 if TYPE_CHECKING:
     from omap.demo.run import Contestant, Outcome
@@ -76,8 +77,7 @@ def command(
     if (keys_csv is None) != (key_column is None):
         raise InputError("--keys-csv and --key go together: name the file and the column that holds its keys")
     for path in filter(None, (out, picture)):
-        if not path.parent.is_dir():
-            raise InputError(f"{path} can't be written: the folder {path.parent} does not exist")
+        try_file(path)
 
     create = backends.load(backend)
     table = airports() if keys_csv is None or key_column is None else read_csv(keys_csv, key_column)
@@ -94,11 +94,11 @@ def command(
         versions=versions(),
         backend=backend,
     )
-    out.write_text(render(table, outcomes, facts), encoding="utf-8")
+    write_text(out, render(table, outcomes, facts))
     if picture is not None:
         left, right = (draw(outcome, outcome.seen[0]) for outcome in outcomes[:2])
         titles = (outcomes[0].contestant.title, outcomes[1].contestant.title)
-        picture.write_text(side_by_side(left, right, titles), encoding="utf-8")
+        write_text(picture, side_by_side(left, right, titles))
 
     if as_json:
         click.echo(json.dumps(_results(table, outcomes, out), indent=2))

@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from omap.errors import InputError
+from omap.outfiles import try_file, write_text
 from omap.params import Params
 from rtl.config import EngineConfig
 from rtl.synth.blocks import Block, blocks
@@ -36,13 +38,19 @@ def generate(params: Params, folder: Path) -> dict[str, Any]:
     ------
     ParamsError
         If the accelerator can't be built for these parameters.
+    InputError
+        If the folder can't be written.
     """
     chosen = blocks(params)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {folder} can't be made: {error.strerror}") from None
+    try_file(folder / MANIFEST)
     files = {}
     for name, block in chosen.items():
         text = to_verilog(block.make(), PREFIX + name)
-        (folder / f"{PREFIX}{name}.v").write_text(text)
+        write_text(folder / f"{PREFIX}{name}.v", text)
         files[f"{PREFIX}{name}.v"] = _entry(PREFIX + name, block, text)
     manifest = {
         "params": params.to_dict(),
@@ -51,7 +59,7 @@ def generate(params: Params, folder: Path) -> dict[str, Any]:
         "tools": {name: metadata.version(name) for name in TOOLS},
         "files": files,
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return manifest
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from host.device.driver import Driver
 from omap import sizing
 from omap.operations import Kind, Operation
+from omap.outfiles import try_file, write_text
 from omap.session import ClientSession
 from omap.wire import CONTROL_BYTES, BufferLayout, Counter
 from rtl.config import EngineConfig
@@ -187,9 +188,11 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--document", type=Path, default=Path("docs/hardware/architecture.md"))
     parser.add_argument("--picture", type=Path, default=Path("docs/pictures/one-operation.svg"))
     arguments = parser.parse_args(given)
+    for path in (arguments.document, arguments.picture):
+        try_file(path)
     text, drawn = documented()
-    arguments.document.write_text(with_section(arguments.document.read_text("utf-8"), text), "utf-8")
-    arguments.picture.write_text(drawn, "utf-8")
+    write_text(arguments.document, with_section(arguments.document.read_text("utf-8"), text))
+    write_text(arguments.picture, drawn)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import json
 import socket
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,6 +205,19 @@ async def format_again(relay):
     transport = relay.transport
     transport.device._map.format()
     transport.device._sessions = DeviceSessions(WIDE, transport.device._root_key)
+
+
+@pytest.mark.parametrize("command", [["status"], ["get", "name"], ["put", "name", "value"], ["delete", "name"]])
+def test_a_full_standard_output_is_no_answer_of_the_map(relay, run, command):
+    run("put", "name", "value")
+    options = ["--url", relay.address, "--key-file", str(relay.key_file)]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "omap.cli", *command, *options],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert result.stderr == "omap: standard output can't be written: No space left on device\n"
+    assert result.returncode == 74
 
 
 def test_the_witness_belongs_to_address_and_key(relay, run, tmp_path):

@@ -73,6 +73,15 @@ def test_serve_says_where_it_is_serves_and_ends_in_order(key_file):
     assert "the host can read this device's memory: " in served.process.errors
 
 
+def test_a_server_that_can_not_say_that_it_is_ready_ends(key_file):
+    run = [sys.executable, "-m", "omap.cli", "serve", "--port", "0", "--preset", "tiny", "--key-file", str(key_file)]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert result.stderr.splitlines()[-1] == "omap: standard output can't be written: No space left on device"
+    assert "Traceback" not in result.stderr
+    assert result.returncode == 74
+
+
 def test_serve_ends_when_its_device_does(key_file):
     with serving("--preset", "tiny", "--key-file", key_file, code=2) as served:
         (child,) = children_of(served.process.pid)
