@@ -32,7 +32,7 @@ def audited(make) -> Report:
     draw = random.Random(1)
     responses = table.execute([Operation(Kind.GET, draw.choice(KEYS)) for _ in range(3000)])
     assert all(response.status == Status.OK for response in responses)  # both maps answer correctly
-    return audit(observer.trace(), PARAMS)
+    return audit(observer.trace(omap.Submitted(operations=len(responses))), PARAMS)
 
 
 def sound() -> Report:

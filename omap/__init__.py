@@ -36,7 +36,7 @@ from omap.map import create
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params, Rule
 from omap.presets import preset
-from omap.trace import Observer, Trace
+from omap.trace import Observer, Submitted, Trace
 
 __all__ = [
     "AlteredError",
@@ -64,6 +64,7 @@ __all__ = [
     "Rule",
     "SessionError",
     "Status",
+    "Submitted",
     "TamperedError",
     "Trace",
     "UnknownFateError",

@@ -39,6 +39,8 @@ class RemoteMap(ObliviousMap):
     Use it as a context manager, or call :meth:`close`.
     """
 
+    load_operations = 2, 1
+
     @abstractmethod
     def put_many(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +26,12 @@ class ObliviousMap(ABC):
     ----------
     params : Params
         Public parameters of the map.
+    load_operations : (int, int)
+        Operations that a bulk load runs: so many for each key, and so many besides. None, if it is one scan.
     """
 
     params: Params
+    load_operations: ClassVar[tuple[int, int]] = (0, 0)
 
     @abstractmethod
     def execute(self, batch: Sequence[Operation]) -> list[Response]:

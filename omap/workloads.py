@@ -2,7 +2,7 @@
 
 An oblivious map must look the same under all of them. No single workload shows every fault. A repeated key shows
 whether keys get fresh pages. A sweep shows what depends on how full pages are. Misses and fresh keys show what follows
-from an absent key.
+from an absent key. NOPs, refused PUTs and keys that come back show what somebody took a short cut for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 from bisect import bisect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate, count, cycle, islice
+from itertools import accumulate, count, cycle, islice, repeat
 from types import MappingProxyType
 
 import numpy as np
@@ -21,6 +21,7 @@ from omap.errors import InputError
 from omap.interface import ObliviousMap
 from omap.operations import Kind, Operation
 from omap.params import Params
+from omap.trace import Submitted
 
 BATCH = 1024
 """Operations in one call of ``execute``."""
@@ -76,6 +77,10 @@ class _Maker:
     def use(self, number: int) -> Operation:
         """Return a read, or one time in four an overwrite."""
         return self.put(number) if self.random.random() < 0.25 else self.get(number)
+
+    def absent(self) -> int:
+        """Return the number of one of eight keys that were not loaded."""
+        return self.loaded + self.random.randrange(8)
 
 
 def _hammer(make: _Maker) -> Iterator[Operation]:
@@ -138,6 +143,46 @@ def _ping_pong(make: _Maker) -> Iterator[Operation]:
         yield make.use(number)
 
 
+def _idle(make: _Maker) -> Iterator[Operation]:
+    """One to three NOPs, then one key, or one time in four a key that is absent."""
+    while True:
+        yield from repeat(Operation(Kind.NOP), make.random.randint(1, 3))
+        yield make.get(make.absent()) if make.random.random() < 0.25 else make.use(0)
+
+
+def _between(make: _Maker) -> Iterator[Operation]:
+    """One key over and over, and an absent key after each time."""
+    while True:
+        yield make.use(0)
+        yield make.get(make.absent())
+
+
+def _refused(make: _Maker) -> Iterator[Operation]:
+    """New keys for a full map, which refuses them, and one key of the map after each; now and then a NOP follows."""
+    while True:
+        yield make.put(make.absent())
+        yield make.use(0)
+        if make.random.random() < 0.25:
+            yield Operation(Kind.NOP)
+
+
+def _come_back(make: _Maker) -> Iterator[Operation]:
+    """Four keys are deleted in turn, looked for, inserted again and read, over and over."""
+    numbers = range(min(4, make.loaded))
+    while True:
+        for what in (make.delete, make.get, make.put, make.use):
+            yield from map(what, numbers)
+
+
+def _mixed(make: _Maker) -> Iterator[Operation]:
+    """Every kind of operation on four keys and four more, of which a full map has room for four at a time."""
+    few = min(4, make.loaded)
+    numbers = [*range(few), *range(make.loaded, make.loaded + few)]
+    while True:
+        number = make.random.choice(numbers)
+        yield make.random.choice((Operation(Kind.NOP), make.get(number), make.put(number), make.delete(number)))
+
+
 WORKLOADS: MappingProxyType[str, Callable[[_Maker], Iterator[Operation]]] = MappingProxyType(
     {
         "hammer": _hammer,
@@ -148,6 +193,11 @@ WORKLOADS: MappingProxyType[str, Callable[[_Maker], Iterator[Operation]]] = Mapp
         "insert_then_read": _insert_then_read,
         "churn": _churn,
         "ping_pong": _ping_pong,
+        "idle": _idle,
+        "between": _between,
+        "refused": _refused,
+        "come_back": _come_back,
+        "mixed": _mixed,
     }
 )
 """Generator of each workload, by name."""
@@ -187,8 +237,13 @@ def workload(name: str, params: Params, operations: int, *, seed: int = 0) -> Wo
     return Workload(name, keys, values, list(islice(WORKLOADS[name](make), operations)))
 
 
-def load_and_run(workload: Workload, into: ObliviousMap) -> None:
-    """Bulk load the keys of ``workload`` into a map, then run its operations in batches, and ignore the responses.
+def load_and_run(workload: Workload, into: ObliviousMap) -> Submitted:
+    """Bulk load the keys of ``workload`` into a fresh map, then run its operations in batches.
+
+    Returns
+    -------
+    Submitted
+        What was submitted since the map was made, its first format included. Responses are ignored.
 
     Reveals
         As :meth:`~omap.interface.ObliviousMap.bulk_load` and :meth:`~omap.interface.ObliviousMap.execute`.
@@ -196,3 +251,9 @@ def load_and_run(workload: Workload, into: ObliviousMap) -> None:
     into.bulk_load(workload.keys, workload.values)
     for first in range(0, len(workload.operations), BATCH):
         into.execute(workload.operations[first : first + BATCH])
+    each, besides = into.load_operations
+    return Submitted(
+        operations=len(workload.operations) + each * len(workload.keys) + besides,
+        formats=1,
+        bulk_loads=0 if each else 1,
+    )

@@ -1,9 +1,9 @@
 """Decides whether a trace of host memory is what public parameters alone would produce.
 
 A map claims that, whatever the operations are, the pages touched are independent uniform draws, in a fixed pattern of
-reads and writes. :func:`audit` takes the events that an observer recorded and the public parameters, and nothing else.
-It looks for any departure from the claim. Where the pattern is fixed, a check is exact. Where pages are drawn, the
-probability of a false alarm is stated.
+reads and writes. :func:`audit` takes the events that an observer recorded, the number of operations submitted, and the
+public parameters, and nothing else. It looks for any departure from the claim. Where the pattern is fixed, a check is
+exact. Where pages are drawn, the probability of a false alarm is stated.
 
 An audit can't prove that a map is oblivious, because it sees only one run. It has found every fault that was planted on
 purpose.
@@ -31,7 +31,8 @@ def audit(trace: Trace, params: Params, *, false_alarm: float = FALSE_ALARM, ove
     Parameters
     ----------
     trace : Trace
-        Events that an observer of host memory recorded, from 10^2 to 10^7 of them.
+        Events that an observer of host memory recorded, from 10^2 to 10^7 of them. If it says what was submitted, that
+        must be what ran.
     params : Params
         Public parameters of the map. The audit needs no keys, seeds or operations, because they must not matter.
     false_alarm : float

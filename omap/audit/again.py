@@ -14,7 +14,9 @@ from omap.params import Params, Rule
 
 
 def ages(page: Ints, second: npt.NDArray[np.bool_], which: str, pages: int, operations: int) -> Iterator[Count]:
-    """Count how often a page comes again 1, 2, 3 to 4, 5 to 8, ... touches after its last touch.
+    """Count how often a page comes again 1, 2, 3 to 4, 5 to 8, ... touches after its last touch; and within 4, 8, ...
+
+    The former sees one distance, the latter a weaker leak that spreads over many.
 
     Before each touch it is known how many pages were last touched that long ago, and so is the chance that the touch
     meets one of them. These chances vary, so :func:`omap.audit.tails.surprise` judges the counts.
@@ -33,8 +35,7 @@ def ages(page: Ints, second: npt.NDArray[np.bool_], which: str, pages: int, oper
     n = len(page)
     previous, following = neighbours(page)
     age = np.arange(n) - previous  # touches since the last touch of the same page
-    low, high = 0, 1
-    while low < pages * 8 and low < 2 * operations:
+    for low, high in _spans(pages, operations):
         hits = int(((previous >= 0) & (age > low) & (age <= high)).sum())
         eligible = _different_pages(following, low, high)
         times = np.bincount(eligible[~second])
@@ -42,7 +43,8 @@ def ages(page: Ints, second: npt.NDArray[np.bool_], which: str, pages: int, oper
         if second.any():  # the page that it avoids has age 1
             more = np.bincount(eligible[second])
             times = np.concatenate([times, more])
-            chances = np.concatenate([chances, np.arange(len(more)) / (pages - 1) * (low > 0)])
+            others = np.maximum(np.arange(len(more)) - (low == 0), 0)
+            chances = np.concatenate([chances, others / (pages - 1)])
         times, chances = times[times > 0], chances[times > 0]
         share = (1 - 1 / pages) ** low - (1 - 1 / pages) ** high
         when = f"{low + 1} to {high} {which}touches" if high > 1 else f"1 {which}touch"
@@ -54,6 +56,15 @@ def ages(page: Ints, second: npt.NDArray[np.bool_], which: str, pages: int, oper
             tails.improbable(tails.surprise(hits, chances, times, max(n - low, 0) * share)),
             "When a page comes again depends on when its key does: repetition or freshness of keys shows.",
         )
+
+
+def _spans(pages: int, operations: int) -> Iterator[tuple[int, int]]:
+    """Yield the ages that are counted together, as (least less one, most)."""
+    low, high = 0, 1
+    while low < pages * 8 and low < 2 * operations:
+        yield low, high
+        if 0 < low < pages:
+            yield 0, high
         low, high = high, high * 2
 
 

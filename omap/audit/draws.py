@@ -12,14 +12,14 @@ from omap.audit.count import BLOCKS, Count, Floats, Ints, table, unevenness
 LAGS = range(1, 17)
 """Lags at which repeats are counted and judged, each on its own."""
 
-LONG_LAGS = 1024
+LONG_LAGS = 16_384
 """Repeats at longer lags are counted up to this lag, and judged together."""
 
 COMPARISONS = 2_000_000_000
 """Most comparisons of two pages for the longer lags; a long trace is therefore compared at fewer lags."""
 
-COARSE, FINE = 16, 256
-"""Most cells that pages are sorted into, by range or by remainder."""
+HALVES, COARSE, FINE = 2, 16, 256
+"""Most cells that pages are sorted into, by range or by remainder. A leak shows soonest in as few cells as it fills."""
 
 
 def draws(page: Ints, pages: int, which: str) -> Iterator[Count]:
@@ -59,7 +59,7 @@ def draws(page: Ints, pages: int, which: str) -> Iterator[Count]:
         tails.binomial_among(hits_at, trials_at, 1 / pages),
         "Pages come again with a period: a sweep or a loop over keys shows.",
     )
-    for cells in sorted({min(COARSE, pages), min(FINE, pages)}):
+    for cells in sorted({min(cells, pages) for cells in (HALVES, COARSE, FINE)}):
         for how, cell, chances in _sortings(page, pages, cells):
             yield unevenness(
                 f"spread of {which}pages over {len(chances)} {how}",

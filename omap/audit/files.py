@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import operator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from omap.errors import InputError, OmapError
 from omap.outfiles import writing
 from omap.params import Params
-from omap.trace import Trace
+from omap.trace import Submitted, Trace
 
-FORMAT_NAME = "omap-trace-1"
+Kept = TypeVar("Kept", np.int64, np.uint64, np.bool_)
+
+FORMAT_NAME = "omap-trace-2"
 """Name of the file format; it changes when the columns change."""
 
 
@@ -38,6 +44,7 @@ def save_trace(path: Path | str, trace: Trace, params: Params) -> None:
             format=np.array(FORMAT_NAME),
             params=np.array(json.dumps(params.to_dict())),
             operations=np.array(trace.operations),
+            submitted=np.array(json.dumps(trace.submitted and asdict(trace.submitted))),
             operation=trace.operation,
             address=trace.address,
             length=trace.length,
@@ -61,12 +68,14 @@ def load_trace(path: Path | str) -> tuple[Trace, Params]:
             if name != FORMAT_NAME:
                 raise InputError(f"{path} has format {name!r}; this version reads {FORMAT_NAME!r}")
             params = Params.from_dict(json.loads(str(file["params"])))
+            submitted = json.loads(str(file["submitted"]))
             trace = Trace(
-                operation=file["operation"].astype(np.int64),
-                address=file["address"].astype(np.uint64),
-                length=file["length"].astype(np.uint32),
-                write=file["write"].astype(np.bool_),
-                operations=int(file["operations"]),
+                operation=_column(file["operation"], np.int64),
+                address=_column(file["address"], np.uint64),
+                length=_column(file["length"], np.uint64),
+                write=_column(file["write"], np.bool_),
+                operations=operator.index(file["operations"][()]),
+                submitted=None if submitted is None else _submitted(**submitted),
             )
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; `omap audit --save FILE` writes one") from None
@@ -81,3 +90,18 @@ def load_trace(path: Path | str) -> tuple[Trace, Params]:
             f"{path} is no trace, or it is damaged: expected an .npz file written by `omap audit --save`"
         ) from None
     return trace, params
+
+
+def _column(found: npt.NDArray[Any], wanted: type[Kept]) -> npt.NDArray[Kept]:
+    """Return a column as another type, with every number as it was; refuse what would not stay the same."""
+    kept = found.astype(wanted)
+    if (found.dtype.kind == "b") != (kept.dtype.kind == "b") or found.dtype.kind not in "biu":
+        raise TypeError(f"a column of {found.dtype}")
+    if (kept != found).any():
+        raise ValueError("a number out of range")
+    return kept
+
+
+def _submitted(**counts: int) -> Submitted:
+    """Return what was submitted, of whole numbers alone."""
+    return Submitted(**{name: operator.index(count) for name, count in counts.items()})

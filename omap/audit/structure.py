@@ -11,7 +11,10 @@ from omap.audit.report import Finding
 from omap.errors import InputError
 from omap.leakage import SCAN_NAMES, SCANS, TOUCH, touches_per_operation
 from omap.params import Params
-from omap.trace import Trace
+from omap.trace import BULK_LOAD, FORMAT, Submitted, Trace
+
+MOST_OPERATIONS = 1 << 27
+"""Most operations of a trace: an audit counts the events of each, and takes a gigabyte for so many."""
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -65,11 +68,18 @@ def check(trace: Trace, params: Params, overlapping: bool) -> tuple[list[Finding
         order = np.flatnonzero(in_operation)
     counts = np.bincount(trace.operation[in_operation], minlength=trace.operations).astype(np.int64)
     findings.append(_counts(counts, params))
+    notes = []
+    if trace.submitted is None:
+        notes.append("nobody counted what was submitted, so that operations that the device inserted would not show")
+    else:
+        regular = findings[1].passed  # else scans can't be counted
+        findings.append(_submitted(trace, trace.submitted, params.pages if regular else 0))
     if not all(finding.passed for finding in findings):
-        return findings, ["pages and their order were not examined: the events do not have the shape of touches"], None
+        notes.append("pages and their order were not examined: the events are not those of the operations submitted")
+        return findings, notes, None
     findings.append(_pairs_of_events(trace, order, params))
     if not findings[-1].passed or not params.pages:
-        return findings, [], None
+        return findings, notes, None
     first_events = order[:: len(TOUCH)]
     operation = trace.operation[first_events]
     page = (trace.address[first_events] // np.uint64(params.page_bytes)).astype(np.int64)
@@ -78,13 +88,23 @@ def check(trace: Trace, params: Params, overlapping: bool) -> tuple[list[Finding
     touches = Touches(page, operation, second, counts // len(TOUCH))
     if max(touches_per_operation(params)) > 1:
         findings.append(_distinct(touches))
-    return findings, [], touches if findings[-1].passed else None
+    return findings, notes, touches if findings[-1].passed else None
 
 
 def _check_columns(trace: Trace) -> None:
     columns = (trace.operation, trace.address, trace.length, trace.write)
     if any(column.shape != (len(trace.address),) for column in columns):
         raise InputError(f"a trace has four columns of one length, not {', '.join(str(c.shape) for c in columns)}")
+    if any(column.dtype.kind not in "iu" for column in columns[:3]) or trace.write.dtype != np.bool_:
+        raise InputError(
+            "a trace has whole numbers as operation, address and length, and booleans as write, not "
+            f"{', '.join(str(column.dtype) for column in columns)}"
+        )
+    if not 0 <= trace.operations <= MOST_OPERATIONS:
+        raise InputError(
+            f"a trace has 0 to {MOST_OPERATIONS:,} operations, and this one has {trace.operations:,}; "
+            "audit a longer one in parts"
+        )
     if len(trace) and (int(trace.operation.max()) >= trace.operations or int(trace.operation.min()) < min(SCANS)):
         raise InputError(
             f"a trace of {trace.operations} operations numbers them from 0, and scans {sorted(SCANS)}; "
@@ -211,6 +231,24 @@ def _counts(counts: Ints, params: Params) -> Finding:
         int(bad.sum()),
         "The number of accesses depends on the operation: on its kind, its key, or what it found.",
         f"operation {at}: expected {wanted} events, came {counts[at]}" if bad.any() else "",
+    )
+
+
+def _submitted(trace: Trace, submitted: Submitted, pages: int) -> Finding:
+    """Check that what ran is what was submitted: operations, and if there are pages, scans over them."""
+    pairs = {"operations": (submitted.operations, trace.operations)}
+    for kind, asked in ((FORMAT, submitted.formats), (BULK_LOAD, submitted.bulk_loads)) if pages else ():
+        ran = int((trace.operation == kind).sum()) // (len(SCANS[kind]) * pages)
+        pairs[f"{SCAN_NAMES[kind]}s"] = asked, ran
+    wrong = [
+        f"{asked:,} {what} were submitted, and {ran:,} ran" for what, (asked, ran) in pairs.items() if asked != ran
+    ]
+    return _finding(
+        "what was submitted",
+        "operations and scans that nobody submitted, or that did not run",
+        sum(abs(asked - ran) for asked, ran in pairs.values()),
+        "The device does something by itself, or leaves something out: when it does can depend on anything.",
+        "; ".join(wrong),
     )
 
 

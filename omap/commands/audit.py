@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from omap.commands import audit_power
 from omap.commands.numbers import Real, Whole
 from omap.errors import InputError
 from omap.outfiles import try_file
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
     from omap.audit import Report
     from omap.trace import Trace
 
+TOGETHER = "all together"
+"""Name of the report on all workloads that ran, as one trace."""
+
 PRESETS = tuple(name for name in NAMES if name != "U55C")
 """Presets that a workload can run on in the reference: all but the one that fills a card."""
 
 
 # click passes every option as an argument of its own, so the signature is as long as the list of options
-@click.command()
+@click.command(epilog=audit_power.text())
 @click.argument("trace", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--rule", type=click.Choice([str(rule) for rule in Rule]), default="one_choice", show_default=True)
 @click.option(
@@ -53,7 +57,7 @@ PRESETS = tuple(name for name in NAMES if name != "U55C")
     type=Real(above=0, below=1),
     default=2.0**-30,
     show_default="2^-30",
-    help="Largest probability that a sound trace fails.",
+    help="Largest probability that a sound trace fails, for each trace.",
 )
 @click.option("--overlapping", is_flag=True, help="Operations may overlap in time, as in a pipelined engine.")
 @click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the trace of the one workload.")
@@ -78,12 +82,14 @@ def command(
 ) -> None:
     """Compare what the host saw with what public parameters alone would produce.
 
-    TRACE is a file that --save or omap.audit.save_trace wrote; it holds events and public parameters. Without TRACE,
-    workloads run on fresh maps. Every check is exact or has a stated probability of a false alarm.
+    TRACE is a file that --save or omap.audit.save_trace wrote; it holds events, what was submitted, and public
+    parameters. Without TRACE, workloads run on fresh maps. Every check is exact or has a stated probability of a false
+    alarm, which holds for each trace.
 
     Exit code 1 means that a trace shows more than it may.
     """
     from omap.audit import audit, load_trace, save_trace
+    from omap.trace import join
 
     names = workloads or tuple(WORKLOADS)
     if save is not None and (trace is not None or len(names) != 1):
@@ -100,11 +106,15 @@ def command(
         reports[str(trace)] = audit(seen, params, false_alarm=false_alarm, overlapping=overlapping)
     else:
         params = params_for(preset, Rule(rule))
-        for name in names:
-            seen = observe(name, params, operations, seed=seed, backend=backend, plain=plain)
+        traces = {}
+        for name in dict.fromkeys(names):
+            seen = traces[name] = observe(name, params, operations, seed=seed, backend=backend, plain=plain)
             if save is not None:
                 save_trace(save, seen, params)
             reports[name] = audit(seen, params, false_alarm=false_alarm, overlapping=overlapping)
+        if len(traces) > 1:
+            whole = join(*traces.values())
+            reports[TOGETHER] = audit(whole, params, false_alarm=false_alarm, overlapping=overlapping)
     passed = all(report.passed for report in reports.values())
     if as_json:
         runs = [{"trace": name, **report.to_dict()} for name, report in reports.items()]
@@ -138,7 +148,7 @@ def params_for(preset: str, rule: Rule) -> Params:
 
 
 def observe(name: str, params: Params, operations: int, *, seed: int, backend: str, plain: bool) -> Trace:
-    """Run one workload on a fresh map and return what the host saw, with format and bulk load."""
+    """Run one workload on a fresh map; return what was submitted and what the host saw, format and load included."""
     from omap import backends
     from omap.plain import PlainTable
     from omap.trace import Observer
@@ -146,8 +156,8 @@ def observe(name: str, params: Params, operations: int, *, seed: int, backend: s
 
     observer = Observer()
     create = PlainTable if plain else backends.load(backend)
-    load_and_run(workload(name, params, operations, seed=seed), create(params, observer=observer))
-    return observer.trace()
+    submitted = load_and_run(workload(name, params, operations, seed=seed), create(params, observer=observer))
+    return observer.trace(submitted)
 
 
 def _show(reports: dict[str, Report], verbose: bool) -> None:

@@ -16,7 +16,7 @@ from omap.demo.table import Table
 from omap.interface import ObliviousMap
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
-from omap.trace import Observer, Trace
+from omap.trace import Observer, Submitted, Trace
 
 LOADS = 10
 """Number of bulk loads that the table is split into, so that progress can be shown."""
@@ -169,7 +169,8 @@ def run(
         observer.clear()
         watch = Stopwatch(store)
         missed, took = ask(store, scenario.operations, source, asked)
-        seen.append(look(observer.trace(), scenario, missed, contestant.params, watch.cycles_per_operation()))
+        trace = observer.trace(Submitted(operations=len(scenario.operations)))
+        seen.append(look(trace, scenario, missed, contestant.params, watch.cycles_per_operation()))
         wrong, answers, seconds = wrong + missed, answers + len(scenario.operations), seconds + took
     observer.clear()
     missed, took = ask(store, [Operation(Kind.GET, key) for key in table.keys], source, asked)

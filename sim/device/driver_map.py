@@ -32,6 +32,8 @@ class DriverMap(ObliviousMap):
         Longest that a format may take; by default as long as the driver finds right.
     """
 
+    load_operations = 2, 0
+
     def __init__(self, driver: Driver, root_key: bytes, *, format_seconds: float | None = None) -> None:
         self.params = driver.params
         self._driver, self._root_key, self._format_seconds = driver, root_key, format_seconds

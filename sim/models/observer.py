@@ -150,7 +150,7 @@ class Observer:
         return Trace(
             operation=number[order].astype(np.int64),
             address=np.concatenate([read, written])[order].astype(np.uint64),
-            length=np.concatenate([read_length, write_length])[order].astype(np.uint32),
+            length=np.concatenate([read_length, write_length])[order].astype(np.uint64),
             write=write[order],
             operations=len(read),
         )

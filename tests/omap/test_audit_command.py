@@ -1,6 +1,8 @@
 """``omap audit`` and trace files."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from omap.audit import audit, load_trace, save_trace
 from omap.cli import main
 from omap.errors import InputError, OmapError, ParamsError
 from omap.params import Rule
-from omap.trace import FORMAT
+from omap.trace import FORMAT, Submitted
+from omap.workloads import WORKLOADS
 from tests.support.leakage.synthetic import draw, params, trace
 
 SHAPE = params("two_choice", pages=40, hbm_bins=10)
@@ -27,30 +30,56 @@ def test_a_trace_is_read_back_as_it_was_written(tmp_path):
     save_trace(path, SEEN, SHAPE)
     loaded, shape = load_trace(path)
     assert shape == SHAPE
-    assert loaded.operations == 200
+    assert (loaded.operations, loaded.submitted) == (200, Submitted(operations=200))
     for column in ("operation", "address", "length", "write"):
         assert (getattr(loaded, column) == getattr(SEEN, column)).all()
         assert getattr(loaded, column).dtype == getattr(SEEN, column).dtype
     assert audit(loaded, shape).to_dict() == audit(SEEN, SHAPE).to_dict()
+    save_trace(path, replace(SEEN, submitted=None), SHAPE)
+    assert load_trace(path)[0].submitted is None
+
+
+def test_no_number_of_a_file_is_cut_to_fewer_bits(tmp_path):
+    """A length of 2^32 + 128 is no length of 128, and fails."""
+    path, seen = tmp_path / "seen", replace(SEEN, length=SEEN.length.copy())
+    seen.length[7] += np.uint64(1 << 32)
+    save_trace(path, seen, SHAPE)
+    loaded, shape = load_trace(path)
+    assert loaded.length[7] == (1 << 32) + 128
+    (failed,) = audit(loaded, shape).failures
+    assert "of 4294967424 bytes at" in failed.detail
 
 
 def test_files_that_are_no_traces(tmp_path):
     with pytest.raises(InputError, match=r"there is no file .*omap audit --save FILE. writes one"):
         load_trace(tmp_path / "none")
     path = tmp_path / "file"
-    good = dict(format="omap-trace-1", params=json.dumps(SHAPE.to_dict()), operations=200, operation=SEEN.operation)
-    good |= dict(address=SEEN.address, length=SEEN.length, write=SEEN.write)
+    good = dict(format="omap-trace-2", params=json.dumps(SHAPE.to_dict()), operations=200, operation=SEEN.operation)
+    good |= dict(address=SEEN.address, length=SEEN.length, write=SEEN.write, submitted='{"operations": 200}')
+    with open(path, "wb") as file:
+        np.savez(file, **good)
+    assert audit(*load_trace(path)).passed
     for content in (b"", b"text", bytes(range(256)), b"PK\x03\x04 but no archive"):
         path.write_bytes(content)
         with pytest.raises(InputError, match="is no trace, or it is damaged: expected an .npz file"):
             load_trace(path)
     for change, error, text in [
-        ({"format": "omap-trace-9"}, InputError, "has format 'omap-trace-9'; this version reads 'omap-trace-1'"),
+        ({"format": "omap-trace-9"}, InputError, "has format 'omap-trace-9'; this version reads 'omap-trace-2'"),
         ({"params": "{"}, InputError, "is no trace"),
         ({"params": "{}"}, ParamsError, "not a parameter set"),
         ({"address": None}, InputError, "is no trace"),
         ({"address": np.array(["far"] * len(SEEN))}, InputError, "is no trace"),
         ({"operations": np.array([1, 2])}, InputError, "is no trace"),
+        ({"operations": 200.5}, InputError, "is no trace"),
+        ({"submitted": "{}"}, InputError, "is no trace"),
+        ({"submitted": '{"operations": 1.5}'}, InputError, "is no trace"),
+        ({"submitted": '{"operations": 200, "resets": 1}'}, InputError, "is no trace"),
+        ({"submitted": None}, InputError, "is no trace"),
+        ({"length": SEEN.length + 0.5}, InputError, "is no trace"),
+        ({"address": SEEN.address.astype(np.float64)}, InputError, "is no trace"),
+        ({"address": SEEN.address.astype(np.int64) - 1000}, InputError, "is no trace"),
+        ({"operation": SEEN.operation.astype(np.uint64) + np.uint64(1 << 63)}, InputError, "is no trace"),
+        ({"write": SEEN.write.astype(np.uint8)}, InputError, "is no trace"),
     ]:
         columns = {name: value for name, value in (good | change).items() if value is not None}
         with open(path, "wb") as file:
@@ -83,7 +112,8 @@ def test_a_trace_that_cannot_be_written_is_refused(tmp_path):
 def test_all_workloads_pass(run, rule):
     result = run("--rule", rule, "--operations", 400)
     assert result.exit_code == 0, result.output
-    assert result.output.count("  PASS  ") == 8
+    assert result.output.count("  PASS  ") == len(WORKLOADS) + 1
+    assert re.search(r"^all together +PASS  \d+ checks", result.output, re.MULTILINE)
     assert "fails with a probability of at most 9.3e-10" in result.output
 
 
@@ -119,8 +149,8 @@ def test_json(run):
     assert result.exit_code == 0
     assert told["passed"] is True
     assert told["params"]["rule"] == "one_choice"
-    assert [one["trace"] for one in told["audits"]] == ["sweep", "misses"]
-    assert told["audits"][0]["operations"] == 250
+    assert [one["trace"] for one in told["audits"]] == ["sweep", "misses", "all together"]
+    assert [one["operations"] for one in told["audits"]] == [250, 250, 500]
     assert told["audits"][0]["false_alarm"] == 1e-6
     assert {finding["verdict"] for one in told["audits"] for finding in one["findings"]} == {"pass"}
     failed = json.loads(run("--plain", "--workload", "hammer", "--operations", 250, "--json").output)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from omap.audit import audit
 from omap.errors import InputError
-from omap.trace import BULK_LOAD, FORMAT
-from tests.support.leakage.synthetic import PAGE_BYTES, draw, join, params, scan, trace
+from omap.trace import BULK_LOAD, FORMAT, Submitted, join
+from tests.support.leakage.synthetic import PAGE_BYTES, draw, params, scan, trace
 
 ONE = params("one_choice", pages=7)
 TWO = params("two_choice", pages=7, hbm_bins=2)
@@ -51,7 +51,7 @@ def test_scans_and_operations_in_any_order_pass(shape):
 
 
 def test_a_resident_map_shows_nothing():
-    nothing = replace(sound(ONE, 0), operations=500)
+    nothing = replace(sound(ONE, 0), operations=500, submitted=Submitted(operations=500))
     assert audit(nothing, RESIDENT).passed
     assert failures(sound(ONE), RESIDENT)["whole pages"].startswith("operation 0: expected no access to host memory")
     assert failures(sound(ONE), RESIDENT)["events of an operation"] == "operation 0: expected 0 events, came 2"
@@ -64,11 +64,12 @@ def test_nothing_at_all_passes():
 
 
 def test_an_operation_without_events_fails():
-    assert failures(replace(sound(ONE), operations=61), ONE) == {
+    asked = Submitted(operations=61)
+    assert failures(replace(sound(ONE), operations=61, submitted=asked), ONE) == {
         "events of an operation": "operation 60: expected 2 events, came 0"
     }
     all_seen = params("two_choice", pages=7)
-    assert failures(replace(sound(all_seen), operations=61), all_seen) == {
+    assert failures(replace(sound(all_seen), operations=61, submitted=asked), all_seen) == {
         "events of an operation": "operation 60: expected 4 events, came 0"
     }
 
@@ -178,8 +179,47 @@ def test_an_irregular_scan_fails(kind, overlapping):
 def test_statistics_are_left_out_after_a_structural_failure_and_the_report_says_so():
     report = audit(with_event(sound(ONE), 20, length=64), ONE)
     assert not report.passed
-    assert len(report.findings) == 3
+    assert len(report.findings) == 4
     assert any("not examined" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("shape", [ONE, TWO, RESIDENT], ids=["one_choice", "two_choice", "resident"])
+@pytest.mark.parametrize("submitted", [59, 61, 0])
+def test_operations_that_nobody_submitted_or_that_never_ran_fail(shape, submitted):
+    seen = sound(shape) if shape.pages else replace(sound(ONE, 0), operations=60)
+    assert failures(replace(seen, submitted=Submitted(operations=submitted)), shape) == {
+        "what was submitted": f"{submitted} operations were submitted, and 60 ran"
+    }
+
+
+@pytest.mark.parametrize("kind", [FORMAT, BULK_LOAD])
+def test_scans_that_nobody_asked_for_or_that_never_ran_fail(kind):
+    name = {FORMAT: "formats", BULK_LOAD: "bulk loads"}[kind]
+    with_scan, without = join(sound(ONE), scan(kind, 7)), sound(ONE)
+    assert failures(replace(with_scan, submitted=without.submitted), ONE) == {
+        "what was submitted": f"0 {name} were submitted, and 1 ran"
+    }
+    assert failures(replace(without, submitted=with_scan.submitted), ONE) == {
+        "what was submitted": f"1 {name} were submitted, and 0 ran"
+    }
+
+
+def test_a_trace_that_nobody_counted_passes_and_the_report_says_what_would_not_show():
+    report = audit(replace(sound(ONE), submitted=None), ONE)
+    assert report.passed
+    assert any("operations that the device inserted would not show" in note for note in report.notes)
+
+
+def test_traces_are_joined_in_their_order():
+    one, two = join(scan(FORMAT, 7), sound(ONE, 3)), sound(ONE, 4, seed=2)
+    both = join(one, two)
+    assert both.operation[both.operation >= 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+    for column in ("address", "length", "write"):
+        assert getattr(both, column).tolist() == getattr(one, column).tolist() + getattr(two, column).tolist()
+        assert getattr(both, column).dtype == getattr(one, column).dtype
+    assert both.submitted == Submitted(operations=7, formats=1)
+    assert join(one, replace(two, submitted=None)).submitted is None
+    assert (len(join()), join().operations) == (0, 0)
 
 
 @settings(max_examples=60)
@@ -195,6 +235,21 @@ def test_any_single_altered_event_is_found(seed, index, data):
         "operation": st.integers(-2, 59),
     }[change].filter(lambda value: value != old)
     assert not audit(with_event(seen, index, **{change: data.draw(new)}), ONE).passed
+
+
+@pytest.mark.parametrize("operations", [-5, 1 << 28, 10**18])
+def test_an_absurd_number_of_operations_is_refused(operations):
+    with pytest.raises(
+        InputError, match=r"a trace has 0 to 134,217,728 operations, and this one has .*; audit a longer"
+    ):
+        audit(replace(sound(ONE, 0), operations=operations), ONE)
+
+
+@pytest.mark.parametrize("column", ["operation", "address", "length", "write"])
+def test_a_column_of_another_type_is_refused(column):
+    seen = sound(ONE)
+    with pytest.raises(InputError, match="whole numbers as operation, address and length, and booleans as write, not"):
+        audit(edited(seen, **{column: getattr(seen, column).astype(np.float64)}), ONE)
 
 
 def test_columns_that_contradict_each_other_are_no_trace():

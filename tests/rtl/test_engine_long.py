@@ -12,7 +12,7 @@ from omap.audit import audit
 from omap.map import create
 from omap.operations import Kind, Status
 from omap.presets import preset
-from omap.trace import Observer, Trace
+from omap.trace import Observer, Submitted, Trace
 from rtl.config import EngineConfig
 from sim.device.known import fixed_formats
 from tests.support.rtl.engines import ROOMY, operations
@@ -77,7 +77,7 @@ def test_a_long_run_equals_the_reference(name):
     assert engine.pages == bytes(reference.host.data)
     assert full
     columns = {c: np.concatenate([getattr(t, c) for t in touched]) for c in ("operation", "address", "length", "write")}
-    found = audit(Trace(**columns, operations=count), params)
+    found = audit(Trace(**columns, operations=count, submitted=Submitted(operations=count)), params)
     assert found.passed, found.summary()
     took = time.perf_counter() - ready
     cycles = (engine.run.bench.cycle - cycle) / count

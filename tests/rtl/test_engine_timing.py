@@ -16,6 +16,7 @@ from omap.audit import audit
 from omap.map import create
 from omap.operations import Kind, Operation, Status
 from omap.regmap import Request
+from omap.trace import Submitted
 from omap.workloads import workload
 from rtl.config import EngineConfig
 from rtl.map.format import SETTLE
@@ -266,7 +267,7 @@ def test_the_trace_passes_the_audit(name):
     engine.run.bench.observer.clear()
     replies = engine.fill(operations)
     assert replies[-1].overruns == 0
-    trace = engine.trace()
+    trace = replace(engine.trace(), submitted=Submitted(operations=len(operations)))
     found = audit(trace, PARAMS, overlapping=True)
     assert found.passed, found.summary()
     assert not found.notes

@@ -3,9 +3,11 @@
 import pytest
 
 from omap import backends
+from omap.audit import audit
 from omap.errors import FullError, InputError
 from omap.operations import Kind, Operation
-from omap.trace import Observer
+from omap.trace import Observer, Submitted
+from omap.workloads import load_and_run, workload
 from sim.device.backend import RtlMap, create
 from tests.support.rtl.engines import TIGHT
 
@@ -57,6 +59,27 @@ def test_a_malformed_operation_reaches_no_bus(rtl):
     with pytest.raises(InputError, match="operation 1"):
         rtl.execute([Operation(Kind.GET, keys(0, 1)[0]), Operation(Kind.GET, b"")])
     assert len(rtl._observer.trace()) == 0
+
+
+class Eager(RtlMap):
+    """A device that runs one operation more than was submitted, after each batch."""
+
+    def execute(self, batch):
+        responses = super().execute(batch)
+        super().execute([Operation(Kind.NOP)])
+        return responses
+
+
+@pytest.mark.parametrize(("make", "more"), [(create, 0), (Eager, 3)], ids=["sound", "eager"])
+def test_the_audit_compares_what_ran_with_what_was_submitted(make, more):
+    """A bulk load of 40 keys is 80 operations in two batches, and the workload is one batch."""
+    observer = Observer()
+    submitted = load_and_run(workload("mixed", PARAMS, 60), make(PARAMS, observer=observer))
+    assert submitted == Submitted(operations=60 + 2 * PARAMS.capacity, formats=1)
+    found = audit(observer.trace(submitted), PARAMS)
+    assert not found.notes or more
+    wanted = [f"140 operations were submitted, and {140 + more} ran"] if more else []
+    assert [failure.detail for failure in found.failures] == wanted
 
 
 def test_a_user_is_told_that_it_takes_long():

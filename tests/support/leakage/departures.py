@@ -197,6 +197,7 @@ def departures(rng):
         "avoids recent": avoid_recent(60, n, rng),
         "uneven ranges": uneven(lambda page: page // 40, 0.3, 3 * n, rng),
         "uneven remainders": uneven(lambda page: page % 16, 0.4, 3 * n, rng),
+        "even pages preferred": uneven(lambda page: page % 2, 0.3, 3 * n, rng),
         "some pages avoided": ones(rng.integers(0, 150, n)),
         "rounds": rounds(n, rng),
         "working set": working_set(n, rng),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from zlib import crc32
 
 from omap.map import OneChoiceMap, PagedMap, TwoChoiceMap
-from omap.operations import Kind
+from omap.operations import Kind, Status
 from omap.params import Params, Rule
 from omap.presets import preset
 
@@ -106,6 +106,79 @@ class EarlyExit(PagedMap):
         return value
 
 
+class NopTouchesNothing(PagedMap):
+    """An operation that does nothing touches nothing."""
+
+    def _access(self, kind, key, value, found, draw, placed):
+        return None if kind == Kind.NOP else super()._access(kind, key, value, found, draw, placed)
+
+
+class RefusedTouchesNothing(PagedMap):
+    """A PUT that finds no room touches nothing."""
+
+    def _access(self, kind, key, value, found, draw, placed):
+        refused = kind == Kind.PUT and placed is None
+        return None if refused else super()._access(kind, key, value, found, draw, placed)
+
+
+class NopDrawsNothing(PagedMap):
+    """A NOP does not advance the sequence, so that the next operation draws the same pages."""
+
+    def _operate(self, kind, key, value, buckets, draw):
+        answer = super()._operate(kind, key, value, buckets, self._draws(self.sequence, 1)[0])
+        self.sequence -= kind == Kind.NOP
+        return answer
+
+
+class DeletedPageAgain(PagedMap):
+    """An absent key touches the page that it had when it was deleted, as if its entry were still there."""
+
+    def _bins(self, kind, key, found, draw):
+        gone = vars(self).setdefault("gone", {})
+        if kind == Kind.DELETE and found:
+            gone[key] = found
+        return found or gone.get(key, draw[0])
+
+
+class DrawnIsNextDummy(PagedMap):
+    """The page that a key has just got serves as the next dummy page."""
+
+    drawn = None
+
+    def _placement(self, kind, key, found, draw):
+        self.drawn = draw[1]
+        return draw[1]
+
+    def _bins(self, kind, key, found, draw):
+        if found:
+            return found
+        dummy, self.drawn = self.drawn or draw[0], None
+        return dummy
+
+
+class HitRunsTwice(PagedMap):
+    """After an operation that finds its key the device runs one more by itself."""
+
+    def _operate(self, kind, key, value, buckets, draw):
+        def run(*what):
+            return super(HitRunsTwice, self)._operate(*what, buckets, self._draws(self.sequence, 1)[0])
+
+        answer = run(kind, key, value)
+        if answer.previous is not None:
+            run(Kind.NOP, b"", b"")
+        return answer
+
+
+class ScansWhenFull(PagedMap):
+    """A batch in which a PUT was refused is followed by a scan over all pages, to make room."""
+
+    def execute(self, batch):
+        responses = super().execute(batch)
+        if Status.FULL in {response.status for response in responses}:
+            self.bulk_load([], [])
+        return responses
+
+
 FAULTS = {
     f"{fault.__name__}-{base.rule}": type(fault.__name__, (fault, base), {})
     for fault, bases in {
@@ -117,6 +190,13 @@ FAULTS = {
         ChosenFirst: (TwoChoiceMap,),
         OnlyChosen: (TwoChoiceMap,),
         EarlyExit: (TwoChoiceMap,),
+        NopTouchesNothing: (OneChoiceMap, TwoChoiceMap),
+        RefusedTouchesNothing: (OneChoiceMap, TwoChoiceMap),
+        NopDrawsNothing: (OneChoiceMap, TwoChoiceMap),
+        DeletedPageAgain: (OneChoiceMap, TwoChoiceMap),
+        DrawnIsNextDummy: (OneChoiceMap, TwoChoiceMap),
+        HitRunsTwice: (OneChoiceMap, TwoChoiceMap),
+        ScansWhenFull: (OneChoiceMap, TwoChoiceMap),
     }.items()
     for base in bases
 }

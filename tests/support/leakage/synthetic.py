@@ -4,7 +4,7 @@ import numpy as np
 
 from omap.audit.structure import Touches
 from omap.params import Params
-from omap.trace import BULK_LOAD, FORMAT, Trace
+from omap.trace import BULK_LOAD, FORMAT, Submitted, Trace
 
 PAGE_BYTES = 128
 
@@ -54,9 +54,10 @@ def trace(operation, page, operations, page_bytes=PAGE_BYTES):
     return Trace(
         operation=np.repeat(operation, 2).astype(np.int64),
         address=np.repeat(page * page_bytes, 2).astype(np.uint64),
-        length=np.full(2 * len(page), page_bytes, np.uint32),
+        length=np.full(2 * len(page), page_bytes, np.uint64),
         write=np.tile([False, True], len(page)),
         operations=operations,
+        submitted=Submitted(operations=operations),
     )
 
 
@@ -66,21 +67,8 @@ def scan(kind, pages):
     return Trace(
         operation=np.full(pages * len(events), kind, np.int64),
         address=np.repeat(np.arange(pages) * PAGE_BYTES, len(events)).astype(np.uint64),
-        length=np.full(pages * len(events), PAGE_BYTES, np.uint32),
+        length=np.full(pages * len(events), PAGE_BYTES, np.uint64),
         write=np.tile(events, pages).astype(bool),
         operations=0,
-    )
-
-
-def join(*traces):
-    """Return traces one after another; operations are numbered on."""
-    before = np.cumsum([0] + [t.operations for t in traces])
-    return Trace(
-        operation=np.concatenate(
-            [np.where(t.operation < 0, t.operation, t.operation + n) for t, n in zip(traces, before, strict=False)]
-        ),
-        address=np.concatenate([t.address for t in traces]),
-        length=np.concatenate([t.length for t in traces]),
-        write=np.concatenate([t.write for t in traces]),
-        operations=int(before[-1]),
+        submitted=Submitted(operations=0, formats=int(kind == FORMAT), bulk_loads=int(kind == BULK_LOAD)),
     )
