@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import click
 
 from host.client.sync import Client
-from host.commands.options import Where, connection, echo_json, shown, typed_bytes
+from host.commands.options import HEX, Where, connection, echo_json, echo_value, gathered, json_value, typed_bytes
 from omap.cells import Cells
 from omap.errors import InputError
 
 RAW_HELP = "Keys and values must be exactly as long as the map's; omap.cells is not used."
 EPILOG = (
-    "KEY is text, or 0x and hexadecimal digits. A key that is no longer than the map's keys is padded with zeros. A "
-    "longer key needs a map with 16-byte keys, which stores a keyed hash of it. A value is stored with its length in "
-    "front, as the Redis proxy and omap.cells do."
+    "KEY and VALUE are text, also if they start with 0x; --hex makes them hexadecimal digits. After --, a text "
+    "may start with a dash. A key that is no longer than the map's keys is padded with zeros. A longer key needs a map "
+    "with 16-byte keys, which stores a keyed hash of it. A value is stored with its length in front, as the Redis "
+    "proxy and omap.cells do."
 )
 
 
@@ -47,48 +50,56 @@ class Names:
             raise InputError(f"{error} (--raw)") from None
 
 
-def _tell(ctx: click.Context, as_json: bool, found: bytes | None) -> None:
-    if as_json:
-        echo_json(found=found is not None, value=None if found is None else shown(found))
-    elif found is not None:
-        click.echo(shown(found))
-    else:
-        click.echo("omap: the key is not in the map", err=True)
-    if found is None:
-        ctx.exit(1)
+@dataclass(frozen=True)
+class Form:
+    """How keys and values are typed, as the options say.
+
+    Parameters
+    ----------
+    raw : bool
+        Whether they go into the map as they were typed.
+    as_hex : bool
+        Whether they are hexadecimal digits.
+    """
+
+    raw: bool
+    as_hex: bool
+
+    def names(self, client: Client, key: str) -> Names:
+        """Return what turns the key that was typed, and its values, into those of the map."""
+        return Names(client, typed_bytes(key, self.as_hex), self.raw)
+
+
+FORM = gathered("form", Form, HEX, click.option("--raw", is_flag=True, help=RAW_HELP))
 
 
 @click.command(epilog=EPILOG)
 @click.argument("key")
 @connection
-@click.option("--raw", is_flag=True, help=RAW_HELP)
+@FORM
 @click.pass_context
-def get(
-    ctx: click.Context,
-    key: str,
-    where: Where,
-    as_json: bool,
-    raw: bool,
-) -> None:
-    """Print the value of KEY. Exit code 1: KEY is not in the map."""
-    name = typed_bytes(key)
+def get(ctx: click.Context, key: str, where: Where, as_json: bool, form: Form) -> None:
+    """Print the value of KEY: its bytes as they were stored, and no newline. Exit code 1: KEY is not in the map.
+
+    A terminal gets a newline too, and escapes in place of control characters.
+    """
     with where.connect() as client:
-        names = Names(client, name, raw)
+        names = form.names(client, key)
         cell = client.get(names.key)
         value = None if cell is None else names.unpack(cell)
-    _tell(ctx, as_json, value)
+    _tell(ctx, as_json, form, value)
 
 
 @click.command(epilog=EPILOG)
 @click.argument("key")
 @click.argument("value")
 @connection
-@click.option("--raw", is_flag=True, help=RAW_HELP)
-def put(key: str, value: str, where: Where, as_json: bool, raw: bool) -> None:
-    """Set KEY to VALUE, text or 0x and hexadecimal digits too."""
-    name, content = typed_bytes(key), typed_bytes(value)
+@FORM
+def put(key: str, value: str, where: Where, as_json: bool, form: Form) -> None:
+    """Set KEY to VALUE."""
+    content = typed_bytes(value, form.as_hex)
     with where.connect() as client:
-        names = Names(client, name, raw)
+        names = form.names(client, key)
         before = client.put(names.key, names.pack(content))
     if as_json:
         echo_json(new=before is None)
@@ -99,19 +110,23 @@ def put(key: str, value: str, where: Where, as_json: bool, raw: bool) -> None:
 @click.command(epilog=EPILOG)
 @click.argument("key")
 @connection
-@click.option("--raw", is_flag=True, help=RAW_HELP)
+@FORM
 @click.pass_context
-def delete(
-    ctx: click.Context,
-    key: str,
-    where: Where,
-    as_json: bool,
-    raw: bool,
-) -> None:
-    """Remove KEY and print its value. Exit code 1: KEY was not in the map."""
-    name = typed_bytes(key)
+def delete(ctx: click.Context, key: str, where: Where, as_json: bool, form: Form) -> None:
+    """Remove KEY and print its value, as `omap get` does. Exit code 1: KEY was not in the map."""
     with where.connect() as client:
-        names = Names(client, name, raw)
+        names = form.names(client, key)
         cell = client.delete(names.key)
         value = None if cell is None else names.unpack(cell)
-    _tell(ctx, as_json, value)
+    _tell(ctx, as_json, form, value)
+
+
+def _tell(ctx: click.Context, as_json: bool, form: Form, found: bytes | None) -> None:
+    if as_json:
+        echo_json(found=found is not None, **json_value(found))
+    elif found is not None:
+        echo_value(found, form.as_hex)
+    else:
+        click.echo("omap: the key is not in the map", err=True)
+    if found is None:
+        ctx.exit(1)

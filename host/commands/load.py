@@ -1,69 +1,115 @@
-"""``omap load``: a CSV file into a map, one record a key."""
+"""``omap load``: a CSV file into a map, one key a row."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from host.commands.options import Where, connection, echo_json
+from host.client.sync import Client
+from host.commands.options import HEX, Where, connection, echo_json, gathered, typed_bytes
 from omap.cells import Cells
+from omap.commands.delimiter import DELIMITER
+from omap.csvfile import Rows, check_keys, read_rows
 from omap.errors import InputError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which columns of a CSV file are stored, and how, as the options say.
+
+    Parameters
+    ----------
+    key : str
+        Name of the column that holds the keys.
+    value : str or None
+        Name of the column that is stored; None for JSON of all columns but the key's.
+    delimiter : str
+        The sign between fields.
+    as_hex : bool
+        Whether both columns hold hexadecimal digits.
+    """
+
+    key: str
+    value: str | None
+    delimiter: str
+    as_hex: bool
+
+    def read(self, file: Path) -> Rows:
+        """Return the rows of a file that has the columns."""
+        if self.as_hex and self.value is None:
+            raise InputError("--hex reads two columns as hexadecimal digits: name the other one with --value")
+        return read_rows(file, self.delimiter, key=self.key, value=self.value)
+
+    def contents(self, rows: Rows) -> list[tuple[bytes, bytes]]:
+        """Return the keys and values in rows, as bytes."""
+        names = list(self._bytes(rows, self.key))
+        check_keys(names, rows.lines, self.key, rows.columns)
+        if self.value is not None:
+            values = list(self._bytes(rows, self.value))
+        else:
+            values = [self._rest(dict(zip(rows.columns, fields, strict=True))) for fields in rows.fields]
+        return list(zip(names, values, strict=True))
+
+    def _bytes(self, rows: Rows, column: str) -> Iterator[bytes]:
+        for text, line in zip(rows.column(column), rows.lines, strict=True):
+            try:
+                yield typed_bytes(text, self.as_hex)
+            except InputError as error:
+                raise InputError(f"row {line}: {error}") from None
+
+    def _rest(self, fields: dict[str, str]) -> bytes:
+        del fields[self.key]
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--key", "key_column", required=True, help="The column that holds the keys.")
-@click.option("--value", "value_column", help="Store this column as text.  [default: JSON of all but the key]")
+@gathered(
+    "source",
+    Source,
+    click.option("--key", required=True, help="The column that holds the keys."),
+    click.option("--value", help="Store this column as it is.  [default: JSON of all but the key]"),
+    DELIMITER,
+    HEX,
+)
 @connection
-def command(
-    file: Path,
-    key_column: str,
-    value_column: str | None,
-    where: Where,
-    as_json: bool,
-) -> None:
-    """Store every record of FILE, a CSV file with a header line.
+def command(file: Path, source: Source, where: Where, as_json: bool) -> None:
+    """Store every row of FILE, a CSV file with a header line.
 
-    A key that is there already is overwritten. All records are checked before the first is sent. Read them with
-    `omap get`, or through the Redis proxy.
+    A key that is there already is overwritten. All rows are checked before the first is sent. Read them with `omap
+    get`, or through the Redis proxy.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from omap.demo.table import read_csv
-
-    table = read_csv(file, key_column)
-    if value_column is not None and value_column not in table.columns:
-        raise InputError(f"{file.name} has no column {value_column!r}: choose --value from {', '.join(table.columns)}")
-    column = table.columns.index(key_column)
+    rows = source.read(file)
+    contents = source.contents(rows)
+    start = time.monotonic()
     with where.connect() as client:
         cells = Cells(client.params, client.settings.root_key)
         keys, values = [], []
-        for number, record in enumerate(table.records, 1):
-            fields = dict(zip(table.columns, record, strict=True))
-            name = str(record[column]).encode()
-            del fields[key_column]
-            text = (
-                str(dict(zip(table.columns, record, strict=True))[value_column])
-                if value_column is not None
-                else json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-            )
+        for (name, value), line in zip(contents, rows.lines, strict=True):
             try:
                 keys.append(cells.key(name))
-                values.append(cells.pack(name, text.encode()))
+                values.append(cells.pack(name, value))
             except InputError as error:
-                raise InputError(f"record {number} of {file.name}: {error}") from None
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-        start = time.monotonic()
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("storing", total=len(keys))
-            new = client.put_many(keys, values, progress=lambda done, _: bar.update(task, completed=done))
-        seconds = time.monotonic() - start
+                raise InputError(f"row {line}: {error}") from None
+        new = _store(client, keys, values)
         live = len(client)
     if as_json:
-        echo_json(records=len(keys), new=new, live_keys=live, seconds=round(seconds, 3))
+        echo_json(rows=len(keys), new=new, live_keys=live, seconds=round(time.monotonic() - start, 3))
     else:
-        click.echo(f"{len(keys)} records stored, {new} of them new; {live} keys are live")
+        click.echo(f"{len(keys)} rows stored, {new} of them new; {live} keys are live")
+
+
+def _store(client: Client, keys: list[bytes], values: list[bytes]) -> int:
+    """Put everything, with a progress bar, and return how many keys were new."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("storing", total=len(keys))
+        return client.put_many(keys, values, progress=lambda done, _: bar.update(task, completed=done))

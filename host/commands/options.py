@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +16,9 @@ from host.client.settings import DEFAULT_URL, Settings
 from host.client.sync import Client
 from omap.commands.numbers import Real, Whole
 from omap.errors import InputError
+
+HEX = click.option("--hex", "as_hex", is_flag=True, help="Keys and values are hexadecimal digits, not text.")
+"""The option of a command that takes or prints keys or values."""
 
 KEY_FILE_VARIABLE = "OMAP_KEY_FILE"
 
@@ -134,32 +138,45 @@ def connection(command: Command) -> Command:
     )(command)
 
 
-def typed_bytes(text: str) -> bytes:
-    """Return what somebody typed as bytes: hexadecimal digits after ``0x``, any other text in UTF-8.
+def typed_bytes(text: str, as_hex: bool) -> bytes:
+    """Return what somebody typed as bytes: text in UTF-8, or hexadecimal digits, which 0x may stand before.
 
     Raises
     ------
     InputError
-        If something that starts with 0x is not hexadecimal.
+        If it is not hexadecimal and should be.
     """
-    if not text.startswith("0x"):
-        return text.encode()
+    if not as_hex:
+        return text.encode("utf-8", "surrogateescape")  # bytes that are no UTF-8 stay as they were typed
     try:
-        return bytes.fromhex(text[2:])
+        return bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
         raise InputError(
-            "what starts with 0x must go on with pairs of hexadecimal digits; to mean text that starts with 0x, "
-            "write its bytes in hexadecimal"
+            f"--hex takes pairs of hexadecimal digits, and {len(text)} characters came that are something else: "
+            "leave out --hex to mean text"
         ) from None
 
 
-def shown(value: bytes) -> str:
-    """Return bytes as text that :func:`typed_bytes` reads back: as they are if printable, else 0x and digits."""
+def echo_value(value: bytes, as_hex: bool) -> None:
+    """Print a value: its bytes as they are and nothing else; to a terminal what can do no harm there; or in hex."""
+    if as_hex:
+        click.echo(value.hex())
+    elif sys.stdout.isatty():
+        text = value.decode(errors="backslashreplace")
+        click.echo("".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text))
+    else:
+        click.echo(value, nl=False)
+
+
+def json_value(value: bytes | None) -> dict[str, str | None]:
+    """Return a value for JSON: its text, or null if it is no UTF-8; and always its bytes, in hex."""
+    if value is None:
+        return {"value": None, "hex": None}
     try:
         text = value.decode()
     except UnicodeDecodeError:
-        return "0x" + value.hex()
-    return text if text.isprintable() and not text.startswith("0x") else "0x" + value.hex()
+        return {"value": None, "hex": value.hex()}
+    return {"value": text, "hex": value.hex()}
 
 
 def echo_json(**facts: object) -> None:

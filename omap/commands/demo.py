@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omap.commands.delimiter import DELIMITER
 from omap.commands.numbers import Whole
 from omap.errors import InputError
 from omap.outfiles import try_file, write_text
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--keys-csv", type=click.Path(path_type=Path), help="Your own table: a CSV file with a header line.")
 @click.option("--key", "key_column", help="The column of that file that holds the keys.")
+@DELIMITER
 @click.option(
     "--operations",
     type=Whole(100, 10_000_000),
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 def command(
     keys_csv: Path | None,
     key_column: str | None,
+    delimiter: str,
     operations: int,
     seed: int,
     backend: str,
@@ -80,12 +83,14 @@ def command(
         try_file(path)
 
     create = backends.load(backend)
-    table = airports() if keys_csv is None or key_column is None else read_csv(keys_csv, key_column)
+    table = airports() if keys_csv is None or key_column is None else read_csv(keys_csv, key_column, delimiter)
     if notice := getattr(create, "notice", None):
         click.echo(f"Back end {backend}: {notice}", err=True)
     outcomes = _run_all(contestants(table, create), table, scenarios(table, operations, seed))
 
     own = ["--keys-csv", keys_csv.name, "--key", key_column or ""] if keys_csv else []
+    if keys_csv and delimiter != ",":
+        own += ["--delimiter", delimiter]
     if backend != "reference":
         own += ["--backend", backend]
     facts = Facts(
@@ -188,7 +193,7 @@ def _results(table: Table, outcomes: list[Outcome], out: Path) -> dict[str, Any]
         "report": str(out.resolve()),
         "table": {
             "title": table.title,
-            "records": len(table),
+            "rows": len(table),
             "key_bytes": table.key_bytes,
             "value_bytes": table.value_bytes,
             "hashed_keys": table.hashed,

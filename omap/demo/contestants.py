@@ -25,7 +25,7 @@ def contestants(table: Table, backend: Backend) -> list[Contestant]:
         Contestant(
             name="plain",
             title="Encrypted hash table",
-            story="A record's page follows from its key, once and for all.",
+            story="A row's page follows from its key, once and for all.",
             oblivious=False,
             params=one_choice,
             create=PlainTable,
@@ -33,7 +33,7 @@ def contestants(table: Table, backend: Backend) -> list[Contestant]:
         Contestant(
             name="one_choice",
             title="Oblivious map",
-            story="A record moves to a fresh random page each time it is touched.",
+            story="A row moves to a fresh random page each time it is touched.",
             oblivious=True,
             params=one_choice,
             create=backend,
@@ -41,7 +41,7 @@ def contestants(table: Table, backend: Backend) -> list[Contestant]:
         Contestant(
             name="two_choice",
             title="Published rule (BOLT)",
-            story="A record lives in the emptier of two random bins; both are touched.",
+            story="A row lives in the emptier of two random bins; both are touched.",
             oblivious=True,
             params=sized(table, Rule.TWO_CHOICE),
             create=reference.create,

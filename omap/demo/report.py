@@ -90,7 +90,7 @@ def render(table: Table, outcomes: Sequence[Outcome], facts: Facts) -> str:
         "<em>host</em>. All of it is encrypted: the host can't read a byte. But it sees <em>which page of its "
         f"memory</em> every query touches. We asked for {escape(table.hot_label)} {asked:,} times; every dot is one "
         "query, time runs to the right, and the bars count the touches of each part of memory. In an ordinary "
-        "encrypted hash table all of them fall on one line: the host sees that a single record is in demand, and "
+        "encrypted hash table all of them fall on one line: the host sees that a single row is in demand, and "
         "where it lies. In the oblivious map each query goes to a page drawn at random, so the same question asked "
         f"{asked:,} times looks like any {asked:,} others.</p>",
         _figures(pair, 0),
@@ -106,10 +106,10 @@ def render(table: Table, outcomes: Sequence[Outcome], facts: Facts) -> str:
         _costs(outcomes),
         "<h2>What the host still learns</h2>",
         "<ul><li>How many queries there are, and when each one arrives.</li>"
-        "<li>The sizes that were chosen: how many records fit, how long a key and a value are.</li>"
+        "<li>The sizes that were chosen: how many rows fit, how long a key and a value are.</li>"
         "<li>That memory was formatted or loaded in bulk, but not how much of it is used.</li></ul>"
-        "<p>It does not learn which record is asked for, whether the question was asked before, whether it was a read, "
-        "a write or a delete, or whether the record exists. All this rests on one assumption: the small memory beside "
+        "<p>It does not learn which row is asked for, whether the question was asked before, whether it was a read, "
+        "a write or a delete, or whether the row exists. All this rests on one assumption: the small memory beside "
         "the accelerator (HBM), where the map keeps track of the pages, is out of the host's sight. If the host alters "
         "a page, or puts back an old one, the map notices and stops.</p>",
         "<h2>How this page was made</h2>",
@@ -266,10 +266,10 @@ def _facts(table: Table, outcomes: Sequence[Outcome], facts: Facts) -> str:
     wrong = sum(outcome.wrong for outcome in outcomes)
     checked = f"{sum(outcome.answers for outcome in outcomes):,} answers, each compared with the source table"
     entries = {
-        "Table": f"{escape(table.title)}: {len(table):,} records, key column <code>{escape(table.key_column)}</code>; "
-        f"keys of {table.key_bytes} bytes{hashed}; values of {table.value_bytes} bytes, the whole record as JSON",
+        "Table": f"{escape(table.title)}: {len(table):,} rows, key column <code>{escape(table.key_column)}</code>; "
+        f"keys of {table.key_bytes} bytes{hashed}; values of {table.value_bytes} bytes, the whole row as JSON",
         "Sizes of the oblivious map": f"{params.pages:,} pages of {params.page_bytes:,} bytes, "
-        f"{params.page_slots} records each; {params.waiting_slots:,} records may wait in HBM",
+        f"{params.page_slots} rows each; {params.waiting_slots:,} rows may wait in HBM",
         "Answers": f"{checked}; {wrong:,} wrong",
         "Run by": f"back end <code>{escape(facts.backend)}</code>, "
         + ", ".join(f"{escape(name)} {escape(version)}" for name, version in facts.versions.items() if version),

@@ -213,7 +213,7 @@ def load(into: ObliviousMap, table: Table, step: Step) -> int:
     """Load the whole table, and return how many answers were wrong.
 
     The table goes into the map in :data:`LOADS` bulk loads, which have no answers. Hardware has no bulk load, so that
-    there each record of the table is a PUT.
+    there each row of the table is a PUT.
     """
     if isinstance(into, Clocked):
         return put_all(into, table, step)
@@ -226,7 +226,7 @@ def load(into: ObliviousMap, table: Table, step: Step) -> int:
 
 
 def put_all(into: ObliviousMap, table: Table, step: Step) -> int:
-    """Put every record of a table into an empty map, and return how many answers were wrong."""
+    """Put every row of a table into an empty map, and return how many answers were wrong."""
     wrong = 0
     for first in range(0, len(table), BATCH):
         part = slice(first, first + BATCH)

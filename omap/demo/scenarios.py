@@ -6,11 +6,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omap.demo.table import Table, decode_record
+from omap.demo.table import Table, decode_row
 from omap.operations import Kind, Operation, Response, Status
 
 STRETCH = 250
-"""Records in the part of the table that is swept again and again. Several rounds fit in a picture."""
+"""Rows in the part of the table that is swept again and again. Several rounds fit in a picture."""
 
 SMALL_SET = 32
 """Number of live keys in the mixed workload; it has as many absent keys."""
@@ -40,7 +40,7 @@ class Scenario:
 
 
 def absent_keys(table: Table, count: int, draw: random.Random) -> list[bytes]:
-    """Return ``count`` keys that no record has."""
+    """Return ``count`` keys that no row has."""
     taken = set(table.keys)
     found: list[bytes] = []
     while len(found) < count:
@@ -138,4 +138,4 @@ class Source:
             return response == Response(status)
         if response.status is not Status.OK or response.previous is None:
             return False
-        return decode_record(response.previous) == self._table.records[self._place[key]]
+        return decode_row(response.previous) == self._table.rows[self._place[key]]

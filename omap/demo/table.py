@@ -1,26 +1,26 @@
 """The table that the demo loads, real airports or the user's own CSV file, as keys and values of fixed size.
 
-The value of a record is its length and all its fields as JSON, padded to the same size for all records. The key is one
+The value of a row is its length and all its fields as JSON, padded to the same size for all rows. The key is one
 of these fields, so that every answer can be checked, even if long keys are hashed.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import cast
 
 from omap.cells import IMAGE_BYTES, LENGTH_BYTES, image, unpack_value
+from omap.csvfile import check_keys, read_rows
 from omap.errors import InputError
 from omap.params import KEY_SIZES, MAX_VALUE_BYTES
 
 Field = str | float | int
-"""One field of a record of the table."""
+"""One field of a row of the table."""
 
 MAX_KEY_BYTES = IMAGE_BYTES
 """Bytes of the longest key that is stored as it is. The client hashes longer keys."""
@@ -35,33 +35,33 @@ class Table:
     title : str
         What the table lists, and its source.
     noun : str
-        Word for one record.
+        Word for one row.
     columns : tuple of str
         Names of the fields.
     key_column : str
         The column that holds the keys.
-    records : list of tuples
-        The records of the source; each is a tuple of its fields.
+    rows : list of tuples
+        The rows of the source; each is a tuple of its fields.
     keys, values : list of bytes
-        Keys and values for the map, in the order of ``records``.
+        Keys and values for the map, in the order of ``rows``.
     hashed : bool
         Whether the keys are images under a keyed pseudo-random function, because some names do not fit a key.
     hot : int
-        Place of the record that one workload asks for over and over.
+        Place of the row that one workload asks for over and over.
     hot_label : str
-        Name of that record in a report. It is never a key of the user's own table, because reports travel.
+        Name of that row in a report. It is never a key of the user's own table, because reports travel.
     """
 
     title: str
     noun: str
     columns: tuple[str, ...]
     key_column: str
-    records: list[tuple[Field, ...]] = field(repr=False)
+    rows: list[tuple[Field, ...]] = field(repr=False)
     keys: list[bytes] = field(repr=False)
     values: list[bytes] = field(repr=False)
     hashed: bool
     hot: int = 0
-    hot_label: str = "the first record"
+    hot_label: str = "the first row"
 
     @property
     def key_bytes(self) -> int:
@@ -74,18 +74,18 @@ class Table:
         return len(self.values[0])
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.rows)
 
 
-def encode_record(record: Sequence[Field]) -> bytes:
-    """Return the length of a record and its JSON, without padding.
+def encode_row(row: Sequence[Field]) -> bytes:
+    """Return the length of a row and its JSON, without padding.
 
     Raises
     ------
     InputError
         If they do not fit a value.
     """
-    text = json.dumps(list(record), ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(list(row), ensure_ascii=False, separators=(",", ":")).encode()
     if LENGTH_BYTES + len(text) > MAX_VALUE_BYTES:
         raise InputError(
             f"takes {LENGTH_BYTES + len(text)} bytes as a value and at most {MAX_VALUE_BYTES} fit: "
@@ -94,8 +94,8 @@ def encode_record(record: Sequence[Field]) -> bytes:
     return len(text).to_bytes(LENGTH_BYTES, "big") + text
 
 
-def decode_record(value: bytes) -> tuple[Field, ...]:
-    """Return the record in a value, which may be padded."""
+def decode_row(value: bytes) -> tuple[Field, ...]:
+    """Return the row in a value, which may be padded."""
     return tuple(json.loads(unpack_value(value)))
 
 
@@ -121,37 +121,26 @@ def make_table(
     noun: str,
     columns: Sequence[str],
     key_column: str,
-    records: Sequence[tuple[Field, ...]],
-    rows: Sequence[int],
+    rows: Sequence[tuple[Field, ...]],
+    lines: Sequence[int],
 ) -> Table:
-    """Encode records; ``rows`` are the numbers of their rows in the source, for messages.
+    """Encode rows; ``lines`` are the numbers that they have in the source, for messages.
 
     Raises
     ------
     InputError
-        If there are no records, a key is empty or repeated, or a record does not fit a value. The message names the
-        row, never the key.
+        If there are no rows, a key is empty or repeated, or a row does not fit a value. The message names the row,
+        never the key.
     """
-    if not records:
-        raise InputError(f"the table has no records below its header of {len(columns)} columns: give one with some")
     column = list(columns).index(key_column)
-    names = [str(record[column]) for record in records]
-    first: dict[str, int] = {}
-    for name, row in zip(names, rows, strict=True):
-        if not name:
-            raise InputError(f"row {row} has nothing in column {key_column!r}: every record needs a key")
-        if name in first:
-            raise InputError(
-                f"row {row} has the same key as row {first[name]} in column {key_column!r}: "
-                f"keys must be unique; remove one, or use another column ({_listed(columns)})"
-            )
-        first[name] = row
+    names = [str(row[column]) for row in rows]
+    check_keys(names, lines, key_column, columns)
     values = []
-    for record, row in zip(records, rows, strict=True):
+    for row, line in zip(rows, lines, strict=True):
         try:
-            values.append(encode_record(record))
+            values.append(encode_row(row))
         except InputError as error:
-            raise InputError(f"row {row} {error}") from None
+            raise InputError(f"row {line} {error}") from None
     keys, hashed = encode_keys(names)
     size = -(-max(map(len, values)) // 8) * 8
     return Table(
@@ -159,7 +148,7 @@ def make_table(
         noun=noun,
         columns=tuple(columns),
         key_column=key_column,
-        records=list(records),
+        rows=list(rows),
         keys=keys,
         values=[value.ljust(size, b"\0") for value in values],
         hashed=hashed,
@@ -171,64 +160,28 @@ def airports() -> Table:
     import airportsdata  # here, because only the extra `demo` installs it
 
     source = airportsdata.load()
-    records: list[tuple[Field, ...]] = [tuple(cast(dict[str, Field], record).values()) for record in source.values()]
+    rows: list[tuple[Field, ...]] = [tuple(cast(dict[str, Field], row).values()) for row in source.values()]
     hot = list(source).index("EGLL")
     table = make_table(
         title=f"airports of the world (package airportsdata {metadata.version('airportsdata')})",
         noun="airport",
         columns=list(next(iter(source.values()))),
         key_column="icao",
-        records=records,
-        rows=range(1, len(records) + 1),
+        rows=rows,
+        lines=range(1, len(rows) + 1),
     )
     return replace(table, hot=hot, hot_label="London Heathrow Airport (EGLL)")
 
 
-def read_csv(path: Path, key_column: str) -> Table:
+def read_csv(path: Path, key_column: str, delimiter: str = ",") -> Table:
     """Return the table in a CSV file with a header line.
 
     Raises
     ------
     InputError
-        If the file can't be read, is not UTF-8 or not CSV, lacks the column, or :func:`make_table` refuses a record.
-        Rows have the line numbers of an editor, where the header is line 1.
+        If :func:`omap.csvfile.read_rows` refuses the file, or :func:`make_table` a row.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            if not header:
-                raise InputError(f"{path.name} is empty: its first line must name the columns")
-            if repeated := sorted({name for name in header if header.count(name) > 1}):
-                raise InputError(f"{path.name} names a column twice ({_listed(repeated)}): give each its own name")
-            if key_column not in header:
-                raise InputError(f"{path.name} has no column {key_column!r}: choose --key from {_listed(header)}")
-            records, rows = [], []
-            for row, record in _numbered(reader):
-                if len(record) != len(header):
-                    raise InputError(
-                        f"row {row} should have {len(header)} fields like the header, not {len(record)}: "
-                        "add or remove commas, or quote fields that contain them"
-                    )
-                records.append(tuple(record))
-                rows.append(row)
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name} is not UTF-8 (byte {error.start}): save it as UTF-8 first") from None
-    except csv.Error as error:
-        raise InputError(f"{path.name}, near row {reader.line_num}: {error}") from None
-    return make_table(title=path.name, noun="record", columns=header, key_column=key_column, records=records, rows=rows)
-
-
-def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record with the number of the line that it starts on; skip blank lines."""
-    start = reader.line_num + 1  # type: ignore[attr-defined]
-    for record in reader:
-        if record:
-            yield start, record
-        start = reader.line_num + 1  # type: ignore[attr-defined]
-
-
-def _listed(names: Sequence[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    rows = read_rows(path, delimiter, key=key_column)
+    return make_table(
+        title=path.name, noun="row", columns=rows.columns, key_column=key_column, rows=rows.fields, lines=rows.lines
+    )

@@ -64,14 +64,14 @@ def test_the_airports_show_in_the_plain_table_and_not_in_the_maps(demo):
     result, out = demo("--json")
     assert result.exit_code == 0, result.output
     results = json.loads(result.stdout)
-    assert results["table"]["records"] > 20_000
+    assert results["table"]["rows"] > 20_000
     plain, *maps = results["maps"]
     assert [entry["name"] for entry in maps] == ["one_choice", "two_choice"]
     assert not any(workload["audit"]["passed"] for workload in plain["workloads"])
     for entry in maps:
         assert all(workload["audit"]["passed"] for workload in entry["workloads"])
         assert entry["wrong_answers"] == 0
-        assert entry["answers"] == 3 * 2000 + results["table"]["records"]
+        assert entry["answers"] == 3 * 2000 + results["table"]["rows"]
     one, two = maps
     assert one["bytes_per_operation"] == plain["bytes_per_operation"] == 2 * one["params"]["page_bytes"]
     assert one["bytes_per_operation"] < two["bytes_per_operation"]

@@ -19,7 +19,7 @@ BAD = [
     ("code,name\nA,1,2\n", "row 2 should have 2 fields like the header, not 3"),
     ("id,name\nA,1\n", "has no column 'code': choose --key from id, name"),
     ("code,code\nA,1\n", "names a column twice (code)"),
-    ("code,name\n", "no records below its header"),
+    ("code,name\n", "no rows below its header"),
     ("", "is empty"),
     ('code,name\nA,"1\n2"\nB,2\nA,3\n', "row 5 has the same key as row 2"),
     ('code,name\nA,"1\n', "near row 2"),
@@ -48,7 +48,7 @@ def test_spreadsheet_exports_with_a_byte_order_mark_are_read(tmp_path):
     path = tmp_path / "table.csv"
     path.write_bytes('\ufeffcode,name\r\nA,"x, y"\r\nB,ü\r\n'.encode())
     read = table.read_csv(path, "code")
-    assert read.records == [("A", "x, y"), ("B", "ü")]
+    assert read.rows == [("A", "x, y"), ("B", "ü")]
     assert read.keys == [b"A\0\0\0", b"B\0\0\0"]
 
 
@@ -56,8 +56,8 @@ fields = st.text() | st.floats(allow_nan=False, allow_infinity=False) | st.integ
 
 
 @given(st.lists(fields, max_size=8), st.integers(0, 40))
-def test_a_record_survives_its_encoding(record, padding):
-    assert table.decode_record(table.encode_record(record) + bytes(padding)) == tuple(record)
+def test_a_row_survives_its_encoding(row, padding):
+    assert table.decode_row(table.encode_row(row) + bytes(padding)) == tuple(row)
 
 
 @given(st.lists(st.text(min_size=1, max_size=24), min_size=1, max_size=40, unique=True))
@@ -76,8 +76,8 @@ def test_the_hash_of_long_keys_has_a_fresh_secret_key():
 
 
 def make(count):
-    records = [(str(number),) for number in range(count)]
-    return table.make_table(title="test", noun="row", columns=["k"], key_column="k", records=records, rows=range(count))
+    rows = [(str(number),) for number in range(count)]
+    return table.make_table(title="test", noun="row", columns=["k"], key_column="k", rows=rows, lines=range(count))
 
 
 @given(st.integers(1, 400), st.integers(100, 3000), st.integers())

@@ -1,6 +1,8 @@
 """provision, get, put, delete, load, status on the command line, against a relay over a model."""
 
 import json
+import os
+import pty
 import socket
 import stat
 import subprocess
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host.client.state import state_folder
-from host.commands.options import shown, typed_bytes
+from host.commands.options import json_value, typed_bytes
 from host.testing import running_relay
 from omap.cells import Cells
 from omap.cli import main
@@ -34,24 +36,37 @@ def params():
 def run(relay):
     """Run a command against the relay; return exit code, what it printed, and its errors."""
 
-    def run(command, *arguments, key_file=relay.key_file):
+    def run(command, *arguments, key_file=relay.key_file, last=()):
         options = ["--url", relay.address, "--key-file", str(key_file)]
-        result = CliRunner().invoke(main, [command, *map(str, arguments), *options])
+        result = CliRunner().invoke(main, [command, *map(str, arguments), *options, *last])
         return result.exit_code, result.stdout.strip(), result.stderr.strip()
 
     return run
 
 
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_what_is_typed_is_text_unless_it_is_said_to_be_hexadecimal(text):
+    assert typed_bytes(text, False) == text.encode()
+    assert typed_bytes("0x" + text, False) == b"0x" + text.encode()
+    assert typed_bytes(text.encode().hex(), True) == typed_bytes("0x" + text.encode().hex(), True) == text.encode()
+
+
+def test_bytes_that_are_no_text_are_taken_as_they_were_typed():
+    assert typed_bytes(os.fsdecode(b"\xff\xfe"), False) == b"\xff\xfe"
+
+
+@pytest.mark.parametrize("text", ["0xyz", "abc", "wallet", "0x0x41"])
+def test_what_is_no_hexadecimal_is_refused_without_being_shown(text):
+    with pytest.raises(InputError, match="pairs of hexadecimal digits") as refused:
+        typed_bytes(text, True)
+    assert text not in str(refused.value)
+
+
 @given(value=st.binary(max_size=20))
-def test_what_is_shown_can_be_typed(value):
-    text = shown(value)
-    assert text.isprintable()
-    assert typed_bytes(text) == value
-
-
-def test_text_that_starts_with_0x_must_be_hexadecimal():
-    with pytest.raises(InputError, match="pairs of hexadecimal digits"):
-        typed_bytes("0xyz")
+def test_json_is_faithful(value):
+    shown = json_value(value)
+    assert bytes.fromhex(shown["hex"]) == value
+    assert shown["value"] is None or shown["value"].encode() == value
 
 
 def test_provision_writes_a_key_once(tmp_path):
@@ -71,11 +86,12 @@ def test_provision_writes_a_key_once(tmp_path):
 def test_put_get_delete(run):
     assert run("get", "name") == (1, "", "omap: the key is not in the map")
     assert run("put", "name", "value") == (0, "inserted", "")
-    assert run("put", "name", "0x00ff") == (0, "overwritten", "")
-    assert run("get", "0x6e616d65") == (0, "0x00ff", "")
+    assert run("put", "name", "0x00ff", "--hex")[0] == 2, "name is not hexadecimal"
+    assert run("put", "6e616d65", "0x00ff", "--hex") == (0, "overwritten", "")
+    assert run("get", "0x6e616d65", "--hex") == (0, "00ff", "")
     assert run("put", "a name of more than sixteen bytes", "näher") == (0, "inserted", "")
     assert run("get", "a name of more than sixteen bytes") == (0, "näher", "")
-    assert run("delete", "name") == (0, "0x00ff", "")
+    assert run("delete", "6e616d65", "--hex") == (0, "00ff", "")
     assert run("delete", "name")[0] == 1
     assert run("put", "empty", "") == (0, "inserted", "")
     assert run("get", "empty") == (0, "", "")
@@ -83,17 +99,56 @@ def test_put_get_delete(run):
 
 def test_json(run):
     assert json.loads(run("put", "name", "value", "--json")[1]) == {"new": True}
-    assert json.loads(run("get", "name", "--json")[1]) == {"found": True, "value": "value"}
-    assert json.loads(run("delete", "name", "--json")[1]) == {"found": True, "value": "value"}
+    value = {"found": True, "value": "value", "hex": "76616c7565"}
+    assert json.loads(run("get", "name", "--json")[1]) == value
+    assert json.loads(run("delete", "name", "--json")[1]) == value
     code, out, _ = run("get", "name", "--json")
-    assert (code, json.loads(out)) == (1, {"found": False, "value": None})
+    assert (code, json.loads(out)) == (1, {"found": False, "value": None, "hex": None})
+
+
+def test_text_that_looks_like_hexadecimal_is_text(run):
+    assert run("put", "wallet", "0x52908400098527886E0F7030069857D2E4169EE7")[0] == 0
+    assert run("get", "wallet") == (0, "0x52908400098527886E0F7030069857D2E4169EE7", "")
+    assert run("put", "0x41", "text")[0] == 0
+    assert run("get", "A")[0] == 1
+    assert run("get", "0x41") == (0, "text", "")
+
+
+def test_text_may_start_with_a_dash(run):
+    assert run("put", last=["--", "-5", "--hex"]) == (0, "inserted", "")
+    assert run("get", last=["--", "-5"]) == (0, "--hex", "")
+
+
+@pytest.mark.parametrize("value", [b"a\nb", b"a\nb\n", b"\x00\xff\r\n", b"", b"0x41", b"\x1b[2J", "\u202e".encode()])
+def test_values_come_back_as_they_were(relay, run, value):
+    options = ["--url", relay.address, "--key-file", str(relay.key_file)]
+    for command in ("get", "delete"):
+        assert run("put", b"k".hex(), value.hex(), "--hex")[0] == 0
+        facts = json.loads(run("get", "k", "--json")[1])
+        assert bytes.fromhex(facts["hex"]) == value
+        assert facts["value"] is None or facts["value"].encode() == value
+        result = CliRunner().invoke(main, [command, "k", *options])
+        assert (result.exit_code, result.stdout_bytes) == (0, value)
+
+
+def test_a_terminal_gets_a_newline_and_no_escape_sequences(relay, run):
+    assert run("put", "k", "a\n\tb\x1b[2J\u202e näher")[0] == 0
+    ours, theirs = pty.openpty()
+    options = ["--url", relay.address, "--key-file", str(relay.key_file)]
+    command = [sys.executable, "-m", "omap.cli", "get", "k", *options]
+    result = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(theirs)
+    shown = os.read(ours, 1000)
+    os.close(ours)
+    assert result.returncode == 0, result.stderr
+    assert shown.decode() == "a\r\n\tb\\x1b[2J\\u202e näher\r\n"
 
 
 def test_raw_keys_and_values_are_exactly_as_long_as_the_maps(run):
-    key, value = "0x" + "11" * 16, "0x" + "22" * 256
-    assert run("put", key, value, "--raw") == (0, "inserted", "")
-    assert run("get", key, "--raw") == (0, '"' * 256, "")
-    code, _, error = run("get", key)
+    key, value = "11" * 16, "22" * 256
+    assert run("put", key, value, "--raw", "--hex") == (0, "inserted", "")
+    assert run("get", key, "--raw", "--hex") == (0, value, "")
+    code, _, error = run("get", key, "--hex")
     assert code == 2
     assert "stored without omap.cells; read it raw (--raw)" in error
     assert "a key must be 16 bytes, not 4 bytes" in run("get", "name", "--raw")[2]
@@ -110,13 +165,38 @@ def test_load(run, tmp_path):
     table.write_text("id,town,people\n" + "".join(f"id-{n},town {n},{n}\n" for n in range(40)))
     code, out, _ = run("load", table, "--key", "id", "--json")
     facts = json.loads(out)
-    assert (code, facts["records"], facts["new"], facts["live_keys"]) == (0, 40, 40, 40)
+    assert (code, facts["rows"], facts["new"], facts["live_keys"]) == (0, 40, 40, 40)
     assert json.loads(run("get", "id-7")[1]) == {"town": "town 7", "people": "7"}
     assert run("load", table, "--key", "id", "--value", "town")[:2] == (
         0,
-        "40 records stored, 0 of them new; 40 keys are live",
+        "40 rows stored, 0 of them new; 40 keys are live",
     )
     assert run("get", "id-7")[1] == "town 7"
+
+
+def test_what_is_loaded_is_found_by_the_key_that_stands_in_the_file(run, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("addr,owner\n0x41,alice\n")
+    assert run("load", table, "--key", "addr", "--value", "owner")[0] == 0
+    assert run("get", "0x41") == (0, "alice", "")
+    table.write_text("addr,owner\n0x42,616c696365\n")
+    assert run("load", table, "--key", "addr", "--value", "owner", "--hex")[0] == 0
+    assert run("get", "B") == (0, "alice", "")
+
+
+@pytest.mark.parametrize(("sign", "typed"), [(";", ";"), ("\t", "tab"), ("\t", "\\t"), ("|", "|")])
+def test_fields_may_be_separated_by_any_sign(run, tmp_path, sign, typed):
+    table = tmp_path / "table.csv"
+    table.write_text(f'id{sign}name\n1{sign}"a{sign}b"\n')
+    assert run("load", table, "--key", "id", "--value", "name", "--delimiter", typed)[0] == 0
+    assert run("get", "1") == (0, f"a{sign}b", "")
+
+
+def test_a_column_that_is_not_stored_may_be_longer_than_a_value(run, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text(f"id,name,story\n1,one,{'x' * 10_000}\n")
+    assert run("load", table, "--key", "id", "--value", "name")[0] == 0
+    assert run("get", "1") == (0, "one", "")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +204,15 @@ def test_load(run, tmp_path):
     [
         ("id,a\n1,2\n", ["--key", "none"], "no column 'none'"),
         ("id,a\n1,2\n", ["--key", "id", "--value", "none"], "choose --value from id, a"),
-        ("id,a\n1,2\n2," + "x" * 300 + "\n", ["--key", "id"], "record 2 of table.csv: the value has"),
+        ("id,a\n1,2\n2," + "x" * 300 + "\n", ["--key", "id"], "row 3: the value has"),
+        ("id;a\n1;2\n", ["--key", "id"], "no column 'id': choose --key from id;a, or give --delimiter ';'"),
+        ("id\ta\n1\t2\n", ["--key", "id"], "or give --delimiter tab"),
+        ("id,a\n1,2,3\n", ["--key", "id"], "row 2 should have 2 fields like the header, not 3"),
+        ("id,a\n1,2\n1,3\n", ["--key", "id"], "row 3 has the same key as row 2"),
+        ("id,a\n41,42\n0x41,43\n", ["--key", "id", "--value", "a", "--hex"], "row 3 has the same key as row 2"),
+        ("id,a\n41,42\n4,43\n", ["--key", "id", "--value", "a", "--hex"], "row 3: --hex takes pairs"),
+        ("id,a\n41,42\n", ["--key", "id", "--hex"], "name the other one with --value"),
+        ("id,a\n1,2\n", ["--key", "id", "--delimiter", ";;"], "';;' is not one sign"),
     ],
 )
 def test_a_table_that_can_not_be_loaded_changes_nothing(run, tmp_path, text, arguments, says):
