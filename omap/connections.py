@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 from urllib.parse import urlsplit
 
 from omap.errors import FullError, InputError
-from omap.interface import ObliviousMap, as_rows, full
+from omap.interface import BytesLike, D, ObliviousMap, as_rows, full, operation_of
 from omap.operations import Kind, Operation, Response, Status
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class RemoteMap(ObliviousMap):
         Parameters
         ----------
         keys, values
-            ``(n, key_bytes)`` and ``(n, value_bytes)`` arrays of ``uint8``, or sequences of n ``bytes``.
+            ``(n, key_bytes)`` and ``(n, value_bytes)`` arrays of ``uint8``, ``(n,)`` arrays of numpy's type ``S``,
+            or sequences of n ``bytes``.
         progress : callable, optional
             Called as ``progress(done, n)`` from time to time, and at the end.
 
@@ -78,7 +79,7 @@ class RemoteMap(ObliviousMap):
         Parameters
         ----------
         keys
-            ``(n, key_bytes)`` array of ``uint8``, or a sequence of n ``bytes``.
+            ``(n, key_bytes)`` array of ``uint8``, ``(n,)`` array of numpy's type ``S``, or a sequence of n ``bytes``.
         progress : callable, optional
             As for :meth:`put_many`.
 
@@ -171,11 +172,18 @@ class AsyncMap(ABC):
     async def close(self) -> None:
         """End the session and the connection. Reveals that they ended."""
 
-    async def get(self, key: bytes) -> bytes | None:
-        """Return the value of ``key``, or None if the key is absent. Reveals as :meth:`execute`."""
-        return (await self.execute([Operation(Kind.GET, key)]))[0].previous
+    @overload
+    async def get(self, key: BytesLike) -> bytes | None: ...
 
-    async def put(self, key: bytes, value: bytes) -> bytes | None:
+    @overload
+    async def get(self, key: BytesLike, default: D) -> bytes | D: ...
+
+    async def get(self, key: BytesLike, default: D | None = None) -> bytes | D | None:
+        """Return the value of ``key``, or ``default`` if the key is absent. Reveals as :meth:`execute`."""
+        previous = (await self.execute([operation_of(Kind.GET, key)]))[0].previous
+        return default if previous is None else previous
+
+    async def put(self, key: BytesLike, value: BytesLike) -> bytes | None:
         """Set ``key`` to ``value`` and return its previous value, or None. Reveals as :meth:`execute`.
 
         Raises
@@ -183,14 +191,14 @@ class AsyncMap(ABC):
         FullError
             If the key is new and the map has no room for it.
         """
-        status, previous = (await self.execute([Operation(Kind.PUT, key, value)]))[0]
+        status, previous = (await self.execute([operation_of(Kind.PUT, key, value)]))[0]
         if status is Status.FULL:
             raise full(self.params)
         return previous
 
-    async def delete(self, key: bytes) -> bytes | None:
+    async def delete(self, key: BytesLike) -> bytes | None:
         """Remove ``key`` and return its value, or None if the key was absent. Reveals as :meth:`execute`."""
-        return (await self.execute([Operation(Kind.DELETE, key)]))[0].previous
+        return (await self.execute([operation_of(Kind.DELETE, key)]))[0].previous
 
     async def __aenter__(self) -> Self:
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,11 @@ import numpy.typing as npt
 from omap.errors import FullError, InputError
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
+
+BytesLike = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
+"""What may be given as a key or a value, if it has the right length."""
+
+D = TypeVar("D")
 
 
 class ObliviousMap(ABC):
@@ -62,8 +67,8 @@ class ObliviousMap(ABC):
         Parameters
         ----------
         keys, values
-            ``(n, key_bytes)`` and ``(n, value_bytes)`` arrays of ``uint8``, or sequences of n ``bytes``. The keys
-            must be distinct and absent from the map.
+            ``(n, key_bytes)`` and ``(n, value_bytes)`` arrays of ``uint8``, ``(n,)`` arrays of numpy's type ``S``, or
+            sequences of n ``bytes``. The keys must be distinct and absent from the map.
 
         Reveals
             That a bulk load ran: every page is read and written back once, in order.
@@ -90,11 +95,18 @@ class ObliviousMap(ABC):
     def __len__(self) -> int:
         """Return the number of live keys. Takes no operation and reveals nothing outside the trusted side."""
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return the value of ``key``, or None if the key is absent. Reveals and hides as :meth:`execute`."""
-        return self.execute([Operation(Kind.GET, key)])[0].previous
+    @overload
+    def get(self, key: BytesLike) -> bytes | None: ...
 
-    def put(self, key: bytes, value: bytes) -> bytes | None:
+    @overload
+    def get(self, key: BytesLike, default: D) -> bytes | D: ...
+
+    def get(self, key: BytesLike, default: D | None = None) -> bytes | D | None:
+        """Return the value of ``key``, or ``default`` if the key is absent. Reveals and hides as :meth:`execute`."""
+        previous = self.execute([operation_of(Kind.GET, key)])[0].previous
+        return default if previous is None else previous
+
+    def put(self, key: BytesLike, value: BytesLike) -> bytes | None:
         """Set ``key`` to ``value`` and return its previous value, or None. Reveals and hides as :meth:`execute`.
 
         Raises
@@ -102,34 +114,37 @@ class ObliviousMap(ABC):
         FullError
             If the key is new and the map has no room for it.
         """
-        status, previous = self.execute([Operation(Kind.PUT, key, value)])[0]
+        status, previous = self.execute([operation_of(Kind.PUT, key, value)])[0]
         if status is Status.FULL:
             raise full(self.params)
         return previous
 
-    def delete(self, key: bytes) -> bytes | None:
+    def delete(self, key: BytesLike) -> bytes | None:
         """Remove ``key`` and return its value, or None if the key was absent. Reveals and hides as :meth:`execute`."""
-        return self.execute([Operation(Kind.DELETE, key)])[0].previous
+        return self.execute([operation_of(Kind.DELETE, key)])[0].previous
 
-    def __getitem__(self, key: bytes) -> bytes:
+    def __getitem__(self, key: BytesLike) -> bytes:
         value = self.get(key)
         if value is None:
             raise KeyError("the key is not in the map")  # never the key itself: it may end up in a log
         return value
 
-    def __setitem__(self, key: bytes, value: bytes) -> None:
+    def __setitem__(self, key: BytesLike, value: BytesLike) -> None:
         self.put(key, value)
 
-    def __delitem__(self, key: bytes) -> None:
+    def __delitem__(self, key: BytesLike) -> None:
         if self.delete(key) is None:
             raise KeyError("the key is not in the map")
 
     def __contains__(self, key: object) -> bool:
-        if not isinstance(key, bytes):
-            raise InputError(f"a key is {self.params.key_bytes} bytes, not {type(key).__name__}")
-        return self.get(key) is not None
+        return self.execute([operation_of(Kind.GET, key)])[0].previous is not None
 
     __iter__ = None  # without it, Python would iterate by calling __getitem__ with 0, 1, ...
+
+
+def operation_of(kind: Kind, key: Any, value: Any = b"") -> Operation:
+    """Return an operation with a key and a value as a caller gave them; :func:`check_batch` makes them bytes."""
+    return Operation(kind, key, value)
 
 
 def full(params: Params) -> FullError:
@@ -137,30 +152,76 @@ def full(params: Params) -> FullError:
     return FullError(f"the map has no room for a new key: capacity is {params.capacity}; delete keys or plan more")
 
 
-def check_batch(params: Params, batch: Sequence[Operation]) -> None:
-    """Refuse a batch that has a malformed operation.
+def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operation]:
+    """Refuse a batch that holds a malformed operation, so that it fails before any operation runs.
+
+    Returns
+    -------
+    sequence of Operation
+        The batch itself if all its keys and values are ``bytes``; else a copy in which they are.
 
     Raises
     ------
     InputError
         Says which operation it is, what was wanted and what came. The message never holds a key or a value.
     """
+    if not isinstance(batch, Sequence) or isinstance(batch, (Operation, str, bytes)):
+        raise InputError(f"a batch is a list of operations, not {_describe(batch)}: put one operation in a list")
     key_bytes, value_bytes = params.key_bytes, params.value_bytes
-    for place, (kind, key, value) in enumerate(batch):
+    plain = True
+    for place, operation in enumerate(batch):
+        if not isinstance(operation, tuple) or len(operation) != 3:
+            raise InputError(
+                f"operation {place}: it must be an Operation, as Operation(Kind.GET, key) is, not "
+                f"{_describe(operation)}"
+            )
+        kind, key, value = operation
         if kind == Kind.NOP:
             continue
         if type(key) is not bytes or len(key) != key_bytes:
-            raise InputError(f"operation {place}: a key must be {key_bytes} bytes, not {_describe(key)}")
+            plain = False
+            if len(as_bytes(key, b"")) != key_bytes:
+                raise InputError(f"operation {place}: a key must be {key_bytes} bytes, not {_describe(key)}")
         if kind == Kind.PUT:
             if type(value) is not bytes or len(value) != value_bytes:
-                raise InputError(f"operation {place}: a value must be {value_bytes} bytes, not {_describe(value)}")
+                plain = False
+                if len(as_bytes(value, b"")) != value_bytes:
+                    raise InputError(f"operation {place}: a value must be {value_bytes} bytes, not {_describe(value)}")
         elif kind != Kind.GET and kind != Kind.DELETE:
             what = kind if type(kind) is int and 0 <= kind < 256 else _describe(kind)
             raise InputError(f"operation {place}: kind must be one of {', '.join(Kind.__members__)}, not {what}")
+    return batch if plain else [Operation(kind, as_bytes(key, b""), as_bytes(value, b"")) for kind, key, value in batch]
 
 
-def as_rows(what: str, width: int, rows: npt.ArrayLike | Sequence[bytes]) -> npt.NDArray[np.uint8]:
+def as_bytes(value: object, otherwise: bytes) -> bytes:
+    """Return the bytes of ``bytes``, ``bytearray``, ``memoryview`` or a one-dimensional array of ``uint8``.
+
+    Parameters
+    ----------
+    value : object
+        What a caller gave as a key or a value.
+    otherwise : bytes
+        Returned if ``value`` is something else.
+    """
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 1:
+        return value.tobytes()
+    return otherwise
+
+
+def as_rows(what: str, width: int, rows: npt.ArrayLike | Sequence[BytesLike]) -> npt.NDArray[np.uint8]:
     """Return ``rows`` as an (n, width) array of ``uint8``.
+
+    Parameters
+    ----------
+    what : str
+        What they are, for messages.
+    width : int
+        Bytes of each.
+    rows
+        An ``(n, width)`` array of ``uint8``; an array of n strings of ``width`` bytes (numpy's type ``S``); or a
+        sequence of n objects that :func:`as_bytes` reads.
 
     Raises
     ------
@@ -168,17 +229,23 @@ def as_rows(what: str, width: int, rows: npt.ArrayLike | Sequence[bytes]) -> npt
         If they are something else; says what came, without showing it.
     """
     if isinstance(rows, np.ndarray):
+        if rows.dtype.kind == "S" and rows.ndim == 1 and rows.dtype.itemsize == width:
+            return np.ascontiguousarray(rows).view(np.uint8).reshape(-1, width)
         if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != width:
             raise InputError(f"{what} must be an (n, {width}) array of uint8, not {rows.shape} of {rows.dtype}")
         return np.ascontiguousarray(rows)
-    if not isinstance(rows, Sequence) or isinstance(rows, (bytes, str)):
+    if not isinstance(rows, Sequence) or isinstance(rows, (bytes, bytearray, memoryview, str)):
         raise InputError(f"{what} must be an (n, {width}) array of uint8 or a sequence of bytes, not {_describe(rows)}")
-    for place, row in enumerate(rows):
-        if type(row) is not bytes or len(row) != width:
-            raise InputError(f"{what}[{place}] must be {width} bytes, not {_describe(row)}")
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, width)  # type: ignore[arg-type]
+    read = [as_bytes(row, b"") for row in rows]
+    for place, row in enumerate(read):
+        if len(row) != width:
+            raise InputError(f"{what}[{place}] must be {width} bytes, not {_describe(rows[place])}")
+    return np.frombuffer(b"".join(read), np.uint8).reshape(-1, width)
 
 
 def _describe(value: object) -> str:
     """Say what came without showing it, because a misplaced argument may be a key."""
-    return f"{len(value)} bytes" if isinstance(value, bytes) else f"a {type(value).__name__}"
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"{len(as_bytes(value, b''))} bytes"
+    many = f" of {len(value)}" if isinstance(value, (tuple, list)) and not isinstance(value, Operation) else ""
+    return f"a {type(value).__name__}{many}"

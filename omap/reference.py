@@ -141,7 +141,7 @@ class ReferenceMap(ObliviousMap):
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
         """Run a batch. Reveals, hides and raises as :meth:`ObliviousMap.execute`."""
         self._check_fault()
-        check_batch(self.params, batch)
+        batch = check_batch(self.params, batch)
         if not batch:
             return []
         absent = bytes(self.params.key_bytes)

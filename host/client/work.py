@@ -104,7 +104,7 @@ class Batch(Work):
     """
 
     def __init__(self, params: Params, operations: Sequence[Operation]) -> None:
-        check_batch(params, operations)
+        operations = check_batch(params, operations)
         super().__init__(len(operations))
         self._source = operations
         self.kept: list[Response] = []

@@ -50,7 +50,7 @@ class DriverMap(ObliviousMap):
 
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
         """Run operations through the rings. See :meth:`ObliviousMap.execute`."""
-        check_batch(self.params, batch)
+        batch = check_batch(self.params, batch)
         if not batch:
             return []
         size = self._driver.record_bytes

@@ -258,7 +258,7 @@ def test_an_interrupted_operation_latches():
         (Operation(GET, b"abcde"), "operation 1: a key must be 4 bytes, not 5 bytes"),
         (Operation(GET, "abcd"), "operation 1: a key must be 4 bytes, not a str"),
         (Operation(GET, 7), "operation 1: a key must be 4 bytes, not a int"),
-        (Operation(GET, bytearray(b"abcd")), "operation 1: a key must be 4 bytes, not a bytearray"),
+        (Operation(GET, bytearray(b"abc")), "operation 1: a key must be 4 bytes, not 3 bytes"),
         (Operation(PUT, b"abcd", b"xyz"), "operation 1: a value must be 4 bytes, not 3 bytes"),
         (Operation(PUT, b"abcd", None), "operation 1: a value must be 4 bytes, not a NoneType"),
         (Operation(9, b"abcd"), "operation 1: kind must be one of NOP, GET, PUT, DELETE, not 9"),
@@ -318,7 +318,7 @@ def test_a_map_needs_parameters_of_its_own_rule():
 def test_it_does_not_iterate():
     with pytest.raises(TypeError):
         iter(filled())
-    with pytest.raises(InputError, match="a key is 4 bytes, not str"):
+    with pytest.raises(InputError, match="a key must be 4 bytes, not a str"):
         assert "text" not in filled()
 
 

@@ -54,6 +54,19 @@ def test_answers_are_those_of_a_dict_whatever_window_and_record_limit(shared, ba
         assert len(client) == len(oracle)
 
 
+def test_it_takes_whatever_holds_bytes(relay):
+    keys, values = np.array([b"one!", b"two!"], "S4"), np.array([b"1234", b"5678"], "S4")
+    with connect(relay) as client:
+        assert client.put(bytearray(b"key!"), memoryview(b"abcd")) is None
+        assert client.get(np.bytes_(b"key!")) == b"abcd"
+        assert client.get(b"none", b"default") == b"default"
+        assert client.put_many(keys, values) == 2
+        assert client.get_many(keys)[0].tobytes() == b"12345678"
+        assert bytearray(b"two!") in client
+        with pytest.raises(InputError, match=r"operation 0: it must be an Operation, .* not a tuple of 2"):
+            client.execute([("GET", b"key!")])
+
+
 def test_it_is_a_map(relay):
     with connect(relay) as client:
         assert isinstance(client, omap.ObliviousMap)

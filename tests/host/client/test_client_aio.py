@@ -51,6 +51,18 @@ def test_tasks_share_a_connection_and_operations_run_in_the_order_of_submission(
     asyncio.run(run())
 
 
+def test_it_takes_whatever_holds_bytes(relay):
+    async def run():
+        async with await connect(relay) as client:
+            assert await client.put(bytearray(b"key!"), memoryview(b"abcd")) is None
+            assert await client.get(memoryview(b"key!")) == b"abcd"
+            assert await client.get(b"none", b"default") == b"default"
+            with pytest.raises(InputError, match="operation 0: it must be an Operation"):
+                await client.execute([("GET", b"key!")])
+
+    asyncio.run(run())
+
+
 def test_it_does_what_a_map_does(relay):
     async def run():
         async with await connect(relay) as client:
