@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from omap.commands import audit_power
 from omap.commands.numbers import Real, Whole
+from omap.commands.tables import show
 from omap.errors import InputError
 from omap.outfiles import try_file
 from omap.params import Params, Rule
@@ -181,7 +182,6 @@ def _show(reports: dict[str, Report], verbose: bool) -> None:
 
 
 def _table(reports: dict[str, Report]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     for name, report in reports.items():
@@ -197,4 +197,4 @@ def _table(reports: dict[str, Report]) -> None:
                 finding.verdict,
                 style=None if finding.passed else "bold red",
             )
-        Console().print(table)
+        show(table)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from omap.commands.numbers import SIZE, Real, Whole
+from omap.commands.tables import show
 from omap.params import Rule
 from omap.sizing.bounds import WORKLOADS
 
@@ -228,7 +229,7 @@ def _show(rows: list[dict[str, Any]], keys: int, accesses: int, seconds: float) 
     for rule, table in TABLES.items():
         chosen = [row for row in rows if row["rule"] == rule]
         if chosen:
-            console.print(table(chosen, keys))
+            show(table(chosen, keys), console)
     console.print(f"{seconds:.0f} s of CPU time", style="dim")
 
 

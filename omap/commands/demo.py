@@ -13,6 +13,7 @@ import click
 
 from omap.commands.delimiter import DELIMITER
 from omap.commands.numbers import Whole
+from omap.commands.tables import show
 from omap.errors import InputError
 from omap.outfiles import try_file, write_text
 
@@ -143,7 +144,6 @@ def _run_all(those: list[Contestant], table: Table, asked: list[Scenario]) -> li
 
 
 def _show(outcomes: list[Outcome]) -> None:
-    from rich.console import Console
     from rich.table import Table as Grid
 
     grid = Grid(title="What the host saw, says the audit")
@@ -165,14 +165,13 @@ def _show(outcomes: list[Outcome]) -> None:
     grid.caption = "* of this Python model, not of hardware"
     if any(outcome.clock_mhz for outcome in outcomes):
         grid.caption = "* of this machine, which simulates the accelerator"
-    Console().print(grid)
+    show(grid)
     for outcome in outcomes:
         _show_cycles(outcome)
 
 
 def _show_cycles(outcome: Outcome) -> None:
     """Show the clock cycles of an operation, if hardware or its simulation ran the map."""
-    from rich.console import Console
     from rich.table import Table as Grid
 
     if outcome.cycles_per_operation is None or outcome.clock_mhz is None:
@@ -185,7 +184,7 @@ def _show_cycles(outcome: Outcome) -> None:
     cycles = (*(seen.cycles_per_operation for seen in outcome.seen), outcome.cycles_per_operation)
     grid.add_row(outcome.contestant.name, *(f"{each:,.1f}" for each in cycles if each is not None), f"{rate:,.0f}")
     grid.caption = "* this clock is assumed: no card was measured"
-    Console().print(grid)
+    show(grid)
 
 
 def _results(table: Table, outcomes: list[Outcome], out: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import click
 
 from omap.board import BOARDS
 from omap.commands.numbers import SIZE
+from omap.commands.tables import show
 from omap.params import Rule
 from omap.sizing.link import HEADER_BYTES, LINK_BITS_PER_SECOND, PAYLOAD_BYTES
 from omap.units import format_bytes
@@ -89,7 +90,7 @@ def _show(plan: Plan, hbm: int) -> None:
     if params.rule is Rule.RESIDENT:
         console.print("Add --rule one_choice to see it with pages.")
     for table in (_layout(plan, hbm), _moved(plan), _risks(plan)):
-        console.print(table)
+        show(table, console)
     _keys(plan, console)
     _window(plan, console)
     for name, risk in plan.risks.items():

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from omap.commands.tables import show
 from sim.bench import toolchain
 from sim.bench.amaranth_bench import AmaranthBench
 from sim.bench.build import FAST
@@ -78,7 +79,7 @@ def main() -> int:
         table.add_column(column, justify="left" if column == "simulator" else "right")
     for name, rate in rates.items():
         table.add_row(name, f"{rate:,.0f}", f"{rate / slow:.2f}")
-    console.print(table)
+    show(table, console)
     versions = ", ".join(f"{tool} {version}" for tool, version in toolchain.versions().items())
     console.print(f"single thread, processor time; {versions}")
     fast = rates["compiled harness"]
