@@ -7,7 +7,7 @@ COUNTERMEASURES: dict[str, str] = {
     "RELAY.INPUT.BOUNDED": "What a relay holds of a client, either way, is bounded whatever the client does.",
     "RELAY.CLIENTS.BOUNDED": "A connection counts against the limit from its start; a crowd of one address makes room.",
     "RELAY.TURNS.SHARED": "Handshakes take turns by address, and none holds up others long, whatever its client sends.",
-    "CLIENT.MAP.REMEMBERED": "A client refuses a map with another id than the one it, or its witness file, knows.",
+    "CLIENT.MAP.REMEMBERED": "A client refuses another map than it, or its witness file, knows, until told to take it.",
     "CLIENT.WITNESS.DEFAULT": "Commands and proxy keep a witness file unless they are told not to.",
     "CLIENT.OPERATION.RISES": "Operation numbers rise from answer to answer, or the client reports a rollback.",
     "CLIENT.REFUSAL.DOUBTED": "A refusal proves nothing: the client reports an unknown fate, not that nothing ran.",

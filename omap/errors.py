@@ -73,6 +73,18 @@ class RollbackError(TamperedError):
     """The device shows an earlier state, or another map, than it showed before."""
 
 
+class MapChangedError(RollbackError):
+    """The device shows another map than it showed before. Nothing was sent to it, so the known map is unharmed.
+
+    Attributes
+    ----------
+    map_id : str
+        Id of the map that is there, in hexadecimal digits: what ``accept=`` of a client takes.
+    """
+
+    map_id: str = ""
+
+
 class ExhaustedError(FaultError):
     """A structure in HBM ran out, or a page was not touched for a whole epoch.
 

@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from host.client.conversation import Broken, Conversation, dead
+from host.client.conversation import Broken, Conversation
 from host.client.opening import new_session, opening
 from host.client.pacing import Ticks
 from host.client.queue import Queue
 from host.client.settings import Settings
 from host.client.streams import connect, drive
 from host.client.tasks import Tasks
+from host.client.trouble import LOG, Trouble, dead, latches, unsent
 from host.client.witness import SAVE_SECONDS, Witness
 from host.client.work import Batch, GetRows, PutRows, Single, Work
 from host.framing import Greeting
 from omap.connections import AsyncMap, Progress
-from omap.errors import OmapError, SessionError, TamperedError
+from omap.errors import MapChangedError, OmapError, SessionError, TamperedError
 from omap.operations import Operation, Response
 from omap.wire import CLOSE, Reply
 
@@ -33,14 +34,16 @@ READ_BYTES = 1 << 18
 """Most bytes taken from the socket at once."""
 
 RETRY_SECONDS = 1.0
-"""Pause of a constant-rate client between two attempts to connect."""
+"""Pause between two attempts to connect, when no work asks for one earlier."""
 
 
 class AsyncClient(AsyncMap):
     """A map behind a relay. Make one with :func:`open_url`, or await :func:`omap.connect_async`.
 
-    After a broken connection the next operation opens a new session, which ends the old one: an operation in doubt has
-    run by then, or never will. After the client has noticed tampering, every call raises.
+    After a broken connection the client opens a new session, which ends the old one: an operation in doubt has run by
+    then, or never will. It does so for the next operation, and tries once a second without any. Another map than the
+    known one is refused, and nothing is sent to it; the client tries until the known map is back, or the other one is
+    accepted. After the client has noticed tampering, every call raises.
 
     Parameters
     ----------
@@ -49,9 +52,14 @@ class AsyncClient(AsyncMap):
     now, sleep : callable, optional
         Clock of the constant-rate mode and of time limits; anything but the default is for tests.
 
+    Attributes
+    ----------
+    map_id : bytes
+        The map of the newest session. It changes only if another map was accepted.
+
     Reveals
-        That a client is connected, and when; how many operations it sends, and when. With a constant rate: only the
-        rate, and for how long the client is connected.
+        That a client is connected or tries to be, and when; how many operations it sends, and when. With a constant
+        rate: only the rate, and for how long the client is connected. With ``idle``: a NOP after so long without one.
     """
 
     def __init__(
@@ -63,7 +71,9 @@ class AsyncClient(AsyncMap):
     ) -> None:
         self.settings = settings
         self.greeting: Greeting
-        self.witness = Witness(settings.witness_file)
+        self.witness = Witness(settings.witness_file, settings.accept)
+        self.map_id = b""
+        self._trouble = Trouble()
         self._loop = asyncio.get_running_loop()
         self._now, self._sleep = now or self._loop.time, sleep
         self._queue = Queue()
@@ -77,6 +87,11 @@ class AsyncClient(AsyncMap):
         self._tasks = Tasks()
         self._progress = 0.0
         self._ticks = Ticks(settings.rate, self._now) if settings.rate is not None else None
+
+    @property
+    def trouble(self) -> OmapError | None:
+        """Why no session is open; None while one is."""
+        return self._trouble.error
 
     # -- use ----------------------------------------------------------------------------------------------------
 
@@ -227,47 +242,18 @@ class AsyncClient(AsyncMap):
         Reveals
             That a client connects, and when.
         """
-        try:
-            await self._open()
-        except TamperedError as error:
-            self._dead = error
-            raise
-
-    async def _connect(self) -> None:
-        """Connect for the work that waits. If that is impossible, the work fails."""
-        try:
-            await self._open()
-        except TamperedError as error:
-            self._die(error)
-        except OmapError as error:
-            text, kind = f"{error} (nothing was sent)", type(error)
-            self._queue.fail_waiting(lambda _: kind(text))
-            self._retry()
-
-    def _retry(self) -> None:
-        if self._ticks is None or self._closed:
-            return
-
-        async def later() -> None:
-            await self._sleep(RETRY_SECONDS)
-            self._tasks.forget("retry")
-            if self._conversation is None:
-                self._tasks.start("connect", self._connect)
-
-        self._tasks.start("retry", later)
-
-    async def _open(self) -> None:
-        settings = self.settings
-        reader, writer = await connect(settings)
+        reader, writer = await connect(self.settings)
         self._writer = writer
-        known = getattr(self, "greeting", None)
+        steps = opening(self.settings, getattr(self, "greeting", None), self.witness, self._replaces)
         try:
-            opened = await drive(reader, writer, opening(settings, known, self.witness, self._replaces))
-        except BaseException:
+            opened = await drive(reader, writer, steps)
+        except BaseException as error:
+            self._dead = error if latches(error) else None
             self._hang_up()
             raise
         self.greeting, self.params, self._window = opened.greeting, opened.greeting.params, opened.window
         self._converse(opened.conversation)
+        self._trouble.end()
         self._tasks.start("read", lambda: self._read(reader, writer))
         self._tasks.start("watch", self._watch)
         if self._ticks is not None:
@@ -276,10 +262,37 @@ class AsyncClient(AsyncMap):
             self._tasks.start("witness", self._save)
         self._flush_soon()
 
+    async def _connect(self) -> None:
+        """Connect for the work that waits. If that is impossible, the work fails."""
+        try:
+            await self.open()
+        except OmapError as problem:
+            error = problem
+            if latches(error):
+                return self._die(error)
+            self._trouble.note(error)
+            self._queue.fail_waiting(lambda _: unsent(error))
+            self._retry()
+
+    def _retry(self) -> None:
+        async def later() -> None:
+            await self._sleep(RETRY_SECONDS)
+            self._tasks.forget("retry")
+            if self._conversation is None:
+                self._tasks.start("connect", self._connect)
+
+        if not self._closed:
+            self._tasks.start("retry", later)
+
     def _converse(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._replaces = conversation.session.session
         self._progress = self._now()
+        before, self.map_id = self.map_id, conversation.session.map_id
+        if before not in (b"", self.map_id):
+            LOG.warning("another map was accepted", extra={"map": self.map_id.hex(), "before": before.hex()})
+            # whoever submitted this work may have read in the other map what it is about to write
+            self._queue.fail_all(lambda _: MapChangedError("another map was accepted meanwhile: read before you write"))
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -302,22 +315,29 @@ class AsyncClient(AsyncMap):
                     self._rekeying = False
                 if self._ticks is None:
                     self._flush()
-        except TamperedError as error:
-            self._die(error)
         except Broken as why:
             self._break(str(why))
         except (OSError, EOFError, OmapError) as error:
-            self._break(f"the connection broke ({error or type(error).__name__})")
+            if latches(error):
+                self._die(error)
+            else:
+                self._break(f"the connection broke ({error or type(error).__name__})")
 
     async def _watch(self) -> None:
-        """Break the connection if answers are due and nothing comes."""
-        patience = self.settings.timeout
+        """Break the connection if answers are due and nothing comes. Ask for an answer if none came for long."""
+        patience, idle = self.settings.timeout, self.settings.idle
         while (talk := self._conversation) is not None:
             waited = self._now() - self._progress if talk.in_flight else 0.0
             if waited >= patience:
                 self._break(f"no answer came for {patience:g} s")
                 return
-            await self._sleep(max(patience - waited, patience / 8))
+            least = max(patience - waited, patience / 8)
+            if idle is not None and not talk.in_flight:
+                rest = self._progress + idle - self._now()
+                least = min(least, rest if rest > 0 else idle)
+                if rest <= 0:
+                    self._send(1, pad=True)
+            await self._sleep(least)
 
     async def _save(self) -> None:
         """Keep the witness file up to date."""
@@ -346,6 +366,7 @@ class AsyncClient(AsyncMap):
     def _break(self, why: str) -> None:
         """Fail what is in flight. What was not sent waits for the next connection."""
         self._hang_up()
+        self._trouble.note(SessionError(why))
         self._queue.fail_flying(lambda work: work.unknown(why))
         if self._queue.waiting and not self._closed:
             self._tasks.start("connect", self._connect)
@@ -355,14 +376,9 @@ class AsyncClient(AsyncMap):
     def _die(self, error: TamperedError) -> None:
         # SEC_CM: CLIENT.FAULT.LATCH -- after tampering nothing is believed any more
         self._dead = error
+        self._trouble.note(dead(error))
         self._hang_up()
-
-        def fate(work: Work) -> TamperedError:
-            told = type(error)(str(error)) if work.sent else dead(error)
-            work.note_fate(told)
-            return told
-
-        self._queue.fail_all(fate)
+        self._queue.fail_all(lambda work: type(error)(str(error)) if work.sent else dead(error))
 
 
 async def open_url(url: str, **options: Any) -> AsyncClient:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from host.client.witness import Witness
-from omap.errors import TamperedError
 from omap.operations import Operation, Response
 from omap.session import RECORD_LIMIT, ClientSession, refused
 from omap.wire import RecordType, Reply, read_header
@@ -86,8 +85,3 @@ class Conversation:
             witness.note(reply.sequence)
             self.last = reply
             responses.append(reply.response)
-
-
-def dead(error: TamperedError) -> TamperedError:
-    """Return the error of every call after tampering was noticed."""
-    return type(error)(f"this client is dead since it noticed tampering: {error}")

@@ -115,7 +115,7 @@ def opening(settings: Settings, known: Greeting | None, witness: Witness, replac
         The map is not the wanted one.
     SessionError
         What answers is no relay of this version, hung up, or now speaks for another map.
-    DeviceFaultError, WrongKeyError, AlteredError, RollbackError
+    DeviceFaultError, WrongKeyError, AlteredError, MapChangedError
         As :func:`handshake` does.
     """
     try:
@@ -152,7 +152,7 @@ def new_session(settings: Settings, greeting: Greeting, witness: Witness, replac
     ------
     SessionError
         Other clients kept opening sessions, or the session was refused.
-    DeviceFaultError, WrongKeyError, AlteredError, RollbackError
+    DeviceFaultError, WrongKeyError, AlteredError, MapChangedError
         As :func:`handshake` does.
     TimeoutError, OSError, EOFError
         What the driver threw.
@@ -195,7 +195,7 @@ def handshake(
     ------
     Busy
         If another session was being opened at the same time: try again after a pause.
-    WrongKeyError, AlteredError, RollbackError, SessionError
+    WrongKeyError, AlteredError, MapChangedError, SessionError
         As :class:`~omap.session.ClientSession` and :class:`~host.client.witness.Witness` do.
     DeviceFaultError
         If the device has latched a fault, as the relay says.
@@ -203,10 +203,11 @@ def handshake(
     session = ClientSession(params, root_key, replaces=replaces)
     answer = yield session.hello()
     _check_refusal(answer)
-    answer = yield session.confirm(answer)
+    confirm = session.confirm(answer)  # the answer proves which map it is
+    witness.session_opens(session.map_id)  # so no session is opened with another map
+    answer = yield confirm
     _check_refusal(answer)
     session.opened(answer)
-    witness.session_opened(session.map_id)
     return session
 
 
@@ -243,7 +244,7 @@ def check_greeting(settings: Settings, known: Greeting | None, greeting: Greetin
     if known is not None and known.params != greeting.params:
         raise SessionError(
             f"the relay at {settings.address} now speaks for another map (digest {digest}, before "
-            f"{known.params.digest.hex()[:16]}): connect anew if that was meant"
+            f"{known.params.digest.hex()[:16]}): if that was meant, connect anew, or start the proxy again"
         )
 
 

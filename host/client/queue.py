@@ -9,6 +9,7 @@ from typing import Any
 
 from host.client.conversation import Conversation
 from host.client.work import Single, Work
+from omap.errors import TamperedError
 from omap.operations import Response
 
 
@@ -92,12 +93,18 @@ class Queue:
             self.waiting.popleft()
         self._fail(works, error)
 
-    def fail_all(self, error: Callable[[Work], Exception]) -> None:
-        """Fail everything, in the order of submission."""
+    def fail_all(self, error: Callable[[Work], TamperedError]) -> None:
+        """Fail everything, in the order of submission. Each error gets to know the fate of its work."""
         works = list(dict.fromkeys([*self.flying, *self.waiting]))
         self.flying.clear()
         self.waiting.clear()
-        self._fail(works, error)
+
+        def fate(work: Work) -> TamperedError:
+            told = error(work)
+            work.note_fate(told)
+            return told
+
+        self._fail(works, fate)
 
     def _fail(self, works: Sequence[Work], error: Callable[[Work], Exception]) -> None:
         for work in works:

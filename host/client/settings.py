@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import ssl
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,11 +13,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from host.client.state import witness_file
+from host.client.witness import ANY
 from host.framing import DEFAULT_PORT
 from host.keyfile import read_key_file
+from omap.crypto import MAP_ID_BYTES
 from omap.errors import DeviceError, InputError
 from omap.params import Params
 from omap.session import RECORD_LIMIT, ROOT_KEY_BYTES
+
+_MAP_ID = re.compile(f"[0-9a-f]{{{2 * MAP_ID_BYTES}}}")
 
 DEFAULT_URL = f"omap://127.0.0.1:{DEFAULT_PORT}"
 """Where a client looks for a relay if no address is given: on its own machine."""
@@ -56,6 +61,9 @@ class Settings:
     witness : Path, str or True, optional
         File that remembers the map from run to run, see :class:`host.client.witness.Witness`. True for one that belongs
         to this address and key, where the user's state is kept, see :func:`host.client.state.witness_file`.
+    accept : str, optional
+        Id of a map, in hexadecimal digits, that may once take the place of the one that is remembered. "any" for any
+        map, any time: then an emptied map looks like an empty one.
     params : Params, optional
         Parameters that the map must have. By default the relay names the parameters, and the handshake proves them.
     timeout : float
@@ -66,6 +74,8 @@ class Settings:
         Records after which a new session replaces a session.
     rate : float, optional
         Send exactly this many operations a second; NOPs stand in where there is no work.
+    idle : float, optional
+        Seconds without an answer after which an asyncio client asks with a NOP whether the map is still there.
     tls : Path, str, True or ssl.SSLContext, optional
         Speak TLS, for networks that demand it; secrecy does not depend on it. A file of certificates to trust, True
         for the certificates of the system, or a context.
@@ -75,20 +85,27 @@ class Settings:
     port: int
     root_key: bytes = field(repr=False)
     witness: Path | str | bool | None = None
+    accept: str | None = None
     params: Params | None = None
     timeout: float = 30.0
     window: int = 1024
     record_limit: int = RECORD_LIMIT
     rate: float | None = None
+    idle: float | None = None
     tls: Path | str | bool | ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         if len(self.root_key) != ROOT_KEY_BYTES:
             raise InputError(f"a root key has {ROOT_KEY_BYTES} bytes, not {len(self.root_key)}: provision a new one")
-        for name, least in (("timeout", 0.001), ("window", 1), ("record_limit", 1), ("rate", 0.001)):
+        for name, least in (("timeout", 0.001), ("window", 1), ("record_limit", 1), ("rate", 0.001), ("idle", 0.001)):
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise InputError(f"{name} is {value!r}; it must be at least {least}")
+        if self.accept is not None and self.accept != ANY and not _MAP_ID.fullmatch(self.accept):
+            raise InputError(
+                f"{self.accept!r} is no id of a map: accept the {2 * MAP_ID_BYTES} hexadecimal digits that the refusal "
+                f"of the map names, or {ANY!r} for any map"
+            )
 
     @cached_property
     def context(self) -> ssl.SSLContext | None:

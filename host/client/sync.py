@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from host.client.conversation import Broken, Conversation, dead
+from host.client.conversation import Broken, Conversation
 from host.client.opening import new_session, opening
 from host.client.paced import PacedClient
 from host.client.settings import Settings
 from host.client.sockets import connect, drive
+from host.client.trouble import dead, latches
 from host.client.witness import SAVE_SECONDS, Witness
 from host.client.work import Batch, GetRows, PutRows, Single, Work
 from host.framing import Greeting
 from omap.connections import Progress, RemoteMap
-from omap.errors import OmapError, SessionError, TamperedError
+from omap.errors import MapChangedError, OmapError, SessionError, TamperedError
 from omap.operations import Operation, Response
 from omap.wire import CLOSE, Reply
 
@@ -47,7 +48,8 @@ class Client(RemoteMap):
     """A map behind a relay. Make one with :func:`omap.connect`.
 
     After a broken connection the next call opens a new session, which ends the old one: an operation in doubt has run
-    by then, or never will. After the client has noticed tampering, every call raises.
+    by then, or never will. After the client has noticed tampering, every call raises. Another map than the known one is
+    refused, and nothing is sent to it; the next call tries again.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ class Client(RemoteMap):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.greeting: Greeting
-        self.witness = Witness(settings.witness_file)
+        self.witness = Witness(settings.witness_file, settings.accept)
         self.last: Reply | None = None
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -171,6 +173,10 @@ class Client(RemoteMap):
                 self._open()
             try:
                 self._exchange(work, self.settings.timeout)
+            except MapChangedError as error:
+                self._hang_up()
+                work.note_fate(error)
+                raise
             except TamperedError as error:
                 # SEC_CM: CLIENT.FAULT.LATCH -- after tampering nothing is believed any more
                 self._dead = error
@@ -235,7 +241,7 @@ class Client(RemoteMap):
             opened = drive(sock, opening(settings, getattr(self, "greeting", None), self.witness, self._replaces))
         except BaseException as error:
             sock.close()
-            if isinstance(error, TamperedError):
+            if latches(error):
                 self._dead = error
             raise
         self.greeting, self.params, self._window = opened.greeting, opened.greeting.params, opened.window
@@ -275,8 +281,8 @@ def open_url(url: str, **options: Any) -> RemoteMap:
         Nothing, or no relay, answers there.
     WrongKeyError
         The device holds another root key.
-    RollbackError
-        The map is not the one in the witness file.
+    MapChangedError
+        The map is not the one in the witness file, nor the one that ``accept`` names.
     SessionError
         The session was refused.
     """

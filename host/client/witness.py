@@ -16,12 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omap.crypto import MAP_ID_BYTES
-from omap.errors import InputError, RollbackError
+from omap.errors import InputError, MapChangedError, RollbackError
 
 FILE_VERSION = 1
 MAX_FILE_BYTES = 4096
 SAVE_SECONDS = 1.0
 """How often a working client writes the file. If the client is killed, the numbers since then are not remembered."""
+
+ANY = "any"
+"""In the place of a map's id: every map is accepted."""
 
 
 class Witness:
@@ -32,6 +35,9 @@ class Witness:
     path : Path or str, optional
         File to keep them in. The first use makes the file, and believes what it sees. Clients may share a file. Its
         contents are public.
+    accept : str, optional
+        Id of a map, in hexadecimal digits, that may once take the place of the known one; :data:`ANY` for any map, any
+        time.
 
     Attributes
     ----------
@@ -41,41 +47,62 @@ class Witness:
         Highest operation number seen, -1 before the first.
     """
 
-    def __init__(self, path: Path | str | None = None) -> None:
+    def __init__(self, path: Path | str | None = None, accept: str | None = None) -> None:
         self.path = None if path is None else Path(path)
+        self._accept = accept
         self.map_id = b""
         self.operation = -1
 
-    def session_opened(self, map_id: bytes) -> None:
-        """Compare the map of a new session with the map that is remembered. No operation may be in flight.
+    def session_opens(self, map_id: bytes) -> None:
+        """Compare the map of a session that is about to open with the map that is remembered.
+
+        No operation may be in flight.
+
+        A file that names another map than before was changed by a client that was told to accept this map. So the file
+        counts, and all clients that share it go on with the map that one of them accepted.
 
         Raises
         ------
-        RollbackError
-            If it is another map.
+        MapChangedError
+            If it is another map, and nobody accepted it.
         InputError
             If the file can't be read or written.
         """
-        if self.path is not None:
-            with self._locked():
-                told_id, told = self._read()
-            if self.map_id and told_id and told_id != self.map_id:
-                raise self._another(told_id)
-            self.map_id = self.map_id or told_id
+        if self.path is None:
+            self._compare(map_id)
+            return
+        with self._locked():
+            told = self._read()
+            if told[0] not in (b"", self.map_id):
+                self.map_id, self.operation = told
             # other clients saw these numbers before this session sends anything
-            self.operation = max(self.operation, told)
+            self.operation = max(self.operation, told[1])
+            self._compare(map_id)
+            if told != (self.map_id, self.operation):
+                self._write()
+
+    def _compare(self, map_id: bytes) -> None:
         # SEC_CM: CLIENT.MAP.REMEMBERED -- an emptied or exchanged map is never taken for the known one
         if self.map_id and map_id != self.map_id:
-            raise self._another(map_id)
+            if self._accept not in (ANY, map_id.hex()):
+                raise self._another(map_id)
+            self._accept = ANY if self._accept == ANY else None  # or the same map could take the place of a later one
+            self.operation = -1
         self.map_id = map_id
-        self.save()
 
-    def _another(self, map_id: bytes) -> RollbackError:
-        where = f", or remove {self.path}" if self.path is not None else ""
-        return RollbackError(
-            f"this is map {map_id.hex()[:8]}, and the client knows map {self.map_id.hex()[:8]}: it was formatted, or "
-            f"another was put in its place, and what was stored is gone; if that was meant, connect anew{where}"
+    def _another(self, map_id: bytes) -> MapChangedError:
+        how = (
+            "connect anew, or start the proxy again"
+            if self.path is None
+            else f"accept it: `omap status --accept {map_id.hex()}` (address, key and witness file as before)"
         )
+        error = MapChangedError(
+            f"this is map {map_id.hex()}, and the client knows map {self.map_id.hex()}: "
+            "it was formatted, or another was put in its place (a model starts with a new one), and what was stored is "
+            f"gone; if that was meant, {how}"
+        )
+        error.map_id = map_id.hex()
+        return error
 
     def note(self, operation: int) -> None:
         """Compare the number in an answer with the numbers before it.
@@ -109,18 +136,22 @@ class Witness:
             told_id, told = self._read()
             if told_id not in (b"", self.map_id) or (told_id == self.map_id and told >= self.operation):
                 return
-            text = json.dumps({"version": FILE_VERSION, "map_id": self.map_id.hex(), "operation": self.operation})
-            with self._readable("written"):
-                handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-                try:
-                    with os.fdopen(handle, "w") as file:
-                        file.write(text + "\n")
-                        file.flush()
-                        os.fsync(file.fileno())
-                    os.replace(name, self.path)
-                except BaseException:
-                    os.unlink(name)
-                    raise
+            self._write()
+
+    def _write(self) -> None:
+        assert self.path is not None
+        text = json.dumps({"version": FILE_VERSION, "map_id": self.map_id.hex(), "operation": self.operation})
+        with self._readable("written"):
+            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+            try:
+                with os.fdopen(handle, "w") as file:
+                    file.write(text + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(name, self.path)
+            except BaseException:
+                os.unlink(name)
+                raise
 
     def _read(self) -> tuple[bytes, int]:
         assert self.path is not None

@@ -14,6 +14,7 @@ import click
 
 from host.client.settings import DEFAULT_URL, Settings
 from host.client.sync import Client
+from host.client.witness import ANY
 from omap.commands.numbers import Real, Whole
 from omap.errors import InputError
 
@@ -74,6 +75,8 @@ class Where:
         File that remembers the map from run to run; None for the file that belongs to this address and key.
     no_witness : bool
         Whether to go without.
+    accept : str or None
+        Map that may take the place of the one that is remembered.
     timeout : float
         Seconds to wait for an answer.
     tls_ca : Path or None
@@ -84,6 +87,7 @@ class Where:
     key_file: Path
     witness: Path | None
     no_witness: bool
+    accept: str | None
     timeout: float
     tls_ca: Path | None
 
@@ -97,10 +101,13 @@ class Where:
         """
         if self.no_witness and self.witness is not None:
             raise InputError("--witness and --no-witness exclude each other: give one of them")
+        if self.no_witness and self.accept not in (None, ANY):
+            raise InputError("with --no-witness no map is remembered, so that there is none to accept: leave one out")
         return Settings.from_url(
             self.url,
             key_file=self.key_file,
             witness=None if self.no_witness else self.witness or True,
+            accept=self.accept,
             timeout=self.timeout,
             tls=self.tls_ca,
             rate=rate,
@@ -133,6 +140,11 @@ def connection(command: Command) -> Command:
             "[default: one for this address and key in ~/.local/state/omap]",
         ),
         click.option("--no-witness", is_flag=True, help="Remember nothing: an emptied map looks like an empty one."),
+        click.option(
+            "--accept",
+            metavar="ID",
+            help="Take this map in place of the one that is remembered, as its refusal names it; `any` for every map.",
+        ),
         click.option("--timeout", type=TIME, default=30.0, show_default=True, help="Seconds to wait for an answer."),
         click.option("--tls-ca", type=click.Path(path_type=Path), help="Speak TLS; certificates to trust (PEM)."),
     )(command)

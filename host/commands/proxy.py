@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -14,6 +14,9 @@ from host.commands.options import PORT, Where, connection, echo_json, gathered
 from host.logs import log_to_stderr
 from host.redis.server import DEFAULT_PORT, Endpoint, Limits, Proxy
 from omap.commands.numbers import Real, Whole
+
+IDLE_SECONDS = 10.0
+"""Most seconds without an answer after which the proxy asks whether the map is still there."""
 
 PASSWORD_VARIABLE = "OMAP_PROXY_PASSWORD"
 
@@ -76,10 +79,14 @@ def command(
     """Speak the Redis protocol in front of a map, until SIGTERM or Ctrl-C.
 
     Run it on the application's machine, because it holds the key and does not encrypt the traffic of its own clients.
-    Prints one line when it is ready. While the relay is away, commands are answered with errors.
+    Prints one line when it is ready. While the map is away, or another is in its place, commands and PING are answered
+    with errors that say so. The proxy tries once a second, and goes on when the map is back, or when
+    `omap status --accept ID` has accepted the other one.
     """
     log_to_stderr(as_json=json_log)
-    asyncio.run(_run(where.settings(rate=rate), endpoint, share.limits(), as_json))
+    # a relay that hangs is noticed although no command comes
+    settings = replace(where.settings(rate=rate), idle=min(IDLE_SECONDS, where.timeout))
+    asyncio.run(_run(settings, endpoint, share.limits(), as_json))
 
 
 async def _run(settings: Settings, endpoint: Endpoint, limits: Limits, as_json: bool) -> None:

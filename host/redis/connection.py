@@ -182,6 +182,8 @@ class Connection:
     def _do_ping(self, words: list[bytes]) -> bytes:
         if len(words) > 2:
             raise wrong_arity("ping")
+        if (trouble := self._shared.scheduler.trouble()) is not None:
+            return trouble  # or those who ask whether the proxy is well would go on sending it work
         return self._form.bulk(words[1]) if len(words) == 2 else b"+PONG\r\n"
 
     def _do_echo(self, words: list[bytes]) -> bytes:

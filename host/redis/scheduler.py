@@ -35,6 +35,11 @@ NO_OPERATION = Operation(Kind.NOP)
 class Store(Protocol):
     """What runs operations: :class:`host.client.aio.AsyncClient`, or a stand-in for it."""
 
+    @property
+    def trouble(self) -> OmapError | None:
+        """Why no operation can run now; None if nothing is known to be wrong."""
+        ...
+
     def submit(self, batch: Sequence[Operation]) -> asyncio.Future[list[Response]]:
         """Queue operations and return a future of their responses. Operations run in the order of the calls."""
         ...
@@ -76,6 +81,11 @@ class Scheduler:
         self._free.set()
         self._waiting: deque[tuple[Sequence[Change], asyncio.Future[list[bytes]]]] = deque()
         self._worker: asyncio.Task[None] | None = None
+
+    def trouble(self) -> bytes | None:
+        """Return the reply to PING if the map is known to be away or refused. Takes no operation."""
+        problem = self._store.trouble
+        return None if problem is None else self._failure(problem)
 
     def _failure(self, problem: OmapError) -> bytes:
         """Return the reply to commands that a problem kept from running."""

@@ -151,6 +151,7 @@ class Proxy:
         self.limits = limits or Limits()
         self._params = params
         data = Data(Cells(params, root_key))
+        self._store = store
         scheduler = Scheduler(data, store, self._report)
         self._shared = Shared(data, scheduler, self._info, endpoint.password, self.limits.clients, self.limits.timeout)
         self._server: asyncio.Server | None = None
@@ -305,6 +306,7 @@ class Proxy:
             LOG.error("the map does not answer", extra={"kind": type(problem).__name__, "why": str(problem)})
 
     def _info(self) -> dict[str, dict[str, object]]:
+        trouble = self._store.trouble
         return {
             "Server": {
                 "redis_version": DIALECT,
@@ -320,6 +322,9 @@ class Proxy:
                 "key_bytes": self._params.key_bytes,
                 "value_bytes": self._params.value_bytes,
                 "rule": self._params.rule,
+                "status": "up" if trouble is None else "down",
+                # clients split a value at commas
+                "trouble": "" if trouble is None else f"{type(trouble).__name__}: {trouble}".replace(",", ";"),
                 "last_error": self._trouble.partition(":")[0],
             },
         }

@@ -14,6 +14,7 @@ from omap.device import read_counter
 from omap.errors import (
     FullError,
     InputError,
+    MapChangedError,
     RollbackError,
     SessionError,
     UnknownFateError,
@@ -300,5 +301,45 @@ def test_another_map_after_a_reconnection_is_noticed(relay):
         relay.in_thread(relay.format)
         with pytest.raises(UnknownFateError):
             client.get(key(1))
-        with pytest.raises(RollbackError, match="formatted, or another was put in its place"):
+        with pytest.raises(MapChangedError, match="formatted, or another was put in its place"):
             client.get(key(1))
+
+
+@pytest.mark.parametrize("limit", [2**32, 3])
+def test_a_client_goes_on_when_the_known_map_is_back(relay, limit):
+    """Nothing was sent to the other map, so that nothing needs to be accepted, and no session stays open there."""
+    with connect(relay, record_limit=limit) as client:
+        client.put(key(1), b"data")
+        client.put(key(1), b"more")
+        first = relay.device, relay.buffer
+        relay.in_thread(relay.restart_device)
+        for number in range(3):
+            with pytest.raises(UnknownFateError if number == 0 else MapChangedError):
+                client.put(key(1), b"lost")
+        other = relay.device
+        relay.device, relay.buffer = first
+        relay.in_thread(relay.cut)
+        assert client.get(key(1)) == b"more"
+        assert other._map.sequence == 0
+        assert other._sessions._table == [None] * 16
+
+
+def test_another_map_at_a_change_of_sessions_is_no_tampering(relay):
+    """A batch that needs another session on the way finds another map there: it ends, and the client goes on."""
+    with connect(relay, record_limit=4) as client:
+        first = relay.device, relay.buffer
+
+        def exchanged(connection, number, record):
+            if number == 2 + 3:  # the last answer of the first session
+                relay.restart_device()
+            return [record]
+
+        relay.response = exchanged
+        with pytest.raises(MapChangedError) as caught:
+            client.execute(puts(10))
+        assert (caught.value.answered, caught.value.in_doubt, caught.value.not_sent) == (4, 0, 6)
+        assert [answer.status for answer in caught.value.responses] == [Status.OK] * 4
+        relay.response = lambda connection, number, record: [record]
+        relay.device, relay.buffer = first
+        relay.in_thread(relay.cut)
+        assert client.get(key(3)) == key(3)

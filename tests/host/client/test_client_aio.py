@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 import omap
 from host.client.aio import open_client
 from host.client.settings import Settings
-from omap.errors import DeviceError, FullError, InputError, RollbackError, SessionError, UnknownFateError
+from omap.errors import (
+    DeviceError,
+    FullError,
+    InputError,
+    MapChangedError,
+    RollbackError,
+    SessionError,
+    UnknownFateError,
+)
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from tests.support.host.clients import key, number_from, puts
@@ -255,10 +263,81 @@ def test_another_map_and_an_earlier_state_are_noticed(relay):
             with pytest.raises(UnknownFateError):
                 await client.get(key(1))
             for _ in range(2):
-                with pytest.raises(RollbackError, match="another was put in its place"):
+                with pytest.raises(MapChangedError, match="another was put in its place"):
                     await client.get(key(1))
 
     asyncio.run(run())
+
+
+async def until(condition):
+    """Let the loop turn until something holds; what runs this has a time limit."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+def test_a_broken_connection_is_opened_again_without_any_work(relay, monkeypatch):
+    monkeypatch.setattr("host.client.aio.RETRY_SECONDS", 0.01)
+
+    async def run():
+        async with await connect(relay) as client:
+            assert client.trouble is None
+            relay.command = lambda connection, number, record: relay.cut() or []  # no session can be opened
+            relay.in_thread(relay.cut)
+            await until(lambda: "hung up before a session was open" in str(client.trouble))
+            before = relay.connections
+            await until(lambda: relay.connections > before + 3)
+            relay.command = lambda connection, number, record: [record]
+            await until(lambda: client.trouble is None)
+            assert (await client.ping()).sequence == 0  # nothing was sent by itself
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_the_known_map_is_awaited_and_another_left_alone(relay, monkeypatch):
+    monkeypatch.setattr("host.client.aio.RETRY_SECONDS", 0.01)
+
+    async def run():
+        async with await connect(relay) as client:
+            await client.put(key(1), b"data")
+            first = relay.device, relay.buffer
+            relay.in_thread(lambda: (relay.restart_device(), relay.cut()))
+            await until(lambda: isinstance(client.trouble, MapChangedError))
+            with pytest.raises(MapChangedError, match=r"\(nothing was sent\)") as caught:
+                await client.put(key(1), b"lost")
+            assert caught.value.map_id == relay.device._map.map_id.hex()
+            other = relay.device
+            relay.device, relay.buffer = first
+            await until(lambda: client.trouble is None)
+            assert await client.get(key(1)) == b"data"
+            assert other._map.sequence == 0
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+@pytest.mark.parametrize("limit", [2**32, 4])
+def test_what_waited_for_one_map_does_not_run_on_another(relay, limit):
+    """Whoever submitted it may have read in the first map what it writes."""
+
+    async def run():
+        async with await connect(relay, accept="any", window=4, record_limit=limit) as client:
+
+            def exchange(connection, number, record):
+                if (connection, number) != (0, 2 + 3):
+                    return [record]
+                relay.restart_device()
+                return [record] if limit == 4 else relay.cut() or []
+
+            before = client.map_id
+            relay.response = exchange
+            flying, waiting = client.submit(puts(7)), client.submit(puts(2))
+            await asyncio.wait([flying, waiting])
+            assert type(flying.exception()) is (UnknownFateError if limit > 4 else MapChangedError)
+            assert type(waiting.exception()) is MapChangedError
+            assert waiting.exception().not_sent == 2
+            assert before != client.map_id == relay.device._map.map_id
+            assert await client.live() == 0
+
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_the_witness_file_is_kept_while_working(relay, tmp_path, monkeypatch):

@@ -129,6 +129,12 @@ async def too_much(client, clock):
     future.cancel()
 
 
+def test_without_work_a_client_asks_now_and_then_whether_the_map_is_there():
+    assert paced(idle, rate=None) == []
+    assert paced(idle, rate=None, idle=2.5) == pytest.approx([2.5, 5, 7.5, 10])
+    assert paced(now_and_then, rate=None, idle=2.5)[5:] == pytest.approx([4 * 1.37 + 2.5, 4 * 1.37 + 5])
+
+
 @pytest.mark.sec_cm("CLIENT.RATE.CONSTANT")
 @pytest.mark.parametrize("limit", [2**32, 25])
 def test_when_records_leave_does_not_depend_on_use(limit):

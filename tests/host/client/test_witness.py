@@ -4,7 +4,8 @@ import pytest
 
 import omap
 from host.client.state import state_folder
-from omap.errors import InputError, RollbackError
+from host.client.witness import ANY, Witness
+from omap.errors import InputError, MapChangedError, RollbackError
 from tests.support.host.clients import key, number_from, puts
 from tests.support.host.rogue import KEY
 
@@ -24,7 +25,7 @@ def test_a_witness_file_remembers_from_run_to_run(relay, tmp_path):
     with connect(relay, witness=witness) as client, pytest.raises(RollbackError, match="after 11 had been seen"):
         client.get(key(1))
     relay.in_thread(relay.format)
-    with pytest.raises(RollbackError, match=rf"if that was meant, connect anew, or remove .*{witness.name}"):
+    with pytest.raises(MapChangedError, match="if that was meant, accept it: `omap status --accept [0-9a-f]{32}`"):
         connect(relay, witness=witness)
     witness.unlink()
     connect(relay, witness=witness).close()
@@ -46,8 +47,69 @@ def test_a_client_may_leave_the_choice_of_the_file_to_omap(relay):
         client.get(key(1))
         assert client.witness.path.parent == state_folder()
     relay.in_thread(relay.format)
-    with pytest.raises(RollbackError, match=rf"remove .*{client.witness.path.name}"):
+    with pytest.raises(MapChangedError):
         connect(relay, witness=True)
+
+
+# -- another map ------------------------------------------------------------------------------------------------------
+
+A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
+
+
+def opened(witness, *maps):
+    """Open a session with each map in turn; return for each whether the map was taken."""
+    taken = []
+    for map_id in maps:
+        try:
+            witness.session_opens(map_id)
+        except MapChangedError:
+            taken.append(False)
+        else:
+            taken.append(True)
+    return taken
+
+
+@pytest.mark.sec_cm("CLIENT.MAP.REMEMBERED")
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_map_is_accepted_once_by_its_id(tmp_path, kept):
+    path = tmp_path / "witness" if kept else None
+    witness = Witness(path, accept=B.hex())
+    assert opened(witness, A, C, A) == [True, False, True]
+    witness.note(7)
+    assert opened(witness, B, A, B) == [True, False, True]
+    witness.note(0)  # its numbers begin anew
+    with pytest.raises(RollbackError, match="operation 0 after 0"):
+        witness.note(0)
+    if kept:  # then another client accepts C; what was accepted once is a stranger now
+        assert opened(Witness(path, accept=C.hex()), C) == [True]
+        assert opened(witness, B, A, C) == [False, False, True]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_client_may_accept_any_map(tmp_path, kept):
+    assert opened(Witness(tmp_path / "witness" if kept else None, accept=ANY), A, B, A, C) == [True] * 4
+
+
+def test_clients_that_share_a_file_go_on_with_the_map_that_one_of_them_accepted(tmp_path):
+    path = tmp_path / "witness"
+    one, other = Witness(path), Witness(path)
+    assert opened(one, A, B) == [True, False]
+    one.note(9)
+    assert opened(other, A) == [True]
+    assert opened(Witness(path, accept=B.hex()), B) == [True]
+    one.save()  # it still knows the old map, and must not write it over the new one
+    assert opened(one, A, B) == [False, True]
+    one.note(0)
+    one.save()
+    assert opened(other, B) == [True]
+    with pytest.raises(RollbackError, match="operation 0 after 0"):
+        other.note(0)
+
+
+@pytest.mark.parametrize("accept", ["", "ANY", "1" * 31, "1" * 33, "x" * 32, "\u0661" * 32])
+def test_what_is_no_id_of_a_map_is_refused(relay, accept):
+    with pytest.raises(InputError, match="is no id of a map: accept the 32 hexadecimal digits"):
+        connect(relay, accept=accept)
 
 
 def test_a_witness_file_that_can_not_be_used_is_one_line(relay, tmp_path):

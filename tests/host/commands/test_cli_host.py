@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import socket
 import stat
 import subprocess
@@ -282,10 +283,24 @@ def test_a_map_that_the_host_has_emptied_is_refused_although_nobody_named_a_witn
     code, out, error = run("get", "name")
     assert (code, out, error.count("\n")) == (2, "", 0)
     assert "formatted, or another was put in its place" in error
-    path = next(word for word in error.split() if word.endswith(".witness"))
     assert run("get", "name", "--no-witness") == (1, "", "omap: the key is not in the map")
-    Path(path).unlink()
+    command, *accept = re.search(r"`omap (status --accept [0-9a-f]{32})`", error)[1].split()
+    assert run(command)[0] == 2
+    assert run(command, "--accept", "1" * 32)[0] == 2  # another one than is there
+    code, out, _ = run(command, *accept, "--json")
+    assert (code, json.loads(out)["map_id"]) == (0, accept[1])
     assert run("get", "name")[0] == 1
+
+
+def test_any_map_can_be_accepted_and_nothing_is_accepted_that_is_not_remembered(relay, run):
+    assert run("put", "name", "value")[0] == 0
+    relay.run(format_again(relay))
+    assert run("get", "name", "--accept", "any")[0] == 1
+    assert "is no id of a map" in run("status", "--accept", "all")[2]
+    assert (
+        "no map is remembered, so that there is none to accept"
+        in run("status", "--no-witness", "--accept", "1" * 32)[2]
+    )
 
 
 async def format_again(relay):

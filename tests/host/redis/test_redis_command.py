@@ -30,7 +30,7 @@ def refusal(*arguments, **options):
     """Return the one line with which ``omap proxy`` ends."""
     result = CliRunner().invoke(main, ["proxy", *map(str, arguments)], **options)
     assert result.exit_code == 2, result.output
-    lines = [line for line in result.output.splitlines() if line.startswith("omap: ")]
+    lines = [line for line in result.output.splitlines() if line.startswith(("omap: ", "Error: "))]
     assert len(lines) == 1, result.output
     assert "Traceback" not in result.output
     return lines[0]
@@ -47,7 +47,7 @@ def test_what_stops_it_is_said_in_one_line(running, tmp_path):
         assert "another program uses this port" in refusal(*where, "--port", port)
     assert "start `omap serve` there" in refusal("--url", f"omap://127.0.0.1:{port}", "--key-file", running.key_file)
     assert "give a password" in refusal(*where, "--host", "0.0.0.0", "--port", 0)
-    assert "rate is 0" in refusal(*where, "--rate", 0)
+    assert "it must be more than 0" in refusal(*where, "--rate", 0)
 
 
 def start(running, *options, **environment):

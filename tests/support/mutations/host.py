@@ -57,7 +57,7 @@ REMOVALS = [
     ),
     Removal("CLIENT.FAULT.LATCH", "host/client/sync.py", "any more\n                self._dead = error\n", "\n"),
     Removal("CLIENT.FAULT.LATCH", "host/client/aio.py", "any more\n        self._dead = error\n", "\n"),
-    Removal("CLIENT.RATE.CONSTANT", "host/client/aio.py", "pad=True)", "pad=False)"),
+    Removal("CLIENT.RATE.CONSTANT", "host/client/aio.py", "due(), pad=True)", "due(), pad=False)"),
     Removal(
         "REDIS.AUTH.CONST_TIME",
         "host/redis/connection.py",

@@ -25,31 +25,29 @@ def free_port():
 
 
 class Stack:
-    """A device that outlives its drivers, `omap serve` attached to it, and `omap proxy` in front."""
+    """A device that outlives its drivers, `omap serve` attached to it, and `omap proxy` in front, with its options."""
 
-    def __init__(self, folder, params=PARAMS):
-        self.folder = folder
+    def __init__(self, folder, params=PARAMS, *, options=()):
+        self.folder, self.options = folder, options
         self.key_file, self.socket, self.params_file = folder / "root.key", folder / "device", folder / "params.json"
         write_key_file(self.key_file)
         self.params_file.write_text(json.dumps(params.to_dict()))
         self.relay_port, self.port = free_port(), free_port()
         self.url = f"omap://127.0.0.1:{self.relay_port}"
-        device = [
-            sys.executable,
-            "-m",
-            "host.model.model_process",
-            "--listen",
-            self.socket,
-            "--key-file",
-            self.key_file,
-        ]
-        self.device = subprocess.Popen([*device, "--params", self.params_file], stdout=subprocess.DEVNULL)
-        for _ in range(600):
-            if self.socket.exists():
-                break
-            time.sleep(0.05)
+        self.devices = [self.start_device(self.socket)]
         self.start_relay()
         self.start_proxy()
+
+    def start_device(self, path):
+        """Start a device with a map of its own, which drivers reach at a socket file."""
+        where = ["--listen", path, "--key-file", self.key_file, "--params", self.params_file]
+        line = [sys.executable, "-m", "host.model.model_process", *map(str, where)]
+        device = subprocess.Popen(line, stdout=subprocess.DEVNULL)
+        for _ in range(600):
+            if path.exists():
+                break
+            time.sleep(0.05)
+        return device
 
     def _start(self, *arguments):
         command = [sys.executable, "-m", "omap.cli", *map(str, arguments), "--json"]
@@ -59,12 +57,12 @@ class Stack:
         assert process.stdout.readline(), f"omap {arguments[0]} did not start: {log.read_text()}"
         return process
 
-    def start_relay(self):
-        where = ["--params", self.params_file, "--attach", self.socket]
+    def start_relay(self, device=None):
+        where = ["--params", self.params_file, "--attach", device or self.socket]
         self.relay = self._start("serve", *where, "--port", self.relay_port)
 
     def start_proxy(self):
-        where = ["--url", self.url, "--key-file", self.key_file]
+        where = ["--url", self.url, "--key-file", self.key_file, *self.options]
         self.proxy = self._start("proxy", *where, "--port", self.port)
 
     @staticmethod
@@ -78,5 +76,6 @@ class Stack:
         self.proxy.wait(30)
         self.proxy.stdout.close()
         self.kill(self.relay)
-        self.device.terminate()
-        self.device.wait(10)
+        for device in self.devices:
+            device.terminate()
+            device.wait(10)

@@ -93,6 +93,7 @@ class ReferenceStore:
         self.map = create(params)
         self.batches = []
         self.failures = []
+        self.trouble = None
         self.delay = 0
         self._order = asyncio.Lock()
 
