@@ -24,10 +24,13 @@ def read_params_file(path: str | os.PathLike[str]) -> Params:
         values = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise InputError(f"the parameter file {path} can't be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"the parameter file {path} is no JSON: {error}") from None
-    if isinstance(values, dict) and isinstance(values.get("params"), dict):
+    if isinstance(values, dict) and "params" in values:
         values = values["params"]
     if not isinstance(values, dict):
-        raise ParamsError(f"the parameter file {path} holds no object of parameters")
-    return Params.from_dict(values)
+        raise ParamsError(f"the parameter file {path} holds no object of parameters: `omap plan --json` writes one")
+    try:
+        return Params.from_dict(values)
+    except ParamsError as error:
+        raise ParamsError(f"the parameter file {path} can't be used: {error}") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -144,7 +144,9 @@ class Params:
     def __post_init__(self) -> None:
         for name, value in self.to_dict().items():
             if name == "rule":
-                _require(value in set(Rule), f"rule is {value!r}; choose one of {', '.join(Rule)}")
+                _require(
+                    isinstance(value, str) and value in set(Rule), f"rule is {value!r}; choose one of {', '.join(Rule)}"
+                )
             else:
                 _require(
                     type(value) is int and value >= 0, f"{name} is {value!r}; it must be a whole number, 0 or more"
@@ -309,10 +311,17 @@ class Params:
         ParamsError
             If a name is unknown or missing, or a value is refused.
         """
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ParamsError(f"not a parameter set: {error}") from None
+        known = {each.name: each.default is MISSING for each in fields(cls)}
+        if strange := [name for name in values if name not in known]:
+            raise ParamsError(
+                f"not a parameter set: {str(strange[0])[:40]!r} is no parameter of a map; there are {', '.join(known)}"
+            )
+        if missing := [name for name, needed in known.items() if needed and name not in values]:
+            raise ParamsError(
+                f"not a parameter set: {', '.join(map(repr, missing))} missing; `omap plan --json` writes all that are "
+                "needed"
+            )
+        return cls(**values)
 
     @cached_property
     def digest(self) -> bytes:

@@ -168,6 +168,16 @@ def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
     assert "no device can be reached at" in refusal("--preset", "tiny", "--attach", tmp_path / "none")
 
 
+@pytest.mark.parametrize("text", ["{}", '{"params": {}}'])
+def test_a_parameter_file_without_parameters_is_refused_in_a_sentence(tmp_path, text):
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    says = refusal("--params", path)
+    assert says.startswith(f"omap: the parameter file {path} can't be used: not a parameter set: 'capacity', ")
+    assert says.endswith("missing; `omap plan --json` writes all that are needed")
+    assert "__init__" not in says
+
+
 def test_parameters_come_from_a_preset_a_file_or_sizes(tmp_path):
     assert MapOptions(preset="SMALL").params() == preset("SMALL")
     planned = MapOptions(capacity=5000, key_bytes=8, value_bytes=24).params()

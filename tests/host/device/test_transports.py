@@ -307,8 +307,17 @@ def test_parameter_files(tmp_path):
         assert read_params_file(path) == SMALL
     for text, error, match in [
         ("{", InputError, "is no JSON"),
-        ("[]", ParamsError, "holds no object"),
-        ("{}", ParamsError, "not a parameter set"),
+        ("[]", ParamsError, "holds no object of parameters: `omap plan --json` writes one"),
+        ("null", ParamsError, "holds no object"),
+        ('{"params": 3}', ParamsError, "holds no object"),
+        ("[" * 100_000, InputError, "is no JSON"),
+        ("{}", ParamsError, "can't be used: not a parameter set: 'capacity', .* missing; `omap plan --json` writes"),
+        ('{"params": {}}', ParamsError, "not a parameter set: 'capacity', .* missing; `omap plan --json` writes"),
+        ('{"colour": 3}', ParamsError, "'colour' is no parameter of a map; there are capacity, key_bytes"),
+        (json.dumps(SMALL.to_dict() | {"rule": []}), ParamsError, r"rule is \[\]; choose one of one_choice"),
+        (json.dumps(SMALL.to_dict() | {"rule": None}), ParamsError, "rule is None; choose one of one_choice"),
+        (json.dumps(SMALL.to_dict() | {"capacity": True}), ParamsError, "capacity is True; it must be a whole number"),
+        (json.dumps(SMALL.to_dict() | {"pages": "5"}), ParamsError, "pages is '5'; it must be a whole number"),
     ]:
         path.write_text(text)
         with pytest.raises(error, match=match):
