@@ -72,6 +72,11 @@ class Greeting:
         return PREFIX.pack(MAGIC, WIRE_VERSION, self.record_bytes, len(facts)) + facts
 
 
+def not_a_relay() -> SessionError:
+    """Return the error of a peer that speaks another protocol."""
+    return SessionError("what answers at this address is no omap relay: check host and port")
+
+
 def facts_length(prefix: bytes) -> int:
     """Return how many bytes of facts follow a greeting's first 16 bytes.
 
@@ -82,7 +87,7 @@ def facts_length(prefix: bytes) -> int:
     """
     magic, version, _, length = PREFIX.unpack(prefix)
     if magic != MAGIC:
-        raise SessionError("what answers at this address is no omap relay: check host and port")
+        raise not_a_relay()
     if version != WIRE_VERSION:
         raise SessionError(
             f"the relay speaks wire version {version} and this client {WIRE_VERSION}: install the same version at both"

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from host.client.conversation import Conversation
 from host.client.settings import Settings
+from host.client.strangers import ANSWER_BYTES, QUESTION, SILENCE_SECONDS, check_answer
 from host.client.witness import Witness
 from host.framing import PREFIX, Greeting, facts_length, read_greeting
 from omap.errors import DeviceError, DeviceFaultError, InputError, SessionError
@@ -63,7 +64,31 @@ class Pause:
     seconds: float
 
 
-Steps = Generator[Exchange | Pause, bytes, T]
+@dataclass(frozen=True)
+class Knock:
+    """Ask on a connection of its own, and hang up. The driver sends the first bytes of the answer to the generator.
+
+    If the peer hangs up, it sends ``b""``. If nothing comes, or no connection, it throws ``TimeoutError``.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where and how.
+    data : bytes
+        What to send.
+    wanted : int
+        Most bytes to take.
+    seconds : float
+        How long all of it may take.
+    """
+
+    settings: Settings
+    data: bytes
+    wanted: int
+    seconds: float
+
+
+Steps = Generator[Exchange | Pause | Knock, bytes, T]
 """What a driver drives; the generator's return value is the result."""
 
 
@@ -105,7 +130,8 @@ def opening(settings: Settings, known: Greeting | None, witness: Witness, replac
         Number of the session that the new one replaces; 0 for none.
 
     Reveals
-        That a client opens a session, when, and how many attempts it took.
+        That a client opens a session, when, and how many attempts it took. To a peer that is silent for a second: that
+        a client is there, on a connection of its own.
 
     Raises
     ------
@@ -114,12 +140,12 @@ def opening(settings: Settings, known: Greeting | None, witness: Witness, replac
     InputError
         The map is not the wanted one.
     SessionError
-        What answers is no relay of this version, hung up, or now speaks for another map.
+        What answers is no relay, or none of this version, hung up, or now speaks for another map.
     DeviceFaultError, WrongKeyError, AlteredError, MapChangedError
         As :func:`handshake` does.
     """
     try:
-        prefix = yield Exchange(b"", PREFIX.size, settings.timeout)
+        prefix = yield from _prefix(settings)
         facts = yield Exchange(b"", facts_length(prefix), settings.timeout)
         greeting = read_greeting(prefix, facts)
         check_greeting(settings, known, greeting)
@@ -129,6 +155,23 @@ def opening(settings: Settings, known: Greeting | None, witness: Witness, replac
     except (OSError, EOFError):
         raise SessionError(f"{settings.address} hung up before a session was open: try again") from None
     return Opened(greeting, conversation, min(settings.window, greeting.ring_entries))
+
+
+def _prefix(settings: Settings) -> Steps[bytes]:
+    """Take the first part of the greeting. If nothing comes for a while, find out who the peer is."""
+    patience = min(SILENCE_SECONDS, settings.timeout)
+    try:
+        return (yield Exchange(b"", PREFIX.size, patience))
+    except TimeoutError:
+        if patience == settings.timeout:
+            raise
+    try:
+        answer = yield Knock(settings, QUESTION, ANSWER_BYTES, patience)
+    except TimeoutError:
+        pass
+    else:
+        check_answer(settings, answer)
+    return (yield Exchange(b"", PREFIX.size, settings.timeout - patience))
 
 
 def new_session(settings: Settings, greeting: Greeting, witness: Witness, replaces: int) -> Steps[Conversation]:

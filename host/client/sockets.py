@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
+from dataclasses import replace
 from typing import TypeVar
 
-from host.client.opening import Pause, Steps
+from host.client.opening import Knock, Pause, Steps
 from host.client.settings import Settings, unreachable
+from omap.errors import OmapError
 
 T = TypeVar("T")
 
@@ -39,6 +42,7 @@ def drive(sock: socket.socket, steps: Steps[T]) -> T:
 
     The socket blocks, with a time limit, until this is done; after it the socket does not block.
     """
+    early = bytearray()
     try:
         step = next(steps)
         while True:
@@ -46,11 +50,13 @@ def drive(sock: socket.socket, steps: Steps[T]) -> T:
             try:
                 if isinstance(step, Pause):
                     time.sleep(step.seconds)
+                elif isinstance(step, Knock):
+                    came = _knock(step)
                 else:
                     end = time.monotonic() + step.seconds
                     sock.settimeout(step.seconds)
                     sock.sendall(step.data)
-                    came = _read_exactly(sock, step.wanted, end)
+                    came = _read_exactly(sock, step.wanted, end, early)
             except (OSError, EOFError) as error:
                 step = steps.throw(error)
             else:
@@ -61,13 +67,26 @@ def drive(sock: socket.socket, steps: Steps[T]) -> T:
     return result
 
 
-def _read_exactly(sock: socket.socket, count: int, end: float) -> bytes:
-    data = b""
-    while len(data) < count:
+def _read_exactly(sock: socket.socket, count: int, end: float, early: bytearray) -> bytes:
+    """Return ``count`` bytes. What came before the time was over stays in ``early``, for the next call."""
+    while len(early) < count:
         # the limit is for all of it: a peer that sends a byte at a time gets no longer
         sock.settimeout(max(1e-3, end - time.monotonic()))
-        piece = sock.recv(count - len(data))
+        piece = sock.recv(count - len(early))
         if not piece:
             raise EOFError
-        data += piece
+        early += piece
+    data = bytes(early)
+    early.clear()
     return data
+
+
+def _knock(step: Knock) -> bytes:
+    try:
+        sock = connect(replace(step.settings, timeout=step.seconds))
+    except OmapError:
+        raise TimeoutError from None
+    with sock, contextlib.suppress(ConnectionError):
+        sock.sendall(step.data)
+        return sock.recv(step.wanted)
+    return b""

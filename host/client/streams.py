@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from dataclasses import replace
 from typing import TypeVar
 
-from host.client.opening import Pause, Steps
+from host.client.opening import Knock, Pause, Steps
 from host.client.settings import Settings, unreachable
+from omap.errors import OmapError
 
 T = TypeVar("T")
 
@@ -41,6 +44,8 @@ async def drive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, step
             try:
                 if isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
+                elif isinstance(step, Knock):
+                    came = await _knock(step)
                 else:
                     async with asyncio.timeout(step.seconds):
                         writer.write(step.data)
@@ -52,3 +57,18 @@ async def drive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, step
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+async def _knock(step: Knock) -> bytes:
+    try:
+        reader, writer = await connect(replace(step.settings, timeout=step.seconds))
+    except OmapError:
+        raise TimeoutError from None
+    try:
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(step.seconds):
+                writer.write(step.data)
+                return await reader.read(step.wanted)
+    finally:
+        writer.close()
+    return b""

@@ -6,8 +6,9 @@ from itertools import pairwise
 import pytest
 
 from host.client import opening as module
-from host.client.opening import Exchange, Pause, new_session, opening
+from host.client.opening import Exchange, Knock, Pause, new_session, opening
 from host.client.settings import Settings
+from host.client.strangers import SILENCE_SECONDS
 from host.client.witness import Witness
 from host.framing import PREFIX, Greeting, read_greeting
 from omap.errors import (
@@ -39,11 +40,14 @@ class Peer:
     def __init__(self, answer=lambda number, record: record):
         self.relay, self.answer = RogueRelay(), answer
         self.steps, self.records = [], 0
+        self.stranger = TimeoutError()
 
     def do(self, step):
         self.steps.append(step)
         if isinstance(step, Pause):
             return b""
+        if isinstance(step, Knock):
+            return self.stranger  # or what the driver throws
         if not step.data:
             taken, self.incoming = self.incoming[: step.wanted], self.incoming[step.wanted :]
             return taken
@@ -51,14 +55,19 @@ class Peer:
         self.records += 1
         return self.answer(self.records - 1, answer)
 
-    def run(self, steps, failure=None, at=None):
-        """Drive the steps to the end; with ``failure``, step ``at`` fails so."""
+    def run(self, steps, failure=None, at=None, times=None):
+        """Drive the steps to the end; with ``failure``, exchanges from step ``at`` on fail so, at most ``times``."""
         self.incoming = self.relay.greeting
         number = 0
         try:
             step = next(steps)
             while True:
-                step = steps.throw(failure) if number == at else steps.send(self.do(step))
+                fails = at is not None and number >= at and times != 0 and isinstance(step, Exchange)
+                if fails:
+                    self.steps.append(step)
+                    times = None if times is None else times - 1
+                came = failure if fails else self.do(step)
+                step = steps.throw(came) if isinstance(came, BaseException) else steps.send(came)
                 number += 1
         except StopIteration as end:
             return end.value
@@ -89,7 +98,7 @@ def test_the_steps_are_greeting_hello_confirm():
     assert [len(step.data) for step in peer.steps] == [0, 0, size, size]
     assert [step.wanted for step in peer.steps] == [PREFIX.size, facts, size, size]
     assert kinds(peer) == [RecordType.HELLO, RecordType.CONFIRM]
-    assert {step.seconds for step in peer.steps} == {7.5}
+    assert [step.seconds for step in peer.steps] == [SILENCE_SECONDS, 7.5, 7.5, 7.5]
     assert opened.greeting.params == TINY
 
 
@@ -149,6 +158,49 @@ def test_attempts_have_an_end():
 def test_a_step_that_takes_too_long_ends_the_opening(at):
     with pytest.raises(DeviceError, match=r"nowhere:1 let 7\.5 s pass without opening a session: .* without TLS"):
         Peer().open(failure=TimeoutError(), at=at)
+
+
+def test_a_peer_that_is_silent_is_asked_who_it_is_and_then_waited_for():
+    peer = Peer()
+    peer.run(opening(SETTINGS, None, Witness(), 0), failure=TimeoutError(), at=0, times=1)
+    first, knock, second = peer.steps[:3]
+    assert isinstance(knock, Knock)
+    assert (knock.settings, knock.data) == (SETTINGS, b"PING\r\n\r\n")
+    assert (first.data, second.data, first.wanted, second.wanted) == (b"", b"", PREFIX.size, PREFIX.size)
+    assert first.seconds + second.seconds == 7.5
+
+
+@pytest.mark.parametrize("answer", [TimeoutError(), b"O", b"OMAP", b"OMAP\0\3"])
+def test_a_relay_that_is_slow_is_no_stranger(answer):
+    peer = Peer()
+    peer.stranger = answer
+    peer.run(opening(SETTINGS, None, Witness(), 0), failure=TimeoutError(), at=0, times=1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"+PONG\r\n", "nowhere:1 is no omap relay: it speaks the Redis protocol, as `omap proxy` does"),
+        (b"-NOAUTH Authentication required.\r\n", "it speaks the Redis protocol"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "it speaks HTTP, as the monitor of `omap serve` does"),
+        (b"\x15\x03\x01\x00\x02\x02\x16", "it speaks TLS: give certificates to trust"),
+        (b"", "nowhere:1 says nothing, and hangs up when it is asked who it is: .* TLS"),
+        (b"220 mail\r\n", "what answers at this address is no omap relay: check host and port"),
+    ],
+)
+def test_a_stranger_is_refused_at_once(answer, says):
+    peer = Peer()
+    peer.stranger = answer
+    with pytest.raises(SessionError, match=says):
+        peer.run(opening(SETTINGS, None, Witness(), 0), failure=TimeoutError(), at=0, times=1)
+    assert [type(step) for step in peer.steps] == [Exchange, Knock]
+
+
+def test_a_short_patience_asks_nobody():
+    peer = Peer()
+    with pytest.raises(DeviceError, match=r"let 0\.5 s pass"):
+        peer.open(replace(SETTINGS, timeout=0.5), failure=TimeoutError(), at=0)
+    assert [type(step) for step in peer.steps] == [Exchange]
 
 
 def test_the_hint_about_tls_is_for_those_without():
