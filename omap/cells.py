@@ -117,9 +117,15 @@ class Cells:
             If value and name do not fit.
         """
         room = self.room(name)
+        if room < 0:
+            raise InputError(
+                f"the key has {len(name)} bytes; a cell of {self.params.value_bytes} holds keys of at most "
+                f"{max(0, self.params.value_bytes - 2 * LENGTH_BYTES)}, and that with an empty value: shorten it, or "
+                "plan a map with longer values"
+            )
         if len(value) > room:
             raise InputError(
-                f"the value has {len(value)} bytes; under this key {max(room, 0)} fit (cells have "
+                f"the value has {len(value)} bytes; under this key {room} fit (cells have "
                 f"{self.params.value_bytes}, and hold long keys too): shorten it, or plan a map with longer values"
             )
         cell = len(value).to_bytes(LENGTH_BYTES, "big") + value

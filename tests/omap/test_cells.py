@@ -83,3 +83,21 @@ def test_a_cell_without_room_for_a_length():
     with pytest.raises(InputError, match="at most 0"):
         pack_value(b"x", 1)
     assert Cells(TINY, KEY).room(b"ab") == 2
+
+
+@given(length=st.integers(17, 600), value=st.binary(max_size=3))
+def test_a_key_that_leaves_no_room_is_what_is_refused(length, value):
+    """Not the value, which may be empty."""
+    cells = Cells(WIDE, KEY)
+    name = b"k" * length
+    longest = WIDE.value_bytes - 4
+    if length > longest:
+        with pytest.raises(InputError, match=f"the key has {length} bytes; a cell of {WIDE.value_bytes} holds keys of"):
+            cells.pack(name, value)
+    elif length + len(value) > longest:
+        with pytest.raises(
+            InputError, match=f"the value has {len(value)} bytes; under this key {longest - length} fit"
+        ):
+            cells.pack(name, value)
+    else:
+        assert cells.unpack(name, cells.pack(name, value)) == value
