@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from host.framing import DEFAULT_PORT as RELAY_PORT
+from host.redis.commands import COMMANDS
 from host.redis.server import DEFAULT_PORT as PROXY_PORT
 from tests.support.redis.stack import free_port
 from tests.support.redis.support import program
@@ -30,7 +31,7 @@ def test_the_steps_do_what_they_say(tmp_path):
         "serve": ["--port", str(relay_port)],
         "proxy": ["--url", f"omap://127.0.0.1:{relay_port}", "--port", str(proxy_port)],
     }
-    setting_up, using = blocks()
+    setting_up, using, reading = blocks()
     assert len(setting_up) == 3
     running = []
     try:
@@ -54,12 +55,31 @@ def test_the_steps_do_what_they_say(tmp_path):
             run = [program(redis_cli), "-p", str(proxy_port), *rest[2:]]
             answers.append(subprocess.run(run, capture_output=True, text=True, timeout=60, check=True).stdout)
         assert answers == ["OK\n", "hello, world\n", "1\n"]
+        answers = []
+        for line in reading:
+            omap, *rest = shlex.split(line)
+            run = [sys.executable, "-m", "omap.cli", *rest, "--url", f"omap://127.0.0.1:{relay_port}"]
+            answers.append(
+                subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True).stdout
+            )
+        assert answers[:2] == ["hello, world", "inserted\n"]
+        assert "live keys         3" in answers[2]
     finally:
         for process in reversed(running):
             process.terminate()
             process.wait(60)
             process.stdout.close()
     assert [process.returncode for process in running] == [0, 0, 0]
+
+
+def test_what_of_redis_works_is_what_the_proxy_has():
+    told = re.search(r"^An application may speak the Redis protocol.*?\n\n", README.read_text("utf-8"), re.M | re.S)[0]
+    works, does_not = told.split("Lists, hashes")
+    words = [re.findall(r"`([A-Z]+)`", text) for text in (works, does_not)]
+    assert len(words[0]) > 5
+    assert len(words[1]) > 5
+    assert [word for word in words[0] if word.lower() not in COMMANDS] == []
+    assert [word for word in words[1] if word.lower() in COMMANDS] == []
 
 
 def test_what_the_steps_leave_out_is_the_default():

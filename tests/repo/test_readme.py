@@ -5,6 +5,8 @@ import importlib.util
 import re
 import shlex
 import subprocess
+import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -29,6 +31,9 @@ def blocks(language):
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+DEMO_EXTRAS = set(re.search(r"^DEMO_EXTRAS := (.*)$", MAKEFILE, re.MULTILINE)[1].split())
 TARGETS = set(re.findall(r"^([a-z-]+):.*?##", MAKEFILE, re.MULTILINE))
 
 
@@ -49,6 +54,9 @@ def test_commands(line):
         case "python":
             assert arguments[0] == "-m"
             assert importlib.util.find_spec(arguments[1])
+        case "pip":
+            assert arguments[:2] == ["install", "-e"]
+            assert extras(line) <= set(EXTRAS)
         case "apt-get":
             assert arguments[0] == "install"
             assert set(arguments[1:]) == set(re.findall(r"=([\w+-]+)\)? ?", _ci_packages())) | {
@@ -67,6 +75,83 @@ def _ci_packages():
 
 def test_there_is_one_command_that_runs():
     assert COMMANDS[0] == "make demo"
+
+
+def extras(text):
+    """Return the extras that ``pip install -e`` in a text names."""
+    found = re.findall(r"pip install -e '\.\[([\w,]+)\]'", text)
+    return {extra for names in found for extra in names.split(",")}
+
+
+def sections():
+    """Yield each command line with the extras that its section has installed before it, beside those of the demo."""
+    for section in re.split(r"^## ", README, flags=re.MULTILINE):
+        for block in re.finditer(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL):
+            for line in re.finditer(r"^.+$", block[1], re.MULTILINE):
+                yield line[0], DEMO_EXTRAS | extras(section[: block.start(1) + line.start()])
+
+
+QUICKLY = {"bounds": ["--keys", "1000", "--accesses", "1000"]}
+"""Options with which a command that takes long needs the same packages."""
+
+WITH_OTHERS = {"demo", "provision", "serve", "proxy", "get", "put", "status"}
+"""Commands that other tests run as they are written here."""
+
+ONLY = """
+import sys
+from importlib import metadata
+absent = set(sys.argv[1].split(","))
+absent = {name for name, found in metadata.packages_distributions().items() if absent.intersection(map(str.lower, found))}
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Finder())
+from omap.cli import main
+main(sys.argv[2:])
+"""
+
+
+def distributions(names):
+    return {re.match(r"[\w.-]+", requirement)[0].lower() for name in names for requirement in EXTRAS[name]}
+
+
+@pytest.mark.parametrize(("line", "installed"), list(sections()))
+def test_commands_stand_where_what_they_need_is_installed(line, installed):
+    program, *arguments = shlex.split(line)
+    if program != "omap" or arguments[0] in WITH_OTHERS:
+        return
+    if arguments[0] == "board" and arguments[1] != "list":
+        arguments = [*arguments[:2], "--help"]
+    absent = distributions(set(EXTRAS)) - distributions(installed)
+    run = [sys.executable, "-c", ONLY, ",".join(sorted(absent)), *arguments, *QUICKLY.get(arguments[0], [])]
+    result = subprocess.run(run, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_command_that_takes_long_says_so():
+    (before, _) = README.split("\nomap bounds\n")
+    assert "takes more than a minute" in before[-400:]
+
+
+def test_what_is_kept_stands_before_the_first_command():
+    before = README.partition("```sh")[0]
+    assert "all data is lost" in before
+    assert "(docs/use/redis.md)" in before
+
+
+def test_what_the_documents_make_in_the_work_tree_is_ignored():
+    made = set()
+    for path in (ROOT / "README.md", *(ROOT / "docs" / "use").glob("*.md"), *(ROOT / "boards").rglob("*.md")):
+        text = path.read_text("utf-8")
+        made |= set(re.findall(r"omap provision (\S+)", text))
+        made |= set(re.findall(r"^ *omap .* > (\S+)$", text, re.MULTILINE))
+    assert {"root.key", "plan.json"} <= made
+    for name in sorted(made - {"FILE"}):
+        ignored = subprocess.run(["git", "check-ignore", "-q", name], cwd=ROOT, check=False)
+        assert ignored.returncode == 0, name
 
 
 @pytest.mark.parametrize("block", blocks("python"))
