@@ -40,7 +40,7 @@ format: $(FULL_STAMP)  ## let ruff mend what it can
 bench-model: $(FULL_STAMP)  ## operations and loaded keys a second of the reference model
 	$(BIN)/python -m omap.benchmark
 
-bench-host: $(FULL_STAMP)  ## operations a second through client, relay and proxy on the model
+bench-host: $(FULL_STAMP)  ## operations a second through client and relay, and of the proxy beside redis-server
 	$(BIN)/python -m host.benchmark
 
 bench-sim: $(FULL_STAMP)  ## simulated cycles a second of the GCM pair under each simulator

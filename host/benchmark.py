@@ -1,7 +1,8 @@
 """``python -m host.benchmark``: operations a second through relay and proxy on the model, compared with the bare model.
 
 Relay, device and proxy run in processes of their own, as ``omap serve`` and ``omap proxy`` start them. The bare model
-and the client take turns, so that a busy machine slows both. The report shows medians.
+and the client take turns, and so do the proxy and a real Redis server, so that a busy machine slows both. The report
+shows medians.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -48,8 +50,19 @@ WANTED_RATIO = 0.6
 WANTED_PROXY = 5000
 """Operations a second that ``redis-benchmark`` shall reach."""
 
-CONNECTIONS, PIPELINE = 50, 16
-"""Options of ``redis-benchmark``."""
+CONNECTIONS, PIPELINES, VALUE_BYTES = 50, (16, 1), 32
+"""Options of ``redis-benchmark``: ``-c``, ``-P``, ``-d``."""
+
+REDIS_COMMANDS = ("set", "get", "incr", "mset")
+"""What ``redis-benchmark`` sends, its option ``-t``. Its MSET sets ten keys."""
+
+REDIS_PROGRAMS = ("redis-benchmark", "redis-server")
+
+REDIS_TURNS = 3
+"""Turns of the proxy and of ``redis-server``."""
+
+REDIS_SHARE = 10
+"""So many times more requests go to ``redis-server``, which would be done before it could be timed."""
 
 
 @dataclass
@@ -202,15 +215,58 @@ def processor_seconds(pid: int) -> tuple[float, float]:
     return own, sum(sum(processor_seconds(int(child))) for child in children)
 
 
-def redis_benchmark(host: str, port: int, requests: int, keys: int) -> dict[str, float]:
-    """Return requests a second of SET and GET as ``redis-benchmark`` counts them."""
-    command = ["redis-benchmark", "-h", host, "-p", str(port), "-c", str(CONNECTIONS), "-P", str(PIPELINE)]
-    command += ["-n", str(requests), "-r", str(keys), "-t", "set,get", "-d", "32", "--csv"]
+# -- the proxy, and a Redis server beside it ----------------------------------------------------------------------
+
+
+def redis_benchmark(where: list[str], requests: int, keys: int, pipeline: int) -> dict[str, float]:
+    """Return requests a second of each command as ``redis-benchmark`` counts them."""
+    command = ["redis-benchmark", *where, "-c", str(CONNECTIONS), "-P", str(pipeline), "-n", str(requests)]
+    command += ["-r", str(keys), "-t", ",".join(REDIS_COMMANDS), "-d", str(VALUE_BYTES), "--csv"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    rows = [line.split(",") for line in done.stdout.splitlines()]
-    found = {row[0].strip('"').lower(): float(row[1].strip('"')) for row in rows if row[0].strip('"') in ("SET", "GET")}
-    if len(found) != 2:
+    rows = [line.replace('"', "").split(",") for line in done.stdout.splitlines()]
+    told = {row[0].partition(" ")[0].lower(): float(row[1]) for row in rows if len(row) > 2 and row[0] != "test"}
+    if set(told) != set(REDIS_COMMANDS):
         raise click.ClickException(f"redis-benchmark gave no figures: {(done.stderr or done.stdout).strip()}")
+    return told
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path) -> Iterator[list[str]]:
+    """Run ``redis-server`` at a free port until the end of the block. Yields how ``redis-benchmark`` finds it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    line = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port))):
+                break
+            time.sleep(0.05)
+        yield ["-h", "127.0.0.1", "-p", port]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def beside(proxy: list[str], server: list[str], requests: int, keys: int) -> dict[str, Any]:
+    """Return requests a second through the proxy and of a Redis server, in turns, and their ratio, by pipeline."""
+    found: dict[str, Any] = {}
+    for pipeline in PIPELINES:
+        turns = [
+            (
+                redis_benchmark(proxy, requests, keys, pipeline),
+                redis_benchmark(server, REDIS_SHARE * requests, keys, pipeline),
+            )
+            for _ in range(REDIS_TURNS)
+        ]
+        found[str(pipeline)] = {
+            name: {
+                "proxy": statistics.median(ours[name] for ours, _ in turns),
+                "redis": statistics.median(theirs[name] for _, theirs in turns),
+                "ratio": statistics.median(ours[name] / theirs[name] for ours, theirs in turns),
+            }
+            for name in REDIS_COMMANDS
+        }
     return found
 
 
@@ -248,12 +304,15 @@ def run(params: Params, operations: int, seed: int) -> dict[str, Any]:
             figures["ratio"] = statistics.median(through / bare for bare, through in pairs)
             figures["microseconds"] = {name: 1e6 * t / (ROUNDS * operations) for name, t in spent.items()}
             figures["load"] = os.getloadavg()[0]
-            if shutil.which("redis-benchmark") is None:
-                figures["proxy"] = None
-            else:
-                with running("proxy", "--url", served["address"], "--key-file", key_file, "--port", 0) as (spoken, _):
+            figures["proxy"] = None
+            if all(shutil.which(name) for name in REDIS_PROGRAMS):
+                said = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout
+                figures["redis_server"] = said.split()[2].removeprefix("v=")
+                where = ["--url", served["address"], "--key-file", key_file, "--port", 0, "--idle-timeout", 0]
+                with running("proxy", *where) as (spoken, _), redis_server(Path(folder)) as server:
                     host, _, port = spoken["address"].removeprefix("redis://").rpartition(":")
-                    figures["proxy"] = redis_benchmark(host, int(port), operations, params.capacity // 4)
+                    keys = params.capacity // 4
+                    figures["proxy"] = beside(["-h", host, "-p", port], server, operations, keys)
     return figures
 
 
@@ -275,13 +334,25 @@ def report(figures: dict[str, Any]) -> str:
         + "  (crypto of records alone; the crypto of pages counts as the map's)",
     ]
     if figures["proxy"] is None:
-        lines.append("  proxy                          not measured: redis-benchmark is not installed (redis-tools)")
-    else:
-        for name, rate in figures["proxy"].items():
+        lines.append("  proxy                          not measured: install redis-server and redis-tools")
+        return "\n".join(lines)
+    version = figures["redis_server"]
+    lines.append(
+        f"  proxy beside redis-server {version}, medians of {REDIS_TURNS}: redis-benchmark "
+        f"-t {','.join(REDIS_COMMANDS)} -c {CONNECTIONS} -d {VALUE_BYTES} -r {params['capacity'] // 4} "
+        f"-n {figures['operations']} (redis-server: {REDIS_SHARE * figures['operations']})"
+    )
+    for pipeline, rates in figures["proxy"].items():
+        for name, rate in rates.items():
             lines.append(
-                f"  proxy, redis-benchmark {name.upper()}     {rate:>9,.0f} requests/s, {CONNECTIONS} connections, "
-                f"pipeline {PIPELINE} ({_verdict(rate >= WANTED_PROXY)} {WANTED_PROXY:,})"
+                f"  -P {pipeline:<3} {name.upper():<5} proxy {rate['proxy']:>9,.0f} requests/s, redis-server "
+                f"{rate['redis']:>9,.0f}, ratio {rate['ratio']:.3f}"
             )
+    wanted = figures["proxy"][str(PIPELINES[0])]
+    slowest = min(wanted["set"]["proxy"], wanted["get"]["proxy"])
+    lines.append(
+        f"  SET and GET at pipeline {PIPELINES[0]}: {_verdict(slowest >= WANTED_PROXY)} {WANTED_PROXY:,} requests/s"
+    )
     return "\n".join(lines)
 
 
