@@ -100,8 +100,8 @@ WITH_OTHERS = {"demo", "provision", "serve", "proxy", "get", "put", "status"}
 ONLY = """
 import sys
 from importlib import metadata
-absent = set(sys.argv[1].split(","))
-absent = {name for name, found in metadata.packages_distributions().items() if absent.intersection(map(str.lower, found))}
+wanted, owners = set(sys.argv[1].split(",")), metadata.packages_distributions()
+absent = {name for name, found in owners.items() if wanted.intersection(map(str.lower, found))}
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
