@@ -11,7 +11,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from omap.errors import InputError
+from omap.errors import InputError, OutputError
 from omap.session import ROOT_KEY_BYTES
 
 DIGITS = 2 * ROOT_KEY_BYTES
@@ -63,7 +63,9 @@ def write_key_file(path: str | os.PathLike[str]) -> bytes:
     Raises
     ------
     InputError
-        If the file can't be written; or if it exists, because its key would be lost.
+        If no file can be written there; or if one exists, because its key would be lost.
+    OutputError
+        If writing fails. No file is left then.
     """
     key = secrets.token_bytes(ROOT_KEY_BYTES)
     try:
@@ -83,5 +85,5 @@ def write_key_file(path: str | os.PathLike[str]) -> bytes:
             os.fsync(descriptor)
     except OSError as error:
         Path(path).unlink(missing_ok=True)
-        raise InputError(f"{os.fspath(path)} can't be written: {error.strerror}") from None
+        raise OutputError(f"{os.fspath(path)} can't be written: {error.strerror}") from None
     return key

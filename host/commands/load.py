@@ -14,6 +14,7 @@ from host.client.sync import Client
 from host.commands.options import HEX, Where, connection, echo_json, gathered, typed_bytes
 from omap.cells import Cells
 from omap.commands.delimiter import DELIMITER
+from omap.commands.progress import progress
 from omap.csvfile import Rows, check_keys, read_rows
 from omap.errors import InputError
 
@@ -101,15 +102,13 @@ def command(file: Path, source: Source, where: Where, as_json: bool) -> None:
     if as_json:
         echo_json(rows=len(keys), new=new, live_keys=live, seconds=round(time.monotonic() - start, 3))
     else:
-        click.echo(f"{len(keys)} rows stored, {new} of them new; {live} keys are live")
+        click.echo(
+            f"{len(keys)} row{'s' * (len(keys) != 1)} stored, {new} of them new; {live} key{'s are' if live != 1 else ' is'} live"
+        )
 
 
 def _store(client: Client, keys: list[bytes], values: list[bytes]) -> int:
     """Put everything, with a progress bar, and return how many keys were new."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with progress() as bar:
         task = bar.add_task("storing", total=len(keys))
         return client.put_many(keys, values, progress=lambda done, _: bar.update(task, completed=done))

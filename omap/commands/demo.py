@@ -13,6 +13,7 @@ import click
 
 from omap.commands.delimiter import DELIMITER
 from omap.commands.numbers import Whole
+from omap.commands.progress import progress
 from omap.commands.tables import show
 from omap.errors import InputError
 from omap.outfiles import try_file, write_text
@@ -115,19 +116,15 @@ def command(
 
 
 def _run_all(those: list[Contestant], table: Table, asked: list[Scenario]) -> list[Outcome]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from omap.demo.run import run
 
     outcomes = []
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with progress() as bars:
         for contestant in those:
             # this bar has no length, because making a map may include building the simulator that runs it
-            make = progress.add_task(f"{contestant.title}: preparing", total=None)
-            load = progress.add_task(f"{contestant.title}: loading", total=len(table))
-            query = progress.add_task(
+            make = bars.add_task(f"{contestant.title}: preparing", total=None)
+            load = bars.add_task(f"{contestant.title}: loading", total=len(table))
+            query = bars.add_task(
                 f"{contestant.title}: querying", total=len(table) + sum(len(scenario.operations) for scenario in asked)
             )
             outcomes.append(
@@ -135,9 +132,9 @@ def _run_all(those: list[Contestant], table: Table, asked: list[Scenario]) -> li
                     contestant,
                     table,
                     asked,
-                    made=partial(progress.remove_task, make),
-                    loaded=partial(progress.advance, load),
-                    asked=partial(progress.advance, query),
+                    made=partial(bars.remove_task, make),
+                    loaded=partial(bars.advance, load),
+                    asked=partial(bars.advance, query),
                 )
             )
     return outcomes

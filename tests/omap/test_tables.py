@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from omap.cli import main
+from omap.commands.progress import WIDE, progress
 from omap.commands.tables import least_width, show
 
 WORDS = st.text("abcdefgh0123456789,.", min_size=1, max_size=9)
@@ -74,6 +75,17 @@ def test_a_narrow_plan_shows_its_figures(narrow):
     assert "…" not in shown
     assert f"count: {2 * facts['params']['buckets']:,}\n" in shown
     assert f"count: {facts['params']['waiting_slots']:,}\n" in shown
+
+
+@pytest.mark.parametrize("width", [30, 40, 71, 72, 120])
+def test_progress_shows_no_figure_in_part(width):
+    file = io.StringIO()
+    with progress(Console(file=file, width=width)) as bars:
+        bars.add_task("Published rule (BOLT): querying", total=34_000, completed=17_000)
+    shown = file.getvalue()
+    assert "…" not in shown
+    assert ("17000/34000" if width >= WIDE else "50%") in shown
+    assert "".join(["Published", "rule", "(BOLT):", "querying"]) in "".join(shown.split())
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])

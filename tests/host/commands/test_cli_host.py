@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import resource
 import socket
 import stat
 import subprocess
@@ -308,6 +309,18 @@ async def format_again(relay):
     transport = relay.transport
     transport.device._map.format()
     transport.device._sessions = DeviceSessions(WIDE, transport.device._root_key)
+
+
+def test_a_full_disk_leaves_no_part_of_a_key(tmp_path):
+    path = tmp_path / "root.key"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        result = CliRunner().invoke(main, ["provision", str(path)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (result.exit_code, result.stderr) == (74, f"omap: {path} can't be written: File too large\n")
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("command", [["status"], ["get", "name"], ["put", "name", "value"], ["delete", "name"]])
