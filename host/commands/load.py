@@ -102,9 +102,8 @@ def command(file: Path, source: Source, where: Where, as_json: bool) -> None:
     if as_json:
         echo_json(rows=len(keys), new=new, live_keys=live, seconds=round(time.monotonic() - start, 3))
     else:
-        click.echo(
-            f"{len(keys)} row{'s' * (len(keys) != 1)} stored, {new} of them new; {live} key{'s are' if live != 1 else ' is'} live"
-        )
+        stored = "1 row" if len(keys) == 1 else f"{len(keys)} rows"
+        click.echo(f"{stored} stored, {new} of them new; the map has {live}")
 
 
 def _store(client: Client, keys: list[bytes], values: list[bytes]) -> int:

@@ -77,7 +77,7 @@ def test_a_narrow_plan_shows_its_figures(narrow):
     assert f"count: {facts['params']['waiting_slots']:,}\n" in shown
 
 
-@pytest.mark.parametrize("width", [30, 40, 71, 72, 120])
+@pytest.mark.parametrize("width", [30, 40, WIDE - 1, WIDE, 120])
 def test_progress_shows_no_figure_in_part(width):
     file = io.StringIO()
     with progress(Console(file=file, width=width)) as bars:
@@ -85,7 +85,7 @@ def test_progress_shows_no_figure_in_part(width):
     shown = file.getvalue()
     assert "…" not in shown
     assert ("17000/34000" if width >= WIDE else "50%") in shown
-    assert "".join(["Published", "rule", "(BOLT):", "querying"]) in "".join(shown.split())
+    assert {"Published", "rule", "(BOLT):", "querying"} <= set(shown.split())
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])

@@ -171,7 +171,7 @@ def test_load(run, tmp_path):
     assert json.loads(run("get", "id-7")[1]) == {"town": "town 7", "people": "7"}
     assert run("load", table, "--key", "id", "--value", "town")[:2] == (
         0,
-        "40 rows stored, 0 of them new; 40 keys are live",
+        "40 rows stored, 0 of them new; the map has 40",
     )
     assert run("get", "id-7")[1] == "town 7"
 
