@@ -38,6 +38,9 @@ MAX_BUCKETS = 1 << 28
 """Most buckets of one table. A candidate bucket comes from 32 bits of the hash; 4 bits more than the number of buckets
 needs keep the choice close to uniform."""
 
+MOST_CAPACITY = 1 << 40
+"""More keys than any map has; what is above is no number that somebody meant."""
+
 MAX_INDEX = 1 << 32
 """Most waiting slots, and most descriptor lines, because their indices have 32 bits."""
 
@@ -73,6 +76,9 @@ def check_shape(capacity: int, key_bytes: int, value_bytes: int) -> None:
     """
     _require(type(capacity) is int and capacity >= 1, f"capacity is {capacity!r}; it must be a whole number, 1 or more")
     _require(
+        capacity <= MOST_CAPACITY, f"capacity is 2^{capacity.bit_length() - 1} or more; no map has more than 2^33 keys"
+    )
+    _require(
         type(key_bytes) is int and key_bytes in KEY_SIZES,
         f"key_bytes is {key_bytes!r}; it must be 4, 8 or 16: hash longer keys",
     )
@@ -80,6 +86,43 @@ def check_shape(capacity: int, key_bytes: int, value_bytes: int) -> None:
         type(value_bytes) is int and 1 <= value_bytes <= MAX_VALUE_BYTES,
         f"value_bytes is {value_bytes!r}; it must be 1 to {MAX_VALUE_BYTES}",
     )
+
+
+def check_page(page_bytes: int, tuple_bytes: int) -> None:
+    """Refuse pages that no map can have: of another size than whole lines of 64 bytes, or for too few or many tuples.
+
+    Raises
+    ------
+    ParamsError
+        Says what was wanted and what came.
+    """
+    _require(
+        type(page_bytes) is int and page_bytes > 0 and page_bytes % 64 == 0,
+        f"page_bytes is {page_bytes!r}; it must be a positive multiple of 64",
+    )
+    slots = (page_bytes - TAG_BYTES) // tuple_bytes
+    _require(
+        slots >= 1,
+        f"page_bytes is {page_bytes}; one {tuple_bytes}-byte tuple and its tag need "
+        f"{-(-(tuple_bytes + TAG_BYTES) // 64) * 64}",
+    )
+    _require(
+        slots <= MAX_PAGE_SLOTS,
+        f"page_bytes is {page_bytes}, room for {slots} tuples of {tuple_bytes} bytes; "
+        f"the occupancy bitmap allows {MAX_PAGE_SLOTS}: use smaller pages",
+    )
+
+
+def check_lines(descriptor_bytes: int, bucket_bytes: int) -> None:
+    """Refuse descriptor lines and buckets that no map can have.
+
+    Raises
+    ------
+    ParamsError
+        Says what was wanted and what came.
+    """
+    _require(descriptor_bytes in (32, 64), f"descriptor_bytes is {descriptor_bytes!r}; it must be 32 or 64")
+    _require(bucket_bytes in (64, 128), f"bucket_bytes is {bucket_bytes!r}; it must be 64 or 128")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +196,7 @@ class Params:
                 )
         object.__setattr__(self, "rule", Rule(self.rule))
         check_shape(self.capacity, self.key_bytes, self.value_bytes)
-        _require(self.descriptor_bytes in (32, 64), f"descriptor_bytes is {self.descriptor_bytes}; it must be 32 or 64")
-        _require(self.bucket_bytes in (64, 128), f"bucket_bytes is {self.bucket_bytes}; it must be 64 or 128")
+        check_lines(self.descriptor_bytes, self.bucket_bytes)
         _require(
             1 <= self.buckets <= MAX_BUCKETS,
             f"buckets is {self.buckets}; each position map table needs 1 to {MAX_BUCKETS} "
@@ -188,20 +230,7 @@ class Params:
             )
             object.__setattr__(self, "epoch_bits", 0)
             return
-        _require(
-            self.page_bytes > 0 and self.page_bytes % 64 == 0,
-            f"page_bytes is {self.page_bytes}; it must be a positive multiple of 64",
-        )
-        _require(
-            self.page_slots >= 1,
-            f"page_bytes is {self.page_bytes}; one {self.tuple_bytes}-byte tuple and its tag need "
-            f"{-(-(self.tuple_bytes + TAG_BYTES) // 64) * 64}",
-        )
-        _require(
-            self.page_slots <= MAX_PAGE_SLOTS,
-            f"page_bytes is {self.page_bytes}, room for {self.page_slots} tuples of {self.tuple_bytes} bytes; "
-            f"the occupancy bitmap allows {MAX_PAGE_SLOTS}: use smaller pages",
-        )
+        check_page(self.page_bytes, self.tuple_bytes)
         _require(1 <= self.pages <= MAX_PAGES, f"pages is {self.pages}; it must be 1 to {MAX_PAGES}")
         if self.rule is Rule.TWO_CHOICE:
             _require(self.bins >= 2, "two_choice draws two distinct bins: pages + hbm_bins must be at least 2")

@@ -22,7 +22,8 @@ def preset(name: str) -> Params:
 
     TINY is for exhaustive tests, SMALL for simulation. PAPER has the keys and values of BOLT's evaluation; STANDARD and
     WIDE have larger ones. These three have 2^20 keys. U55C is the largest map with STANDARD's keys, values and pages
-    whose structures fit the HBM channels of a U55C.
+    whose structures fit the HBM channels of a U55C, at one of the loads that :func:`omap.sizing.planner.largest` tries;
+    with others it would have some tenths of a per cent more keys.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from omap.errors import InputError
 from omap.params import Params, Rule
 
 YEAR_SECONDS = 365 * 24 * 3600
@@ -36,8 +37,17 @@ def wear_bits(params: Params, operations_per_second: float, seconds: float = YEA
         Its rate.
     seconds : float
         How long it runs; a year by default.
+
+    Raises
+    ------
+    InputError
+        If one of them is negative or no number.
     """
     if params.rule is Rule.RESIDENT:
         return math.inf
+    if not 0 <= operations_per_second * seconds < math.inf:
+        raise InputError(
+            f"{operations_per_second} operations a second for {seconds} s: both must be numbers, 0 or more"
+        )
     epochs = operations_per_second * seconds / 2**params.epoch_bits + 1
     return 129 - 2 * math.log2(epoch_blocks(params)) - math.log2(epochs)

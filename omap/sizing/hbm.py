@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from omap.errors import ParamsError
@@ -44,8 +45,8 @@ class HbmLimits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value > 0:
-                raise ParamsError(f"{name} is {value!r}; it must be positive")
+            if not 0 < value < math.inf:
+                raise ParamsError(f"{name} is {value!r}; it must be positive and finite")
 
     def cycles(self, nanoseconds: float) -> float:
         """Return a time in clock cycles."""

@@ -7,15 +7,18 @@ What is known about the chosen parameters is in :mod:`omap.sizing.plan`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 from omap import sizing
 from omap.board import BOARDS, Board
 from omap.errors import ParamsError, PlanError
 from omap.params import MAX_PAGE_SLOTS, Params, Rule, check_shape
+from omap.sizing.loads import MOST_LOAD, Loads, most_board_load
 from omap.sizing.plan import Plan
-from omap.sizing.refusals import Request, broken_bounds, over, refusal, scaled
+from omap.sizing.refusals import Request, broken_bounds, check_bytes, over, refusal, scaled
+from omap.sizing.sizes import page_slots_of
 from omap.units import format_bytes
 
 U55C_HBM_BYTES = BOARDS["u55c"].hbm_bytes
@@ -24,6 +27,9 @@ U55C_HBM_BYTES = BOARDS["u55c"].hbm_bytes
 Prefer = Literal["bytes", "hbm"]
 
 _PAGE_LOADS = (sizing.PAGE_LOAD, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 1.0, 1.1)
+
+_MORE_LOADS = (1.2, 1.3, 1.4, 1.5, 1.7, 2.0, 2.3, 2.6, 3.0, 3.5, 4.0)
+"""Loads that suit pages of few slots."""
 
 
 # Many: each is one public quantity that a user may know and another may not.
@@ -109,7 +115,7 @@ def largest(
     hbm_bytes: int | None = None,
     board: Board | None = None,
 ) -> Plan:
-    """Return the one_choice plan with the most keys whose structures fit the HBM.
+    """Return the one_choice plan with the most keys whose structures fit the HBM, at one of the loads that are tried.
 
     Parameters
     ----------
@@ -133,8 +139,9 @@ def largest(
             return None
         return params if request.hbm_fits(params) else None
 
+    most = MOST_LOAD if board is None else most_board_load(page_slots_of(page_bytes, key_bytes + value_bytes))
     best: Params | None = None
-    for tuning in _tunings("bytes"):
+    for tuning in _tunings([load for load in _MORE_LOADS if load <= most]):
         low = best.capacity if best else 0
         high = given // (key_bytes + 4)  # an entry of the position map
         if sized(low + 1, tuning) is None:
@@ -154,6 +161,8 @@ def largest(
 
 def _given(hbm_bytes: int | None, board: Board | None) -> int:
     """Return the bytes of HBM: those given, those of the board, or those of a U55C."""
+    if hbm_bytes is not None:
+        check_bytes("hbm_bytes", hbm_bytes)
     if board is None:
         return U55C_HBM_BYTES if hbm_bytes is None else hbm_bytes
     if hbm_bytes is not None:
@@ -194,27 +203,30 @@ def _plan_one_choice(request: Request, prefer: Prefer) -> Plan:
     fitting: list[Params] = []
     tried: list[Params] = []  # for the message if nothing fits
     refusals: list[str] = []
-    for page_bytes in _page_sizes(request):
+    least = float(request.hbm_bytes)  # that is needed so far, or that there is
+    page_sizes = _page_sizes(request)
+    for page_bytes in page_sizes if prefer == "bytes" else reversed(page_sizes):  # large pages need least
         sizes = []
-        for tuning in _tunings(prefer):
+        for make in _candidates(request, page_bytes, prefer, least):
             try:
-                params = sizing.one_choice(**request.shape, page_bytes=page_bytes, **tuning)
+                params = make()
             except ParamsError as error:  # too many pages, perhaps: larger ones may do
                 refusals.append(str(error))
                 continue
+            if params is None:
+                continue
             sizes.append(params)
-            if prefer == "bytes" and request.hbm_fits(params) and request.host_fits(params):
+            if prefer == "bytes" and request.fits(params):
                 break  # the usual tuning comes first
-        if not sizes:
-            continue
-        fits = [params for params in sizes if request.hbm_fits(params) and request.host_fits(params)]
+        fits = [params for params in sizes if request.fits(params)]
         if fits:
             fitting.append(min(fits, key=lambda params: params.hbm_bytes))
             if prefer == "bytes":
                 break  # larger pages only move more
+            least = min(least, fitting[-1].hbm_bytes)
         tried += sizes
     if fitting:
-        chosen = min(fitting, key=lambda params: params.hbm_bytes)
+        chosen = min(fitting, key=lambda params: (params.hbm_bytes, params.page_bytes))
         return Plan(chosen, _reason(request, prefer), request.board)
     if not tried:
         raise PlanError(f"one_choice: {refusals[-1]}")
@@ -237,14 +249,27 @@ def _page_sizes(request: Request) -> list[int]:
     return sorted({sizing.page_bytes_for(slots, tuple_bytes) for slots in range(1, MAX_PAGE_SLOTS + 1)})
 
 
-def _tunings(prefer: Prefer) -> Iterator[dict[str, Any]]:
+def _candidates(
+    request: Request, page_bytes: int, prefer: Prefer, worth: float
+) -> Iterator[Callable[[], Params | None]]:
+    """Yield makers of maps with one page size: at the usual loads first, then at the load that suits it best."""
+    bucket_bytes = None
+    if prefer == "bytes":
+        for tuning in _tunings():
+            yield partial(sizing.one_choice, **request.shape, page_bytes=page_bytes, **tuning)
+    else:  # larger buckets are fuller, but every lookup reads two of them
+        maps = [_sized(partial(sizing.resident, **request.shape, bucket_bytes=size)) for size in (64, 128)]
+        bucket_bytes = min(maps, key=lambda params: params.hbm_bytes).bucket_bytes
+    for descriptor_bytes in (64, 32):
+        tuning = {"descriptor_bytes": descriptor_bytes, "bucket_bytes": bucket_bytes}
+        yield partial(Loads(request, page_bytes, tuning).search, worth)
+
+
+def _tunings(more: Iterable[float] = ()) -> Iterator[dict[str, Any]]:
     """Yield arguments of :func:`sizing.one_choice` to try, the usual ones first."""
     for descriptor_bytes in (64, 32):
-        for page_load in _PAGE_LOADS:
-            tuning: dict[str, Any] = {"descriptor_bytes": descriptor_bytes, "page_load": page_load}
-            yield tuning
-            if prefer == "hbm":  # larger buckets are fuller, but every lookup reads two of them
-                yield {**tuning, "bucket_bytes": 128}
+        for page_load in (*_PAGE_LOADS, *more):
+            yield {"descriptor_bytes": descriptor_bytes, "page_load": page_load}
 
 
 def _sized(make: Callable[[], Params]) -> Params:

@@ -5,14 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from omap.board import Board
+from omap.errors import PlanError
 from omap.params import Params
 from omap.sizing.channels import account, layouts, total
 from omap.units import format_bytes
 
+MOST_BYTES = 1 << 64
+"""More bytes than any memory has: addresses have 64 bits."""
+
+
+def check_bytes(name: str, value: object) -> None:
+    """Refuse what is no number of bytes of a memory.
+
+    Raises
+    ------
+    PlanError
+        Says what was wanted and what came.
+    """
+    if type(value) is not int:
+        raise PlanError(f"{name} is {value!r}; it must be a whole number of bytes, such as 16 << 30")
+    if not 0 <= value <= MOST_BYTES:
+        came = value if value < 0 else f"2^{value.bit_length() - 1} or more"
+        raise PlanError(f"{name} is {came}; it must be 0 to 2^64")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The arguments of :func:`omap.sizing.planner.plan`, with the HBM of the board in ``hbm_bytes``."""
+    """The arguments of :func:`omap.sizing.planner.plan`, with the HBM of the board in ``hbm_bytes``.
+
+    Raises
+    ------
+    PlanError
+        If a memory is no number of bytes.
+    """
 
     capacity: int
     key_bytes: int
@@ -21,6 +46,11 @@ class Request:
     host_bytes: int | None
     page_bytes: int | None
     board: Board | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("host_bytes", "page_bytes"):
+            if getattr(self, name) is not None:
+                check_bytes(name, getattr(self, name))
 
     @property
     def shape(self) -> dict[str, int]:
@@ -54,6 +84,10 @@ class Request:
         """Return whether the host memory holds ``params``."""
         return self.host_bytes is None or params.host_bytes <= self.host_bytes
 
+    def fits(self, params: Params) -> bool:
+        """Return whether both memories hold ``params``."""
+        return self.hbm_fits(params) and self.host_fits(params)
+
 
 def over(what: str, needed: int, given: int) -> str:
     """Say by how much a memory is too small."""
@@ -65,6 +99,11 @@ def over(what: str, needed: int, given: int) -> str:
 def scaled(capacity: int, given: int, needed: int) -> int:
     """Return about how many keys fit, 1 % below a proportional estimate."""
     return int(capacity * given / needed * 0.99)
+
+
+def advice(fewer: int, what: str) -> str:
+    """Say how many keys fit, and what to give."""
+    return f"about {fewer:,} keys fit: give fewer keys or more {what}" if fewer else f"no key fits: give more {what}"
 
 
 def broken_bounds(request: Request, params: Params) -> str:
@@ -85,18 +124,13 @@ def refusal(request: Request, sizes: list[Params]) -> str:
     frugal = min(sizes, key=lambda params: (request.hbm_need(params)[0], params.hbm_bytes))
     if not request.hbm_fits(frugal):
         needed, given = request.hbm_need(frugal)
-        fewer = scaled(capacity, given, needed)
-        return f"{request.hbm_over(frugal)}{pages}; about {fewer:,} keys fit: give fewer keys or more HBM" + (
-            ", or larger pages" if request.page_bytes is not None else ""
-        )
+        larger = ", or larger pages" if request.page_bytes is not None else ""
+        return f"{request.hbm_over(frugal)}{pages}; {advice(scaled(capacity, given, needed), 'HBM')}{larger}"
     dense = min(sizes, key=lambda params: params.host_bytes)
     assert request.host_bytes is not None
     if not request.host_fits(dense):
         fewer = scaled(capacity, request.host_bytes, dense.host_bytes)
-        return (
-            f"{over('host memory', dense.host_bytes, request.host_bytes)}{pages}; "
-            f"about {fewer:,} keys fit: give fewer keys or more host memory"
-        )
+        return f"{over('host memory', dense.host_bytes, request.host_bytes)}{pages}; {advice(fewer, 'host memory')}"
 
     def worst(params: Params) -> float:
         needed, given = request.hbm_need(params)

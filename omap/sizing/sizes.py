@@ -16,7 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from omap.errors import ParamsError
-from omap.params import TAG_BYTES, Params, Rule, check_shape, line_indices
+from omap.params import (
+    MAX_PAGES,
+    MOST_CAPACITY,
+    TAG_BYTES,
+    Params,
+    Rule,
+    check_lines,
+    check_page,
+    check_shape,
+    line_indices,
+)
 from omap.sizing.buckets import RELOCATION_STEPS, TRANSIT_ENTRIES, table_buckets
 from omap.sizing.theorem import provision, waiting_law
 
@@ -31,6 +41,16 @@ INSTANT_BITS = TARGET_BITS + LIFETIME_BITS + 2
 
 PAGE_LOAD = 0.75
 """Mean tuples of a page over the tuples that it has room for; with this share a map needs the least HBM."""
+
+BUCKET_BYTES = 128
+"""Bytes of a bucket for all entries but the shortest."""
+
+MOST_TUPLES = 1000
+"""Mean tuples of a page above which every key gets a waiting slot: the law of so long lists takes long, and gives no
+less."""
+
+LEAST_LOAD = 2.0**-40
+"""Loads below this one are no numbers that somebody meant."""
 
 PUBLISHED_LOAD = 8
 """Mean tuples of a bin, c, of the published two_choice rule (Guo et al., CCS 2025)."""
@@ -49,6 +69,7 @@ def one_choice(
     descriptor_bytes: int = 64,
     bucket_bytes: int | None = None,
     page_load: float = PAGE_LOAD,
+    pages: int | None = None,
 ) -> Params:
     """Size a ``one_choice`` map with pages of ``page_bytes``.
 
@@ -62,6 +83,8 @@ def one_choice(
         64 or 128; without it 64 for entries of 8 bytes and 128 for longer ones.
     page_load : float
         Mean tuples of a page over the tuples that it has room for, when ``capacity`` keys are live.
+    pages : int, optional
+        Pages; without it ``page_load`` says how many.
 
     Raises
     ------
@@ -69,10 +92,14 @@ def one_choice(
         If the values contradict each other; says which bound was broken.
     """
     check_shape(capacity, key_bytes, value_bytes)
-    slots = (page_bytes - TAG_BYTES) // (key_bytes + value_bytes)
-    pages = math.ceil(capacity / (page_load * max(slots, 1)))
+    slots = page_slots_of(page_bytes, key_bytes + value_bytes)
+    check_lines(descriptor_bytes, BUCKET_BYTES if bucket_bytes is None else bucket_bytes)
+    if pages is None:
+        pages = pages_for(capacity, slots, page_load)
+    if type(pages) is not int or not 1 <= pages <= MAX_PAGES:
+        raise ParamsError(f"pages is {pages!r}; it must be 1 to {MAX_PAGES}")
     waiting_slots, further_lines = capacity, most_lines(capacity, descriptor_bytes)
-    if slots >= 1 and pages >= 2:  # no bound for a single page, nor for one that Params will refuse
+    if pages >= 2 and capacity <= MOST_TUPLES * pages:  # there is no bound for a single page
         law = waiting_law(capacity, pages, slots)
         waiting_slots = min(waiting_slots, provision(law, np.arange(len(law)), pages, INSTANT_BITS))
         lines = provision(law, line_costs(len(law), descriptor_bytes), pages, INSTANT_BITS)
@@ -128,8 +155,12 @@ def two_choice(
         If the values contradict each other; says which bound was broken.
     """
     check_shape(capacity, key_bytes, value_bytes)
-    if not 0 <= share < 1 or not load > 0:
-        raise ParamsError(f"load is {load} and share {share}; load must be above 0, share at least 0 and below 1")
+    check_lines(descriptor_bytes, BUCKET_BYTES if bucket_bytes is None else bucket_bytes)
+    if not _between(LEAST_LOAD, load, MOST_TUPLES) or not _between(0, share, 1) or share == 1:
+        raise ParamsError(
+            f"load is {load!r} and share {share!r}; load must be above 0, share at least 0 and below 1, and no load is "
+            f"above {MOST_TUPLES}"
+        )
     bins = max(2, math.ceil(capacity / load))
     hbm_bins = int(share * bins)
     if page_bytes is None:
@@ -169,6 +200,7 @@ def resident(*, capacity: int, key_bytes: int, value_bytes: int, bucket_bytes: i
         If the values contradict each other; says which bound was broken.
     """
     check_shape(capacity, key_bytes, value_bytes)
+    check_lines(64, BUCKET_BYTES if bucket_bytes is None else bucket_bytes)
     return Params(
         capacity=capacity,
         key_bytes=key_bytes,
@@ -185,6 +217,36 @@ def resident(*, capacity: int, key_bytes: int, value_bytes: int, bucket_bytes: i
 def page_bytes_for(slots: int, tuple_bytes: int) -> int:
     """Return the fewest bytes of a page, a multiple of 64, with room for ``slots`` tuples and the tag."""
     return -(-(slots * tuple_bytes + TAG_BYTES) // 64) * 64
+
+
+def page_slots_of(page_bytes: int, tuple_bytes: int) -> int:
+    """Return for how many tuples a page of ``page_bytes`` has room.
+
+    Raises
+    ------
+    ParamsError
+        If no map can have such a page: see :func:`omap.params.check_page`.
+    """
+    check_page(page_bytes, tuple_bytes)
+    return (page_bytes - TAG_BYTES) // tuple_bytes
+
+
+def pages_for(capacity: int, slots: int, page_load: float) -> int:
+    """Return the fewest pages with room for ``slots`` tuples on which ``capacity`` keys are no more than this load.
+
+    Raises
+    ------
+    ParamsError
+        If the load is no positive number.
+    """
+    if not _between(LEAST_LOAD, page_load, MOST_CAPACITY):
+        raise ParamsError(f"page_load is {page_load!r}; it must be a number above 0, such as {PAGE_LOAD}")
+    return math.ceil(capacity / (page_load * slots))
+
+
+def _between(least: float, value: object, most: float) -> bool:
+    """Return whether something is a number, and from ``least`` to ``most``. NaN is not."""
+    return isinstance(value, int | float) and least <= value <= most
 
 
 def most_load(capacity: int, load: float) -> float:
@@ -222,7 +284,7 @@ def most_lines(waiting: int, descriptor_bytes: int) -> int:
 
 def _position_map(capacity: int, entry_bytes: int, bucket_bytes: int | None) -> dict[str, int]:
     if bucket_bytes is None:
-        bucket_bytes = 64 if entry_bytes == 8 else 128
+        bucket_bytes = 64 if entry_bytes == 8 else BUCKET_BYTES
     return {
         "bucket_bytes": bucket_bytes,
         "buckets": table_buckets(capacity, bucket_bytes // entry_bytes),

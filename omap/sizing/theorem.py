@@ -25,6 +25,9 @@ Distribution = npt.NDArray[np.float64]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 _TILTS = np.geomspace(1e-6, 1.0, 241)
 
+MOST_EXPONENT = 700.0
+"""exp of this is a floating-point number still."""
+
 
 def mean_share(load: float, slots: int) -> float:
     """Return f(c, C): the mean share of all tuples that waits, with many pages and under the worst workload.
@@ -127,6 +130,9 @@ def tail_bits(law: Distribution, costs: npt.ArrayLike, pages: int, size: int) ->
 
 
 def _log_moments(law: Distribution, costs: npt.ArrayLike) -> Distribution:
-    """Return ln E exp(tilt * cost) for every tilt."""
-    moments: Distribution = np.log1p(np.expm1(np.outer(_TILTS, np.asarray(costs, np.float64))) @ law)
+    """Return ln E exp(tilt * cost) for every tilt; infinity where a number would be too large, which is a bound too."""
+    exponents = np.outer(_TILTS, np.asarray(costs, np.float64))
+    small = exponents.max(axis=1) < MOST_EXPONENT
+    moments: Distribution = np.full(len(_TILTS), np.inf)
+    moments[small] = np.log1p(np.expm1(exponents[small]) @ law)
     return moments

@@ -153,6 +153,8 @@ def simulate_transit(
             f"{keys} keys, {pairs} pairs and bursts of {burst} were asked for; "
             "all must be at least 1, and a burst at most all keys"
         )
+    if load is not None and not 0 < load <= 1:
+        raise InputError(f"load is {load}; it must be above 0 and at most 1, live keys over entries")
     buckets = table_buckets(keys, bucket_entries) if load is None else math.ceil(keys / (2 * bucket_entries * load))
     process = TransitProcess(buckets, bucket_entries, keys, transit_entries=4 * TRANSIT_ENTRIES, idle_steps=0)
     random = np.random.default_rng([seed, bucket_entries])

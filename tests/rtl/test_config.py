@@ -8,9 +8,11 @@ from omap.board import BOARDS
 from omap.errors import ParamsError
 from omap.params import Params, Rule
 from omap.presets import NAMES, preset
-from omap.sizing import one_choice, resident
+from omap.sizing import one_choice, page_bytes_for, resident
 from omap.sizing.channels import CHANNEL_BYTES
+from omap.sizing.loads import most_board_load
 from omap.sizing.planner import largest
+from omap.sizing.sizes import page_slots_of
 from rtl.config import EngineConfig
 
 
@@ -69,3 +71,17 @@ def test_what_no_engine_can_be_is_refused():
         EngineConfig(params=preset("TINY"), lanes=3)
     with pytest.raises(ParamsError, match="interval is 2"):
         EngineConfig(params=preset("TINY"), interval=2)
+
+
+@pytest.mark.parametrize("descriptor_bytes", [64, 32])
+@pytest.mark.parametrize("slots", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize(("key_bytes", "value_bytes"), [(4, 8), (8, 64), (16, 256), (16, 1000)])
+def test_there_is_an_engine_for_the_highest_load_that_the_planner_gives_a_card(
+    key_bytes, value_bytes, slots, descriptor_bytes
+):
+    """The lists of such a map are short enough for fixed offsets."""
+    page_bytes = page_bytes_for(slots, key_bytes + value_bytes)
+    load = most_board_load(page_slots_of(page_bytes, key_bytes + value_bytes))
+    shape = {"key_bytes": key_bytes, "value_bytes": value_bytes, "page_bytes": page_bytes}
+    params = one_choice(capacity=10**6, **shape, page_load=load, descriptor_bytes=descriptor_bytes)
+    EngineConfig(params=params)

@@ -90,6 +90,9 @@ def test_lists_of_a_small_map_are_no_longer_than_its_keys():
 
 
 def test_limits_of_hbm_must_be_positive():
+    for wrong in (float("inf"), float("nan"), -1):
+        with pytest.raises(ParamsError, match=f"clock_mhz is {wrong}; it must be positive and finite"):
+            HbmLimits(clock_mhz=wrong)
     with pytest.raises(ParamsError, match="refresh_ns is 0; it must be positive"):
         HbmLimits(refresh_ns=0)
     assert HbmLimits().access_cycles(64) == pytest.approx(3.375)

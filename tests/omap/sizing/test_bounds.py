@@ -329,3 +329,9 @@ def test_a_million_keys_and_ten_million_accesses():
     assert uniform["mean_queue"] == pytest.approx(52_900, rel=0.005)
     assert uniform["mean_hbm"] == pytest.approx(209_700, rel=0.005)
     assert rows["position_map", 0.89, None]["longest"] <= 8
+
+
+@pytest.mark.parametrize("load", [float("nan"), float("inf"), 0, -0.5, 1.01])
+def test_a_load_of_the_position_map_that_is_none_is_refused(load):
+    with pytest.raises(InputError, match="it must be above 0 and at most 1"):
+        simulate_transit(8, 100, 10, load=load)

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from omap import cli
+from omap.errors import InputError
 from omap.params import Rule
 from omap.presets import preset
 from omap.sizing.epochs import YEAR_SECONDS, epoch_blocks, wear_bits
@@ -54,3 +55,9 @@ def test_a_plan_without_pages_has_no_page_keys():
     assert "Page keys" not in CliRunner().invoke(cli.main, words).output
     found = json.loads(CliRunner().invoke(cli.main, [*words, "--json"]).output)
     assert found["pages_tell_in_a_year"] == {"log2_advantage": None}
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), -1.0])
+def test_a_rate_that_is_no_number_is_refused(rate):
+    with pytest.raises(InputError, match="both must be numbers, 0 or more"):
+        wear_bits(params_for(Rule.ONE_CHOICE), rate)

@@ -78,8 +78,9 @@ def test_u55c_is_the_largest_standard_map():
     standard = preset("STANDARD")
     for name in ("key_bytes", "value_bytes", "page_bytes", "rule", "bucket_bytes"):
         assert getattr(params, name) == getattr(standard, name)
+    more = params.capacity // 400  # loads between those that largest tries hold a fraction of this
     with pytest.raises(PlanError, match="33 are needed, 1 more, most of them for slots"):
-        plan(capacity=params.capacity + 10_000, key_bytes=8, value_bytes=64, page_bytes=640, board=board)
+        plan(capacity=params.capacity + more, key_bytes=8, value_bytes=64, page_bytes=640, board=board)
     chosen = plan(capacity=params.capacity, key_bytes=8, value_bytes=64, page_bytes=640, board=board)
     assert chosen.params == params
     assert sum(chosen.channels.values()) == board.pseudo_channels
@@ -87,7 +88,7 @@ def test_u55c_is_the_largest_standard_map():
     assert 0.96 < params.capacity / in_bytes.capacity < 1
     assert in_bytes.hbm_bytes <= U55C_HBM_BYTES
     with pytest.raises(PlanError, match="HBM is"):
-        plan(capacity=in_bytes.capacity + 10_000, key_bytes=8, value_bytes=64, page_bytes=640)
+        plan(capacity=in_bytes.capacity + more, key_bytes=8, value_bytes=64, page_bytes=640)
 
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
@@ -178,7 +179,7 @@ def test_refusals_name_the_bound_and_the_amount():
     fewer = int(message.split("about ")[1].split(" keys")[0].replace(",", ""))
     assert plan(**TABLE | dict(capacity=fewer), rule="one_choice", hbm_bytes=2 * GIB).params.hbm_bytes <= 2 * GIB
 
-    fails("one_choice: host memory is 10.00 GiB and", host_bytes=10 * GIB)
+    fails("one_choice: host memory is 4.00 GiB and", host_bytes=4 * GIB)
     fails("either memory would suffice alone", hbm_bytes=6 * GIB, host_bytes=20 * GIB)
     fails("resident: HBM is 16.00 GiB and", rule="resident")
     fails("two_choice: HBM is 4.00 GiB and", rule="two_choice", hbm_bytes=4 * GIB, host_bytes=GIB)
@@ -191,10 +192,66 @@ def test_refusals_name_the_bound_and_the_amount():
     fails("HBM of a U50 has 32 channels of 256.00 MiB and", board=BOARDS["u50"], page_bytes=640)
     fails("the board is u50, which has 8.00 GiB of HBM, and", board=BOARDS["u50"], hbm_bytes=8 * GIB)
     fails("accelerators are built for one_choice alone", board=BOARDS["u50"], rule="resident")
-    fails("either memory would suffice alone", board=BOARDS["u50"], host_bytes=20 * GIB)
+    fails("either memory would suffice alone", board=BOARDS["u50"], host_bytes=37 * GIB // 2)
     fails("buckets is", capacity=10**10)
     with pytest.raises(ParamsError, match="key_bytes is 7; it must be 4, 8 or 16"):
         plan(capacity=10, key_bytes=7, value_bytes=8)
+
+
+NAN, HUGE = float("nan"), 10**400
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (dict(hbm_bytes=NAN), "hbm_bytes is nan; it must be a whole number of bytes, such as 16 << 30"),
+        (dict(host_bytes=NAN), "host_bytes is nan; it must be a whole number of bytes"),
+        (dict(page_bytes=NAN), "page_bytes is nan; it must be a whole number of bytes"),
+        (dict(hbm_bytes=float("inf")), "hbm_bytes is inf; it must be a whole number of bytes"),
+        (dict(hbm_bytes=16e9), "hbm_bytes is 16000000000.0; it must be a whole number of bytes"),
+        (dict(hbm_bytes="16GiB"), "hbm_bytes is '16GiB'; it must be a whole number of bytes"),
+        (dict(hbm_bytes=True), "hbm_bytes is True; it must be a whole number of bytes"),
+        (dict(hbm_bytes=-1), "hbm_bytes is -1; it must be 0 to 2^64"),
+        (dict(host_bytes=-1), "host_bytes is -1; it must be 0 to 2^64"),
+        (dict(page_bytes=-64), "page_bytes is -64; it must be 0 to 2^64"),
+        (dict(hbm_bytes=HUGE), "hbm_bytes is 2^1328 or more; it must be 0 to 2^64"),
+        (dict(host_bytes=HUGE), "host_bytes is 2^1328 or more; it must be 0 to 2^64"),
+        (dict(page_bytes=0), "page_bytes is 0; it must be a positive multiple of 64"),
+        (dict(page_bytes=9408), "page_bytes is 9408, room for 130 tuples of 72 bytes; the occupancy bitmap allows 32"),
+        (
+            dict(key_bytes=4, value_bytes=1, page_bytes=704),
+            "page_bytes is 704, room for 137 tuples of 5 bytes; the occ",
+        ),
+        (dict(hbm_bytes=0), "no key fits: give more HBM"),
+        (dict(hbm_bytes=0, board=BOARDS["u50"]), "the board is u50"),
+        (dict(hbm_bytes=NAN, board=BOARDS["u50"]), "hbm_bytes is nan"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("rule", [None, "one_choice"])
+def test_what_is_no_number_gets_a_sentence(wanted, message, rule):
+    if wanted.keys() == {"host_bytes"}:
+        wanted = wanted | dict(hbm_bytes=16 * GIB)
+    told = fails(message, **wanted, rule=rule)
+    assert len(told) < 300
+    assert not re.search(r"-\d", told.replace("is -1", "").replace("is -64", ""))
+
+
+def test_a_capacity_that_nobody_meant_gets_a_sentence():
+    for capacity, message in (
+        (HUGE, "capacity is 2^1328 or more; no map has more than 2^33"),
+        (NAN, "is nan; it must"),
+    ):
+        with pytest.raises(ParamsError, match=re.escape(message)):
+            plan(capacity=capacity, key_bytes=8, value_bytes=8)
+    assert "1e99" not in run("--capacity", "1e6", "--hbm", "1e99").output
+    assert "hbm_bytes is 2^328 or more; it must be 0 to 2^64" in run("--capacity", "1e6", "--hbm", "1e99").output
+
+
+def test_largest_refuses_what_is_no_number():
+    for hbm_bytes in (NAN, -1, "12", HUGE):
+        with pytest.raises(PlanError, match="hbm_bytes is .*; it must be"):
+            largest(key_bytes=8, value_bytes=64, page_bytes=640, hbm_bytes=hbm_bytes)
 
 
 # -- what an operation moves ------------------------------------------------------------------------------------

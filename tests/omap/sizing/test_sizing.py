@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -210,3 +211,52 @@ def test_what_cannot_be_sized_is_refused(wrong, message):
 def test_two_choice_refuses_impossible_shares(wrong):
     with pytest.raises(ParamsError, match="load must be above 0, share at least 0 and below 1"):
         sizing.two_choice(capacity=1000, key_bytes=8, value_bytes=8, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(page_load=float("nan")), "page_load is nan; it must be a number above 0, such as 0.75"),
+        (dict(page_load=0), "page_load is 0; it must be a number above 0"),
+        (dict(page_load=-1.5), "page_load is -1.5; it must be a number above 0"),
+        (dict(page_load=5e-324), "page_load is 5e-324; it must be a number above 0"),
+        (dict(page_load=10**400), "it must be a number above 0"),
+        (dict(page_load="1"), "page_load is '1'; it must be a number above 0"),
+        (dict(pages=0), "pages is 0; it must be 1 to 2147483648"),
+        (dict(pages=1e9), "pages is 1000000000.0; it must be 1 to"),
+        (dict(pages=1 << 40), "it must be 1 to 2147483648"),
+        (dict(descriptor_bytes=float("nan")), "descriptor_bytes is nan; it must be 32 or 64"),
+        (dict(descriptor_bytes=10**30), "it must be 32 or 64"),
+        (dict(bucket_bytes=0), "bucket_bytes is 0; it must be 64 or 128"),
+        (dict(bucket_bytes=float("nan")), "bucket_bytes is nan; it must be 64 or 128"),
+        (dict(page_bytes=9408), "room for 130 tuples of 72 bytes; the occupancy bitmap allows 32"),
+        (dict(page_bytes=640.0), "page_bytes is 640.0; it must be a positive multiple of 64"),
+    ],
+    ids=str,
+)
+def test_what_is_no_size_gets_a_sentence(change, message):
+    with pytest.raises(ParamsError, match=re.escape(message)):
+        sizing.one_choice(**dict(capacity=1000, key_bytes=8, value_bytes=64, page_bytes=640) | change)
+
+
+@pytest.mark.parametrize("load", [float("nan"), float("inf"), 0, -1, 5e-324, "8", None, 10**400])
+def test_what_is_no_load_of_two_choice_gets_a_sentence(load):
+    with pytest.raises(ParamsError, match="load must be above 0"):
+        sizing.two_choice(capacity=1000, key_bytes=8, value_bytes=64, load=load)
+
+
+@pytest.mark.parametrize("load", [20, 64, 100, 1000])
+def test_long_lists_have_a_bound_too(load):
+    """A tilt whose exponentials are too large says nothing; the others do."""
+    params = sizing.one_choice(capacity=10_000, key_bytes=8, value_bytes=64, page_bytes=640, page_load=load)
+    assert params.waiting_slots <= params.capacity
+    assert 0 < params.further_lines <= sizing.most_lines(params.waiting_slots, 64)
+    assert params.waiting_slots >= 0.9 * (params.capacity - params.pages * params.page_slots)
+
+
+def test_pages_can_be_given():
+    shape = dict(capacity=1000, key_bytes=8, value_bytes=64, page_bytes=640)
+    for pages in (1, 2, 100, 5000):
+        assert sizing.one_choice(**shape, pages=pages).pages == pages
+    usual = sizing.one_choice(**shape)
+    assert sizing.one_choice(**shape, pages=usual.pages) == usual
