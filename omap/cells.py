@@ -1,15 +1,23 @@
 """Names and values of any length, in a map whose keys have one size and whose values have one size.
 
-A value is stored after its length and padded with zeros::
+A value is stored after a head and padded with zeros::
 
-    cell = length of the value (16 bits, big-endian) || value || zeros
+    cell = head (16 bits, big-endian) || value || expiry (48) || database (4) and generation (28) || zeros
+
+The head holds the length of the value, and two flags that say whether an expiry and a database with its generation
+follow. A cell of database 0 that was never emptied has neither flag unless it expires.
 
 If a name is no longer than a key, the key is the name, padded with zeros on the right. The key of a longer name, and
 of a name that itself ends with a zero, is an image: the first 16 bytes of HMAC-SHA-256 of the name, under a key derived
 from the root key. So whoever chooses names can't aim at collisions, and all clients that hold the root key agree. Only
-a map with 16-byte keys has room for images. Its cell then keeps the name too, so that every answer can be verified::
+a map with 16-byte keys has room for images. Its cell then keeps the name too, before the padding, so that every answer
+can be verified::
 
-    cell = length of the value (16) || value || length of the name (16) || name || zeros
+    ... || length of the name (16) || name || zeros
+
+A *database* is a name space of its own. In all but database 0 every key is an image, under a key of that database. To
+empty a database, a client raises its *generation*; a cell of an earlier one is *stale*, and counts as absent.
+:mod:`omap.databases` says where generations are kept. A cell whose *expiry* has passed counts as absent too.
 
 :func:`pack_value` and :func:`unpack_value` make and read cells; :class:`Cells` handles names too. What one client
 (command line, proxy, a program) stores through :class:`Cells`, every other can read. Nothing here reveals anything: all
@@ -19,19 +27,60 @@ of it happens in the client.
 from __future__ import annotations
 
 import hmac
+from functools import lru_cache
+from typing import NamedTuple
 
 from omap.errors import InputError
-from omap.kdf import NAMES
+from omap.kdf import DATABASE, NAMES
 from omap.params import Params
 
 LENGTH_BYTES = 2
-"""Bytes of the length before a value and before a name; big-endian."""
+"""Bytes of the head before a value, and of the length before a name; big-endian."""
 
 IMAGE_BYTES = 16
 """Bytes of the image of a long name."""
 
+EXPIRY_BYTES = 6
+"""Bytes of an expiry: milliseconds since 1970 (UTC)."""
 
-def pack_value(value: bytes, size: int) -> bytes:
+STAMP_BYTES = 4
+"""Bytes of a database's number and generation."""
+
+GENERATION_BITS = 28
+LAST_EXPIRY = (1 << 8 * EXPIRY_BYTES) - 1
+LAST_GENERATION = (1 << GENERATION_BITS) - 1
+
+_EXPIRES, _STAMPED, _LENGTH = 0x8000, 0x4000, 0x3FFF
+
+
+class Stamp(NamedTuple):
+    """What a cell says beside its value.
+
+    Parameters
+    ----------
+    expiry : int or None
+        Milliseconds since 1970 (UTC), after which the value counts as absent.
+    database : int
+        Name space that the name belongs to.
+    generation : int
+        Generation of this database when the cell was made.
+    """
+
+    expiry: int | None = None
+    database: int = 0
+    generation: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the stamp takes in a cell."""
+        return (self.expiry is not None) * EXPIRY_BYTES + (self.database or self.generation > 0) * STAMP_BYTES
+
+
+PLAIN = Stamp()
+"""A value of database 0 that does not expire."""
+
+
+def pack_value(value: bytes, size: int, stamp: Stamp = PLAIN) -> bytes:
     """Return the cell of ``size`` bytes that holds ``value``.
 
     Raises
@@ -39,12 +88,25 @@ def pack_value(value: bytes, size: int) -> bytes:
     InputError
         If the value does not fit.
     """
-    if len(value) > size - LENGTH_BYTES:
+    room = size - LENGTH_BYTES - stamp.bytes
+    if len(value) > room:
         raise InputError(
-            f"the value has {len(value)} bytes; a cell of {size} holds at most {max(0, size - LENGTH_BYTES)}: "
+            f"the value has {len(value)} bytes; a cell of {size} holds at most {max(0, room)}: "
             "shorten it, or plan a map with longer values"
         )
-    return (len(value).to_bytes(LENGTH_BYTES, "big") + value).ljust(size, b"\0")
+    return _front(value, stamp).ljust(size, b"\0")
+
+
+def _front(value: bytes, stamp: Stamp) -> bytes:
+    if stamp == PLAIN:
+        return len(value).to_bytes(LENGTH_BYTES, "big") + value
+    head, tail = len(value), b""
+    if stamp.expiry is not None:
+        head, tail = head | _EXPIRES, stamp.expiry.to_bytes(EXPIRY_BYTES, "big")
+    if stamp.database or stamp.generation:
+        head |= _STAMPED
+        tail += (stamp.database << GENERATION_BITS | stamp.generation).to_bytes(STAMP_BYTES, "big")
+    return head.to_bytes(LENGTH_BYTES, "big") + value + tail
 
 
 def unpack_value(cell: bytes) -> bytes:
@@ -55,10 +117,25 @@ def unpack_value(cell: bytes) -> bytes:
     InputError
         If :func:`pack_value` did not make this cell.
     """
-    end = LENGTH_BYTES + int.from_bytes(cell[:LENGTH_BYTES], "big")
-    if not LENGTH_BYTES <= end <= len(cell):
+    return _split(cell)[0]
+
+
+def _split(cell: bytes) -> tuple[bytes, Stamp, int]:
+    """Return value and stamp of a cell, and where what follows them begins."""
+    head = int.from_bytes(cell[:LENGTH_BYTES], "big")
+    end = LENGTH_BYTES + (head & _LENGTH)
+    at = end + (EXPIRY_BYTES if head & _EXPIRES else 0) + (STAMP_BYTES if head & _STAMPED else 0)
+    if not LENGTH_BYTES <= at <= len(cell):
         raise InputError("no length stands before the value: it was stored without omap.cells; read it raw")
-    return cell[LENGTH_BYTES:end]
+    value = cell[LENGTH_BYTES:end]
+    if at == end:
+        return value, PLAIN, at
+    expiry, mark = None, 0
+    if head & _EXPIRES:
+        expiry, end = int.from_bytes(cell[end : end + EXPIRY_BYTES], "big"), end + EXPIRY_BYTES
+    if head & _STAMPED:
+        mark = int.from_bytes(cell[end:at], "big")
+    return value, Stamp(expiry, mark >> GENERATION_BITS, mark & LAST_GENERATION), at
 
 
 def image(secret: bytes, name: bytes) -> bytes:
@@ -74,18 +151,20 @@ class Cells:
     params : Params
         The map's parameters.
     root_key : bytes
-        32 secret bytes, see :mod:`omap.session`. Images of names are made under a key derived from them.
+        32 secret bytes, see :mod:`omap.session`. Images of names are made under keys derived from them.
     """
 
     def __init__(self, params: Params, root_key: bytes) -> None:
         self.params = params
-        self._secret = NAMES.derive(root_key)
+        self._secret = lru_cache(maxsize=None)(
+            lambda database: DATABASE.derive(root_key, bytes([database])) if database else NAMES.derive(root_key)
+        )
 
-    def is_hashed(self, name: bytes) -> bool:
+    def is_hashed(self, name: bytes, database: int = 0) -> bool:
         """Return whether the key of a name is its image, because the name itself can't be the key."""
-        return len(name) > self.params.key_bytes or name.endswith(b"\0")
+        return database > 0 or len(name) > self.params.key_bytes or name.endswith(b"\0")
 
-    def key(self, name: bytes) -> bytes:
+    def key(self, name: bytes, database: int = 0) -> bytes:
         """Return the key of a name.
 
         Raises
@@ -93,57 +172,70 @@ class Cells:
         InputError
             If the name needs an image, and the keys of the map are too short for one.
         """
-        if not self.is_hashed(name):
+        if not self.is_hashed(name, database):
             return name.ljust(self.params.key_bytes, b"\0")
         if self.params.key_bytes < IMAGE_BYTES:
             what = "ends with a zero" if len(name) <= self.params.key_bytes else f"has {len(name)} bytes"
+            if database:
+                what = f"is in database {database}"
             raise InputError(
                 f"the key {what}; this map takes keys of up to {self.params.key_bytes} bytes that do not end with "
-                f"a zero: use shorter ones, or plan a map with {IMAGE_BYTES}-byte keys, which takes any"
+                f"a zero, in database 0: use such ones, or plan a map with {IMAGE_BYTES}-byte keys, which takes any"
             )
-        return image(self._secret, name)
+        return image(self._secret(database), name)
 
-    def room(self, name: bytes) -> int:
-        """Return how many bytes a value stored under ``name`` may have."""
-        beside = LENGTH_BYTES + len(name) if self.is_hashed(name) else 0
-        return self.params.value_bytes - LENGTH_BYTES - beside
+    def room(self, name: bytes, stamp: Stamp = PLAIN) -> int:
+        """Return how many bytes a value stored under ``name`` may have; below 0 if the name leaves no room at all."""
+        beside = LENGTH_BYTES + len(name) if self.is_hashed(name, stamp.database) else 0
+        return self.params.value_bytes - LENGTH_BYTES - stamp.bytes - beside
 
-    def pack(self, name: bytes, value: bytes) -> bytes:
+    def pack(self, name: bytes, value: bytes, stamp: Stamp = PLAIN) -> bytes:
         """Return the cell that holds ``value`` for ``name``.
 
         Raises
         ------
         InputError
-            If value and name do not fit.
+            If value and name do not fit, or the expiry or the generation is too large.
         """
-        room = self.room(name)
+        room = self.room(name, stamp)
         if room < 0:
             raise InputError(
                 f"the key has {len(name)} bytes; a cell of {self.params.value_bytes} holds keys of at most "
-                f"{max(0, self.params.value_bytes - 2 * LENGTH_BYTES)}, and that with an empty value: shorten it, or "
-                "plan a map with longer values"
+                f"{max(0, len(name) + room)}, and that with an empty value: shorten it, or plan a map with longer "
+                "values"
             )
         if len(value) > room:
             raise InputError(
                 f"the value has {len(value)} bytes; under this key {room} fit (cells have "
                 f"{self.params.value_bytes}, and hold long keys too): shorten it, or plan a map with longer values"
             )
-        cell = len(value).to_bytes(LENGTH_BYTES, "big") + value
-        if self.is_hashed(name):
+        if stamp.expiry is not None and not 0 <= stamp.expiry <= LAST_EXPIRY:
+            raise InputError(f"the expiry is {stamp.expiry} ms; it must be 0 to {LAST_EXPIRY}")
+        cell = _front(value, stamp)
+        if self.is_hashed(name, stamp.database):
             cell += len(name).to_bytes(LENGTH_BYTES, "big") + name
         return cell.ljust(self.params.value_bytes, b"\0")
 
+    def open(self, name: bytes, cell: bytes, database: int = 0) -> tuple[bytes, Stamp]:
+        """Return value and stamp of a cell that was stored for ``name`` in ``database``.
+
+        Raises
+        ------
+        InputError
+            If the cell was not made by :meth:`pack`, or was made for another name or database.
+        """
+        value, stamp, at = _split(cell)
+        wanted = len(name).to_bytes(LENGTH_BYTES, "big") + name if self.is_hashed(name, database) else b""
+        if stamp.database != database or cell[at : at + len(wanted)] != wanted:
+            raise InputError("the value was stored for another key: it was written without omap.cells")
+        return value, stamp
+
     def unpack(self, name: bytes, cell: bytes) -> bytes:
-        """Return the value in a cell that was stored for ``name``.
+        """Return the value in a cell that was stored for ``name`` in database 0, even if it is expired or stale.
 
         Raises
         ------
         InputError
             If the cell was not made by :meth:`pack`, or was made for another name.
         """
-        value = unpack_value(cell)
-        if self.is_hashed(name):
-            rest = cell[LENGTH_BYTES + len(value) :]
-            if rest[: LENGTH_BYTES + len(name)] != len(name).to_bytes(LENGTH_BYTES, "big") + name:
-                raise InputError("the value was stored for another key: it was written without omap.cells")
-        return value
+        return self.open(name, cell)[0]

@@ -110,6 +110,8 @@ SESSION = _derivation(
 """Keys of a session, see :mod:`omap.session`."""
 NAMES = _derivation(b"omap names 1", "root key", {}, {"names key": 32})
 """Key of long names, see :mod:`omap.cells`."""
+DATABASE = _derivation(b"omap database 1", "root key", {"number": 1}, {"names key": 32})
+"""Key of all names of a database but database 0, and of the register, see :mod:`omap.databases`."""
 WITNESS = _derivation(b"omap witness 1", "root key", {}, {"witness tag": 8})
 """Tag in the name of a client's witness file."""
 PAGE = _derivation(b"omap page 2", "page secret", {"map id": 16, "epoch": 8}, {"page key": 32})
@@ -121,5 +123,5 @@ FORMAT = _derivation(
 NONCE = _derivation(b"omap nonces 1", "root key", _FRESH, {"device nonce": 16})
 """Nonce of the device for a handshake."""
 
-DERIVATIONS = (SESSION, NAMES, WITNESS, PAGE, FORMAT, NONCE)
+DERIVATIONS = (SESSION, NAMES, DATABASE, WITNESS, PAGE, FORMAT, NONCE)
 """All uses of the KDF."""

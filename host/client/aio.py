@@ -156,6 +156,11 @@ class AsyncClient(AsyncMap):
         await self._submit(work, None)
         return work.result()
 
+    @property
+    def live_keys(self) -> int | None:
+        """Live keys of the map as of the newest answer; None before the first. Reveals nothing."""
+        return None if self._last is None else self._last.live
+
     async def live(self) -> int:
         """Return the number of live keys. This takes one operation, a NOP.
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hmac
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import count, groupby
+import time
+from collections.abc import Awaitable, Callable
+from itertools import groupby
 
 from host.redis import replies
-from host.redis.commands import COMMANDS, SYNTAX, Command, Data, parse_integer, unknown, wrong_arity
-from host.redis.guesses import Guesses
-from host.redis.plans import Change, Direct, Plan, Refused, Size
-from host.redis.replies import OK, RESP2, RESP3, Encoder, Value
-from host.redis.requests import BULK_LIMIT, ProtocolError, RequestReader
-from host.redis.scheduler import Scheduler
+from host.redis.administration import ADMINISTRATION, checked_name
+from host.redis.calls import SYNTAX, Call, parse_integer
+from host.redis.commands import COMMANDS, Command, check
+from host.redis.places import Refused
+from host.redis.plans import Plan
+from host.redis.replies import OK, RESP2, RESP3, Value
+from host.redis.requests import ProtocolError, RequestReader
+from host.redis.session import DIALECT, Session, Shared
+from host.redis.transactions import TRANSACTIONS, UNQUEUED, Exec, queue
+from omap.operations import Kind
 
 RUN_LIMIT = 1024
 """Commands that are planned before their replies are sent. This bounds the memory of a connection."""
-
-DIALECT = "7.0.0"
-"""Version of Redis whose texts the proxy uses. Clients read it to choose among features."""
 
 _NO_AUTH = "NOAUTH Authentication required."
 _WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled."
@@ -34,40 +34,7 @@ _HELLO_FIRST = (
 )
 _BEFORE_AUTH = ("auth", "hello", "quit", "reset")
 _TOO_MANY = "ERR too many wrong passwords came from your address, and others wait before you: try again later"
-
-
-@dataclass
-class Shared:
-    """What all connections of a proxy share.
-
-    Parameters
-    ----------
-    data : Data
-        Plans commands about data.
-    scheduler : Scheduler
-        Runs plans.
-    info : callable
-        Returns lines for INFO, by section.
-    password : str or None
-        What AUTH must give.
-    max_clients : int
-        Most connections at once.
-    timeout : float
-        Seconds after which a connection that does nothing is closed; 0 for never.
-    numbers : iterator of int
-        Gives each connection its number.
-    guesses : Guesses
-        Slows down wrong passwords.
-    """
-
-    data: Data
-    scheduler: Scheduler
-    info: Callable[[], dict[str, dict[str, object]]]
-    password: str | None = field(default=None, repr=False)
-    max_clients: int = 1000
-    timeout: float = 0
-    numbers: Iterator[int] = field(default_factory=lambda: count(1))
-    guesses: Guesses = field(default_factory=Guesses)
+_LOST = "ERR the SELECT before failed, and nothing runs in another database than was asked for: SELECT one that exists"
 
 
 class Connection:
@@ -78,28 +45,38 @@ class Connection:
     shared : Shared
         What all connections share.
     address : str
-        Address of the peer, for CLIENT INFO.
+        Address of the peer, for CLIENT LIST.
     group : str
         What stands for the owner of this address, see :func:`host.peers.peer_group`.
     """
 
     def __init__(self, shared: Shared, address: str = "", group: str = "local") -> None:
         self._shared = shared
-        self._address = address
-        self._group = group
-        self._form: Encoder = RESP2
-        self._name = b""
-        self._authenticated = shared.password is None
-        self._reader = RequestReader(authenticated=self._authenticated)
-        self.number = next(shared.numbers)
-        self.closed = False
-        """Whether the socket must be closed after the replies."""
-        self._login: list[bytes] | None = None
+        self.session = Session(shared, address, group)
+        self._reader = RequestReader(authenticated=self.session.authenticated)
+        shared.sessions[self.session.number] = self.session
+        self._held: list[bytes] | None = None
+        self._mute: list[int] = []  # places of plans whose replies nobody wants
+
+    @property
+    def number(self) -> int:
+        """Rises from connection to connection."""
+        return self.session.number
 
     @property
     def authenticated(self) -> bool:
         """Whether the peer has given the password, if there is one."""
-        return self._authenticated
+        return self.session.authenticated
+
+    @property
+    def closed(self) -> bool:
+        """Whether the socket must be closed after the replies."""
+        return self.session.closed
+
+    def end(self) -> None:
+        """Forget the connection: it watches nothing any more."""
+        self.session.leave_transaction()
+        self._shared.sessions.pop(self.session.number, None)
 
     async def handle(self, data: bytes, send: Callable[[bytes], Awaitable[object]]) -> None:
         """Take bytes that came, and pass replies to ``send``: those to at most :data:`RUN_LIMIT` commands at a time.
@@ -108,102 +85,136 @@ class Connection:
             As :class:`~host.redis.scheduler.Scheduler` does.
         """
         self._reader.feed(data)
+        self.session.last_seen = time.monotonic()
         more = True
         while more and not self.closed:
-            plans: list[Plan] = []
-            if self._login is not None:
-                plans.append(await self._log_in(self._login))
-                self._login = None
-            more = self._plan_ahead(plans)
-            if plans:
-                await send(b"".join(await self._run(plans)))
+            plans: list[bytes | Plan | Exec] = []
+            self._mute.clear()
+            if self._held is not None:
+                self._take(plans, await self._plan_held(self._held))
+                self._held = None
+            if not plans or not isinstance(plans[0], Exec):
+                more = self._plan_ahead(plans)
+            if plans and (answer := b"".join(await self._run(plans))):
+                await send(answer)
 
-    def _plan_ahead(self, plans: list[Plan]) -> bool:
-        """Append the plans of commands that have come, up to one that gives a password. Return if there may be more."""
+    def _plan_ahead(self, plans: list[bytes | Plan | Exec]) -> bool:
+        """Append the plans of commands that have come, up to one that waits for all before. Return if more may come."""
         while len(plans) < RUN_LIMIT and not self.closed:
             try:
                 words = self._reader.next()
             except ProtocolError as problem:
                 if str(problem):
                     plans.append(replies.error(str(problem)))
-                self.closed = True
+                self.session.closed = True
                 break
             if words is None:
                 return False
-            if self._gives_password(words):
-                self._login = words
+            if self._waits(words):
+                self._held = words
                 return True
-            plans.append(self._plan(words))
+            self._take(plans, self._plan(words))
         return not self.closed
 
-    def _gives_password(self, words: list[bytes]) -> bool:
+    def _take(self, plans: list[bytes | Plan | Exec], plan: bytes | Plan | Exec) -> None:
+        """Append a plan, and see whether its reply is wanted."""
+        session = self.session
+        if session.muted or session.skip == 1:
+            self._mute.append(len(plans))
+        session.skip = max(0, session.skip - 1)
+        plans.append(plan)
+
+    def _waits(self, words: list[bytes]) -> bool:
+        """Whether a command is planned only when all before it are done."""
         name = words[0].lower()
+        if name in (b"exec", b"watch"):  # a key is watched after the commands before; what follows EXEC sees its SELECT
+            return True
         return self._shared.password is not None and (name == b"auth" or (name == b"hello" and len(words) > 2))
 
-    async def _log_in(self, words: list[bytes]) -> Plan:
-        """Plan a command that gives a password, once it is the turn of the peer's address."""
-        async with self._shared.guesses.turn(self._group) as seen:
+    async def _plan_held(self, words: list[bytes]) -> bytes | Plan | Exec:
+        """Plan a command that waited; one that gives a password, once it is the turn of the peer's address."""
+        if words[0].lower() in (b"exec", b"watch"):
+            return self._plan(words)
+        async with self._shared.guesses.turn(self.session.group) as seen:
             return self._plan(words) if seen else replies.error(_TOO_MANY)
 
-    async def _run(self, plans: list[Plan]) -> list[bytes]:
+    async def _run(self, plans: list[bytes | Plan | Exec]) -> list[bytes]:
         made: list[bytes] = [plan if isinstance(plan, bytes) else b"" for plan in plans]
         places = [place for place, plan in enumerate(plans) if not isinstance(plan, bytes)]
-        for kind, group in groupby(places, lambda place: type(plans[place])):
+        for kind, group in groupby(places, lambda place: _kind(plans[place])):
             run = list(group)
-            if kind is Direct:
-                answers = await self._shared.scheduler.direct([p for n in run if isinstance(p := plans[n], Direct)])
-            elif kind is Change:
-                answers = await self._shared.scheduler.change([p for n in run if isinstance(p := plans[n], Change)])
+            some = [one for place in run if isinstance(one := plans[place], Plan)]
+            if kind in ("once", "count"):
+                answers = await self._shared.scheduler.direct(some)
+            elif kind == "twice":
+                answers = await self._shared.scheduler.change(some)
             else:
-                answers = [await self._shared.scheduler.size() for _ in run]
+                answers = [
+                    await one.run(self.session, self._plan_queued) for n in run if isinstance(one := plans[n], Exec)
+                ]
             for place, reply in zip(run, answers, strict=True):
                 made[place] = reply
+        for place in self._mute:
+            made[place] = b""
         return made
 
-    def _plan(self, words: list[bytes]) -> Plan:
-        name = words[0].lower().decode("latin-1")
+    # -- one command --------------------------------------------------------------------------------------------
+
+    def _plan(self, words: list[bytes]) -> bytes | Plan | Exec:
+        session, name = self.session, words[0].lower().decode("latin-1")
+        session.last = name if name in COMMANDS else "NULL"
         try:
-            command = COMMANDS.get(name)
-            if command is None:
-                raise unknown(words)
-            if len(words) != command.arity if command.arity > 0 else len(words) < -command.arity:
-                raise wrong_arity(name)
-            if not self._authenticated and name not in _BEFORE_AUTH:
-                raise Refused(_NO_AUTH)
-            if command.plan is not None:
-                return command.plan(self._shared.data, words, self._form)
-            plan: Plan = getattr(self, f"_do_{name}")(words)
-            return plan
+            command = self._command(name, words)
+            if session.queue is not None and name not in UNQUEUED:
+                if command.plan is not None and session.database is None:
+                    raise Refused(_LOST)
+                return queue(session, words)
+            return self._begin(name, command, words)
         except Refused as refused:
+            if session.queue is not None and name not in UNQUEUED:
+                session.spoilt = True
+            self._shared.refusals[session.last] += 1
             return replies.error(str(refused))
 
-    # -- the connection -----------------------------------------------------------------------------------------
+    def _command(self, name: str, words: list[bytes]) -> Command:
+        """Return the entry of a command, or refuse it."""
+        command = check(words)
+        if not self.session.authenticated and name not in _BEFORE_AUTH:
+            raise Refused(_NO_AUTH)
+        self._shared.calls[name] += 1
+        return command
 
-    def _do_ping(self, words: list[bytes]) -> bytes:
-        if len(words) > 2:
-            raise wrong_arity("ping")
-        if (trouble := self._shared.scheduler.trouble()) is not None:
-            return trouble  # or those who ask whether the proxy is well would go on sending it work
-        return self._form.bulk(words[1]) if len(words) == 2 else b"+PONG\r\n"
+    def _begin(self, name: str, command: Command, words: list[bytes]) -> bytes | Plan | Exec:
+        session = self.session
+        if (command.plan is not None or name == "watch") and session.database is None:
+            raise Refused(_LOST)
+        if command.plan is not None:
+            scheduler = self._shared.scheduler
+            assert session.database is not None
+            return command.plan(Call(words, session.form, scheduler.databases, session.database, scheduler.now()))
+        if name in TRANSACTIONS:
+            return TRANSACTIONS[name](session, words)
+        if name in ADMINISTRATION:
+            reply = ADMINISTRATION[name](session, words)
+            self._reader.authenticated = session.authenticated
+            return reply
+        return self._hello(words) if name == "hello" else self._auth(words)
 
-    def _do_echo(self, words: list[bytes]) -> bytes:
-        return self._form.bulk(words[1])
+    def _plan_queued(self, words: list[bytes]) -> bytes | Plan:
+        """Plan a command of a transaction, now that it runs."""
+        name = words[0].lower().decode("latin-1")
+        if name == "unwatch":
+            return OK
+        try:
+            plan = self._begin(name, COMMANDS[name], words)
+        except Refused as refused:
+            return replies.error(str(refused))
+        assert not isinstance(plan, Exec)
+        return plan
 
-    def _do_quit(self, words: list[bytes]) -> bytes:
-        self.closed = True
-        return OK
+    # -- who it is ----------------------------------------------------------------------------------------------
 
-    def _do_reset(self, words: list[bytes]) -> bytes:
-        self._form, self._name = RESP2, b""
-        self._reader.authenticated = self._authenticated = self._shared.password is None
-        return b"+RESET\r\n"
-
-    def _do_select(self, words: list[bytes]) -> bytes:
-        if parse_integer(words[1]) != 0:
-            raise Refused("ERR DB index is out of range")
-        return OK
-
-    def _do_auth(self, words: list[bytes]) -> bytes:
+    def _auth(self, words: list[bytes]) -> bytes:
         if len(words) > 3:
             raise Refused(SYNTAX)
         if len(words) == 2 and self._shared.password is None:
@@ -216,12 +227,12 @@ class Connection:
         # SEC_CM: REDIS.AUTH.CONST_TIME -- the time does not show how much of a guess is right
         right = wanted is None or hmac.compare_digest(password, wanted.encode())
         if not right or user != b"default":
-            self._shared.guesses.wrong(self._group)
+            self._shared.guesses.wrong(self.session.group)
             raise Refused(_WRONG_PASSWORD)
-        self._reader.authenticated = self._authenticated = True
+        self._reader.authenticated = self.session.authenticated = True
 
-    def _do_hello(self, words: list[bytes]) -> bytes:
-        form, name = self._form, self._name
+    def _hello(self, words: list[bytes]) -> bytes:
+        form, name = self.session.form, self.session.name
         if len(words) > 1:
             try:
                 version = parse_integer(words[1])
@@ -236,106 +247,23 @@ class Connection:
             if option == b"auth" and len(rest) >= 3:
                 login, rest = (rest[1], rest[2]), rest[3:]
             elif option == b"setname" and len(rest) >= 2:
-                name, rest = _checked_name(rest[1]), rest[2:]
+                name, rest = checked_name(rest[1]), rest[2:]
             else:
                 raise Refused(f"ERR Syntax error in HELLO option '{rest[0].decode('utf-8', 'surrogateescape')}'")
         if login is not None:
             self._authenticate(*login)
-        if not self._authenticated:
+        if not self.session.authenticated:
             raise Refused(_HELLO_FIRST)
-        self._form, self._name = form, name
+        self.session.form, self.session.name = form, name
         told: dict[str, Value] = {"server": b"redis", "version": DIALECT.encode(), "proto": form.version}
         told |= {"id": self.number, "mode": b"standalone", "role": b"master", "modules": []}
         return form.value(told)
 
-    def _do_client(self, words: list[bytes]) -> bytes:
-        subcommand = words[1].lower()
-        match subcommand, len(words):
-            case b"id", 2:
-                return replies.integer(self.number)
-            case b"getname", 2:
-                return self._form.bulk(self._name or None)
-            case b"setname", 3:
-                self._name = _checked_name(words[2])
-                return OK
-            case b"setinfo", 4:
-                if words[2].lower() not in (b"lib-name", b"lib-ver"):
-                    raise Refused(f"ERR Unrecognized option '{words[2].decode('utf-8', 'surrogateescape')}'")
-                return OK
-            case b"info", 2:
-                name = self._name.decode()
-                return self._form.text(f"id={self.number} addr={self._address} name={name} db=0\n")
-            case ((b"id" | b"getname" | b"setname" | b"setinfo" | b"info"), _):
-                raise wrong_arity(f"client|{subcommand.decode()}")
-        raise _unknown_subcommand(words)
 
-    # -- the server ---------------------------------------------------------------------------------------------
-
-    def _do_dbsize(self, words: list[bytes]) -> Plan:
-        return Size()
-
-    def _do_info(self, words: list[bytes]) -> bytes:
-        wanted = {word.lower().decode("latin-1") for word in words[1:]} or {"default"}
-        parts = []
-        for title, lines in self._shared.info().items():
-            if title.lower() in wanted or wanted & {"default", "all", "everything"}:
-                parts.append(f"# {title}\r\n" + "".join(f"{name}:{value}\r\n" for name, value in lines.items()))
-        return self._form.text("\r\n".join(parts))
-
-    def _do_config(self, words: list[bytes]) -> bytes:
-        if words[1].lower() != b"get":
-            raise _unknown_subcommand(words)
-        if len(words) < 3:
-            raise wrong_arity("config|get")
-        known = {
-            "appendonly": "no",
-            "databases": "1",
-            "maxclients": str(self._shared.max_clients),
-            "maxmemory": "0",
-            "proto-max-bulk-len": str(BULK_LIMIT),
-            "save": "",
-            "timeout": f"{self._shared.timeout:g}",
-        }
-        patterns = [word.decode("latin-1").lower() for word in words[2:]]
-        told = {n: v for n, v in known.items() if any(fnmatch.fnmatchcase(n, pattern) for pattern in patterns)}
-        return self._form.value({name: value.encode() for name, value in told.items()})
-
-    def _do_command(self, words: list[bytes]) -> bytes:
-        match words[1].lower() if len(words) > 1 else b"":
-            case b"":
-                return self._form.value([_told(name, command) for name, command in COMMANDS.items()])
-            case b"count" if len(words) == 2:
-                return replies.integer(len(COMMANDS))
-            case b"list" if len(words) == 2:
-                return self._form.bulks(name.encode() for name in COMMANDS)
-            case b"docs":
-                names = [word.lower().decode("latin-1") for word in words[2:]] or list(COMMANDS)
-                docs = {name: {"summary": _summary(name)} for name in names if name in COMMANDS}
-                return self._form.value(docs)
-            case b"info":
-                if len(words) == 2:
-                    return self._form.value([_told(name, command) for name, command in COMMANDS.items()])
-                names = [word.lower().decode("latin-1") for word in words[2:]]
-                return self._form.value([_told(n, COMMANDS[n]) if n in COMMANDS else None for n in names])
-            case b"count" | b"list":
-                raise wrong_arity(f"command|{words[1].lower().decode()}")
-        raise _unknown_subcommand(words)
-
-
-def _checked_name(name: bytes) -> bytes:
-    if any(not 33 <= byte <= 126 for byte in name):
-        raise Refused("ERR Client names cannot contain spaces, newlines or special characters.")
-    return name
-
-
-def _unknown_subcommand(words: list[bytes]) -> Refused:
-    subcommand = words[1].partition(b"\0")[0][:128].decode("utf-8", "surrogateescape")
-    return Refused(f"ERR unknown subcommand '{subcommand}'. Try {words[0].upper().decode()} HELP.")
-
-
-def _told(name: str, command: Command) -> Value:
-    return [name.encode(), command.arity, command.flags, *command.keys, [], [], [], []]
-
-
-def _summary(name: str) -> bytes:
-    return f"map operations: {COMMANDS[name].operations}".encode()
+def _kind(plan: bytes | Plan | Exec) -> str:
+    """Return how a plan runs. What counts keys runs by itself, so that it counts what was there at its turn."""
+    if not isinstance(plan, Plan):
+        return "transaction"
+    if plan.once is None:
+        return "twice"
+    return "count" if plan.once == Kind.NOP else "once"

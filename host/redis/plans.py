@@ -1,68 +1,35 @@
 """What a command wants from the map, fixed before anything is looked up.
 
-There are two kinds of plan. A command's name and arguments alone decide which kind it has, and how many operations it
-takes. What is found in the map decides only the contents of operations.
+A command's name and arguments alone decide which keys it names, and whether it runs in one pass or in two. What is
+found in the map decides only the contents of operations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from omap.operations import Operation, Response
+from host.redis.places import Place
+from host.redis.view import View
+from omap.operations import Kind
 
 
-class Refused(Exception):  # noqa: N818 -- an answer, not a failure
-    """A command that is answered with an error. The text is the reply."""
-
-
-OUT_OF_ROOM = "OOM command not allowed when used memory > 'maxmemory'."
-"""What Redis says when it is full. A map is full when ``capacity`` keys are live."""
-
-
-Decide = Callable[[bytes | None], tuple[bytes | None, bytes]]
-"""Takes the value found, or None; returns the new value, or None to change nothing, and the reply."""
-
-
-@dataclass(frozen=True, slots=True)
-class Direct:
-    """Operations that are known at once. All are submitted together, and the reply follows from the answers.
+@dataclass(slots=True)
+class Plan:
+    """One command.
 
     Parameters
     ----------
-    operations : list of Operation
-        What to run.
-    reply : callable
-        Makes the reply from the answers. May raise :class:`Refused`.
+    apply : callable
+        Does the command in memory, on what was found, and returns its reply; may be a coroutine function, and may raise
+        :class:`~host.redis.places.Refused`, after which nothing is changed.
+    places : sequence of Place
+        Keys that the command names, in the order of its words; a key named twice stands twice.
+    once : Kind or None
+        Kind of the operations of a command that needs one pass, because what it writes does not depend on what is
+        found: one operation a place. None for two passes: a GET for each place, then a PUT, DELETE or NOP for each.
     """
 
-    operations: list[Operation]
-    reply: Callable[[list[Response]], bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One value that is read and perhaps written: always a GET, and then a PUT or a NOP.
-
-    Parameters
-    ----------
-    name : bytes
-        Key as Redis knows it.
-    key : bytes
-        Its key in the map.
-    decide : callable
-        Returns the new value and the reply. May raise :class:`Refused`; then nothing is written.
-    """
-
-    name: bytes
-    key: bytes
-    decide: Decide
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """The number of live keys, which the answer to a NOP tells."""
-
-
-Plan = bytes | Direct | Change | Size
-"""What to do for one command; ``bytes`` is a reply that needs no map."""
+    apply: Callable[[View], bytes | Awaitable[bytes]]
+    places: Sequence[Place]
+    once: Kind | None = None

@@ -32,6 +32,7 @@ class Encoder:
     def __init__(self, version: int) -> None:
         self.version = version
         self.null = b"_\r\n" if version == 3 else b"$-1\r\n"
+        self.null_array = b"_\r\n" if version == 3 else b"*-1\r\n"
 
     def bulk(self, data: bytes | None) -> bytes:
         """Return a bulk string, or the null of this protocol version."""

@@ -3,11 +3,12 @@
 Locks on keys would be the usual way to make read-modify-write commands atomic. But if a command waits for another,
 locks show that both are about the same key. Here the kind of a command alone decides what it waits for:
 
-* :class:`~host.redis.plans.Direct` plans go to the map at once, with many batches in flight. The map runs the batches
-  in order, and none inside another.
-* :class:`~host.redis.plans.Change` plans of all connections are gathered into rounds. A round reads all its values with
-  one batch of GETs. It decides one command after the other in memory, so that the second INCR of a key sees the first.
-  Then it writes with one batch of PUTs and NOPs. Nothing else is submitted during a round.
+* Plans that need one pass go to the map at once, with many batches in flight. The map runs the batches in order, and
+  none inside another.
+* Plans that need two passes, and all plans of a transaction, are gathered from all connections into rounds. A round
+  reads all its values with one batch of GETs. It does one command after the other in memory, so that the second INCR of
+  a key sees the first. Then it writes with one batch of PUTs, DELETEs and NOPs. Nothing else is submitted during a
+  round.
 
 Commands are atomic only if no other client writes the same keys: another client's write between the two batches of a
 round would be lost.
@@ -16,20 +17,24 @@ round would be lost.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from host.redis import replies
-from host.redis.commands import Data
-from host.redis.plans import OUT_OF_ROOM, Change, Direct, Refused
+from host.redis.databases import Databases
+from host.redis.expiries import Expiries
+from host.redis.places import NOWHERE, OUT_OF_ROOM, REGISTER, Refused
+from host.redis.plans import Plan
+from host.redis.view import NO_OPERATION, Found, View
+from host.redis.watches import Watches
 from omap.errors import OmapError, UnknownFateError
 from omap.operations import Kind, Operation, Response, Status
 
 ROUND_LIMIT = 1024
-"""Changes in one round."""
-
-NO_OPERATION = Operation(Kind.NOP)
+"""Plans in one round. A transaction is never split, so that a round may have more."""
 
 
 class Store(Protocol):
@@ -40,12 +45,13 @@ class Store(Protocol):
         """Why no operation can run now; None if nothing is known to be wrong."""
         ...
 
-    def submit(self, batch: Sequence[Operation]) -> asyncio.Future[list[Response]]:
-        """Queue operations and return a future of their responses. Operations run in the order of the calls."""
+    @property
+    def live_keys(self) -> int | None:
+        """Live keys of the map as of the newest answer; None before the first."""
         ...
 
-    async def live(self) -> int:
-        """Return the number of live keys. This takes one operation."""
+    def submit(self, batch: Sequence[Operation]) -> asyncio.Future[list[Response]]:
+        """Queue operations and return a future of their responses. Operations run in the order of the calls."""
         ...
 
 
@@ -54,6 +60,26 @@ IN_DOUBT = (
     "all (of several keys, perhaps the first) and is not repeated: read before you send it again"
 )
 NOT_RUN = "ERR omap: the connection to the map broke before this command was sent: nothing was changed, send it again"
+UNSETTLED = (replies.error(IN_DOUBT), replies.error(NOT_RUN))
+"""Replies to commands that the connection to the map cut short."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Plans of one connection that run one after the other in one round."""
+
+    plans: Sequence[Plan]
+    guard: Callable[[], bool] | None
+    future: asyncio.Future[list[bytes] | None]
+    runs: bool = True
+
+
+@dataclass(slots=True)
+class _Decided:
+    """What a plan of a round wants to write, and its reply."""
+
+    reply: bytes
+    operations: list[Operation] = field(default_factory=list)
 
 
 class Scheduler:
@@ -61,30 +87,53 @@ class Scheduler:
 
     Parameters
     ----------
-    data : Data
+    databases : Databases
         Reads and makes cells.
     store : Store
         Runs operations on the map.
     report : callable
         Called with every error of the store.
+    clock : callable, optional
+        Seconds since 1970; anything but the default is for tests.
+
+    Attributes
+    ----------
+    databases, store
+        As given.
+    expiries : Expiries
+        What is to be deleted when its time has come.
+    watches : Watches
+        Who wants to know of changes.
 
     Reveals
-        Of each plan: how many operations it has, and whether it is a change. Both follow from the words of its command.
-        Never revealed: whether two plans are about the same key, and what was found.
+        Of each plan: how many operations it has, and whether they are two passes. Both follow from the words of its
+        command. Never revealed: whether two plans are about the same key, and what was found.
     """
 
-    def __init__(self, data: Data, store: Store, report: Callable[[OmapError], object] = lambda _: None) -> None:
-        self._data = data
-        self._store = store
+    def __init__(
+        self,
+        databases: Databases,
+        store: Store,
+        report: Callable[[OmapError], object] = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.databases = databases
+        self.expiries, self.watches = Expiries(), Watches()
+        self.store = store
         self._report = report
+        self._clock = clock
         self._free = asyncio.Event()  # set, except while a round has read and not yet written
         self._free.set()
-        self._waiting: deque[tuple[Sequence[Change], asyncio.Future[list[bytes]]]] = deque()
+        self._waiting: deque[_Group] = deque()
         self._worker: asyncio.Task[None] | None = None
+
+    def now(self) -> int:
+        """Return the time in milliseconds since 1970."""
+        return int(self._clock() * 1000)
 
     def trouble(self) -> bytes | None:
         """Return the reply to PING if the map is known to be away or refused. Takes no operation."""
-        problem = self._store.trouble
+        problem = self.store.trouble
         return None if problem is None else self._failure(problem)
 
     def _failure(self, problem: OmapError) -> bytes:
@@ -92,33 +141,88 @@ class Scheduler:
         self._report(problem)
         return replies.error(f"ERR omap: {problem}")
 
-    async def size(self) -> bytes:
-        """Return the reply to DBSIZE."""
-        await self._turn()
-        try:
-            return replies.integer(await self._store.live())
-        except OmapError as problem:
-            return self._failure(problem)
+    # -- one pass -----------------------------------------------------------------------------------------------
 
-    async def direct(self, plans: Sequence[Direct]) -> list[bytes]:
-        """Run direct plans in one batch."""
+    async def direct(self, plans: Sequence[Plan]) -> list[bytes]:
+        """Run plans that need one pass, in one batch."""
         await self._turn()
-        answered = doubted = sum(len(plan.operations) for plan in plans)
+        now, batch = self.now(), list[Operation]()
+        begun: list[tuple[View | None, bytes, int]] = []
+        for plan in plans:  # after the turn, because a flush may have come before
+            try:
+                view, reply, operations = self._begin(plan, now)
+                batch += operations
+            except Refused as refused:
+                view, reply = None, replies.error(str(refused))
+            begun.append((view, reply, len(batch)))
+        if not batch:
+            return [reply for _, reply, _ in begun]
+        answered = doubted = len(batch)
         try:
-            answers = await self._store.submit([operation for plan in plans for operation in plan.operations])
+            answers = await self.store.submit(batch)
         except UnknownFateError as error:  # the error says what was answered and what was not sent
             self._report(error)
             answers, answered, doubted = list(error.responses), error.answered, error.answered + error.in_doubt
         except OmapError as problem:
-            return [self._failure(problem)] * len(plans)
+            failure, made, at = self._failure(problem), [], 0
+            for _, reply, end in begun:
+                made.append(failure if end > at else reply)
+                at = end
+            return made
+        self.databases.live = self.store.live_keys
         made, at = [], 0
-        for plan in plans:
-            end = at + len(plan.operations)
-            if end <= answered:
-                made.append(_reply(plan, answers[at:end]))
+        for plan, (view, reply, end) in zip(plans, begun, strict=True):
+            if at == end:
+                made.append(reply)
+            elif end <= answered:
+                made.append(self._finish(plan, view, reply, batch[at:end], answers[at:end]))
             else:
-                made.append(replies.error(IN_DOUBT if at < doubted else NOT_RUN))
+                made.append(UNSETTLED[0] if at < doubted else UNSETTLED[1])
             at = end
+        return made
+
+    def _begin(self, plan: Plan, now: int) -> tuple[View, bytes, list[Operation]]:
+        """Return the operations of a plan that needs one pass, and what is known before they run."""
+        view = View(self.databases, {}, now)
+        if plan.once != Kind.PUT:
+            kind, key = plan.once or Kind.NOP, self.databases.key
+            return view, b"", [Operation(kind, key(p)) if p is not NOWHERE else NO_OPERATION for p in plan.places]
+        reply = plan.apply(view)
+        assert isinstance(reply, bytes)
+        for place in view.changes:
+            self.watches.touch(place)
+        return view, reply, view.operations(list(plan.places))
+
+    def _finish(
+        self, plan: Plan, view: View | None, reply: bytes, operations: list[Operation], answers: list[Response]
+    ) -> bytes:
+        """Return the reply of a plan whose operations were answered."""
+        assert view is not None
+        if plan.once == Kind.PUT:
+            for place, operation, answer in zip(plan.places, operations, answers, strict=True):
+                if answer.status == Status.FULL:
+                    return replies.error(OUT_OF_ROOM)
+                if place is REGISTER:
+                    self.databases.registered = True
+                elif operation.kind == Kind.PUT:
+                    self.databases.account(place, answer.previous, operation.value)
+                    self.expiries.note(place, view.expiries.get(place))
+            if not view.has_read:
+                return reply
+        elif plan.once == Kind.DELETE:
+            for place, answer in zip(plan.places, answers, strict=True):
+                if answer.previous is not None:
+                    self.databases.account(place, answer.previous, None)
+                    self.expiries.note(place, None)
+                    self.watches.touch(place)
+        found: Found = {}
+        for place, answer in zip(plan.places, answers, strict=True):
+            found.setdefault(place, answer.previous)
+        try:
+            made = plan.apply(View(self.databases, found, view.now))
+            assert isinstance(made, bytes)
+        except Refused as refused:
+            return replies.error(str(refused))
         return made
 
     async def _turn(self) -> None:
@@ -126,103 +230,141 @@ class Scheduler:
         while not self._free.is_set():
             await self._free.wait()
 
-    async def change(self, plans: Sequence[Change]) -> list[bytes]:
-        """Run changes, in their order, in one of the next rounds."""
-        future: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((plans, future))
+    # -- rounds -------------------------------------------------------------------------------------------------
+
+    async def change(self, plans: Sequence[Plan]) -> list[bytes]:
+        """Run plans, in their order, in one of the next rounds."""
+        made = await self._enter(plans, None)
+        assert made is not None
+        return made
+
+    async def transaction(self, plans: Sequence[Plan], guard: Callable[[], bool]) -> list[bytes] | None:
+        """Run plans in one round, with no other plan between them.
+
+        Returns
+        -------
+        replies : list of bytes or None
+            None if ``guard()`` was false when the round had read; then nothing was changed.
+
+        Reveals
+            The same number of operations in either case.
+        """
+        return await self._enter(plans, guard)
+
+    async def _enter(self, plans: Sequence[Plan], guard: Callable[[], bool] | None) -> list[bytes] | None:
+        group = _Group(plans, guard, asyncio.get_running_loop().create_future())
+        self._waiting.append(group)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._rounds())
-        return await future
+        return await group.future
 
     async def _rounds(self) -> None:
         while self._waiting:
-            group = [self._waiting.popleft()]
-            count = len(group[0][0])
-            while self._waiting and count + len(self._waiting[0][0]) <= ROUND_LIMIT:
-                group.append(self._waiting.popleft())
-                count += len(group[-1][0])
-            plans = [plan for some, _ in group for plan in some]
+            groups = [self._waiting.popleft()]
+            count = len(groups[0].plans)
+            while self._waiting and count + len(self._waiting[0].plans) <= ROUND_LIMIT:
+                groups.append(self._waiting.popleft())
+                count += len(groups[-1].plans)
+            made: Sequence[list[bytes] | None]
             try:
-                made = await self._round(plans)
+                made = await self._round(groups)
             except OmapError as problem:
-                made = [self._failure(problem)] * len(plans)
+                failure = self._failure(problem)
+                made = [[failure] * len(group.plans) for group in groups]
             except BaseException as problem:
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(problem)
+                for group in groups:
+                    if not group.future.done():
+                        group.future.set_exception(problem)
                 raise
-            at = 0
-            for some, future in group:
-                if not future.done():  # its connection may be gone
-                    future.set_result(made[at : at + len(some)])
-                at += len(some)
+            for group, answer in zip(groups, made, strict=True):
+                if not group.future.done():  # its connection may be gone
+                    group.future.set_result(answer)
             await asyncio.sleep(0)  # plans that waited for this round come before the next
 
-    async def _round(self, plans: list[Change]) -> list[bytes]:
+    async def _round(self, groups: list[_Group]) -> Sequence[list[bytes] | None]:
+        places = [place for group in groups for plan in group.plans for place in plan.places]
         self._free.clear()
         try:
-            try:
-                answers = await self._store.submit([Operation(Kind.GET, plan.key) for plan in plans])
-            except UnknownFateError as error:  # only reading was in doubt, which changes nothing
-                self._report(error)
-                return [replies.error(NOT_RUN)] * len(plans)
-            before = {plan.key: answer.previous for plan, answer in zip(plans, answers, strict=True)}
-            decided = self._decide(plans, before)
+            found: Found = {}
+            if places:
+                reads = [
+                    NO_OPERATION if place is NOWHERE else Operation(Kind.GET, self.databases.key(place))
+                    for place in places
+                ]
+                try:
+                    answers = await self.store.submit(reads)
+                except UnknownFateError as error:  # only reading was in doubt, which changes nothing
+                    self._report(error)
+                    return [[UNSETTLED[1]] * len(group.plans) for group in groups]
+                found = {place: answer.previous for place, answer in zip(places, answers, strict=True)}
+            self.databases.live = self.store.live_keys
+            decided = await self._decide(groups, found)
             # SEC_CM: REDIS.OPS.FIXED -- a NOP in place of every PUT that is not needed
-            writes = [
-                NO_OPERATION if cell is None else Operation(Kind.PUT, plan.key, cell)
-                for plan, (cell, _) in zip(plans, decided, strict=True)
-            ]
-            writing = self._store.submit(writes)
+            writes = [operation for group in decided for one in group for operation in one.operations]
+            writing = self.store.submit(writes) if writes else None
         finally:
             self._free.set()  # whatever is submitted now runs after the writes
-        doubted = len(plans)
+        doubted = len(writes)
         try:
-            written = await writing
+            written = await writing if writing is not None else []
         except UnknownFateError as error:
             self._report(error)
             written, doubted = list(error.responses), error.answered + error.in_doubt
-        statuses = [answer.status for answer in written]
-        if Status.FULL in statuses:
-            decided = self._decide(plans, before, statuses)
-        made = [reply for _, reply in decided[: len(statuses)]]
-        made += [replies.error(IN_DOUBT)] * (doubted - len(statuses))
-        return made + [replies.error(NOT_RUN)] * (len(plans) - doubted)
+        self.databases.live = self.store.live_keys
+        return list(_settled(groups, decided, written, doubted))
 
-    def _decide(
-        self,
-        plans: list[Change],
-        before: dict[bytes, bytes | None],
-        statuses: list[Status] | None = None,
-    ) -> list[tuple[bytes | None, bytes]]:
-        """Go through the plans in order. Return for each the cell to write, or None, and the reply.
-
-        ``statuses`` are those of the writes. With them, the plans are decided again as the map ran them: a value that
-        the map refused for lack of room was not there for later plans. A round frees no room, so that after the first
-        refusal the map refuses every new key. Therefore no plan would now write what the round has not tried to write.
-        """
-        now = dict(before)
-        full = False
-        decided: list[tuple[bytes | None, bytes]] = []
-        for place, plan in enumerate(plans):
-            cell = None
-            try:
-                found = self._data.value(plan.name, now[plan.key])
-                value, reply = plan.decide(found)
-                if value is not None:
-                    cell = self._data.cell(plan.name, value)
-                    if statuses and (statuses[place : place + 1] == [Status.FULL] or (full and found is None)):
-                        full = True
-                        raise Refused(OUT_OF_ROOM)
-                    now[plan.key] = cell
-            except Refused as refused:
-                cell, reply = None, replies.error(str(refused))
-            decided.append((cell, reply))
+    async def _decide(self, groups: list[_Group], found: Found) -> list[list[_Decided]]:
+        """Go through the plans in order. Return what each wants to write, and its reply."""
+        now, live = self.now(), self.databases.live
+        decided: list[list[_Decided]] = []
+        for group in groups:
+            group.runs = group.guard is None or group.guard()
+            some: list[_Decided] = []
+            for plan in group.plans:
+                idle = _Decided(b"", [NO_OPERATION] * len(plan.places))
+                some.append(idle)
+                if not group.runs:
+                    continue
+                view = View(self.databases, found, now)
+                try:
+                    reply = plan.apply(view)
+                    idle.reply = reply if isinstance(reply, bytes) else await reply
+                    operations = view.operations(list(plan.places))
+                    live = view.commit(operations, list(plan.places), live)
+                except Refused as refused:
+                    idle.reply = replies.error(str(refused))
+                    continue
+                idle.operations = operations
+                self.databases.live = live
+                self._changed(view)
+            decided.append(some)
         return decided
 
+    def _changed(self, view: View) -> None:
+        """Take note of what a plan of a round changed."""
+        for place in view.changes:
+            self.watches.touch(place)
+            self.expiries.note(place, view.expiries.get(place))
+        if view.generations is not None:
+            self.watches.touch_databases(view.emptied)
+            self.expiries.forget(view.emptied)
 
-def _reply(plan: Direct, answers: list[Response]) -> bytes:
-    try:
-        return plan.reply(answers)
-    except Refused as refused:
-        return replies.error(str(refused))
+
+def _settled(
+    groups: list[_Group], decided: list[list[_Decided]], written: list[Response], doubted: int
+) -> Iterator[list[bytes] | None]:
+    """Give the replies of each group of a round, after as many responses as came."""
+    at = 0
+    for group, some in zip(groups, decided, strict=True):
+        made = []
+        for one in some:
+            end = at + len(one.operations)
+            if end > len(written):
+                made.append(UNSETTLED[0] if at < doubted else UNSETTLED[1])
+            elif any(answer.status == Status.FULL for answer in written[at:end]):
+                made.append(replies.error(OUT_OF_ROOM))  # another client was faster than the round
+            else:
+                made.append(one.reply)
+            at = end
+        given_up = not group.runs and not any(reply in UNSETTLED for reply in made)
+        yield None if given_up else made

@@ -12,10 +12,11 @@ from importlib import metadata
 from host.listening import cannot_listen
 from host.peers import peer_group, who_makes_room
 from host.redis import replies
-from host.redis.commands import Data
-from host.redis.connection import DIALECT, Connection, Shared
+from host.redis.connection import Connection
+from host.redis.databases import Databases
 from host.redis.scheduler import Scheduler, Store
-from omap.cells import Cells
+from host.redis.session import DIALECT, Shared
+from host.redis.upkeep import Upkeep
 from omap.errors import InputError, OmapError
 from omap.params import Params
 
@@ -150,10 +151,10 @@ class Proxy:
         self.host, self.port = endpoint.host, endpoint.port
         self.limits = limits or Limits()
         self._params = params
-        data = Data(Cells(params, root_key))
         self._store = store
-        scheduler = Scheduler(data, store, self._report)
-        self._shared = Shared(data, scheduler, self._info, endpoint.password, self.limits.clients, self.limits.timeout)
+        scheduler = Scheduler(Databases(params, root_key), store, self._report)
+        self._upkeep = Upkeep(scheduler)
+        self._shared = Shared(scheduler, self._info, endpoint.password, self.limits.clients, self.limits.timeout)
         self._server: asyncio.Server | None = None
         self._tasks: dict[asyncio.Task[None], _Guest] = {}
         self._idle: set[asyncio.Task[None]] = set()
@@ -171,13 +172,16 @@ class Proxy:
         """Listen.
 
         Reveals
-            That a proxy listens at this address.
+            That a proxy listens at this address. To whoever watches the map: two operations.
 
         Raises
         ------
         InputError
             If the address can't be used.
+        OmapError
+            If the map does not answer.
         """
+        await self._upkeep.start()
         try:
             self._server = await asyncio.start_server(self._accept, self.host, self.port, limit=READ_BYTES)
         except OSError as error:
@@ -189,7 +193,7 @@ class Proxy:
         """Take no more connections and commands, finish the commands under way, and hang up.
 
         Reveals
-            To its clients: that the proxy ends.
+            To its clients: that the proxy ends. To whoever watches the map: one operation.
         """
         if self._server is None:
             return
@@ -203,6 +207,9 @@ class Proxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.drain_seconds):
+                await self._upkeep.stop()
         with contextlib.suppress(TimeoutError):  # a peer that takes nothing any more must not hold up the end
             async with asyncio.timeout(self.limits.drain_seconds):
                 await self._server.wait_closed()
@@ -229,7 +236,10 @@ class Proxy:
                 return
             connection = Connection(self._shared, _address(writer), group)
             self._tasks[task] = _Guest(connection, group, time.monotonic(), writer)
-            await self._serve(connection, reader, writer, task)
+            try:
+                await self._serve(connection, reader, writer, task)
+            finally:
+                connection.end()
         except ConnectionError:
             pass  # the peer is gone, so nobody would read an error
         except TimeoutError:

@@ -53,6 +53,35 @@ REQUESTS = [
     ["incrby", "k", 3],
     ["decrby", "k", 3],
     ["dbsize"],
+    ["set", "k", "v", "EX", 1000],
+    ["set", "k", "v", "KEEPTTL"],
+    ["setex", "k", 1000, "v"],
+    ["psetex", LONG, 1000000, "v"],
+    ["getex", "k"],
+    ["getex", "k", "EX", 1000],
+    ["getex", LONG, "PERSIST"],
+    *([name, "k", 1000] for name in ("expire", "pexpire")),
+    *([name, "k", 9_000_000_000] for name in ("expireat", "pexpireat")),
+    ["expire", "k", -1],
+    ["expire", LONG, 1000, "GT"],
+    *([name, "k"] for name in ("ttl", "pttl", "expiretime", "pexpiretime", "persist", "type")),
+    ["touch", "k", LONG],
+    ["unlink", "k", "k"],
+    ["msetnx", "k", 1, LONG, 2],
+    ["msetnx", "k", 1, "k", 2],
+    ["getrange", "k", 0, 2],
+    ["substr", "k", 0, 2],
+    ["setrange", "k", 2, "x"],
+    ["setrange", LONG, 2, ""],
+    ["incrbyfloat", "k", "0.5"],
+    ["rename", "k", LONG],
+    ["rename", "k", "k"],
+    ["renamenx", "k", "other"],
+    ["copy", "k", "other"],
+    ["copy", "k", LONG, "DB", 3, "REPLACE"],
+    ["move", "k", 2],
+    ["flushdb"],
+    ["flushall", "ASYNC"],
 ]
 
 
@@ -74,11 +103,15 @@ def test_the_number_of_operations_of_a_command_follows_from_its_words(request_):
     (told,) = {sum(found) for found in seen.values()}
     operations = COMMANDS[request_[0]].operations
     if operations.endswith("a key"):
-        keys = (len(request_) - 1) // (2 if request_[0] == "mset" else 1)
+        keys = (len(request_) - 1) // (2 if request_[0].startswith("mset") else 1)
+        keys = 2 if request_[0] in ("copy", "move", "rename", "renamenx") else keys
         assert told == keys * int(re.match(r"\d+", operations)[0])
     elif request_[0] == "set":
-        assert told == (2 if {"NX", "XX"} & set(request_) else 1)
-        assert operations == "1; 2 with NX or XX"
+        assert told == (2 if {"NX", "XX", "KEEPTTL"} & set(request_) else 1)
+        assert operations == "1; 2 with NX, XX or KEEPTTL"
+    elif request_[0] == "getex":
+        assert told == min(2, len(request_) - 1)
+        assert operations == "1; 2 with an option"
     else:
         assert told == int(operations)
 

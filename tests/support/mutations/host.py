@@ -100,9 +100,9 @@ REMOVALS = [
     ),
     Removal(
         "REDIS.KEY.VERIFIED",
-        "host/redis/commands.py",
-        "return self.cells.unpack(name, cell)",
-        'return cell[2 : 2 + int.from_bytes(cell[:2], "big")]',
+        "host/redis/databases.py",
+        "read = self.cells.open(place[1], cell, place[0])",
+        "read = self.cells.open(place[1][:0], cell, 0)",
     ),
     Removal(
         "REDIS.LISTEN.GUARDED",
@@ -113,15 +113,22 @@ REMOVALS = [
     Removal(
         "REDIS.OPS.FIXED",
         "host/redis/scheduler.py",
-        "for plan, (cell, _) in zip(plans, decided, strict=True)\n",
-        "for plan, (cell, _) in zip(plans, decided, strict=True)\n                if cell is not None\n",
+        "for one in group for operation in one.operations]",
+        "for one in group for operation in one.operations if operation.kind]",
     ),
+    Removal(
+        "REDIS.OPS.FIXED",
+        "host/redis/transactions.py",
+        "planned = [plan(words) for words in self.queue]",
+        "planned = [] if session.watch.broken else [plan(words) for words in self.queue]",
+    ),
+    Removal("REDIS.SELECT.OBEYED", "host/redis/administration.py", "session.database = None", "pass"),
     Removal(
         "REDIS.WAIT.KEYLESS",
         "host/redis/scheduler.py",
-        '"""Run direct plans in one batch."""\n        await self._turn()',
-        '"""Run direct plans in one batch."""\n'
-        "        if len({operation.key for plan in plans for operation in plan.operations}) == 1:\n"
+        '"""Run plans that need one pass, in one batch."""\n        await self._turn()',
+        '"""Run plans that need one pass, in one batch."""\n'
+        "        if len({place for plan in plans for place in plan.places}) == 1:\n"
         "            await self._turn()",
     ),
 ]

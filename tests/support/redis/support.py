@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from host.redis.commands import Data
-from host.redis.connection import Connection, Shared
+from host.redis.connection import Connection
+from host.redis.databases import Databases
 from host.redis.scheduler import Scheduler
+from host.redis.session import Shared
 from omap import create
-from omap.cells import Cells
 from omap.operations import Operation
 from omap.sizing import one_choice
 
@@ -34,7 +34,7 @@ class RealRedis:
 
     def __init__(self, folder):
         self.path = str(folder / "socket")
-        line = [program("redis-server"), "--port", "0", "--unixsocket", self.path, "--save", "", "--databases", "1"]
+        line = [program("redis-server"), "--port", "0", "--unixsocket", self.path, "--save", "", "--databases", "16"]
         self.process = subprocess.Popen(
             [*line, "--dir", str(folder), "--loglevel", "warning"], stdout=subprocess.DEVNULL
         )
@@ -110,14 +110,24 @@ class ReferenceStore:
                 raise failure
             return self.map.execute(batch)
 
-    async def live(self):
-        await self.submit([Operation(0)])
+    @property
+    def live_keys(self):
         return len(self.map)
 
 
-def shared(store, params=PARAMS, password=None, report=lambda problem: None):
-    data = Data(Cells(params, ROOT_KEY))
-    return Shared(data, Scheduler(data, store, report), lambda: {"Server": {"redis_version": "7.0.0"}}, password)
+class Clock:
+    """A time that a test sets."""
+
+    def __init__(self, seconds=1_800_000_000.0):
+        self.seconds = seconds
+
+    def __call__(self):
+        return self.seconds
+
+
+def shared(store, params=PARAMS, password=None, report=lambda problem: None, clock=time.time):
+    scheduler = Scheduler(Databases(params, ROOT_KEY), store, report, clock)
+    return Shared(scheduler, lambda: {"Server": {"redis_version": "7.0.0"}}, password)
 
 
 async def ask(connection, data):
@@ -137,11 +147,11 @@ def command(*words):
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
-def answers(*requests, store=None, params=PARAMS, password=None):
+def answers(*requests, store=None, params=PARAMS, password=None, clock=time.time):
     """Run requests on one connection to a fresh proxy without sockets; return what it answers to each."""
 
     async def main():
-        connection = Connection(shared(store or ReferenceStore(params), params, password))
+        connection = Connection(shared(store or ReferenceStore(params), params, password, clock=clock))
         return [await ask(connection, request) for request in requests]
 
     return asyncio.run(main())

@@ -1,0 +1,96 @@
+"""One command as it came, and what all plans read from its words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from host.redis.databases import Databases
+from host.redis.places import Place, Refused
+from host.redis.replies import Encoder
+from omap.cells import LAST_EXPIRY
+
+NOT_AN_INTEGER = "ERR value is not an integer or out of range"
+SYNTAX = "ERR syntax error"
+LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
+_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+
+RELATIVE = {b"ex": 1000, b"px": 1}
+ABSOLUTE = {b"exat": 1000, b"pxat": 1}
+"""Options that give a time: milliseconds of their unit."""
+
+
+def parse_integer(data: bytes, problem: str = NOT_AN_INTEGER) -> int:
+    """Return a 64-bit integer, read as strictly as Redis does: no sign ``+``, no leading zeros, no spaces."""
+    number = int(data) if _INTEGER.fullmatch(data) else HIGHEST + 1
+    if not LOWEST <= number <= HIGHEST:
+        raise Refused(problem)
+    return number
+
+
+def wrong_arity(name: str) -> Refused:
+    """Return the error about a wrong number of arguments."""
+    return Refused(f"ERR wrong number of arguments for '{name}' command")
+
+
+@dataclass(slots=True)
+class Call:
+    """One command.
+
+    Parameters
+    ----------
+    words : list of bytes
+        Its name and arguments.
+    form : Encoder
+        Makes its reply.
+    databases : Databases
+        Makes keys and cells.
+    database : int
+        The database of its connection.
+    now : int
+        Milliseconds since 1970.
+    """
+
+    words: list[bytes]
+    form: Encoder
+    databases: Databases
+    database: int
+    now: int
+
+    @property
+    def name(self) -> str:
+        """Name of the command in small letters."""
+        return self.words[0].lower().decode("latin-1")
+
+    def place(self, name: bytes, database: int | None = None) -> Place:
+        """Return the place of a key.
+
+        Raises
+        ------
+        Refused
+            If the map has no room for such a key.
+        """
+        place = self.database if database is None else database, name
+        if len(name) > self.databases.params.key_bytes or name[-1:] == b"\0":
+            self.databases.key(place)
+        return place
+
+    def fits(self, place: Place, value: bytes, expiry: int | None = None) -> None:
+        """Refuse a value that does not fit, whatever is found."""
+        self.databases.cell(place, value, expiry)
+
+    def parse_database(self, word: bytes, problem: str = NOT_AN_INTEGER) -> int:
+        """Return the number of a database that the map has."""
+        number = parse_integer(word, problem)
+        if not 0 <= number < self.databases.count:
+            why = f": this map has {self.databases.count}" if 0 <= number < 16 else ""
+            raise Refused(f"ERR DB index is out of range{why}")
+        return number
+
+    def parse_expiry(self, word: bytes, unit: int, *, absolute: bool, positive: bool = False) -> int:
+        """Return when a value expires, from a number of ``unit`` milliseconds."""
+        amount = parse_integer(word)
+        expiry = amount * unit + (0 if absolute else self.now)
+        if (positive and amount <= 0) or not LOWEST <= amount * unit <= HIGHEST or expiry > LAST_EXPIRY:
+            raise Refused(f"ERR invalid expire time in '{self.name}' command")
+        return max(expiry, 0)

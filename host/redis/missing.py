@@ -1,0 +1,31 @@
+"""Commands of Redis that the proxy does not have, and why. It refuses them before anything ran."""
+
+_DOCS = "; docs/use/redis.md says why, and what works"
+_NO_LIST = "an oblivious map can't list its keys" + _DOCS
+_NO_TYPE = "a key holds one value, because the length of a collection would show" + _DOCS
+_NO_MESSAGES = "the proxy passes on no messages" + _DOCS
+_NO_COPY = "the proxy keeps no data of its own, which could be saved or copied" + _DOCS
+
+_NAMES = {
+    _NO_LIST: "keys scan randomkey",
+    _NO_TYPE: """
+        lpush rpush lpushx rpushx lpop rpop llen lrange lrem lset ltrim lindex linsert lpos
+        blpop brpop blmove brpoplpush rpoplpush lmove lmpop blmpop
+        hset hget hgetall hdel hexists hincrby hincrbyfloat hkeys hvals hlen hmget hmset hsetnx hscan hstrlen hrandfield
+        sadd srem smembers sismember smismember scard spop srandmember smove sscan
+        sinter sunion sdiff sinterstore sunionstore sdiffstore sintercard
+        zadd zrem zrange zrangebyscore zrevrange zrevrangebyscore zrangebylex zrevrangebylex zrank zrevrank zcard
+        zscore zmscore zcount zlexcount zincrby zpopmin zpopmax bzpopmin bzpopmax zmpop bzmpop zscan zrandmember
+        zremrangebyscore zremrangebyrank zremrangebylex zinter zunion zdiff zunionstore zinterstore zdiffstore
+        zrangestore sort sort_ro
+        xadd xread xreadgroup xrange xrevrange xlen xack xgroup xdel xtrim xinfo xpending xclaim xautoclaim
+        geoadd geosearch geosearchstore geopos geodist pfadd pfcount pfmerge
+    """,
+    _NO_MESSAGES: "subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe publish spublish pubsub",
+    _NO_COPY: "save bgsave bgrewriteaof lastsave dump restore replicaof slaveof psync sync",
+    "the proxy shows nobody the commands of others" + _DOCS: "monitor slowlog",
+    "databases can't be exchanged" + _DOCS: "swapdb",
+}
+
+WHY_NOT: dict[str, str] = {name: why for why, names in _NAMES.items() for name in names.split()}
+"""Name of a command to the reason."""

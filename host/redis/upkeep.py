@@ -1,0 +1,81 @@
+"""What the proxy does by itself: it keeps the register of databases, and deletes what has expired."""
+
+from __future__ import annotations
+
+import asyncio
+
+from host.redis import replies
+from host.redis.places import REGISTER
+from host.redis.plans import Plan
+from host.redis.scheduler import Scheduler
+from host.redis.view import View
+from omap.operations import Kind, Operation
+
+EXPIRED_AT_ONCE = 256
+"""Keys that are deleted in one round because their time has come."""
+
+AGAIN_SECONDS = 1.0
+"""Pause before the proxy tries again to delete what has expired, while the map does not answer."""
+
+
+class Upkeep:
+    """Keeps the register, and deletes what has expired.
+
+    Parameters
+    ----------
+    scheduler : Scheduler
+        Runs its plans.
+
+    Reveals
+        To whoever watches the map: that a proxy starts (two operations) or ends (one); and when a key expires that was
+        neither deleted nor written since, two operations. At a constant rate nothing.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the register of databases and write it anew, so that it has its room; then watch what expires.
+
+        Raises
+        ------
+        OmapError
+            If the map does not answer, or the register can't be read.
+        """
+        databases, store = self._scheduler.databases, self._scheduler.store
+        if databases.register_key:
+            (answer,) = await store.submit([Operation(Kind.GET, databases.register_key)])
+            databases.load(answer.previous)
+            databases.live = store.live_keys
+            await self.save()
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def save(self) -> None:
+        """Write the register, so that counts of keys outlive the proxy."""
+        if self._scheduler.databases.register_key:
+
+            def apply(view: View) -> bytes:
+                view.save = True
+                return b""
+
+            await self._scheduler.direct([Plan(apply, [REGISTER], Kind.PUT)])
+
+    async def stop(self) -> None:
+        """Write the register, and watch nothing any more."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+            await self.save()
+
+    async def _sweep(self) -> None:
+        scheduler, expiries = self._scheduler, self._scheduler.expiries
+        while True:
+            await expiries.wait(scheduler.now)
+            due = expiries.take(scheduler.now(), EXPIRED_AT_ONCE)
+            # a round deletes an expired cell that no command writes
+            made = await scheduler.change([Plan(lambda _: replies.OK, [place]) for place, _ in due])
+            if made and made[0] != replies.OK:
+                for place, expiry in due:
+                    expiries.note(place, expiry)
+                await asyncio.sleep(AGAIN_SECONDS)

@@ -1,0 +1,146 @@
+"""Databases: name spaces of one map, emptied by a generation that every cell holds."""
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from host.redis.connection import Connection
+from host.redis.places import OUT_OF_ROOM
+from host.redis.upkeep import Upkeep
+from omap.cells import Cells
+from omap.databases import Register, database_count, has_register, register_key
+from omap.errors import InputError
+from omap.sizing import one_choice
+from tests.support.redis.support import PARAMS, ROOT_KEY, ReferenceStore, answers, ask, command, shared
+
+LONG = "a key of more than sixteen bytes"
+SHORT = one_choice(capacity=20, key_bytes=8, value_bytes=16, page_bytes=128)
+NARROW = one_choice(capacity=20, key_bytes=16, value_bytes=32, page_bytes=256)
+LOST = b"-ERR the SELECT before failed, and nothing runs in another database than was asked for"
+
+
+def with_upkeep(store, *requests):
+    async def main():
+        common = shared(store)
+        upkeep = Upkeep(common.scheduler)
+        await upkeep.start()
+        found = [await ask(Connection(common), request) for request in requests]
+        await upkeep.stop()
+        return found
+
+    return asyncio.run(main())
+
+
+@pytest.mark.sec_cm("REDIS.SELECT.OBEYED")
+@pytest.mark.parametrize("number", ["16", "-1", "x", "9223372036854775808"])
+@pytest.mark.parametrize(
+    "follower", [["set", "a", 1], ["get", "a"], ["incr", "a"], ["flushdb"], ["dbsize"], ["watch", "a"]]
+)
+def test_after_a_select_that_failed_nothing_runs(number, follower):
+    store = ReferenceStore()
+    found = answers(command("select", number) + command(*follower), command("ping"), store=store)
+    assert found[0].startswith((b"-ERR DB index is out of range\r\n", b"-ERR value is not an integer"))
+    assert LOST in found[0]
+    assert found[1] == b"+PONG\r\n"
+    assert store.batches == []
+    found = answers(command("select", number), command("multi") + command(*follower) + command("exec"), store=store)
+    if follower[0] != "watch":
+        assert found[1].endswith(b"-EXECABORT Transaction discarded because of previous errors.\r\n")
+    assert store.batches == []
+    assert answers(command("select", number) + command("select", 1) + command("get", "a"))[0].endswith(
+        b"+OK\r\n$-1\r\n"
+    )
+
+
+@settings(max_examples=80)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 15),
+            st.sampled_from(["set", "del", "incr", "flushdb", "flushall", "setnx"]),
+            st.sampled_from(["a", "b", LONG]),
+        ),
+        max_size=20,
+    )
+)
+def test_databases_are_as_those_of_redis(real_redis, script):
+    stream = b""
+    for database, name, key in script:
+        words = {"set": [key, 1], "setnx": [key, 2]}.get(name, [] if name.startswith("flush") else [key])
+        stream += command("select", database) + command(name, *words)
+    for database in range(16):
+        stream += command("select", database) + command("mget", "a", "b", LONG) + command("dbsize")
+    real_redis.ask(command("flushall"))
+    assert real_redis.agrees(real_redis.ask(stream), answers(stream)[0])
+
+
+def test_a_flush_takes_as_many_operations_whatever_is_there():
+    for fill in ([], range(5), range(PARAMS.capacity - 1)):
+        store = ReferenceStore()
+        answers(b"".join(command("set", n, n) for n in fill), store=store)
+        before = len(store.batches)
+        assert answers(command("flushall"), command("flushdb"), store=store) == [b"+OK\r\n"] * 2
+        assert [len(batch) for batch in store.batches[before:]] == [1] * 4
+
+
+def test_a_full_map_can_be_emptied_and_its_keys_set_again():
+    store = ReferenceStore()
+    fill = [command("set", n, n) for n in range(PARAMS.capacity - 1)]
+    found = with_upkeep(store, b"".join(fill), command("set", "new", 1), command("flushall"), command("dbsize"))
+    assert found[1:] == [f"-{OUT_OF_ROOM}\r\n".encode(), b"+OK\r\n", b":0\r\n"]
+    found = with_upkeep(store, command("get", 3), command("set", "new", 1), command("incr", 3), command("dbsize"))
+    assert found == [b"$-1\r\n", f"-{OUT_OF_ROOM}\r\n".encode(), b":1\r\n", b":1\r\n"]
+    found = with_upkeep(
+        store, command("del", 4), command("set", "new", 1), command("mget", 3, "new"), command("dbsize")
+    )
+    assert found == [b":0\r\n", b"+OK\r\n", b"*2\r\n$1\r\n1\r\n$1\r\n1\r\n", b":2\r\n"]
+
+
+def test_generations_and_counts_outlive_the_proxy():
+    store = ReferenceStore()
+    with_upkeep(
+        store,
+        command("set", "a", 1) + command("select", 3) + command("mset", "a", 1, "b", 2) + command("flushdb"),
+        command("select", 3) + command("set", "c", 1) + command("select", 5) + command("set", "d", 1),
+    )
+    counts = command("dbsize") + b"".join(command("select", n) + command("dbsize") for n in (3, 5, 6))
+    found = with_upkeep(store, counts, command("select", 3) + command("mget", "a", "b", "c"))
+    assert found == [b":1\r\n+OK\r\n:1\r\n+OK\r\n:1\r\n+OK\r\n:0\r\n", b"+OK\r\n*3\r\n$-1\r\n$-1\r\n$1\r\n1\r\n"]
+
+
+def test_a_flush_by_another_proxy_is_noticed_when_its_cells_are_met():
+    store = ReferenceStore()
+
+    async def main():
+        one, other = Connection(shared(store)), Connection(shared(store))
+        await ask(one, command("mset", "a", 1, "b", 2))
+        await ask(other, command("flushdb") + command("set", "a", 3))
+        return await ask(one, command("get", "a") + command("get", "b"))
+
+    assert asyncio.run(main()) == b"$1\r\n3\r\n$-1\r\n"
+
+
+def test_maps_that_are_too_small_for_databases_say_so():
+    for params in (SHORT, NARROW):
+        found = answers(command("select", 5), command("config", "get", "databases"), params=params)
+        assert found[0] == b"-ERR DB index is out of range: this map has %d\r\n" % database_count(params)
+    (found,) = answers(command("flushall"), params=SHORT)
+    assert found.startswith(b"-ERR a map with keys of fewer than 16 bytes")
+    assert answers(command("set", "a", 1) + command("flushall") + command("get", "a"), params=NARROW) == [
+        b"+OK\r\n+OK\r\n$-1\r\n"
+    ]
+
+
+@given(st.data())
+def test_the_register_comes_back(data):
+    params = data.draw(st.sampled_from([PARAMS, NARROW]))
+    numbers = st.lists(st.integers(0, (1 << 28) - 1), min_size=database_count(params), max_size=database_count(params))
+    register = Register(data.draw(numbers), data.draw(numbers), data.draw(st.integers(0, 1 << 31)))
+    assert Register.read(params, register.pack(params)) == register
+    assert len(register.pack(params)) == params.value_bytes
+    assert len(register_key(ROOT_KEY)) == 16
+    with pytest.raises(InputError, match="another length"):
+        Register.read(params, Cells(params, ROOT_KEY).pack(b"name", b"value"))
+    assert not has_register(SHORT)
