@@ -3,6 +3,7 @@
 Work waits in the order of its submission, is sealed when there is room in the window, and is answered in that order.
 One task reads. What is submitted in one turn of the event loop is sent in one write.
 """
+# Long: one class, because queue, connection and latched error are one state.
 
 from __future__ import annotations
 
