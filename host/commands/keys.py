@@ -1,14 +1,16 @@
-"""``omap get``, ``omap put``, ``omap delete``: one operation each."""
+"""``omap get``, ``omap put``, ``omap delete``: one operation each, after one that reads the register of databases."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import click
 
 from host.client.sync import Client
 from host.commands.options import HEX, Where, connection, echo_json, echo_value, gathered, json_value, typed_bytes
-from omap.cells import Cells
+from omap.cells import PLAIN, Cells, Stamp
+from omap.databases import Register, has_register, register_key
 from omap.errors import InputError
 
 RAW_HELP = "Keys and values must be exactly as long as the map's; omap.cells is not used."
@@ -18,6 +20,17 @@ EPILOG = (
     "with 16-byte keys, which stores a keyed hash of it. A value is stored with its length in front, as the Redis "
     "proxy and omap.cells do."
 )
+
+
+def read_generation(client: Client) -> int:
+    """Return the generation of database 0, which the Redis proxy raises to empty it.
+
+    Reveals
+        One operation, on a map that has a register.
+    """
+    if not has_register(client.params):
+        return 0
+    return Register.read(client.params, client.get(register_key(client.settings.root_key))).generations[0]
 
 
 class Names:
@@ -36,18 +49,30 @@ class Names:
     def __init__(self, client: Client, name: bytes, raw: bool) -> None:
         self._cells = None if raw else Cells(client.params, client.settings.root_key)
         self._name = name
+        self._stamp = PLAIN if raw else Stamp(generation=read_generation(client))
         self.key = name if self._cells is None else self._cells.key(name)
 
     def pack(self, value: bytes) -> bytes:
         """Return what the map stores for a value."""
-        return value if self._cells is None else self._cells.pack(self._name, value)
+        return value if self._cells is None else self._cells.pack(self._name, value, self._stamp)
 
-    def unpack(self, cell: bytes) -> bytes:
-        """Return the value that the map stores."""
+    def unpack(self, cell: bytes | None) -> bytes | None:
+        """Return the value that the map stores, or None if there is none, or it is expired or stale."""
+        if cell is None or self._cells is None:
+            return cell
         try:
-            return cell if self._cells is None else self._cells.unpack(self._name, cell)
+            value, stamp = self._cells.open(self._name, cell)
         except InputError as error:
             raise InputError(f"{error} (--raw)") from None
+        expired = stamp.expiry is not None and time.time() * 1000 > stamp.expiry
+        return None if expired or stamp.generation < self._stamp.generation else value
+
+    def is_new(self, before: bytes | None) -> bool:
+        """Return whether a key had no value, given what the map held for it."""
+        try:
+            return self.unpack(before) is None
+        except InputError:
+            return False
 
 
 @dataclass(frozen=True)
@@ -85,8 +110,7 @@ def get(ctx: click.Context, key: str, where: Where, as_json: bool, form: Form) -
     """
     with where.connect() as client:
         names = form.names(client, key)
-        cell = client.get(names.key)
-        value = None if cell is None else names.unpack(cell)
+        value = names.unpack(client.get(names.key))
     _tell(ctx, as_json, form, value)
 
 
@@ -100,11 +124,11 @@ def put(key: str, value: str, where: Where, as_json: bool, form: Form) -> None:
     content = typed_bytes(value, form.as_hex)
     with where.connect() as client:
         names = form.names(client, key)
-        before = client.put(names.key, names.pack(content))
+        new = names.is_new(client.put(names.key, names.pack(content)))
     if as_json:
-        echo_json(new=before is None)
+        echo_json(new=new)
     else:
-        click.echo("inserted" if before is None else "overwritten")
+        click.echo("inserted" if new else "overwritten")
 
 
 @click.command(epilog=EPILOG)
@@ -116,8 +140,7 @@ def delete(ctx: click.Context, key: str, where: Where, as_json: bool, form: Form
     """Remove KEY and print its value, as `omap get` does. Exit code 1: KEY was not in the map."""
     with where.connect() as client:
         names = form.names(client, key)
-        cell = client.delete(names.key)
-        value = None if cell is None else names.unpack(cell)
+        value = names.unpack(client.delete(names.key))
     _tell(ctx, as_json, form, value)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 
 from host.client.sync import Client
+from host.commands.keys import read_generation
 from host.commands.options import HEX, Where, connection, echo_json, gathered, typed_bytes
-from omap.cells import Cells
+from omap.cells import Cells, Stamp
 from omap.commands.delimiter import DELIMITER
 from omap.commands.progress import progress
 from omap.csvfile import Rows, check_keys, read_rows
@@ -89,12 +90,12 @@ def command(file: Path, source: Source, where: Where, as_json: bool) -> None:
     contents = source.contents(rows)
     start = time.monotonic()
     with where.connect() as client:
-        cells = Cells(client.params, client.settings.root_key)
+        cells, stamp = Cells(client.params, client.settings.root_key), Stamp(generation=read_generation(client))
         keys, values = [], []
         for (name, value), line in zip(contents, rows.lines, strict=True):
             try:
                 keys.append(cells.key(name))
-                values.append(cells.pack(name, value))
+                values.append(cells.pack(name, value, stamp))
             except InputError as error:
                 raise InputError(f"row {line}: {error}") from None
         new = _store(client, keys, values)

@@ -17,6 +17,8 @@ learns from the number of operations.
 :mod:`.view`             what a command finds and changes, in memory
 :mod:`.databases`        name spaces, their generations, and their cells
 :mod:`.scheduler`        runs plans of all connections so that read-modify-write commands are atomic
+:mod:`.store`            what the proxy wants of a client of the map
+:mod:`.information`      what INFO tells
 :mod:`.upkeep`           the register of databases, and what is deleted when its time has come
 :mod:`.expiries`         what the proxy set to expire, and when
 :mod:`.watches`          who watches which keys

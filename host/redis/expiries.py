@@ -13,12 +13,19 @@ LONGEST_WAIT = 3600.0
 
 
 class Expiries:
-    """Expiries by place: one for each key, the newest."""
+    """Expiries by place: one for each key, the newest.
+
+    Attributes
+    ----------
+    expired : int
+        How many keys were given out because their time had passed.
+    """
 
     def __init__(self) -> None:
         self._when: dict[Place, int] = {}
         self._queue: list[tuple[int, Place]] = []  # entries that are no longer true are skipped
         self._news = asyncio.Event()
+        self.expired = 0
 
     def __len__(self) -> int:
         """Return how many keys are known to expire."""
@@ -54,6 +61,7 @@ class Expiries:
             if self._when.get(place) == when:
                 del self._when[place]
                 due.append((place, when))
+        self.expired += len(due)
         return due
 
     async def wait(self, now: Callable[[], int]) -> None:

@@ -21,13 +21,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from host.redis import replies
 from host.redis.databases import Databases
 from host.redis.expiries import Expiries
 from host.redis.places import NOWHERE, OUT_OF_ROOM, REGISTER, Refused
 from host.redis.plans import Plan
+from host.redis.store import Store
 from host.redis.view import NO_OPERATION, Found, View
 from host.redis.watches import Watches
 from omap.errors import OmapError, UnknownFateError
@@ -35,24 +35,6 @@ from omap.operations import Kind, Operation, Response, Status
 
 ROUND_LIMIT = 1024
 """Plans in one round. A transaction is never split, so that a round may have more."""
-
-
-class Store(Protocol):
-    """What runs operations: :class:`host.client.aio.AsyncClient`, or a stand-in for it."""
-
-    @property
-    def trouble(self) -> OmapError | None:
-        """Why no operation can run now; None if nothing is known to be wrong."""
-        ...
-
-    @property
-    def live_keys(self) -> int | None:
-        """Live keys of the map as of the newest answer; None before the first."""
-        ...
-
-    def submit(self, batch: Sequence[Operation]) -> asyncio.Future[list[Response]]:
-        """Queue operations and return a future of their responses. Operations run in the order of the calls."""
-        ...
 
 
 IN_DOUBT = (
@@ -120,12 +102,36 @@ class Scheduler:
         self.databases = databases
         self.expiries, self.watches = Expiries(), Watches()
         self.store = store
+        self._map_id: bytes | None = None  # of the map whose register was read
         self._report = report
         self._clock = clock
         self._free = asyncio.Event()  # set, except while a round has read and not yet written
         self._free.set()
         self._waiting: deque[_Group] = deque()
         self._worker: asyncio.Task[None] | None = None
+
+    async def meet(self) -> None:
+        """Read the register of a map that is new to the proxy, and forget what was known of the map before it.
+
+        Reveals
+            To whoever watches the map: one operation at the start, and one after another map was accepted.
+
+        Raises
+        ------
+        OmapError
+            If the map does not answer, or its register can't be read.
+        """
+        (answer,) = await self.store.submit([Operation(Kind.GET, self.databases.register_key)])
+        self.databases.load(answer.previous)
+        self.databases.live = self.store.live_keys
+        if self._map_id is not None:
+            self.expiries.forget(range(self.databases.count))
+            self.watches.touch_databases(range(self.databases.count))
+        self._map_id = self.store.map_id
+
+    async def _look_at_map(self) -> None:
+        if self._map_id is not None and self._map_id != self.store.map_id:
+            await self.meet()
 
     def now(self) -> int:
         """Return the time in milliseconds since 1970."""
@@ -146,6 +152,10 @@ class Scheduler:
     async def direct(self, plans: Sequence[Plan]) -> list[bytes]:
         """Run plans that need one pass, in one batch."""
         await self._turn()
+        try:
+            await self._look_at_map()
+        except OmapError as problem:
+            return [self._failure(problem)] * len(plans)
         now, batch = self.now(), list[Operation]()
         begun: list[tuple[View | None, bytes, int]] = []
         for plan in plans:  # after the turn, because a flush may have come before
@@ -283,6 +293,7 @@ class Scheduler:
 
     async def _round(self, groups: list[_Group]) -> Sequence[list[bytes] | None]:
         places = [place for group in groups for plan in group.plans for place in plan.places]
+        await self._look_at_map()
         self._free.clear()
         try:
             found: Found = {}

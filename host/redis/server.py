@@ -7,15 +7,16 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
-from importlib import metadata
 
 from host.listening import cannot_listen
 from host.peers import peer_group, who_makes_room
 from host.redis import replies
 from host.redis.connection import Connection
 from host.redis.databases import Databases
-from host.redis.scheduler import Scheduler, Store
-from host.redis.session import DIALECT, Shared
+from host.redis.information import Running, Sections, sections
+from host.redis.scheduler import Scheduler
+from host.redis.session import Shared
+from host.redis.store import Store
 from host.redis.upkeep import Upkeep
 from omap.errors import InputError, OmapError
 from omap.params import Params
@@ -315,29 +316,11 @@ class Proxy:
             self._trouble = text
             LOG.error("the map does not answer", extra={"kind": type(problem).__name__, "why": str(problem)})
 
-    def _info(self) -> dict[str, dict[str, object]]:
-        trouble = self._store.trouble
-        return {
-            "Server": {
-                "redis_version": DIALECT,
-                "redis_mode": "standalone",
-                "omap_version": metadata.version("omap-fpga"),
-                "tcp_port": self.port,
-                "uptime_in_seconds": int(time.monotonic() - self._started),
-            },
-            "Clients": {"connected_clients": len(self._tasks), "maxclients": self.limits.clients},
-            "Stats": {"total_connections_received": self._accepted, "rejected_connections": self._rejected},
-            "Map": {
-                "capacity": self._params.capacity,
-                "key_bytes": self._params.key_bytes,
-                "value_bytes": self._params.value_bytes,
-                "rule": self._params.rule,
-                "status": "up" if trouble is None else "down",
-                # clients split a value at commas
-                "trouble": "" if trouble is None else f"{type(trouble).__name__}: {trouble}".replace(",", ";"),
-                "last_error": self._trouble.partition(":")[0],
-            },
-        }
+    def _info(self) -> Sections:
+        running = Running(
+            self.port, self._started, len(self._tasks), self.limits.clients, self._accepted, self._rejected
+        )
+        return sections(self._shared, running, self._trouble.partition(":")[0])
 
 
 def _address(writer: asyncio.StreamWriter) -> str:

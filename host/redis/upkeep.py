@@ -9,7 +9,7 @@ from host.redis.places import REGISTER
 from host.redis.plans import Plan
 from host.redis.scheduler import Scheduler
 from host.redis.view import View
-from omap.operations import Kind, Operation
+from omap.operations import Kind
 
 EXPIRED_AT_ONCE = 256
 """Keys that are deleted in one round because their time has come."""
@@ -43,11 +43,8 @@ class Upkeep:
         OmapError
             If the map does not answer, or the register can't be read.
         """
-        databases, store = self._scheduler.databases, self._scheduler.store
-        if databases.register_key:
-            (answer,) = await store.submit([Operation(Kind.GET, databases.register_key)])
-            databases.load(answer.previous)
-            databases.live = store.live_keys
+        if self._scheduler.databases.register_key:
+            await self._scheduler.meet()
             await self.save()
         self._sweeper = asyncio.create_task(self._sweep())
 

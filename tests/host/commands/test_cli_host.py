@@ -17,11 +17,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+import omap
 from host.client.state import state_folder
 from host.commands.options import json_value, typed_bytes
 from host.testing import running_relay
-from omap.cells import Cells
+from omap.cells import Cells, Stamp
 from omap.cli import main
+from omap.databases import Register, register_key
 from omap.errors import InputError
 from omap.presets import preset
 from omap.session import DeviceSessions
@@ -354,3 +356,20 @@ def test_what_the_command_line_stores_programs_read(relay, run):
     with omap.connect(relay.address, key_file=relay.key_file) as client:
         cells = Cells(client.params, bytes.fromhex(relay.key_file.read_text()))
         assert cells.unpack(b"name", client[cells.key(b"name")]) == b"value"
+
+
+def test_what_the_proxy_emptied_or_let_expire_is_not_there(relay, run):
+    """The command line reads cells as the proxy does: stale and expired ones count as absent."""
+    with omap.connect(relay.address, key_file=relay.key_file) as client:
+        params, root_key = client.params, client.settings.root_key
+        cells, register = Cells(params, root_key), Register.read(params, None)
+        register.generations[0] = 5
+        client.put(register_key(root_key), register.pack(params))
+        client.put(cells.key(b"stale"), cells.pack(b"stale", b"x", Stamp(generation=4)))
+        client.put(cells.key(b"expired"), cells.pack(b"expired", b"x", Stamp(1, generation=5)))
+        client.put(cells.key(b"fresh"), cells.pack(b"fresh", b"x", Stamp(1 << 47, generation=5)))
+    assert [run("get", name)[0] for name in ("stale", "expired", "fresh")] == [1, 1, 0]
+    assert run("put", "stale", "y")[1] == "inserted"
+    assert run("get", "stale")[1] == "y"
+    with omap.connect(relay.address, key_file=relay.key_file) as client:
+        assert cells.open(b"stale", client.get(cells.key(b"stale")))[1] == Stamp(generation=5)

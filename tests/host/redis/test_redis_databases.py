@@ -144,3 +144,25 @@ def test_the_register_comes_back(data):
     with pytest.raises(InputError, match="another length"):
         Register.read(params, Cells(params, ROOT_KEY).pack(b"name", b"value"))
     assert not has_register(SHORT)
+
+
+def test_another_map_has_its_own_register():
+    """Whoever tells the proxy to accept another map must not find it emptied, or its keys expiring."""
+    store, other = ReferenceStore(), ReferenceStore()
+    with_upkeep(other, command("set", "a", "kept"))
+
+    async def main():
+        common = shared(store)
+        upkeep, connection = Upkeep(common.scheduler), Connection(common)
+        await upkeep.start()
+        await ask(connection, command("flushall") + command("set", "a", 1, "EX", 100) + command("watch", "a"))
+        store.map, store.map_id = other.map, b"another"
+        store.batches.clear()
+        found = await ask(connection, command("multi") + command("exec") + command("get", "a"))
+        assert len(common.scheduler.expiries) == 0
+        return found, [len(batch) for batch in store.batches], await ask(connection, command("dbsize"))
+
+    found, batches, size = asyncio.run(main())
+    assert found == b"+OK\r\n*-1\r\n$4\r\nkept\r\n"
+    assert batches == [1, 1]
+    assert size == b":1\r\n"

@@ -94,6 +94,7 @@ class ReferenceStore:
         self.batches = []
         self.failures = []
         self.trouble = None
+        self.map_id = b"one map"
         self.delay = 0
         self._order = asyncio.Lock()
 
