@@ -1,9 +1,10 @@
-"""The error of a server that can't listen at an address. Relay, monitor and Redis proxy share it."""
+"""What servers need of the system, and the errors if it can't be had. Relay, monitor and Redis proxy share it."""
 
 from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 
 from omap.errors import InputError
@@ -20,3 +21,27 @@ def cannot_listen(host: str, port: int, error: OSError) -> InputError:
     else:
         remedy = f"{os.strerror(error.errno or 0)}; choose an address of this machine"
     return InputError(f"can't listen at {host}:{port}: {remedy}")
+
+
+SPARE_FILES = 64
+"""Files that a server opens beside the connections of its clients."""
+
+
+def allow_connections(clients: int) -> None:
+    """Let this process have as many connections at once, and the files that it needs besides.
+
+    Raises
+    ------
+    InputError
+        If the system's hard limit does not allow so many.
+    """
+    wanted = clients + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise InputError(
+            f"{clients} clients need {wanted} open files, and this process may have {hard}: give a lower "
+            "--max-clients, or raise the limit (`ulimit -Hn`)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

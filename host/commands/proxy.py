@@ -11,6 +11,7 @@ import click
 from host.client.aio import open_client
 from host.client.settings import Settings
 from host.commands.options import PORT, Where, connection, echo_json, gathered
+from host.listening import allow_connections
 from host.logs import log_to_stderr
 from host.redis.server import DEFAULT_PORT, Endpoint, Limits, Proxy
 from omap.commands.numbers import Real, Whole
@@ -84,6 +85,7 @@ def command(
     `omap status --accept ID` has accepted the other one.
     """
     log_to_stderr(as_json=json_log)
+    allow_connections(share.max_clients)
     # a relay that hangs is noticed although no command comes
     settings = replace(where.settings(rate=rate), idle=min(IDLE_SECONDS, where.timeout))
     asyncio.run(_run(settings, endpoint, share.limits(), as_json))

@@ -17,6 +17,7 @@ from host.commands.options import KEY_FILE_VARIABLE, PORT, gathered
 from host.device.driver import Driver
 from host.device.transport import Transport, names, open_transport
 from host.framing import DEFAULT_PORT
+from host.listening import allow_connections
 from host.logs import log_to_stderr
 from host.paramsfile import read_params_file
 from host.relay.monitor import Monitor
@@ -199,6 +200,7 @@ def command(wanted: MapOptions, device: DeviceOptions, listen: ListenOptions, js
     log_to_stderr(as_json=json_log)
     params = wanted.params()
     tls = tls_context(listen.tls_cert, listen.tls_key)
+    allow_connections(listen.max_clients)
     with device.open(params) as transport:
         driver = Driver(transport, params)
         driver.start()

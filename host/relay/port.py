@@ -35,7 +35,7 @@ class Limits:
         How long a shutdown waits for answers.
     """
 
-    clients: int = 64
+    clients: int = 1200
     in_flight: int = 512
     quantum: int = 128
     input_bytes: int = 1 << 17
