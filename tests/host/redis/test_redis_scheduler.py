@@ -1,11 +1,12 @@
 """Number, time and order of a command's operations depend neither on keys nor on what is found."""
 
 import asyncio
+import random
 import re
 from itertools import accumulate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from host.redis.commands import COMMANDS
@@ -171,8 +172,20 @@ KINDS = {
     "append": lambda key: command("append", key, "x"),
     "xx": lambda key: command("set", key, 1, "XX"),
 }
-SIMPLE = ["get", "set", "del"]
-CHANGES = ["incr", "setnx", "append", "xx"]
+KINDS |= {
+    f"{name} in a transaction": lambda key, name=name: command("multi") + KINDS[name](key) + command("exec")
+    for name in ("incr", "setnx", "get", "set", "del")
+}
+CLASSES = {
+    "simple": ["get", "set", "del", "setex", "ttl"],
+    "change": ["incr", "setnx", "append", "xx", "expire"],
+    "transaction": [name for name in KINDS if name.endswith("transaction")],
+}
+KINDS |= {
+    "setex": lambda key: command("setex", key, 1000, 7),
+    "ttl": lambda key: command("ttl", key),
+    "expire": lambda key: command("expire", key, 1000),
+}
 
 
 def run_together(store, scripts):
@@ -190,13 +203,13 @@ def run_together(store, scripts):
     return asyncio.run(main())
 
 
-plans = st.lists(
-    st.lists(st.lists(st.sampled_from(["simple", "change"]), min_size=1, max_size=3), max_size=3), max_size=4
-)
+plans = st.lists(st.lists(st.lists(st.sampled_from(list(CLASSES)), min_size=1, max_size=3), max_size=3), max_size=4)
 
 
 @pytest.mark.sec_cm("REDIS.WAIT.KEYLESS")
 @settings(max_examples=80)
+@example([[["change"]] * 3, [["simple"] * 3] * 3, [["simple"] * 3] * 2], random.Random(1))
+@example([[["transaction"]] * 3, [["simple"] * 3] * 3, [["simple"] * 3] * 2], random.Random(2))
 @given(plans, st.randoms(use_true_random=False))
 def test_the_schedule_knows_no_keys(plan, source):
     """Same classes of commands at the same times: the same batches at the same times, whatever keys and kinds."""
@@ -205,10 +218,7 @@ def test_the_schedule_knows_no_keys(plan, source):
         store = Watched()
         scripts = [
             [
-                b"".join(
-                    KINDS[source.choice(SIMPLE if kind == "simple" else CHANGES)](source.choice(keys))
-                    for kind in pipeline
-                )
+                b"".join(KINDS[source.choice(CLASSES[kind])](source.choice(keys)) for kind in pipeline)
                 for pipeline in connection
             ]
             for connection in plan
