@@ -38,5 +38,5 @@ on 191 pages (SMALL); - means not at a million. These touches ...
 
 On a larger map pages that come again show sooner, and pages that are preferred show later, unless they lie side by
 side. Where more than one workload runs, all are also audited together, as one long run. So a leak that is there
-whatever the workload is shows with a thirteenth of the operations in each of the thirteen workloads.
+whatever the workload is needs as many operations in all workloads together, and not in each.
 """

@@ -141,19 +141,13 @@ class DeletedPageAgain(PagedMap):
 
 
 class DrawnIsNextDummy(PagedMap):
-    """The page that a key has just got serves as the next dummy page."""
+    """The page that was drawn for the key of the operation before serves as the next dummy page."""
 
     drawn = None
 
-    def _placement(self, kind, key, found, draw):
-        self.drawn = draw[1]
-        return draw[1]
-
     def _bins(self, kind, key, found, draw):
-        if found:
-            return found
-        dummy, self.drawn = self.drawn or draw[0], None
-        return dummy
+        dummy, self.drawn = self.drawn or draw[0], draw[1]
+        return found or dummy
 
 
 class HitRunsTwice(PagedMap):
