@@ -30,13 +30,13 @@ def program(name):
 
 
 class RealRedis:
-    """A Redis server on a socket in a directory of its own: nothing it could meet on a port."""
+    """A Redis server on a socket in a directory of its own: on a port only if options give one."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *options):
         self.path = str(folder / "socket")
         line = [program("redis-server"), "--port", "0", "--unixsocket", self.path, "--save", "", "--databases", "16"]
         self.process = subprocess.Popen(
-            [*line, "--dir", str(folder), "--loglevel", "warning"], stdout=subprocess.DEVNULL
+            [*line, "--dir", str(folder), "--loglevel", "warning", *options], stdout=subprocess.DEVNULL
         )
         try:
             # error texts are those of Redis 7.0; with another version only the kind of an error is compared
