@@ -13,7 +13,7 @@ from rtl.memory.hbm import HBM_AXI, TIMEOUT, Items, join
 from rtl.memory.places import Places
 from rtl.memory.read_port import ReadPort
 from rtl.memory.write_port import WritePort
-from rtl.stream.interfaces import require, require_one_of, require_whole
+from rtl.stream.interfaces import require_one_of, require_whole
 from rtl.stream.merge import Merge
 
 
@@ -36,8 +36,8 @@ class LineChannels(wiring.Component):
         Number of the first pseudo-channel.
     address_bits : int
         Width of a line's number; at least what the lines need.
-    initial, initial_lines : int
-        What ``fill`` writes, and into how many lines, from line 0.
+    initial_lines : int
+        Into how many lines ``fill`` writes zeros, from line 0.
     timeout : int
         Cycles without an answer that are an error.
     channel_bits : int
@@ -56,7 +56,7 @@ class LineChannels(wiring.Component):
     m_axi : Out(AxiSignature).array(channels)
         HBM, 256-bit AXI3.
     fill : In(1)
-        One cycle of it writes the initial value, to all channels in parallel.
+        One cycle of it writes zeros to the initial lines, to all channels in parallel.
     filling : Out(1)
         From the cycle after ``fill`` until all has arrived; no fetch or flush is taken then.
     quiet : Out(1)
@@ -73,7 +73,6 @@ class LineChannels(wiring.Component):
         id_bits: int,
         first_channel: int,
         address_bits: int | None = None,
-        initial: int = 0,
         initial_lines: int = 0,
         timeout: int = TIMEOUT,
         channel_bits: int = CHANNEL_BITS,
@@ -87,7 +86,6 @@ class LineChannels(wiring.Component):
         address_bits = max(1, (lines - 1).bit_length()) if address_bits is None else address_bits
         require_whole("address_bits", address_bits, max(1, (lines - 1).bit_length()), 48)
         require_whole("initial_lines", initial_lines, 0, lines)
-        require(0 <= initial < 1 << 8 * line_bytes, f"initial does not fit a line of {line_bytes} bytes")
         self.layout, self.id_bits, self.channels, self.initial_lines = layout, id_bits, channels, initial_lines
         self.places = Places(layout)
         items = Items(
@@ -100,7 +98,7 @@ class LineChannels(wiring.Component):
         numbers = range(first_channel, first_channel + channels)
         reads, writes = min(32, 1 << id_bits), min(32 if line_bytes == 32 else 16, 4 << id_bits)
         self.reads = [ReadPort(items, channel=number, outstanding=reads) for number in numbers]
-        self.writes = [WritePort(items, channel=number, outstanding=writes, initial=initial) for number in numbers]
+        self.writes = [WritePort(items, channel=number, outstanding=writes) for number in numbers]
         self.fetched_shape = StructLayout({"id": id_bits, "data": 8 * line_bytes})
         super().__init__(
             {

@@ -10,7 +10,6 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.memory.hbm import HBM_AXI, WIDTHS, BurstFront, Items, check_port, overdue
 from rtl.stream.axi import BURST_INCR, RESP_OKAY, AxiWriteSignature
-from rtl.stream.interfaces import require
 from rtl.stream.pick import one_hot
 
 SIEVE = 64
@@ -32,13 +31,11 @@ class WritePort(wiring.Component):
         Pseudo-channel, 0 to 31.
     outstanding : int
         Bursts under way, a power of two from 2 to 64.
-    initial : int
-        What is written for an item that is marked ``initial``.
 
     Members
     -------
     i : In(stream.Signature({"item", "note", "initial", "data"}))
-        Items to write; ``data`` does not matter where ``initial`` is set.
+        Items to write; zeros in place of ``data`` where ``initial`` is set.
     o : Out(stream.Signature({"note"}))
         Items that have arrived, in order; none for initial ones.
     m_axi : Out(AxiWriteSignature)
@@ -49,11 +46,9 @@ class WritePort(wiring.Component):
         As :class:`~rtl.memory.read_port.ReadPort`.
     """
 
-    def __init__(self, items: Items, *, channel: int, outstanding: int = 16, initial: int = 0) -> None:
+    def __init__(self, items: Items, *, channel: int, outstanding: int = 16) -> None:
         check_port(channel, outstanding)
-        require(0 <= initial < 1 << 8 * items.item_bytes, f"initial does not fit an item of {items.item_bytes} bytes")
-        require(initial == 0 or items.each == 1, "initial needs items of one burst")
-        self.items, self.channel, self.outstanding, self.initial = items, channel, outstanding, initial
+        self.items, self.channel, self.outstanding = items, channel, outstanding
         item = StructLayout(
             {"item": items.item_bits, "note": items.note_bits, "initial": 1, "data": 8 * items.item_bytes}
         )
@@ -92,7 +87,7 @@ class WritePort(wiring.Component):
         with m.If(launch):
             m.d.sync += [
                 *(axi.awvalid.eq(1), axi.awaddr.eq(items.address(number, self.channel)), axi.awid.eq(newest)),
-                *(axi.wvalid.eq(1), line.eq(Mux(initial, self.initial, data)), beats_remaining.eq(items.beats - 1)),
+                *(axi.wvalid.eq(1), line.eq(Mux(initial, 0, data)), beats_remaining.eq(items.beats - 1)),
             ]
         with m.Else():
             with m.If(axi.awready):

@@ -20,7 +20,6 @@ from sim.models.observer import EventKind
 from sim.models.timing import HbmTiming
 
 CHANNEL = 1 << 29
-INITIAL = 0x1234 << 200 | 0xBEE1
 LINES, INITIAL_LINES, TIMEOUT = 157, 101, 2000
 SLOT_COUNT = 75
 
@@ -65,7 +64,6 @@ def line_design(shape):
             layout=layout,
             id_bits=id_bits,
             first_channel=first,
-            initial=INITIAL,
             initial_lines=INITIAL_LINES,
             timeout=TIMEOUT,
         )
@@ -212,15 +210,13 @@ def test_fill_writes_the_first_lines_alone(shape):
     assert bench.get("filling") == 1
     bench.run_until(limit=20_000, values={"filling": 0})
     over = bench.cycle - 1
-    assert [run.read(number) for number in range(INITIAL_LINES)] == [INITIAL] * INITIAL_LINES
+    assert [run.read(number) for number in range(INITIAL_LINES)] == [0] * INITIAL_LINES
     run.bench.run_until(limit=500, values={"quiet": 1})
     assert min([*flush.cycles, *fetch.cycles]) >= over
-    assert [run.read(number) for number in range(LINES)] == [INITIAL, 77] + [INITIAL] * (INITIAL_LINES - 2) + [old] * (
+    assert [run.read(number) for number in range(LINES)] == [0, 77] + [0] * (INITIAL_LINES - 2) + [old] * (
         LINES - INITIAL_LINES
     )
-    assert sorted(bench.sink("o_fetched").take()) == sorted(
-        [2 | INITIAL << SHAPES[shape][2], 3 | old << SHAPES[shape][2]]
-    )
+    assert sorted(bench.sink("o_fetched").take()) == sorted([2, 3 | old << SHAPES[shape][2]])
     assert bench.sink("o_flushed").take() == [1]
 
 
@@ -366,7 +362,6 @@ SLOT = {"entry_bytes": 12, "first_channel": 0}
         (LineChannels, {"id_bits": 9}, "id_bits is 9; it must be a whole number from 1 to 8"),
         (LineChannels, {"address_bits": 6}, "address_bits is 6; it must be a whole number from 8 to 48"),
         (LineChannels, {"initial_lines": 158}, "initial_lines is 158; it must be a whole number from 0 to 157"),
-        (LineChannels, {"initial": 1 << 512}, "initial does not fit a line of 64 bytes"),
         (LineChannels, {"timeout": 1}, "timeout is 1; it must be a whole number from 2"),
         (SlotChannels, {"layout": slots(40)}, "item_bytes is 40; it must be a multiple of 32"),
         (SlotChannels, {"entry_bytes": 33}, "entry_bytes is 33; it must be a whole number from 1 to 32"),
