@@ -64,7 +64,6 @@ class ModelCard:
         if self.device is not None:  # it was stopped before: it shows that, and ends
             self._buffer()[MIRROR : MIRROR + REGISTER_BYTES] = self.registers.memory
             return
-        self.running = True
         self.registers.write("CTRL", START)
         entries = self.registers.read("RING_ENTRIES")
         self.device = DeviceModel(
@@ -75,6 +74,7 @@ class ModelCard:
             registers=self.registers,
             observer=self.observer,
         )
+        self.running = True  # last, because the thread of an earlier run may take a step at any time
 
     def _buffer(self):
         address = self.registers.read("BUFFER_HIGH") << 32 | self.registers.read("BUFFER_LOW")
