@@ -168,6 +168,7 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
     if not isinstance(batch, Sequence) or isinstance(batch, (Operation, str, bytes)):
         raise InputError(f"a batch is a list of operations, not {_describe(batch)}: put one operation in a list")
     key_bytes, value_bytes = params.key_bytes, params.value_bytes
+    nop, get, put, delete = Kind.NOP, Kind.GET, Kind.PUT, Kind.DELETE  # an enum is slow to look into
     plain = True
     for place, operation in enumerate(batch):
         if not isinstance(operation, tuple) or len(operation) != 3:
@@ -176,18 +177,18 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
                 f"{_describe(operation)}"
             )
         kind, key, value = operation
-        if kind == Kind.NOP:
+        if kind == nop:
             continue
         if type(key) is not bytes or len(key) != key_bytes:
             plain = False
             if len(as_bytes(key, b"")) != key_bytes:
                 raise InputError(f"operation {place}: a key must be {key_bytes} bytes, not {_describe(key)}")
-        if kind == Kind.PUT:
+        if kind == put:
             if type(value) is not bytes or len(value) != value_bytes:
                 plain = False
                 if len(as_bytes(value, b"")) != value_bytes:
                     raise InputError(f"operation {place}: a value must be {value_bytes} bytes, not {_describe(value)}")
-        elif kind != Kind.GET and kind != Kind.DELETE:
+        elif kind != get and kind != delete:
             what = kind if type(kind) is int and 0 <= kind < 256 else _describe(kind)
             raise InputError(f"operation {place}: kind must be one of {', '.join(Kind.__members__)}, not {what}")
     return batch if plain else [Operation(kind, as_bytes(key, b""), as_bytes(value, b"")) for kind, key, value in batch]

@@ -269,7 +269,9 @@ class AsyncClient(AsyncMap):
         self._flush_soon()
 
     async def _connect(self) -> None:
-        """Connect for the work that waits. If that is impossible, the work fails."""
+        """Connect, unless that was done meanwhile. If it is impossible, the work that waits fails."""
+        if self._conversation is not None:
+            return
         try:
             await self.open()
         except OmapError as problem:
@@ -281,14 +283,8 @@ class AsyncClient(AsyncMap):
             self._retry()
 
     def _retry(self) -> None:
-        async def later() -> None:
-            await self._sleep(RETRY_SECONDS)
-            self._tasks.forget("retry")
-            if self._conversation is None:
-                self._tasks.start("connect", self._connect)
-
         if not self._closed:
-            self._tasks.start("retry", later)
+            self._tasks.start_after(lambda: self._sleep(RETRY_SECONDS), "connect", self._connect)
 
     def _converse(self, conversation: Conversation) -> None:
         self._conversation = conversation

@@ -29,9 +29,17 @@ class Tasks:
 
         self._running[name] = asyncio.get_running_loop().create_task(run())
 
-    def forget(self, name: str) -> None:
-        """Let another task of this name start. The one that runs goes on."""
-        self._running.pop(name, None)
+    def start_after(
+        self, pause: Callable[[], Awaitable[object]], name: str, work: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Run ``work`` in a task of this name after a pause. One pause at a time is enough for all."""
+
+        async def wait() -> None:
+            await pause()
+            self._running.pop("pause", None)
+            self.start(name, work)
+
+        self.start("pause", wait)
 
     def cancel(self, *names: str) -> None:
         """Forget the tasks of these names, and cancel those that do not run this call themselves."""

@@ -157,15 +157,14 @@ SUBCOMMANDS: dict[str, dict[str, int]] = {
 """Subcommands, and the arity of each."""
 
 
-def check(words: list[bytes]) -> Command:
-    """Return the entry of a command.
+def check(name: str, words: list[bytes]) -> Command:
+    """Return the entry of a command, whose name in small letters is its first word.
 
     Raises
     ------
     Refused
         If there is no such command or subcommand, or the number of words is wrong.
     """
-    name = words[0].lower().decode("latin-1")
     command = COMMANDS.get(name)
     if command is None:
         raise unknown(words)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
-from itertools import groupby
 
 from host.redis import replies
 from host.redis.administration import ADMINISTRATION, checked_name
@@ -21,6 +21,15 @@ from omap.operations import Kind
 
 RUN_LIMIT = 1024
 """Commands that are planned before their replies are sent. This bounds the memory of a connection."""
+
+_NAMES = {word.encode(): name for name in COMMANDS for word in (name, name.upper())}
+"""Names by how nearly all clients write them."""
+
+_HELD = ("auth", "exec", "hello", "watch")
+
+_ONCE, _COUNT, _TWICE, _TRANSACTION = "once", "count", "twice", "transaction"
+_WAYS = {Kind.GET: _ONCE, Kind.PUT: _ONCE, Kind.DELETE: _ONCE, Kind.NOP: _COUNT, None: _TWICE}
+"""How a plan runs. What counts keys runs by itself, so that it counts what was there at its turn."""
 
 _NO_AUTH = "NOAUTH Authentication required."
 _WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled."
@@ -55,6 +64,7 @@ class Connection:
         self.session = Session(shared, address, group)
         self._reader = RequestReader(authenticated=self.session.authenticated)
         shared.sessions[self.session.number] = self.session
+        self._ahead: deque[list[bytes]] = deque()  # commands that were read and not yet planned
         self._held: list[bytes] | None = None
         self._mute: list[int] = []  # places of plans whose replies nobody wants
 
@@ -101,67 +111,85 @@ class Connection:
     def _plan_ahead(self, plans: list[bytes | Plan | Exec]) -> bool:
         """Append the plans of commands that have come, up to one that waits for all before. Return if more may come."""
         while len(plans) < RUN_LIMIT and not self.closed:
-            try:
-                words = self._reader.next()
-            except ProtocolError as problem:
-                if str(problem):
-                    plans.append(replies.error(str(problem)))
-                self.session.closed = True
-                break
-            if words is None:
-                return False
-            if self._waits(words):
+            if not self._ahead:
+                try:
+                    # before the password each command is bounded by what the one before it made of the connection
+                    self._ahead.extend(self._reader.take(RUN_LIMIT if self.authenticated else 1))
+                except ProtocolError as problem:
+                    if str(problem):
+                        plans.append(replies.error(str(problem)))
+                    self.session.closed = True
+                    break
+                if not self._ahead:
+                    return False
+            words = self._ahead.popleft()
+            name = _NAMES.get(words[0]) or words[0].lower().decode("latin-1")
+            if name in _HELD and self._waits(name, words):
                 self._held = words
                 return True
-            self._take(plans, self._plan(words))
+            self._take(plans, self._plan(name, words))
         return not self.closed
 
     def _take(self, plans: list[bytes | Plan | Exec], plan: bytes | Plan | Exec) -> None:
         """Append a plan, and see whether its reply is wanted."""
         session = self.session
-        if session.muted or session.skip == 1:
-            self._mute.append(len(plans))
-        session.skip = max(0, session.skip - 1)
+        if session.muted or session.skip:
+            if session.muted or session.skip == 1:
+                self._mute.append(len(plans))
+            session.skip = max(0, session.skip - 1)
         plans.append(plan)
 
-    def _waits(self, words: list[bytes]) -> bool:
-        """Whether a command is planned only when all before it are done."""
-        name = words[0].lower()
-        if name in (b"exec", b"watch"):  # a key is watched after the commands before; what follows EXEC sees its SELECT
+    def _waits(self, name: str, words: list[bytes]) -> bool:
+        """Whether a command, one of those that may, is planned only when all before it are done."""
+        if name in ("exec", "watch"):  # a key is watched after the commands before; what follows EXEC sees its SELECT
             return True
-        return self._shared.password is not None and (name == b"auth" or (name == b"hello" and len(words) > 2))
+        return self._shared.password is not None and (name == "auth" or len(words) > 2)
 
     async def _plan_held(self, words: list[bytes]) -> bytes | Plan | Exec:
         """Plan a command that waited; one that gives a password, once it is the turn of the peer's address."""
-        if words[0].lower() in (b"exec", b"watch"):
-            return self._plan(words)
+        name = words[0].lower().decode("latin-1")
+        if name in ("exec", "watch"):
+            return self._plan(name, words)
         async with self._shared.guesses.turn(self.session.group) as seen:
-            return self._plan(words) if seen else replies.error(_TOO_MANY)
+            return self._plan(name, words) if seen else replies.error(_TOO_MANY)
 
     async def _run(self, plans: list[bytes | Plan | Exec]) -> list[bytes]:
-        made: list[bytes] = [plan if isinstance(plan, bytes) else b"" for plan in plans]
-        places = [place for place, plan in enumerate(plans) if not isinstance(plan, bytes)]
-        for kind, group in groupby(places, lambda place: _kind(plans[place])):
-            run = list(group)
-            some = [one for place in run if isinstance(one := plans[place], Plan)]
-            if kind in ("once", "count"):
-                answers = await self._shared.scheduler.direct(some)
-            elif kind == "twice":
-                answers = await self._shared.scheduler.change(some)
-            else:
-                answers = [
-                    await one.run(self.session, self._plan_queued) for n in run if isinstance(one := plans[n], Exec)
-                ]
-            for place, reply in zip(run, answers, strict=True):
-                made[place] = reply
+        made: list[bytes] = []
+        run: list[Plan] = []
+        places: list[int] = []
+        way = ""
+        for place, plan in enumerate(plans):
+            if type(plan) is bytes:
+                made.append(plan)
+                continue
+            now = _WAYS[plan.once] if type(plan) is Plan else _TRANSACTION
+            if now != way and run:
+                await self._run_alike(way, run, places, made)
+                run, places = [], []
+            way = now
+            made.append(b"")
+            if isinstance(plan, Plan):
+                run.append(plan)
+                places.append(place)
+            elif isinstance(plan, Exec):
+                made[place] = await plan.run(self.session, self._plan_queued)
+        if run:
+            await self._run_alike(way, run, places, made)
         for place in self._mute:
             made[place] = b""
         return made
 
+    async def _run_alike(self, way: str, run: list[Plan], places: list[int], made: list[bytes]) -> None:
+        """Run neighbouring plans of one way, and put their replies into their places."""
+        scheduler = self._shared.scheduler
+        answers = await (scheduler.change(run) if way == _TWICE else scheduler.direct(run))
+        for place, reply in zip(places, answers, strict=True):
+            made[place] = reply
+
     # -- one command --------------------------------------------------------------------------------------------
 
-    def _plan(self, words: list[bytes]) -> bytes | Plan | Exec:
-        session, name = self.session, words[0].lower().decode("latin-1")
+    def _plan(self, name: str, words: list[bytes]) -> bytes | Plan | Exec:
+        session = self.session
         session.last = name if name in COMMANDS else "NULL"
         try:
             command = self._command(name, words)
@@ -178,7 +206,7 @@ class Connection:
 
     def _command(self, name: str, words: list[bytes]) -> Command:
         """Return the entry of a command, or refuse it."""
-        command = check(words)
+        command = check(name, words)
         if not self.session.authenticated and name not in _BEFORE_AUTH:
             raise Refused(_NO_AUTH)
         self._shared.calls[name] += 1
@@ -258,12 +286,3 @@ class Connection:
         told: dict[str, Value] = {"server": b"redis", "version": DIALECT.encode(), "proto": form.version}
         told |= {"id": self.number, "mode": b"standalone", "role": b"master", "modules": []}
         return form.value(told)
-
-
-def _kind(plan: bytes | Plan | Exec) -> str:
-    """Return how a plan runs. What counts keys runs by itself, so that it counts what was there at its turn."""
-    if not isinstance(plan, Plan):
-        return "transaction"
-    if plan.once is None:
-        return "twice"
-    return "count" if plan.once == Kind.NOP else "once"

@@ -27,12 +27,20 @@ REQUEST_LIMIT = 1 << 24
 UNAUTHENTICATED_ARGUMENTS, UNAUTHENTICATED_BULK = 10, 16384
 """The same limits until a connection has given the password, as in Redis."""
 
+_ARRAY = re.compile(rb"\*([1-9][0-9]{0,18})\r\n")
 _BULK = re.compile(rb"\$(0|[1-9][0-9]{0,18})\r\n")
 _NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _SPACE = b" \t\n\v\f\r"
 _END = b" \t\n\r"  # of a word without quotes; between words Redis skips \v and \f as well
 _ESCAPES = {ord("n"): 10, ord("r"): 13, ord("t"): 9, ord("b"): 8, ord("a"): 7}
 _HEX = re.compile(rb"x[0-9a-fA-F]{2}")
+
+
+_SHORT = {b"$%d\r\n" % length: length for length in range(100)}
+"""Headers of short arguments, which are nearly all: to look one up takes less time than to match it."""
+
+_BROWSER = (b"post", b"host:")
+"""First words of a browser that a page sent here. Redis refuses them too."""
 
 
 class ProtocolError(Exception):
@@ -55,6 +63,7 @@ class RequestReader:
         self._walked = 0  # the command was checked up to here
         self._arguments = -1  # how many are still to come; -1 before the header
         self._decoder = hiredis.Reader()
+        self._problem: ProtocolError | None = None
 
     def feed(self, data: bytes) -> None:
         """Append bytes that came."""
@@ -63,6 +72,65 @@ class RequestReader:
             self._walked -= self._start
             self._start = 0
         self._buffer += data
+
+    def take(self, limit: int) -> list[list[bytes]]:
+        """Return the words of up to ``limit`` commands that have come whole. Empty commands are skipped.
+
+        Raises
+        ------
+        ProtocolError
+            As :meth:`next` does, once all commands before the error were returned.
+        """
+        commands: list[list[bytes]] = []
+        while self._problem is None:
+            commands += self._whole(limit - len(commands))
+            if self._problem is not None or len(commands) >= limit:
+                break
+            try:
+                words = self.next()
+            except ProtocolError as problem:
+                self._problem = problem
+                break
+            if words is None:
+                return commands
+            commands.append(words)
+        if self._problem is not None and not commands:
+            raise self._problem
+        return commands
+
+    def _whole(self, limit: int) -> list[list[bytes]]:
+        """Return what :meth:`take` does, but stop at anything that is no short and simple array, for :meth:`next`."""
+        if self._arguments >= 0 or len(self._buffer) - self._start > REQUEST_LIMIT:
+            return []
+        most, longest = ARGUMENTS_LIMIT, BULK_LIMIT
+        if not self.authenticated:
+            most, longest = UNAUTHENTICATED_ARGUMENTS, UNAUTHENTICATED_BULK
+        buffer = bytes(memoryview(self._buffer)[self._start :])
+        have, end, count, short = len(buffer), 0, 0, _SHORT.get
+        while count < limit and (head := _ARRAY.match(buffer, end)) and (arguments := int(head[1])) <= most:
+            at = head.end()
+            for _ in range(arguments):
+                if (length := short(buffer[at : at + 5])) is not None:
+                    at += length + 7
+                elif (length := short(buffer[at : at + 4])) is not None:
+                    at += length + 6
+                elif (found := _BULK.match(buffer, at)) and int(found[1]) <= longest:
+                    at = found.end() + int(found[1]) + 2
+                else:
+                    at = have + 1
+                if at > have:
+                    break
+            if at > have:
+                break
+            end, count = at, count + 1
+        self._decoder.feed(buffer[:end])
+        commands = [self._decoder.gets() for _ in range(count)]
+        for place, words in enumerate(commands):
+            if words[0].lower() in _BROWSER:
+                self._problem = ProtocolError("")
+                return commands[:place]
+        self._next_from(self._start + end)
+        return commands
 
     def next(self) -> list[bytes] | None:
         """Return the words of the next command, or None if some of it is still to come. Empty commands are skipped.
@@ -85,7 +153,7 @@ class RequestReader:
             if words is None:
                 return None
             if words:
-                if words[0].lower() in (b"post", b"host:"):  # of a browser that a page sent here (Redis does the same)
+                if words[0].lower() in _BROWSER:
                     raise ProtocolError("")
                 return words
         return None

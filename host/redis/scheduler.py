@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 from host.redis import replies
 from host.redis.databases import Databases
 from host.redis.expiries import Expiries
-from host.redis.places import NOWHERE, OUT_OF_ROOM, REGISTER, Refused
+from host.redis.onepass import Finish, begin
+from host.redis.places import NOWHERE, OUT_OF_ROOM, Refused
 from host.redis.plans import Plan
 from host.redis.store import Store
 from host.redis.view import NO_OPERATION, Found, View
@@ -36,6 +37,8 @@ from omap.operations import Kind, Operation, Response, Status
 ROUND_LIMIT = 1024
 """Plans in one round. A transaction is never split, so that a round may have more."""
 
+BATCH_LIMIT = 32
+"""Plans of several connections in one batch: few enough that their replies are made while the map runs the next."""
 
 IN_DOUBT = (
     "ERR omap: unknown fate: the connection to the map broke while this command was under way; it ran once or not at "
@@ -44,6 +47,15 @@ IN_DOUBT = (
 NOT_RUN = "ERR omap: the connection to the map broke before this command was sent: nothing was changed, send it again"
 UNSETTLED = (replies.error(IN_DOUBT), replies.error(NOT_RUN))
 """Replies to commands that the connection to the map cut short."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Plans of several connections that need one pass, and who waits for how many of their replies."""
+
+    plans: list[Plan] = field(default_factory=list)
+    waiting: list[tuple[asyncio.Future[list[bytes]], int]] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True)
@@ -107,6 +119,8 @@ class Scheduler:
         self._clock = clock
         self._free = asyncio.Event()  # set, except while a round has read and not yet written
         self._free.set()
+        self._finish = Finish(databases, self.expiries, self.watches)
+        self._gathered: _Batch | None = None
         self._waiting: deque[_Group] = deque()
         self._worker: asyncio.Task[None] | None = None
 
@@ -121,17 +135,17 @@ class Scheduler:
         OmapError
             If the map does not answer, or its register can't be read.
         """
+        map_id = self.store.map_id
         (answer,) = await self.store.submit([Operation(Kind.GET, self.databases.register_key)])
         self.databases.load(answer.previous)
         self.databases.live = self.store.live_keys
         if self._map_id is not None:
             self.expiries.forget(range(self.databases.count))
             self.watches.touch_databases(range(self.databases.count))
-        self._map_id = self.store.map_id
+        self._map_id = map_id
 
-    async def _look_at_map(self) -> None:
-        if self._map_id is not None and self._map_id != self.store.map_id:
-            await self.meet()
+    def _is_new_map(self) -> bool:
+        return self._map_id is not None and self._map_id != self.store.map_id
 
     def now(self) -> int:
         """Return the time in milliseconds since 1970."""
@@ -150,95 +164,74 @@ class Scheduler:
     # -- one pass -----------------------------------------------------------------------------------------------
 
     async def direct(self, plans: Sequence[Plan]) -> list[bytes]:
-        """Run plans that need one pass, in one batch."""
-        await self._turn()
+        """Run plans that need one pass, together with those of other connections."""
+        future: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
+        batch = self._gathered
+        if batch is None or len(batch.plans) >= BATCH_LIMIT:
+            batch = self._gathered = _Batch()
+            batch.task = asyncio.create_task(self._run_batch(batch))
+        batch.waiting.append((future, len(plans)))
+        batch.plans += plans
+        return await future
+
+    async def _run_batch(self, batch: _Batch) -> None:
+        made: list[bytes] | BaseException
         try:
-            await self._look_at_map()
+            await self._turn()
+            if self._gathered is batch:
+                self._gathered = None  # what comes from now on waits for its own turn
+            made = await self._one_pass(batch.plans)
         except OmapError as problem:
-            return [self._failure(problem)] * len(plans)
-        now, batch = self.now(), list[Operation]()
-        begun: list[tuple[View | None, bytes, int]] = []
-        for plan in plans:  # after the turn, because a flush may have come before
-            try:
-                view, reply, operations = self._begin(plan, now)
-                batch += operations
-            except Refused as refused:
-                view, reply = None, replies.error(str(refused))
-            begun.append((view, reply, len(batch)))
-        if not batch:
-            return [reply for _, reply, _ in begun]
-        answered = doubted = len(batch)
+            made = [self._failure(problem)] * len(batch.plans)
+        except BaseException as problem:
+            made = problem
+        at = 0
+        for future, count in batch.waiting:
+            if not future.done():  # its connection may be gone
+                if isinstance(made, BaseException):
+                    future.set_exception(made)
+                else:
+                    future.set_result(made[at : at + count])
+            at += count
+
+    async def _one_pass(self, plans: Sequence[Plan]) -> list[bytes]:
+        """Run plans in one batch, which is submitted before anything else can happen."""
+        now, databases, watches = self.now(), self.databases, self.watches
+        begun = [begin(plan, databases, watches, now) for plan in plans]  # now, because a flush may have come before
+        operations = [operation for one in begun for operation in one.operations]
+        answered = doubted = len(operations)
+        answers: Sequence[Response] = ()
+        failure = b""
         try:
-            answers = await self.store.submit(batch)
+            if operations:
+                answers = await self.store.submit(operations)
         except UnknownFateError as error:  # the error says what was answered and what was not sent
             self._report(error)
-            answers, answered, doubted = list(error.responses), error.answered, error.answered + error.in_doubt
+            answers, answered, doubted = error.responses, error.answered, error.answered + error.in_doubt
         except OmapError as problem:
-            failure, made, at = self._failure(problem), [], 0
-            for _, reply, end in begun:
-                made.append(failure if end > at else reply)
-                at = end
-            return made
-        self.databases.live = self.store.live_keys
+            failure, answered = self._failure(problem), 0
+        databases.live = self.store.live_keys
         made, at = [], 0
-        for plan, (view, reply, end) in zip(plans, begun, strict=True):
+        for one in begun:
+            end = at + len(one.operations)
             if at == end:
-                made.append(reply)
+                made.append(one.reply)
             elif end <= answered:
-                made.append(self._finish(plan, view, reply, batch[at:end], answers[at:end]))
+                made.append(self._finish(one, answers[at:end], now))
             else:
-                made.append(UNSETTLED[0] if at < doubted else UNSETTLED[1])
+                made.append(failure or UNSETTLED[at >= doubted])
             at = end
         return made
 
-    def _begin(self, plan: Plan, now: int) -> tuple[View, bytes, list[Operation]]:
-        """Return the operations of a plan that needs one pass, and what is known before they run."""
-        view = View(self.databases, {}, now)
-        if plan.once != Kind.PUT:
-            kind, key = plan.once or Kind.NOP, self.databases.key
-            return view, b"", [Operation(kind, key(p)) if p is not NOWHERE else NO_OPERATION for p in plan.places]
-        reply = plan.apply(view)
-        assert isinstance(reply, bytes)
-        for place in view.changes:
-            self.watches.touch(place)
-        return view, reply, view.operations(list(plan.places))
-
-    def _finish(
-        self, plan: Plan, view: View | None, reply: bytes, operations: list[Operation], answers: list[Response]
-    ) -> bytes:
-        """Return the reply of a plan whose operations were answered."""
-        assert view is not None
-        if plan.once == Kind.PUT:
-            for place, operation, answer in zip(plan.places, operations, answers, strict=True):
-                if answer.status == Status.FULL:
-                    return replies.error(OUT_OF_ROOM)
-                if place is REGISTER:
-                    self.databases.registered = True
-                elif operation.kind == Kind.PUT:
-                    self.databases.account(place, answer.previous, operation.value)
-                    self.expiries.note(place, view.expiries.get(place))
-            if not view.has_read:
-                return reply
-        elif plan.once == Kind.DELETE:
-            for place, answer in zip(plan.places, answers, strict=True):
-                if answer.previous is not None:
-                    self.databases.account(place, answer.previous, None)
-                    self.expiries.note(place, None)
-                    self.watches.touch(place)
-        found: Found = {}
-        for place, answer in zip(plan.places, answers, strict=True):
-            found.setdefault(place, answer.previous)
-        try:
-            made = plan.apply(View(self.databases, found, view.now))
-            assert isinstance(made, bytes)
-        except Refused as refused:
-            return replies.error(str(refused))
-        return made
-
     async def _turn(self) -> None:
-        # SEC_CM: REDIS.WAIT.KEYLESS -- a plan waits for any round, whatever the keys of both
-        while not self._free.is_set():
-            await self._free.wait()
+        """Wait until something may be submitted that needs no round: between rounds, to the map that is known."""
+        while True:
+            # SEC_CM: REDIS.WAIT.KEYLESS -- a plan waits for any round, whatever the keys of both
+            while not self._free.is_set():
+                await self._free.wait()
+            if not self._is_new_map():
+                return
+            await self.meet()
 
     # -- rounds -------------------------------------------------------------------------------------------------
 
@@ -293,8 +286,10 @@ class Scheduler:
 
     async def _round(self, groups: list[_Group]) -> Sequence[list[bytes] | None]:
         places = [place for group in groups for plan in group.plans for place in plan.places]
-        await self._look_at_map()
+        while self._is_new_map():
+            await self.meet()
         self._free.clear()
+        map_id = self.store.map_id
         try:
             found: Found = {}
             if places:
@@ -310,6 +305,8 @@ class Scheduler:
                 found = {place: answer.previous for place, answer in zip(places, answers, strict=True)}
             self.databases.live = self.store.live_keys
             decided = await self._decide(groups, found)
+            if self.store.map_id != map_id:  # what was read in one map is not written to another
+                return [[UNSETTLED[1]] * len(group.plans) for group in groups]
             # SEC_CM: REDIS.OPS.FIXED -- a NOP in place of every PUT that is not needed
             writes = [operation for group in decided for one in group for operation in one.operations]
             writing = self.store.submit(writes) if writes else None
@@ -340,8 +337,8 @@ class Scheduler:
                 try:
                     reply = plan.apply(view)
                     idle.reply = reply if isinstance(reply, bytes) else await reply
-                    operations = view.operations(list(plan.places))
-                    live = view.commit(operations, list(plan.places), live)
+                    operations = view.operations(plan.places)
+                    live = view.commit(operations, plan.places, live)
                 except Refused as refused:
                     idle.reply = replies.error(str(refused))
                     continue

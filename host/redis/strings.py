@@ -140,6 +140,8 @@ def mset(call: Call) -> Plan:
 def set_value(call: Call) -> Plan:
     """``SET key value [NX | XX] [GET] [EX | PX | EXAT | PXAT time | KEEPTTL]``: two passes with NX, XX or KEEPTTL."""
     name, value = call.words[1], call.words[2]
+    if len(call.words) == 3:
+        return _set(call, call.place(name), value)
     condition, previous, keep, expiry = None, False, False, None
     rest = iter(call.words[3:])
     for option in map(bytes.lower, rest):

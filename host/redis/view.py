@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from host.redis.databases import Databases
 from host.redis.places import NOWHERE, OUT_OF_ROOM, REGISTER, Place, Refused
 from omap.cells import Stamp
@@ -110,7 +112,7 @@ class View:
 
     # -- operations ---------------------------------------------------------------------------------------------
 
-    def operations(self, places: list[Place]) -> list[Operation]:
+    def operations(self, places: Sequence[Place]) -> list[Operation]:
         """Return the operations that write the changes: one for each place, in their order.
 
         A place that stands twice is written at its last mention. An expired or stale cell that the command did not
@@ -149,7 +151,7 @@ class View:
         except Refused:
             return False
 
-    def commit(self, operations: list[Operation], places: list[Place], live: int | None) -> int | None:
+    def commit(self, operations: list[Operation], places: Sequence[Place], live: int | None) -> int | None:
         """Put the changes of some operations over what was found, for the next command.
 
         Parameters

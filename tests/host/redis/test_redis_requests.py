@@ -25,18 +25,39 @@ def encode(command):
     return b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in command)
 
 
+def one_by_one(reader):
+    """Yield the commands that have come, one at a time."""
+    while (command := reader.next()) is not None:
+        yield command
+
+
+def in_bulk(reader, limit):
+    """Yield the commands that have come, up to a limit at a time."""
+    while commands := reader.take(limit):
+        assert len(commands) <= limit
+        yield from commands
+
+
 def read_all(pieces, **options):
-    """Return the commands in the pieces, and the error that ends them, if any."""
-    reader = RequestReader(**options)
-    commands = []
-    for piece in pieces:
-        reader.feed(piece)
-        try:
-            while (command := reader.next()) is not None:
-                commands.append(command)
-        except ProtocolError as problem:
-            return commands, str(problem)
-    return commands, None
+    """Return the commands in the pieces, and the error that ends them, if any: the same in whatever way they are read.
+
+    What was read before an error counts; nothing comes after it.
+    """
+    outcomes = []
+    for read in (one_by_one, lambda reader: in_bulk(reader, 1), lambda reader: in_bulk(reader, 3)):
+        reader = RequestReader(**options)
+        commands, error = [], None
+        for piece in pieces:
+            reader.feed(piece)
+            try:
+                for command in read(reader):
+                    commands.append(command)
+            except ProtocolError as problem:
+                error = str(problem)
+                break
+        outcomes.append((commands, error))
+    assert outcomes[1:] == outcomes[:1] * 2
+    return outcomes[0]
 
 
 def cut(data, places):

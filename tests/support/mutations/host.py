@@ -126,9 +126,8 @@ REMOVALS = [
     Removal(
         "REDIS.WAIT.KEYLESS",
         "host/redis/scheduler.py",
-        '"""Run plans that need one pass, in one batch."""\n        await self._turn()',
-        '"""Run plans that need one pass, in one batch."""\n'
-        "        if len({place for plan in plans for place in plan.places}) == 1:\n"
-        "            await self._turn()",
+        "            await self._turn()\n            if self._gathered",
+        "            if len({place for plan in batch.plans for place in plan.places}) == 1:\n"
+        "                await self._turn()\n            if self._gathered",
     ),
 ]
