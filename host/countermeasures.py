@@ -20,6 +20,8 @@ COUNTERMEASURES: dict[str, str] = {
     "REDIS.KEY.VERIFIED": "The proxy returns a value only if the cell holds the long key that was asked for.",
     "REDIS.LISTEN.GUARDED": "The proxy listens beyond its own machine only if it asks for a password.",
     "REDIS.OPS.FIXED": "How many operations a Redis command takes follows from its words, not from what is found.",
+    "REDIS.SCRIPT.BOUNDED": "Steps, time, memory, keys and reply of a script are bounded, whatever it catches.",
+    "REDIS.SCRIPT.SANDBOXED": "Lua runs in a process without key and files, and reaches the keys of its command alone.",
     "REDIS.SELECT.OBEYED": "After a SELECT that failed, the proxy runs nothing in another database than was asked for.",
     "REDIS.WAIT.KEYLESS": "Commands of the proxy wait for each other by kind; equal keys change nothing.",
 }

@@ -32,14 +32,17 @@ class Share:
         Connections at once.
     idle_timeout : float
         Seconds until a client that does nothing is hung up; 0 for never.
+    script_keys : int
+        Keys that one script may name.
     """
 
     max_clients: int
     idle_timeout: float
+    script_keys: int
 
     def limits(self) -> Limits:
         """Return the limits of the proxy."""
-        return Limits(clients=self.max_clients, timeout=self.idle_timeout)
+        return Limits(clients=self.max_clients, timeout=self.idle_timeout, script_keys=self.script_keys)
 
 
 @click.command()
@@ -63,6 +66,9 @@ class Share:
         show_default=True,
         type=Real(0),
         help="Seconds until a client that does nothing is hung up, as `timeout` of Redis; 0 for never.",
+    ),
+    click.option(
+        "--script-keys", default=Limits.script_keys, show_default=True, type=Whole(0), help="Keys that EVAL may name."
     ),
 )
 @click.option(

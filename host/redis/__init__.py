@@ -22,6 +22,7 @@ learns from the number of operations.
 :mod:`.upkeep`           the register of databases, and what is deleted when its time has come
 :mod:`.expiries`         what the proxy set to expire, and when
 :mod:`.watches`          who watches which keys
+:mod:`.scripts`          EVAL and its kin: Lua scripts, in a process that holds no key
 :mod:`.transactions`     MULTI, EXEC, DISCARD, WATCH and UNWATCH
 :mod:`.administration`   commands about the connection and the server
 :mod:`.session`          state of one connection, and what all share

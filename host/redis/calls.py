@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 from host.redis.databases import Databases
 from host.redis.places import Place, Refused
 from host.redis.replies import Encoder
+from host.redis.scripts.cache import Cache, Script
+from host.redis.view import View
 from omap.cells import LAST_EXPIRY
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
@@ -33,6 +36,23 @@ def wrong_arity(name: str) -> Refused:
     return Refused(f"ERR wrong number of arguments for '{name}' command")
 
 
+class Scripts(Protocol):
+    """What runs scripts: :class:`host.redis.scripts.runs.Scripts`, which needs this module."""
+
+    keys: int
+    cache: Cache
+
+    def check_installed(self) -> None:
+        """Refuse scripts where Lua is not installed."""
+
+    async def check(self, script: Script) -> None:
+        """Refuse a script that is not Lua."""
+
+    async def run(self, call: Call, script: Script, view: View, places: list[Place]) -> bytes:
+        """Run a script on a view and return its reply, or refuse it."""
+        ...
+
+
 @dataclass(slots=True)
 class Call:
     """One command.
@@ -49,6 +69,8 @@ class Call:
         The database of its connection.
     now : int
         Milliseconds since 1970.
+    scripts : Scripts
+        Runs scripts.
     """
 
     words: list[bytes]
@@ -56,6 +78,7 @@ class Call:
     databases: Databases
     database: int
     now: int
+    scripts: Scripts
 
     @property
     def name(self) -> str:

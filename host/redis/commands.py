@@ -10,6 +10,7 @@ from host.redis.calls import SYNTAX, Call, wrong_arity
 from host.redis.missing import WHY_NOT
 from host.redis.places import NOWHERE, REGISTER, Refused
 from host.redis.plans import Plan
+from host.redis.scripts import plans as scripts
 from host.redis.view import View
 from omap.operations import Kind
 
@@ -61,6 +62,7 @@ class Command:
 
 _READ, _WRITE, _OTHER = ("readonly", "fast"), ("write", "denyoom"), ("fast", "loading", "stale")
 _FREE, _SCRIPT = ("write", "fast"), ("noscript", "loading", "stale", "fast")
+_LUA = ("noscript", "stale", "no_mandatory_keys", "movablekeys")
 _ONE, _ALL, _PAIRS, _TWO = (1, 1, 1), (1, -1, 1), (1, -1, 2), (1, 2, 1)
 
 # SEC_CM: REDIS.OPS.FIXED -- the column `operations` follows from the words of a command, never from what is found
@@ -77,6 +79,10 @@ COMMANDS: dict[str, Command] = {
     "del": Command(strings.delete, -2, "1 a key", ("write",), _ALL),
     "discard": Command(None, 1, "0", _SCRIPT),
     "echo": Command(None, 2, "0", _OTHER),
+    "eval": Command(scripts.evaluate, -3, "2 a key", _LUA),
+    "eval_ro": Command(scripts.evaluate, -3, "2 a key", _LUA),
+    "evalsha": Command(scripts.evaluate_known, -3, "2 a key", _LUA),
+    "evalsha_ro": Command(scripts.evaluate_known, -3, "2 a key", _LUA),
     "exec": Command(None, 1, "0", _SCRIPT),
     "exists": Command(strings.exists, -2, "1 a key", _READ, _ALL),
     "expire": Command(times.expire, -3, "2", _FREE, _ONE),
@@ -111,6 +117,7 @@ COMMANDS: dict[str, Command] = {
     "renamenx": Command(strings.rename, 3, "2 a key", _FREE, _TWO),
     "reset": Command(None, 1, "0", (*_OTHER, "no_auth")),
     "role": Command(None, 1, "0", _OTHER),
+    "script": Command(scripts.script, -2, "0", ("noscript",)),
     "select": Command(None, 2, "0", _OTHER),
     "set": Command(strings.set_value, -3, "1; 2 with NX, XX or KEEPTTL", _WRITE, _ONE),
     "setex": Command(strings.setex, 4, "1", _WRITE, _ONE),
@@ -153,6 +160,7 @@ SUBCOMMANDS: dict[str, dict[str, int]] = {
     | {"setinfo": 4, "setname": 3},
     "command": {"count": 2, "docs": -2, "help": 2, "info": -2, "list": -2},
     "config": {"get": -3, "help": 2, "resetstat": 2, "set": -4},
+    "script": {"exists": -3, "flush": -2, "help": 2, "load": 3},
 }
 """Subcommands, and the arity of each."""
 

@@ -219,7 +219,8 @@ class Connection:
         if command.plan is not None:
             scheduler = self._shared.scheduler
             assert session.database is not None
-            return command.plan(Call(words, session.form, scheduler.databases, session.database, scheduler.now()))
+            about = scheduler.databases, session.database, scheduler.now(), self._shared.scripts
+            return command.plan(Call(words, session.form, *about))
         if name in TRANSACTIONS:
             return TRANSACTIONS[name](session, words)
         if name in ADMINISTRATION:

@@ -15,6 +15,8 @@ from host.redis.connection import Connection
 from host.redis.databases import Databases
 from host.redis.information import Running, Sections, sections
 from host.redis.scheduler import Scheduler
+from host.redis.scripts.runs import KEYS as SCRIPT_KEYS
+from host.redis.scripts.runs import Scripts
 from host.redis.session import Shared
 from host.redis.store import Store
 from host.redis.upkeep import Upkeep
@@ -46,12 +48,15 @@ class Limits:
         Seconds for which a connection may last without giving the password, if there is one.
     drain_seconds : float
         How long the end of the proxy waits for commands under way, and for clients that take their replies slowly.
+    script_keys : int
+        Keys that one script may name.
     """
 
     clients: int = 1000
     timeout: float = 300.0
     login_seconds: float = 30.0
     drain_seconds: float = 10.0
+    script_keys: int = SCRIPT_KEYS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +160,15 @@ class Proxy:
         self._store = store
         scheduler = Scheduler(Databases(params, root_key), store, self._report)
         self._upkeep = Upkeep(scheduler)
-        self._shared = Shared(scheduler, self._info, endpoint.password, self.limits.clients, self.limits.timeout)
+        self._scripts = Scripts(self.limits.script_keys)
+        self._shared = Shared(
+            scheduler,
+            self._info,
+            endpoint.password,
+            self.limits.clients,
+            self.limits.timeout,
+            scripts=self._scripts,
+        )
         self._server: asyncio.Server | None = None
         self._tasks: dict[asyncio.Task[None], _Guest] = {}
         self._idle: set[asyncio.Task[None]] = set()
@@ -208,6 +221,7 @@ class Proxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._scripts.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.limits.drain_seconds):
                 await self._upkeep.stop()

@@ -11,6 +11,7 @@ from itertools import count
 from host.redis.guesses import Guesses
 from host.redis.replies import RESP2, Encoder
 from host.redis.scheduler import Scheduler
+from host.redis.scripts.runs import Scripts
 from host.redis.watches import Watch
 
 DIALECT = "7.0.0"
@@ -41,6 +42,8 @@ class Shared:
         Connections by number.
     calls, refusals : Counter
         How many commands of each name were taken, and how many of these were refused at once.
+    scripts : Scripts
+        Runs scripts.
     """
 
     scheduler: Scheduler
@@ -53,6 +56,7 @@ class Shared:
     sessions: dict[int, Session] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
+    scripts: Scripts = field(default_factory=Scripts)
 
 
 @dataclass

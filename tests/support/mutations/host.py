@@ -122,6 +122,45 @@ REMOVALS = [
         "planned = [plan(words) for words in self.queue]",
         "planned = [] if session.watch.broken else [plan(words) for words in self.queue]",
     ),
+    Removal(
+        "REDIS.OPS.FIXED",
+        "host/redis/scripts/plans.py",
+        "return Plan(apply, places)",
+        "return Plan(apply, places[: len(script.text) % 2 + 1])",
+    ),
+    Removal("REDIS.SCRIPT.BOUNDED", "host/redis/scripts/plans.py", "if count > call.scripts.keys:", "if False:"),
+    Removal("REDIS.SCRIPT.BOUNDED", "host/redis/scripts/cache.py", "len(self._scripts) > COUNT_LIMIT or", ""),
+    Removal("REDIS.SCRIPT.BOUNDED", "host/redis/scripts/cache.py", "or self._bytes > BYTES_LIMIT", ""),
+    Removal("REDIS.SCRIPT.BOUNDED", "host/redis/scripts/sandbox.py", "max_memory=MEMORY_LIMIT,", ""),
+    Removal("REDIS.SCRIPT.BOUNDED", "host/redis/scripts/prelude.lua", "over() finish()", 'over() error("ended", 0)'),
+    Removal(
+        "REDIS.SCRIPT.BOUNDED",
+        "host/redis/scripts/process.py",
+        "asyncio.timeout(self._seconds)",
+        "asyncio.timeout(None)",
+    ),
+    Removal(
+        "REDIS.SCRIPT.SANDBOXED",
+        "host/redis/scripts/runs.py",
+        "if not self._places.issuperset(plan.places):",
+        "if False:",
+    ),
+    Removal(
+        "REDIS.SCRIPT.SANDBOXED",
+        "host/redis/scripts/process.py",
+        'env={"PYTHONPATH": os.pathsep.join(sys.path)}',
+        'env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}',
+    ),
+    Removal(
+        "REDIS.SCRIPT.SANDBOXED", "host/redis/scripts/sandbox.py", 'if request[1].startswith(b"\\x1b"):', "if False:"
+    ),
+    Removal("REDIS.SCRIPT.SANDBOXED", "host/redis/scripts/sandbox.py", "(resource.RLIMIT_NOFILE, 0),", ""),
+    Removal(
+        "REDIS.SCRIPT.SANDBOXED",
+        "host/redis/scripts/prelude.lua",
+        "setfenv(chunk, environment)",
+        "setfenv(chunk, setmetatable(names, {__index = _G}))",
+    ),
     Removal("REDIS.SELECT.OBEYED", "host/redis/administration.py", "session.database = None", "pass"),
     Removal(
         "REDIS.WAIT.KEYLESS",

@@ -152,7 +152,11 @@ def answers(*requests, store=None, params=PARAMS, password=None, clock=time.time
     """Run requests on one connection to a fresh proxy without sockets; return what it answers to each."""
 
     async def main():
-        connection = Connection(shared(store or ReferenceStore(params), params, password, clock=clock))
-        return [await ask(connection, request) for request in requests]
+        common = shared(store or ReferenceStore(params), params, password, clock=clock)
+        connection = Connection(common)
+        try:
+            return [await ask(connection, request) for request in requests]
+        finally:
+            await common.scripts.close()
 
     return asyncio.run(main())
