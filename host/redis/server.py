@@ -14,6 +14,7 @@ from host.redis import replies
 from host.redis.connection import Connection
 from host.redis.databases import Databases
 from host.redis.information import Running, Sections, sections
+from host.redis.patience import Patience
 from host.redis.scheduler import Scheduler
 from host.redis.scripts.runs import KEYS as SCRIPT_KEYS
 from host.redis.scripts.runs import Scripts
@@ -283,16 +284,17 @@ class Proxy:
         since = time.monotonic()
         LOG.debug("client connected", extra={"client": connection.number})
 
+        patience = Patience()
+
         async def send(data: bytes) -> None:
             writer.write(data)
-            async with asyncio.timeout(self.limits.timeout or None):
-                await writer.drain()  # a peer that does not read its replies is not read either
+            if writer.transport.get_write_buffer_size():  # a peer that does not read its replies is not read either
+                await patience.wait(writer.drain(), self.limits.timeout or None)
 
         try:
             while not (connection.closed or self._stopping):
                 self._idle.add(task)
-                async with asyncio.timeout(self._patience(connection, since)):
-                    data = await reader.read(READ_BYTES)
+                data = await patience.wait(reader.read(READ_BYTES), self._patience(connection, since))
                 self._idle.discard(task)
                 if not data:
                     break
@@ -300,6 +302,7 @@ class Proxy:
                 if connection.authenticated:
                     since = time.monotonic()
         finally:
+            patience.stop()
             LOG.debug("client gone", extra={"client": connection.number})
 
     def _patience(self, connection: Connection, since: float) -> float | None:

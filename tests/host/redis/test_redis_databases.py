@@ -166,3 +166,58 @@ def test_another_map_has_its_own_register():
     assert found == b"+OK\r\n*-1\r\n$4\r\nkept\r\n"
     assert batches == [1, 1]
     assert size == b":1\r\n"
+
+
+class Exchanged(ReferenceStore):
+    """Another map takes the place of the first after so many batches, and is accepted."""
+
+    def __init__(self, other, after):
+        super().__init__()
+        self.other, self.after = other, after
+
+    async def _later(self, batch, failure):
+        answers = await super()._later(batch, failure)
+        self.after -= 1
+        if self.after == 0:
+            self.map, self.map_id = self.other.map, b"another"
+        return answers
+
+
+@pytest.mark.parametrize("request_", [command("incr", "n"), command("multi") + command("incr", "n") + command("exec")])
+def test_what_was_read_in_one_map_is_not_written_to_another(request_):
+    other = ReferenceStore()
+    with_upkeep(other, command("set", "n", 1))
+
+    async def main():
+        store = Exchanged(other, after=4)  # the register is read and written, then SET, then the reading of INCR
+        common = shared(store)
+        await Upkeep(common.scheduler).start()
+        connection = Connection(common)
+        await ask(connection, command("set", "n", 41))
+        return [await ask(connection, each) for each in (request_, command("get", "n"), command("incr", "n"))]
+
+    told, found, after = asyncio.run(main())
+    assert b"nothing was changed, send it again" in told
+    assert (found, after) == (b"$1\r\n1\r\n", b":2\r\n")
+
+
+@pytest.mark.parametrize("pause", range(6))
+def test_nothing_comes_into_a_round_although_another_map_is_met(pause):
+    """A plan that looked at the register of another map waits for a round that began meanwhile."""
+    store, other = ReferenceStore(), ReferenceStore()
+    with_upkeep(other, command("set", "n", 1))
+
+    async def main():
+        common = shared(store)
+        await Upkeep(common.scheduler).start()
+        store.map, store.map_id, store.delay = other.map, b"another", 4
+        store.batches.clear()
+        early = asyncio.ensure_future(ask(Connection(common), command("incr", "n")))
+        for _ in range(pause):
+            await asyncio.sleep(0)
+        return await ask(Connection(common), command("set", "k", 1)), await early
+
+    assert asyncio.run(main()) == (b"+OK\r\n", b":2\r\n")
+    names = [batch[0].key.rstrip(b"\0") for batch in store.batches]
+    assert names.count(b"n") == 2
+    assert names[names.index(b"n") + 1] == b"n"

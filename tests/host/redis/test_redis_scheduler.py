@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from host.redis.commands import COMMANDS
 from host.redis.connection import Connection
-from host.redis.scheduler import IN_DOUBT, NOT_RUN
+from host.redis.scheduler import BATCH_LIMIT, IN_DOUBT, NOT_RUN
 from omap.errors import AlteredError, DeviceError, UnknownFateError
 from omap.operations import Kind, Operation, Response, Status
 from tests.support.redis.support import PARAMS, ReferenceStore, answers, ask, command, shared
@@ -140,6 +140,15 @@ def test_a_pipeline_is_one_batch_and_a_round_two():
     answers(simple + changes + simple, store=store)
     assert sizes(store.batches) == [4, 2, 2, 4]
     assert [operation.kind for operation in store.batches[1]] == [Kind.GET, Kind.GET]
+
+
+@pytest.mark.parametrize("connections", [5, 50])
+def test_connections_share_batches_of_some_plans(connections):
+    store = ReferenceStore()
+    scripts = [[command("set", f"k{number}", number) + command("get", f"k{number}")] for number in range(connections)]
+    assert run_together(store, scripts) == [[b"+OK\r\n$%d\r\n%d\r\n" % (len(str(n)), n)] for n in range(connections)]
+    assert sum(sizes(store.batches)) == 2 * connections
+    assert len(store.batches) == -(-2 * connections // BATCH_LIMIT)
 
 
 class Watched(ReferenceStore):

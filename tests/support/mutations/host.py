@@ -76,8 +76,8 @@ REMOVALS = [
     Removal(
         "REDIS.IDLE.CLOSED",
         "host/redis/server.py",
-        "asyncio.timeout(self.limits.timeout or None)",
-        "asyncio.timeout(None)",
+        "patience.wait(writer.drain(), self.limits.timeout or None)",
+        "patience.wait(writer.drain(), None)",
         error="TimeoutError",
     ),
     Removal("REDIS.IDLE.CLOSED", "host/redis/server.py", "if guest is None:", "if True:", error="TimeoutError"),
