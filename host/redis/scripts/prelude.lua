@@ -3,7 +3,7 @@
 -- A runtime runs one script and is thrown away. So a script can break nothing but its own run, and what stands here
 -- keeps its own references to the functions that it uses after the script.
 
-local python, limit = ...
+local python, limit, cjson, bit = ...
 
 local assert, error, getmetatable, ipairs, next, pairs, rawequal, rawget, rawset, select, setmetatable, tonumber, tostring, type, unpack, xpcall =
   assert, error, getmetatable, ipairs, next, pairs, rawequal, rawget, rawset, select, setmetatable, tonumber, tostring, type, unpack, xpcall
@@ -108,7 +108,7 @@ string.dump = nil
 getmetatable("").__metatable = false
 
 local names = {
-  _VERSION = _VERSION, assert = assert, error = error, getmetatable = getmetatable, ipairs = ipairs, math = math,
+  _VERSION = _VERSION, assert = assert, bit = bit, cjson = cjson, error = error, getmetatable = getmetatable, ipairs = ipairs, math = math,
   next = next, pairs = pairs, pcall = function(...) return caught(pcall(...)) end, rawequal = rawequal,
   rawget = rawget, rawset = rawset, redis = redis, select = select, server = redis, setmetatable = setmetatable,
   string = string, table = table, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,

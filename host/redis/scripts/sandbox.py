@@ -18,6 +18,7 @@ from typing import BinaryIO, NoReturn
 import hiredis
 import lupa.lua51
 
+from host.redis.scripts.libraries import BITS, bits, decode_json
 from host.redis.scripts.messages import LENGTH, body_length, pack, unpack
 
 INSTRUCTION_LIMIT = 10_000_000
@@ -34,6 +35,7 @@ PROCESS_LIMIT = 1 << 30
 
 _COMPILED = b"ERR Error compiling script (new function): user_script:1: unexpected symbol near 'char(27)'"
 _PRELUDE = Path(__file__).with_name("prelude.lua").read_bytes()
+_LIBRARIES = Path(__file__).with_name("libraries.lua").read_bytes()
 
 
 class Closed(Exception):  # noqa: N818 -- the orderly end
@@ -111,10 +113,15 @@ class Sandbox:
                 b"draw": random.draw,
                 b"seed": random.seed,
                 b"sha1hex": lambda text: hashlib.sha1(text).hexdigest().encode(),
+                b"bits": bits,
+                b"bits_take": self._lua.table_from({name.encode(): least for name, (least, _) in BITS.items()}),
+                b"decode_json": self._decode,
             }
         )
+        cjson, bit = self._lua.execute(_LIBRARIES, python)
+        self._null = cjson[b"null"]
         # SEC_CM: REDIS.SCRIPT.BOUNDED -- a hook counts steps and ends a script that takes too many
-        self._check, self._run = self._lua.execute(_PRELUDE, python, INSTRUCTION_LIMIT)
+        self._check, self._run = self._lua.execute(_PRELUDE, python, INSTRUCTION_LIMIT, cjson, bit)
 
     def answer(self, request: list[bytes]) -> list[bytes]:
         """Compile or run a script, and return what the proxy is told of it.
@@ -165,6 +172,9 @@ class Sandbox:
         if isinstance(value, list):
             return b"value", self._lua.table_from([False if item is None else item for item in value])
         return b"value", False if value is None else value
+
+    def _decode(self, text: bytes) -> tuple[bool, object]:
+        return decode_json(text, table=self._lua.table_from, null=self._null)
 
     def _over(self) -> None:
         self._exhausted = True
