@@ -193,6 +193,9 @@ class Connection:
         session.last = name if name in COMMANDS else "NULL"
         try:
             command = self._command(name, words)
+        except Refused as refused:
+            return self._reject(name, refused)
+        try:
             if session.queue is not None and name not in UNQUEUED:
                 if command.plan is not None and session.database is None:
                     raise Refused(_LOST)
@@ -203,6 +206,16 @@ class Connection:
                 session.spoilt = True
             self._shared.refusals[session.last] += 1
             return replies.error(str(refused))
+
+    def _reject(self, name: str, refused: Refused) -> bytes:
+        """Return the reply to a command that did not begin: it ends a transaction, even if it would not be queued."""
+        session = self.session
+        self._shared.refusals[session.last] += 1
+        session.spoilt = session.queue is not None
+        if name != "exec":
+            return replies.error(str(refused))
+        session.leave_transaction()
+        return replies.error(f"EXECABORT Transaction discarded because of: {str(refused).removeprefix('ERR ')}")
 
     def _command(self, name: str, words: list[bytes]) -> Command:
         """Return the entry of a command, or refuse it."""

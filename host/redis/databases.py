@@ -121,6 +121,10 @@ class Databases:
         except InputError as problem:
             raise Refused(f"ERR key is too long: {problem}") from None
 
+    def can_hold(self, place: Place) -> bool:
+        """Return whether there can be a value at a place: not if the cell has no room for the name."""
+        return self.cells.room(place[1], Stamp(database=place[0])) >= 0
+
     def cell(self, place: Place, value: bytes, expiry: int | None, generations: list[int] | None = None) -> bytes:
         """Return the cell of a value.
 

@@ -35,6 +35,10 @@ class Expiries:
         """Return how many keys of a database are known to expire."""
         return sum(place[0] == database for place in self._when)
 
+    def has_passed(self, place: Place, now: int) -> bool:
+        """Return whether a key is known to have expired, and is not deleted yet."""
+        return self._when.get(place, now) < now
+
     def note(self, place: Place, expiry: int | None) -> None:
         """Take note that a key expires at a time in milliseconds since 1970; None for never, or no longer."""
         if expiry is None:

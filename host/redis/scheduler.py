@@ -26,11 +26,11 @@ from host.redis import replies
 from host.redis.databases import Databases
 from host.redis.expiries import Expiries
 from host.redis.onepass import Finish, begin
-from host.redis.places import NOWHERE, OUT_OF_ROOM, Refused
+from host.redis.places import NOWHERE, OUT_OF_ROOM, Place, Refused
 from host.redis.plans import Plan
 from host.redis.store import Store
 from host.redis.view import NO_OPERATION, Found, View
-from host.redis.watches import Watches
+from host.redis.watches import Watch, Watches
 from omap.errors import OmapError, UnknownFateError
 from omap.operations import Kind, Operation, Response, Status
 
@@ -42,7 +42,7 @@ BATCH_LIMIT = 32
 
 IN_DOUBT = (
     "ERR omap: unknown fate: the connection to the map broke while this command was under way; it ran once or not at "
-    "all (of several keys, perhaps the first) and is not repeated: read before you send it again"
+    "all (of several keys or commands, perhaps the first) and is not repeated: read before you send it again"
 )
 NOT_RUN = "ERR omap: the connection to the map broke before this command was sent: nothing was changed, send it again"
 UNSETTLED = (replies.error(IN_DOUBT), replies.error(NOT_RUN))
@@ -254,6 +254,11 @@ class Scheduler:
         """
         return await self._enter(plans, guard)
 
+    def is_unchanged(self, watch: Watch) -> bool:
+        """Return whether no watched key was changed, nor has expired since it is watched."""
+        now, expiries = self.now(), self.expiries
+        return not watch.broken and not any(expiries.has_passed(place, now) for place in watch.places - watch.gone)
+
     async def _enter(self, plans: Sequence[Plan], guard: Callable[[], bool] | None) -> list[bytes] | None:
         group = _Group(plans, guard, asyncio.get_running_loop().create_future())
         self._waiting.append(group)
@@ -326,7 +331,8 @@ class Scheduler:
         now, live = self.now(), self.databases.live
         decided: list[list[_Decided]] = []
         for group in groups:
-            group.runs = group.guard is None or group.guard()
+            # a transaction whose connection is gone watches nothing any more, so that nobody knows whether it may run
+            group.runs = group.guard is None or (not group.future.done() and group.guard())
             some: list[_Decided] = []
             for plan in group.plans:
                 idle = _Decided(b"", [NO_OPERATION] * len(plan.places))
@@ -344,15 +350,16 @@ class Scheduler:
                     continue
                 idle.operations = operations
                 self.databases.live = live
-                self._changed(view)
+                self._changed(view, plan.places, operations)
             decided.append(some)
         return decided
 
-    def _changed(self, view: View) -> None:
+    def _changed(self, view: View, places: Sequence[Place], operations: Sequence[Operation]) -> None:
         """Take note of what a plan of a round changed."""
-        for place in view.changes:
-            self.watches.touch(place)
-            self.expiries.note(place, view.expiries.get(place))
+        for place, operation in zip(places, operations, strict=True):
+            if operation.kind is not Kind.NOP and place in view.changes:  # what was not there was not deleted
+                self.watches.touch(place)
+                self.expiries.note(place, view.expiries.get(place))
         if view.generations is not None:
             self.watches.touch_databases(view.emptied)
             self.expiries.forget(view.emptied)

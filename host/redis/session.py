@@ -121,6 +121,15 @@ class Session:
         self.muted, self.skip = False, 0
         self.leave_transaction()
 
+    @property
+    def choices(self) -> tuple[int | None, Encoder, bytes, bool, int]:
+        """What commands of a transaction may change of the connection, so that it can be taken back."""
+        return self.database, self.form, self.name, self.muted, self.skip
+
+    @choices.setter
+    def choices(self, before: tuple[int | None, Encoder, bytes, bool, int]) -> None:
+        self.database, self.form, self.name, self.muted, self.skip = before
+
     def leave_transaction(self) -> None:
         """Queue nothing and watch nothing any more."""
         self.queue: list[list[bytes]] | None = None

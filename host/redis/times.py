@@ -76,7 +76,7 @@ def getex(call: Call) -> Plan:
         value = view.value(place)
         if value is not None and when is not None and when <= view.now:
             view.delete(place)
-        elif value is not None:
+        elif value is not None and (when is not None or view.expiry(place) is not None):
             view.put(place, value, when)
         return call.form.bulk(value)
 

@@ -40,22 +40,32 @@ class Exec:
         Reveals
             How many operations the commands have; they run in two passes, whatever they would be alone.
         """
-        before = session.database, session.form, session.name
+        before = session.choices
         planned = [plan(words) for words in self.queue]
         plans = [one for one in planned if isinstance(one, Plan)]
-        watch, watches = session.watch, session.shared.scheduler.watches
+        watch, scheduler = session.watch, session.shared.scheduler
         try:
             # SEC_CM: REDIS.OPS.FIXED -- a transaction that is given up runs as many operations
-            made = await session.shared.scheduler.transaction(plans, lambda: not watch.broken)
+            made = await scheduler.transaction(plans, lambda: scheduler.is_unchanged(watch))
         finally:
-            watches.remove(watch)
+            scheduler.watches.remove(watch)
         if made is None:
-            session.database, session.form, session.name = before
+            session.choices = before
             return session.form.null_array
-        for failed in made:
-            if failed in UNSETTLED or (failed.startswith(b"-ERR omap: ") and made.count(failed) == len(made)):
-                return failed
+        if (failed := _failure(made)) is not None:
+            session.choices = before
+            return failed
         return _array(planned, made)
+
+
+def _failure(made: list[bytes]) -> bytes | None:
+    """Return the reply to a transaction that did not run to its end; None for one that did."""
+    if any(reply in UNSETTLED for reply in made):
+        in_doubt, not_run = UNSETTLED
+        return not_run if all(reply == not_run for reply in made) else in_doubt
+    if made and made[0].startswith(b"-ERR omap: ") and made.count(made[0]) == len(made):
+        return made[0]
+    return None
 
 
 def _array(planned: Sequence[bytes | Plan], made: list[bytes]) -> bytes:
@@ -110,8 +120,10 @@ def watch(session: Session, words: list[bytes]) -> bytes:
     if len(session.watch.places) + len(words) - 1 > WATCH_LIMIT:
         raise Refused(f"ERR one connection watches at most {WATCH_LIMIT} keys: send EXEC, DISCARD or UNWATCH")
     assert session.database is not None
+    scheduler = session.shared.scheduler
     for name in words[1:]:
-        session.shared.scheduler.watches.add(session.watch, (session.database, name))
+        if scheduler.databases.can_hold(place := (session.database, name)):  # what can't be there does not change
+            scheduler.watches.add(session.watch, place, is_gone=scheduler.expiries.has_passed(place, scheduler.now()))
     return OK
 
 

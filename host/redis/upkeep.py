@@ -70,9 +70,12 @@ class Upkeep:
         while True:
             await expiries.wait(scheduler.now)
             due = expiries.take(scheduler.now(), EXPIRED_AT_ONCE)
+            for place, _ in due:
+                scheduler.watches.touch_expired(place)
             # a round deletes an expired cell that no command writes
             made = await scheduler.change([Plan(lambda _: replies.OK, [place]) for place, _ in due])
-            if made and made[0] != replies.OK:
-                for place, expiry in due:
-                    expiries.note(place, expiry)
+            failed = [one for one, reply in zip(due, made, strict=True) if reply != replies.OK]
+            for place, expiry in failed:
+                expiries.note(place, expiry)
+            if failed:
                 await asyncio.sleep(AGAIN_SECONDS)

@@ -12,12 +12,17 @@ class Watch:
 
     Attributes
     ----------
+    places : set of Place
+        The watched keys.
+    gone : set of Place
+        Those of them whose time had passed already, so that their deletion is no change.
     broken : bool
         Whether a watched key was changed.
     """
 
     def __init__(self) -> None:
         self.places: set[Place] = set()
+        self.gone: set[Place] = set()
         self.broken = False
 
 
@@ -31,8 +36,10 @@ class Watches:
         """Return how many keys are watched."""
         return len(self._watching)
 
-    def add(self, watch: Watch, place: Place) -> None:
+    def add(self, watch: Watch, place: Place, *, is_gone: bool = False) -> None:
         """Watch one more key."""
+        if is_gone and place not in watch.places:
+            watch.gone.add(place)
         watch.places.add(place)
         self._watching.setdefault(place, set()).add(watch)
 
@@ -44,6 +51,7 @@ class Watches:
             if not others:
                 del self._watching[place]
         watch.places.clear()
+        watch.gone.clear()
         watch.broken = False
 
     def touch(self, place: Place) -> None:
@@ -51,6 +59,11 @@ class Watches:
         if self._watching:
             for watch in self._watching.get(place, ()):
                 watch.broken = True
+
+    def touch_expired(self, place: Place) -> None:
+        """Take note that the time of a key has passed."""
+        for watch in self._watching.get(place, ()):
+            watch.broken |= place not in watch.gone
 
     def touch_databases(self, databases: Collection[int]) -> None:
         """Take note that databases were emptied."""

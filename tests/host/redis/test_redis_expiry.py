@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from host.redis.connection import Connection
 from host.redis.expiries import Expiries
 from host.redis.upkeep import Upkeep
-from omap.errors import DeviceError
-from omap.operations import Kind
+from omap.errors import DeviceError, UnknownFateError
+from omap.operations import Kind, Response, Status
 from tests.support.redis.support import PARAMS, Clock, ReferenceStore, answers, ask, command, shared
 
 LONG = "a key of more than sixteen bytes"
@@ -186,6 +186,58 @@ def test_deletions_are_tried_again_while_the_map_is_away(monkeypatch):
     asyncio.run(main())
     assert len(store.map) == 1
     assert store.failures == []
+
+
+@pytest.mark.parametrize("sweeps", [False, True])
+@pytest.mark.parametrize(("watched_after", "ran"), [(0, False), (11, True)])
+def test_a_watched_key_that_expires_gives_the_transaction_up(sweeps, watched_after, ran):
+    """As in Redis: unless it was expired already when it was watched."""
+    store, clock = ReferenceStore(), Clock()
+
+    async def main():
+        common = shared(store, clock=clock)
+        upkeep, connection = Upkeep(common.scheduler), Connection(common)
+        await ask(connection, command("set", "a", 1, "EX", 10))
+        clock.seconds += watched_after
+        await ask(connection, command("watch", "a"))
+        clock.seconds += 11 - watched_after
+        if sweeps:
+            await upkeep.start()
+            for _ in range(200):
+                await asyncio.sleep(0.005)
+                if not common.scheduler.expiries:
+                    break
+        found = await ask(connection, command("multi") + command("set", "b", 1) + command("exec"))
+        found += await ask(connection, command("multi") + command("exec"))
+        await upkeep.stop()
+        return found
+
+    first = b"*1\r\n+OK\r\n" if ran else b"*-1\r\n"
+    assert asyncio.run(main()) == b"+OK\r\n+QUEUED\r\n" + first + b"+OK\r\n*0\r\n"
+
+
+def test_of_a_deletion_that_broke_on_the_way_the_rest_is_tried_again(monkeypatch):
+    monkeypatch.setattr("host.redis.upkeep.AGAIN_SECONDS", 0.001)
+    store, clock = ReferenceStore(), Clock()
+    broken = UnknownFateError("broken")
+    broken.answered, broken.in_doubt, broken.not_sent = 1, 0, 2
+    broken.responses = [Response(Status.OK)]
+
+    async def main():
+        common = shared(store, clock=clock)
+        upkeep = Upkeep(common.scheduler)
+        await ask(Connection(common), b"".join(command("set", name, 1, "EX", 10) for name in "abc"))
+        clock.seconds += 11
+        store.failures = [None, None, None, broken]  # of the register twice, and of a round
+        await upkeep.start()
+        for _ in range(200):
+            await asyncio.sleep(0.005)
+            if len(store.map) <= 2:
+                break
+        await upkeep.stop()
+
+    asyncio.run(main())
+    assert len(store.map) == 2  # the register, and the key that the broken batch never deleted here
 
 
 def test_room_of_expired_values_after_a_restart():

@@ -10,7 +10,7 @@ from host.redis.connection import Connection
 from host.redis.requests import REQUEST_LIMIT
 from host.redis.scheduler import IN_DOUBT, NOT_RUN
 from omap.errors import DeviceError, UnknownFateError
-from omap.operations import Kind
+from omap.operations import Kind, Response, Status
 from tests.support.redis.support import PARAMS, ReferenceStore, answers, ask, command, shared
 
 ABORT = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
@@ -43,6 +43,14 @@ def test_nothing_of_a_refused_transaction_runs(refused):
     assert found[0].endswith(b"+QUEUED\r\n" + ABORT)
     assert found[1] == b"$-1\r\n"
     assert sizes(store) == [1]
+
+
+@pytest.mark.parametrize("name", ["exec", "discard", "multi", "watch", "reset", "unwatch"])
+def test_a_command_with_wrong_words_ends_a_transaction_even_if_it_is_never_queued(name, real_redis):
+    wrong = command(name) if name == "watch" else command(name, "x", "y")
+    stream = command("multi") + command("incr", "a") + wrong + command("exec") + command("get", "a") + wrong
+    real_redis.ask(command("flushall"))
+    assert real_redis.agrees(real_redis.ask(stream), answers(stream)[0])
 
 
 def test_an_error_while_it_runs_does_not_stop_the_rest(real_redis):
@@ -84,6 +92,10 @@ CHANGES = [
     (["flushdb"], True),
     (["flushall"], True),
     (["mset", "b", 1, "c", 2], False),
+    (["getex", "a", "persist"], False),
+    (["getex", "a", "ex", 100], True),
+    (["persist", "a"], False),
+    (["setrange", "a", 0, ""], False),
 ]
 
 
@@ -102,6 +114,16 @@ def test_a_change_of_a_watched_key_gives_the_transaction_up(change, breaks, own)
     given_up = b"+OK\r\n+QUEUED\r\n*-1\r\n"
     ran = b"+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n"
     assert found == (given_up if breaks else ran) + ran
+
+
+@pytest.mark.parametrize("words", [["del", "x"], ["unlink", "x"], ["getdel", "x"], ["getex", "x", "ex", 1]])
+def test_what_was_not_there_was_not_changed(words):
+    async def script(mine, other):
+        await ask(mine, command("watch", "x"))
+        await ask(other, command(*words) + transaction(words))
+        return await ask(mine, transaction(["ping"]))
+
+    assert run(ReferenceStore(), script).endswith(b"*1\r\n+PONG\r\n")
 
 
 def test_a_key_is_watched_in_its_database_only():
@@ -138,6 +160,36 @@ def test_a_connection_that_is_gone_watches_nothing():
     watched, sessions = run(ReferenceStore(), script)
     assert watched == 0
     assert len(sessions) == 1
+
+
+def test_a_transaction_whose_connection_is_gone_does_not_run_on_what_was_changed():
+    """It watches nothing any more while it waits for its round, so it is given up."""
+    store = ReferenceStore()
+    store.delay = 5
+
+    async def script(mine, other):
+        await ask(mine, command("watch", "a") + command("multi") + command("set", "a", "old"))
+        round_before = asyncio.ensure_future(ask(other, command("incr", "b")))
+        await asyncio.sleep(0)
+        early = asyncio.ensure_future(ask(mine, command("exec")))
+        await asyncio.sleep(0)
+        early.cancel()
+        await asyncio.gather(early, return_exceptions=True)
+        mine.end()
+        await ask(Connection(other.session.shared), command("set", "a", "new"))
+        return await round_before + await ask(other, command("incr", "b") + command("get", "a"))
+
+    assert run(store, script) == b":1\r\n:2\r\n$3\r\nnew\r\n"
+
+
+def test_names_that_no_cell_holds_are_not_remembered():
+    """A peer makes the proxy hold WATCH_LIMIT names, none longer than a cell."""
+
+    async def script(mine, other):
+        await ask(mine, command("watch", *("x" * length for length in (10, 100, 200, 1 << 20))))
+        return [len(place[1]) for place in mine.session.watch.places]
+
+    assert sorted(run(ReferenceStore(), script)) == [10, 100]
 
 
 def test_optimistic_counting_on_many_connections_loses_nothing():
@@ -210,6 +262,16 @@ def test_a_transaction_that_is_given_up_selects_nothing():
     assert run(ReferenceStore(), script).endswith(b"*-1\r\n$1\r\n1\r\n")
 
 
+@pytest.mark.parametrize("words", [["client", "reply", "off"], ["hello", 3], ["client", "setname", "x"]])
+def test_a_transaction_that_is_given_up_leaves_its_connection_as_it_was(words):
+    async def script(mine, other):
+        await ask(mine, command("watch", "a"))
+        await ask(other, command("set", "a", 1))
+        return await ask(mine, transaction(words) + command("get", "b") + command("client", "getname"))
+
+    assert run(ReferenceStore(), script).endswith(b"*-1\r\n$-1\r\n$-1\r\n")
+
+
 def test_a_transaction_has_a_limit():
     found = answers(*[command("multi")] + [command("set", "a", "x" * 1_000_000)] * 20 + [command("exec")])
     assert found[-1] == ABORT
@@ -238,3 +300,19 @@ def test_after_a_break_the_whole_transaction_says_what_is_known(failure, place):
         assert found == b"-ERR omap: no\r\n"
     else:
         assert found == b"-" + (IN_DOUBT if place else NOT_RUN).encode() + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answered", "in_doubt", "told"), [(0, 0, NOT_RUN), (1, 0, IN_DOUBT), (1, 1, IN_DOUBT), (0, 2, IN_DOUBT)]
+)
+def test_nothing_was_changed_is_said_only_if_no_command_ran(answered, in_doubt, told):
+    failure = UnknownFateError("broken")
+    failure.answered, failure.in_doubt, failure.not_sent = answered, in_doubt, 2 - answered - in_doubt
+    failure.responses = [Response(Status.OK)] * answered
+    store = ReferenceStore()
+    store.failures = [None, failure]
+    found = answers(transaction(["select", 1], ["set", "a", 1], ["set", "b", 2]), command("get", "a"), store=store)
+    assert found[0].endswith(f"-{told}\r\n".encode())
+    store.failures = [None, DeviceError("nothing was sent")]
+    found = answers(transaction(["select", 1], ["set", "a", 1]) + command("client", "info"), store=store)[0]
+    assert b" db=0 " in found
