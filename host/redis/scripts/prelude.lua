@@ -115,9 +115,18 @@ local names = {
   xpcall = function(run, handle) return handled(handle, pcall(run)) end, os = { clock = os.clock },
 }
 
+-- What a script of Redis has and one of the proxy's does not.
+local absent = {
+  bit = true, cjson = true, cmsgpack = true, collectgarbage = true, coroutine = true, load = true, loadstring = true,
+  struct = true,
+}
+
 local environment = setmetatable({}, {
   __index = function(_, name)
     local value = names[name]
+    if absent[name] then
+      error("the proxy's scripts do not have '" .. name .. "'; docs/use/redis.md says what they have", 2)
+    end
     if value == nil then
       error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
     end

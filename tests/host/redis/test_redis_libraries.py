@@ -34,14 +34,27 @@ def python(module, name, port):
 
 
 LIBRARIES = {
+    "redis-py": partial(python, "redis_py", "redis_py"),
+    "redis-py, asyncio": partial(python, "redis_py", "redis_py_asyncio"),
+    "valkey-py": partial(python, "redis_py", "valkey_py"),
     "Django": partial(python, "django_library", "django_cache"),
+    "django-redis": partial(python, "django_library", "django_redis"),
     "Flask-Caching": partial(python, "flask_libraries", "flask_caching"),
     "Flask-Session": partial(python, "flask_libraries", "flask_session"),
+    "Flask-Limiter": partial(python, "flask_libraries", "flask_limiter"),
     "cachelib": partial(python, "caches", "cachelib"),
+    "dogpile.cache": partial(python, "caches", "dogpile"),
+    "limits": partial(python, "caches", "limits_library"),
     "Celery": partial(python, "queues", "celery"),
     "rq": partial(python, "queues", "rq"),
     "huey": partial(python, "queues", "huey"),
+    "ioredis": partial(foreign.node, "ioredis.js"),
+    "node-redis": partial(foreign.node, "node_redis.js"),
     "connect-redis": partial(foreign.node, "connect_redis.js"),
+    "rate-limiter-flexible": partial(foreign.node, "rate_limiter_flexible.js"),
+    "BullMQ": partial(foreign.node, "bullmq.js"),
+    "phpredis": partial(foreign.php, "phpredis.php", needed="exit(extension_loaded('redis') ? 0 : 1);"),
+    "predis": partial(foreign.php, "predis.php", needed="require 'Predis/Autoloader.php';"),
 }
 
 

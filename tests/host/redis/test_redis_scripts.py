@@ -174,6 +174,18 @@ def test_scripts_do_what_they_do_in_redis(real_redis, version):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    "name", ["bit", "cjson", "cmsgpack", "collectgarbage", "coroutine", "load", "loadstring", "struct"]
+)
+def test_what_scripts_have_in_redis_alone_is_told(real_redis, name):
+    """A library whose scripts want it learns where to read what works."""
+    run = command("eval", f"return type({name})", 0)
+    assert real_redis.ask(run) in (b"$5\r\ntable\r\n", b"$8\r\nfunction\r\n")
+    (found,) = script_answers(run)
+    assert found.startswith(b"-ERR ")
+    assert f"do not have '{name}'; docs/use/redis.md says".encode() in found
+
+
 SLIDING_WINDOW = """
 local limit, expiry, amount = tonumber(ARGV[1]), tonumber(ARGV[2]) * 1000, tonumber(ARGV[3])
 local left = redis.call('pttl', KEYS[2])
