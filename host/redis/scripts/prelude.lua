@@ -117,8 +117,7 @@ local names = {
 
 -- What a script of Redis has and one of the proxy's does not.
 local absent = {
-  bit = true, cjson = true, cmsgpack = true, collectgarbage = true, coroutine = true, load = true, loadstring = true,
-  struct = true,
+  cmsgpack = true, collectgarbage = true, coroutine = true, load = true, loadstring = true, struct = true,
 }
 
 local environment = setmetatable({}, {

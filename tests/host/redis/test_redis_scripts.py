@@ -174,9 +174,7 @@ def test_scripts_do_what_they_do_in_redis(real_redis, version):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(
-    "name", ["bit", "cjson", "cmsgpack", "collectgarbage", "coroutine", "load", "loadstring", "struct"]
-)
+@pytest.mark.parametrize("name", ["cmsgpack", "collectgarbage", "coroutine", "load", "loadstring", "struct"])
 def test_what_scripts_have_in_redis_alone_is_told(real_redis, name):
     """A library whose scripts want it learns where to read what works."""
     run = command("eval", f"return type({name})", 0)
