@@ -171,8 +171,9 @@ class Databases:
     def account(self, place: Place, before: bytes | None, after: bytes | None) -> None:
         """Count one write: the cells at a place before and after, or None."""
         if before is not None:
-            try:
-                stale = self.cells.open(place[1], before, place[0])[1].generation < self._generations[place[0]]
+            generation = self._generations[place[0]]
+            try:  # in a first generation nothing is stale
+                stale = generation > 0 and self.cells.open(place[1], before, place[0])[1].generation < generation
             except InputError:
                 stale = False
             if stale:

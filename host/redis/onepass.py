@@ -89,9 +89,12 @@ class Finish:
                     self.databases.account(place, answer.previous, None)
                     self.expiries.note(place, None)
                     self.watches.touch(place)
-        found: Found = {}
-        for place, answer in zip(plan.places, answers, strict=True):
-            found.setdefault(place, answer.previous)
+        if len(answers) == 1:
+            found: Found = {plan.places[0]: answers[0].previous}
+        else:
+            found = {}
+            for place, answer in zip(plan.places, answers, strict=True):
+                found.setdefault(place, answer.previous)
         try:
             made = plan.apply(View(self.databases, found, now))
             assert isinstance(made, bytes)

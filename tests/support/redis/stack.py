@@ -78,4 +78,4 @@ class Stack:
         self.kill(self.relay)
         for device in self.devices:
             device.terminate()
-            device.wait(10)
+            device.wait(30)
