@@ -51,12 +51,10 @@ class Process:
             If the process took too long, died, or broke the rules. The next request starts another.
         """
         try:
-            if not self.running:
-                await self._start()
+            await self._wait_until_ready()
             # SEC_CM: REDIS.SCRIPT.BOUNDED -- a step of Lua may take for ever, so the clock ends what no count does
             async with asyncio.timeout(self._seconds):
-                answer = await self._talk(parts, call)
-            return answer
+                return await self._talk(parts, call)
         except TimeoutError:
             await self.close()
             raise Ended(f"it ran for more than {self._seconds:g} seconds") from None
@@ -67,16 +65,24 @@ class Process:
             self._kill()
             raise
 
+    async def _wait_until_ready(self) -> None:
+        if not self.running:
+            await self._start()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                greeting = await self._receive()
+        except TimeoutError:
+            greeting = []
+        if greeting != [b"ready"]:
+            raise ValueError("it is not ready")
+
     async def _talk(self, parts: list[bytes], call: Callable[[list[bytes]], list[bytes]]) -> list[bytes]:
         await self._send(parts)
         while True:
             message = await self._receive()
             if message[:1] != [b"call"]:
-                break
+                return message  # the process makes itself ready for the next request meanwhile
             await self._send(call(message[1:]))
-        if await self._receive() != [b"ready"]:
-            raise ValueError("no end of an answer")
-        return message
 
     async def _start(self) -> None:
         # SEC_CM: REDIS.SCRIPT.SANDBOXED -- a program of its own: no memory, file or variable of the proxy comes along
@@ -86,13 +92,10 @@ class Process:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env={"PYTHONPATH": os.pathsep.join(sys.path)},
+            env={"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
             cwd="/",
             start_new_session=True,  # Ctrl-C is for the proxy, which ends in order
         )
-        async with asyncio.timeout(START_SECONDS):
-            if await self._receive() != [b"ready"]:
-                raise ValueError("no greeting")
 
     async def _send(self, parts: list[bytes]) -> None:
         assert self._process is not None

@@ -148,8 +148,8 @@ REMOVALS = [
     Removal(
         "REDIS.SCRIPT.SANDBOXED",
         "host/redis/scripts/process.py",
-        'env={"PYTHONPATH": os.pathsep.join(sys.path)}',
-        'env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}',
+        'env={"PYTHONPATH":',
+        'env=os.environ | {"PYTHONPATH":',
     ),
     Removal(
         "REDIS.SCRIPT.SANDBOXED", "host/redis/scripts/sandbox.py", 'if request[1].startswith(b"\\x1b"):', "if False:"
