@@ -55,6 +55,26 @@ class Databases:
         self.registered = cell is not None
         self._generations, self.keys, self.stale = found.generations, found.keys, found.stale
 
+    def learn(self, cell: bytes | None) -> None:
+        """Take generations of the map's register that are higher: of another proxy, or of a flush of unknown fate.
+
+        Raises
+        ------
+        InputError
+            If the cell is no register.
+        """
+        self.registered = cell is not None
+        found = Register.read(self.params, cell).generations
+        self.flushed([max(pair) for pair in zip(self._generations, found, strict=True)])
+
+    def state(self) -> tuple[list[int], list[int], int]:
+        """Return what a flush changes, for :meth:`restore`."""
+        return list(self._generations), list(self.keys), self.stale
+
+    def restore(self, state: tuple[list[int], list[int], int]) -> None:
+        """Take back a flush that perhaps never ran."""
+        self._generations, self.keys, self.stale = state
+
     def register(self, generations: list[int] | None) -> bytes:
         """Return the register's cell, with other generations than now if some are given."""
         now = Register(list(self._generations), self._counts(), self.stale)

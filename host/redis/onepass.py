@@ -77,10 +77,14 @@ class Finish:
         """Return the reply of a plan whose operations were answered."""
         plan = begun.plan
         if plan.once is _PUT:
+            full = False
             for place, operation, answer in zip(plan.places, begun.operations, answers, strict=True):
                 if answer.status is _FULL:
-                    return replies.error(OUT_OF_ROOM)
-                self._note_put(begun, place, operation, answer)
+                    full = True
+                else:
+                    self._note_put(begun, place, operation, answer)
+            if full:
+                return replies.error(OUT_OF_ROOM)
             if begun.view is None or not begun.view.has_read:
                 return begun.reply
         elif plan.once is _DELETE:

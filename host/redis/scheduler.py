@@ -8,7 +8,7 @@ locks show that both are about the same key. Here the kind of a command alone de
 * Plans that need two passes, and all plans of a transaction, are gathered from all connections into rounds. A round
   reads all its values with one batch of GETs. It does one command after the other in memory, so that the second INCR of
   a key sees the first. Then it writes with one batch of PUTs, DELETEs and NOPs. Nothing else is submitted during a
-  round.
+  round: until its writes are, or until they are answered if they empty a database.
 
 Commands are atomic only if no other client writes the same keys: another client's write between the two batches of a
 round would be lost.
@@ -19,34 +19,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from host.redis import replies
 from host.redis.databases import Databases
 from host.redis.expiries import Expiries
 from host.redis.onepass import Finish, begin
-from host.redis.places import NOWHERE, OUT_OF_ROOM, Place, Refused
+from host.redis.places import NOWHERE, REGISTER, Place, Refused
 from host.redis.plans import Plan
+from host.redis.rounds import UNSETTLED, Decided, Group, has_run, settled
 from host.redis.store import Store
 from host.redis.view import NO_OPERATION, Found, View
 from host.redis.watches import Watch, Watches
 from omap.errors import OmapError, UnknownFateError
-from omap.operations import Kind, Operation, Response, Status
+from omap.operations import Kind, Operation, Response
 
 ROUND_LIMIT = 1024
 """Plans in one round. A transaction is never split, so that a round may have more."""
 
 BATCH_LIMIT = 32
 """Plans of several connections in one batch: few enough that their replies are made while the map runs the next."""
-
-IN_DOUBT = (
-    "ERR omap: unknown fate: the connection to the map broke while this command was under way; it ran once or not at "
-    "all (of several keys or commands, perhaps the first) and is not repeated: read before you send it again"
-)
-NOT_RUN = "ERR omap: the connection to the map broke before this command was sent: nothing was changed, send it again"
-UNSETTLED = (replies.error(IN_DOUBT), replies.error(NOT_RUN))
-"""Replies to commands that the connection to the map cut short."""
 
 
 @dataclass(slots=True)
@@ -56,24 +49,6 @@ class _Batch:
     plans: list[Plan] = field(default_factory=list)
     waiting: list[tuple[asyncio.Future[list[bytes]], int]] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
-
-
-@dataclass(slots=True)
-class _Group:
-    """Plans of one connection that run one after the other in one round."""
-
-    plans: Sequence[Plan]
-    guard: Callable[[], bool] | None
-    future: asyncio.Future[list[bytes] | None]
-    runs: bool = True
-
-
-@dataclass(slots=True)
-class _Decided:
-    """What a plan of a round wants to write, and its reply."""
-
-    reply: bytes
-    operations: list[Operation] = field(default_factory=list)
 
 
 class Scheduler:
@@ -100,8 +75,9 @@ class Scheduler:
         Who wants to know of changes.
 
     Reveals
-        Of each plan: how many operations it has, and whether they are two passes. Both follow from the words of its
-        command. Never revealed: whether two plans are about the same key, and what was found.
+        Of each plan: how many operations it has, whether they are two passes, and whether all others wait for the
+        second, as they do if it empties a database. All this follows from the words of its command. Never revealed:
+        whether two plans are about the same key, and what was found.
     """
 
     def __init__(
@@ -115,20 +91,22 @@ class Scheduler:
         self.expiries, self.watches = Expiries(), Watches()
         self.store = store
         self._map_id: bytes | None = None  # of the map whose register was read
+        self._is_unsure = False  # whether the register was written
         self._report = report
         self._clock = clock
         self._free = asyncio.Event()  # set, except while a round has read and not yet written
         self._free.set()
         self._finish = Finish(databases, self.expiries, self.watches)
         self._gathered: _Batch | None = None
-        self._waiting: deque[_Group] = deque()
+        self._waiting: deque[Group] = deque()
         self._worker: asyncio.Task[None] | None = None
 
     async def meet(self) -> None:
         """Read the register of a map that is new to the proxy, and forget what was known of the map before it.
 
         Reveals
-            To whoever watches the map: one operation at the start, and one after another map was accepted.
+            To whoever watches the map: one operation at the start, one after another map was accepted, and one after a
+            connection that broke while a database was emptied.
 
         Raises
         ------
@@ -136,16 +114,22 @@ class Scheduler:
             If the map does not answer, or its register can't be read.
         """
         map_id = self.store.map_id
-        (answer,) = await self.store.submit([Operation(Kind.GET, self.databases.register_key)])
-        self.databases.load(answer.previous)
+        cell = None
+        if self.databases.register_key:
+            (answer,) = await self.store.submit([Operation(Kind.GET, self.databases.register_key)])
+            cell = answer.previous
+        if self._is_unsure and self._map_id in (None, map_id):
+            self.databases.learn(cell)
+        else:
+            self.databases.load(cell)
         self.databases.live = self.store.live_keys
-        if self._map_id is not None:
+        if self._map_id not in (None, map_id):
             self.expiries.forget(range(self.databases.count))
             self.watches.touch_databases(range(self.databases.count))
-        self._map_id = map_id
+        self._map_id, self._is_unsure = map_id, False
 
-    def _is_new_map(self) -> bool:
-        return self._map_id is not None and self._map_id != self.store.map_id
+    def _must_meet(self) -> bool:
+        return self._is_unsure or self._map_id not in (None, self.store.map_id)
 
     def now(self) -> int:
         """Return the time in milliseconds since 1970."""
@@ -177,9 +161,11 @@ class Scheduler:
     async def _run_batch(self, batch: _Batch) -> None:
         made: list[bytes] | BaseException
         try:
-            await self._turn()
-            if self._gathered is batch:
-                self._gathered = None  # what comes from now on waits for its own turn
+            try:
+                await self._turn()
+            finally:
+                if self._gathered is batch:
+                    self._gathered = None  # what comes from now on waits for its own turn
             made = await self._one_pass(batch.plans)
         except OmapError as problem:
             made = [self._failure(problem)] * len(batch.plans)
@@ -220,6 +206,8 @@ class Scheduler:
                 made.append(self._finish(one, answers[at:end], now))
             else:
                 made.append(failure or UNSETTLED[at >= doubted])
+                for place in one.plan.places if one.plan.once is Kind.DELETE else ():
+                    watches.touch(place)  # perhaps it is deleted
             at = end
         return made
 
@@ -229,7 +217,7 @@ class Scheduler:
             # SEC_CM: REDIS.WAIT.KEYLESS -- a plan waits for any round, whatever the keys of both
             while not self._free.is_set():
                 await self._free.wait()
-            if not self._is_new_map():
+            if not self._must_meet():
                 return
             await self.meet()
 
@@ -260,7 +248,7 @@ class Scheduler:
         return not watch.broken and not any(expiries.has_passed(place, now) for place in watch.places - watch.gone)
 
     async def _enter(self, plans: Sequence[Plan], guard: Callable[[], bool] | None) -> list[bytes] | None:
-        group = _Group(plans, guard, asyncio.get_running_loop().create_future())
+        group = Group(plans, guard, asyncio.get_running_loop().create_future())
         self._waiting.append(group)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._rounds())
@@ -283,18 +271,21 @@ class Scheduler:
                 for group in groups:
                     if not group.future.done():
                         group.future.set_exception(problem)
-                raise
+                if not isinstance(problem, Exception):
+                    raise
+                continue  # a defect reaches those who wait for this round, and no others
             for group, answer in zip(groups, made, strict=True):
                 if not group.future.done():  # its connection may be gone
                     group.future.set_result(answer)
             await asyncio.sleep(0)  # plans that waited for this round come before the next
 
-    async def _round(self, groups: list[_Group]) -> Sequence[list[bytes] | None]:
+    async def _round(self, groups: list[Group]) -> Sequence[list[bytes] | None]:
         places = [place for group in groups for plan in group.plans for place in plan.places]
-        while self._is_new_map():
+        while self._must_meet():
             await self.meet()
         self._free.clear()
-        map_id = self.store.map_id
+        map_id, before = self.store.map_id, None
+        writing: asyncio.Future[list[Response]] | None = None
         try:
             found: Found = {}
             if places:
@@ -308,6 +299,9 @@ class Scheduler:
                     self._report(error)
                     return [[UNSETTLED[1]] * len(group.plans) for group in groups]
                 found = {place: answer.previous for place, answer in zip(places, answers, strict=True)}
+                if REGISTER in found:
+                    before = self.databases.state()
+                    self.databases.learn(found[REGISTER])  # perhaps another proxy emptied a database
             self.databases.live = self.store.live_keys
             decided = await self._decide(groups, found)
             if self.store.map_id != map_id:  # what was read in one map is not written to another
@@ -315,7 +309,13 @@ class Scheduler:
             # SEC_CM: REDIS.OPS.FIXED -- a NOP in place of every PUT that is not needed
             writes = [operation for group in decided for one in group for operation in one.operations]
             writing = self.store.submit(writes) if writes else None
+            if before is not None and writing is not None:
+                # nothing is written in a generation that perhaps never begins, so all wait until this is known
+                await asyncio.wait({writing})
         finally:
+            if before is not None and not has_run(writing):
+                self.databases.restore(before)
+                self._is_unsure = True
             self._free.set()  # whatever is submitted now runs after the writes
         doubted = len(writes)
         try:
@@ -324,18 +324,18 @@ class Scheduler:
             self._report(error)
             written, doubted = list(error.responses), error.answered + error.in_doubt
         self.databases.live = self.store.live_keys
-        return list(_settled(groups, decided, written, doubted))
+        return list(settled(groups, decided, written, doubted))
 
-    async def _decide(self, groups: list[_Group], found: Found) -> list[list[_Decided]]:
+    async def _decide(self, groups: list[Group], found: Found) -> list[list[Decided]]:
         """Go through the plans in order. Return what each wants to write, and its reply."""
         now, live = self.now(), self.databases.live
-        decided: list[list[_Decided]] = []
+        decided: list[list[Decided]] = []
         for group in groups:
             # a transaction whose connection is gone watches nothing any more, so that nobody knows whether it may run
             group.runs = group.guard is None or (not group.future.done() and group.guard())
-            some: list[_Decided] = []
+            some: list[Decided] = []
             for plan in group.plans:
-                idle = _Decided(b"", [NO_OPERATION] * len(plan.places))
+                idle = Decided(b"", [NO_OPERATION] * len(plan.places))
                 some.append(idle)
                 if not group.runs:
                     continue
@@ -344,11 +344,11 @@ class Scheduler:
                     reply = plan.apply(view)
                     idle.reply = reply if isinstance(reply, bytes) else await reply
                     operations = view.operations(plan.places)
-                    live = view.commit(operations, plan.places, live)
+                    live, ordered = view.commit(operations, plan.places, live)
                 except Refused as refused:
                     idle.reply = replies.error(str(refused))
                     continue
-                idle.operations = operations
+                idle.operations = ordered
                 self.databases.live = live
                 self._changed(view, plan.places, operations)
             decided.append(some)
@@ -363,23 +363,3 @@ class Scheduler:
         if view.generations is not None:
             self.watches.touch_databases(view.emptied)
             self.expiries.forget(view.emptied)
-
-
-def _settled(
-    groups: list[_Group], decided: list[list[_Decided]], written: list[Response], doubted: int
-) -> Iterator[list[bytes] | None]:
-    """Give the replies of each group of a round, after as many responses as came."""
-    at = 0
-    for group, some in zip(groups, decided, strict=True):
-        made = []
-        for one in some:
-            end = at + len(one.operations)
-            if end > len(written):
-                made.append(UNSETTLED[0] if at < doubted else UNSETTLED[1])
-            elif any(answer.status == Status.FULL for answer in written[at:end]):
-                made.append(replies.error(OUT_OF_ROOM))  # another client was faster than the round
-            else:
-                made.append(one.reply)
-            at = end
-        given_up = not group.runs and not any(reply in UNSETTLED for reply in made)
-        yield None if given_up else made

@@ -187,7 +187,7 @@ class Proxy:
         """Listen.
 
         Reveals
-            That a proxy listens at this address. To whoever watches the map: two operations.
+            That a proxy listens at this address. To whoever watches the map: three operations.
 
         Raises
         ------
@@ -208,7 +208,7 @@ class Proxy:
         """Take no more connections and commands, finish the commands under way, and hang up.
 
         Reveals
-            To its clients: that the proxy ends. To whoever watches the map: one operation.
+            To its clients: that the proxy ends. To whoever watches the map: two operations.
         """
         if self._server is None:
             return

@@ -8,7 +8,7 @@ from host.redis.places import Refused
 from host.redis.plans import Plan
 from host.redis.replies import OK
 from host.redis.requests import REQUEST_LIMIT
-from host.redis.scheduler import UNSETTLED
+from host.redis.rounds import UNSETTLED
 from host.redis.session import Session
 
 WATCH_LIMIT = 1 << 14

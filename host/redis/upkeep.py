@@ -9,7 +9,6 @@ from host.redis.places import REGISTER
 from host.redis.plans import Plan
 from host.redis.scheduler import Scheduler
 from host.redis.view import View
-from omap.operations import Kind
 
 EXPIRED_AT_ONCE = 256
 """Keys that are deleted in one round because their time has come."""
@@ -27,8 +26,8 @@ class Upkeep:
         Runs its plans.
 
     Reveals
-        To whoever watches the map: that a proxy starts (two operations) or ends (one); and when a key expires that was
-        neither deleted nor written since, two operations. At a constant rate nothing.
+        To whoever watches the map: that a proxy starts (three operations) or ends (two); and when a key expires that
+        was neither deleted nor written since, two operations. At a constant rate nothing.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -43,20 +42,19 @@ class Upkeep:
         OmapError
             If the map does not answer, or the register can't be read.
         """
-        if self._scheduler.databases.register_key:
-            await self._scheduler.meet()
-            await self.save()
+        await self._scheduler.meet()
+        await self.save()
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def save(self) -> None:
-        """Write the register, so that counts of keys outlive the proxy."""
+        """Write the register, so that counts of keys outlive the proxy; with what another proxy wrote to it."""
         if self._scheduler.databases.register_key:
 
             def apply(view: View) -> bytes:
                 view.save = True
                 return b""
 
-            await self._scheduler.direct([Plan(apply, [REGISTER], Kind.PUT)])
+            await self._scheduler.change([Plan(apply, [REGISTER])])
 
     async def stop(self) -> None:
         """Write the register, and watch nothing any more."""

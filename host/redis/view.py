@@ -151,7 +151,9 @@ class View:
         except Refused:
             return False
 
-    def commit(self, operations: list[Operation], places: Sequence[Place], live: int | None) -> int | None:
+    def commit(
+        self, operations: list[Operation], places: Sequence[Place], live: int | None
+    ) -> tuple[int | None, list[Operation]]:
         """Put the changes of some operations over what was found, for the next command.
 
         Parameters
@@ -165,23 +167,20 @@ class View:
         -------
         live : int or None
             Live keys after.
+        operations : list of Operation
+            In the order in which to run them: what is deleted comes last, so that RENAME loses no value if the
+            connection breaks in between; but first if the map has no room before.
 
         Raises
         ------
         Refused
             If the map would have more keys than its capacity. Then nothing was put over anything.
         """
+        new, gone = self._count(operations, places)
         capacity = self.databases.params.capacity
-        for place, operation in zip(places, operations, strict=True):
-            if live is None or operation.kind == Kind.NOP:
-                continue
-            held = self.databases.registered if place is REGISTER else self._found.get(place) is not None
-            if operation.kind == Kind.PUT and not held:
-                if live >= capacity:
-                    raise Refused(OUT_OF_ROOM)
-                live += 1
-            elif operation.kind == Kind.DELETE and held:
-                live -= 1
+        room = capacity if live is None else capacity - live
+        if new > room + gone:
+            raise Refused(OUT_OF_ROOM)
         for place, operation in zip(places, operations, strict=True):
             if operation.kind != Kind.NOP and place is not REGISTER:
                 after = operation.value if operation.kind == Kind.PUT else None
@@ -191,4 +190,14 @@ class View:
             self.databases.flushed(self.generations)
         if REGISTER in places and (self.generations is not None or self.save):
             self.databases.registered = True
-        return live
+        ordered = sorted(operations, key=lambda operation: (operation.kind == Kind.DELETE) == (new <= room))
+        return None if live is None else live + new - gone, ordered
+
+    def _count(self, operations: list[Operation], places: Sequence[Place]) -> tuple[int, int]:
+        """Return how many keys operations add to the map, and how many they take from it."""
+        new = gone = 0
+        for place, operation in zip(places, operations, strict=True):
+            held = self.databases.registered if place is REGISTER else self._found.get(place) is not None
+            new += operation.kind == Kind.PUT and not held
+            gone += operation.kind == Kind.DELETE and held
+        return new, gone

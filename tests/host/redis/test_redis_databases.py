@@ -11,7 +11,8 @@ from host.redis.places import OUT_OF_ROOM
 from host.redis.upkeep import Upkeep
 from omap.cells import Cells
 from omap.databases import Register, database_count, has_register, register_key
-from omap.errors import InputError
+from omap.errors import DeviceError, InputError, UnknownFateError
+from omap.operations import Kind, Response, Status
 from omap.sizing import one_choice
 from tests.support.redis.support import PARAMS, ROOT_KEY, ReferenceStore, answers, ask, command, shared
 
@@ -189,7 +190,7 @@ def test_what_was_read_in_one_map_is_not_written_to_another(request_):
     with_upkeep(other, command("set", "n", 1))
 
     async def main():
-        store = Exchanged(other, after=4)  # the register is read and written, then SET, then the reading of INCR
+        store = Exchanged(other, after=5)  # the register is read, read and written, then SET, then the reading of INCR
         common = shared(store)
         await Upkeep(common.scheduler).start()
         connection = Connection(common)
@@ -221,3 +222,145 @@ def test_nothing_comes_into_a_round_although_another_map_is_met(pause):
     names = [batch[0].key.rstrip(b"\0") for batch in store.batches]
     assert names.count(b"n") == 2
     assert names[names.index(b"n") + 1] == b"n"
+
+
+def broken(answered, in_doubt, not_sent):
+    error = UnknownFateError("broken")
+    error.answered, error.in_doubt, error.not_sent = answered, in_doubt, not_sent
+    error.responses = [Response(Status.OK)] * answered
+    return error
+
+
+class Breaking(ReferenceStore):
+    """Fails one batch of writes of the register, which it runs, or does not."""
+
+    def __init__(self, failure, *, runs):
+        super().__init__()
+        self.failure, self.runs, self.delay = failure, runs, 3
+
+    async def _later(self, batch, failure):
+        if self.failure is not None and batch[0].kind == Kind.PUT and batch[0].key == register_key(ROOT_KEY):
+            failure, self.failure = self.failure, None
+            if self.runs:
+                await super()._later(batch, None)
+        return await super()._later(batch, failure)
+
+
+@pytest.mark.parametrize(
+    ("failure", "runs"),
+    [
+        (broken(0, 1, 0), True),
+        (broken(0, 1, 0), False),
+        (broken(0, 0, 1), False),
+        (DeviceError("nothing was sent"), False),
+    ],
+    ids=["it ran", "it did not run", "it was not sent", "the map was away"],
+)
+def test_a_flush_that_broke_ran_as_a_whole_or_not_at_all(failure, runs):
+    """For this proxy, for what others write meanwhile, and for the next proxy."""
+
+    async def main():
+        store = Breaking(failure, runs=runs)
+        common = shared(store)
+        await ask(Connection(common), command("mset", "a", 1, "b", 2) + command("select", 3) + command("set", "c", 3))
+        flush = asyncio.ensure_future(ask(Connection(common), command("flushall")))
+        written = [asyncio.ensure_future(ask(Connection(common), command("set", f"new {n}", 1))) for n in range(3)]
+        for n in range(3, 20):
+            written.append(asyncio.ensure_future(ask(Connection(common), command("set", f"new {n}", 1))))
+            await asyncio.sleep(0)
+        told = await flush
+        assert set(await asyncio.gather(*written)) == {b"+OK\r\n"}
+        look = command("mget", "a", "b", *(f"new {n}" for n in range(20)))
+        look += command("dbsize") + command("select", 3) + command("get", "c") + command("dbsize")
+        return (
+            told,
+            await ask(Connection(common), look),
+            await ask(Connection(shared(store)), command("get", "a")),
+            [
+                await ask(Connection(common), command("set", "after", 1)),
+                await ask(Connection(common), command("get", "after")),
+            ],
+        )
+
+    told, mine, others, after = asyncio.run(main())
+    assert told.startswith(b"-ERR omap: ")
+    old = b"$-1\r\n$-1\r\n" if runs else b"$1\r\n1\r\n$1\r\n2\r\n"
+    assert mine.startswith(b"*22\r\n" + old)
+    values, _, rest = mine.rpartition(b":")[0].partition(b"+OK\r\n")
+    assert rest == (b"$-1\r\n" if runs else b"$1\r\n3\r\n")
+    assert mine.endswith(b":0\r\n" if runs else b":1\r\n")
+    kept = values.count(b"$1\r\n1\r\n") - (0 if runs else 1)
+    assert kept <= 20 if runs else kept == 20
+    assert int(values.rpartition(b":")[2]) == kept + (0 if runs else 2)
+    assert after == [b"+OK\r\n", b"$1\r\n1\r\n"]
+    assert runs or others == b"$1\r\n1\r\n"
+
+
+def test_nothing_is_written_in_a_generation_before_it_is_known_to_have_begun():
+    store = ReferenceStore()
+    store.delay = 5
+
+    async def main():
+        common = shared(store)
+        flush = asyncio.ensure_future(ask(Connection(common), command("flushdb")))
+        while len(store.batches) < 2:
+            await asyncio.sleep(0)
+        late = asyncio.ensure_future(ask(Connection(common), command("set", "a", 1)))
+        for _ in range(4):
+            await asyncio.sleep(0)
+        assert len(store.batches) == 2
+        assert await flush == await late == b"+OK\r\n"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("by", ["flushdb", "stop"])
+def test_a_proxy_keeps_what_another_wrote_to_the_register(by):
+    store = ReferenceStore()
+    one_after = [command("select", 5) + command("get", "a")]
+
+    async def main():
+        first, second = shared(store), shared(store)
+        mine, other = Upkeep(first.scheduler), Upkeep(second.scheduler)
+        await mine.start()
+        await other.start()
+        await ask(Connection(second), command("select", 5) + command("set", "a", 1) + command("flushdb"))
+        if by == "flushdb":
+            await ask(Connection(first), command("flushdb"))
+        else:
+            await mine.stop()
+        return await ask(Connection(second), command("select", 5) + command("set", "b", 1))
+
+    asyncio.run(main())
+    assert with_upkeep(store, *one_after) == [b"+OK\r\n$-1\r\n"]
+
+
+def test_after_the_map_could_not_be_met_the_next_commands_are_answered():
+    """A batch that failed before it was submitted must not gather any more plans."""
+    store = ReferenceStore()
+
+    async def main():
+        common = shared(store)
+        await Upkeep(common.scheduler).start()
+        store.map_id = b"another"
+        store.failures = [DeviceError("away")]
+        connection = Connection(common)
+        failed = await ask(connection, command("get", "a"))
+        async with asyncio.timeout(10):
+            return failed, await ask(connection, command("get", "a"))
+
+    assert asyncio.run(main()) == (b"-ERR omap: away\r\n", b"$-1\r\n")
+
+
+def test_a_map_without_a_register_is_known_by_its_id():
+    store = ReferenceStore(SHORT)
+
+    async def main():
+        common = shared(store, SHORT)
+        await Upkeep(common.scheduler).start()
+        connection = Connection(common)
+        await ask(connection, command("set", "a", 1) + command("watch", "a"))
+        store.map, store.map_id = ReferenceStore(SHORT).map, b"another"
+        return await ask(connection, command("multi") + command("set", "a", 2) + command("exec"))
+
+    assert asyncio.run(main()).endswith(b"*-1\r\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from host.redis.commands import COMMANDS
 from host.redis.requests import ARGUMENTS_LIMIT, BULK_LIMIT, REQUEST_LIMIT
-from host.redis.scheduler import IN_DOUBT, NOT_RUN
+from host.redis.rounds import IN_DOUBT, NOT_RUN
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "use" / "redis.md"
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from host.redis.commands import COMMANDS
 from host.redis.connection import Connection
-from host.redis.scheduler import BATCH_LIMIT, IN_DOUBT, NOT_RUN
+from host.redis.rounds import IN_DOUBT, NOT_RUN
+from host.redis.scheduler import BATCH_LIMIT
 from omap.errors import AlteredError, DeviceError, UnknownFateError
 from omap.operations import Kind, Operation, Response, Status
 from tests.support.redis.support import PARAMS, ReferenceStore, answers, ask, command, shared

@@ -122,7 +122,7 @@ def test_the_end_finishes_what_is_under_way():
         idle, _ = await asyncio.open_connection(proxy.host, proxy.port)
         reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
         writer.write(command("incr", "n") + command("get", "n"))
-        while len(store.batches) < 3:  # two are about the register
+        while len(store.batches) < 4:  # three are about the register
             await asyncio.sleep(0.01)
         await asyncio.wait_for(proxy.stop(), 30)
         assert await reader.read() == b":1\r\n$1\r\n1\r\n"

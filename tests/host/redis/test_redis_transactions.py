@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from host.redis.connection import Connection
 from host.redis.requests import REQUEST_LIMIT
-from host.redis.scheduler import IN_DOUBT, NOT_RUN
+from host.redis.rounds import IN_DOUBT, NOT_RUN
 from omap.errors import DeviceError, UnknownFateError
 from omap.operations import Kind, Response, Status
 from tests.support.redis.support import PARAMS, ReferenceStore, answers, ask, command, shared

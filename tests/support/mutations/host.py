@@ -165,8 +165,8 @@ REMOVALS = [
     Removal(
         "REDIS.WAIT.KEYLESS",
         "host/redis/scheduler.py",
-        "            await self._turn()\n            if self._gathered",
-        "            if len({place for plan in batch.plans for place in plan.places}) == 1:\n"
-        "                await self._turn()\n            if self._gathered",
+        "                await self._turn()\n            finally",
+        "                if len({place for plan in batch.plans for place in plan.places}) == 1:\n"
+        "                    await self._turn()\n            finally",
     ),
 ]
