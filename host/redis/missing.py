@@ -17,14 +17,26 @@ _NAMES = {
         zadd zrem zrange zrangebyscore zrevrange zrevrangebyscore zrangebylex zrevrangebylex zrank zrevrank zcard
         zscore zmscore zcount zlexcount zincrby zpopmin zpopmax bzpopmin bzpopmax zmpop bzmpop zscan zrandmember
         zremrangebyscore zremrangebyrank zremrangebylex zinter zunion zdiff zunionstore zinterstore zdiffstore
-        zrangestore sort sort_ro
-        xadd xread xreadgroup xrange xrevrange xlen xack xgroup xdel xtrim xinfo xpending xclaim xautoclaim
-        geoadd geosearch geosearchstore geopos geodist pfadd pfcount pfmerge
+        zrangestore zintercard sort sort_ro
+        xadd xread xreadgroup xrange xrevrange xlen xack xgroup xdel xtrim xinfo xpending xclaim xautoclaim xsetid
+        geoadd geosearch geosearchstore geopos geodist geohash
+        georadius georadius_ro georadiusbymember georadiusbymember_ro pfadd pfcount pfmerge pfdebug pfselftest
     """,
     _NO_MESSAGES: "subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe publish spublish pubsub",
     _NO_COPY: "save bgsave bgrewriteaof lastsave dump restore replicaof slaveof psync sync",
     "the proxy shows nobody the commands of others" + _DOCS: "monitor slowlog",
     "databases can't be exchanged" + _DOCS: "swapdb",
+    "the proxy works on texts and numbers, not on bits" + _DOCS: """
+        setbit getbit bitcount bitpos bitfield bitfield_ro bitop lcs
+    """,
+    "the proxy keeps scripts, no functions" + _DOCS: "function fcall fcall_ro",
+    "the proxy is one server, without others beside it" + _DOCS: """
+        cluster asking readonly readwrite failover migrate replconf restore-asking
+    """,
+    "the proxy has one password and no users" + _DOCS: "acl",
+    "the proxy can't be managed by its clients" + _DOCS: """
+        debug latency lolwut memory module object shutdown
+    """,
 }
 
 WHY_NOT: dict[str, str] = {name: why for why, names in _NAMES.items() for name in names.split()}

@@ -199,6 +199,15 @@ def test_what_is_missing_says_why(name):
     assert name not in COMMANDS
 
 
+def test_every_command_of_redis_works_or_says_why_not(real_redis):
+    parts = real_redis.ask(command("command", "list")).split(b"\r\n")[2::2]
+    names = {name.decode() for name in parts if b"|" not in name}
+    assert {"get", "lpush"} <= names
+    if real_redis.exact:  # a newer server has more
+        assert names - COMMANDS.keys() - WHY_NOT.keys() == set()
+    assert WHY_NOT.keys() - names == set()
+
+
 @pytest.mark.parametrize("key", [b"k", b"k" * 16, b"k" * 17, b"k" * 100, b"zero\0"])
 def test_values_as_long_as_they_fit_and_no_longer(key):
     beside = 2 if len(key) <= 16 and not key.endswith(b"\0") else 4 + len(key)
