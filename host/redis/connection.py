@@ -19,8 +19,8 @@ from host.redis.session import DIALECT, Session, Shared
 from host.redis.transactions import TRANSACTIONS, UNQUEUED, Exec, queue
 from omap.operations import Kind
 
-RUN_LIMIT = 1024
-"""Commands that are planned before their replies are sent. This bounds the memory of a connection."""
+RUN_LIMIT, RUN_BYTES = 1024, 1 << 20
+"""Commands that are planned, and bytes of replies known by then, before they are sent: a connection's memory."""
 
 _NAMES = {word.encode(): name for name in COMMANDS for word in (name, name.upper())}
 """Names by how nearly all clients write them."""
@@ -110,7 +110,8 @@ class Connection:
 
     def _plan_ahead(self, plans: list[bytes | Plan | Exec]) -> bool:
         """Append the plans of commands that have come, up to one that waits for all before. Return if more may come."""
-        while len(plans) < RUN_LIMIT and not self.closed:
+        told = 0  # a long reply that is asked for a thousand times is not held a thousand times
+        while len(plans) < RUN_LIMIT and told < RUN_BYTES and not self.closed:
             if not self._ahead:
                 try:
                     # before the password each command is bounded by what the one before it made of the connection
@@ -127,7 +128,9 @@ class Connection:
             if name in _HELD and self._waits(name, words):
                 self._held = words
                 return True
-            self._take(plans, self._plan(name, words))
+            plan = self._plan(name, words)
+            told += len(plan) if type(plan) is bytes else 0
+            self._take(plans, plan)
         return not self.closed
 
     def _take(self, plans: list[bytes | Plan | Exec], plan: bytes | Plan | Exec) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Callable, Collection
 
 from host.redis.places import Place
@@ -23,6 +24,7 @@ class Expiries:
 
     def __init__(self) -> None:
         self._when: dict[Place, int] = {}
+        self._counts: Counter[int] = Counter()  # by database
         self._queue: list[tuple[int, Place]] = []  # entries that are no longer true are skipped
         self._news = asyncio.Event()
         self.expired = 0
@@ -33,7 +35,7 @@ class Expiries:
 
     def count(self, database: int) -> int:
         """Return how many keys of a database are known to expire."""
-        return sum(place[0] == database for place in self._when)
+        return self._counts[database]
 
     def has_passed(self, place: Place, now: int) -> bool:
         """Return whether a key is known to have expired, and is not deleted yet."""
@@ -42,9 +44,10 @@ class Expiries:
     def note(self, place: Place, expiry: int | None) -> None:
         """Take note that a key expires at a time in milliseconds since 1970; None for never, or no longer."""
         if expiry is None:
-            if self._when:
-                self._when.pop(place, None)
+            if self._when and self._when.pop(place, None) is not None:
+                self._counts[place[0]] -= 1
             return
+        self._counts[place[0]] += place not in self._when
         self._when[place] = expiry
         heapq.heappush(self._queue, (expiry, place))
         if len(self._queue) > 2 * len(self._when) + 1024:  # mostly entries that are no longer true
@@ -56,6 +59,7 @@ class Expiries:
     def forget(self, databases: Collection[int]) -> None:
         """Forget the keys of databases that were emptied."""
         self._when = {place: when for place, when in self._when.items() if place[0] not in databases}
+        self._counts = Counter(place[0] for place in self._when)
 
     def take(self, now: int, most: int) -> list[tuple[Place, int]]:
         """Return up to ``most`` keys whose time has passed, and forget them."""
@@ -63,7 +67,7 @@ class Expiries:
         while self._queue and self._queue[0][0] < now and len(due) < most:
             when, place = heapq.heappop(self._queue)
             if self._when.get(place) == when:
-                del self._when[place]
+                self.note(place, None)
                 due.append((place, when))
         self.expired += len(due)
         return due

@@ -151,8 +151,10 @@ def set_value(call: Call) -> Plan:
             previous = True
         elif option == b"keepttl" and expiry is None:
             keep = True
-        elif option in RELATIVE | ABSOLUTE and not keep and expiry is None and (time := next(rest, None)) is not None:
-            expiry = option, time
+        elif option in RELATIVE | ABSOLUTE and not keep and (expiry is None or option == expiry[0]):
+            if (time := next(rest, None)) is None:
+                raise Refused(SYNTAX)
+            expiry = option, time  # of the same option given twice the second holds
         else:
             raise Refused(SYNTAX)
     when = _when(call, *expiry) if expiry else None

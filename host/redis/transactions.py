@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from host.redis.places import Refused
 from host.redis.plans import Plan
-from host.redis.replies import OK
+from host.redis.replies import OK, error
 from host.redis.requests import REQUEST_LIMIT
 from host.redis.rounds import UNSETTLED
 from host.redis.session import Session
@@ -17,6 +17,7 @@ WATCH_LIMIT = 1 << 14
 UNQUEUED = ("exec", "discard", "multi", "watch", "reset", "quit")
 """Commands that are not queued in a transaction."""
 
+_TOO_LONG = f"ERR the replies to the transaction have more than {REQUEST_LIMIT >> 20} MiB, so nothing of it runs"
 _TOO_LARGE = f"ERR the transaction has more than {REQUEST_LIMIT >> 20} MiB: send several smaller ones"
 
 
@@ -40,10 +41,15 @@ class Exec:
         Reveals
             How many operations the commands have; they run in two passes, whatever they would be alone.
         """
-        before = session.choices
-        planned = [plan(words) for words in self.queue]
+        before, watch, scheduler = session.choices, session.watch, session.shared.scheduler
+        plan = _bounded(plan)
+        try:
+            planned = [plan(words) for words in self.queue]
+        except Refused as refused:
+            session.choices = before
+            scheduler.watches.remove(watch)
+            return error(str(refused))
         plans = [one for one in planned if isinstance(one, Plan)]
-        watch, scheduler = session.watch, session.shared.scheduler
         try:
             # SEC_CM: REDIS.OPS.FIXED -- a transaction that is given up runs as many operations
             made = await scheduler.transaction(plans, lambda: scheduler.is_unchanged(watch))
@@ -56,6 +62,21 @@ class Exec:
             session.choices = before
             return failed
         return _array(planned, made)
+
+
+def _bounded(plan: Callable[[list[bytes]], bytes | Plan]) -> Callable[[list[bytes]], bytes | Plan]:
+    """Return a function that plans, but refuses when the replies that are known by then are too long together."""
+    told = 0
+
+    def planned(words: list[bytes]) -> bytes | Plan:
+        nonlocal told
+        made = plan(words)
+        told += len(made) if isinstance(made, bytes) else 0
+        if told > REQUEST_LIMIT:
+            raise Refused(_TOO_LONG)
+        return made
+
+    return planned
 
 
 def _failure(made: list[bytes]) -> bytes | None:

@@ -1,5 +1,7 @@
 """INFO, CLIENT and CONFIG, as tools ask for them."""
 
+import asyncio
+import fnmatch
 import os
 import pty
 import re
@@ -9,7 +11,8 @@ import pytest
 import redis
 
 from host.redis.commands import SUBCOMMANDS
-from tests.support.redis.support import answers, command, program
+from host.redis.connection import RUN_BYTES, Connection
+from tests.support.redis.support import ReferenceStore, answers, ask, command, program, shared
 
 
 def test_info_tells_what_tools_ask_for(stack):
@@ -101,6 +104,45 @@ def test_settings_that_are_so_already_may_be_set():
     assert found.startswith(b"-ERR CONFIG SET failed (possibly related to argument 'maxmemory') - ")
     (found,) = answers(command("config", "set", "nonsense", "1"))
     assert found == b"-ERR Unknown option or number of arguments for CONFIG SET - 'nonsense'\r\n"
+
+
+@pytest.mark.parametrize("words", [["client", "setname"], ["hello", 3, "setname"]])
+def test_a_name_is_no_longer_than_a_line(words):
+    assert answers(command(*words, "n" * 1024), command("client", "getname"))[1] == b"$1024\r\n%b\r\n" % (b"n" * 1024)
+    assert answers(command(*words, "n" * 1025))[0].startswith(b"-ERR Client names have at most 1024 characters")
+
+
+def test_replies_that_are_known_at_once_are_sent_before_they_are_many():
+    """Whoever asks a thousand times for a long list must not make the proxy hold a thousand of them."""
+
+    async def main():
+        common = shared(ReferenceStore())
+        crowd = [Connection(common) for _ in range(100)]
+        for each in crowd:
+            await ask(each, command("client", "setname", "n" * 1024))
+        sent = []
+
+        async def send(data):
+            sent.append(len(data))
+
+        await crowd[0].handle(command("client", "list") * 500, send)
+        found = await ask(crowd[0], command("multi") + command("client", "list") * 500 + command("exec"))
+        return sent, found[-200:], await ask(crowd[0], command("client", "getname"))
+
+    sent, refused, name = asyncio.run(main())
+    assert sum(sent) > 50_000_000
+    assert max(sent) < RUN_BYTES + 200_000
+    assert refused.endswith(b"\r\n-ERR the replies to the transaction have more than 16 MiB, so nothing of it runs\r\n")
+    assert name.startswith(b"$1024\r\n")
+
+
+def test_patterns_of_config_are_not_kept():
+    """Neither is a long one tried, nor does any stay in memory."""
+    before = fnmatch._compile_pattern.cache_info().currsize
+    answers(b"".join(command("config", "get", f"{n}*", "*" * n) for n in range(100)))
+    assert fnmatch._compile_pattern.cache_info().currsize == before
+    assert answers(command("config", "get", "*" * 65))[0] == b"*0\r\n"
+    assert answers(command("config", "get", "[^x]ave"))[0] == b"*2\r\n$4\r\nsave\r\n$0\r\n\r\n"
 
 
 def test_time_and_role():

@@ -272,6 +272,7 @@ def test_expiries_give_what_is_due_once(notes):
     assert {place[1].decode() for place, _ in expiries.take(25, 100)} == expected
     assert expiries.take(25, 100) == []
     assert len(expiries) == sum(time is not None for time in when.values()) - len(expected)
+    assert expiries.count(0) == len(expiries)
 
 
 def test_what_expiries_hold_is_bounded_by_the_number_of_keys():
@@ -279,3 +280,10 @@ def test_what_expiries_hold_is_bounded_by_the_number_of_keys():
     for time in range(100_000):
         expiries.note((0, b"one key"), time)
     assert len(expiries._queue) < 3000
+
+
+@pytest.mark.parametrize("options", [["EX", 10, "EX", 20], ["PX", 10_000, "PX", 20_000], ["EX", 10, "PX", 20], ["EX"]])
+def test_a_time_given_twice(options, real_redis):
+    real_redis.ask(command("flushall"))
+    stream = command("set", "a", 1, *options) + command("ttl", "a")
+    assert real_redis.agrees(real_redis.ask(stream), answers(stream)[0])
