@@ -73,7 +73,7 @@ class Stamp(NamedTuple):
     @property
     def bytes(self) -> int:
         """Bytes that the stamp takes in a cell."""
-        return (self.expiry is not None) * EXPIRY_BYTES + (self.database or self.generation > 0) * STAMP_BYTES
+        return (self.expiry is not None) * EXPIRY_BYTES + (self.database > 0 or self.generation > 0) * STAMP_BYTES
 
 
 PLAIN = Stamp()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from omap.cells import Cells, pack_value, unpack_value
+from omap.cells import LAST_EXPIRY, LAST_GENERATION, Cells, Stamp, pack_value, unpack_value
 from omap.errors import InputError
 from omap.kdf import derive
 from omap.presets import preset
@@ -101,3 +101,26 @@ def test_a_key_that_leaves_no_room_is_what_is_refused(length, value):
             cells.pack(name, value)
     else:
         assert cells.unpack(name, cells.pack(name, value)) == value
+
+
+@given(
+    name=st.binary(min_size=1, max_size=20),
+    stamp=st.builds(
+        Stamp,
+        st.one_of(st.none(), st.integers(0, LAST_EXPIRY)),
+        st.integers(0, 15),
+        st.one_of(st.just(0), st.integers(0, LAST_GENERATION)),
+    ),
+)
+def test_room_is_what_fits_with_any_stamp(name, stamp):
+    """A value as long as the room fills the cell to its last byte, and comes back with its stamp."""
+    cells = Cells(WIDE, KEY)
+    room = cells.room(name, stamp)
+    hashed = 2 + len(name) if cells.is_hashed(name, stamp.database) else 0
+    marked = 4 if stamp.database or stamp.generation else 0
+    assert room == WIDE.value_bytes - 2 - hashed - marked - (0 if stamp.expiry is None else 6)
+    cell = cells.pack(name, b"v" * room, stamp)
+    assert len(cell) == WIDE.value_bytes
+    assert cells.open(name, cell, stamp.database) == (b"v" * room, stamp)
+    with pytest.raises(InputError, match="fit"):
+        cells.pack(name, b"v" * (room + 1), stamp)
