@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib.util
+import logging
 import os
 import re
 import signal
@@ -19,8 +20,9 @@ from host.redis.scripts import cache
 from host.redis.scripts.cache import Cache
 from host.redis.scripts.messages import MESSAGE_LIMIT, body_length, pack, unpack
 from host.redis.scripts.runs import MISSING, OVER
+from host.redis.server import Endpoint, Limits, Proxy
 from tests.support.redis.scripts import proxy, script_answers
-from tests.support.redis.support import ReferenceStore, answers, command
+from tests.support.redis.support import PARAMS, ROOT_KEY, ReferenceStore, answers, command
 
 WITHOUT = ["python", "io", "require", "package", "module", "debug", "load", "loadstring", "dofile", "loadfile"]
 WITHOUT += ["setfenv", "getfenv", "newproxy", "coroutine", "collectgarbage", "gcinfo", "print", "lupa"]
@@ -306,3 +308,35 @@ def test_a_message_that_is_too_long_is_not_read():
     for wrong in (b"\0\0", b"\0\0\0\x05four"):
         with pytest.raises(ValueError, match="ends within"):
             unpack(wrong)
+
+
+def processes():
+    """Return the processes of scripts that this one has started."""
+    children = [pid for each in Path("/proc/self/task").iterdir() for pid in (each / "children").read_text().split()]
+    return [pid for pid in children if b"host.redis.scripts.sandbox" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("text", ["return redis.call('set', KEYS[1], ARGV[1])", "return string.rep('', 2e9)"])
+def test_a_server_ends_the_process_and_logs_nothing_of_scripts(text, caplog):
+    """Also if a script is still running."""
+    caplog.set_level(logging.DEBUG)
+
+    async def main():
+        async with Proxy(
+            ReferenceStore(), PARAMS, ROOT_KEY, Endpoint(port=0), limits=Limits(script_keys=1, drain_seconds=0.2)
+        ) as server:
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+            writer.write(command("eval", text, 2, "a", "b"))
+            assert b"at most 1 keys" in await reader.readline()
+            writer.write(command("eval", text, 1, "one key", "one value"))
+            while not processes():
+                await asyncio.sleep(0.01)
+            if "set" in text:
+                assert await reader.readline() == b"+OK\r\n"
+        assert not processes()
+        writer.close()
+
+    asyncio.run(main())
+    assert "one key" not in caplog.text
+    assert "one value" not in caplog.text
+    assert "redis.call" not in caplog.text
