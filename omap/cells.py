@@ -88,7 +88,7 @@ def pack_value(value: bytes, size: int, stamp: Stamp = PLAIN) -> bytes:
     InputError
         If the value does not fit.
     """
-    room = size - LENGTH_BYTES - stamp.bytes
+    room = min(size - LENGTH_BYTES - stamp.bytes, _LENGTH)
     if len(value) > room:
         raise InputError(
             f"the value has {len(value)} bytes; a cell of {size} holds at most {max(0, room)}: "

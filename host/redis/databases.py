@@ -8,6 +8,9 @@ from omap.databases import Register, database_count, has_register, register_key
 from omap.errors import InputError
 from omap.params import Params
 
+State = tuple[list[int], list[int], int, bool]
+"""Generations, keys of each database, stale cells, and whether there is a register."""
+
 
 class Databases:
     """Places to keys and cells, and what is known of the map.
@@ -67,13 +70,13 @@ class Databases:
         found = Register.read(self.params, cell).generations
         self.flushed([max(pair) for pair in zip(self._generations, found, strict=True)])
 
-    def state(self) -> tuple[list[int], list[int], int]:
+    def state(self) -> State:
         """Return what a flush changes, for :meth:`restore`."""
-        return list(self._generations), list(self.keys), self.stale
+        return list(self._generations), list(self.keys), self.stale, self.registered
 
-    def restore(self, state: tuple[list[int], list[int], int]) -> None:
-        """Take back a flush that perhaps never ran."""
-        self._generations, self.keys, self.stale = state
+    def restore(self, state: State) -> None:
+        """Take back a flush that never ran, or perhaps."""
+        self._generations, self.keys, self.stale, self.registered = state
 
     def register(self, generations: list[int] | None) -> bytes:
         """Return the register's cell, with other generations than now if some are given."""

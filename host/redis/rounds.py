@@ -38,11 +38,12 @@ class Decided:
     operations: list[Operation] = field(default_factory=list)
 
 
-def has_run(writing: asyncio.Future[list[Response]] | None) -> bool:
-    """Return whether all writes of a round are known to have run."""
+def was_refused(key: bytes, writes: Sequence[Operation], writing: asyncio.Future[list[Response]] | None) -> bool | None:
+    """Return whether the map had no room for a key that a round wrote; None if it is not known what ran."""
     if writing is None or not writing.done() or writing.cancelled() or writing.exception() is not None:
-        return False
-    return all(answer.status != Status.FULL for answer in writing.result())
+        return None
+    answers = zip(writes, writing.result(), strict=True)
+    return any(operation.key == key and answer.status == Status.FULL for operation, answer in answers)
 
 
 def settled(

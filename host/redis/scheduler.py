@@ -28,7 +28,7 @@ from host.redis.expiries import Expiries
 from host.redis.onepass import Finish, begin
 from host.redis.places import NOWHERE, REGISTER, Place, Refused
 from host.redis.plans import Plan
-from host.redis.rounds import UNSETTLED, Decided, Group, has_run, settled
+from host.redis.rounds import UNSETTLED, Decided, Group, settled, was_refused
 from host.redis.store import Store
 from host.redis.view import NO_OPERATION, Found, View
 from host.redis.watches import Watch, Watches
@@ -285,6 +285,7 @@ class Scheduler:
             await self.meet()
         self._free.clear()
         map_id, before = self.store.map_id, None
+        writes: list[Operation] = []
         writing: asyncio.Future[list[Response]] | None = None
         try:
             found: Found = {}
@@ -313,9 +314,11 @@ class Scheduler:
                 # nothing is written in a generation that perhaps never begins, so all wait until this is known
                 await asyncio.wait({writing})
         finally:
-            if before is not None and not has_run(writing):
-                self.databases.restore(before)
-                self._is_unsure = True
+            if before is not None:
+                refused = was_refused(self.databases.register_key, writes, writing)
+                self._is_unsure = refused is None
+                if refused is not False:
+                    self.databases.restore(before)
             self._free.set()  # whatever is submitted now runs after the writes
         doubted = len(writes)
         try:

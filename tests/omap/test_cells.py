@@ -124,3 +124,9 @@ def test_room_is_what_fits_with_any_stamp(name, stamp):
     assert cells.open(name, cell, stamp.database) == (b"v" * room, stamp)
     with pytest.raises(InputError, match="fit"):
         cells.pack(name, b"v" * (room + 1), stamp)
+
+
+def test_a_length_never_reaches_into_the_flags():
+    assert unpack_value(pack_value(b"v" * 16383, 20000)) == b"v" * 16383
+    with pytest.raises(InputError, match="holds at most 16383"):
+        pack_value(b"v" * 16384, 20000)

@@ -7,6 +7,7 @@ import pytest
 from host.redis.connection import Connection
 from host.redis.places import OUT_OF_ROOM
 from omap.errors import UnknownFateError
+from omap.operations import Kind, Operation
 from tests.support.redis.support import PARAMS, ReferenceStore, answers, ask, command, shared
 
 
@@ -90,3 +91,29 @@ def test_a_defect_in_a_round_does_not_stop_the_rounds_after_it():
             return await second
 
     assert asyncio.run(main()) == b":1\r\n"
+
+
+class Taken(ReferenceStore):
+    """Another client takes the last room while a round is between its reading and its writing."""
+
+    def submit(self, batch):
+        if batch[0].kind == Kind.PUT and len(self.map) == PARAMS.capacity - 1:
+            self.map.execute([Operation(Kind.PUT, b"theirs".ljust(16, b"\0"), bytes(PARAMS.value_bytes))])
+        return super().submit(batch)
+
+
+def test_a_flush_that_found_no_room_for_the_register_changed_nothing_and_takes_no_more_operations():
+    store = Taken()
+    fill = [command("set", n, n) for n in range(PARAMS.capacity - 1)]
+
+    async def main():
+        connection = Connection(shared(store))
+        for request in fill:
+            await ask(connection, request)
+        before = len(store.batches)
+        found = await ask(connection, command("flushall") + command("get", 3) + command("dbsize"))
+        return found, [len(batch) for batch in store.batches[before:]]
+
+    found, sizes = asyncio.run(main())
+    assert found == f"-{OUT_OF_ROOM}\r\n$1\r\n3\r\n:{PARAMS.capacity}\r\n".encode()
+    assert sizes == [1, 1, 1, 1]
