@@ -130,3 +130,14 @@ def test_a_length_never_reaches_into_the_flags():
     assert unpack_value(pack_value(b"v" * 16383, 20000)) == b"v" * 16383
     with pytest.raises(InputError, match="holds at most 16383"):
         pack_value(b"v" * 16384, 20000)
+
+
+@given(
+    st.binary(min_size=WIDE.value_bytes - 2, max_size=WIDE.value_bytes - 2),
+    st.sampled_from([b"@\0", b"@\x04", b"\0\1"]),
+)
+def test_a_value_that_was_stored_as_it_is_is_no_cell(rest, head):
+    """Such as numbers: the first bytes of 2.0 and of 2.5 would say that a generation follows."""
+    assume(rest[-1])
+    with pytest.raises(InputError, match="without omap.cells"):
+        Cells(WIDE, KEY).open(b"name", head + rest)

@@ -1,6 +1,7 @@
 """Databases: name spaces of one map, emptied by a generation that every cell holds."""
 
 import asyncio
+import struct
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from host.redis.upkeep import Upkeep
 from omap.cells import Cells
 from omap.databases import Register, database_count, has_register, register_key
 from omap.errors import DeviceError, InputError, UnknownFateError
-from omap.operations import Kind, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 from omap.sizing import one_choice
 from tests.support.redis.support import PARAMS, ROOT_KEY, ReferenceStore, answers, ask, command, shared
 
@@ -115,12 +116,28 @@ def test_a_flush_by_another_proxy_is_noticed_when_its_cells_are_met():
     store = ReferenceStore()
 
     async def main():
-        one, other = Connection(shared(store)), Connection(shared(store))
+        both = shared(store), shared(store)
+        for common in both:
+            await Upkeep(common.scheduler).start()
+        one, other = map(Connection, both)
         await ask(one, command("mset", "a", 1, "b", 2))
         await ask(other, command("flushdb") + command("set", "a", 3))
         return await ask(one, command("get", "a") + command("get", "b"))
 
     assert asyncio.run(main()) == b"$1\r\n3\r\n$-1\r\n"
+
+
+def test_a_raw_value_empties_no_database():
+    store = ReferenceStore()
+    raw = Operation(Kind.PUT, b"raw".ljust(16, b"\0"), struct.pack(">24d", *[2.5] * 24))
+
+    async def main():
+        connection = Connection(shared(store))
+        await ask(connection, command("set", "a", 1))
+        await store.submit([raw])
+        return await ask(connection, command("get", "raw") + command("get", "a"))
+
+    assert asyncio.run(main()).endswith(b"it was written without omap.cells\r\n$1\r\n1\r\n")
 
 
 def test_maps_that_are_too_small_for_databases_say_so():
