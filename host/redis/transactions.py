@@ -49,6 +49,7 @@ class Exec:
             session.choices = before
             scheduler.watches.remove(watch)
             return error(str(refused))
+        session.skip = min(session.skip, 1)  # a CLIENT REPLY SKIP among them is about the command after EXEC
         plans = [one for one in planned if isinstance(one, Plan)]
         try:
             # SEC_CM: REDIS.OPS.FIXED -- a transaction that is given up runs as many operations

@@ -53,6 +53,11 @@ def test_a_command_with_wrong_words_ends_a_transaction_even_if_it_is_never_queue
     assert real_redis.agrees(real_redis.ask(stream), answers(stream)[0])
 
 
+def test_the_reply_that_is_skipped_is_of_the_command_after_exec(real_redis):
+    stream = transaction(["client", "reply", "skip"]) + b"".join(command("ping", text) for text in "xyz")
+    assert real_redis.agrees(real_redis.ask(stream), answers(stream)[0])
+
+
 def test_an_error_while_it_runs_does_not_stop_the_rest(real_redis):
     stream = transaction(["set", "text", "x"], ["incr", "text"], ["incrby", "text", "x"], ["get", "text"], ["ping"])
     real_redis.ask(command("flushall"))
