@@ -37,7 +37,7 @@ format: $(FULL_STAMP)  ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench-model: $(FULL_STAMP)  ## operations and loaded keys a second of the reference model
+bench-model: $(FULL_STAMP)  ## operations a second of the reference and of compiled code, loaded keys a second
 	$(BIN)/python -m omap.benchmark
 
 bench-host: $(FULL_STAMP)  ## operations a second through client and relay, and of the proxy beside redis-server

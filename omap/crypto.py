@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
+import numpy as np
+import numpy.typing as npt
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -61,6 +63,14 @@ def page_key(page_secret: bytes, map_id: bytes, number: int) -> bytes:
     return PAGE.derive(page_secret, map_id, number.to_bytes(8, "big"))
 
 
+def altered(page: int) -> PageAlteredError:
+    """Return the error of a page that is not what was sealed."""
+    return PageAlteredError(
+        f"page {page} failed authentication: host memory was altered, exchanged or replayed; "
+        "the map has erased its keys, format it to start again"
+    )
+
+
 class PageCipher:
     """Seals and opens pages under one page key.
 
@@ -68,10 +78,15 @@ class PageCipher:
     ----------
     key, map_id : bytes
         32 and 16 bytes: the page key of an epoch, and see :class:`Secrets`.
+
+    Attributes
+    ----------
+    aead : AESGCM
+        The cipher under the page key.
     """
 
     def __init__(self, key: bytes, map_id: bytes) -> None:
-        self._cipher = AESGCM(key)
+        self.aead = AESGCM(key)
         self._map_id = map_id
 
     def _nonce(self, page: int, version: int) -> bytes:
@@ -81,7 +96,7 @@ class PageCipher:
     def seal(self, page: int, version: int, plaintext: bytes | bytearray) -> bytes:
         """Return ``ciphertext || tag`` of a page."""
         # SEC_CM: PAGE.MEM.ENCRYPT -- whatever reaches host memory is sealed here first
-        return self._cipher.encrypt(self._nonce(page, version), plaintext, self._map_id)
+        return self.aead.encrypt(self._nonce(page, version), plaintext, self._map_id)
 
     def open(self, page: int, version: int, sealed: bytes) -> bytes:
         """Return the plaintext of a sealed page.
@@ -93,12 +108,9 @@ class PageCipher:
         """
         try:
             # SEC_CM: PAGE.VERSION.FRESH -- the version comes from HBM, so that an earlier page does not authenticate
-            return self._cipher.decrypt(self._nonce(page, version), sealed, self._map_id)
+            return self.aead.decrypt(self._nonce(page, version), sealed, self._map_id)
         except InvalidTag:
-            raise PageAlteredError(
-                f"page {page} failed authentication: host memory was altered, exchanged or replayed; "
-                "the map has erased its keys, format it to start again"
-            ) from None
+            raise altered(page) from None
 
 
 class PageCodec:
@@ -131,6 +143,47 @@ class PageCodec:
     def seal(self, page: int, version: int, plaintext: bytes | bytearray) -> bytes:
         """Return ``ciphertext || tag`` of a page that is sealed under ``version``, from 0 to 2^64 - 1."""
         return self._cipher(version).seal(page, version, plaintext)
+
+    def seal_rows(
+        self, pages: npt.NDArray[np.int64], versions: npt.NDArray[np.int64], rows: npt.NDArray[np.uint8]
+    ) -> list[bytes]:
+        """Return what :meth:`seal` returns for every row of an (n, plaintext_bytes) array, in order."""
+        ciphers = self._ciphers_of(versions)
+        # SEC_CM: PAGE.MEM.ENCRYPT -- whatever a batch writes to host memory is sealed here
+        return [
+            ciphers[number].encrypt(nonce, plaintext, self._map_id)
+            for number, nonce, plaintext in self._each(pages, versions, rows)
+        ]
+
+    def open_rows(
+        self, pages: npt.NDArray[np.int64], versions: npt.NDArray[np.int64], rows: npt.NDArray[np.uint8]
+    ) -> tuple[list[bytes], PageAlteredError | None]:
+        """Return the plaintext of every row of an (n, page_bytes) array, sealed under whole ``versions``, in order.
+
+        If a page is not what was sealed, these are the plaintexts of those before it, and the error of :meth:`open`.
+        """
+        ciphers, opened = self._ciphers_of(versions), []
+        try:
+            for number, nonce, sealed in self._each(pages, versions, rows):
+                opened.append(ciphers[number].decrypt(nonce, sealed, self._map_id))
+        except InvalidTag:
+            return opened, altered(int(pages[len(opened)]))
+        return opened, None
+
+    def _ciphers_of(self, versions: npt.NDArray[np.int64]) -> dict[int, AESGCM]:
+        """Return the AES-GCM of each epoch that one of the versions belongs to."""
+        numbers = set((versions >> self._epoch_bits).tolist())
+        return {number: self._cipher(number << self._epoch_bits).aead for number in sorted(numbers)}
+
+    def _each(
+        self, pages: npt.NDArray[np.int64], versions: npt.NDArray[np.int64], rows: npt.NDArray[np.uint8]
+    ) -> zip[tuple[int, bytes, bytes]]:
+        """Return epoch, nonce and bytes of every row."""
+        nonces = np.empty(len(pages), [("page", ">u4"), ("version", ">u8")])
+        # SEC_CM: PAGE.NONCE.UNIQUE -- page and version are in every nonce, so none repeats under one key
+        nonces["page"], nonces["version"] = pages, versions
+        numbers = (versions >> self._epoch_bits).tolist()
+        return zip(numbers, nonces.view("V12").tolist(), rows.view(f"V{rows.shape[1]}").ravel().tolist(), strict=True)
 
     def open(self, page: int, kept: int, sealed: bytes, *, present: int) -> bytes:
         """Return the plaintext of a sealed page.

@@ -60,6 +60,8 @@ class DeviceModel:
         12 bytes that no other device with this root key has, see :mod:`omap.fresh`.
     noise : callable, optional
         Gives 32 random bytes, for each format and each handshake. Use anything but the default only in tests.
+    create : callable, optional
+        Makes the map, as :func:`omap.map.create` does.
 
     Reveals
         How many records came and when, and the pages touched. Keys, values, kinds and results stay hidden.
@@ -84,6 +86,7 @@ class DeviceModel:
         observer: Observer | None = None,
         device_id: bytes = NO_DEVICE_ID,
         noise: Callable[[], bytes] = system_noise,
+        create: Callable[..., ReferenceMap] = create,
     ) -> None:
         self.layout = BufferLayout(params, ring_entries)
         if len(root_key) != ROOT_KEY_BYTES:
@@ -91,7 +94,7 @@ class DeviceModel:
         self.params = params
         self.buffer = memoryview(buffer)
         self.registers = registers or RegisterFile()
-        self._observer = observer
+        self._observer, self._create = observer, create
         self._fresh: Fresh | None = Fresh(root_key, device_id=device_id, noise=noise)
         self._map: ReferenceMap | None = None
         self._root_key = root_key
@@ -135,7 +138,9 @@ class DeviceModel:
             self._set_state(State.FORMATTING)
             if self._map is None:
                 pages = self.buffer[self.layout.pages : self.layout.pages + self.params.host_bytes]
-                self._map = create(self.params, observer=self._observer, memory=pages, secrets=self._fresh.secrets)
+                self._map = self._create(
+                    self.params, observer=self._observer, memory=pages, secrets=self._fresh.secrets
+                )
             else:
                 self._map.format()
                 # SEC_CM: SESSION.FORMAT.ENDS -- no client takes the emptied map for the old one

@@ -19,6 +19,11 @@ from omap.trace import Observer
 from omap.waiting import Descriptor
 
 
+def lost() -> ExhaustedError:
+    """Return the error of a tuple that is in none of its bins, which only a defect can bring about."""
+    return ExhaustedError("a key was not where its position map entry says: the state of the map is lost")
+
+
 class PagedMap(ReferenceMap):
     """A map whose tuples live in pages of host memory, or wait in HBM for their page to be touched."""
 
@@ -48,7 +53,7 @@ class PagedMap(ReferenceMap):
             value = self._touch(number, key)
             previous = value if previous is None else previous
         if key is not None and previous is None:
-            raise ExhaustedError("a key was not where its position map entry says: the state of the map is lost")
+            raise lost()
         return previous
 
     def _touch(self, number: int, key: bytes | None) -> bytes | None:

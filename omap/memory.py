@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
 from omap.trace import Observer
 
 
@@ -31,6 +36,20 @@ class HostMemory:
         if self.observer is not None:
             self.observer.write(address, len(data))
         self.data[address : address + len(data)] = data
+
+    def read_rows(self, places: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.uint8]:
+        """Return a copy of the pages at ``places``, as an (n, size) array. No observer is told: there must be none."""
+        assert self.observer is None
+        return self._rows(size)[places]
+
+    def write_rows(self, places: npt.NDArray[np.int64], rows: Sequence[bytes]) -> None:
+        """Store one page at each of ``places``. No observer is told: there must be none."""
+        assert self.observer is None
+        size = len(rows[0])
+        self._rows(size)[places] = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, size)
+
+    def _rows(self, size: int) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(self.data, np.uint8, len(self.data) // size * size).reshape(-1, size)
 
 
 class Region:

@@ -26,12 +26,12 @@ from omap.siphash import siphash24, siphash24_rows
 
 Words = tuple[int, ...]
 
-_USED = 1 << 31
+USED = 1 << 31
 _BULK_BLOCKS = 64
 _BULK_ROUNDS = 1000  # a bulk load that has not settled after so many rounds never will
 
 
-class _Transit(NamedTuple):
+class Transit(NamedTuple):
     """An entry on its way to ``table``."""
 
     entry: bytes
@@ -62,7 +62,7 @@ class PositionMap:
     """
 
     def __init__(self, params: Params, hash_key: bytes, memory: DeviceMemory) -> None:
-        self._hash_key = hash_key
+        self.hash_key = hash_key
         self._buckets = params.buckets
         self._bucket_bytes = params.bucket_bytes
         self._entry_bytes = params.entry_bytes
@@ -73,20 +73,20 @@ class PositionMap:
         self._steps = params.relocation_steps
         self._transit_limit = params.transit_entries
         self.region = memory.allocate("position map", 2 * params.buckets * params.bucket_bytes)
-        self.transit: deque[_Transit] = deque()
-        self._victim = 0
+        self.transit: deque[Transit] = deque()
+        self.victim = 0
         self._key: bytes | None = None
 
     # -- candidate buckets --------------------------------------------------------------------------------------
 
     def candidates(self, key: bytes) -> tuple[int, int]:
         """Return the candidate buckets of a key, numbered through both tables."""
-        value = siphash24(self._hash_key, key)
+        value = siphash24(self.hash_key, key)
         return (value >> 32) * self._buckets >> 32, self._buckets + ((value & 0xFFFF_FFFF) * self._buckets >> 32)
 
     def candidates_rows(self, keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """Return the candidate buckets of every row of an (n, key_bytes) array, as an (n, 2) array."""
-        value = siphash24_rows(self._hash_key, keys)
+        value = siphash24_rows(self.hash_key, keys)
         half, count = np.uint64(32), np.uint64(self._buckets)
         first = (value >> half) * count >> half
         second = count + ((value & np.uint64(0xFFFF_FFFF)) * count >> half)
@@ -127,9 +127,9 @@ class PositionMap:
         found = self._place >= 0 or self._queued >= 0
         if words is not None:
             assert self._key is not None
-            entry = self._words.pack(words[0] | _USED, *words[1:]) + self._key
+            entry = self._words.pack(words[0] | USED, *words[1:]) + self._key
             if self._queued >= 0:
-                self.transit[self._queued] = _Transit(entry, self.transit[self._queued].table)
+                self.transit[self._queued] = Transit(entry, self.transit[self._queued].table)
             elif found:
                 self._put(self._pair[self._side], self._place, entry)
             else:
@@ -148,7 +148,7 @@ class PositionMap:
         if used[side] < self._entries:
             self._put(self._pair[side], self._free(self._pair[side]), entry)
         else:
-            self.transit.append(_Transit(entry, 0))
+            self.transit.append(Transit(entry, 0))
 
     def _relocate(self) -> None:
         # SEC_CM: POSMAP.WORK.FIXED -- the same number of steps always, on bucket 0 while nothing is in transit
@@ -161,10 +161,10 @@ class PositionMap:
             bucket = self._read(number)
             place = self._free(bucket)
             if place < 0:
-                place = self._victim
-                self._victim = (self._victim + 1) % self._entries
+                place = self.victim
+                self.victim = (self.victim + 1) % self._entries
                 at = place * self._entry_bytes
-                self.transit.append(_Transit(bytes(bucket[at : at + self._entry_bytes]), 1 - table))
+                self.transit.append(Transit(bytes(bucket[at : at + self._entry_bytes]), 1 - table))
             self._put(bucket, place, entry)
             self._write(number, bucket)
 
@@ -198,7 +198,7 @@ class PositionMap:
 
     def _unpack(self, data: bytes | bytearray, at: int) -> Words:
         first, *rest = self._words.unpack_from(data, at)
-        return (first & ~_USED, *rest)
+        return (first & ~USED, *rest)
 
     def count(self) -> int:
         """Return the number of entries, in buckets and in transit."""
@@ -282,6 +282,6 @@ class PositionMap:
         lines = np.frombuffer(self.region.data, np.uint8).reshape(2 * self._buckets, self._bucket_bytes)
         lines[:, : self._entries * self._entry_bytes] = table.reshape(2 * self._buckets, -1)
         self.transit.extend(
-            _Transit(entry.tobytes(), int(number >= self._buckets))
+            Transit(entry.tobytes(), int(number >= self._buckets))
             for entry, number in zip(entries, bucket, strict=True)
         )

@@ -24,6 +24,7 @@ def pytest_configure(config):
     folder = tempfile.TemporaryDirectory(prefix="omap-state-")
     config.add_cleanup(folder.cleanup)
     os.environ["XDG_STATE_HOME"] = folder.name
+    os.environ.setdefault("OMAP_MODEL", "reference")  # numba takes a process half a second: tests/omap/fast/ has it
 
 
 def pytest_collection_modifyitems(items):

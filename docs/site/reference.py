@@ -43,7 +43,10 @@ CONTENTS = {
     ],
     "Security": ["/SECURITY", "/docs/security/README", "/docs/security/keys", "/docs/security/attacks"],
     "Reference": [
-        *(f"/docs/reference/{page}" for page in ("omap", "audit", "sizing", "omap-modules", "client", "rtl-engine")),
+        *(
+            f"/docs/reference/{page}"
+            for page in ("omap", "audit", "sizing", "omap-modules", "fast", "client", "rtl-engine")
+        ),
         "/docs/reference/rtl-*",
         "/docs/reference/sim*",
     ],

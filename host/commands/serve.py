@@ -19,6 +19,7 @@ from host.device.transport import Transport, names, open_transport
 from host.framing import DEFAULT_PORT
 from host.listening import allow_connections
 from host.logs import log_to_stderr
+from host.model.choice import NAMES as MODELS
 from host.paramsfile import read_params_file
 from host.relay.monitor import Monitor
 from host.relay.port import Limits
@@ -97,6 +98,8 @@ class DeviceOptions:
         The card.
     ring_entries : int
         Records in each ring.
+    model : str or None
+        Which map a model runs.
     """
 
     backend: str
@@ -105,6 +108,7 @@ class DeviceOptions:
     xclbin: Path | None
     device: str | None
     ring_entries: int
+    model: str | None
 
     def check(self) -> None:
         """Raise InputError if no transport has this name."""
@@ -117,7 +121,7 @@ class DeviceOptions:
         source = click.get_current_context().get_parameter_source("key_file")
         if source is ParameterSource.ENVIRONMENT and (self.attach is not None or self.backend not in NEED_KEY):
             key_file = None  # the variable is meant for clients: this device has a key of its own
-        options = {"attach": self.attach, "xclbin": self.xclbin, "device": self.device}
+        options = {"attach": self.attach, "xclbin": self.xclbin, "device": self.device, "model": self.model}
         given = {name: value for name, value in options.items() if value is not None}
         return open_transport(self.backend, params, ring_entries=self.ring_entries, key_file=key_file, **given)
 
@@ -176,6 +180,12 @@ class ListenOptions:
     click.option("--device", help="xrt, vfio: the card, by its PCIe address; xrt: or by number."),
     click.option(
         "--ring-entries", default=1024, show_default=True, type=SIZE, help="Records in each ring, a power of two."
+    ),
+    click.option(
+        "--model",
+        type=click.Choice(MODELS),
+        help="model, process: compiled code or the reference that it equals.  [env var: OMAP_MODEL; default: fast, if "
+        "numba is installed]",
     ),
 )
 @gathered(

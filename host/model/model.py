@@ -11,6 +11,7 @@ import socket
 import threading
 
 from host.keyfile import read_key_file
+from host.model.choice import choose, maker
 from host.model.shared import WINDOW_BYTES, SharedTransport, device_registers, memory_bytes, run_device
 from omap.device import DeviceModel
 from omap.errors import InputError
@@ -34,6 +35,8 @@ class ModelTransport(SharedTransport):
         Run the device only in :meth:`wait` and :meth:`step`, not in a thread.
     observer : Observer, optional
         Records every access to the pages.
+    model : str, optional
+        Which map runs, see :mod:`host.model.choice`.
 
     Attributes
     ----------
@@ -52,6 +55,7 @@ class ModelTransport(SharedTransport):
         ring_entries: int = 1024,
         stepped: bool = False,
         observer: Observer | None = None,
+        model: str | None = None,
     ) -> None:
         layout = BufferLayout(params, ring_entries)
         memory = memoryview(bytearray(memory_bytes(layout)))
@@ -62,6 +66,7 @@ class ModelTransport(SharedTransport):
             ring_entries=ring_entries,
             registers=device_registers(memory),
             observer=observer,
+            create=maker(choose(model, params)),
         )
         bell, self._far_end = socket.socketpair()
         super().__init__(layout, memory, bell)
@@ -103,6 +108,7 @@ def open_model(
     key_file: str | os.PathLike[str] | None,
     stepped: bool = False,
     observer: Observer | None = None,
+    model: str | None = None,
 ) -> ModelTransport:
     """Open the transport with the root key of a file; see :class:`ModelTransport`.
 
@@ -114,4 +120,4 @@ def open_model(
     if key_file is None:
         raise InputError("a model needs a root key file: `omap provision FILE` writes one")
     key = read_key_file(key_file)
-    return ModelTransport(params, key, ring_entries=ring_entries, stepped=stepped, observer=observer)
+    return ModelTransport(params, key, ring_entries=ring_entries, stepped=stepped, observer=observer, model=model)

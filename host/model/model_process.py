@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 
 from host.keyfile import read_key_file
+from host.model.choice import NAMES, choose, maker
 from host.model.shared import WINDOW_BYTES, device_registers, memory_bytes, run_device
 from host.paramsfile import read_params_file
 from omap.device import DeviceModel
@@ -34,7 +35,7 @@ _MOST_BYTES = 1 << 16
 class _Program:
     """A device and its memory."""
 
-    def __init__(self, params: Params, ring_entries: int, key_file: str) -> None:
+    def __init__(self, params: Params, ring_entries: int, key_file: str, model: str) -> None:
         self.layout = BufferLayout(params, ring_entries)
         key = read_key_file(key_file)
         self.descriptor = _make_memory(memory_bytes(self.layout))
@@ -45,6 +46,7 @@ class _Program:
             self.memory[WINDOW_BYTES:],
             ring_entries=ring_entries,
             registers=device_registers(self.memory),
+            create=maker(model),
         )
 
     def introduce(self, bell: socket.socket) -> None:
@@ -98,7 +100,8 @@ def _serve_parent(descriptor: int) -> None:
             text += part
         order = json.loads(text)
         try:
-            program = _Program(Params.from_dict(order["params"]), order["ring_entries"], order["key_file"])
+            params = Params.from_dict(order["params"])
+            program = _Program(params, order["ring_entries"], order["key_file"], order["model"])
             program.introduce(bell)
         except OmapError as error:
             _complain(bell, error)
@@ -177,6 +180,7 @@ def _end(number: int, frame: object) -> None:
 @click.option("--preset", "name", help="Parameters of the map, by name.")
 @click.option("--params", "file", type=click.Path(), help="Parameters of the map, a JSON file.")
 @click.option("--ring-entries", default=1024, show_default=True, help="Records in each ring.")
+@click.option("--model", type=click.Choice(NAMES), help="Which map runs, as for `omap serve`.")
 def main(
     descriptor: int | None,
     listen: str | None,
@@ -184,6 +188,7 @@ def main(
     name: str | None,
     file: str | None,
     ring_entries: int,
+    model: str | None,
 ) -> None:
     """Run the model in this process."""
     if descriptor is not None:
@@ -194,7 +199,7 @@ def main(
             raise InputError("give --listen, --key-file, and either --preset or --params")
         params = preset(name) if name is not None else read_params_file(file or "")
         signal.signal(signal.SIGTERM, _end)
-        _serve_file(listen, _Program(params, ring_entries, key_file))
+        _serve_file(listen, _Program(params, ring_entries, key_file, choose(model, params)))
     except OmapError as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:

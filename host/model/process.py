@@ -16,14 +16,15 @@ import subprocess
 import sys
 from typing import Any
 
+from host.model.choice import choose
 from host.model.shared import SharedTransport, memory_bytes
 from omap import errors
 from omap.errors import DeviceError, InputError, OmapError
 from omap.params import Params
 from omap.wire import BufferLayout
 
-_START_SECONDS = 60.0
-"""How long a device may take to make its memory."""
+_START_SECONDS = 180.0
+"""How long a device may take to make its memory. A fast model has to be compiled first."""
 
 _STOP_SECONDS = 10.0
 """How long a device may take to end by itself."""
@@ -86,6 +87,7 @@ def open_process(
     ring_entries: int,
     key_file: str | os.PathLike[str] | None,
     attach: str | os.PathLike[str] | None = None,
+    model: str | None = None,
 ) -> ProcessTransport:
     """Start a device in a process of its own, or attach to one that is running.
 
@@ -99,6 +101,8 @@ def open_process(
         Root key file. The device's process reads it; this process does not.
     attach : path, optional
         Socket file of a running device, in place of ``key_file``.
+    model : str, optional
+        Which map a device that is started here runs, see :mod:`host.model.choice`.
 
     Raises
     ------
@@ -110,9 +114,12 @@ def open_process(
     if attach is not None:
         if key_file is not None:
             raise InputError("a running device has its root key already: give either --attach or --key-file")
+        if model is not None:
+            raise InputError("a running device has its model already: give either --attach or --model")
         return _attach(params, attach)
     if key_file is None:
         raise InputError("a model needs a root key file: `omap provision FILE` writes one")
+    chosen = choose(model, params)
     bell, far_end = socket.socketpair()
     process = None
     try:
@@ -123,7 +130,8 @@ def open_process(
                 stdin=subprocess.DEVNULL,
             )
         # SEC_CM: RELAY.KEY.ABSENT -- the name of the key file goes to the device, which alone reads it
-        order = {"params": params.to_dict(), "ring_entries": ring_entries, "key_file": os.path.abspath(key_file)}
+        order = {"params": params.to_dict(), "ring_entries": ring_entries, "model": chosen}
+        order |= {"key_file": os.path.abspath(key_file)}
         bell.sendall(json.dumps(order).encode() + b"\n")
         layout, memory = _receive(bell, params)
     except BaseException as error:

@@ -14,4 +14,13 @@ def test_it_runs_and_reports():
     assert found["keys"] == 1000
     assert found["page_bytes_per_operation"] == 256
     assert all(value > 0 for value in found.values())
-    assert "keys/s" in CliRunner().invoke(benchmark.main, ["--preset", "TINY", "--operations", "10"]).output
+    assert {"fast_operations_per_second", "fast_over_reference"} < set(found)
+    output = CliRunner().invoke(benchmark.main, ["--preset", "TINY", "--operations", "10"]).output
+    assert "keys/s" in output
+    assert "times the reference" in output
+
+
+def test_without_numba_it_times_the_reference_alone(monkeypatch):
+    monkeypatch.setattr(benchmark, "find_spec", lambda name: None)
+    output = CliRunner().invoke(benchmark.main, ["--preset", "TINY", "--operations", "10"]).output
+    assert "compiled    needs numba: pip install 'omap-fpga[bounds]'" in output

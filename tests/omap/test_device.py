@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omap import map as reference
 from omap.device import DeviceModel, RegisterFile, read_counter, write_counter
 from omap.errors import InputError
 from omap.operations import Kind, Operation, Status
@@ -14,6 +15,7 @@ from omap.presets import preset
 from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES, REGISTERS, Fault, Request, State
 from omap.session import ClientSession
 from omap.wire import CLOSE, HEADER, BufferLayout, Counter, Header, RecordType, Refusal, read_header
+from tests.support.maps import compiled
 from tests.support.oracle import expected
 
 PARAMS = preset("TINY")
@@ -71,10 +73,11 @@ def mixed(seed, count):
     return [Operation(Kind(rng.randrange(4)), key(rng.randrange(16)), rng.randbytes(4)) for _ in range(count)]
 
 
+@pytest.mark.parametrize("create", [reference.create, compiled], ids=["reference", "compiled"])
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 8), min_size=8, max_size=8))
-def test_two_clients_on_one_ring_see_one_map(seed, cuts):
-    host = Host()
+def test_two_clients_on_one_ring_see_one_map(seed, cuts, create):
+    host = Host(create=create)
     clients, oracle, rng, count = [host.connect(), host.connect()], {}, random.Random(seed), 0
     for cut in cuts:
         batch = [(rng.choice(clients), operation) for operation in mixed(seed + cut, cut)]

@@ -15,6 +15,7 @@ from omap.operations import Kind, Operation
 from omap.params import Rule
 from omap.presets import preset
 from omap.trace import Observer
+from tests.support.maps import compiled
 
 TINY = preset("TINY")
 PAGES = 4
@@ -108,8 +109,9 @@ def test_a_bulk_load_over_the_ends_of_epochs_opens_what_was_sealed_before():
     assert len(contents(watched.map)) == 12
 
 
-def test_a_page_that_no_operation_of_an_epoch_touched_is_a_fault_like_slots_that_run_out():
-    map_ = create(shape(epoch_bits=1), secrets=fixed_secrets(1))
+@pytest.mark.parametrize("make", [create, compiled], ids=["reference", "compiled"])
+def test_a_page_that_no_operation_of_an_epoch_touched_is_a_fault_like_slots_that_run_out(make):
+    map_ = make(shape(epoch_bits=1), secrets=fixed_secrets(1))
     with pytest.raises(ExhaustedError, match=r"was not touched for a whole epoch.*format the map"):
         map_.execute([Operation(Kind.NOP)] * 100)
     with pytest.raises(FaultError, match=r"erased its keys: page \d was not touched for a whole epoch"):

@@ -17,7 +17,7 @@ from omap.operations import Kind, Operation, Status
 from omap.params import Rule
 from omap.presets import preset
 from omap.trace import Observer
-from tests.support.maps import tight
+from tests.support.maps import compiled, tight
 
 TINY = preset("TINY")
 GET, PUT, DELETE, NOP = Kind.GET, Kind.PUT, Kind.DELETE, Kind.NOP
@@ -31,8 +31,11 @@ def value(number, params=TINY):
     return number.to_bytes(params.value_bytes, "big")
 
 
-def filled(params=TINY, count=None, **options):
-    map_ = create(params, **options)
+BOTH = pytest.mark.parametrize("make", [create, compiled], ids=["reference", "compiled"])
+
+
+def filled(params=TINY, count=None, make=create, **options):
+    map_ = make(params, **options)
     for number in range(params.capacity if count is None else count):
         map_.put(key(number, params), value(number, params))
     return map_
@@ -96,25 +99,28 @@ def test_two_choice_touches_both_bins_in_the_order_of_their_draw(seed):
     assert (observer.trace().address[::2] // np.uint64(params.page_bytes)).tolist() == pages
 
 
+@BOTH
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), rule=st.sampled_from([Rule.ONE_CHOICE, Rule.TWO_CHOICE]), cut=st.integers(1, 99))
-def test_batches_of_any_size_give_the_same_host_memory(seed, rule, cut):
+def test_batches_of_any_size_give_the_same_host_memory(seed, rule, cut, make):
     params = tight("SMALL", rule)
-    maps = [create(params, secrets=fixed_secrets(seed)) for _ in range(2)]
+    maps = [make(params, secrets=fixed_secrets(seed)) for _ in range(2)]
     batch = random_batch(params, 100, seed, 50)
     together = maps[0].execute(batch)
     assert together == maps[1].execute(batch[:cut]) + [maps[1].execute([operation])[0] for operation in batch[cut:]]
     assert maps[0].host.data == maps[1].host.data
 
 
-def test_device_memory_is_what_the_parameters_say():
+@BOTH
+def test_device_memory_is_what_the_parameters_say(make):
     for rule in Rule:
         params = tight("SMALL", rule)
-        assert create(params).device.account() == params.hbm_account
+        assert make(params).device.account() == params.hbm_account
 
 
-def test_the_position_map_works_as_hard_for_every_kind():
-    map_ = filled()
+@BOTH
+def test_the_position_map_works_as_hard_for_every_kind(make):
+    map_ = filled(make=make)
     seen = set()
     for operation in [
         Operation(NOP),
@@ -127,9 +133,10 @@ def test_the_position_map_works_as_hard_for_every_kind():
     assert len(seen) == 1
 
 
-def test_pages_overflow_softly_lists_grow_and_the_map_fills():
+@BOTH
+def test_pages_overflow_softly_lists_grow_and_the_map_fills(make):
     params = replace(tight("SMALL", Rule.ONE_CHOICE), pages=2)  # 14 slots for 40 keys: lists of several lines
-    map_ = filled(params, secrets=fixed_secrets(4))
+    map_ = filled(params, make=make, secrets=fixed_secrets(4))
     assert map_.waiting.free_lines.taken >= 2
     map_.execute([Operation(GET, key(n % 40, params)) for n in range(100)])
     assert all(map_.waiting.load(number).occupancy == 0x7F for number in range(2))
@@ -155,11 +162,12 @@ def assert_dead(map_, name):
     assert len(map_) == 1
 
 
+@BOTH
 @settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), rule=st.sampled_from([Rule.ONE_CHOICE, Rule.TWO_CHOICE]), data=st.data())
-def test_any_flipped_bit_is_found_when_its_page_is_touched(seed, rule, data):
+def test_any_flipped_bit_is_found_when_its_page_is_touched(seed, rule, data, make):
     params = tight("TINY", rule)
-    map_ = filled(params, secrets=fixed_secrets(seed))
+    map_ = filled(params, make=make, secrets=fixed_secrets(seed))
     bit = data.draw(st.integers(0, 8 * params.host_bytes - 1))
     before = bytes(map_.host.data)
     map_.host.data[bit // 8] ^= 1 << bit % 8
@@ -170,12 +178,13 @@ def test_any_flipped_bit_is_found_when_its_page_is_touched(seed, rule, data):
     assert_dead(map_, key(3))
 
 
+@BOTH
 @pytest.mark.sec_cm("PAGE.VERSION.FRESH")
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_replayed_and_exchanged_pages_are_found(seed):
+def test_replayed_and_exchanged_pages_are_found(seed, make):
     size = TINY.page_bytes
-    replayed = filled(secrets=fixed_secrets(seed))
+    replayed = filled(make=make, secrets=fixed_secrets(seed))
     old = bytes(replayed.host.data)
     for number in range(60):
         replayed.get(key(number % 12))
@@ -184,27 +193,28 @@ def test_replayed_and_exchanged_pages_are_found(seed):
         replayed.execute([Operation(NOP)])
     assert_dead(replayed, key(1))
 
-    exchanged = filled(secrets=fixed_secrets(seed))
+    exchanged = filled(make=make, secrets=fixed_secrets(seed))
     data = exchanged.host.data
     data[:size], data[size : 2 * size] = data[size : 2 * size], data[:size]
     with pytest.raises(TamperedError):
         exchanged.execute([Operation(NOP)] * 60)
 
-    truncated = filled(secrets=fixed_secrets(seed))
+    truncated = filled(make=make, secrets=fixed_secrets(seed))
     del truncated.host.data[-1:]
     with pytest.raises(TamperedError):
         truncated.execute([Operation(NOP)] * 60)
 
-    other = filled(secrets=fixed_secrets(seed + 1))
+    other = filled(make=make, secrets=fixed_secrets(seed + 1))
     other.host.data[:] = old
     with pytest.raises(TamperedError):
         other.execute([Operation(NOP)])
 
 
+@BOTH
 @pytest.mark.sec_cm("FAULT.KEY.ERASE")
-def test_a_fault_leaves_no_secret_behind():
+def test_a_fault_leaves_no_secret_behind(make):
     secrets = fixed_secrets(9)()
-    map_ = filled(secrets=lambda: secrets)
+    map_ = filled(make=make, secrets=lambda: secrets)
     map_.host.data[:] = bytes(len(map_.host.data))
     with pytest.raises(TamperedError):
         map_.get(key(0))
@@ -225,8 +235,9 @@ def test_a_fault_leaves_no_secret_behind():
         alive += thing.values() if isinstance(thing, dict) else thing if isinstance(thing, (list, tuple)) else []
 
 
-def test_running_out_of_slots_is_a_fault_not_a_wrong_answer():
-    map_ = create(replace(TINY, pages=1, waiting_slots=1))
+@BOTH
+def test_running_out_of_slots_is_a_fault_not_a_wrong_answer(make):
+    map_ = make(replace(TINY, pages=1, waiting_slots=1))
     map_.put(key(0), value(0))  # waits
     with pytest.raises(ExhaustedError, match="out of waiting slots: 1 were planned"):
         map_.execute([Operation(PUT, key(n), value(n)) for n in range(1, 12)])
@@ -234,13 +245,14 @@ def test_running_out_of_slots_is_a_fault_not_a_wrong_answer():
         map_.get(key(0))
 
 
-def test_an_interrupted_operation_latches():
-    map_ = filled()
+@BOTH
+def test_an_interrupted_operation_latches(make):
+    map_ = filled(make=make)
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    map_.host.write = interrupt
+    map_.host.write = map_.host.write_rows = interrupt
     with pytest.raises(KeyboardInterrupt):
         map_.get(key(1))
     with pytest.raises(FaultError, match="interrupted half way"):
@@ -250,6 +262,7 @@ def test_an_interrupted_operation_latches():
 # -- bad input ----------------------------------------------------------------------------------------------------
 
 
+@BOTH
 @pytest.mark.sec_cm("ERROR.TEXT.CLEAN")
 @pytest.mark.parametrize(
     ("operation", "text"),
@@ -266,8 +279,8 @@ def test_an_interrupted_operation_latches():
         (Operation(0x6162, b"abcd"), "operation 1: kind must be one of NOP, GET, PUT, DELETE, not a int"),
     ],
 )
-def test_a_malformed_operation_stops_its_whole_batch(operation, text):
-    map_ = filled()
+def test_a_malformed_operation_stops_its_whole_batch(operation, text, make):
+    map_ = filled(make=make)
     before = contents(map_), bytes(map_.host.data), map_.sequence
     with pytest.raises(InputError) as caught:
         map_.execute([Operation(PUT, key(0), value(77)), operation])
@@ -275,8 +288,9 @@ def test_a_malformed_operation_stops_its_whole_batch(operation, text):
     assert (contents(map_), bytes(map_.host.data), map_.sequence) == before
 
 
-def test_a_full_map_refuses_new_keys_and_serves_the_others():
-    map_ = filled()
+@BOTH
+def test_a_full_map_refuses_new_keys_and_serves_the_others(make):
+    map_ = filled(make=make)
     before = contents(map_)
     with pytest.raises(FullError, match="capacity is 12"):
         map_.put(key(12), value(0))
@@ -289,6 +303,7 @@ def test_a_full_map_refuses_new_keys_and_serves_the_others():
     assert map_.put(key(12), value(0)) is None
 
 
+@BOTH
 @pytest.mark.parametrize(
     ("keys", "values", "text"),
     [
@@ -302,8 +317,8 @@ def test_a_full_map_refuses_new_keys_and_serves_the_others():
         (np.zeros((2, 4), np.int64), [value(0)] * 2, r"keys must be an \(n, 4\) array of uint8, not \(2, 4\) of int64"),
     ],
 )
-def test_a_bad_bulk_load_changes_nothing(keys, values, text):
-    map_ = filled(count=5)
+def test_a_bad_bulk_load_changes_nothing(keys, values, text, make):
+    map_ = filled(count=5, make=make)
     before = contents(map_), bytes(map_.host.data), map_.sequence
     with pytest.raises(InputError, match=text):
         map_.bulk_load(keys, values)
@@ -323,9 +338,10 @@ def test_it_does_not_iterate():
 
 
 @pytest.mark.long
-def test_paper_at_full_size():
+@pytest.mark.parametrize(("make", "observer"), [(create, Observer()), (compiled, None)], ids=["reference", "compiled"])
+def test_paper_at_full_size(make, observer):
     params = preset("PAPER")
-    map_ = create(params, observer=Observer())
+    map_ = make(params, observer=observer)
     keys = np.arange(params.capacity, dtype=">u4").view(np.uint8).reshape(-1, 4)
     values = np.random.default_rng(1).integers(0, 256, (params.capacity, 8), dtype=np.uint8)
     map_.bulk_load(keys, values)

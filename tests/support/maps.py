@@ -11,11 +11,13 @@ from host.device.driver import Driver
 from host.device.transport import Transport
 from host.keyfile import read_key_file, write_key_file
 from omap.device import DeviceModel
+from omap.fast import map as fast
 from omap.hazmat.inspect import contents
 from omap.interface import ObliviousMap
 from omap.map import create
 from omap.params import Params, Rule
 from omap.presets import preset
+from omap.reference import ReferenceMap
 from omap.trace import Observer
 from sim.device.backend import RtlMap, show_format, show_operations
 from sim.device.driver_map import DriverMap
@@ -63,6 +65,14 @@ def tight(name: str, rule: Rule) -> Params:
     pages = max(2, capacity // shape.page_slots)  # mean load: a whole page
     hbm_bins = 1 if rule is Rule.TWO_CHOICE else 0
     return replace(shape, **sizes, pages=pages, hbm_bins=hbm_bins, buckets=6, transit_entries=16)
+
+
+def compiled(params: Params, **options: Any) -> ReferenceMap:
+    """Return a map that runs batches of any length in compiled code."""
+    made = fast.create(params, **options)
+    if isinstance(made, fast.FastMap):
+        made.shortest = 1
+    return made
 
 
 def reference(name: str, rule: Rule) -> Subject:

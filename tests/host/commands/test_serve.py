@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +26,7 @@ from omap.presets import preset
 from tests.support.host.clients import RawClient
 from tests.support.host.processes import children_of, gone
 from tests.support.host.transports import listening
+from tests.support.oracle import expected
 
 TINY = preset("TINY")
 
@@ -71,6 +73,22 @@ def test_serve_says_where_it_is_serves_and_ends_in_order(key_file):
     assert events[0] == "listening"
     assert events[-2:] == ["draining", "stopped"]
     assert "the host can read this device's memory: " in served.process.errors
+
+
+@pytest.mark.parametrize("model", ["fast", "reference"])
+def test_the_model_is_compiled_or_the_reference(key_file, model):
+    with serving("--preset", "tiny", "--key-file", key_file, "--model", model) as served:
+        (child,) = children_of(served.process.pid)
+        assert ("llvmlite" in Path(f"/proc/{child}/maps").read_text()) == (model == "fast")
+        with RawClient(served, read_key_file(key_file)) as client:
+            batch = [Operation(Kind(n % 4), bytes([n % 7]) * 4, bytes([n]) * 4) for n in range(50)]
+            oracle = {}
+            for operation, reply in zip(batch, client.run(batch), strict=True):
+                assert reply.response == expected(oracle, TINY.capacity, operation)
+
+
+def test_a_running_device_has_its_model_already(tmp_path):
+    assert "give either --attach or --model" in refusal("--attach", tmp_path / "none", "--model", "fast")
 
 
 def test_a_server_that_can_not_say_that_it_is_ready_ends(key_file):

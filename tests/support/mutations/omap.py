@@ -21,11 +21,20 @@ REMOVALS = [
     Removal(
         "PAGE.MEM.ENCRYPT",
         "omap/crypto.py",
-        "return self._cipher.encrypt(self._nonce(page, version), plaintext, self._map_id)",
+        "return self.aead.encrypt(self._nonce(page, version), plaintext, self._map_id)",
         "return bytes(plaintext) + bytes(16)",
     ),
     Removal("PAGE.NONCE.UNIQUE", "omap/crypto.py", "(page << 64 | version)", "(page << 64)"),
     Removal("PAGE.NONCE.UNIQUE", "omap/crypto.py", "(page << 64 | version)", "version"),
+    Removal(
+        "PAGE.NONCE.UNIQUE", "omap/crypto.py", 'nonces["version"] = pages, versions', 'nonces["version"] = pages, 0'
+    ),
+    Removal(
+        "PAGE.MEM.ENCRYPT",
+        "omap/crypto.py",
+        "ciphers[number].encrypt(nonce, plaintext, self._map_id)",
+        "plaintext + bytes(16)",
+    ),
     Removal("PAGE.VERSION.FRESH", "omap/reference.py", "return self.sequence\n", "return 0\n"),
     Removal("PAGE.KEY.EPOCH", "omap/crypto.py", "number = epoch(version, self._epoch_bits)", "number = 0"),
     Removal("POSMAP.WORK.FIXED", "omap/position_map.py", "self._write(0, self._read(0))", "pass"),

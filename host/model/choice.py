@@ -1,0 +1,68 @@
+"""Which map the model runs: the compiled one, or the reference that it equals.
+
+A child process and a thread of this process are told by name, so that the name is all that has to be passed on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+
+from omap.errors import InputError
+from omap.fast.kept import compiled_before
+from omap.params import Params, Rule
+from omap.reference import ReferenceMap
+
+FAST, REFERENCE = "fast", "reference"
+
+NAMES = (FAST, REFERENCE)
+
+VARIABLE = "OMAP_MODEL"
+"""Environment variable that names the model where no option does."""
+
+_log = logging.getLogger("omap.serve")
+
+
+def choose(name: str | None, params: Params) -> str:
+    """Return which model is to run, and say in the log why it is not the fast one, or that it takes long to start.
+
+    Parameters
+    ----------
+    name : str or None
+        What an option says; None if no option does.
+    params : Params
+        The map.
+
+    Raises
+    ------
+    InputError
+        If no model has this name.
+    """
+    wanted = name or os.environ.get(VARIABLE) or FAST
+    if wanted not in NAMES:
+        raise InputError(f"no model is called {wanted!r}; there are {', '.join(NAMES)}")
+    if wanted == REFERENCE:
+        return REFERENCE
+    if params.rule is Rule.RESIDENT:
+        _log.info("the reference runs: a resident map is not compiled")
+        return REFERENCE
+    if find_spec("numba") is None:
+        _log.warning("numba is not installed, so the slower reference runs: pip install 'omap-fpga[bounds]'")
+        return REFERENCE
+    if not compiled_before():
+        _log.info("the fast model is compiled, which takes some seconds, and only once")
+    return FAST
+
+
+def maker(name: str) -> Callable[..., ReferenceMap]:
+    """Return what makes the map of the model called ``name``, compiled and ready."""
+    if name == REFERENCE:
+        from omap import map as reference
+
+        return reference.create
+    from omap.fast import map as fast
+
+    fast.prepare()
+    return fast.create
