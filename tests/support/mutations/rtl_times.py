@@ -46,7 +46,7 @@ REMOVALS = [
         "rtl/map/pages.py",
         "bit_select(entries.turn, 1) & ripe & ~entries.started",
         "bit_select(entries.turn, 1) & ~entries.started",
-        ("tests/rtl/test_engine_timing.py::test_no_shape_of_operations_shows",),
+        ("tests/rtl/map/test_pages.py",),
     ),
     Removal("FORMAT.TIME.FIXED", "rtl/map/format.py", "with m.If(settled != SETTLE):", "with m.If(0):"),
 ]
