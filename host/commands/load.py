@@ -104,7 +104,7 @@ def command(file: Path, source: Source, where: Where, as_json: bool) -> None:
         echo_json(rows=len(keys), new=new, live_keys=live, seconds=round(time.monotonic() - start, 3))
     else:
         stored = "1 row" if len(keys) == 1 else f"{len(keys)} rows"
-        click.echo(f"{stored} stored, {new} of them new; the map has {live}")
+        click.echo(f"{stored} stored, {new} of them new; the map has {live} key{'' if live == 1 else 's'}")
 
 
 def _store(client: Client, keys: list[bytes], values: list[bytes]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import string
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -160,12 +161,18 @@ def typed_bytes(text: str, as_hex: bool) -> bytes:
     """
     if not as_hex:
         return text.encode("utf-8", "surrogateescape")  # bytes that are no UTF-8 stay as they were typed
+    digits = text.removeprefix("0x")
+    if len(digits) % 2 and set(digits) <= set(string.hexdigits):
+        raise InputError(
+            f"--hex takes pairs of hexadecimal digits, and {len(digits)} came, which is odd: write 0 before a digit "
+            "that stands alone, or leave out --hex to mean text"
+        )
     try:
-        return bytes.fromhex(text.removeprefix("0x"))
+        return bytes.fromhex(digits)
     except ValueError:
         raise InputError(
-            f"--hex takes pairs of hexadecimal digits, and {len(text)} characters came that are something else: "
-            "leave out --hex to mean text"
+            f"--hex takes pairs of hexadecimal digits, and of {len(digits)} characters that came some are none: leave "
+            "out --hex to mean text"
         ) from None
 
 

@@ -74,7 +74,7 @@ def sections(shared: Shared, running: Running, last_error: str) -> Sections:
         "Memory": {
             "used_memory": used,
             "used_memory_human": f"{used / (1 << 20):.2f}M",
-            "used_memory_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+            "used_memory_peak": max(used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10),
             "maxmemory": 0,
             "maxmemory_policy": "noeviction",
         },

@@ -88,7 +88,7 @@ class Endpoint:
             # SEC_CM: REDIS.LISTEN.GUARDED -- no other machine reads the map through the proxy by accident
             raise InputError(
                 f"the proxy would let everybody who can reach {self.host} read and change the map: give a password, "
-                "or listen at 127.0.0.1"
+                "or listen at 127.0.0.1 (--password and --host of `omap proxy`)"
             )
         if self.password == "":
             raise InputError("the password is empty: give one, or none to listen at 127.0.0.1 without")

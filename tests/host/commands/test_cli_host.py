@@ -66,6 +66,14 @@ def test_what_is_no_hexadecimal_is_refused_without_being_shown(text):
     assert text not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"), [("1", "1 came, which is odd"), ("0xabc", "3 came, which is odd"), ("1z", "none")]
+)
+def test_what_is_wrong_with_hexadecimal_digits_is_said_as_it_is(text, why):
+    with pytest.raises(InputError, match=why):
+        typed_bytes(text, True)
+
+
 @given(value=st.binary(max_size=20))
 def test_json_is_faithful(value):
     shown = json_value(value)
@@ -173,7 +181,7 @@ def test_load(run, tmp_path):
     assert json.loads(run("get", "id-7")[1]) == {"town": "town 7", "people": "7"}
     assert run("load", table, "--key", "id", "--value", "town")[:2] == (
         0,
-        "40 rows stored, 0 of them new; the map has 40",
+        "40 rows stored, 0 of them new; the map has 40 keys",
     )
     assert run("get", "id-7")[1] == "town 7"
 

@@ -46,7 +46,7 @@ def test_what_stops_it_is_said_in_one_line(running, tmp_path):
         port = taken.getsockname()[1]
         assert "another program uses this port" in refusal(*where, "--port", port)
     assert "start `omap serve` there" in refusal("--url", f"omap://127.0.0.1:{port}", "--key-file", running.key_file)
-    assert "give a password" in refusal(*where, "--host", "0.0.0.0", "--port", 0)
+    assert "--password" in refusal(*where, "--host", "0.0.0.0", "--port", 0)
     assert "it must be more than 0" in refusal(*where, "--rate", 0)
 
 
