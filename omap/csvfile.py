@@ -76,7 +76,10 @@ def read_rows(path: Path, delimiter: str = ",", **wanted: str | None) -> Rows:
     except UnicodeDecodeError as error:
         raise InputError(f"{path.name} is not UTF-8 (byte {error.start}): save it as UTF-8 first") from None
     except csv.Error as error:
-        raise InputError(f"{path.name}, near row {reader.line_num}: {error}") from None
+        raise InputError(
+            f"{path.name}, near row {reader.line_num}: {error}: look for a quotation mark that opens a field and is "
+            "not closed, or is closed before the field ends; within a quoted field write it twice"
+        ) from None
     if not fields:
         raise InputError(f"{path.name} has no rows below its header of {len(header)} columns: give one with some")
     return Rows(tuple(header), fields, lines)

@@ -163,8 +163,20 @@ def _show(outcomes: list[Outcome]) -> None:
     if any(outcome.clock_mhz for outcome in outcomes):
         grid.caption = "* of this machine, which simulates the accelerator"
     show(grid)
+    _explain(outcomes)
     for outcome in outcomes:
         _show_cycles(outcome)
+
+
+def _explain(outcomes: list[Outcome]) -> None:
+    """Say what each name in the table stands for."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for outcome in outcomes:
+        console.print(f"[bold]{outcome.contestant.name}[/]: {outcome.contestant.title}")
+    for seen in outcomes[0].seen:
+        console.print(f"[bold]{seen.scenario.name}[/]: {seen.scenario.title}")
 
 
 def _show_cycles(outcome: Outcome) -> None:

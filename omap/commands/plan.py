@@ -88,7 +88,10 @@ def _show(plan: Plan, hbm: int) -> None:
     params = plan.params
     console.print(f"[bold]{params.rule}[/]: {plan.reason}.")
     if params.rule is Rule.RESIDENT:
-        console.print("Add --rule one_choice to see it with pages.")
+        console.print(
+            "This rule is for comparison: the accelerator implements one_choice alone. For a map that it can run, add "
+            "--board or --rule one_choice."
+        )
     for table in (_layout(plan, hbm), _moved(plan), _risks(plan)):
         show(table, console)
     _keys(plan, console)

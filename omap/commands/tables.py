@@ -24,6 +24,7 @@ def show(table: Table, console: Console | None = None) -> None:
         return
     for line in _lines(table):
         console.print(line, overflow="fold")
+    console.print()
 
 
 def least_width(table: Table) -> int:

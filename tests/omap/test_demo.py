@@ -107,6 +107,8 @@ def test_the_terminal_shows_verdicts_and_where_the_report_is(demo, small_csv):
     assert f"Report: {out}" in result.stdout.replace("\n", " ")
     assert re.search(r"plain.*leaks.*leaks.*leaks", result.stdout)
     assert re.search(r"one_choice.*random.*random.*random", result.stdout)
+    for told in ("plain: Encrypted hash table", "two_choice: Published rule", "hammer: One ", "mixed: Misses"):
+        assert told in result.stdout
 
 
 def test_long_keys_are_hashed_and_found_again(demo, tmp_path):

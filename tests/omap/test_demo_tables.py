@@ -22,7 +22,7 @@ BAD = [
     ("code,name\n", "no rows below its header"),
     ("", "is empty"),
     ('code,name\nA,"1\n2"\nB,2\nA,3\n', "row 5 has the same key as row 2"),
-    ('code,name\nA,"1\n', "near row 2"),
+    ('code,name\nA,"1\n', "near row 2: unexpected end of data: look for a quotation mark that opens"),
     ("code,name\nA,1\n\n\nA,2\n", "row 5 has the same key as row 2"),
     (f"code,name\nA,1\nB,{'x' * 5000}\n", "row 3 takes 5010 bytes as a value and at most 4096 fit"),
     (b"code,name\nA,\xff\xfe\n", "is not UTF-8 (byte 12)"),

@@ -49,7 +49,9 @@ def test_a_table_that_fits_is_a_table():
         table.add_column(heading)
     table.add_row("one", "1")
     assert "┃ name ┃ figure ┃" in printed(table, least_width(table))
-    assert printed(table, least_width(table) - 1).split() == ["name:", "one", "figure:", "1"]
+    listed = printed(table, least_width(table) - 1)
+    assert listed.split() == ["name:", "one", "figure:", "1"]
+    assert listed.endswith("\n\n")  # what follows stands apart
 
 
 @pytest.fixture

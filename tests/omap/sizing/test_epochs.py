@@ -52,7 +52,9 @@ def test_plan_prints_the_bound():
 
 def test_a_plan_without_pages_has_no_page_keys():
     words = ["plan", "--capacity", "1000", "--rule", "resident"]
-    assert "Page keys" not in CliRunner().invoke(cli.main, words).output
+    shown = CliRunner().invoke(cli.main, words).output
+    assert "Page keys" not in shown
+    assert "the accelerator implements one_choice alone" in " ".join(shown.split())
     found = json.loads(CliRunner().invoke(cli.main, [*words, "--json"]).output)
     assert found["pages_tell_in_a_year"] == {"log2_advantage": None}
 
