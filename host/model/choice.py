@@ -57,12 +57,15 @@ def choose(name: str | None, params: Params) -> str:
 
 
 def maker(name: str) -> Callable[..., ReferenceMap]:
-    """Return what makes the map of the model called ``name``, compiled and ready."""
+    """Return what makes the map of the model called ``name``, compiled and ready; the reference if numba fails."""
+    from omap import map as reference
+
     if name == REFERENCE:
-        from omap import map as reference
-
         return reference.create
-    from omap.fast import map as fast
-
+    try:
+        from omap.fast import map as fast
+    except ImportError as error:  # numba refuses versions of numpy and Python that it does not know
+        _log.warning("numba can't be loaded, so the slower reference runs: %s", error)
+        return reference.create
     fast.prepare()
     return fast.create

@@ -1,14 +1,16 @@
 """Which map the model runs, and what is said of it."""
 
 import logging
+import sys
 
 import pytest
 
+import omap.fast
 from host.model import choice
 from host.model.model import ModelTransport
 from omap.errors import InputError
 from omap.fast.map import FastMap
-from omap.map import OneChoiceMap
+from omap.map import OneChoiceMap, create
 from omap.params import Rule
 from omap.presets import preset
 from omap.regmap import Request
@@ -62,3 +64,11 @@ def test_a_device_runs_what_was_chosen(model, kind):
         transport.step()
         assert isinstance(transport.device._map, kind)
         assert isinstance(transport.device._map, FastMap) == (model == "fast")
+
+
+def test_a_numba_that_does_not_load_costs_a_line_and_speed_alone(said, monkeypatch):
+    monkeypatch.delattr(omap.fast, "map")
+    monkeypatch.setitem(sys.modules, "omap.fast.map", None)  # as if numba did not know this numpy
+    assert choice.maker("fast") is create
+    assert len(said.messages) == 1
+    assert said.messages[0].startswith("numba can't be loaded, so the slower reference runs: ")

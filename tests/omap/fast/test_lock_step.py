@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from omap.hazmat.fixed import fixed_secrets
 from omap.hazmat.inspect import contents
 from omap.operations import Kind, Operation, Status
 from omap.params import Rule
+from omap.presets import preset
 from omap.trace import Observer
 from tests.support.maps import compiled, tight
 
@@ -100,6 +102,36 @@ def batches(draw, params):
 @settings(max_examples=40)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_every_batch_leaves_the_same_bytes(data, seed):
+    lock_step(data, seed)
+
+
+@pytest.mark.long
+@settings(max_examples=2000)
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_every_batch_leaves_the_same_bytes_for_long(data, seed):
+    lock_step(data, seed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["PAPER", "STANDARD"])
+def test_a_map_of_full_size_leaves_the_same_bytes(name):
+    params, rng = preset(name), np.random.default_rng(6)
+    both = Both(params, 6)
+    keys = np.arange(params.capacity, dtype=">u8").view(np.uint8).reshape(-1, 8)[:, -params.key_bytes :]
+    values = rng.integers(0, 256, (params.capacity, params.value_bytes), np.uint8)
+    both.do(lambda map_: map_.bulk_load(keys, values))
+    for _ in range(20):
+        names = rng.integers(0, params.capacity + 5000, 5000).tolist()
+        kinds = rng.integers(0, 4, 5000).tolist()
+        batch = [
+            Operation(Kind(kind), name.to_bytes(params.key_bytes, "big"), rng.bytes(params.value_bytes))
+            for kind, name in zip(kinds, names, strict=True)
+        ]
+        assert len(both.execute(batch)) == 5000
+
+
+def lock_step(data, seed):
+    """Do drawn things to both maps."""
     params = data.draw(shapes())
     both = Both(params, seed)
     for _ in range(data.draw(st.integers(1, 5))):
