@@ -14,6 +14,8 @@ import select
 import signal
 import socket
 import tempfile
+import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from omap.presets import preset
 from omap.wire import BufferLayout
 
 _MOST_BYTES = 1 << 16
+_LOOK_SECONDS = 0.2
 
 
 class _Program:
@@ -101,12 +104,34 @@ def _serve_parent(descriptor: int) -> None:
         order = json.loads(text)
         try:
             params = Params.from_dict(order["params"])
-            program = _Program(params, order["ring_entries"], order["key_file"], order["model"])
+            with _ending_with(bell):
+                program = _Program(params, order["ring_entries"], order["key_file"], order["model"])
             program.introduce(bell)
         except OmapError as error:
             _complain(bell, error)
             return
         run_device(program.device, program.memory, bell)
+
+
+@contextlib.contextmanager
+def _ending_with(bell: socket.socket) -> Iterator[None]:
+    """End this process at once if its parent ends meanwhile. To make a large map takes minutes, and much memory."""
+    done = threading.Event()
+    here = select.poll()
+    here.register(bell, 0)  # reports that the other end has closed
+
+    def watch() -> None:
+        while not done.wait(_LOOK_SECONDS):
+            if here.poll(0):
+                os._exit(0)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _serve_file(path: str, program: _Program) -> None:
