@@ -30,8 +30,8 @@ from host.client.sync import Client
 from host.commands.serve import MapOptions
 from host.device.driver import Driver
 from host.keyfile import read_key_file, write_key_file
+from host.model.choice import FAST, REFERENCE, choose, maker
 from host.model.model import ModelTransport
-from omap.map import create
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
 from omap.reference import ReferenceMap
@@ -43,6 +43,9 @@ BATCH = 10_000
 
 ROUNDS = 5
 """Turns of bare model and client."""
+
+MAPS = {FAST: "compiled", REFERENCE: "the reference"}
+"""What runs the map, by the name of the model."""
 
 WANTED_RATIO = 0.6
 """Share of the bare model's operations a second that the client shall reach in batches."""
@@ -103,8 +106,8 @@ class Workload:
         return len(self.mix) / (time.perf_counter() - start)
 
     def bare(self) -> ReferenceMap:
-        """Return a filled map in this process."""
-        store = create(self.params)
+        """Return a filled map in this process, compiled or the reference as the model's is."""
+        store = maker(choose(None, self.params))(self.params)
         store.bulk_load(self.keys, self.values)
         return store
 
@@ -277,6 +280,7 @@ def run(params: Params, operations: int, seed: int) -> dict[str, Any]:
     """Measure everything and return the figures."""
     workload = Workload(params, operations, seed)
     figures: dict[str, Any] = {"operations": operations, "keys": len(workload.keys), "params": params.to_dict()}
+    figures["model"] = choose(None, params)
     figures["shares"] = shares(workload)
     with tempfile.TemporaryDirectory() as folder:
         key_file, parameters = Path(folder) / "root.key", Path(folder) / "params.json"
@@ -323,7 +327,7 @@ def report(figures: dict[str, Any]) -> str:
         f"{figures['keys']:,} of {params['capacity']:,} keys of {params['key_bytes']} bytes, values of "
         f"{params['value_bytes']}; half GET, half PUT; batches of {BATCH:,}; medians of {ROUNDS}; "
         f"{os.cpu_count()} processors, load {figures['load']:.1f}",
-        f"  bare model, one thread         {figures['bare']:>9,.0f} operations/s",
+        f"  bare model, one thread         {figures['bare']:>9,.0f} operations/s, {MAPS[figures['model']]}",
         f"  client, relay, model process   {figures['client']:>9,.0f} operations/s, {figures['ratio']:.0%} of it "
         f"({_verdict(figures['ratio'] >= WANTED_RATIO)} {WANTED_RATIO:.0%})",
         "  processor us an operation      "

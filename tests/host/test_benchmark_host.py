@@ -1,11 +1,14 @@
 """The benchmark runs and reports. No test compares speeds."""
 
+import re
 import subprocess
 
 import pytest
 from click import ClickException
 
 from host import benchmark
+from omap.fast.map import FastMap
+from omap.map import OneChoiceMap
 from omap.presets import preset
 from omap.sizing import one_choice
 
@@ -20,6 +23,15 @@ def test_all_of_it(monkeypatch):
     text = benchmark.report(figures)
     assert "500 of 1,000 keys of 8 bytes, values of 8" in text
     assert "not measured: install redis-server and redis-tools" in text
+    assert re.search(r"bare model, one thread +[\d,]+ operations/s, the reference\n", text)
+
+
+@pytest.mark.parametrize(("model", "kind"), [("fast", FastMap), ("reference", OneChoiceMap)])
+def test_the_bare_model_is_what_a_model_runs(monkeypatch, model, kind):
+    monkeypatch.setenv("OMAP_MODEL", model)
+    bare = benchmark.Workload(preset("SMALL"), 10, 1).bare()
+    assert isinstance(bare, kind)
+    assert isinstance(bare, FastMap) == (model == "fast")
 
 
 def test_the_proxy_is_measured_beside_a_redis_server(monkeypatch):
