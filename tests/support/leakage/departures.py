@@ -102,9 +102,9 @@ def bins(operations, rng):
 
 
 def few_bins(operations, rng):
-    """Draw pairs of distinct bins out of 200 of the 239."""
-    one = rng.integers(0, 200, operations)
-    return one, (one + rng.integers(1, 200, operations)) % 200
+    """Draw pairs of distinct bins out of 180 of the 239."""
+    one = rng.integers(0, 180, operations)
+    return one, (one + rng.integers(1, 180, operations)) % 180
 
 
 def pairs_again(lag, share, operations, rng):
@@ -186,7 +186,7 @@ def departures(rng):
     """Yield (name, params, operations, (operation, page))."""
     n = 6000
     singles = {
-        **{f"repeat at lag {lag}": repeat_at(lag, 0.3, ONE, n, rng) for lag in range(1, 17)},
+        **{f"repeat at lag {lag}": repeat_at(lag, 0.4, ONE, n, rng) for lag in range(1, 17)},
         "repeat from 20 before": repeat_at(20, 0.1, ONE, n, rng),
         "repeat from 50 before": repeat_at(50, 0.1, ONE, n, rng),
         "repeat from 100 before": repeat_at(100, 0.1, ONE, n, rng),
