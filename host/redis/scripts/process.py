@@ -112,15 +112,17 @@ class Process:
     def _kill(self) -> None:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGKILL)
+                # the whole session: whatever it may have started would hold the pipes open, for which its end waits
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     async def close(self) -> None:
         """End the process. A further request starts another."""
         self._kill()
         process, self._process = self._process, None
         if process is not None:
-            await process.wait()
             if process.stdin is not None:
                 process.stdin.close()
+            await process.wait()
+            if process.stdin is not None:
                 with contextlib.suppress(OSError):
                     await process.stdin.wait_closed()

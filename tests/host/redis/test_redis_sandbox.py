@@ -256,9 +256,10 @@ def test_a_process_that_dies_is_told_and_another_one_comes(monkeypatch):
         "printf '\\377\\377\\377\\377'",
         "printf '\\0\\0\\0\\11\\0\\0\\0\\5readyx'",
         "printf '\\0\\0\\0\\11\\0\\0\\0\\5ready'; printf '\\0\\0\\0\\4\\0\\0\\1\\0'; cat",
+        "printf '\\0\\0\\0\\11\\0\\0\\0\\5ready'; sleep 600 & sleep 0.2; printf '\\377\\377\\377\\377'; cat",
         "printf '\\0\\0\\0\\11\\0\\0\\0\\5ready'; printf '\\1\\0\\0'",
     ],
-    ids=["nothing", "a long message", "another greeting", "a long part", "a part of a message"],
+    ids=["nothing", "a long message", "another greeting", "a long part", "a child that stays", "a part of a message"],
 )
 def test_a_process_that_breaks_the_rules_is_not_believed(says, tmp_path, monkeypatch):
     program = tmp_path / "program"
