@@ -222,7 +222,7 @@ class PositionMap:
             present[at : at + len(block)] = same.any(axis=1)
         queued = {entry[self._key_at :] for entry, _ in self.transit}
         if queued:
-            present |= np.array([row.tobytes() in queued for row in keys])
+            present |= np.array([row.tobytes() in queued for row in keys], bool)
         return present
 
     def _fill(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from omap.errors import FullError
 from omap.memory import DeviceMemory
 from omap.params import Params
-from omap.position_map import PositionMap
+from omap.position_map import PositionMap, Transit
+from omap.presets import preset
 
 
 def table(*, buckets=3, key_bytes=4, transit=8, steps=4, rule="one_choice", capacity=1):
@@ -116,3 +117,10 @@ def test_candidates_are_one_bucket_of_each_table_and_spread():
     counts = np.bincount(pairs[:, 0] * 5 + pairs[:, 1] - 5, minlength=25)
     assert len(counts) == 25
     assert (abs(counts - 200) < 6 * 200**0.5).all()  # a fixed key: no chance involved
+
+
+def test_no_keys_can_be_looked_for_while_an_entry_is_in_transit():
+    params = preset("TINY")
+    position_map = PositionMap(params, bytes(16), DeviceMemory())
+    position_map.transit.append(Transit(bytes(params.entry_bytes), 0))
+    assert position_map.contains_rows(np.zeros((0, params.key_bytes), np.uint8)).tolist() == []

@@ -36,7 +36,8 @@ def test_a_simulated_queue_stays_within_the_bound(seed, use, slope, bits):
     costs = np.arange(len(law))
     bound = most_behind(moments(law, slope * costs), [moments(law, use + costs)], 9, bits)
     over = (delays(slope * counts, use + counts, 9) > bound).mean()
-    assert over <= 2.0**-bits
+    # what is drawn spreads: six deviations of so many draws, which come in clumps, since one delay causes the next
+    assert over <= 2.0**-bits + 6 * np.sqrt(2.0**-bits / OPERATIONS)
 
 
 def test_the_bound_is_near_what_happens():
