@@ -75,6 +75,13 @@ class Stamp(NamedTuple):
         """Bytes that the stamp takes in a cell."""
         return (self.expiry is not None) * EXPIRY_BYTES + (self.database > 0 or self.generation > 0) * STAMP_BYTES
 
+    def is_absent(self, now: int, generation: int) -> bool:
+        """Return whether a value counts as absent at a time in milliseconds: it is stale, or has expired.
+
+        ``generation`` is what its database has now.
+        """
+        return self.generation < generation or (self.expiry is not None and now > self.expiry)
+
 
 PLAIN = Stamp()
 """A value of database 0 that does not expire."""

@@ -64,8 +64,7 @@ class Names:
             value, stamp = self._cells.open(self._name, cell)
         except InputError as error:
             raise InputError(f"{error} (--raw)") from None
-        expired = stamp.expiry is not None and time.time() * 1000 > stamp.expiry
-        return None if expired or stamp.generation < self._stamp.generation else value
+        return None if stamp.is_absent(int(time.time() * 1000), self._stamp.generation) else value
 
     def is_new(self, before: bytes | None) -> bool:
         """Return whether a key had no value, given what the map held for it."""

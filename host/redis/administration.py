@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from host.redis import replies
-from host.redis.calls import SYNTAX, parse_integer, wrong_arity
+from host.redis.calls import SYNTAX, parse_database, parse_integer, wrong_arity
 from host.redis.commands import COMMANDS, SUBCOMMANDS, Command
 from host.redis.places import Refused
 from host.redis.replies import OK, Value
@@ -47,11 +47,7 @@ def _reset(session: Session, words: list[bytes]) -> bytes:
 def _select(session: Session, words: list[bytes]) -> bytes:
     # SEC_CM: REDIS.SELECT.OBEYED -- until a SELECT succeeds, nothing runs in a database that was not asked for
     session.database = None
-    number, count = parse_integer(words[1], "ERR value is not an integer or out of range"), 0
-    count = session.shared.scheduler.databases.count
-    if not 0 <= number < count:
-        raise Refused(f"ERR DB index is out of range{f': this map has {count}' if 0 <= number < 16 else ''}")
-    session.database = number
+    session.database = parse_database(words[1], session.shared.scheduler.databases.count)
     return OK
 
 

@@ -12,6 +12,7 @@ from host.redis.replies import Encoder
 from host.redis.scripts.cache import Cache, Script
 from host.redis.view import View
 from omap.cells import LAST_EXPIRY
+from omap.databases import MOST_DATABASES
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 SYNTAX = "ERR syntax error"
@@ -28,6 +29,15 @@ def parse_integer(data: bytes, problem: str = NOT_AN_INTEGER) -> int:
     number = int(data) if _INTEGER.fullmatch(data) else HIGHEST + 1
     if not LOWEST <= number <= HIGHEST:
         raise Refused(problem)
+    return number
+
+
+def parse_database(word: bytes, count: int) -> int:
+    """Return the number of a database of a map that has ``count``."""
+    number = parse_integer(word)
+    if not 0 <= number < count:
+        why = f": this map has {count}" if 0 <= number < MOST_DATABASES else ""
+        raise Refused(f"ERR DB index is out of range{why}")
     return number
 
 
@@ -101,14 +111,6 @@ class Call:
     def fits(self, place: Place, value: bytes, expiry: int | None = None) -> None:
         """Refuse a value that does not fit, whatever is found."""
         self.databases.cell(place, value, expiry)
-
-    def parse_database(self, word: bytes, problem: str = NOT_AN_INTEGER) -> int:
-        """Return the number of a database that the map has."""
-        number = parse_integer(word, problem)
-        if not 0 <= number < self.databases.count:
-            why = f": this map has {self.databases.count}" if 0 <= number < 16 else ""
-            raise Refused(f"ERR DB index is out of range{why}")
-        return number
 
     def parse_expiry(self, word: bytes, unit: int, *, absolute: bool, positive: bool = False) -> int:
         """Return when a value expires, from a number of ``unit`` milliseconds."""

@@ -183,13 +183,9 @@ class Databases:
             raise Refused(f"ERR omap: {problem}") from None
         stamp = read[1]
         known = generations or self._generations
-        if stamp.generation != known[stamp.database]:
-            if stamp.generation < known[stamp.database]:
-                return None
+        if stamp.generation > known[stamp.database]:
             known[stamp.database] = stamp.generation  # another client emptied the database
-        if stamp.expiry is not None and now > stamp.expiry:
-            return None
-        return read
+        return None if stamp.is_absent(now, known[stamp.database]) else read
 
     def account(self, place: Place, before: bytes | None, after: bytes | None) -> None:
         """Count one write: the cells at a place before and after, or None."""

@@ -6,7 +6,17 @@ import decimal
 import re
 
 from host.redis import replies
-from host.redis.calls import ABSOLUTE, HIGHEST, LOWEST, RELATIVE, SYNTAX, Call, parse_integer, wrong_arity
+from host.redis.calls import (
+    ABSOLUTE,
+    HIGHEST,
+    LOWEST,
+    RELATIVE,
+    SYNTAX,
+    Call,
+    parse_database,
+    parse_integer,
+    wrong_arity,
+)
 from host.redis.places import Place, Refused
 from host.redis.plans import Plan
 from host.redis.view import View
@@ -332,7 +342,7 @@ def copy(call: Call) -> Plan:
         if option == b"replace":
             replace = True
         elif option == b"db" and (number := next(rest, None)) is not None:
-            database = call.parse_database(number)
+            database = parse_database(number, call.databases.count)
         else:
             raise Refused(SYNTAX)
     return _transfer(call, call.place(call.words[2], database), replace=replace, keep=True)
@@ -340,7 +350,7 @@ def copy(call: Call) -> Plan:
 
 def move(call: Call) -> Plan:
     """``MOVE key db``."""
-    target = call.place(call.words[1], call.parse_database(call.words[2]))
+    target = call.place(call.words[1], parse_database(call.words[2], call.databases.count))
     return _transfer(call, target, replace=False, keep=False)
 
 
