@@ -22,7 +22,7 @@ from host.redis.scripts.libraries import BITS, bits, decode_json
 from host.redis.scripts.messages import LENGTH, body_length, pack, unpack
 
 INSTRUCTION_LIMIT = 10_000_000
-"""Steps of Lua that a script may take: some 0.2 seconds."""
+"""Steps of Lua that a script may take. An empty loop takes so many in some 0.03 seconds."""
 
 MEMORY_LIMIT = 1 << 26
 """Bytes that a script's runtime may hold."""
