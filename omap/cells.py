@@ -7,11 +7,12 @@ A value is stored after a head and padded with zeros::
 The head holds the length of the value, and two flags that say whether an expiry and a database with its generation
 follow. A cell of database 0 that was never emptied has neither flag unless it expires.
 
-If a name is no longer than a key, the key is the name, padded with zeros on the right. The key of a longer name, and
-of a name that itself ends with a zero, is an image: the first 16 bytes of HMAC-SHA-256 of the name, under a key derived
-from the root key. So whoever chooses names can't aim at collisions, and all clients that hold the root key agree. Only
-a map with 16-byte keys has room for images. Its cell then keeps the name too, before the padding, so that every answer
-can be verified::
+A key is ``prefix || rest``, with the prefix of the client's credential (:mod:`omap.credentials`), which often is empty.
+If a name is no longer than the rest, the rest is the name, padded with zeros on the right. The rest of the key of a
+longer name, and of a name that itself ends with a zero, is an image: the first bytes of HMAC-SHA-256 of the name, under
+the names key of the client. So whoever chooses names can't aim at collisions, and all clients with one prefix agree.
+Only a map with 16-byte keys has room for images. Its cell then keeps the name too, before the padding, so that every
+answer can be verified::
 
     ... || length of the name (16) || name || zeros
 
@@ -30,15 +31,16 @@ import hmac
 from functools import lru_cache
 from typing import NamedTuple
 
+from omap.credentials import ClientKey
 from omap.errors import InputError
-from omap.kdf import DATABASE, NAMES
+from omap.kdf import DATABASE
 from omap.params import Params
 
 LENGTH_BYTES = 2
 """Bytes of the head before a value, and of the length before a name; big-endian."""
 
 IMAGE_BYTES = 16
-"""Bytes of the image of a long name."""
+"""Bytes of the image of a long name. After a prefix it is cut to what is left of a key."""
 
 EXPIRY_BYTES = 6
 """Bytes of an expiry: milliseconds since 1970 (UTC)."""
@@ -157,19 +159,22 @@ class Cells:
     ----------
     params : Params
         The map's parameters.
-    root_key : bytes
-        32 secret bytes, see :mod:`omap.session`. Images of names are made under keys derived from them.
+    client : ClientKey
+        The client's keys. Images of names are made under its names key, or under keys derived from that.
     """
 
-    def __init__(self, params: Params, root_key: bytes) -> None:
+    def __init__(self, params: Params, client: ClientKey) -> None:
         self.params = params
+        self._prefix = client.credential.prefix
+        self._rest = params.key_bytes - len(self._prefix)
+        names_key = client.names_key
         self._secret = lru_cache(maxsize=None)(
-            lambda database: DATABASE.derive(root_key, bytes([database])) if database else NAMES.derive(root_key)
+            lambda database: DATABASE.derive(names_key, bytes([database])) if database else names_key
         )
 
     def is_hashed(self, name: bytes, database: int = 0) -> bool:
         """Return whether the key of a name is its image, because the name itself can't be the key."""
-        return database > 0 or len(name) > self.params.key_bytes or name.endswith(b"\0")
+        return database > 0 or len(name) > self._rest or name.endswith(b"\0")
 
     def key(self, name: bytes, database: int = 0) -> bytes:
         """Return the key of a name.
@@ -180,16 +185,16 @@ class Cells:
             If the name needs an image, and the keys of the map are too short for one.
         """
         if not self.is_hashed(name, database):
-            return name.ljust(self.params.key_bytes, b"\0")
+            return self._prefix + name.ljust(self._rest, b"\0")
         if self.params.key_bytes < IMAGE_BYTES:
-            what = "ends with a zero" if len(name) <= self.params.key_bytes else f"has {len(name)} bytes"
+            what = "ends with a zero" if len(name) <= self._rest else f"has {len(name)} bytes"
             if database:
                 what = f"is in database {database}"
             raise InputError(
-                f"the key {what}; this map takes keys of up to {self.params.key_bytes} bytes that do not end with "
+                f"the key {what}; this map takes keys of up to {self._rest} bytes that do not end with "
                 f"a zero, in database 0: use such ones, or plan a map with {IMAGE_BYTES}-byte keys, which takes any"
             )
-        return image(self._secret(database), name)
+        return self._prefix + image(self._secret(database), name)[: self._rest]
 
     def room(self, name: bytes, stamp: Stamp = PLAIN) -> int:
         """Return how many bytes a value stored under ``name`` may have; below 0 if the name leaves no room at all."""

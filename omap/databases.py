@@ -17,6 +17,7 @@ import struct
 from dataclasses import dataclass, field
 
 from omap.cells import IMAGE_BYTES, LENGTH_BYTES, image, pack_value, unpack_value
+from omap.credentials import ClientKey
 from omap.errors import InputError
 from omap.kdf import DATABASE
 from omap.params import Params
@@ -41,9 +42,10 @@ def database_count(params: Params) -> int:
     return min(MOST_DATABASES, (params.value_bytes - LENGTH_BYTES - _STALE.size) // _ENTRY.size)
 
 
-def register_key(root_key: bytes) -> bytes:
-    """Return the key of the register."""
-    return image(DATABASE.derive(root_key, _REGISTER), b"register")
+def register_key(params: Params, client: ClientKey) -> bytes:
+    """Return the key of the register of all clients that have this client's prefix."""
+    prefix = client.credential.prefix
+    return (prefix + image(DATABASE.derive(client.names_key, _REGISTER), b"register"))[: params.key_bytes]
 
 
 @dataclass

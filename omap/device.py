@@ -8,32 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
+from omap.batch import CommandBatch
 from omap.errors import ExhaustedError, InputError, PageAlteredError
 from omap.fresh import NO_DEVICE_ID, Fresh, system_noise
 from omap.map import create
-from omap.operations import Kind, Operation
+from omap.operations import Kind, Status
 from omap.params import Params
 from omap.reference import ReferenceMap
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, Request, State, identity
-from omap.session import ROOT_KEY_BYTES, DeviceSessions
+from omap.session import ROOT_KEY_BYTES
+from omap.sessions import DeviceSessions
 from omap.trace import Observer
 from omap.wire import (
-    CLOSE,
     ENDS_SESSION,
+    LINE_BYTES,
+    RING_LINES,
     BufferLayout,
     Counter,
     Header,
+    RecordCodec,
     RecordType,
     Refusal,
-    Reply,
     read_counter,
     read_header,
+    refusal,
     write_counter,
 )
 
-# plain numbers, and a table from the kind of a command to the kind that runs: enumerations cost a microsecond a record
-_DATA, _PUT, _DELETE = int(RecordType.DATA), int(Kind.PUT), int(Kind.DELETE)
-_KINDS = (*Kind, Kind.NOP)  # CLOSE runs as NOP
+STEP_OPERATIONS = 1024
+"""Operations after which a step fetches no further record, unless it is told another number."""
 
 
 class DeviceModel:
@@ -49,9 +54,9 @@ class DeviceModel:
     root_key : bytes
         32 secret bytes, as a card is provisioned with.
     buffer : bytearray or memoryview
-        At least as many bytes as :class:`~omap.wire.BufferLayout` says for ``ring_entries``.
-    ring_entries : int
-        Entries in each ring, a power of two.
+        At least as many bytes as :class:`~omap.wire.BufferLayout` says for ``ring_lines``.
+    ring_lines : int
+        Lines of each ring, a power of two.
     registers : RegisterFile, optional
         Registers that the host reads and writes.
     observer : Observer, optional
@@ -71,7 +76,7 @@ class DeviceModel:
     InputError
         If the root key or the device id has another length.
     ParamsError
-        If ``ring_entries`` is no power of two from 2 to 65536.
+        If ``ring_lines`` is no power of two from 128 to 65536.
     """
 
     # Many: a device is given memory, registers, noise and observer by whoever stands for its surroundings.
@@ -81,17 +86,19 @@ class DeviceModel:
         root_key: bytes,
         buffer: bytearray | memoryview,
         *,
-        ring_entries: int = 1024,
+        ring_lines: int = RING_LINES,
         registers: RegisterFile | None = None,
         observer: Observer | None = None,
         device_id: bytes = NO_DEVICE_ID,
         noise: Callable[[], bytes] = system_noise,
         create: Callable[..., ReferenceMap] = create,
     ) -> None:
-        self.layout = BufferLayout(params, ring_entries)
+        self.layout = BufferLayout(params, ring_lines)
         if len(root_key) != ROOT_KEY_BYTES:
             raise InputError(f"a root key has {ROOT_KEY_BYTES} bytes, not {len(root_key)}: provision a new one")
         self.params = params
+        self.codec = RecordCodec(params)
+        self._saved = 0  # lines by which responses were shorter than their commands
         self.buffer = memoryview(buffer)
         self.registers = registers or RegisterFile()
         self._observer, self._create = observer, create
@@ -101,7 +108,7 @@ class DeviceModel:
         self._sessions: DeviceSessions | None = DeviceSessions(params, root_key, nonce=self._fresh.nonce)
         for name, value in identity(params, hbm_private=False, attested=False, hardware=False).items():
             self.registers.write(name, value)
-        self.registers.write("RING_ENTRIES", ring_entries)
+        self.registers.write("RING_LINES", ring_lines)
         self._set_state(State.IDLE)
 
     # -- registers ----------------------------------------------------------------------------------------------
@@ -152,29 +159,29 @@ class DeviceModel:
 
     # -- rings --------------------------------------------------------------------------------------------------
 
-    def step(self, limit: int = 256) -> int:
-        """Serve requests and up to ``limit`` commands; return how many requests and commands there were.
+    def step(self, limit: int = STEP_OPERATIONS) -> int:
+        """Serve requests and some records; return how many lines were fetched and requests served.
 
         A fault of the map is latched, shows in STATUS and FAULT, and stops the device; it does not raise. An exception
         that has nothing to do with the map (an interrupt, no memory) latches a fault too, and is raised again.
 
+        Parameters
+        ----------
+        limit : int
+            Operations after which no further record is fetched. A handshake or a refusal counts as one.
+
         Reveals
-            That commands were fetched and answered, how many, and the pages that their operations touched.
+            That records were fetched and answered, of how many lines, and the pages that their operations touched.
         """
         busy = self._serve_request()
         if self.state is not State.READY:
             return int(busy)
         fetched = read_counter(self.buffer, Counter.COMMANDS_FETCHED)
-        written = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
-        room = read_counter(self.buffer, Counter.RESPONSES_TAKEN) + self.layout.ring_entries - fetched
-        # the host writes these counters; whatever they say, no more than a whole ring is fetched
-        count = max(0, min(written - fetched, room, self.layout.ring_entries, limit))
-        if count:
-            entries = self.layout.entries_at(self.layout.commands, fetched, count)
-            records = [bytes(self.buffer[entry]) for entry in entries]
-            write_counter(self.buffer, Counter.COMMANDS_FETCHED, fetched + count)
+        records, lines = self._fetch(fetched, limit)
+        if records:
+            write_counter(self.buffer, Counter.COMMANDS_FETCHED, fetched + lines)
             try:
-                self._serve(fetched, records)
+                self._serve(records)
             except PageAlteredError:
                 self._latch(Fault.PAGE_TAG)
             except ExhaustedError:
@@ -182,66 +189,87 @@ class DeviceModel:
             except BaseException:  # half a batch can't be undone, whatever stopped it
                 self._latch(Fault.INTERNAL)
                 raise
-        return count + busy
+        return lines + busy
 
-    def _serve(self, first: int, records: list[bytes]) -> None:
-        """Run records and write one answer for each, from entry ``first`` of the response ring."""
-        done = 0
-        batch: list[tuple[Header, tuple[int, bytes, bytes]]] = []
-        sessions = self._sessions
+    def _fetch(self, fetched: int, limit: int) -> tuple[list[tuple[Header, bytes]], int]:
+        """Return whole records from line ``fetched`` of the command ring on, and how many lines they have."""
+        layout, ring = self.layout, self.layout.ring_lines
+        written = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
+        answered = read_counter(self.buffer, Counter.RESPONSES_WRITTEN)
+        # what can't have been taken is not believed; whatever the host writes, no more than a whole ring is fetched
+        taken = min(read_counter(self.buffer, Counter.RESPONSES_TAKEN), answered)
+        available = max(0, min(written - fetched, taken + self._saved + ring - fetched, ring))
+        data = layout.read_lines(self.buffer, layout.commands, fetched, available)  # each line is read once
+        records: list[tuple[Header, bytes]] = []
+        at = 0
+        while at < len(data) and limit > 0:
+            header = read_header(data[at : at + LINE_BYTES])
+            size = LINE_BYTES * (self.codec.command_lines(header.type, header.lines, header.count) or 1)
+            if at + size > len(data):
+                break  # the rest is not there yet, or there is no room for its response
+            records.append((header, data[at : at + size]))
+            limit -= max(1, header.count)
+            at += size
+        return records, at // LINE_BYTES
+
+    def _serve(self, records: list[tuple[Header, bytes]]) -> None:
+        """Run records and write one answer for each."""
+        sessions, batch = self._sessions, CommandBatch(self.codec)
         assert sessions is not None
-        assert self._map is not None
-        for place, record in enumerate(records):
-            header = read_header(record)
-            command = sessions.open(record, header) if header.type == _DATA else None
-            if command is not None and not isinstance(command, Refusal):
-                batch.append((header, command))
-                if command[0] == CLOSE:
-                    self._run(first + done, batch)
-                    sessions.close(header)
-                    done = place + 1
+        for header, record in records:
+            if self.codec.command_lines(header.type, header.lines, header.count) == 0:
+                self._run(batch)
+                self._answer([refusal(header, Refusal.MALFORMED)], 1)
                 continue
-            self._run(first + done, batch)  # what follows may close a session of the batch
-            if command is not None:
-                answer = sessions.refuse(header, command)
-                if command in ENDS_SESSION:
+            if header.type != RecordType.DATA:
+                self._run(batch)  # what follows may close a session of the batch
+                self._answer([self._shake(header, record)], header.lines)
+                continue
+            text = sessions.open(record, header)
+            if isinstance(text, Refusal):
+                self._run(batch)
+                if text in ENDS_SESSION:
                     # SEC_CM: SESSION.TAMPER.ENDS -- the records before are answered; now its other key goes too
                     sessions.close(header)
-            elif header.type == RecordType.HELLO:
-                answer = sessions.hello(record, self._map.map_id)
-            elif header.type == RecordType.CONFIRM:
-                answer = sessions.confirm(record)
-            else:
-                answer = sessions.refuse(header, Refusal.MALFORMED)
-            self._answer(first + place, [answer])
-            done = place + 1
-        self._run(first + done, batch)
+                self._answer([refusal(header, text)], header.lines)
+            elif batch.add(header, sessions.credential(header), text):
+                self._run(batch)
+                sessions.close(header)
+        self._run(batch)
 
-    def _run(self, first: int, batch: list[tuple[Header, tuple[int, bytes, bytes]]]) -> None:
-        """Run commands as one batch, write their responses and empty the list."""
-        if not batch:
+    def _shake(self, header: Header, record: bytes) -> bytes:
+        """Return the answer to a record of a handshake."""
+        assert self._sessions is not None
+        assert self._map is not None
+        if header.type == RecordType.HELLO:
+            return self._sessions.hello(record, self._map.map_id)
+        return self._sessions.confirm(record)
+
+    def _run(self, batch: CommandBatch) -> None:
+        """Run the commands of a batch, write their responses and empty the batch."""
+        if not batch.parts:
             return
-        # emptied before anything can fail, because running it again after a fault would hide which fault it was
-        commands, batch[:] = batch[:], []
         assert self._map is not None
         assert self._sessions is not None
-        start, live = self._map.sequence, len(self._map)
-        operations = [Operation(_KINDS[kind], key, value) for _, (kind, key, value) in commands]
-        answers, seal = [], self._sessions.seal
-        responses = self._map.execute(operations)
-        for number, (response, (header, (kind, _, _))) in enumerate(zip(responses, commands, strict=True), start):
-            if kind == _PUT:
-                live += response.previous is None and response.status == 0
-            elif kind == _DELETE:
-                live -= response.status == 0
-            answers.append(seal(header, Reply(response, number, live, 0)))
-        self._answer(first, answers)
+        start, live, seal = self._map.sequence, len(self._map), self._sessions.seal
+        work = batch.take()  # emptied before anything can fail, because running it again would hide which fault it was
+        columns = work.columns()
+        answers = self._map.execute_arrays(*columns)
+        ok = answers.statuses == Status.OK
+        change = ((columns.kinds == Kind.PUT) & ok & ~answers.found).astype(np.int64)
+        change -= (columns.kinds == Kind.DELETE) & ok
+        texts = work.replies(answers, start, live + np.cumsum(change))
+        records = [seal(part.header, text) for part, text in zip(work.parts, texts, strict=True)]
+        self._answer(records, sum(part.header.lines for part in work.parts))
 
-    def _answer(self, first: int, answers: list[bytes]) -> None:
-        entries = self.layout.entries_at(self.layout.responses, first, len(answers))
-        for entry, answer in zip(entries, answers, strict=True):
-            self.buffer[entry] = answer
-        write_counter(self.buffer, Counter.RESPONSES_WRITTEN, first + len(answers))
+    def _answer(self, answers: list[bytes], lines: int) -> None:
+        """Write the answers to commands of so many lines."""
+        layout, data = self.layout, b"".join(answers)
+        written = read_counter(self.buffer, Counter.RESPONSES_WRITTEN)
+        layout.write_lines(self.buffer, layout.responses, written, data)
+        answered = len(data) // LINE_BYTES
+        self._saved += lines - answered
+        write_counter(self.buffer, Counter.RESPONSES_WRITTEN, written + answered)
 
     # -- faults -------------------------------------------------------------------------------------------------
 

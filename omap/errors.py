@@ -34,6 +34,10 @@ class FullError(OmapError):
     """A PUT of a new key was refused because ``capacity`` keys are live. The map is unchanged."""
 
 
+class DeniedError(OmapError):
+    """The client's credential does not allow the operation, which ran as a NOP. The map is unchanged."""
+
+
 class FaultError(OmapError):
     """The map has latched a fault and erased its keys. It refuses all further work until it is formatted."""
 
@@ -102,7 +106,7 @@ class SessionError(OmapError):
 
 
 class WrongKeyError(SessionError):
-    """Client and device do not hold the same root key."""
+    """The device does not hold the root key that the client's key was derived from."""
 
 
 class UnknownFateError(SessionError):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
+from omap.columns import Answers, Columns
 from omap.errors import FullError, InputError
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
@@ -59,6 +60,46 @@ class ObliviousMap(ABC):
         FaultError
             If an earlier fault is latched.
         """
+
+    def execute_arrays(
+        self,
+        kinds: npt.ArrayLike,
+        keys: npt.ArrayLike | Sequence[BytesLike],
+        values: npt.ArrayLike | Sequence[BytesLike],
+    ) -> Answers:
+        """Run operations that come as arrays, in order, and return their answers as arrays.
+
+        Parameters
+        ----------
+        kinds : (n,) array of uint8
+            Numbers of :class:`~omap.operations.Kind`.
+        keys, values
+            ``(n, key_bytes)`` and ``(n, value_bytes)`` arrays of ``uint8``, or what :func:`as_rows` takes. The key of a
+            NOP does not count, and neither does the value of anything but a PUT.
+
+        Returns
+        -------
+        Answers
+            Statuses, whether each key had a value before, and these values.
+
+        Reveals, hides and raises
+            As :meth:`execute`.
+        """
+        columns = check_columns(self.params, kinds, keys, values)
+        names = list(Kind)
+        batch = [
+            Operation(names[kind], key.tobytes(), value.tobytes())
+            for kind, key, value in zip(columns.kinds.tolist(), columns.keys, columns.values, strict=True)
+        ]
+        responses = self.execute(batch)
+        found = np.array([response.previous is not None for response in responses], bool)
+        absent = bytes(self.params.value_bytes)
+        previous = b"".join([response.previous or absent for response in responses])
+        return Answers(
+            np.array([response.status for response in responses], np.uint8),
+            found,
+            np.frombuffer(previous, np.uint8).reshape(len(batch), self.params.value_bytes),
+        )
 
     @abstractmethod
     def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
@@ -192,6 +233,37 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
             what = kind if type(kind) is int and 0 <= kind < 256 else _describe(kind)
             raise InputError(f"operation {place}: kind must be one of {', '.join(Kind.__members__)}, not {what}")
     return batch if plain else [Operation(kind, as_bytes(key, b""), as_bytes(value, b"")) for kind, key, value in batch]
+
+
+def check_columns(
+    params: Params,
+    kinds: npt.ArrayLike,
+    keys: npt.ArrayLike | Sequence[BytesLike],
+    values: npt.ArrayLike | Sequence[BytesLike],
+) -> Columns:
+    """Return operations that came as arrays, with keys and values that do not count replaced by zeros.
+
+    Raises
+    ------
+    InputError
+        If lengths, types or kinds are wrong; says what was wanted and what came.
+    """
+    read = np.asarray(kinds)
+    if read.ndim != 1 or read.dtype.kind not in "ui" or (read.size and not 0 <= read.min() <= read.max() < len(Kind)):
+        raise InputError(
+            f"kinds must be an (n,) array of numbers of Kind, 0 to {len(Kind) - 1}, not {read.shape} of {read.dtype}"
+        )
+    read = read.astype(np.uint8, copy=False)
+    key_rows, value_rows = as_rows("keys", params.key_bytes, keys), as_rows("values", params.value_bytes, values)
+    if not len(read) == len(key_rows) == len(value_rows):
+        raise InputError(
+            f"{len(read)} kinds came with {len(key_rows)} keys and {len(value_rows)} values; there must be one for each"
+        )
+    if (idle := read == Kind.NOP).any():
+        key_rows = np.where(idle[:, None], np.uint8(0), key_rows)
+    if (unused := read != Kind.PUT).any():
+        value_rows = np.where(unused[:, None], np.uint8(0), value_rows)
+    return Columns(read, key_rows, value_rows)
 
 
 def as_bytes(value: object, otherwise: bytes) -> bytes:

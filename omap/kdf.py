@@ -101,18 +101,20 @@ def _derivation(label: bytes, key: str, context: Mapping[str, int], output: Mapp
 _FRESH = {"device id": 12, "noise": 32, "counter": 8}
 """Context of every fresh value, see :mod:`omap.fresh`; their labels have one length, so that one circuit does them."""
 
+CLIENT = _derivation(b"omap client 2", "root key", {"credential": 32}, {"client key": 32})
+"""Key of a client, see :mod:`omap.credentials`."""
 SESSION = _derivation(
-    b"omap session 1",
-    "root key",
+    b"omap session 2",
+    "client key",
     {"client nonce": 16, "device nonce": 16, "digest of the parameters": 32, "map id": 16, "session number": 4},
     {"command key": 32, "response key": 32, "confirmation key": 32},
 )
 """Keys of a session, see :mod:`omap.session`."""
-NAMES = _derivation(b"omap names 1", "root key", {}, {"names key": 32})
-"""Key of long names, see :mod:`omap.cells`."""
-DATABASE = _derivation(b"omap database 1", "root key", {"number": 1}, {"names key": 32})
+NAMES = _derivation(b"omap names 2", "root key", {"prefix length": 1, "prefix": 8}, {"names key": 32})
+"""Key of long names, one for each prefix, see :mod:`omap.cells`."""
+DATABASE = _derivation(b"omap database 2", "names key", {"number": 1}, {"database key": 32})
 """Key of all names of a database but database 0, and of the register, see :mod:`omap.databases`."""
-WITNESS = _derivation(b"omap witness 1", "root key", {}, {"witness tag": 8})
+WITNESS = _derivation(b"omap witness 2", "client key", {}, {"witness tag": 8})
 """Tag in the name of a client's witness file."""
 PAGE = _derivation(b"omap page 2", "page secret", {"map id": 16, "epoch": 8}, {"page key": 32})
 """Page key of an epoch, see :mod:`omap.versions`."""
@@ -123,5 +125,5 @@ FORMAT = _derivation(
 NONCE = _derivation(b"omap nonces 1", "root key", _FRESH, {"device nonce": 16})
 """Nonce of the device for a handshake."""
 
-DERIVATIONS = (SESSION, NAMES, DATABASE, WITNESS, PAGE, FORMAT, NONCE)
+DERIVATIONS = (CLIENT, SESSION, NAMES, DATABASE, WITNESS, PAGE, FORMAT, NONCE)
 """All uses of the KDF."""

@@ -21,6 +21,8 @@ class Status(IntEnum):
     OK = 0
     NOT_FOUND = 1
     FULL = 2
+    DENIED = 3
+    """The client's credential does not allow it. It ran as a NOP."""
 
 
 class Operation(NamedTuple):

@@ -120,7 +120,7 @@ REGISTERS: tuple[Register, ...] = (
     Register("ISR", 0x0C, _BOTH, "Interrupt status (ap_ctrl_hs)."),
     Register("BUFFER_LOW", 0x10, _BOTH, "Bits 31:0 of the shared buffer's bus address."),
     Register("BUFFER_HIGH", 0x14, _BOTH, "Bits 63:32 of the shared buffer's bus address."),
-    Register("RING_ENTRIES", 0x1C, _BOTH, "Entries in each ring, a power of two from 2 to 65536."),
+    Register("RING_LINES", 0x1C, _BOTH, "Lines in each ring, a power of two from 128 to 65536."),
     Register("REQUEST", 0x24, _BOTH, "1: format, 2: stop. Reads 0 once the request is done."),
     Register("IDENTITY", 0x40, _READ, f"{IDENTITY:#x}, the letters OMAP: this is an oblivious map."),
     Register(

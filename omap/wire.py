@@ -1,12 +1,20 @@
 """Records and rings: what client, relay and device exchange, byte by byte.
 
-All records of a map have one size, whatever they carry: ``header (16) || body``. The header is
-``type (8 bits) || session index (8) || code (16) || session (32) || sequence (64)``, big-endian, in the clear, and the
-additional data of the body. The body of a ``DATA`` record is ``ciphertext || tag (16)``, AES-256-GCM, with the nonce
-``direction (32) || sequence (64)``. Handshake bodies are described in :mod:`omap.session`.
+A record carries one or many operations of a session. It fills whole lines of 64 bytes: ``header (16) || sealed body ||
+tag (16)``. The header is ``type (8 bits) || session index (8) || lines (8) || count (8) || session (32) || sequence
+(64)``, big-endian, in the clear, and the additional data of the body. ``count`` is the number of operations of a
+``DATA`` record, and the refusal code of a ``REFUSED`` one. The cipher is AES-256-GCM with the nonce ``direction (32) ||
+sequence (64)``. :mod:`omap.bodies` describes what a ``DATA`` record seals, :mod:`omap.session` the bodies of
+handshakes.
 
-The shared buffer is ``control block || command ring || response ring || pages``. Its counters only grow; entry n of a
-ring is at place ``n % ring_entries``. Each command has one response, and responses come in the order of the commands.
+The size of a record follows from its type and the number of its operations alone. An operation takes one *item*, whose
+size is the same in commands and in responses, whatever the operation is. So a response has as many lines as its
+command, unless it is a refusal, which has one. A command whose lines do not fit its type and count is malformed: it
+counts as one line, and is refused.
+
+The shared buffer is ``control block || command ring || response ring || pages``. Rings consist of lines, and their
+counters count lines and only grow; line n of a ring is at place ``n % ring_lines``. A record lies in consecutive lines
+of a ring. Each command has one response, and responses come in the order of the commands.
 """
 
 from __future__ import annotations
@@ -18,27 +26,35 @@ from functools import cached_property
 from typing import NamedTuple
 
 from omap.errors import ParamsError
-from omap.operations import Kind, Operation, Response, Status
 from omap.params import TAG_BYTES, Params
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 """Version of all that this module describes. Client, relay and device refuse any other."""
 
-HEADER = struct.Struct(">BBHIQ")
+LINE_BYTES = 64
+"""Bytes of a line."""
+
+HEADER = struct.Struct(">BBBBIQ")
 SESSIONS = 16
 """Most sessions that a device keeps open at once."""
 
 PENDING_HANDSHAKES = 16
 """Most handshakes that a device keeps pending at once. The handshake for session n is at place ``n % 16``."""
 
-COMMAND_FIELDS = struct.Struct(">B7x")
-"""First fields of the plaintext of a command: the kind. Key, value and zeros follow."""
+ITEM_ALIGNMENT = 16
+"""Items are multiples of so many bytes: a block of AES."""
 
-RESPONSE_FIELDS = struct.Struct(">BB2xIQQ")
-"""First fields of the plaintext of a response: status, whether there was a value, overruns, number of the operation,
-live keys. The value and zeros follow."""
+PREAMBLE_BYTES = 16
+"""Bytes of a body before its items."""
 
-_STATUSES = tuple(Status)
+MOST_LINES = 64
+"""Most lines of a record, unless a single operation needs more."""
+
+MOST_COUNT = 255
+"""Most operations of a record, because the count has 8 bits."""
+
+HELLO_LINES = 2
+"""Lines of a HELLO and of its answer. The second line is zeros: room for a key exchange to come."""
 
 CONTROL_BYTES = 4096
 """Bytes of the control block; the pages after the rings begin at a multiple of them."""
@@ -71,6 +87,7 @@ class Refusal(IntEnum):
     FAULT = 6
     ALTERED = 7
     OUT_OF_TURN = 8
+    CREDENTIAL = 9
 
 
 ENDS_SESSION = frozenset({Refusal.ALTERED, Refusal.OUT_OF_TURN})
@@ -78,15 +95,16 @@ ENDS_SESSION = frozenset({Refusal.ALTERED, Refusal.OUT_OF_TURN})
 
 
 CLOSE = 4
-"""Kind of the last command of a session. It runs as a NOP, and then the device forgets the session."""
+"""Kind of an operation that ends its session. It runs as a NOP, and the device forgets the session after its record."""
 
 
 class Header(NamedTuple):
-    """The clear part of a record."""
+    """The clear part of a record. ``count`` of a REFUSED record is the refusal code."""
 
     type: int
     session_index: int
-    code: int
+    lines: int
+    count: int
     session: int
     sequence: int
 
@@ -100,21 +118,15 @@ def read_header(record: bytes | memoryview) -> Header:
     return Header._make(HEADER.unpack_from(record))
 
 
-class Reply(NamedTuple):
-    """What a response record says."""
-
-    response: Response
-    sequence: int
-    """Number of the operation since the map was formatted."""
-    live: int
-    """Live keys after the operation."""
-    overruns: int
-    """Events so far that departed later than their fixed offset; 0 in the model, which has no time."""
+def refusal(header: Header, why: Refusal) -> bytes:
+    """Return the REFUSED record, of one line, that answers the command with ``header``."""
+    head = Header(RecordType.REFUSED, header.session_index, 1, why, header.session, header.sequence)
+    return head.pack().ljust(LINE_BYTES, b"\0")
 
 
 @dataclass(frozen=True)
 class RecordCodec:
-    """Layout of the records of one map.
+    """Sizes of the records of one map.
 
     Parameters
     ----------
@@ -125,58 +137,65 @@ class RecordCodec:
     params: Params
 
     @cached_property
-    def record_bytes(self) -> int:
-        """Bytes of every record: those of a command or of a response, whichever is longer, in whole 64-byte lines."""
-        command = COMMAND_FIELDS.size + self.params.tuple_bytes
-        response = RESPONSE_FIELDS.size + self.params.value_bytes
-        return -(-(HEADER.size + max(command, response) + TAG_BYTES) // 64) * 64
+    def item_bytes(self) -> int:
+        """Bytes of an item: kind, key and value, in whole blocks of 16 bytes."""
+        return -(-(1 + self.params.tuple_bytes) // ITEM_ALIGNMENT) * ITEM_ALIGNMENT
 
     @cached_property
-    def plaintext_bytes(self) -> int:
-        """Bytes of plaintext that a DATA record seals."""
-        return self.record_bytes - HEADER.size - TAG_BYTES
+    def most_lines(self) -> int:
+        """Lines of the longest record."""
+        return max(MOST_LINES, self.lines(1))
 
-    def pack_command(self, operation: Operation) -> bytes:
-        """Return the plaintext of a command; the operation must fit the map."""
-        kind, key, value = operation
-        if not kind or kind == CLOSE:  # key and value of a NOP never leave the client
-            return COMMAND_FIELDS.pack(kind).ljust(self.plaintext_bytes, b"\0")
-        if kind != Kind.PUT:
-            value = b""
-        return (COMMAND_FIELDS.pack(kind) + key + value).ljust(self.plaintext_bytes, b"\0")
+    @cached_property
+    def most_operations(self) -> int:
+        """Most operations of a record."""
+        room = LINE_BYTES * self.most_lines - HEADER.size - PREAMBLE_BYTES - TAG_BYTES
+        return min(room // self.item_bytes, MOST_COUNT)
 
-    def unpack_command(self, plaintext: bytes) -> tuple[int, bytes, bytes]:
-        """Return kind, key and value. A kind that does not exist reads as NOP."""
-        at = COMMAND_FIELDS.size
-        end = at + self.params.key_bytes
-        kind = plaintext[0] if plaintext[0] <= CLOSE else Kind.NOP
-        return kind, plaintext[at:end], plaintext[end : end + self.params.value_bytes]
+    def lines(self, count: int) -> int:
+        """Return the lines of a DATA record of ``count`` operations."""
+        return -(-(HEADER.size + PREAMBLE_BYTES + count * self.item_bytes + TAG_BYTES) // LINE_BYTES)
 
-    def pack_reply(self, reply: Reply) -> bytes:
-        """Return the plaintext of a response."""
-        status, previous = reply.response
-        found = previous is not None
-        fields = RESPONSE_FIELDS.pack(status, found, reply.overruns, reply.sequence, reply.live)
-        return (fields + (previous or b"")).ljust(self.plaintext_bytes, b"\0")
+    def text_bytes(self, count: int) -> int:
+        """Return the bytes that a DATA record of ``count`` operations seals."""
+        return LINE_BYTES * self.lines(count) - HEADER.size - TAG_BYTES
 
-    def unpack_reply(self, plaintext: bytes) -> Reply:
-        """Return what a response's plaintext says."""
-        status, found, overruns, sequence, live = RESPONSE_FIELDS.unpack_from(plaintext)
-        previous = plaintext[RESPONSE_FIELDS.size :][: self.params.value_bytes] if found else None
-        return Reply(Response(_STATUSES[status], previous), sequence, live, overruns)
+    @property
+    def bytes_each_way(self) -> float:
+        """Bytes that an operation takes in a full record, in commands and as many in responses."""
+        return LINE_BYTES * self.lines(self.most_operations) / self.most_operations
+
+    @cached_property
+    def _lines(self) -> tuple[int, ...]:
+        return (0, *(self.lines(count) for count in range(1, self.most_operations + 1)))
+
+    def command_lines(self, type_: int, lines: int, count: int) -> int:
+        """Return the lines of a command with this type, lines and count in its header; 0 if it is malformed."""
+        if type_ == RecordType.DATA:
+            fits = 0 < count < len(self._lines) and lines == self._lines[count]
+        else:
+            wanted = HELLO_LINES if type_ == RecordType.HELLO else 1 if type_ == RecordType.CONFIRM else 0
+            fits = lines == wanted and count == 0
+        return lines if fits else 0
 
 
 class Counter(IntEnum):
-    """Byte offsets of the counters in the control block. A counter has 64 bits, little-endian, and its own line."""
+    """Byte offsets of the counters in the control block. A counter has 64 bits, little-endian.
+
+    The two that the host writes have one line, and the two that the device writes have another.
+    """
 
     COMMANDS_WRITTEN = 0x000
-    """Written by the host: commands ever put into the ring. It rises after their bytes are there."""
-    RESPONSES_TAKEN = 0x040
-    """Written by the host: responses ever taken out. The device runs at most ``ring_entries`` ahead."""
-    COMMANDS_FETCHED = 0x080
-    """Written by the device: commands ever fetched. Their places are free again."""
-    RESPONSES_WRITTEN = 0x0C0
-    """Written by the device: responses ever put into the ring. It rises after their bytes are there."""
+    """Written by the host: lines ever put into the command ring. It rises after their bytes are there."""
+    RESPONSES_TAKEN = 0x008
+    """Written by the host: lines ever taken out of the response ring."""
+    COMMANDS_SETTLED = 0x010
+    """Written by the host, and read by no device: lines of commands whose responses were taken out. A driver that follows
+    another finds there which responses are due. A host keeps the commands after it, and so there is room for these."""
+    COMMANDS_FETCHED = 0x040
+    """Written by the device: lines ever fetched from the command ring. Their places are free again."""
+    RESPONSES_WRITTEN = 0x048
+    """Written by the device: lines of whole records ever put into the response ring, after their bytes are there."""
     REQUESTS = 0x200
     """Written by a host that can't write REQUEST: a new number is a request, and its lowest 8 bits say which."""
     REQUESTS_DONE = 0x240
@@ -194,8 +213,11 @@ def write_counter(buffer: bytearray | memoryview, counter: Counter, value: int) 
     memoryview(buffer)[counter : counter + 8].cast("Q")[0] = value
 
 
-MAX_RING_ENTRIES = 1 << 16
-"""Most records in a ring."""
+LEAST_RING_LINES, MAX_RING_LINES = 1 << 7, 1 << 16
+"""Fewest and most lines of a ring. The fewest hold the longest record of any map."""
+
+RING_LINES = 1 << 12
+"""Lines of a ring unless somebody asks for others."""
 
 
 @dataclass(frozen=True)
@@ -206,33 +228,34 @@ class BufferLayout:
     ----------
     params : Params
         The map.
-    ring_entries : int
-        Records in each ring, a power of two.
+    ring_lines : int
+        Lines of each ring, a power of two.
 
     Raises
     ------
     ParamsError
-        If ``ring_entries`` is no power of two from 2 to 65536.
+        If ``ring_lines`` is no power of two from 128 to 65536.
     """
 
     params: Params
-    ring_entries: int = 1024
+    ring_lines: int = RING_LINES
 
     def __post_init__(self) -> None:
-        if self.ring_entries not in {1 << n for n in range(1, MAX_RING_ENTRIES.bit_length())}:
+        lines = self.ring_lines
+        if not LEAST_RING_LINES <= lines <= MAX_RING_LINES or lines & (lines - 1):
             raise ParamsError(
-                f"ring_entries is {self.ring_entries}; it must be a power of two from 2 to {MAX_RING_ENTRIES}"
+                f"ring_lines is {lines}; it must be a power of two from {LEAST_RING_LINES} to {MAX_RING_LINES}"
             )
 
     @classmethod
     def largest(cls, params: Params) -> BufferLayout:
         """Return the layout with the longest rings. It must fit, because users may ask for any rings later."""
-        return cls(params, MAX_RING_ENTRIES)
+        return cls(params, MAX_RING_LINES)
 
     @cached_property
-    def record_bytes(self) -> int:
-        """Bytes of a ring entry."""
-        return RecordCodec(self.params).record_bytes
+    def ring_bytes(self) -> int:
+        """Bytes of a ring."""
+        return self.ring_lines * LINE_BYTES
 
     @cached_property
     def commands(self) -> int:
@@ -242,25 +265,34 @@ class BufferLayout:
     @cached_property
     def responses(self) -> int:
         """Offset of the response ring."""
-        return self.commands + self.ring_entries * self.record_bytes
+        return self.commands + self.ring_bytes
 
     @cached_property
     def pages(self) -> int:
         """Offset of page 0."""
-        return -(-(self.responses + self.ring_entries * self.record_bytes) // CONTROL_BYTES) * CONTROL_BYTES
+        return -(-(self.responses + self.ring_bytes) // CONTROL_BYTES) * CONTROL_BYTES
 
     @cached_property
     def size(self) -> int:
         """Bytes of the whole buffer."""
         return self.pages + self.params.host_bytes
 
-    def entry(self, ring: int, number: int) -> slice:
-        """Return where entry ``number`` of the ring at offset ``ring`` lies."""
-        at = ring + number % self.ring_entries * self.record_bytes
-        return slice(at, at + self.record_bytes)
+    def read_lines(self, buffer: memoryview, ring: int, first: int, count: int) -> bytes:
+        """Return ``count`` lines, from number ``first`` on, of the ring at offset ``ring``."""
+        at = (first % self.ring_lines) * LINE_BYTES
+        end = at + count * LINE_BYTES
+        if end <= self.ring_bytes:
+            return bytes(buffer[ring + at : ring + end])
+        return bytes(buffer[ring + at : ring + self.ring_bytes]) + bytes(buffer[ring : ring + end - self.ring_bytes])
 
-    def entries_at(self, ring: int, first: int, count: int) -> list[slice]:
-        """Return where the ``count`` entries from number ``first`` on lie."""
-        size, last = self.record_bytes, self.ring_entries - 1
-        starts = [ring + (number & last) * size for number in range(first, first + count)]
-        return [slice(at, at + size) for at in starts]
+    def write_lines(self, buffer: memoryview, ring: int, first: int, data: bytes | bytearray | memoryview) -> None:
+        """Put whole lines into the ring at offset ``ring``, from number ``first`` on."""
+        at = (first % self.ring_lines) * LINE_BYTES
+        end = at + len(data)
+        if end <= self.ring_bytes:
+            buffer[ring + at : ring + end] = data
+            return
+        with memoryview(data) as view:
+            here = self.ring_bytes - at
+            buffer[ring + at : ring + self.ring_bytes] = view[:here]
+            buffer[ring : ring + end - self.ring_bytes] = view[here:]

@@ -1,16 +1,16 @@
 """How many operations a second the PCIe link carries: a model, not a measurement.
 
-Every operation moves its pages and one record in each direction. A transfer is cut into payloads of at most 256 bytes.
-While reads and writes run together, the direction from the device carries, beside each payload, the header of the write
-and the request of a read, 24 bytes each. If payloads and these headers have 113.7 Gb/s, then PCIe Gen3 x16 carries
-65.0, 82.7 and 95.7 Gb/s of payload in each direction at 64, 128 and 256 bytes. These are the ceilings of pcie-bench
-(Neugebauer et al., SIGCOMM 2018); the model interpolates between them.
+Every operation moves its pages, and its share of a full record in each direction. A transfer is cut into payloads of at
+most 256 bytes. While reads and writes run together, the direction from the device carries, beside each payload, the
+header of the write and the request of a read, 24 bytes each. If payloads and these headers have 113.7 Gb/s, then PCIe
+Gen3 x16 carries 65.0, 82.7 and 95.7 Gb/s of payload in each direction at 64, 128 and 256 bytes. These are the ceilings
+of pcie-bench (Neugebauer et al., SIGCOMM 2018); the model interpolates between them.
 """
 
 from __future__ import annotations
 
 from omap.params import Params
-from omap.wire import RecordCodec
+from omap.wire import LINE_BYTES, RecordCodec
 
 LINK_BITS_PER_SECOND = 113.7e9
 """Bits a second of PCIe Gen3 x16 in each direction, without line code and link-layer packets."""
@@ -30,4 +30,6 @@ def transfer_seconds(count: int) -> float:
 def operations_per_second(params: Params) -> float:
     """Return the most operations a second that the link allows. Engine, HBM and host memory may allow fewer."""
     pages = params.page_touches * transfer_seconds(params.page_bytes)
-    return 1 / (pages + transfer_seconds(RecordCodec(params).record_bytes))
+    codec = RecordCodec(params)
+    record = transfer_seconds(LINE_BYTES * codec.lines(codec.most_operations)) / codec.most_operations
+    return 1 / (pages + record)

@@ -149,9 +149,9 @@ class Plan:
         return self.params.page_touches * self.params.page_bytes
 
     @property
-    def record_bytes_each_way(self) -> int:
-        """Bytes of the command record of an operation; its response record has as many."""
-        return RecordCodec(self.params).record_bytes
+    def record_bytes_each_way(self) -> float:
+        """Bytes of an operation in a full command record; a response takes as many."""
+        return RecordCodec(self.params).bytes_each_way
 
     @property
     def operations_per_second(self) -> float:

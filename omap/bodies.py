@@ -1,0 +1,155 @@
+"""What a ``DATA`` record seals: operations and their answers, as lists or as arrays.
+
+====================  ==================================================================================
+body of a command     ``zeros (16) || item || item || ... || zeros``, an item is ``kind (8 bits) || key || value``
+body of a response    ``number of the first operation (64 bits) || overruns (32) || live keys (32) || item || ... ||
+                      zeros``, an item is ``status (bits 0 to 3) and found (bit 7) || value``
+====================  ==================================================================================
+
+Integers are big-endian. Each item ends in zeros up to its size, :attr:`omap.wire.RecordCodec.item_bytes`. Overruns and
+live keys saturate. The number is the one of the record's first operation; the others follow it without a gap. Overruns
+and live keys are as of the record's last operation.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from omap.columns import Answers, Bytes, Columns
+from omap.operations import Kind, Operation, Response, Status
+from omap.wire import CLOSE, PREAMBLE_BYTES, RecordCodec
+
+PREAMBLE = struct.Struct(">QII")
+"""Before the items of a response: number of the first operation, overruns, live keys."""
+
+MOST_TOLD = (1 << 32) - 1
+"""Overruns and live keys that a response can tell; more count as so many."""
+
+FOUND = 0x80
+"""Bit of a response's item that says whether there was a value."""
+
+STATUS_MASK = 0x0F
+
+_ZEROS = bytes(PREAMBLE_BYTES)
+_KINDS = tuple(bytes([kind]) for kind in range(CLOSE + 1))
+_STATUSES = tuple(Status)
+_OLD = tuple(Response(status) for status in Status)
+
+
+class Reply(NamedTuple):
+    """What a response record says.
+
+    Parameters
+    ----------
+    sequence : int
+        Number of the record's first operation since the map was formatted.
+    overruns : int
+        Events so far that departed later than their fixed offset; 0 in the model, which has no time.
+    live : int
+        Live keys after the record's last operation.
+    count : int
+        Operations of the record.
+    text : bytes
+        The body, from which :func:`responses` and :func:`answers` read the answers.
+    """
+
+    sequence: int
+    overruns: int
+    live: int
+    count: int
+    text: bytes
+
+
+# -- commands -----------------------------------------------------------------------------------------------------
+
+
+def pack_operations(codec: RecordCodec, operations: Sequence[Operation]) -> bytes:
+    """Return the body of a command record; the operations must fit the map and one record."""
+    room = codec.item_bytes - 1
+    put = Kind.PUT
+    parts = [_ZEROS]
+    for kind, key, value in operations:
+        parts.append(_KINDS[kind])
+        if kind == put:
+            parts.append((key + value).ljust(room, b"\0"))
+        else:  # key and value of a NOP, and the value of a GET or a DELETE, never leave the client
+            parts.append((key if kind and kind != CLOSE else b"").ljust(room, b"\0"))
+    return b"".join(parts).ljust(codec.text_bytes(len(operations)), b"\0")
+
+
+def pack_columns(codec: RecordCodec, columns: Columns) -> bytearray:
+    """Return the body of a command record. Key and value must be zeros where the kind does not use them."""
+    count = len(columns.kinds)
+    text = bytearray(codec.text_bytes(count))
+    items = _items(codec, text, count)
+    key_end = 1 + codec.params.key_bytes
+    items[:, 0] = columns.kinds
+    items[:, 1:key_end] = columns.keys
+    items[:, key_end : 1 + codec.params.tuple_bytes] = columns.values
+    return text
+
+
+def command_items(codec: RecordCodec, text: bytes, count: int) -> bytes:
+    """Return the items in the body of a command record, one after the other."""
+    return text[PREAMBLE_BYTES : PREAMBLE_BYTES + count * codec.item_bytes]
+
+
+def unpack_columns(codec: RecordCodec, items: bytes) -> Columns:
+    """Return the operations in items. A kind that does not exist reads as NOP; CLOSE stays."""
+    rows = np.frombuffer(items, np.uint8).reshape(-1, codec.item_bytes)
+    key_end = 1 + codec.params.key_bytes
+    kinds = np.where(rows[:, 0] > CLOSE, np.uint8(Kind.NOP), rows[:, 0])
+    return Columns(kinds, rows[:, 1:key_end], rows[:, key_end : 1 + codec.params.tuple_bytes])
+
+
+# -- responses ----------------------------------------------------------------------------------------------------
+
+
+def pack_answers(codec: RecordCodec, answers: Answers) -> bytes:
+    """Return the items of answers, one after the other, to be cut into records."""
+    items = np.zeros((len(answers.statuses), codec.item_bytes), np.uint8)
+    items[:, 0] = answers.statuses | np.where(answers.found, np.uint8(FOUND), np.uint8(0))
+    items[:, 1 : 1 + codec.params.value_bytes] = answers.values
+    return items.tobytes()
+
+
+def reply_text(codec: RecordCodec, reply: Reply) -> bytes:
+    """Return the body of a response record, whose items are the ``text`` of ``reply``."""
+    preamble = PREAMBLE.pack(reply.sequence, min(reply.overruns, MOST_TOLD), min(reply.live, MOST_TOLD))
+    return (preamble + reply.text).ljust(codec.text_bytes(reply.count), b"\0")
+
+
+def read_reply(text: bytes, count: int) -> Reply:
+    """Return what the body of a response record says."""
+    return Reply(*PREAMBLE.unpack_from(text), count, text)
+
+
+def responses(codec: RecordCodec, reply: Reply) -> list[Response]:
+    """Return one response for each operation of a record."""
+    text, size, value_bytes = reply.text, codec.item_bytes, codec.params.value_bytes
+    heads = text[PREAMBLE_BYTES : PREAMBLE_BYTES + reply.count * size : size]
+    make, statuses, old = tuple.__new__, _STATUSES, _OLD
+    at, result = PREAMBLE_BYTES + 1, []
+    for head in heads:
+        if head & FOUND:
+            result.append(make(Response, (statuses[head & STATUS_MASK], text[at : at + value_bytes])))
+        else:
+            result.append(old[head])
+        at += size
+    return result
+
+
+def answers(codec: RecordCodec, reply: Reply) -> Answers:
+    """Return the answers of a record as arrays; they refer to the bytes of the record."""
+    rows = _items(codec, reply.text, reply.count)
+    heads = rows[:, 0]
+    return Answers(heads & STATUS_MASK, heads >= FOUND, rows[:, 1 : 1 + codec.params.value_bytes])
+
+
+def _items(codec: RecordCodec, text: bytes | bytearray, count: int) -> Bytes:
+    rows = np.frombuffer(text, np.uint8, count * codec.item_bytes, PREAMBLE_BYTES)
+    return rows.reshape(count, codec.item_bytes)
