@@ -1,30 +1,38 @@
 # amaranth: UnusedElaboratable=no
-"""The handshake that opens a session: derives its keys and checks that both ends hold the root key."""
+"""The handshake that opens a session: derives its keys and checks that the client holds the key of its credential."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import StructLayout
+from amaranth.lib.data import StructLayout, View
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from omap.kdf import SESSION
+from omap.kdf import SESSION, Derivation
 from omap.params import Params
 from omap.session import ROOT_KEY_BYTES
 from omap.wire import PENDING_HANDSHAKES, Refusal
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.cmac import Cmac
 from rtl.crypto.kdf import Kdf, fixed_input
-from rtl.rings.session_table import SESSION_BITS
+from rtl.rings.record import CREDENTIAL_FIELDS, MOST_PREFIX_BYTES, SESSION_BITS
 from rtl.stream.interfaces import swap_bytes
 
+CLIENT = Derivation(b"omap client 2", "root key", {"credential": 32}, {"client key": 32})
+ALL_RIGHTS = 3
 KEY_BITS = 8 * ROOT_KEY_BYTES
-_PENDING = StructLayout({"session": SESSION_BITS, "client": BLOCK_BITS, "device": BLOCK_BITS})
-"""A pending handshake: for which session it is, and the nonces of both ends. All of it is public."""
+_PENDING = StructLayout(
+    {"session": SESSION_BITS, "client": BLOCK_BITS, "device": BLOCK_BITS, "credential": CREDENTIAL_FIELDS}
+)
+"""A pending handshake: for which session it is, the nonces of both ends, and whose it is. All of it is public."""
 
 DEVICE_ROLE, CLIENT_ROLE = 1, 2
-REFUSAL_BITS = 3
+REFUSAL_BITS = max(Refusal).bit_length()
+
+HANDSHAKE_BODY = StructLayout({"first": BLOCK_BITS, "second": CREDENTIAL_FIELDS})
+"""How the body of a handshake's command begins: nonce and credential of a HELLO; the confirmation of a CONFIRM, and the
+session that is replaced, in the bits where a credential begins."""
 
 
 class RootKey(wiring.Component):
@@ -77,8 +85,8 @@ class RootKey(wiring.Component):
 class Handshake(wiring.Component):
     """Answers HELLO and CONFIRM as :class:`omap.session.DeviceSessions` does.
 
-    Only the nonces of a pending handshake are kept. Its keys are derived once for the answer to HELLO and once more for
-    the check of CONFIRM, and forgotten each time.
+    Only the nonces and the credential of a pending handshake are kept. The client's key and the session's keys are
+    derived once for the answer to HELLO and once more for the check of CONFIRM, and cleared each time.
 
     Parameters
     ----------
@@ -95,16 +103,23 @@ class Handshake(wiring.Component):
         The map's id.
     i_nonce : In(stream.Signature(128))
         Fresh random bytes, an item for each HELLO.
-    i : In(stream.Signature(StructLayout({"confirm": 1, "session": 32, "body": 128, "replaced": 32})))
-        CONFIRM or HELLO; the session in its header; the nonce or confirmation that begins its body; the next four
-        bytes, unchanged. The item is taken when it is answered.
-    o : Out(stream.Signature(StructLayout({"refusal": 3, "session": 32, "body": 384})))
+    i : In(stream.Signature(StructLayout({"confirm": 1, "session": 32, "body": HANDSHAKE_BODY})))
+        CONFIRM or HELLO; the session in its header; how its body begins. The item is taken when it is answered.
+    o : Out(stream.Signature(StructLayout({"refusal": 4, "session": 32, "body": 384})))
         Reason to refuse, or 0; the session that was meant; the body of the answer.
     o_keys : Out(stream.Signature(StructLayout({"command": 256, "response": 256})))
         Keys of the session whose CONFIRM is right. The answer to it waits until the keys were taken.
+    credential : Out(CREDENTIAL_FIELDS)
+        Credential of that session, still until the answer is taken.
 
     Countermeasures
     ---------------
+    SESSIONS.CREDENTIAL.CHECKED
+        No key is derived for a credential that none can have.
+    SESSIONS.KEY.OWN
+        The keys of a session follow from the client's key, and that from root key and credential.
+    SESSIONS.KEY.CLEARED
+        The client's key is cleared when the session's keys are derived, and these when the answer is taken.
     SESSIONS.KEY.CONFIRM
         Keys are handed out only for a client that proved to have them.
     SESSIONS.KEY.UNREADABLE
@@ -115,7 +130,7 @@ class Handshake(wiring.Component):
 
     def __init__(self, params: Params) -> None:
         self.params = params
-        request = StructLayout({"confirm": 1, "session": SESSION_BITS, "body": BLOCK_BITS, "replaced": SESSION_BITS})
+        request = StructLayout({"confirm": 1, "session": SESSION_BITS, "body": HANDSHAKE_BODY})
         answer = StructLayout({"refusal": REFUSAL_BITS, "session": SESSION_BITS, "body": 3 * BLOCK_BITS})
         keys = StructLayout({"command": KEY_BITS, "response": KEY_BITS})
         super().__init__(
@@ -127,6 +142,7 @@ class Handshake(wiring.Component):
                 "i": In(stream.Signature(request)),
                 "o": Out(stream.Signature(answer)),
                 "o_keys": Out(stream.Signature(keys)),
+                "credential": Out(CREDENTIAL_FIELDS),
             }
         )
 
@@ -141,26 +157,33 @@ class Handshake(wiring.Component):
         current = Signal(_PENDING)  # the handshake of this request
         digest = Const(int.from_bytes(self.params.digest, "little"), 8 * len(self.params.digest))
         fixed = fixed_input(SESSION, current.client, current.device, digest, self.map_id, swap_bytes(current.session))
-        # The keys stay in the KDF until the request is answered.
-        m.submodules.kdf = kdf = Kdf(fixed_bytes=SESSION.fixed_bytes, output_bytes=SESSION.length)
+        # The session's keys stay in their KDF until the request is answered.
+        m.submodules.client_kdf = client_kdf = Kdf(fixed_bytes=CLIENT.fixed_bytes, output_bytes=CLIENT.length)
+        m.submodules.session_kdf = session_kdf = Kdf(fixed_bytes=SESSION.fixed_bytes, output_bytes=SESSION.length)
         m.submodules.cmac = cmac = Cmac()
-        command_key, response_key, confirmation_key = (kdf.o.p.word_select(index, KEY_BITS) for index in range(3))
+        command_key, response_key, confirmation_key = (session_kdf.o.p.word_select(n, KEY_BITS) for n in range(3))
 
         confirm = self.i.p.confirm
+        replaced = Value.cast(self.i.p.body.second)[:SESSION_BITS]
         tag = Signal(BLOCK_BITS)
-        expected = Signal()
+        expected = Signal()  # a CONFIRM of a handshake that is pending, and later the right one
+        allowed = Signal()  # a HELLO with a credential that there is
         refusal = Signal(REFUSAL_BITS)
         role = Mux(confirm, Const(CLIENT_ROLE, 8), Const(DEVICE_ROLE, 8))
         zeros = Const(0, BLOCK_BITS - 8 - SESSION_BITS)
         m.d.comb += [
-            kdf.i.p.key.eq(self.root_key),
-            kdf.i.p.fixed.eq(fixed),
+            # SEC_CM: SESSIONS.KEY.OWN -- whoever holds another client's key, or other rights, has other session keys
+            client_kdf.i.p.key.eq(self.root_key),
+            client_kdf.i.p.fixed.eq(fixed_input(CLIENT, current.credential)),
+            session_kdf.i.p.key.eq(client_kdf.o.p),
+            session_kdf.i.p.fixed.eq(fixed),
             cmac.i_key.p.eq(confirmation_key),
-            cmac.i_message.p.data.eq(Cat(role, zeros, Mux(confirm, self.i.p.replaced, 0))),
+            cmac.i_message.p.data.eq(Cat(role, zeros, Mux(confirm, replaced, 0))),
             cmac.i_message.p.bytes.eq(BLOCK_BYTES),
             cmac.i_message.p.last.eq(1),
             self.o.p.refusal.eq(refusal),
             self.o.p.session.eq(current.session),
+            self.credential.eq(current.credential),
             self.o_keys.p.command.eq(command_key),
             self.o_keys.p.response.eq(response_key),
             read.addr.eq(self.i.p.session),
@@ -171,6 +194,7 @@ class Handshake(wiring.Component):
             with m.State("IDLE"):
                 m.d.sync += [
                     current.eq(read.data),
+                    allowed.eq(self._allowed(self.i.p.body.second)),
                     expected.eq(pending.bit_select(read.addr, 1) & (self.i.p.session == read.data.session)),
                     refusal.eq(0),
                     tag.eq(0),
@@ -178,11 +202,20 @@ class Handshake(wiring.Component):
                 with m.If(self.i.valid):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                with m.If(~confirm):
-                    m.d.sync += [last.eq(last + 1), current.session.eq(last + 1), current.client.eq(self.i.p.body)]
+                with m.If(~confirm & allowed):
+                    m.d.sync += [
+                        last.eq(last + 1),
+                        current.session.eq(last + 1),
+                        current.client.eq(self.i.p.body.first),
+                        current.credential.eq(self.i.p.body.second),
+                    ]
                     m.next = "NONCE"
+                # SEC_CM: SESSIONS.CREDENTIAL.CHECKED -- rights that do not exist are nobody's, so they need no key
+                with m.Elif(~confirm):
+                    m.d.sync += refusal.eq(Refusal.CREDENTIAL)
+                    m.next = "ANSWER"
                 with m.Elif(expected):
-                    m.next = "DERIVE"
+                    m.next = "CLIENT"
                 with m.Else():
                     m.d.sync += refusal.eq(Refusal.NO_HANDSHAKE)
                     m.next = "ANSWER"
@@ -190,18 +223,24 @@ class Handshake(wiring.Component):
                 m.d.comb += self.i_nonce.ready.eq(self.present)
                 with m.If(self.i_nonce.valid & self.present):
                     m.d.sync += current.device.eq(self.i_nonce.p)
-                    m.next = "DERIVE"
-            with m.State("DERIVE"):
-                m.d.comb += kdf.i.valid.eq(1)
-                with m.If(kdf.i.ready):
+                    m.next = "CLIENT"
+            with m.State("CLIENT"):
+                m.d.comb += client_kdf.i.valid.eq(1)
+                with m.If(client_kdf.i.ready):
+                    m.next = "SESSION"
+            with m.State("SESSION"):
+                m.d.comb += session_kdf.i.valid.eq(client_kdf.o.valid)
+                with m.If(client_kdf.o.valid & session_kdf.i.ready):
+                    # SEC_CM: SESSIONS.KEY.CLEARED -- nothing stays of the client's key, nor of the root key
+                    m.d.comb += client_kdf.erase.eq(1)
                     with m.If(~confirm):
                         # the handshake that was pending in this place is dropped
                         m.d.comb += write.en.eq(1)
                         m.d.sync += pending.bit_select(write.addr, 1).eq(1)
                     m.next = "KEY"
             with m.State("KEY"):
-                m.d.comb += cmac.i_key.valid.eq(kdf.o.valid)
-                with m.If(kdf.o.valid & cmac.i_key.ready):
+                m.d.comb += cmac.i_key.valid.eq(session_kdf.o.valid)
+                with m.If(session_kdf.o.valid & cmac.i_key.ready):
                     m.next = "MESSAGE"
             with m.State("MESSAGE"):
                 m.d.comb += cmac.i_message.valid.eq(1)
@@ -215,12 +254,12 @@ class Handshake(wiring.Component):
             with m.State("COMPARE"):
                 m.d.comb += cmac.erase.eq(1)
                 # SEC_CM: SESSIONS.CONFIRM.CONST_TIME -- all bits in one cycle
-                m.d.sync += expected.eq(tag == self.i.p.body)
+                m.d.sync += expected.eq(tag == self.i.p.body.first)
                 m.next = "VERDICT"
             with m.State("VERDICT"):
                 with m.If(~confirm):
                     m.next = "ANSWER"
-                # SEC_CM: SESSIONS.KEY.CONFIRM -- no session is opened for a client that does not hold the root key
+                # SEC_CM: SESSIONS.KEY.CONFIRM -- no session is opened for who does not hold the client's key
                 with m.Elif(expected):
                     m.next = "KEYS"
                 with m.Else():
@@ -232,10 +271,22 @@ class Handshake(wiring.Component):
                     m.d.sync += pending.bit_select(write.addr, 1).eq(0)
                     m.next = "ANSWER"
             with m.State("ANSWER"):
-                m.d.comb += [self.o.valid.eq(1), self.i.ready.eq(self.o.ready), kdf.o.ready.eq(self.o.ready)]
-                with m.If(~confirm):
+                m.d.comb += [self.o.valid.eq(1), self.i.ready.eq(self.o.ready)]
+                with m.If(~confirm & (refusal == 0)):
                     # SEC_CM: SESSIONS.KEY.UNREADABLE -- what is expected of a client never shows
                     m.d.comb += self.o.p.body.eq(Cat(current.device, self.map_id, tag))
                 with m.If(self.o.ready):
+                    # SEC_CM: SESSIONS.KEY.CLEARED -- the session's keys are where they are used, or not needed
+                    m.d.comb += session_kdf.erase.eq(1)
                     m.next = "IDLE"
         return m
+
+    def _allowed(self, credential: View) -> Value:
+        """Return whether a client of this map can have a credential."""
+        most = min(MOST_PREFIX_BYTES, self.params.key_bytes)
+        beyond = [
+            (credential.prefix.word_select(index, 8) != 0) & (credential.prefix_bytes <= index)
+            for index in range(MOST_PREFIX_BYTES)
+        ]
+        rights = credential.rights
+        return (rights != 0) & (rights <= ALL_RIGHTS) & (credential.prefix_bytes <= most) & ~Cat(beyond).any()

@@ -7,7 +7,7 @@ from amaranth.lib.data import StructLayout, View
 
 from omap.params import Params
 from omap.wire import COMMAND_FIELDS, HEADER, SESSIONS, Direction, RecordCodec
-from rtl.constants import BLOCK_BYTES
+from rtl.constants import BLOCK_BITS, BLOCK_BYTES, LINE_BYTES
 from rtl.stream.interfaces import NONCE_BITS, swap_bytes
 
 SESSION_INDEX = range(SESSIONS)
@@ -15,8 +15,31 @@ SESSION_INDEX = range(SESSIONS)
 
 SESSION_INDEX_BITS = (SESSIONS - 1).bit_length()
 
-HEADER_FIELDS = StructLayout({"type": 8, "session_index": 8, "code": 16, "session": 32, "sequence": 64})
+SESSION_BITS = 32
+"""Bits of a session number."""
+
+MOST_PREFIX_BYTES, NAME_BYTES, HELLO_LINES = 8, 22, 2
+
+LINE_BEATS = LINE_BYTES // BLOCK_BYTES
+"""Beats of a line."""
+
+RECORD_BEAT = StructLayout({"data": BLOCK_BITS, "last": 1, "malformed": 1})
+"""A beat of a command record. ``last`` marks its last beat, and ``malformed`` every beat of one that is malformed."""
+
+HEADER_FIELDS = StructLayout(
+    {"type": 8, "session_index": 8, "lines": 8, "count": 8, "session": SESSION_BITS, "sequence": 64}
+)
 """The clear part of a record, as numbers. In a beat each field has its bytes in the opposite order."""
+
+CREDENTIAL_FIELDS = StructLayout(
+    {"rights": 8, "prefix_bytes": 8, "prefix": 8 * MOST_PREFIX_BYTES, "name": 8 * NAME_BYTES}
+)
+"""A credential as its bytes lie: see :mod:`omap.credentials`."""
+
+RIGHTS = StructLayout(
+    {"read": 1, "write": 1, "prefix_bytes": range(MOST_PREFIX_BYTES + 1), "prefix": 8 * MOST_PREFIX_BYTES}
+)
+"""What a session may do: read, write; how many bytes of a key must be those of ``prefix``, whose byte 0 is lowest."""
 
 TURN_BITS = 32
 """Bits of a sequence number that was found below :data:`omap.session.RECORD_LIMIT`."""
@@ -47,10 +70,23 @@ def read_header(beat: ValueLike) -> View:
 
 
 def header_beat(
-    *, type: ValueLike, session_index: ValueLike, session: ValueLike, sequence: ValueLike, code: ValueLike = 0
+    *,
+    type: ValueLike,
+    session_index: ValueLike,
+    lines: ValueLike,
+    count: ValueLike,
+    session: ValueLike,
+    sequence: ValueLike,
 ) -> Value:
     """Return a record's first beat."""
-    values = {"type": type, "session_index": session_index, "code": code, "session": session, "sequence": sequence}
+    values = {
+        "type": type,
+        "session_index": session_index,
+        "lines": lines,
+        "count": count,
+        "session": session,
+        "sequence": sequence,
+    }
     return _swap_fields(Cat(_resized(values[name], field.shape) for name, field in HEADER_FIELDS))
 
 

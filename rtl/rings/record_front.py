@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.params import Params
-from omap.wire import SESSIONS, Direction, RecordType, Refusal
+from omap.wire import SESSIONS, Direction, RecordCodec, RecordType, Refusal
 from rtl.constants import BLOCK_BITS
-from rtl.rings.handshake import KEY_BITS, Handshake
+from rtl.rings.handshake import HANDSHAKE_BODY, KEY_BITS, Handshake
 from rtl.rings.record import (
     HEADER_FIELDS,
+    HELLO_LINES,
+    LINE_BEATS,
+    RECORD_BEAT,
+    RIGHTS,
+    SESSION_BITS,
     SESSION_INDEX,
     SESSION_INDEX_BITS,
     TURN_BITS,
@@ -21,18 +26,18 @@ from rtl.rings.record import (
     read_header,
     record_nonce,
 )
-from rtl.rings.session_table import SESSION_BITS, SessionTable
+from rtl.rings.session_table import SessionTable
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import NONCE_BITS, page_beat, swap_bytes
+from rtl.stream.interfaces import NONCE_BITS, swap_bytes
 
 BEATS_KEPT = 32
 """Beats that wait for their keystream, which comes about 20 cycles after the header."""
 
-HEADERS_KEPT = BEATS_KEPT // 4
-"""Headers of the records that wait; a record has at least four beats."""
+HEADERS_KEPT = BEATS_KEPT // LINE_BEATS
+"""Headers of the records that wait; a record has at least a line."""
 
-ANSWER = StructLayout({"header": BLOCK_BITS, "body": 3 * BLOCK_BITS})
-"""An answer in the clear: its first four beats; the others are zeros."""
+ANSWER = StructLayout({"header": BLOCK_BITS, "body": 3 * BLOCK_BITS, "lines": range(HELLO_LINES + 1)})
+"""An answer in the clear: its first four beats, and its lines, 1 or 2; the other beats are zeros."""
 
 OPEN_KEY = StructLayout({"key_index": SESSION_INDEX, "key": KEY_BITS, "aad": BLOCK_BITS})
 
@@ -42,7 +47,8 @@ class RecordFront(wiring.Component):
 
     A DATA record of an open session goes on at once if it is its turn: a request for keystream, then its beats. Any
     other record waits until every record before it is answered. Then it is looked at again, and is answered here. If it
-    is out of the turn of its session, the session ends.
+    is out of the turn of its session, the session ends. A malformed record is answered likewise, and nothing in it
+    counts but what its refusal repeats.
 
     Parameters
     ----------
@@ -57,10 +63,10 @@ class RecordFront(wiring.Component):
         See :class:`rtl.rings.handshake.Handshake`.
     open_ : In(1)
         Records are taken, whole ones.
-    i_record : In(stream.Signature(page_beat(1)))
-        Records.
-    o_request : Out(stream.Signature(StructLayout({"key_index": range(SESSIONS), "nonce": 96})))
-        A record to be opened.
+    i_record : In(stream.Signature(RECORD_BEAT))
+        Records of whole lines.
+    o_request : Out(stream.Signature(StructLayout({"key_index": range(SESSIONS), "nonce": 96, "beats": ...})))
+        A record to be opened, and how many beats it has, header and tag among them.
     o_sealed : Out(stream.Signature(128))
         Its beats.
     o_command_key, o_response_key : Out(stream.Signature(StructLayout({"key_index": ..., "key": 256, "aad": 128})))
@@ -75,6 +81,11 @@ class RecordFront(wiring.Component):
         See ``close``.
     open_sessions : Out(SESSIONS)
         Session indices at which a session is open.
+    rights_index : In(range(SESSIONS))
+        Session index whose rights are looked up.
+    rights : Out(RIGHTS)
+        What the session at the ``rights_index`` of the cycle before may do, as long as one of its records is without
+        an answer: see :class:`rtl.rings.session_table.SessionTable`.
     forget : Out(SESSIONS)
         Session indices whose keys are to be erased, because a record came out of its turn.
     idle : Out(1)
@@ -91,6 +102,8 @@ class RecordFront(wiring.Component):
     def __init__(self, params: Params, *, most: int) -> None:
         self.params = params
         self.most = most
+        beats = range(LINE_BEATS * RecordCodec(params).most_lines + 1)
+        request = StructLayout({"key_index": SESSION_INDEX, "nonce": NONCE_BITS, "beats": beats})
         super().__init__(
             {
                 "root_key": In(KEY_BITS),
@@ -98,8 +111,8 @@ class RecordFront(wiring.Component):
                 "map_id": In(BLOCK_BITS),
                 "i_nonce": In(stream.Signature(BLOCK_BITS)),
                 "open_": In(1),
-                "i_record": In(stream.Signature(page_beat(1))),
-                "o_request": Out(stream.Signature(StructLayout({"key_index": SESSION_INDEX, "nonce": NONCE_BITS}))),
+                "i_record": In(stream.Signature(RECORD_BEAT)),
+                "o_request": Out(stream.Signature(request)),
                 "o_sealed": Out(stream.Signature(BLOCK_BITS)),
                 "o_command_key": Out(stream.Signature(OPEN_KEY)),
                 "o_response_key": Out(stream.Signature(OPEN_KEY)),
@@ -108,6 +121,8 @@ class RecordFront(wiring.Component):
                 "close": In(1),
                 "close_index": In(SESSION_INDEX),
                 "open_sessions": Out(SESSIONS),
+                "rights_index": In(SESSION_INDEX),
+                "rights": Out(RIGHTS),
                 "forget": Out(SESSIONS),
                 "idle": Out(1),
             }
@@ -117,10 +132,10 @@ class RecordFront(wiring.Component):
     # stand before them, so methods would do no more than hand twenty signals to each other.
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.beats = beats = Fifo(shape=page_beat(1), depth=BEATS_KEPT)
-        m.submodules.headers = headers = Fifo(shape=BLOCK_BITS, depth=HEADERS_KEPT)
+        m.submodules.beats = beats = Fifo(shape=RECORD_BEAT, depth=BEATS_KEPT)
+        m.submodules.headers = headers = Fifo(shape=RECORD_BEAT, depth=HEADERS_KEPT)
         m.submodules.requests = requests = Fifo(
-            shape=StructLayout({"session_index": SESSION_INDEX, "turn": TURN_BITS}), depth=4
+            shape=StructLayout({"session_index": SESSION_INDEX, "turn": TURN_BITS, "lines": 8}), depth=4
         )
         m.submodules.table = table = SessionTable()
         m.submodules.handshake = handshake = Handshake(self.params)
@@ -130,9 +145,12 @@ class RecordFront(wiring.Component):
             handshake.present.eq(self.present),
             handshake.map_id.eq(self.map_id),
             self.open_sessions.eq(table.open),
+            table.rights_index.eq(self.rights_index),
+            self.rights.eq(table.rights),
             self.o_request.valid.eq(requests.o.valid),
             self.o_request.p.key_index.eq(requests.o.p.session_index),
             self.o_request.p.nonce.eq(record_nonce(Direction.COMMAND, requests.o.p.turn)),
+            self.o_request.p.beats.eq(requests.o.p.lines * LINE_BEATS),
             requests.o.ready.eq(self.o_request.ready),
         ]
 
@@ -143,7 +161,7 @@ class RecordFront(wiring.Component):
             beats.i.valid.eq(self.i_record.valid & begin),
             beats.i.p.eq(self.i_record.p),
             headers.i.valid.eq(self.i_record.valid & beats.i.ready & first & self.open_),
-            headers.i.p.eq(self.i_record.p.data),
+            headers.i.p.eq(self.i_record.p),
         ]
         with m.If(self.i_record.valid & self.i_record.ready):
             m.d.sync += first.eq(self.i_record.p.last)
@@ -164,7 +182,7 @@ class RecordFront(wiring.Component):
         ]
 
         # One record after another: look its session up, compare, decide.
-        header = read_header(headers.o.p)
+        header = read_header(headers.o.p.data)
         index = header.session_index[:SESSION_INDEX_BITS]
         data, hello, confirm, known, over, turn = (
             Signal(name=name) for name in ("data", "hello", "confirm", "known", "over", "turn")
@@ -172,8 +190,8 @@ class RecordFront(wiring.Component):
         alone = Signal()  # all records before this one are answered
         room = Signal()
         place = Signal(SESSION_INDEX)
-        beat = Signal(2)
-        body, replaced = Signal(BLOCK_BITS), Signal(SESSION_BITS)
+        beat = Signal(range(LINE_BEATS + 1))
+        body = Signal(HANDSHAKE_BODY)
         answer = Signal(HEADER_FIELDS)
         opening = Signal()
         ending = Signal()  # the record is out of the turn of its session
@@ -191,24 +209,18 @@ class RecordFront(wiring.Component):
             requests.i.valid.eq(going),
             requests.i.p.session_index.eq(index),
             requests.i.p.turn.eq(header.sequence[:TURN_BITS]),
+            requests.i.p.lines.eq(header.lines),
             handshake.i.p.confirm.eq(confirm),
             handshake.i.p.session.eq(header.session),
             handshake.i.p.body.eq(body),
-            handshake.i.p.replaced.eq(replaced),
-            table.i_replaced.p.eq(swap_bytes(replaced)),
+            table.credential.eq(handshake.credential),
+            table.i_replaced.p.eq(swap_bytes(Value.cast(body.second)[:SESSION_BITS])),
             self.o_command_key.p.key_index.eq(place),
             self.o_command_key.p.key.eq(handshake.o_keys.p.command),
             self.o_response_key.p.key_index.eq(place),
             self.o_response_key.p.key.eq(handshake.o_keys.p.response),
-            self.o_answer.p.header.eq(
-                header_beat(
-                    type=answer.type,
-                    session_index=answer.session_index,
-                    code=answer.code,
-                    session=answer.session,
-                    sequence=answer.sequence,
-                )
-            ),
+            self.o_answer.p.header.eq(header_beat(**{name: answer[name] for name, _ in HEADER_FIELDS})),
+            self.o_answer.p.lines.eq(answer.lines),
         ]
         m.d.sync += room.eq((due < 14) & (unanswered < self.most - 1) & (requests.level < 3))
 
@@ -218,10 +230,11 @@ class RecordFront(wiring.Component):
                 with m.If(headers.o.valid):
                     m.next = "COMPARE"
             with m.State("COMPARE"):
+                sound = ~headers.o.p.malformed
                 m.d.sync += [
-                    data.eq(header.type == RecordType.DATA),
-                    hello.eq(header.type == RecordType.HELLO),
-                    confirm.eq(header.type == RecordType.CONFIRM),
+                    data.eq(sound & (header.type == RecordType.DATA)),
+                    hello.eq(sound & (header.type == RecordType.HELLO)),
+                    confirm.eq(sound & (header.type == RecordType.CONFIRM)),
                     known.eq(
                         table.row.open & (table.row.session == header.session) & (header.session_index < SESSIONS)
                     ),
@@ -254,18 +267,16 @@ class RecordFront(wiring.Component):
                 m.d.sync += [
                     answer.eq(header),
                     answer.type.eq(RecordType.REFUSED),
-                    answer.code.eq(Refusal.MALFORMED),
+                    answer.lines.eq(1),
+                    answer.count.eq(Refusal.MALFORMED),
                 ]
                 with m.If(data):
-                    m.d.sync += answer.code.eq(
+                    m.d.sync += answer.count.eq(
                         Mux(known, Mux(over, Refusal.REKEY, Refusal.OUT_OF_TURN), Refusal.UNKNOWN_SESSION)
                     )
                 with m.If(beats.o.valid):
-                    m.d.sync += beat.eq(beat + (beat != 3))
-                    with m.If(beat == 1):
-                        m.d.sync += body.eq(beats.o.p.data)
-                    with m.If(beat == 2):
-                        m.d.sync += replaced.eq(beats.o.p.data[:SESSION_BITS])
+                    with m.If(beat != LINE_BEATS):  # the first beat, the header, is moved out again by the fourth
+                        m.d.sync += [body.eq(Cat(body, beats.o.p.data)[BLOCK_BITS:]), beat.eq(beat + 1)]
                     with m.If(beats.o.p.last):
                         m.d.sync += beat.eq(0)
                         m.next = "ANSWER"
@@ -274,10 +285,11 @@ class RecordFront(wiring.Component):
             with m.State("SHAKE"):
                 m.d.comb += handshake.i.valid.eq(1)
                 with m.If(handshake.o.valid):
-                    m.d.sync += answer.code.eq(handshake.o.p.refusal)
+                    m.d.sync += answer.count.eq(handshake.o.p.refusal)
                     with m.If(handshake.o.p.refusal == 0):
                         m.d.sync += [
                             answer.type.eq(header.type),
+                            answer.lines.eq(Mux(hello, HELLO_LINES, 1)),
                             answer.session_index.eq(Mux(hello, 0, place)),
                             answer.session.eq(handshake.o.p.session),
                             answer.sequence.eq(0),
