@@ -9,25 +9,23 @@ from amaranth.lib.data import StructLayout, View
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from omap.kdf import SESSION, Derivation
+from omap.credentials import ALL_RIGHTS, MOST_PREFIX_BYTES
+from omap.kdf import CLIENT, SESSION
 from omap.params import Params
-from omap.session import ROOT_KEY_BYTES
+from omap.session import CLIENT_ROLE, DEVICE_ROLE, ROOT_KEY_BYTES
 from omap.wire import PENDING_HANDSHAKES, Refusal
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.cmac import Cmac
 from rtl.crypto.kdf import Kdf, fixed_input
-from rtl.rings.record import CREDENTIAL_FIELDS, MOST_PREFIX_BYTES, SESSION_BITS
+from rtl.rings.record import CREDENTIAL_FIELDS, SESSION_BITS
 from rtl.stream.interfaces import swap_bytes
 
-CLIENT = Derivation(b"omap client 2", "root key", {"credential": 32}, {"client key": 32})
-ALL_RIGHTS = 3
 KEY_BITS = 8 * ROOT_KEY_BYTES
 _PENDING = StructLayout(
     {"session": SESSION_BITS, "client": BLOCK_BITS, "device": BLOCK_BITS, "credential": CREDENTIAL_FIELDS}
 )
 """A pending handshake: for which session it is, the nonces of both ends, and whose it is. All of it is public."""
 
-DEVICE_ROLE, CLIENT_ROLE = 1, 2
 REFUSAL_BITS = max(Refusal).bit_length()
 
 HANDSHAKE_BODY = StructLayout({"first": BLOCK_BITS, "second": CREDENTIAL_FIELDS})

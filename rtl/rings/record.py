@@ -5,8 +5,9 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Mux, Value, ValueLike
 from amaranth.lib.data import StructLayout, View
 
+from omap.credentials import CREDENTIAL_BYTES, MOST_PREFIX_BYTES, NAME_BYTES
 from omap.params import Params
-from omap.wire import COMMAND_FIELDS, HEADER, SESSIONS, Direction, RecordCodec
+from omap.wire import HEADER, SESSIONS, Direction, RecordCodec
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES, LINE_BYTES
 from rtl.stream.interfaces import NONCE_BITS, swap_bytes
 
@@ -17,8 +18,6 @@ SESSION_INDEX_BITS = (SESSIONS - 1).bit_length()
 
 SESSION_BITS = 32
 """Bits of a session number."""
-
-MOST_PREFIX_BYTES, NAME_BYTES, HELLO_LINES = 8, 22, 2
 
 LINE_BEATS = LINE_BYTES // BLOCK_BYTES
 """Beats of a line."""
@@ -45,6 +44,7 @@ TURN_BITS = 32
 """Bits of a sequence number that was found below :data:`omap.session.RECORD_LIMIT`."""
 
 assert HEADER_FIELDS.size == 8 * HEADER.size == 8 * BLOCK_BYTES
+assert CREDENTIAL_FIELDS.size == 8 * CREDENTIAL_BYTES
 
 
 def command_layout(params: Params) -> StructLayout:
@@ -102,20 +102,20 @@ def text_bits(params: Params) -> int:
     return 8 * RecordCodec(params).plaintext_bytes
 
 
-def read_kind(text: Value) -> Value:
-    """Return the byte of a command's text that says its kind."""
-    return text[:8]
+def read_kind(item: Value) -> Value:
+    """Return the byte of a command's item that says its kind."""
+    return item[:8]
 
 
-def read_command(params: Params, text: Value) -> dict[str, Value]:
-    """Return the fields of :func:`command_layout` in a command's text. A kind that does not exist reads as NOP."""
-    key = 8 * COMMAND_FIELDS.size
+def read_command(params: Params, item: Value) -> dict[str, Value]:
+    """Return the fields of :func:`command_layout` in a command's item. A kind that does not exist reads as NOP."""
+    key = 8
     value = key + 8 * params.key_bytes
-    kind = read_kind(text)
+    kind = read_kind(item)
     return {
         "kind": Mux(kind[2:] == 0, kind[:2], 0),  # CLOSE as well
-        "key": text[key:value],
-        "value": text[value : value + 8 * params.value_bytes],
+        "key": item[key:value],
+        "value": item[value : value + 8 * params.value_bytes],
     }
 
 

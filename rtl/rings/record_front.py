@@ -9,12 +9,11 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.params import Params
-from omap.wire import SESSIONS, Direction, RecordCodec, RecordType, Refusal
+from omap.wire import HELLO_LINES, SESSIONS, Direction, RecordCodec, RecordType, Refusal
 from rtl.constants import BLOCK_BITS
 from rtl.rings.handshake import HANDSHAKE_BODY, KEY_BITS, Handshake
 from rtl.rings.record import (
     HEADER_FIELDS,
-    HELLO_LINES,
     LINE_BEATS,
     RECORD_BEAT,
     RIGHTS,

@@ -8,14 +8,12 @@ from amaranth.lib.data import StructLayout, View
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from omap.sessions import SHARE
 from omap.wire import SESSIONS
 from rtl.rings.record import CREDENTIAL_FIELDS, RIGHTS, SESSION_BITS, SESSION_INDEX, TURN_BITS
 
 CLOCK_BITS = 64
 """Width of the count of uses. At one use a cycle it lasts for two thousand years."""
-
-MANY = 4
-"""Sessions of one credential from which on a new one of it takes the place of an old one, if no place is free."""
 
 _USE = StructLayout({"session": SESSION_BITS, "next": TURN_BITS + 1, "used": CLOCK_BITS})
 
@@ -187,7 +185,7 @@ class SessionTable(wiring.Component):
                 m.d.comb += [
                     self.o_place.valid.eq(1),
                     # SEC_CM: SESSIONS.SHARE.BOUNDED -- a client that opens many sessions closes its own
-                    self.o_place.p.eq(Mux(free, free_index, Mux(own_open >= MANY, oldest_own.index, oldest.index))),
+                    self.o_place.p.eq(Mux(free, free_index, Mux(own_open >= SHARE, oldest_own.index, oldest.index))),
                 ]
                 with m.If(self.o_place.ready):
                     m.next = "IDLE"
