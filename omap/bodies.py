@@ -60,7 +60,7 @@ class Reply(NamedTuple):
     sequence: int
     overruns: int
     live: int
-    count: int
+    count: int  # type: ignore[assignment]  # nobody counts the fields of a reply
     text: bytes
 
 
@@ -125,7 +125,8 @@ def reply_text(codec: RecordCodec, reply: Reply) -> bytes:
 
 def read_reply(text: bytes, count: int) -> Reply:
     """Return what the body of a response record says."""
-    return Reply(*PREAMBLE.unpack_from(text), count, text)
+    sequence, overruns, live = PREAMBLE.unpack_from(text)
+    return Reply(sequence, overruns, live, count, text)
 
 
 def responses(codec: RecordCodec, reply: Reply) -> list[Response]:
@@ -147,7 +148,7 @@ def answers(codec: RecordCodec, reply: Reply) -> Answers:
     """Return the answers of a record as arrays; they refer to the bytes of the record."""
     rows = _items(codec, reply.text, reply.count)
     heads = rows[:, 0]
-    return Answers(heads & STATUS_MASK, heads >= FOUND, rows[:, 1 : 1 + codec.params.value_bytes])
+    return Answers(heads & np.uint8(STATUS_MASK), heads >= FOUND, rows[:, 1 : 1 + codec.params.value_bytes])
 
 
 def _items(codec: RecordCodec, text: bytes | bytearray, count: int) -> Bytes:

@@ -1,4 +1,4 @@
-"""Sessions: from a client's key and the device's root key to records that only these ends can write, each once, in order.
+"""Sessions: from a client's key at both ends to records that only these ends can write, each once and in order.
 
 Set-up takes two records each way:
 
@@ -186,8 +186,8 @@ class ClientSession:
         # SEC_CM: SESSION.KEY.CONFIRM -- no command is sent to a device that does not hold the root key
         if not constant_time.bytes_eq(keys.confirm(DEVICE_ROLE), confirmation):
             raise WrongKeyError(
-                "the device does not hold the root key that this client's key was derived from, or has other parameters "
-                "than it was said to have: check the key file and the address"
+                "the device does not hold the root key that this client's key was derived from, or has other "
+                "parameters than it was said to have: check the key file and the address"
             )
         self.session = header.session
         self._command, self._response = AESGCM(keys.command), AESGCM(keys.response)
@@ -290,8 +290,9 @@ _REFUSALS = {
     Refusal.ALTERED: "a record was altered on its way to the device, which has ended the session; open a new one",
     Refusal.OUT_OF_TURN: "a record was repeated, dropped or reordered on its way to the device, which has ended the "
     "session; open a new one",
-    Refusal.CREDENTIAL: "the credential has rights or a prefix that no client of this map can have: provision the client
-    " "anew", }
+    Refusal.CREDENTIAL: "the credential has rights or a prefix that no client of this map can have: provision the "
+    "client anew",
+}
 
 
 def refused(header: Header) -> SessionError:

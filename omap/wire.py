@@ -104,7 +104,7 @@ class Header(NamedTuple):
     type: int
     session_index: int
     lines: int
-    count: int
+    count: int  # type: ignore[assignment]  # nobody counts the fields of a header
     session: int
     sequence: int
 
@@ -190,8 +190,9 @@ class Counter(IntEnum):
     RESPONSES_TAKEN = 0x008
     """Written by the host: lines ever taken out of the response ring."""
     COMMANDS_SETTLED = 0x010
-    """Written by the host, and read by no device: lines of commands whose responses were taken out. A driver that follows
-    another finds there which responses are due. A host keeps the commands after it, and so there is room for these."""
+    """Written by the host, and read by no device: lines of commands whose responses were taken out. A driver that
+    follows another finds there which responses are due. A host keeps the commands after it, and so there is room for
+    their responses."""
     COMMANDS_FETCHED = 0x040
     """Written by the device: lines ever fetched from the command ring. Their places are free again."""
     RESPONSES_WRITTEN = 0x048
