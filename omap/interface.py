@@ -82,7 +82,16 @@ class ObliviousMap(ABC):
         Answers
             Statuses, whether each key had a value before, and these values.
 
-        Reveals, hides and raises
+        Reveals
+            How many operations ran, and when; for each, pages drawn uniformly at random.
+        Hides
+            Keys, values, kinds, hit or miss, repetition, number of live keys.
+
+        Raises
+        ------
+        InputError
+            For arrays of the wrong shape or type, or a kind that does not exist. No operation ran.
+        TamperedError, FaultError
             As :meth:`execute`.
         """
         columns = check_columns(self.params, kinds, keys, values)

@@ -50,6 +50,10 @@ SHOWN = MappingProxyType(
             reveals="How many operations ran, and when; for each, pages drawn uniformly at random.",
             hides="Keys, values, kinds, hit or miss, repetition, number of live keys.",
         ),
+        "execute_arrays": Shown(
+            reveals="How many operations ran, and when; for each, pages drawn uniformly at random.",
+            hides="Keys, values, kinds, hit or miss, repetition, number of live keys.",
+        ),
         "bulk_load": Shown(
             reveals="That a bulk load ran: every page is read and written back once, in order.",
             hides="How many keys were loaded, which keys, and their values.",
