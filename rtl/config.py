@@ -9,7 +9,6 @@ from omap.params import Params, Rule
 from omap.sizing.backlog import LATE_BITS
 from omap.sizing.channels import Layout, account, layouts, least_interval, total
 from omap.units import format_bytes
-from omap.wire import RecordCodec
 from rtl import offsets
 from rtl.constants import (
     BLOCK_BYTES,
@@ -19,14 +18,12 @@ from rtl.constants import (
     LINE_BYTES,
     MOST_TRANSIT_ENTRIES,
     PSEUDO_CHANNELS,
+    RING_ACCESS_LINES,
     RING_IDS,
 )
 from rtl.stream.interfaces import require, require_one_of, require_whole
 
 OFFSETS = ("lookup_cycles", "turnaround_cycles", "follow_cycles", "reply_cycles", "merge_cycles")
-
-RECORD_BATCH = 4
-"""Most records that one read fetches."""
 
 MOST_PAGE_ENTRIES = 96
 """Most pages in flight."""
@@ -185,8 +182,8 @@ class EngineConfig:
 
     @cached_property
     def host_lines(self) -> int:
-        """Most lines of one access to host memory, which is a page or some records."""
-        return max(self.page_lines, RECORD_BATCH * RecordCodec(self.params).record_bytes // LINE_BYTES)
+        """Most lines of one access to host memory: to a page or to a ring."""
+        return max(self.page_lines, RING_ACCESS_LINES)
 
     @cached_property
     def page_entries(self) -> int:

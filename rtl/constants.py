@@ -26,6 +26,9 @@ HOST_IDS = 64
 RING_IDS = 8
 """IDs of the rings: 0 for records, 1 to 6 for the host's counters, 7 for REQUESTS. All writes have 0."""
 
+RING_ACCESS_LINES = 16
+"""Most lines of one access to a ring: 4 packets of PCIe, so that headers cost little and pages wait little."""
+
 CHANNEL_BITS = BOARDS["u55c"].channel_bits
 """Address bits within a pseudo-channel of HBM, unless a configuration says otherwise."""
 

@@ -53,7 +53,7 @@ COUNTERMEASURES = {
     "WAITING.TUPLE.UNREADABLE": "No tuple shows outside while none is on offer.",
     "MERGE.TEXT.ERASE": "`erase` clears all registers of the merge stage: keys, pages and tuples.",
     "MERGE.TEXT.UNREADABLE": "Results and pages are zero while none is on offer.",
-    "RING.COUNTERS.BOUND": "However the host sets its counters, no more commands are under way than a ring holds.",
+    "RING.COUNTERS.BOUND": "However the host sets its counters, the responses to all commands under way fit the ring.",
     "EVENT.TIME.PACED": "Pages are read and written, and replies leave, a fixed time after public events.",
     "OVERRUN.COUNT.SEALED": "What was not in time for its offset is counted, and told in sealed replies alone.",
     "PAGE.ADDR.FRESH": "Every operation, whatever it is, draws the page on which its key is placed.",

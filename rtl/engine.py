@@ -9,9 +9,9 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.fresh import DEVICE_ID_BYTES
 from omap.regmap import Fault, Request, State
-from omap.wire import CONTROL_BYTES, RecordCodec
-from rtl.config import RECORD_BATCH, EngineConfig
-from rtl.constants import BLOCK_BITS, LINE_BITS, RING_IDS
+from omap.wire import CONTROL_BYTES
+from rtl.config import EngineConfig
+from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES, RING_IDS
 from rtl.map.core import PROGRESS, Core
 from rtl.memory.bursts import ADDRESS_BITS
 from rtl.memory.hbm import HBM_AXI
@@ -73,7 +73,7 @@ class Engine(wiring.Component):
         mode = {"hbm_private": hbm_private, "attested": attested, "hardware": hardware}
         self.core = Core(config)
         self.sessions = Sessions(config.params, in_flight=config.in_flight)
-        self.ring = RingPort(config.params, max_lines=config.host_lines, batch=RECORD_BATCH, **mode)
+        self.ring = RingPort(config.params, max_lines=config.host_lines, **mode)
         self.csr = Csr(config.params, **mode)
         self.port = HostPort(
             page_ids=config.page_ids, ring_ids=RING_IDS, max_lines=config.host_lines, timeout=config.timeout
@@ -124,16 +124,16 @@ class Engine(wiring.Component):
 
     def _place(self, m: Module) -> None:
         """Derive the address of the pages from the address of the buffer. Neither changes while the kernel runs."""
-        csr, record_bytes = self.csr, RecordCodec(self.config.params).record_bytes
+        csr = self.csr
         rings, pages = Signal(32), Signal(ADDRESS_BITS)
         m.d.sync += [
-            rings.eq(csr.ring_entries * (2 * record_bytes) + (CONTROL_BYTES - 1)),
+            rings.eq(csr.ring_lines * (2 * LINE_BYTES) + (CONTROL_BYTES - 1)),
             pages.eq(csr.base + CONTROL_BYTES + Cat(rings[:ALIGNMENT_BITS] & 0, rings[ALIGNMENT_BITS:])),
         ]
         m.d.comb += [
             self.core.base.eq(pages),
             self.ring.base.eq(csr.base),
-            self.ring.ring_entries.eq(csr.ring_entries),
+            self.ring.ring_lines.eq(csr.ring_lines),
         ]
 
     def _control(self, m: Module) -> None:

@@ -17,7 +17,7 @@ def followed(core: str) -> tuple[str, ...]:
 def takes(core: str) -> Ends:
     """Return where a path from the registers may end in the core, also through the registers' control state."""
     return {
-        "where the shared buffer is, and how long its rings are": _parts(core, core="base", ring="base ring_entries"),
+        "where the shared buffer is, and how long its rings are": _parts(core, core="base", ring="base ring_lines"),
         "whether it runs": _parts(core, ring="run serve", sessions="open_"),
         "requests": _parts(
             core,

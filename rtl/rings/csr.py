@@ -18,7 +18,7 @@ WORD_BITS = 32
 SETTLE = 4
 """Cycles from the arguments to ``running``, so that what other blocks derive from them is ready before it is used."""
 
-PLAIN = ("GIER", "IER", "ISR", "BUFFER_LOW", "BUFFER_HIGH", "RING_ENTRIES")
+PLAIN = ("GIER", "IER", "ISR", "BUFFER_LOW", "BUFFER_HIGH", "RING_LINES")
 """Registers that keep what is written to them."""
 
 
@@ -49,8 +49,8 @@ class Csr(wiring.Component):
         The kernel was started and has not stopped.
     base : Out(64)
         Bus address of the shared buffer, as it was at the start; there 4 cycles before ``running``.
-    ring_entries : Out(17)
-        Entries in each ring, likewise.
+    ring_lines : Out(17)
+        Lines of each ring, likewise.
     o_request : Out(stream.Signature(8))
         Requests; a number that does not fit is 0. None is offered before the kernel runs.
     i_request_done : In(stream.Signature(0))
@@ -68,7 +68,7 @@ class Csr(wiring.Component):
                 "start": Out(1),
                 "running": Out(1),
                 "base": Out(64),
-                "ring_entries": Out(17),
+                "ring_lines": Out(17),
                 "o_request": Out(stream.Signature(8)),
                 "i_request_done": In(stream.Signature(0)),
             }
@@ -120,7 +120,7 @@ class Csr(wiring.Component):
             begin=writes("CTRL") & strobes[0] & word[0],
             seen=read & (read_at == BY_NAME["CTRL"].offset // 4),
             base=Cat(plain["BUFFER_LOW"], plain["BUFFER_HIGH"]),
-            ring_entries=plain["RING_ENTRIES"],
+            ring_lines=plain["RING_LINES"],
         )
         request = self._request(m, writes("REQUEST"), word & mask)
         values: dict[str, Value] = {
@@ -140,14 +140,14 @@ class Csr(wiring.Component):
             m.d.sync += bus.rvalid.eq(0)
         return m
 
-    def _kernel(self, m: Module, *, begin: Value, seen: Value, base: Value, ring_entries: Value) -> Value:
+    def _kernel(self, m: Module, *, begin: Value, seen: Value, base: Value, ring_lines: Value) -> Value:
         """Start and stop the kernel; return register CTRL."""
         started, settling, done = Signal(), Signal(SETTLE), Signal()
         m.d.sync += [settling.eq(Cat(begin & ~started, settling)), self.start.eq(settling[-1])]
         with m.If(seen):
             m.d.sync += done.eq(0)
         with m.If(begin & ~started):
-            m.d.sync += [started.eq(1), self.base.eq(base), self.ring_entries.eq(ring_entries)]
+            m.d.sync += [started.eq(1), self.base.eq(base), self.ring_lines.eq(ring_lines)]
         with m.If(settling[-1]):
             m.d.sync += self.running.eq(1)
         with m.Elif(self.running & self.stopped):

@@ -7,24 +7,45 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-from omap.wire import Counter
-from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES
+from omap.params import Params
+from omap.wire import MAX_RING_LINES, Counter, RecordCodec
+from rtl.constants import LINE_BITS, LINE_BYTES
 from rtl.memory.bursts import ADDRESS_BITS
-from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import page_beat
+from rtl.rings.framing import Framing
+from rtl.rings.record import RECORD_BEAT
 
 COUNTER_BITS = 64
-RING_BITS = 17
-BEATS = LINE_BITS // BLOCK_BITS
+RING_BITS = MAX_RING_LINES.bit_length()
+LINE_SHIFT = (LINE_BYTES - 1).bit_length()
 
-PLENTY = 32
-"""Commands known and not asked for, from which on the host's counters are read a quarter as often."""
+PLENTY = 128
+"""Lines that are here or on their way, from which on the host's counters are read more rarely."""
+
+RARER = 8
+"""So many times more rarely."""
+
+assert Counter.COMMANDS_WRITTEN // LINE_BYTES == Counter.RESPONSES_TAKEN // LINE_BYTES, "one read fetches both"
 
 
 def clamped(value: Value, most: int) -> Value:
     """Return the lesser of ``value`` and ``most``, in as many bits as that takes."""
     bits = most.bit_length()
     return Mux(value >= most, most, value[:bits])
+
+
+def lesser(a: Value, b: Value) -> Value:
+    """Return the lesser of two values."""
+    return Mux(a < b, a, b)
+
+
+def counter_in(line: Value, counter: Counter) -> Value:
+    """Return a counter of the line in which it lies."""
+    return line[8 * (counter % LINE_BYTES) :][:COUNTER_BITS]
+
+
+def line_read(request: StructLayout) -> StructLayout:
+    """Return the payload of a stream of lines that were read."""
+    return StructLayout({"id": request.members["id"], "data": LINE_BITS, "last": 1})
 
 
 class CounterPolls(wiring.Component):
@@ -44,29 +65,28 @@ class CounterPolls(wiring.Component):
     run : In(1)
         Read them.
     rarer : In(1)
-        A quarter as often will do.
+        An eighth as often will do.
     base : In(64)
         Bus address of the shared buffer.
     o_read : Out(stream.Signature(request))
-        Reads of both counters.
-    i_line : In(stream.Signature({"id", "count", "last"}, always_ready=True))
-        The counter in each line that was read, whatever its id.
+        Reads of the line with both counters.
+    i_data : In(stream.Signature({"id", "data", "last"}, always_ready=True))
+        What was read, of any id.
     responses : In(64)
-        Responses ever written: no more can have been taken.
+        Lines of responses ever written: no more can have been taken.
     commands_written, responses_taken : Out(64)
         Both counters, as far as this block knows them. They only grow.
     """
 
     def __init__(self, *, request: StructLayout, first_id: int, polls: int, every: int) -> None:
         self.first_id, self.polls, self.every = first_id, polls, every
-        line = StructLayout({"id": request.members["id"], "count": COUNTER_BITS, "last": 1})
         super().__init__(
             {
                 "run": In(1),
                 "rarer": In(1),
                 "base": In(ADDRESS_BITS),
                 "o_read": Out(stream.Signature(request)),
-                "i_line": In(stream.Signature(line, always_ready=True)),
+                "i_data": In(stream.Signature(line_read(request), always_ready=True)),
                 "responses": In(COUNTER_BITS),
                 "commands_written": Out(COUNTER_BITS),
                 "responses_taken": Out(COUNTER_BITS),
@@ -77,7 +97,7 @@ class CounterPolls(wiring.Component):
         m = Module()
         under_way = Signal(self.polls)
         turn = Signal(self.polls, init=1)  # one-hot: the id to use next
-        since = Signal(range(4 * self.every))  # cycles since the last read
+        since = Signal(range(RARER * self.every))  # cycles since the last read
         due, taken = Signal(), Signal()
         number = Signal.like(self.o_read.p.id)
         for k in range(self.polls):
@@ -91,8 +111,8 @@ class CounterPolls(wiring.Component):
         with m.If(due):
             m.d.sync += [
                 self.o_read.valid.eq(1),
-                self.o_read.p.address.eq(self.base + Counter.COMMANDS_WRITTEN),
-                self.o_read.p.lines.eq((Counter.RESPONSES_TAKEN - Counter.COMMANDS_WRITTEN) // LINE_BYTES + 1),
+                self.o_read.p.address.eq(self.base + Counter.COMMANDS_WRITTEN // LINE_BYTES * LINE_BYTES),
+                self.o_read.p.lines.eq(1),
                 self.o_read.p.id.eq(number),
                 turn.eq(turn.rotate_left(1)),
                 since.eq(0),
@@ -102,78 +122,89 @@ class CounterPolls(wiring.Component):
         with m.Else():
             with m.If(taken):
                 m.d.sync += self.o_read.valid.eq(0)
-            m.d.sync += [often.eq(often | (since == self.every - 2)), rare.eq(rare | (since == 4 * self.every - 2))]
+            m.d.sync += [often.eq(often | (since == self.every - 2)), rare.eq(rare | (since == RARER * self.every - 2))]
             with m.If(~rare):
                 m.d.sync += since.eq(since + 1)
 
-        line = self.i_line.p
+        line = self.i_data.p
         for k in range(self.polls):
             with m.If(due & turn[k]):
                 m.d.sync += under_way[k].eq(1)
-            with m.Elif(self.i_line.valid & line.last & (line.id == self.first_id + k)):
+            with m.Elif(self.i_data.valid & (line.id == self.first_id + k)):
                 m.d.sync += under_way[k].eq(0)
 
-        # Any read's answer may bring the latest values. The order of its lines tells the two counters apart.
-        mine = self.i_line.valid & (line.id >= self.first_id) & (line.id < self.first_id + self.polls)
-        with m.If(mine & ~line.last & (line.count > self.commands_written)):
-            m.d.sync += self.commands_written.eq(line.count)
+        # Any read's answer may bring the latest values.
+        mine = self.i_data.valid & (line.id >= self.first_id) & (line.id < self.first_id + self.polls)
+        written, read = counter_in(line.data, Counter.COMMANDS_WRITTEN), counter_in(line.data, Counter.RESPONSES_TAKEN)
+        with m.If(mine & (written > self.commands_written)):
+            m.d.sync += self.commands_written.eq(written)
         # SEC_CM: RING.COUNTERS.BOUND -- room that the host claims for responses it can't have taken is not believed
-        with m.If(mine & line.last & (line.count > self.responses_taken) & (line.count <= self.responses)):
-            m.d.sync += self.responses_taken.eq(line.count)
+        with m.If(mine & (read > self.responses_taken) & (read <= self.responses)):
+            m.d.sync += self.responses_taken.eq(read)
         return m
 
 
 class CommandFetch(wiring.Component):
-    """Fetches records of the command ring, several at a time and in order, and hands them on.
+    """Fetches lines of the command ring, in reads of many and several at a time, and hands records on in order.
+
+    A line is asked for when there is room for a response to everything asked for, however long the records turn out to
+    be: a response is never longer than its command.
 
     Parameters
     ----------
+    params : Params
+        The map.
     request : StructLayout
-        Payload of an access, see :func:`rtl.memory.bursts.access`. Records are read under id 0.
-    record_lines : int
-        Lines of a record.
-    batch : int
-        Most records of one read.
-    records : int
-        Records that are here or on their way at most.
+        Payload of an access, see :func:`rtl.memory.bursts.access`. Lines are read under id 0.
+    most : int
+        Most lines of one read, a power of two.
+    depth : int
+        Lines that are here or on their way at most.
 
     Members
     -------
     serve : In(1)
-        Ask for records.
+        Ask for lines.
     base : In(64)
         Bus address of the command ring; still while ``serve`` is high.
-    ring_entries : In(17)
-        Records of the ring, a power of two; still while ``serve`` is high.
+    ring_lines : In(17)
+        Lines of the ring, a power of two; still while ``serve`` is high.
     commands_written, responses_taken : In(64)
         As :class:`CounterPolls` knows them.
+    saved : In(range(most_lines + 1))
+        Lines by which a response has turned out shorter than its command; 0 in all other cycles.
     o_read : Out(stream.Signature(request))
-        Reads of records.
+        Reads of lines.
     i_data : In(stream.Signature({"id", "data", "last"}, always_ready=True))
         What was read, of any id.
-    o_record : Out(stream.Signature(page_beat(1)))
+    o_record : Out(stream.Signature(RECORD_BEAT))
         The records.
+    o_lines : Out(stream.Signature(range(most_lines + 1)))
+        The length of each record, before its first beat.
     fetched : Out(64)
-        Records ever here.
+        Lines ever here.
     plenty : Out(1)
-        Many commands are known and not asked for.
+        Many lines are here or on their way.
     idle : Out(1)
-        No record is here or on its way.
+        No line is here or on its way.
     """
 
-    def __init__(self, *, request: StructLayout, record_lines: int, batch: int, records: int) -> None:
-        self.record_lines, self.batch, self.records = record_lines, batch, records
-        data = StructLayout({"id": request.members["id"], "data": LINE_BITS, "last": 1})
+    def __init__(self, params: Params, *, request: StructLayout, most: int, depth: int) -> None:
+        self.most, self.depth = most, depth
+        self.framing = Framing(params, depth=depth)
+        most_lines = RecordCodec(params).most_lines
         super().__init__(
             {
                 "serve": In(1),
                 "base": In(ADDRESS_BITS),
-                "ring_entries": In(RING_BITS),
+                "ring_lines": In(RING_BITS),
                 "commands_written": In(COUNTER_BITS),
                 "responses_taken": In(COUNTER_BITS),
+                "saved": In(range(most_lines + 1)),
                 "o_read": Out(stream.Signature(request)),
-                "i_data": In(stream.Signature(data, always_ready=True)),
-                "o_record": Out(stream.Signature(page_beat(1))),
+                "i_data": In(stream.Signature(line_read(request), always_ready=True)),
+                "o_record": Out(stream.Signature(RECORD_BEAT)),
+                "o_lines": Out(stream.Signature(range(most_lines + 1))),
                 "fetched": Out(COUNTER_BITS),
                 "plenty": Out(1),
                 "idle": Out(1),
@@ -182,90 +213,62 @@ class CommandFetch(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        free = Signal(range(self.records + 1), init=self.records)
+        m.submodules.framing = framing = self.framing
+        wiring.connect(m, framing.o_record, wiring.flipped(self.o_record))
+        wiring.connect(m, framing.o_lines, wiring.flipped(self.o_lines))
+        free = Signal(range(self.depth + 1), init=self.depth)
         asked = Signal(COUNTER_BITS)
-        place, offset = Signal(RING_BITS), Signal(ADDRESS_BITS - 6)  # of the next record, in records and in lines
+        promised = Signal(COUNTER_BITS)  # lines that the responses to all that was asked for take at most
+        place = Signal(RING_BITS)  # of the next line
 
-        # What there is to ask for, in three steps. The result is a few cycles old, so each read is followed by a wait.
-        known, limit, room = Signal(COUNTER_BITS), Signal(COUNTER_BITS), Signal(COUNTER_BITS)
-        bits = self.batch.bit_length()
-        parts = [Signal(bits, name=f"part_{name}") for name in ("known", "room", "ring", "free")]
-        some = Signal(bits)
-        wait = Signal(range(4))
-        ask, taken = Signal(), Signal()
+        # What there is to ask for, step by step. A result is a few cycles old, so each read is followed by a wait. What
+        # the host has written comes in last, because a record that comes alone waits for that.
+        known, room, limit = Signal(COUNTER_BITS), Signal(COUNTER_BITS), Signal(COUNTER_BITS)
+        ahead = Signal(RING_BITS)
+        bits = self.most.bit_length()
+        parts = [Signal(bits, name=f"part_{name}") for name in ("room", "ahead")]
+        allowed, some = Signal(bits), Signal(bits)
+        wait = Signal(range(5))
+        taken = Signal()
         m.d.sync += [
+            limit.eq(self.responses_taken + self.ring_lines),
+            room.eq(limit - promised),
+            ahead.eq(self.ring_lines - place),
+            *(part.eq(clamped(value, self.most)) for part, value in zip(parts, (room, ahead), strict=True)),
+            allowed.eq(Mux(free >= self.most, lesser(*parts), 0)),  # a full buffer is not refilled line by line
             known.eq(self.commands_written - asked),
-            limit.eq(self.responses_taken + self.ring_entries),
-            room.eq(limit - asked),
-            self.plenty.eq(known >= PLENTY),
-            *(
-                part.eq(clamped(value, self.batch))
-                for part, value in zip(parts, (known, room, self.ring_entries - place, free), strict=True)
-            ),
+            self.plenty.eq(free <= self.depth - PLENTY),
+            self.o_read.p.address.eq(self.base + (place << LINE_SHIFT)),
         ]
-        fewer = [Mux(parts[k] < parts[k + 1], parts[k], parts[k + 1]) for k in (0, 2)]
-        m.d.sync += some.eq(Mux(fewer[0] < fewer[1], *fewer))
         m.d.comb += [
+            self.o_read.p.lines.eq(some),
+            self.o_read.valid.eq((wait == 0) & (some != 0)),
             taken.eq(self.o_read.valid & self.o_read.ready),
-            ask.eq(self.serve & (wait == 0) & (some != 0) & ~self.o_read.valid),
         ]
-        lines = Signal(range(self.batch * self.record_lines + 1))
-        m.d.comb += lines.eq(some * self.record_lines)
-        with m.If(ask):
-            m.d.sync += [
-                wait.eq(3),
-                self.o_read.valid.eq(1),
-                self.o_read.p.address.eq(self.base + (offset << 6)),
-                self.o_read.p.lines.eq(lines),
-                asked.eq(asked + some),
-            ]
-            with m.If(place + some == self.ring_entries):
-                m.d.sync += [place.eq(0), offset.eq(0)]
+        with m.If(~self.o_read.valid):  # what is on offer stays as it is
+            m.d.sync += some.eq(Mux(self.serve, lesser(clamped(known, self.most), allowed), 0))
+        with m.If(taken):
+            m.d.sync += [wait.eq(4), some.eq(0), asked.eq(asked + some)]
+            with m.If(place + some == self.ring_lines):
+                m.d.sync += place.eq(0)
             with m.Else():
-                m.d.sync += [place.eq(place + some), offset.eq(offset + lines)]
-        with m.Else():
-            with m.If(taken):
-                m.d.sync += self.o_read.valid.eq(0)
-            with m.If(wait != 0):
-                m.d.sync += wait.eq(wait - 1)
+                m.d.sync += place.eq(place + some)
+        with m.Elif(wait != 0):
+            m.d.sync += wait.eq(wait - 1)
 
-        depth = self.records * self.record_lines
-        style = "distributed" if depth <= 64 else "block"
-        m.submodules.lines = kept = Fifo(shape=LINE_BITS, depth=depth, ram_style=style)
-        here = Signal()
+        mine = Signal()
         m.d.comb += [
-            here.eq(self.i_data.valid & (self.i_data.p.id == 0)),
-            kept.i.valid.eq(here),
-            kept.i.p.eq(self.i_data.p.data),
+            mine.eq(self.i_data.valid & (self.i_data.p.id == 0)),
+            framing.i_line.valid.eq(mine),
+            framing.i_line.p.eq(self.i_data.p.data),
+            self.idle.eq((free == self.depth) & ~framing.o_record.valid),
         ]
-        arriving = Signal(range(self.record_lines))
-        with m.If(here):
-            with m.If(arriving == self.record_lines - 1):
-                m.d.sync += [arriving.eq(0), self.fetched.eq(self.fetched + 1)]
-            with m.Else():
-                m.d.sync += arriving.eq(arriving + 1)
-
-        # Beats: the line on offer moves down by one beat after the other.
-        line, beat, leaving = Signal(LINE_BITS), Signal(range(BEATS)), Signal(range(self.record_lines))
-        moved, through, over = Signal(), Signal(), Signal()
-        m.d.comb += [
-            self.o_record.p.data.eq(line[:BLOCK_BITS]),
-            self.o_record.p.last.eq((beat == BEATS - 1) & (leaving == self.record_lines - 1)),
-            moved.eq(self.o_record.valid & self.o_record.ready),
-            through.eq(moved & (beat == BEATS - 1)),
-            over.eq(moved & self.o_record.p.last),
-            kept.o.ready.eq(~self.o_record.valid | through),
+        new = Mux(taken, some, 0)
+        m.d.sync += [
+            self.fetched.eq(self.fetched + mine),
+            promised.eq(promised + new - self.saved),
+            free.eq(free - new + framing.freed),
         ]
-        with m.If(kept.o.ready):
-            m.d.sync += [self.o_record.valid.eq(kept.o.valid), line.eq(kept.o.p)]
-        with m.Elif(moved):
-            m.d.sync += line.eq(line >> BLOCK_BITS)
-        with m.If(moved):
-            m.d.sync += beat.eq(beat + 1)
-        with m.If(through):
-            m.d.sync += leaving.eq(Mux(over, 0, leaving + 1))
-        m.d.sync += free.eq(free - Mux(ask, some, 0) + over)
-        m.d.comb += self.idle.eq(free == self.records)
         return m
 
 
@@ -287,7 +290,7 @@ class RequestPolls(wiring.Component):
         Read it.
     base : In(64)
         Bus address of the shared buffer.
-    o_read, i_line
+    o_read, i_data
         As :class:`CounterPolls` has them.
     o_request : Out(stream.Signature(8))
         A request: the lowest bits of a number that is new.
@@ -299,13 +302,12 @@ class RequestPolls(wiring.Component):
 
     def __init__(self, *, request: StructLayout, read_id: int, every: int) -> None:
         self.read_id, self.every = read_id, every
-        line = StructLayout({"id": request.members["id"], "count": COUNTER_BITS, "last": 1})
         super().__init__(
             {
                 "run": In(1),
                 "base": In(ADDRESS_BITS),
                 "o_read": Out(stream.Signature(request)),
-                "i_line": In(stream.Signature(line, always_ready=True)),
+                "i_data": In(stream.Signature(line_read(request), always_ready=True)),
                 "o_request": Out(stream.Signature(8)),
                 "i_request_done": In(stream.Signature(0)),
                 "o_done": Out(stream.Signature(COUNTER_BITS)),
@@ -316,6 +318,7 @@ class RequestPolls(wiring.Component):
         m = Module()
         wait = Signal(range(self.every))
         number = Signal(COUNTER_BITS)
+        latest = counter_in(self.i_data.p.data, Counter.REQUESTS)
         read = self.o_read.p
         m.d.comb += [
             read.address.eq(self.base + Counter.REQUESTS),
@@ -336,11 +339,11 @@ class RequestPolls(wiring.Component):
                 with m.If(self.o_read.ready):
                     m.next = "ANSWER"
             with m.State("ANSWER"):
-                with m.If(self.i_line.valid & (self.i_line.p.id == self.read_id)):
-                    with m.If(self.i_line.p.count == number):
+                with m.If(self.i_data.valid & (self.i_data.p.id == self.read_id)):
+                    with m.If(latest == number):
                         m.next = "WAIT"
                     with m.Else():
-                        m.d.sync += number.eq(self.i_line.p.count)
+                        m.d.sync += number.eq(latest)
                         m.next = "REQUEST"
             with m.State("REQUEST"):
                 m.d.comb += self.o_request.valid.eq(1)

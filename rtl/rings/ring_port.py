@@ -9,41 +9,50 @@ from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
 from omap.regmap import REGISTER_BYTES, identity
-from omap.wire import CONTROL_BYTES, RecordCodec
-from rtl.constants import LINE_BITS, LINE_BYTES, RING_IDS
+from omap.wire import CONTROL_BYTES
+from rtl.constants import LINE_BITS, LINE_BYTES, RING_ACCESS_LINES, RING_IDS
 from rtl.memory.bursts import ADDRESS_BITS, access
-from rtl.rings.ring_commands import COUNTER_BITS, RING_BITS, CommandFetch, CounterPolls, RequestPolls
+from rtl.rings.record import RECORD_BEAT
+from rtl.rings.ring_commands import LINE_SHIFT, RING_BITS, CommandFetch, CounterPolls, RequestPolls, line_read
 from rtl.rings.ring_writer import RingWriter
-from rtl.stream.interfaces import page_beat, require, require_whole
+from rtl.stream.fifo import Fifo
+from rtl.stream.interfaces import page_beat, require_one_of, require_whole
 
 ID_BITS = (RING_IDS - 1).bit_length()
 REQUEST_ID = RING_IDS - 1
+
 BUFFERED_LINES = 512
-BUFFERED_RECORDS = 64
+"""Lines of commands that are here or on their way at most."""
+
+UNANSWERED = 256
+"""Records that can be between this block and their response."""
 
 
 class RingPort(wiring.Component):
     """Moves records between the rings of the shared buffer and the engine. Must do as :class:`omap.device.DeviceModel`.
 
-    It reads the host's counters over and over, several reads under way, and fetches what is new, in order. A response
-    is written as soon as it is whole; RESPONSES_WRITTEN follows at once if no other response is there and the counters
-    were not written in the last ``counter_cycles``, and after 8 responses at the latest. All times depend on handshakes
-    and on what the host may see.
+    It reads the host's counters over and over, several reads under way, fetches the lines that are new, in order, and
+    hands a record on when all its lines are here. A response is written as soon as it is whole, several short ones in
+    one access if there was a write just before. RESPONSES_WRITTEN follows at once if no other response is there and the
+    counters were not written in the last ``counter_cycles``, and after 64 lines at the latest. All times depend on
+    handshakes and on what the host may see.
 
     Parameters
     ----------
     params : Params
         The map.
     max_lines : int
-        Longest access of the host port, at least a record and 4 lines.
-    batch : int
-        Most records of one read; fewer if ``max_lines`` is shorter.
+        Longest access of the host port, at least 4 lines.
+    access_lines : int
+        Most lines of one access to a ring, a power of two; fewer if ``max_lines`` is shorter.
     poll_cycles : int
-        Cycles from one read of the counters to the next; four times as many while 32 commands wait to be fetched.
+        Cycles from one read of the counters to the next; eight times as many while 128 lines are here or on their way.
     request_cycles : int
         Cycles from one read of REQUESTS to the next.
+    gather_cycles : int
+        Cycles from one write of responses to the next, unless they fill a packet.
     counter_cycles : int
-        Cycles from one write of the device's counters to the next.
+        Cycles from one write of the device's counters to the next, unless 64 lines are untold.
     hbm_private, attested, hardware : bool
         What register MODE says.
 
@@ -55,10 +64,10 @@ class RingPort(wiring.Component):
         The map is ready: commands are fetched.
     base : In(64)
         Bus address of the shared buffer, a multiple of 4096; still while ``run`` is high, and 4 cycles before.
-    ring_entries : In(17)
-        Records of each ring, a power of two from 2 to 65536; still likewise.
-    o_record : Out(stream.Signature(page_beat(1)))
-        Commands, ``last`` on the last beat of each.
+    ring_lines : In(17)
+        Lines of each ring, a power of two from 128 to 65536; still likewise.
+    o_record : Out(stream.Signature(RECORD_BEAT))
+        Commands, each without a pause of this block's making.
     i_record : In(stream.Signature(page_beat(1)))
         Responses, one for each command, in order.
     i_mirror : In(stream.Signature({"state": 4, "fault": 4}))
@@ -75,7 +84,7 @@ class RingPort(wiring.Component):
     Countermeasures
     ---------------
     RING.COUNTERS.BOUND
-        However the host sets its counters, no more commands are under way than a ring holds.
+        However the host sets its counters, the responses to all commands under way fit the ring.
     """
 
     # Many: each is a number or a fact that the engine's configuration has on its own. All but
@@ -85,35 +94,35 @@ class RingPort(wiring.Component):
         params: Params,
         *,
         max_lines: int,
-        batch: int = 4,
+        access_lines: int = RING_ACCESS_LINES,
         poll_cycles: int = 32,
         request_cycles: int = 256,
-        counter_cycles: int = 16,
+        gather_cycles: int = 32,
+        counter_cycles: int = 64,
         hbm_private: bool = False,
         attested: bool = False,
         hardware: bool = False,
     ) -> None:
-        self.record_lines = RecordCodec(params).record_bytes // LINE_BYTES
-        least = max(self.record_lines, REGISTER_BYTES // LINE_BYTES)
-        require_whole("max_lines", max_lines, least, 1024)
-        require_whole("batch", batch, 1, 16)
+        require_whole("max_lines", max_lines, REGISTER_BYTES // LINE_BYTES, 1024)
+        require_one_of("access_lines", access_lines, (1, 2, 4, 8, 16, 32, 64))
         for name, cycles in (("poll_cycles", poll_cycles), ("request_cycles", request_cycles)):
             require_whole(name, cycles, 2, 1 << 16)
-        require_whole("counter_cycles", counter_cycles, 1, 1 << 16)
-        self.batch = min(batch, max_lines // self.record_lines)
-        self.records = min(BUFFERED_RECORDS, BUFFERED_LINES // self.record_lines)
-        require(self.records >= 2, f"a record has {self.record_lines} lines; {BUFFERED_LINES // 2} are the most")
-        self.poll_cycles, self.request_cycles, self.counter_cycles = poll_cycles, request_cycles, counter_cycles
+        for name, cycles in (("gather_cycles", gather_cycles), ("counter_cycles", counter_cycles)):
+            require_whole(name, cycles, 1, 1 << 16)
+        self.params = params
+        self.access_lines = min(access_lines, 1 << max_lines.bit_length() - 1)
+        self.poll_cycles, self.request_cycles = poll_cycles, request_cycles
+        self.gather_cycles, self.counter_cycles = gather_cycles, counter_cycles
         self.identity = identity(params, hbm_private=hbm_private, attested=attested, hardware=hardware)
         self.request = access(max_lines, ID_BITS)
-        line = StructLayout({"id": ID_BITS, "data": LINE_BITS, "last": 1})
+        line = line_read(self.request)
         super().__init__(
             {
                 "run": In(1),
                 "serve": In(1),
                 "base": In(ADDRESS_BITS),
-                "ring_entries": In(RING_BITS),
-                "o_record": Out(stream.Signature(page_beat(1))),
+                "ring_lines": In(RING_BITS),
+                "o_record": Out(stream.Signature(RECORD_BEAT)),
                 "i_record": In(stream.Signature(page_beat(1))),
                 "i_mirror": In(stream.Signature(StructLayout({"state": 4, "fault": 4}))),
                 "o_request": Out(stream.Signature(8)),
@@ -134,14 +143,16 @@ class RingPort(wiring.Component):
             request=self.request, first_id=1, polls=REQUEST_ID - 1, every=self.poll_cycles
         )
         m.submodules.fetch = fetch = CommandFetch(
-            request=self.request, record_lines=self.record_lines, batch=self.batch, records=self.records
+            self.params, request=self.request, most=self.access_lines, depth=BUFFERED_LINES
         )
         m.submodules.requests = requests = RequestPolls(
             request=self.request, read_id=REQUEST_ID, every=self.request_cycles
         )
         m.submodules.writer = writer = RingWriter(
+            self.params,
             request=self.request,
-            record_lines=self.record_lines,
+            most=self.access_lines,
+            gather_cycles=self.gather_cycles,
             counter_cycles=self.counter_cycles,
             identity=self.identity,
         )
@@ -161,13 +172,15 @@ class RingPort(wiring.Component):
         connect(m, requests.o_done, writer.i_done)
 
         # Where the rings lie: constant while anything uses it.
-        ring_lines = Signal(ADDRESS_BITS - 6)
         commands_base, responses_base = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         m.d.sync += [
-            ring_lines.eq(self.ring_entries * self.record_lines),
             commands_base.eq(self.base + CONTROL_BYTES),
-            responses_base.eq(commands_base + (ring_lines << 6)),
+            responses_base.eq(commands_base + (self.ring_lines << LINE_SHIFT)),
         ]
+        m.submodules.unanswered = unanswered = Fifo(shape=fetch.o_lines.p.shape(), depth=UNANSWERED)
+        connect(m, fetch.o_lines, unanswered.i)
+        m.d.comb += unanswered.o.ready.eq(writer.whole)
+        m.d.sync += fetch.saved.eq(Mux(writer.whole & unanswered.o.valid, unanswered.o.p - writer.whole_lines, 0))
         m.d.comb += [
             polls.run.eq(self.run & self.serve),
             polls.rarer.eq(fetch.plenty),
@@ -177,23 +190,16 @@ class RingPort(wiring.Component):
             requests.base.eq(self.base),
             fetch.serve.eq(self.run & self.serve),
             fetch.base.eq(commands_base),
-            fetch.ring_entries.eq(self.ring_entries),
+            fetch.ring_lines.eq(self.ring_lines),
             fetch.commands_written.eq(polls.commands_written),
             fetch.responses_taken.eq(polls.responses_taken),
-            fetch.i_data.valid.eq(self.i_data.valid),
-            fetch.i_data.p.eq(self.i_data.p),
             writer.base.eq(self.base),
             writer.responses_base.eq(responses_base),
-            writer.ring_entries.eq(self.ring_entries),
+            writer.ring_lines.eq(self.ring_lines),
             writer.fetched.eq(fetch.fetched),
         ]
-        for reader in (polls, requests):
-            m.d.comb += [
-                reader.i_line.valid.eq(self.i_data.valid),
-                reader.i_line.p.id.eq(self.i_data.p.id),
-                reader.i_line.p.count.eq(self.i_data.p.data[:COUNTER_BITS]),
-                reader.i_line.p.last.eq(self.i_data.p.last),
-            ]
+        for reader in (fetch, polls, requests):
+            m.d.comb += [reader.i_data.valid.eq(self.i_data.valid), reader.i_data.p.eq(self.i_data.p)]
         self._reads(m, [fetch.o_read, polls.o_read, requests.o_read])
         self._idle(m, fetch.idle & writer.idle)
         return m

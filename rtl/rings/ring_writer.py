@@ -7,17 +7,35 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
+from omap.params import Params
 from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES
-from omap.wire import Counter
+from omap.wire import Counter, RecordCodec
 from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES
 from rtl.memory.bursts import ADDRESS_BITS
-from rtl.rings.ring_commands import BEATS, COUNTER_BITS, RING_BITS
+from rtl.rings.record import LINE_BEATS
+from rtl.rings.ring_commands import COUNTER_BITS, LINE_SHIFT, RING_BITS, clamped, lesser
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import page_beat
 
 WORD_BITS = 32
-MOST_UNTOLD = 8
-"""Responses written at most before RESPONSES_WRITTEN says so."""
+
+PACKET_LINES = 4
+"""Lines that fill a packet of PCIe. So many don't wait to be gathered with others."""
+
+MOST_UNTOLD = 64
+"""Lines of responses written before the counters are told under load."""
+
+SETTLED = 64
+"""So many times ``counter_cycles`` after the last write, COMMANDS_FETCHED is told although there is no response."""
+
+
+def counter_line(values: dict[Counter, Value]) -> Value:
+    """Return the line with some counters, all of one line."""
+    (line,) = {counter // LINE_BYTES for counter in values}
+    words: list[Value] = [Const(0, COUNTER_BITS)] * (LINE_BITS // COUNTER_BITS)
+    for counter, value in values.items():
+        words[(counter - line * LINE_BYTES) * 8 // COUNTER_BITS] = value
+    return Cat(words)
 
 
 def register_lines(values: dict[str, ValueLike]) -> list[Value]:
@@ -36,18 +54,23 @@ def register_lines(values: dict[str, ValueLike]) -> list[Value]:
 
 
 class RingWriter(wiring.Component):
-    """Writes each response to its place as soon as it is whole, then the counters. It writes the mirror when asked to.
+    """Writes responses to their places when they are whole, then the counters. It writes the mirror when asked to.
 
-    All writes have one id, so that they arrive in this order.
+    All writes have one id, so that they arrive in this order. A write of responses takes as many lines as are there, up
+    to the end of the ring: a part of a long record, or several short ones.
 
     Parameters
     ----------
+    params : Params
+        The map.
     request : StructLayout
         Payload of an access, see :func:`rtl.memory.bursts.access`.
-    record_lines : int
-        Lines of a record.
+    most : int
+        Most lines of one access.
+    gather_cycles : int
+        Cycles from one write of responses to the next at least, unless they fill a packet.
     counter_cycles : int
-        Cycles from one write of the counters to the next at least, unless 8 responses wait to be told.
+        Cycles from one write of the counters to the next at least, unless 64 lines wait to be told.
     identity : dict of str to int
         Registers that never change, by name.
 
@@ -55,74 +78,93 @@ class RingWriter(wiring.Component):
     -------
     base, responses_base : In(64)
         Bus addresses of the shared buffer and of the response ring.
-    ring_entries : In(17)
-        Records of the ring, a power of two.
+    ring_lines : In(17)
+        Lines of the ring, a power of two.
     fetched : In(64)
         The value of COMMANDS_FETCHED that the host is to see.
     i_record : In(stream.Signature(page_beat(1)))
-        Responses.
+        Responses of whole lines.
     i_mirror : In(stream.Signature({"state": 4, "fault": 4}))
         A request to write the mirror with this STATUS and FAULT.
     i_done : In(stream.Signature(64))
         A value for REQUESTS_DONE.
     o_write, o_lines : streams
         As :class:`rtl.memory.host_port.HostPort` has them.
+    whole : Out(1)
+        A response has become whole.
+    whole_lines : Out(range(most_lines + 1))
+        Its lines.
     responses : Out(64)
-        Responses ever handed on.
+        Lines of whole responses ever handed on.
     idle : Out(1)
         Nothing waits to be written, and no part of a response is here.
     """
 
     def __init__(
-        self, *, request: StructLayout, record_lines: int, counter_cycles: int, identity: dict[str, int]
+        self,
+        params: Params,
+        *,
+        request: StructLayout,
+        most: int,
+        gather_cycles: int,
+        counter_cycles: int,
+        identity: dict[str, int],
     ) -> None:
-        self.record_lines, self.counter_cycles, self.identity = record_lines, counter_cycles, identity
+        self.most_lines, self.most = RecordCodec(params).most_lines, most
+        self.gather_cycles, self.counter_cycles, self.identity = gather_cycles, counter_cycles, identity
         super().__init__(
             {
                 "base": In(ADDRESS_BITS),
                 "responses_base": In(ADDRESS_BITS),
-                "ring_entries": In(RING_BITS),
+                "ring_lines": In(RING_BITS),
                 "fetched": In(COUNTER_BITS),
                 "i_record": In(stream.Signature(page_beat(1))),
                 "i_mirror": In(stream.Signature(StructLayout({"state": 4, "fault": 4}))),
                 "i_done": In(stream.Signature(COUNTER_BITS)),
                 "o_write": Out(stream.Signature(request)),
                 "o_lines": Out(stream.Signature(LINE_BITS)),
+                "whole": Out(1),
+                "whole_lines": Out(range(self.most_lines + 1)),
                 "responses": Out(COUNTER_BITS),
                 "idle": Out(1),
             }
         )
 
+    # Long: one state machine writes all that is written, and what it chooses from stands before it.
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        depth = max(16, 2 * self.record_lines)
-        style = "distributed" if depth <= 64 else "block"
-        m.submodules.lines = kept = Fifo(shape=LINE_BITS, depth=depth, ram_style=style)
-        whole = Signal(range(depth + 1))  # records all of whose lines are kept
-        sent = Signal()
+        depth = 2 * self.most_lines
+        m.submodules.lines = kept = Fifo(
+            shape=StructLayout({"data": LINE_BITS, "last": 1}), depth=depth, ram_style="block"
+        )
+        begun = self._gather(m, kept)
 
-        begun, completed = self._gather(m, kept)
-        m.d.sync += whole.eq(whole + completed - sent)
-
-        # The counters: what the host was told last, and when.
-        told_fetched, told_responses = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
-        untold, news = Signal(range(2 * MOST_UNTOLD)), Signal()
-        cooling = Signal(range(self.counter_cycles))
-        tell, told = Signal(), Signal()
-        m.d.sync += news.eq((told_fetched != self.fetched) | (untold != 0))
-        m.d.comb += tell.eq((news & (cooling == 0) & (whole == 0)) | untold[-1])
-        with m.If(told):
+        # Lines of whole responses that no access has taken yet, and how many the next access takes.
+        waiting, taking = Signal(range(depth + 1)), Signal(range(self.most + 1))
+        place, ahead = Signal(RING_BITS), Signal(range(self.most + 1))  # of the next line, and lines from it to the end
+        address, next_place = Signal(ADDRESS_BITS), Signal(RING_BITS)
+        write_now, gathering = Signal(), Signal(range(self.gather_cycles))
+        m.d.comb += [
+            taking.eq(lesser(clamped(waiting, self.most), ahead)),
+            next_place.eq(place + taking),
+            write_now.eq((waiting >= PACKET_LINES) | ((waiting != 0) & (gathering == 0))),
+        ]
+        m.d.sync += [
+            ahead.eq(clamped(self.ring_lines - place, self.most)),
+            address.eq(self.responses_base + (place << LINE_SHIFT)),
+        ]
+        take = Signal()
+        m.d.sync += waiting.eq(waiting + Mux(self.whole, self.whole_lines, 0) - Mux(take, taking, 0))
+        with m.If(take):
             m.d.sync += [
-                told_fetched.eq(self.fetched),
-                told_responses.eq(self.responses),
-                untold.eq(0),
-                news.eq(0),
-                cooling.eq(self.counter_cycles - 1),
+                place.eq(Mux(next_place == self.ring_lines, 0, next_place)),
+                gathering.eq(self.gather_cycles - 1),
             ]
-        with m.Else():
-            m.d.sync += untold.eq(untold + sent)
-            with m.If(cooling != 0):
-                m.d.sync += cooling.eq(cooling - 1)
+        with m.Elif(gathering != 0):
+            m.d.sync += gathering.eq(gathering - 1)
+
+        told, handed = Signal(), Signal()
+        tell, telling, news = self._counters(m, told, handed, waiting == 0)
 
         # The mirror and REQUESTS_DONE.
         mirror, mirrored = Signal(), Signal(self.i_mirror.p.shape())
@@ -134,30 +176,30 @@ class RingWriter(wiring.Component):
             | {
                 "BUFFER_LOW": self.base[:32],
                 "BUFFER_HIGH": self.base[32:],
-                "RING_ENTRIES": self.ring_entries,
+                "RING_LINES": self.ring_lines,
                 "STATUS": mirrored.state,
                 "FAULT": mirrored.fault,
             }
         )
 
         # One access after the other: its address is offered while its lines move to a register.
-        place, offset = Signal(RING_BITS), Signal(ADDRESS_BITS - 6)
-        step = Signal(range(max(self.record_lines, len(registers))))
+        remaining = Signal(range(max(self.most, len(registers)) + 1))
         final, free, load = Signal(), Signal(), Signal()
         line = Signal(LINE_BITS)
         write = self.o_write
-        m.d.comb += free.eq(~self.o_lines.valid | self.o_lines.ready)
+        m.d.comb += [free.eq(~self.o_lines.valid | self.o_lines.ready), final.eq(remaining == 1)]
         with m.If(free):
             m.d.sync += [self.o_lines.valid.eq(load), self.o_lines.p.eq(line)]
         with m.If(write.ready):
             m.d.sync += write.valid.eq(0)
         with m.If(load):
-            m.d.sync += step.eq(Mux(final, 0, step + 1))
+            m.d.sync += remaining.eq(remaining - 1)
 
-        def offer(address: ValueLike, lines: int) -> None:
-            m.d.sync += [write.valid.eq(1), write.p.address.eq(address), write.p.lines.eq(lines)]
+        def offer(address: ValueLike, lines: ValueLike) -> None:
+            m.d.sync += [write.valid.eq(1), write.p.address.eq(address), write.p.lines.eq(lines), remaining.eq(lines)]
 
-        with m.FSM():
+        # The FIFO has its first line on offer two cycles after the record became whole: when it is wanted.
+        with m.FSM() as machine:
             with m.State("CHOOSE"):
                 with m.If(~write.valid):
                     with m.If(mirror):
@@ -167,58 +209,100 @@ class RingWriter(wiring.Component):
                         offer(self.base + Counter.REQUESTS_DONE, 1)
                         m.next = "DONE"
                     with m.Elif(tell):
-                        offer(
-                            self.base + Counter.COMMANDS_FETCHED,
-                            (Counter.RESPONSES_WRITTEN - Counter.COMMANDS_FETCHED) // LINE_BYTES + 1,
-                        )
+                        offer(self.base + Counter.COMMANDS_FETCHED // LINE_BYTES * LINE_BYTES, 1)
                         m.d.comb += told.eq(1)
                         m.next = "COUNTERS"
-                    with m.Elif(whole != 0):
-                        offer(self.responses_base + (offset << 6), self.record_lines)
-                        m.next = "RECORD"
+                    with m.Elif(write_now):
+                        offer(address, taking)
+                        m.d.comb += take.eq(1)
+                        m.next = "RECORDS"
             with m.State("MIRROR"):
-                m.d.comb += [line.eq(Array(registers)[step]), load.eq(free), final.eq(step == len(registers) - 1)]
+                m.d.comb += [line.eq(Array(registers)[len(registers) - remaining]), load.eq(free)]
                 with m.If(load & final):
                     m.d.sync += mirror.eq(0)
                     m.next = "CHOOSE"
             with m.State("DONE"):
-                m.d.comb += [line.eq(self.i_done.p), load.eq(free), final.eq(1), self.i_done.ready.eq(free)]
+                m.d.comb += [line.eq(counter_line({Counter.REQUESTS_DONE: self.i_done.p})), load.eq(free)]
+                m.d.comb += self.i_done.ready.eq(free)
                 with m.If(load):
                     m.next = "CHOOSE"
             with m.State("COUNTERS"):
-                m.d.comb += [line.eq(Mux(step == 0, told_fetched, told_responses)), load.eq(free), final.eq(step == 1)]
-                with m.If(load & final):
+                m.d.comb += [line.eq(telling), load.eq(free)]
+                with m.If(load):
                     m.next = "CHOOSE"
-            with m.State("RECORD"):
+            with m.State("RECORDS"):
                 m.d.comb += [
-                    line.eq(kept.o.p),
+                    line.eq(kept.o.p.data),
                     load.eq(free & kept.o.valid),
                     kept.o.ready.eq(load),
-                    final.eq(step == self.record_lines - 1),
-                    sent.eq(load & final),
+                    handed.eq(load & kept.o.p.last),
                 ]
-                with m.If(sent):
-                    m.d.sync += self.responses.eq(self.responses + 1)
-                    with m.If(place + 1 == self.ring_entries):
-                        m.d.sync += [place.eq(0), offset.eq(0)]
-                    with m.Else():
-                        m.d.sync += [place.eq(place + 1), offset.eq(offset + self.record_lines)]
+                with m.If(load & final):
                     m.next = "CHOOSE"
 
-        busy = begun | (whole != 0) | news | (untold != 0) | mirror | self.o_lines.valid | write.valid
-        m.d.comb += self.idle.eq(~busy & (told_fetched == self.fetched) & ~self.i_done.valid)
+        at = Signal(COUNTER_BITS)  # lines handed on
+        with m.If(kept.o.ready & kept.o.valid):
+            m.d.sync += at.eq(at + 1)
+        with m.If(handed):
+            m.d.sync += self.responses.eq(at + 1)
+        busy = begun | (waiting != 0) | ~machine.ongoing("CHOOSE") | mirror | self.o_lines.valid | write.valid
+        m.d.comb += self.idle.eq(~(busy | news | self.i_done.valid))
         return m
 
-    def _gather(self, m: Module, kept: Fifo) -> tuple[Signal, Signal]:
-        """Turn beats into lines; return whether part of a record is here, and whether one is completed now."""
-        gathered, beat = Signal(LINE_BITS - BLOCK_BITS), Signal(range(BEATS))
-        begun, completed, moved = Signal(), Signal(), Signal()
+    def _counters(self, m: Module, told: Value, handed: Value, quiet: Value) -> tuple[Value, Value, Value]:
+        """Return whether the counters are to be told now, the line that tells them, and whether there is news.
+
+        That commands were fetched is no news in itself for a while, because the next response tells that as well.
+        """
+        told_fetched, told_responses = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
+        unseen, untold = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
+        fresh, many = Signal(), Signal()  # a response was handed on; many lines of responses are untold
+        since = Signal(range(SETTLED * self.counter_cycles), init=SETTLED * self.counter_cycles - 1)
+        cooled, settled = Signal(init=1), Signal(init=1)
+        tell = Signal()
+        m.d.sync += [
+            unseen.eq(self.fetched - told_fetched),
+            untold.eq(self.responses - told_responses),
+            many.eq(untold >= MOST_UNTOLD),
+        ]
+        m.d.comb += tell.eq((fresh & cooled & quiet) | many | ((unseen != 0) & settled))
+        with m.If(told):
+            m.d.sync += [
+                told_fetched.eq(self.fetched),
+                told_responses.eq(self.responses),
+                fresh.eq(0),
+                many.eq(0),
+                unseen.eq(0),
+                untold.eq(0),
+                since.eq(0),
+                cooled.eq(self.counter_cycles == 1),
+                settled.eq(0),
+            ]
+        with m.Else():
+            with m.If(handed):
+                m.d.sync += fresh.eq(1)
+            with m.If(~settled):
+                m.d.sync += since.eq(since + 1)
+            m.d.sync += [
+                cooled.eq(cooled | (since == self.counter_cycles - 2)),
+                settled.eq(settled | (since == SETTLED * self.counter_cycles - 2)),
+            ]
+        line = counter_line({Counter.COMMANDS_FETCHED: told_fetched, Counter.RESPONSES_WRITTEN: told_responses})
+        return tell, line, fresh | (unseen != 0) | (told_fetched != self.fetched)
+
+    def _gather(self, m: Module, kept: Fifo) -> Signal:
+        """Turn beats into lines; return whether part of a record is here."""
+        gathered, beat = Signal(LINE_BITS - BLOCK_BITS), Signal(range(LINE_BEATS))
+        lines = Signal(range(self.most_lines + 1), init=1)  # of the record, with the one that is gathered
+        begun, moved = Signal(), Signal()
         m.d.comb += [
             self.i_record.ready.eq(kept.i.ready),
             moved.eq(self.i_record.valid & self.i_record.ready),
-            kept.i.valid.eq(moved & (beat == BEATS - 1)),
-            kept.i.p.eq(Cat(gathered, self.i_record.p.data)),
-            completed.eq(moved & self.i_record.p.last),
+            kept.i.valid.eq(moved & (beat == LINE_BEATS - 1)),
+            kept.i.p.data.eq(Cat(gathered, self.i_record.p.data)),
+            kept.i.p.last.eq(self.i_record.p.last),
+            self.whole.eq(moved & self.i_record.p.last),
+            self.whole_lines.eq(lines),
         ]
         with m.If(moved):
             m.d.sync += [
@@ -226,4 +310,8 @@ class RingWriter(wiring.Component):
                 gathered.eq(Cat(gathered, self.i_record.p.data)[BLOCK_BITS:]),
                 begun.eq(~self.i_record.p.last),
             ]
-        return begun, completed
+        with m.If(self.whole):
+            m.d.sync += lines.eq(1)
+        with m.Elif(kept.i.valid):
+            m.d.sync += lines.eq(lines + 1)
+        return begun

@@ -29,7 +29,7 @@ def payload(channel):
 class Rig(wiring.Component):
     """The registers, with the channels of their bus as streams, so that each waits as it is drawn."""
 
-    OWN = ("state", "fault", "stopped", "start", "running", "base", "ring_entries", "o_request", "i_request_done")
+    OWN = ("state", "fault", "stopped", "start", "running", "base", "ring_lines", "o_request", "i_request_done")
 
     def __init__(self):
         self.csr = Csr(preset("TINY"), **MODES)
@@ -99,11 +99,11 @@ class Bus:
     def field(self, name, field):
         return BY_NAME[name].field(field, self.read(name))
 
-    def start(self, base=0x12_3456_7000, entries=64):
+    def start(self, base=0x12_3456_7000, lines=256):
         for name, value in (
             ("BUFFER_LOW", base & 0xFFFFFFFF),
             ("BUFFER_HIGH", base >> 32),
-            ("RING_ENTRIES", entries),
+            ("RING_LINES", lines),
             ("CTRL", 1),
         ):
             self.write(name, value)
@@ -153,7 +153,7 @@ def test_the_kernel_starts_once_with_its_arguments_and_stops():
     bus = Bus()
     bench = bus.bench
     assert bus.field("CTRL", "idle")
-    for port in ("start", "running", "base", "ring_entries"):
+    for port in ("start", "running", "base", "ring_lines"):
         bench.observe(port)
     bus.start()
     bus.write("BUFFER_LOW", 0)  # too late to matter
@@ -161,13 +161,13 @@ def test_the_kernel_starts_once_with_its_arguments_and_stops():
     bench.run(20)
     values = {
         name: [(int(e["cycle"]), int(e["address"])) for e in bench.observer.events(port=name)]
-        for name in ("start", "running", "base", "ring_entries")
+        for name in ("start", "running", "base", "ring_lines")
     }
     (begun, _), (ended, _) = values["start"]
     assert ended == begun + 1  # one cycle
     assert values["running"] == [(begun, 1)]
     assert values["base"] == [(begun - 4, 0x12_3456_7000)]
-    assert values["ring_entries"] == [(begun - 4, 64)]
+    assert values["ring_lines"] == [(begun - 4, 256)]
     fields = ("start", "done", "idle", "ready")
     assert [bus.field("CTRL", field) for field in fields] == [1, 0, 0, 0]
     bus.pulse("stopped")

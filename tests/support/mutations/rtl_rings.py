@@ -114,5 +114,5 @@ REMOVALS = [
         "~context.refused & replies.o.valid)",
         "~context.refused & replies.o.valid & (replies.o.p.found | (sealing == 0)))",
     ),
-    Removal("RING.COUNTERS.BOUND", "rtl/rings/ring_commands.py", " & (line.count <= self.responses)", ""),
+    Removal("RING.COUNTERS.BOUND", "rtl/rings/ring_commands.py", " & (read <= self.responses)", ""),
 ]
