@@ -5,9 +5,11 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Mux, Value, ValueLike
 from amaranth.lib.data import StructLayout, View
 
+from omap.bodies import FOUND, MOST_TOLD
 from omap.credentials import CREDENTIAL_BYTES, MOST_PREFIX_BYTES, NAME_BYTES
+from omap.operations import Kind
 from omap.params import Params
-from omap.wire import HEADER, SESSIONS, Direction, RecordCodec
+from omap.wire import HEADER, PREAMBLE_BYTES, SESSIONS, Direction, RecordCodec
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES, LINE_BYTES
 from rtl.stream.interfaces import NONCE_BITS, swap_bytes
 
@@ -40,11 +42,23 @@ RIGHTS = StructLayout(
 )
 """What a session may do: read, write; how many bytes of a key must be those of ``prefix``, whose byte 0 is lowest."""
 
+FOUND_BIT = FOUND.bit_length() - 1
+"""Bit of a response's item that says whether there was a value. Below it is the status."""
+
+TOLD_BITS = MOST_TOLD.bit_length()
+"""Bits of overruns and of live keys in a response. Larger numbers count as the largest that they can say."""
+
 TURN_BITS = 32
 """Bits of a sequence number that was found below :data:`omap.session.RECORD_LIMIT`."""
 
 assert HEADER_FIELDS.size == 8 * HEADER.size == 8 * BLOCK_BYTES
 assert CREDENTIAL_FIELDS.size == 8 * CREDENTIAL_BYTES
+
+
+def record_request(params: Params) -> StructLayout:
+    """Return what announces a record to be opened or sealed; its beats are all, header and tag among them."""
+    beats = range(LINE_BEATS * RecordCodec(params).most_lines + 1)
+    return StructLayout({"key_index": SESSION_INDEX, "nonce": NONCE_BITS, "beats": beats})
 
 
 def command_layout(params: Params) -> StructLayout:
@@ -97,11 +111,6 @@ def record_nonce(direction: Direction, sequence: ValueLike) -> Value:
     return nonce
 
 
-def text_bits(params: Params) -> int:
-    """Return the bits that a DATA record seals."""
-    return 8 * RecordCodec(params).plaintext_bytes
-
-
 def read_kind(item: Value) -> Value:
     """Return the byte of a command's item that says its kind."""
     return item[:8]
@@ -113,24 +122,30 @@ def read_command(params: Params, item: Value) -> dict[str, Value]:
     value = key + 8 * params.key_bytes
     kind = read_kind(item)
     return {
-        "kind": Mux(kind[2:] == 0, kind[:2], 0),  # CLOSE as well
+        "kind": Mux(kind[2:] == 0, kind[:2], Kind.NOP),  # CLOSE as well
         "key": item[key:value],
         "value": item[value : value + 8 * params.value_bytes],
     }
 
 
-def reply_text(params: Params, reply: View) -> Value:
-    """Return the text of a response."""
-    text = Cat(
-        _resized(reply.status, 8),
-        _resized(reply.found, 8),
-        Const(0, 16),
-        swap_bytes(reply.overruns),
-        swap_bytes(reply.operation),
-        swap_bytes(reply.live),
-        Mux(reply.found, reply.value, 0),
-    )
-    return _resized(text, text_bits(params))
+def reply_item(params: Params, *, status: ValueLike, found: ValueLike, value: ValueLike) -> Value:
+    """Return the item that says what became of an operation."""
+    item = Cat(_resized(status, FOUND_BIT), Value.cast(found)[0], Mux(found, value, 0))
+    return _resized(item, 8 * RecordCodec(params).item_bytes)
+
+
+def reply_preamble(*, operation: ValueLike, overruns: ValueLike, live: ValueLike) -> Value:
+    """Return the beat before the items of a response: the number of its first operation, overruns and live keys."""
+    preamble = Cat(swap_bytes(_resized(operation, 64)), *(swap_bytes(_saturated(count)) for count in (overruns, live)))
+    assert len(preamble) == 8 * PREAMBLE_BYTES == BLOCK_BITS
+    return preamble
+
+
+def _saturated(count: ValueLike) -> Value:
+    count = Value.cast(count)
+    if len(count) <= TOLD_BITS:
+        return _resized(count, TOLD_BITS)
+    return Mux(count[TOLD_BITS:].any(), MOST_TOLD, count[:TOLD_BITS])
 
 
 def _resized(value: ValueLike, width: int) -> Value:

@@ -1,32 +1,37 @@
+# amaranth: UnusedElaboratable=no
 """Where records go out: replies sealed in the order of their commands, and answers in the clear."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.params import Params
-from omap.wire import SESSIONS, Direction, RecordCodec, RecordType, Refusal
-from rtl.constants import BLOCK_BITS, BLOCK_BYTES
-from rtl.rings.record import SESSION_INDEX, TURN_BITS, header_beat, record_nonce, reply_layout, reply_text
-from rtl.rings.record_front import ANSWER
-from rtl.rings.session_table import SESSION_BITS
-from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import NONCE_BITS, page_beat
-
-REPLIES_KEPT = 4
-
-CONTEXT = StructLayout(
-    {"session_index": SESSION_INDEX, "session": SESSION_BITS, "turn": TURN_BITS, "refused": 1, "altered": 1}
+from omap.wire import HELLO_LINES, SESSIONS, Direction, RecordType, Refusal
+from rtl.constants import BLOCK_BITS
+from rtl.rings.record import (
+    LINE_BEATS,
+    SESSION_INDEX,
+    TURN_BITS,
+    header_beat,
+    record_nonce,
+    record_request,
+    reply_layout,
 )
-"""A command that awaits its answer: fields of its header, whether it is refused because its session was closed when it
-was opened, and whether it is refused because its tag was wrong, which ends its session."""
+from rtl.rings.record_commands import CONTEXT
+from rtl.rings.record_front import ANSWER
+from rtl.rings.record_replies import PREAMBLES_KEPT, RecordReplies
+from rtl.stream.fifo import Fifo
+from rtl.stream.interfaces import page_beat
 
 
 class RecordBack(wiring.Component):
-    """Makes the response records, in the order of the commands, as :meth:`omap.session.DeviceSessions.seal` does.
+    """Makes the response records, in the order of the commands, as :class:`omap.sessions.DeviceSessions` seals them.
+
+    A response leaves when the last reply to its record has come. It has as many lines as its command, or one if that
+    is refused.
 
     Parameters
     ----------
@@ -38,11 +43,13 @@ class RecordBack(wiring.Component):
     Members
     -------
     i_context : In(stream.Signature(CONTEXT))
-        Commands in their order. Nothing is taken while ``in_flight`` of them are without a reply.
+        Records in their order. Nothing is taken while ``in_flight`` of them are without an answer.
+    i_denied : In(stream.Signature(1))
+        For each command of a record that is not refused, whether it was not allowed.
     i_reply : In(stream.Signature(reply_layout(params)))
-        Replies to the commands that are not refused.
-    o_request : Out(stream.Signature(StructLayout({"key_index": range(SESSIONS), "nonce": 96})))
-        A record that will have to be sealed.
+        Replies to these commands.
+    o_request : Out(stream.Signature(StructLayout({"key_index": range(SESSIONS), "nonce": 96, "beats": ...})))
+        A record that will have to be sealed, and how many beats it has, header and tag among them.
     o_text : Out(stream.Signature(128))
         Header and text of that record.
     i_sealed : In(stream.Signature(page_beat(1)))
@@ -68,8 +75,9 @@ class RecordBack(wiring.Component):
         super().__init__(
             {
                 "i_context": In(stream.Signature(CONTEXT)),
+                "i_denied": In(stream.Signature(1)),
                 "i_reply": In(stream.Signature(reply_layout(params))),
-                "o_request": Out(stream.Signature(StructLayout({"key_index": SESSION_INDEX, "nonce": NONCE_BITS}))),
+                "o_request": Out(stream.Signature(record_request(params))),
                 "o_text": Out(stream.Signature(BLOCK_BITS)),
                 "i_sealed": In(stream.Signature(page_beat(1))),
                 "i_answer": In(stream.Signature(ANSWER)),
@@ -81,84 +89,123 @@ class RecordBack(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        turn = StructLayout({"session_index": SESSION_INDEX, "turn": TURN_BITS})
         m.submodules.contexts = contexts = Fifo(shape=CONTEXT, depth=self.in_flight)
-        m.submodules.requests = requests = Fifo(shape=turn, depth=self.in_flight)
-        m.submodules.replies = replies = Fifo(shape=reply_layout(self.params), depth=REPLIES_KEPT)
-        connect(m, flipped(self.i_reply), replies.i)
-        # Keystream is made while the command runs, so that it is ready when the reply comes.
-        put = self.i_context.valid & self.i_context.ready
-        m.d.comb += [
-            self.i_context.ready.eq(contexts.i.ready & requests.i.ready),
-            contexts.i.valid.eq(put),
-            contexts.i.p.eq(self.i_context.p),
-            requests.i.valid.eq(put & ~self.i_context.p.refused),
-            requests.i.p.session_index.eq(self.i_context.p.session_index),
-            requests.i.p.turn.eq(self.i_context.p.turn),
-            self.o_request.valid.eq(requests.o.valid),
-            self.o_request.p.key_index.eq(requests.o.p.session_index),
-            self.o_request.p.nonce.eq(record_nonce(Direction.RESPONSE, requests.o.p.turn)),
-            requests.o.ready.eq(self.o_request.ready),
-        ]
-
-        beats = RecordCodec(self.params).record_bytes // BLOCK_BYTES
+        m.submodules.replies = replies = RecordReplies(self.params)
+        self._expect(m, contexts, replies)
         context = contexts.o.p
-        head = Mux(context.refused, RecordType.REFUSED, RecordType.DATA)
-        code = Mux(context.refused, Mux(context.altered, Refusal.ALTERED, Refusal.UNKNOWN_SESSION), 0)
+        refusal = Mux(context.altered, Refusal.ALTERED, Refusal.UNKNOWN_SESSION)
         header = header_beat(
-            type=head, session_index=context.session_index, code=code, session=context.session, sequence=context.turn
+            type=Mux(context.refused, RecordType.REFUSED, RecordType.DATA),
+            session_index=context.session_index,
+            lines=Mux(context.refused, 1, context.lines),
+            count=Mux(context.refused, refusal, context.count),
+            session=context.session,
+            sequence=context.turn,
         )
-        text = Signal((beats - 1) * BLOCK_BITS)
-        remaining = Signal(range(beats))  # beats of the text
+        refused, load, sealed = Signal(), Signal(), Signal()
         sealing = Signal(4)  # records under way from here to their last beat
-        plain = Signal()
-        load, sealed = Signal(), Signal()
         m.d.comb += [
-            # SEC_CM: SESSIONS.TIME.CONST -- a reply leaves when it comes, whatever it says
-            load.eq((remaining == 0) & contexts.o.valid & ~context.refused & replies.o.valid),
-            replies.o.ready.eq(load),
-            self.o_text.valid.eq(remaining != 0),
-            self.o_text.p.eq(text[:BLOCK_BITS]),
+            refused.eq(contexts.o.valid & context.refused),
             sealed.eq(self.i_sealed.valid & self.i_sealed.ready & self.i_sealed.p.last),
         ]
         m.d.sync += sealing.eq(sealing + load - sealed)
-        with m.If(load):
-            m.d.sync += [text.eq(Cat(header, reply_text(self.params, replies.o.p))), remaining.eq(beats - 1)]
-        with m.Elif(self.o_text.valid & self.o_text.ready):
-            m.d.sync += [text.eq(text >> BLOCK_BITS), remaining.eq(remaining - 1)]
-
-        # An answer in the clear waits for the sealed ones before it.
-        beat = Signal(range(beats))
-        last = beat == beats - 1
-        quiet = Signal()
-        gone = Signal()
-        answer = self.i_answer
-        refused = contexts.o.valid & context.refused
-        body = [answer.p.body.word_select(index, BLOCK_BITS) for index in range(3)]
-        data = Signal(BLOCK_BITS)
-        m.d.comb += [quiet.eq((sealing == 0) & ~plain), gone.eq(plain & self.o_record.ready & last)]
-        with m.Switch(beat):
-            with m.Case(0):
-                m.d.comb += data.eq(Mux(refused, header, answer.p.header))
-            for index in range(3):
-                with m.Case(1 + index):
-                    m.d.comb += data.eq(Mux(refused, 0, body[index]))
+        m.d.comb += load.eq(self._seal(m, replies, contexts.o.valid & ~refused, header, context.lines))
+        gone = self._pass(m, refused, header, sealing == 0)
         m.d.comb += [
-            self.o_record.valid.eq(plain | self.i_sealed.valid),
-            self.o_record.p.data.eq(Mux(plain, data, self.i_sealed.p.data)),
-            self.o_record.p.last.eq(Mux(plain, last, self.i_sealed.p.last)),
-            self.i_sealed.ready.eq(self.o_record.ready & ~plain),
-            answer.ready.eq(gone & ~refused),
             contexts.o.ready.eq(load | (gone & refused)),
             self.answered.eq(sealed | (gone & refused)),
         ]
         with m.If(gone & refused & context.altered):
             # SEC_CM: SESSIONS.TAMPER.ENDS -- the sealed answers before it have departed
             m.d.comb += self.forget.bit_select(context.session_index, 1).eq(1)
+        return m
+
+    def _expect(self, m: Module, contexts: Fifo, replies: RecordReplies) -> None:
+        """Tell all who have to do with a record that it is there."""
+        expected, context = replies.i_expected, self.i_context.p
+        turn = StructLayout({"session_index": SESSION_INDEX, "turn": TURN_BITS, "lines": 8})
+        m.submodules.expected = awaited = Fifo(shape=expected.p.shape(), depth=self.in_flight)
+        m.submodules.requests = requests = Fifo(shape=turn, depth=self.in_flight)
+        connect(m, flipped(self.i_denied), replies.i_denied)
+        connect(m, flipped(self.i_reply), replies.i_reply)
+        connect(m, awaited.o, expected)
+        put = self.i_context.valid & self.i_context.ready
+        m.d.comb += [
+            # As many records are expected and requested at most as there are contexts, so there is room for them.
+            self.i_context.ready.eq(contexts.i.ready & awaited.i.ready & requests.i.ready),
+            contexts.i.valid.eq(put),
+            contexts.i.p.eq(context),
+            awaited.i.valid.eq(put & ~context.refused),
+            *(awaited.i.p[name].eq(context[name]) for name, _ in expected.p.shape()),
+            # Keystream is made while the commands run, so that it is ready when the last reply comes.
+            requests.i.valid.eq(put & ~context.refused),
+            *(requests.i.p[name].eq(context[name]) for name, _ in turn),
+            self.o_request.valid.eq(requests.o.valid),
+            self.o_request.p.key_index.eq(requests.o.p.session_index),
+            self.o_request.p.nonce.eq(record_nonce(Direction.RESPONSE, requests.o.p.turn)),
+            self.o_request.p.beats.eq(requests.o.p.lines * LINE_BEATS),
+            requests.o.ready.eq(self.o_request.ready),
+        ]
+
+    def _seal(self, m: Module, replies: RecordReplies, awaits: Value, header: Value, lines: Value) -> Value:
+        """Give text to be sealed once all replies to a record are there; return whether its header is loaded now.
+
+        ``awaits`` says that the oldest record without an answer awaits replies; ``header`` and ``lines`` are its own.
+        """
+        complete = Signal(range(PREAMBLES_KEPT + 1))  # records whose replies are all there
+        left = Signal(range(LINE_BEATS * 256))  # beats of the text that are still to be loaded
+        second, items = Signal(), Signal()  # the preamble comes next; there are still items
+        text, free, load = self.o_text, Signal(), Signal()
+        m.d.comb += [
+            free.eq(~text.valid | text.ready),
+            load.eq(free & (left == 0) & awaits & ((complete != 0) | replies.complete)),
+            replies.o_preamble.ready.eq(free & second),
+            replies.o_items.ready.eq(free & items & ~second),
+        ]
+        m.d.sync += complete.eq(complete + replies.complete - load)
+        with m.If(free):
+            m.d.sync += [text.valid.eq(load | (left != 0)), text.p.eq(0)]
+            with m.If(left == 0):
+                # the tag is no part of the text
+                m.d.sync += [text.p.eq(header), second.eq(load), items.eq(load)]
+                with m.If(load):
+                    m.d.sync += left.eq(Cat(Const(LINE_BEATS - 2, 2), (lines - 1)[:8]))
+            with m.Elif(second):
+                m.d.sync += [text.p.eq(replies.o_preamble.p), second.eq(0), left.eq(left - 1)]
+            with m.Elif(~items):
+                m.d.sync += left.eq(left - 1)
+            with m.Elif(replies.o_items.valid):
+                m.d.sync += [text.p.eq(replies.o_items.p.data), items.eq(~replies.o_items.p.last), left.eq(left - 1)]
+            with m.Else():
+                m.d.sync += text.valid.eq(0)
+        return load
+
+    def _pass(self, m: Module, refused: Value, header: Value, drained: Value) -> Value:
+        """Pass on sealed records, and refusals and answers in the clear behind them; return whether one is out."""
+        plain, gone, last = Signal(), Signal(), Signal()
+        beat = Signal(range(LINE_BEATS * HELLO_LINES))
+        data, answer = Signal(BLOCK_BITS), self.i_answer
+        lines = Mux(refused, 1, answer.p.lines)
+        m.d.comb += [
+            last.eq(beat == Cat(Const(LINE_BEATS - 1, 2), (lines - 1)[:1])),
+            gone.eq(plain & self.o_record.ready & last),
+            answer.ready.eq(gone & ~refused),
+            self.o_record.valid.eq(plain | self.i_sealed.valid),
+            self.o_record.p.data.eq(Mux(plain, data, self.i_sealed.p.data)),
+            self.o_record.p.last.eq(Mux(plain, last, self.i_sealed.p.last)),
+            self.i_sealed.ready.eq(self.o_record.ready & ~plain),
+        ]
+        with m.Switch(beat):
+            with m.Case(0):
+                m.d.comb += data.eq(Mux(refused, header, answer.p.header))
+            for index in range(3):
+                with m.Case(1 + index):
+                    m.d.comb += data.eq(Mux(refused, 0, answer.p.body.word_select(index, BLOCK_BITS)))
         with m.If(plain & self.o_record.ready):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
         with m.If(gone):
             m.d.sync += plain.eq(0)
-        with m.Elif(quiet & (refused | answer.valid)):
+        # An answer in the clear waits for the sealed ones before it.
+        with m.Elif(drained & ~plain & (refused | answer.valid)):
             m.d.sync += plain.eq(1)
-        return m
+        return gone

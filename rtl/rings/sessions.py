@@ -3,40 +3,34 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.fresh import DEVICE_ID_BYTES
 from omap.params import Params
-from omap.wire import CLOSE, HEADER, SESSIONS, RecordCodec
+from omap.wire import HEADER, LINE_BYTES, SESSIONS, RecordCodec
 from rtl.constants import BLOCK_BITS
 from rtl.crypto.gcm import GcmOpenEach, GcmSeal
 from rtl.rings.fresh import Fresh
 from rtl.rings.handshake import KEY_BITS, RootKey
-from rtl.rings.record import (
-    SESSION_INDEX_BITS,
-    TURN_BITS,
-    command_layout,
-    read_command,
-    read_header,
-    read_kind,
-    reply_layout,
-)
+from rtl.rings.record import RECORD_BEAT, command_layout, reply_layout
 from rtl.rings.record_back import RecordBack
+from rtl.rings.record_commands import RecordCommands
 from rtl.rings.record_front import RecordFront
-from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import page_beat, require_whole
 
 MOST_BEFORE = 48
-"""Records that can be between their header's check and their command, more than there is room for."""
+"""Records that may have passed the check of their header beyond those whose commands run: more than hide the opener."""
 
 
 class Sessions(wiring.Component):
-    """Opens records and seals replies as :class:`omap.session.DeviceSessions` does, and answers handshakes.
+    """Opens records and seals replies as :class:`omap.sessions.DeviceSessions` does, and answers handshakes.
 
     Every record that comes in is answered by one record, in order. A record that comes for an open session in its turn
     is opened while records before it still run. Any other record waits until all records before it are answered.
+    Commands run in the order of their records; what a session may not do runs as a NOP. A record is answered when the
+    last of its commands has its reply.
 
     A record that does not authenticate ends its session. It and the records of this session that are under way behind
     it are refused in their order, and those of other sessions are opened as if nothing had happened.
@@ -62,8 +56,8 @@ class Sessions(wiring.Component):
         Id of the map, constant while ``open_``.
     open_ : In(1)
         Records are taken. One that has begun when it falls is taken to its end.
-    i_record : In(stream.Signature(page_beat(1)))
-        Command records, ``RecordCodec(params).record_bytes`` each.
+    i_record : In(stream.Signature(RECORD_BEAT))
+        Command records, of as many lines as :meth:`omap.wire.RecordCodec.command_lines` says.
     o_command : Out(stream.Signature(command_layout(params)))
         Commands.
     i_reply : In(stream.Signature(reply_layout(params)))
@@ -84,10 +78,6 @@ class Sessions(wiring.Component):
         ``erase`` clears all keys; after it no record is taken.
     SESSIONS.FORMAT.ENDS
         ``clear`` ends all sessions and clears their keys.
-    SESSIONS.TAMPER.ENDS
-        A record with a wrong tag runs nothing and closes its session. Nothing is latched.
-    SESSIONS.CLOSED.REFUSED
-        A record that was on its way when its session was closed does not run.
     SESSIONS.TIME.CONST
         Times depend on handshakes and on headers alone.
     """
@@ -96,7 +86,7 @@ class Sessions(wiring.Component):
         require_whole("in_flight", in_flight, 1, 1 << 16)
         self.params = params
         self.in_flight = in_flight
-        sealed_bytes = RecordCodec(params).record_bytes
+        sealed_bytes = RecordCodec(params).most_lines * LINE_BYTES
         self._opener = GcmOpenEach(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS)
         self._sealer = GcmSeal(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS)
         super().__init__(
@@ -107,7 +97,7 @@ class Sessions(wiring.Component):
                 "o_secrets": Out(stream.Signature(BLOCK_BITS)),
                 "map_id": In(BLOCK_BITS),
                 "open_": In(1),
-                "i_record": In(stream.Signature(page_beat(1))),
+                "i_record": In(stream.Signature(RECORD_BEAT)),
                 "o_command": Out(stream.Signature(command_layout(params))),
                 "i_reply": In(stream.Signature(reply_layout(params))),
                 "o_record": Out(stream.Signature(page_beat(1))),
@@ -119,7 +109,7 @@ class Sessions(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a reply to the first beat of its record, if no other is under way."""
+        """Cycles from the last reply to a record to the first beat of its answer, if no other is under way."""
         return self._sealer.latency + 2
 
     def elaborate(self, platform: object) -> Module:
@@ -146,6 +136,7 @@ class Sessions(wiring.Component):
         m = Module()
         m.submodules.front = front = RecordFront(self.params, most=self.in_flight + MOST_BEFORE)
         m.submodules.opener = opener = self._opener
+        m.submodules.commands = commands = RecordCommands(self.params, in_flight=self.in_flight)
         m.submodules.back = back = RecordBack(self.params, in_flight=self.in_flight)
         m.submodules.sealer = sealer = self._sealer
         connect(m, fresh.o_nonce, front.i_nonce)
@@ -157,6 +148,10 @@ class Sessions(wiring.Component):
         connect(m, front.o_request, opener.i_request)
         connect(m, front.o_sealed, opener.i_sealed)
         connect(m, front.o_answer, back.i_answer)
+        connect(m, opener.o_text, commands.i_text)
+        connect(m, commands.o_command, flipped(self.o_command))
+        connect(m, commands.o_context, back.i_context)
+        connect(m, commands.o_denied, back.i_denied)
         connect(m, back.o_request, sealer.i_request)
         connect(m, back.o_text, sealer.i_text)
         connect(m, sealer.o_sealed, back.i_sealed)
@@ -166,44 +161,13 @@ class Sessions(wiring.Component):
             front.map_id.eq(self.map_id),
             front.open_.eq(self.open_ & ~root.dead),
             front.answered.eq(back.answered),
+            front.close.eq(commands.close),
+            front.close_index.eq(commands.close_index),
+            front.rights_index.eq(commands.rights_index),
+            commands.rights.eq(front.rights),
+            commands.open_sessions.eq(front.open_sessions),
+            self.idle.eq(front.idle),
             opener.forget.eq(front.forget),
             sealer.forget.eq(front.forget | back.forget),
         ]
-
-        # Commands are put together as their text leaves the opener.
-        beats = opener.text_beats
-        message = Signal(beats * BLOCK_BITS)
-        whole, altered = Signal(), Signal()
-        m.d.comb += opener.o_text.ready.eq(~whole)
-        with m.If(opener.o_text.valid & opener.o_text.ready):
-            m.d.sync += [
-                message.eq(Cat(message, opener.o_text.p.data)[BLOCK_BITS:]),
-                whole.eq(opener.o_text.p.last),
-                altered.eq(opener.o_text.p.fault),
-            ]
-
-        header, text = read_header(message[:BLOCK_BITS]), message[BLOCK_BITS:]
-        index = header.session_index[:SESSION_INDEX_BITS]
-        m.submodules.commands = commands = Fifo(shape=command_layout(self.params), depth=2)
-        connect(m, commands.o, flipped(self.o_command))
-        running, issue = Signal(), Signal()
-        m.d.comb += [
-            # SEC_CM: SESSIONS.CLOSED.REFUSED -- the session's last record may have been opened since this one came
-            running.eq(front.open_sessions.bit_select(index, 1)),
-            issue.eq(whole & commands.i.ready & back.i_context.ready),
-            # SEC_CM: SESSIONS.TAMPER.ENDS -- nothing runs of a record with a wrong tag, nor of what is behind it
-            commands.i.valid.eq(issue & running & ~altered),
-            *(commands.i.p[name].eq(value) for name, value in read_command(self.params, text).items()),
-            back.i_context.valid.eq(issue),
-            back.i_context.p.session_index.eq(index),
-            back.i_context.p.session.eq(header.session),
-            back.i_context.p.turn.eq(header.sequence[:TURN_BITS]),
-            back.i_context.p.refused.eq(~running | altered),
-            back.i_context.p.altered.eq(running & altered),
-            front.close.eq(issue & (altered | (read_kind(text) == CLOSE))),
-            front.close_index.eq(index),
-            self.idle.eq(front.idle),
-        ]
-        with m.If(issue):
-            m.d.sync += whole.eq(0)
         return m

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from omap.crypto import Secrets
 from omap.operations import Kind, Operation, Response, Status
-from omap.wire import Reply
 from rtl.config import EngineConfig
 from rtl.map.core import PROGRESS
 from sim.bench.base import Bench
@@ -18,6 +17,15 @@ from sim.models.memory import Memory
 from sim.models.timing import HbmTiming, HostTiming
 
 WORD_BYTES = 16
+
+
+class Reply(NamedTuple):
+    """What the core says of one operation: its outcome and number, live keys after it, and overruns so far."""
+
+    response: Response
+    sequence: int
+    live: int
+    overruns: int
 
 
 def channel_memories(config: EngineConfig) -> list[Memory]:

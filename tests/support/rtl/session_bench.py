@@ -2,21 +2,38 @@
 
 from functools import cache
 
+import numpy as np
+
+from omap.batch import CommandBatch
+from omap.bodies import PREAMBLE, read_reply
+from omap.columns import Answers
+from omap.credentials import ALL_RIGHTS, Credential, provision
 from omap.fresh import Fresh
-from omap.operations import Operation, Response
+from omap.operations import Kind, Operation, Status
 from omap.presets import preset
-from omap.session import ClientSession, DeviceSessions
-from omap.wire import CLOSE, ENDS_SESSION, Header, RecordCodec, RecordType, Refusal, Reply, read_header
+from omap.session import ClientSession
+from omap.sessions import DeviceSessions
+from omap.wire import (
+    ENDS_SESSION,
+    LINE_BYTES,
+    Header,
+    RecordCodec,
+    RecordType,
+    Refusal,
+    read_header,
+    refusal,
+)
 from rtl.rings.record import command_layout, reply_layout
 from rtl.rings.sessions import Sessions
 from sim.bench.compiled import Design
 from sim.device.known import DEVICE_ID
 from sim.device.map_bench import secret_words
-from sim.models.streams import pack
 
 ROOT_KEY = bytes(range(32))
 MAP_ID = bytes(range(16, 32))
-
+BEAT_BYTES = 16
+OWNER = Credential(ALL_RIGHTS)
+"""Who may do everything."""
 
 IN_FLIGHT = 8
 
@@ -31,19 +48,36 @@ def number(data):
     return int.from_bytes(data, "little")
 
 
+def packed(layout, fields):
+    """Return fields as the number that a stream carries, as :func:`sim.models.streams.pack` does in much longer."""
+    return sum(int(fields[name]) << field.offset for name, field in layout)
+
+
 class Client(ClientSession):
     """A client's end with a drawn nonce."""
 
-    def __init__(self, params, rng, root_key, *, replaces=0):
-        super().__init__(params, root_key, replaces=replaces)
+    def __init__(self, params, rng, root_key, *, credential=OWNER, replaces=0):
+        super().__init__(params, provision(root_key, credential), replaces=replaces)
+        self.credential = credential
         self._nonce = rng.randbytes(16)
+
+    def draw(self, rng, kind=None):
+        """Return an operation. A client with a prefix keeps to it in half of them."""
+        params, prefix = self.codec.params, self.credential.prefix
+        kind = rng.randrange(4) if kind is None else kind
+        value = rng.randbytes(params.value_bytes) if kind == Kind.PUT else b""
+        own = prefix if rng.random() < 0.5 else b""
+        return Operation(kind, own + rng.randbytes(params.key_bytes - len(own)), value)
 
     def operation(self, rng, kind=None):
         """Return the record of an operation."""
-        params = self.codec.params
-        kind = rng.randrange(4) if kind is None else kind
-        value = rng.randbytes(params.value_bytes) if kind == 2 else b""
-        return self.seal(Operation(kind, rng.randbytes(params.key_bytes), value))
+        return self.seal([self.draw(rng, kind)])
+
+    def operations(self, rng, count=None):
+        """Return the record of so many operations; by default of a few, of all that fit, or of any number."""
+        most = self.codec.most_operations
+        count = rng.choice([rng.randint(1, min(6, most)), rng.randint(1, most), most]) if count is None else count
+        return self.seal([self.draw(rng) for _ in range(count)])
 
 
 class Twin:
@@ -59,6 +93,7 @@ class Twin:
         self.codec = RecordCodec(params)
         self.bench = design.bench(seed=self.schedule.randrange(1 << 30))
         self.root_key = root_key
+        self.command, self.reply = command_layout(params), reply_layout(params)
         self.commands, self.answers, self.replies = [], [], []
         self.got_commands, self.got_beats = [], []
         self.replied = 0
@@ -98,56 +133,68 @@ class Twin:
         return client
 
     def feed(self, record):
-        """Give a record to both; return the reference's answer."""
-        width = 16
+        """Give a record to both; return the reference's answer. Of a malformed one both get the first line."""
+        header = read_header(record)
+        malformed = not self.codec.command_lines(header.type, header.lines, header.count)
+        record = record[: LINE_BYTES if malformed else LINE_BYTES * header.lines]
+        width = BEAT_BYTES
         last = len(record) - width
         self.bench.source("i_record").push(
-            [{"data": number(record[at : at + width]), "last": at == last} for at in range(0, len(record), width)]
+            [
+                {"data": number(record[at : at + width]), "last": at == last, "malformed": malformed}
+                for at in range(0, len(record), width)
+            ]
         )
-        answer = self._answer(record, read_header(record))
+        answer = refusal(header, Refusal.MALFORMED) if malformed else self._answer(record, header)
         self.answers.append(answer)
         return answer
 
     def _answer(self, record, header):
-        """As DeviceModel._serve, with a reply that is drawn."""
+        """As DeviceModel._serve, with replies that are drawn."""
         if header.type == RecordType.HELLO:
             return self.model.hello(record, MAP_ID)
         if header.type == RecordType.CONFIRM:
             return self.model.confirm(record)
-        if header.type != RecordType.DATA:
-            return self.model.refuse(header, Refusal.MALFORMED)
-        command = self.model.open(record, header)
-        if isinstance(command, Refusal):
-            if command in ENDS_SESSION:
+        text = self.model.open(record, header)
+        if isinstance(text, Refusal):
+            if text in ENDS_SESSION:
                 self.model.close(header)
-            return self.model.refuse(header, command)
-        kind, key, value = command
-        fields = {"kind": 0 if kind == CLOSE else int(kind), "key": number(key), "value": number(value)}
-        self.commands.append(pack(command_layout(self.params), fields))
-        answer = self.model.seal(header, self._reply())
-        if kind == CLOSE:
+            return refusal(header, text)
+        batch, credential = CommandBatch(self.codec), self.model.credential(header)
+        closes = batch.add(header, credential, text)
+        columns = batch.columns()
+        for kind, key, value in zip(*columns, strict=True):
+            fields = {"kind": int(kind), "key": number(bytes(key)), "value": number(bytes(value))}
+            self.commands.append(packed(self.command, fields))
+        answer = self.model.seal(header, self._reply(batch, columns.kinds, credential))
+        if closes:
             self.model.close(header)
         return answer
 
-    def _reply(self):
-        rng = self.rng
-        value, found = rng.randbytes(self.params.value_bytes), rng.random() < 0.5
-        reply = Reply(
-            Response(rng.randrange(3), value if found else None),
-            rng.getrandbits(64),
-            rng.getrandbits(64),
-            rng.getrandbits(32),
-        )
-        fields = {
-            "status": reply.response.status,
-            "found": found,
-            "value": number(value),
-            "overruns": reply.overruns,
-            "operation": reply.sequence,
-            "live": reply.live,
-        }
-        self.replies.append(pack(reply_layout(self.params), fields))
-        return reply
+    def _reply(self, batch, kinds, credential):
+        """Draw the replies to a record, and return the text that answers it."""
+        rng, count, size = self.rng, len(kinds), self.params.value_bytes
+        first, overruns = rng.randrange((1 << 64) - count), [rng.getrandbits(32) for _ in kinds]
+        live = [rng.getrandbits(rng.choice([10, 32, 63])) for _ in kinds]
+        statuses = [Status.OK if kind == Kind.NOP else rng.randrange(3) for kind in kinds]
+        found = [kind != Kind.NOP and rng.random() < 0.5 for kind in kinds]
+        values = [rng.randbytes(size) for _ in kinds]
+        for index in range(count):
+            fields = {
+                "status": statuses[index],
+                "found": found[index],
+                "value": number(values[index]),
+                "overruns": overruns[index],
+                "operation": first + index,
+                "live": live[index],
+            }
+            self.replies.append(packed(self.reply, fields))
+        previous = np.frombuffer(b"".join(values), np.uint8).reshape(count, size) * np.array(found)[:, None]
+        answers = Answers(np.array(statuses, np.uint8), np.array(found), previous)
+        (text,) = batch.replies(answers, first, np.array(live, np.int64))
+        reply = read_reply(text, count)  # the reference has no time, so it counts no overruns
+        told = overruns[-1] if credential.sees_map else 0
+        return PREAMBLE.pack(reply.sequence, told, reply.live) + text[PREAMBLE.size :]
 
     def step(self, cycles):
         """Run the block, then reply to commands that it gave out, maybe not to all."""
@@ -161,14 +208,18 @@ class Twin:
         self.replied += more
 
     def got_answers(self):
-        beats = self.codec.record_bytes // 16
-        whole = [self.got_beats[at : at + beats] for at in range(0, len(self.got_beats), beats)]
-        assert [[beat >> 128 for beat in record] for record in whole] == [[0] * (beats - 1) + [1]] * len(whole)
-        return [b"".join((beat & (1 << 128) - 1).to_bytes(16, "little") for beat in record) for record in whole]
+        whole, record = [], b""
+        for beat in self.got_beats:
+            record += (beat & (1 << 128) - 1).to_bytes(BEAT_BYTES, "little")
+            if beat >> 128:
+                whole.append(record)
+                record = b""
+        assert not record
+        return whole
 
     def settle(self, limit=200000):
         """Run until everything is answered, and compare."""
-        wanted = len(self.answers) * self.codec.record_bytes // 16
+        wanted = sum(map(len, self.answers)) // BEAT_BYTES
         end = self.bench.cycle + limit
         while len(self.got_beats) < wanted or not self.bench.get("idle"):
             assert self.bench.cycle < end, (len(self.got_beats), wanted, len(self.got_commands), len(self.commands))
@@ -188,11 +239,11 @@ def flipped(record, bit):
     return bytes(altered)
 
 
-def data(twin, index, session, sequence):
+def data(twin, index, session, sequence, count=1):
     """A DATA record that nobody sealed."""
-    return Header(RecordType.DATA, index, twin.rng.getrandbits(16), session, sequence).pack() + twin.rng.randbytes(
-        twin.codec.record_bytes - 16
-    )
+    lines = twin.codec.lines(count)
+    header = Header(RecordType.DATA, index, lines, count, session, sequence)
+    return header.pack() + twin.rng.randbytes(lines * LINE_BYTES - BEAT_BYTES)
 
 
 def is_open(twin, client):
