@@ -1,14 +1,15 @@
-"""What goes over a TCP connection between client and relay: one greeting, then records of one size both ways.
+"""What goes over a connection between client and relay: one greeting, then records both ways.
 
 The relay sends a greeting as soon as a client connects::
 
-    magic "OMAP" (4) || wire version (16 bits) || record bytes (16) || length of the facts (32) || zeros (4)
+    magic "OMAP" (4) || wire version (16 bits) || most lines of a record (16) || length of facts (32) || zeros (4)
     facts: UTF-8 JSON of that length
 
 Integers are big-endian. The facts are public and *not authenticated*. The client learns from them which map it talks
 to, and the handshake of :mod:`omap.session` proves that, because the digest of the parameters is in every session key.
-From then on both sides send records of ``record bytes`` each. Each record of a client gets one record in answer, in the
-order in which this client sent them. A relay that takes no client says why in ``refused`` and hangs up.
+From then on both sides send whole records (:mod:`omap.wire`), whose headers say how many lines they have. Each record
+of a client gets one record in answer, in the order in which this client sent them. The relay answers a malformed record
+with a REFUSED record, and hangs up. A relay that takes no client says why in ``refused`` and hangs up.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ import struct
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from omap.errors import OmapError, SessionError
+from omap.errors import InputError, OmapError, SessionError
 from omap.params import Params
-from omap.wire import MAX_RING_ENTRIES, WIRE_VERSION, RecordCodec
+from omap.wire import LEAST_RING_LINES, LINE_BYTES, MAX_RING_LINES, WIRE_VERSION, RecordCodec, read_header
 
 DEFAULT_PORT = 7450
 """TCP port of a relay, if no port is given."""
 
 MAGIC = b"OMAP"
 PREFIX = struct.Struct(">4sHHI4x")
-"""Fixed part of a greeting: magic, wire version, record bytes, length of the facts."""
+"""Fixed part of a greeting: magic, wire version, most lines of a record, length of the facts."""
 
 MAX_FACTS_BYTES = 1 << 16
 """Most bytes of facts that a client reads."""
@@ -44,8 +45,8 @@ class Greeting:
     ----------
     params : Params
         Parameters of the map.
-    ring_entries : int
-        Records in each ring. If a client has more in flight, they wait in the relay.
+    ring_lines : int
+        Lines of each ring. If a client has more in flight, they wait in the relay.
     mode : dict of str to bool
         What the relay says that the board guarantees: the fields of MODE in :mod:`omap.regmap`.
     refused : str
@@ -53,14 +54,14 @@ class Greeting:
     """
 
     params: Params
-    ring_entries: int
+    ring_lines: int
     mode: dict[str, bool] = field(default_factory=dict)
     refused: str = ""
 
     @property
-    def record_bytes(self) -> int:
-        """Bytes of every record."""
-        return RecordCodec(self.params).record_bytes
+    def most_lines(self) -> int:
+        """Lines of the longest record."""
+        return RecordCodec(self.params).most_lines
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as JSON-ready values."""
@@ -69,7 +70,7 @@ class Greeting:
     def pack(self) -> bytes:
         """Return the bytes of the greeting."""
         facts = json.dumps(self.to_dict(), separators=(",", ":")).encode()
-        return PREFIX.pack(MAGIC, WIRE_VERSION, self.record_bytes, len(facts)) + facts
+        return PREFIX.pack(MAGIC, WIRE_VERSION, self.most_lines, len(facts)) + facts
 
 
 def not_a_relay() -> SessionError:
@@ -105,21 +106,41 @@ def read_greeting(prefix: bytes, facts: bytes) -> Greeting:
     SessionError
         If prefix and facts contradict each other, or are not what this module describes.
     """
-    record_bytes = PREFIX.unpack(prefix)[2]
+    most_lines = PREFIX.unpack(prefix)[2]
     try:
         told = json.loads(facts)
         params = Params.from_dict(told["params"])
-        ring_entries, mode, refused = told["ring_entries"], told["mode"], told["refused"]
-        well_formed = type(ring_entries) is int and 2 <= ring_entries <= MAX_RING_ENTRIES and isinstance(refused, str)
+        ring_lines, mode, refused = told["ring_lines"], told["mode"], told["refused"]
+        well_formed = type(ring_lines) is int and LEAST_RING_LINES <= ring_lines <= MAX_RING_LINES
+        well_formed = well_formed and isinstance(refused, str)
         well_formed = well_formed and all(type(value) is bool for value in mode.values())
         digest_fits = told["digest"] == params.digest.hex()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OmapError):
         well_formed = digest_fits = False
     if not well_formed or not digest_fits:
         raise SessionError("the relay's greeting is not well-formed: it was altered, or the relay is broken")
-    greeting = Greeting(params, ring_entries, dict(mode), "".join(filter(str.isprintable, refused))[:MAX_REFUSAL])
-    if greeting.record_bytes != record_bytes:
+    greeting = Greeting(params, ring_lines, dict(mode), "".join(filter(str.isprintable, refused))[:MAX_REFUSAL])
+    if greeting.most_lines != most_lines:
         raise SessionError(
-            f"the relay announces records of {record_bytes} bytes; its parameters make {greeting.record_bytes}"
+            f"the relay announces records of up to {most_lines} lines; its parameters make {greeting.most_lines}"
         )
     return greeting
+
+
+def split(records: bytes) -> list[bytes]:
+    """Return each of some whole records that come one after the other.
+
+    Raises
+    ------
+    InputError
+        If the last record is cut short, or one says that it has no lines.
+    """
+    found, at = [], 0
+    while at < len(records):
+        lines = read_header(records[at : at + LINE_BYTES]).lines if len(records) - at >= LINE_BYTES else 0
+        end = at + lines * LINE_BYTES
+        if not at < end <= len(records):
+            raise InputError(f"a record of {lines} lines starts {len(records) - at} bytes before the end")
+        found.append(records[at:end])
+        at = end
+    return found

@@ -72,7 +72,7 @@ def running_relay(
     key_file: str | os.PathLike[str] | None,
     *,
     backend: str = "model",
-    ring_entries: int = 256,
+    ring_lines: int = 256,
     limits: Limits | None = None,
     port: int = 0,
     transport: Transport | None = None,
@@ -91,8 +91,8 @@ def running_relay(
         Root key file.
     backend : str
         Name of a transport, see :func:`host.device.transport.open_transport`.
-    ring_entries : int
-        Records in each ring.
+    ring_lines : int
+        Lines of each ring.
     limits : Limits, optional
         How much the relay does for clients.
     port : int
@@ -107,7 +107,7 @@ def running_relay(
     Reveals
         As :class:`~host.relay.relay.Relay` does.
     """
-    opened = transport or open_transport(backend, params, ring_entries=ring_entries, key_file=key_file, **options)
+    opened = transport or open_transport(backend, params, ring_lines=ring_lines, key_file=key_file, **options)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="omap-relay", daemon=True)
     thread.start()

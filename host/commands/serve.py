@@ -27,6 +27,7 @@ from host.relay.relay import Relay
 from omap.commands.numbers import SIZE, Whole
 from omap.errors import DeviceFaultError, InputError, OmapError
 from omap.params import Params, Rule
+from omap.wire import RING_LINES
 
 CAPACITY, KEY_BYTES, VALUE_BYTES = 1 << 16, 16, 256
 """Sizes of the map that is served if no option says otherwise: room for hashed keys and short texts."""
@@ -96,8 +97,8 @@ class DeviceOptions:
         A card's program.
     device : str or None
         The card.
-    ring_entries : int
-        Records in each ring.
+    ring_lines : int
+        Lines of each ring.
     model : str or None
         Which map a model runs.
     """
@@ -107,7 +108,7 @@ class DeviceOptions:
     attach: Path | None
     xclbin: Path | None
     device: str | None
-    ring_entries: int
+    ring_lines: int
     model: str | None
 
     def check(self) -> None:
@@ -123,7 +124,7 @@ class DeviceOptions:
             key_file = None  # the variable is meant for clients: this device has a key of its own
         options = {"attach": self.attach, "xclbin": self.xclbin, "device": self.device, "model": self.model}
         given = {name: value for name, value in options.items() if value is not None}
-        return open_transport(self.backend, params, ring_entries=self.ring_entries, key_file=key_file, **given)
+        return open_transport(self.backend, params, ring_lines=self.ring_lines, key_file=key_file, **given)
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class ListenOptions:
     click.option("--xclbin", type=click.Path(path_type=Path), help="xrt: the card's program."),
     click.option("--device", help="xrt, vfio: the card, by its PCIe address; xrt: or by number."),
     click.option(
-        "--ring-entries", default=1024, show_default=True, type=SIZE, help="Records in each ring, a power of two."
+        "--ring-lines", default=RING_LINES, show_default=True, type=SIZE, help="Lines of each ring, a power of two."
     ),
     click.option(
         "--model",
@@ -253,7 +254,7 @@ def _say_ready(relay: Relay, backend: str, monitor: Monitor | None, as_json: boo
             "backend": backend,
             "params": params.to_dict(),
             "digest": params.digest.hex(),
-            "ring_entries": driver.ring_entries,
+            "ring_lines": driver.ring_lines,
             "mode": driver.mode,
         }
         click.echo(json.dumps(facts))  # one line, so that a program can wait for it

@@ -29,7 +29,7 @@ def command(where: Where, as_json: bool) -> None:
             "rule": str(params.rule),
             "digest": params.digest.hex(),
             "record_bytes": greeting.record_bytes,
-            "ring_entries": greeting.ring_entries,
+            "ring_lines": greeting.ring_lines,
             "witness": None if client.witness.path is None else str(client.witness.path),
             "mode": greeting.mode,
         }

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from host.device.rings import Rings, Statistics
+from host.device.rings import Rings, Run, Statistics
 from host.device.transport import Transport
 from host.framing import Greeting
 from omap.errors import DeviceError, DeviceFaultError
 from omap.params import Params
 from omap.regmap import BY_NAME, IDENTITY, Fault, Request, State
-from omap.wire import WIRE_VERSION
+from omap.wire import WIRE_VERSION, RecordCodec
 
 FAULT_TEXT = {
     Fault.NONE: "no reason is given",
@@ -44,10 +44,10 @@ class Driver:
 
     Attributes
     ----------
-    record_bytes : int
-        Bytes of every record.
-    ring_entries : int
-        Records in each ring.
+    codec : RecordCodec
+        Sizes of the records.
+    ring_lines : int
+        Lines of each ring.
     mode : dict of str to bool
         What the board says that it guarantees: the fields of MODE.
 
@@ -65,8 +65,8 @@ class Driver:
         self.params = params
         self.timeout = timeout * transport.patience
         self.layout = transport.layout
-        self.record_bytes = self.layout.record_bytes
-        self.ring_entries = self.layout.ring_entries
+        self.codec = RecordCodec(params)
+        self.ring_lines = self.layout.ring_lines
         self._check_identity()
         mode = transport.read("MODE")
         self.mode = {field.name: bool(BY_NAME["MODE"].field(field.name, mode)) for field in BY_NAME["MODE"].fields}
@@ -94,11 +94,9 @@ class Driver:
                 f"the device is built for other parameters: its digest is {digest.hex()}, not "
                 f"{self.params.digest.hex()}; give the parameters it was built for, or load another bitstream"
             )
-        entries = read("RING_ENTRIES")
-        if entries != self.ring_entries:
-            raise DeviceError(
-                f"the device runs with {entries} entries in each ring, not {self.ring_entries}: attach with as many"
-            )
+        lines = read("RING_LINES")
+        if lines != self.ring_lines:
+            raise DeviceError(f"the device runs with {lines} lines in each ring, not {self.ring_lines}: give as many")
         if len(self.transport.buffer) < self.layout.size:
             raise DeviceError(
                 f"the shared buffer has {len(self.transport.buffer)} bytes; rings and pages need {self.layout.size}"
@@ -206,26 +204,31 @@ class Driver:
 
     @property
     def in_flight(self) -> int:
-        """Commands that were submitted and whose answers were not taken."""
+        """Lines of the commands that were submitted and whose answers were not taken."""
         return self._rings.in_flight
 
     @property
+    def due(self) -> list[Run]:
+        """The commands that were submitted and whose answers were not taken, in their order."""
+        return self._rings.due
+
+    @property
     def room(self) -> int:
-        """Commands that fit now, see :attr:`host.device.rings.Rings.room`."""
+        """Lines of commands that fit now, see :attr:`host.device.rings.Rings.room`."""
         return self._rings.room
 
     @property
     def answered(self) -> int:
-        """Answers that can be taken now."""
+        """Lines of answers that can be taken now."""
         return self._rings.answered
 
     def put(self, records: bytes | bytearray | memoryview) -> int:
-        """Put as many records into the ring as fit, and return how many; see :meth:`host.device.rings.Rings.put`."""
+        """Put as many records into the ring as fit, and return their bytes; see :meth:`host.device.rings.Rings.put`."""
         return self._rings.put(records)
 
-    def take(self, limit: int | None = None) -> bytes:
-        """Take answers out of the ring and return their records, see :meth:`host.device.rings.Rings.take`."""
-        return self._rings.take(limit)
+    def take(self) -> bytes:
+        """Take all answers out of the ring and return their records, see :meth:`host.device.rings.Rings.take`."""
+        return self._rings.take()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until an answer is there. Return whether there is one.
@@ -265,12 +268,12 @@ class Driver:
             If answers of an earlier user were not taken, or the device did not answer in time.
         """
         if self.in_flight:
-            raise DeviceError(f"{self.in_flight} commands are in flight: take their answers first")
+            raise DeviceError(f"{self.in_flight} lines of commands are in flight: take their answers first")
         answers = []
         with memoryview(records) as view:
             at = 0
             while at < len(view) or self.in_flight:
-                at += self.put(view[at:]) * self.record_bytes
+                at += self.put(view[at:])
                 if not self.wait():
                     raise DeviceError(f"the device has not answered for {self.timeout:g} s")
                 answers.append(self.take())
@@ -290,7 +293,7 @@ class Driver:
         answers = []
         while self.in_flight:
             if not self.wait():
-                raise DeviceError(f"{self.in_flight} commands were not answered within {self.timeout:g} s")
+                raise DeviceError(f"{self.in_flight} lines of commands were not answered within {self.timeout:g} s")
             answers.append(self.take())
         return b"".join(answers)
 
@@ -298,7 +301,7 @@ class Driver:
 
     def greeting(self, refused: str = "") -> Greeting:
         """Return what a relay tells its clients of this device."""
-        return Greeting(self.params, self.ring_entries, self.mode, refused)
+        return Greeting(self.params, self.ring_lines, self.mode, refused)
 
     def close(self) -> None:
         """Let go of the device. A device that the transport did not start goes on running."""

@@ -1,16 +1,73 @@
-"""The rings of a device: copies records into the shared buffer and out of it, and counts them.
+"""The rings of a device: copies whole records into the shared buffer and out of it, and counts their lines.
 
 The counters in the shared buffer alone say how far a driver has come, so that a new driver can take over from one that
-crashed: commands that were submitted run, and their answers wait in the ring.
+crashed: commands that were submitted run, and their answers wait in the ring. Answers have no more lines than their
+commands, so the commands from COMMANDS_SETTLED on say which answers are due.
+
+The work is done for each run of records of one length, not for each operation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from omap.errors import DeviceError, InputError
-from omap.wire import BufferLayout, Counter
+from omap.wire import LINE_BYTES, BufferLayout, Counter, Header, RecordCodec, RecordType
+
+_WORD, _TYPE, _LINES, _COUNT = 4, *map(Header._fields.index, ("type", "lines", "count"))
+"""Bytes of the first word of a header, in which every field has one byte, and the places of the fields in it."""
+
+_LOOK = 64
+"""Most records that are looked at in one go, so that records of many lengths cost little more than others."""
+
+_HALF = 32
+_MASK = (1 << _HALF) - 1
+
+
+class Run(NamedTuple):
+    """Records of one length, one after the other."""
+
+    lines: int
+    records: int
+
+
+def runs(codec: RecordCodec, commands: memoryview, room: int) -> Iterator[Run]:
+    """Find the records in whole lines of commands, as the device does: what is malformed counts as one line.
+
+    Parameters
+    ----------
+    codec : RecordCodec
+        Sizes of the records.
+    commands : memoryview
+        Whole records, one after the other.
+    room : int
+        Most lines to return. What lies behind them is not looked at.
+
+    Raises
+    ------
+    InputError
+        If the last record is cut short.
+    """
+    with commands.cast("B") as octets, octets.cast("I") as words:
+        at, total, step = 0, len(octets) // LINE_BYTES, LINE_BYTES // _WORD
+        while at < total:
+            head = words[at * step]
+            fields = head.to_bytes(_WORD, sys.byteorder)
+            lines = codec.command_lines(fields[_TYPE], fields[_LINES], fields[_COUNT]) or 1
+            if at + lines > total:
+                raise InputError(f"a record of {lines} lines is cut short after {total - at}: give whole records")
+            fit = min(min(total - at, room) // lines, _LOOK)
+            heads = words[at * step : (at + fit * lines) * step : lines * step].tolist()
+            records = len(list(itertools.takewhile(head.__eq__, heads)))
+            if not records:
+                return
+            yield Run(lines, records)
+            at, room = at + records * lines, room - records * lines
 
 
 @dataclass
@@ -26,9 +83,9 @@ class Statistics:
     ring_full : int
         Calls that did not put everything, because there was no room.
     most_in_flight : int
-        Most commands whose answers were not taken yet.
+        Most lines of commands whose answers were not taken yet.
     inherited : int
-        Commands that were in flight when this driver attached.
+        Lines of commands that were in flight when this driver attached.
     """
 
     commands: int = 0
@@ -57,8 +114,6 @@ class Rings:
 
     Attributes
     ----------
-    entries : int
-        Records in each ring.
     statistics : Statistics
         Numbers since this object was made.
 
@@ -68,115 +123,139 @@ class Rings:
         If the device's counters make no sense.
 
     Reveals
-        When and how many records come and go; the host of the device sees that anyway.
+        When and how many records come and go, and of how many lines; the host of the device sees that anyway.
     """
 
     def __init__(self, layout: BufferLayout, buffer: memoryview, notify: Callable[[], None]) -> None:
-        self.entries = layout.ring_entries
         self.statistics = Statistics()
         self._layout, self._buffer, self._notify = layout, buffer, notify
-        self._size = layout.record_bytes
+        self._codec = RecordCodec(layout.params)
+        self._due: deque[Run] = deque()
         self._counters = buffer[: layout.commands].cast("Q")
-        written, taken = self._get(Counter.COMMANDS_WRITTEN), self._get(Counter.RESPONSES_TAKEN)
-        self._written, self._taken = written, taken
-        self._fetched, self._answered = taken, taken
-        self._look()
+        self._attach()
         self.statistics.inherited = self.in_flight
 
     def _get(self, counter: Counter) -> int:
         return self._counters[counter >> 3]
+
+    def _attach(self) -> None:
+        """Go on where the last driver has come to."""
+        written, taken, both = map(
+            self._get, (Counter.COMMANDS_WRITTEN, Counter.RESPONSES_TAKEN, Counter.COMMANDS_SETTLED)
+        )
+        self._written, self._settled = written, written - (written - (both >> _HALF) & _MASK)
+        # a driver that ended between the two stores of take() has taken what only the first one says
+        self._taken = taken + (both - taken & _MASK)
+        self._fetched, self._answered = self._settled, self._taken
+        if self._settled < 0 or self.in_flight > self._layout.ring_lines:
+            raise self._nonsense(self._get(Counter.COMMANDS_FETCHED), self._get(Counter.RESPONSES_WRITTEN))
+        self._look()
+        self._counters[Counter.RESPONSES_TAKEN >> 3] = self._taken
+        commands = self._layout.read_lines(self._buffer, self._layout.commands, self._settled, self.in_flight)
+        try:
+            self._expect(runs(self._codec, memoryview(commands), self.in_flight))
+        except InputError as error:
+            raise DeviceError(f"the command ring makes no sense: {error}; restart the device") from None
 
     def _look(self) -> None:
         """Read the device's counters. They must lie where the device can have got to."""
         fetched, answered = self._get(Counter.COMMANDS_FETCHED), self._get(Counter.RESPONSES_WRITTEN)
         if not (
             self._fetched <= fetched <= self._written
-            and self._answered <= answered <= self._written
-            and answered - self._taken <= self.entries
-            and self._written - fetched <= self.entries
+            and self._answered <= answered <= self._taken + self._written - self._settled
         ):
-            raise DeviceError(
-                f"the device's counters make no sense: {fetched} commands fetched and {answered} responses written, "
-                f"of {self._written} commands written and {self._taken} responses taken; restart the device"
-            )
+            raise self._nonsense(fetched, answered)
         self._fetched, self._answered = fetched, answered
+
+    def _nonsense(self, fetched: int, answered: int) -> DeviceError:
+        return DeviceError(
+            f"the device's counters make no sense: {fetched} lines of commands fetched and {answered} of responses "
+            f"written, of {self._written} of commands written, {self._settled} settled, and {self._taken} of responses "
+            "taken; restart the device"
+        )
+
+    def _expect(self, commands: Iterable[Run]) -> None:
+        """Take note of commands whose answers are due."""
+        due = self._due
+        for run in commands:
+            if due and due[-1].lines == run.lines:
+                due[-1] = Run(run.lines, due[-1].records + run.records)
+            else:
+                due.append(run)
+
+    @property
+    def due(self) -> list[Run]:
+        """The commands that were submitted and whose answers were not taken, in their order."""
+        return list(self._due)
 
     @property
     def in_flight(self) -> int:
-        """Commands that were submitted and whose answers were not taken."""
-        return self._written - self._taken
+        """Lines of the commands that were submitted and whose answers were not taken."""
+        return self._written - self._settled
 
     @property
     def room(self) -> int:
-        """Commands that fit now.
+        """Lines of commands that fit now.
 
-        There are never more in flight than the ring has entries, so that the device can always write its answers.
+        There are never more in flight than the ring has, so that the device can always write its answers.
         """
-        return self.entries - self.in_flight
+        return self._layout.ring_lines - self.in_flight
 
     @property
     def answered(self) -> int:
-        """Answers that can be taken now. Raises DeviceError if the device's counters make no sense."""
+        """Lines of answers that can be taken now. Raises DeviceError if the device's counters make no sense."""
         self._look()
         return self._answered - self._taken
 
     def put(self, records: bytes | bytearray | memoryview) -> int:
-        """Put as many records into the ring as fit, and return how many.
+        """Put as many records into the ring as fit, and return how many bytes they have.
 
         Parameters
         ----------
         records : bytes-like
-            Whole records, one after the other.
+            Whole records, one after the other. What is malformed is put as records of one line, as the device takes it.
 
         Reveals
-            When and how many records were put.
+            When and how many records were put, and of how many lines.
 
         Raises
         ------
         InputError
-            If these are not whole records.
+            If these are not whole records. None was put then.
         DeviceError
             If the device is gone.
         """
         with memoryview(records) as view:
-            count, rest = divmod(len(view), self._size)
-            if rest:
-                raise InputError(f"{len(view)} bytes are no whole number of {self._size}-byte records")
-            if count > self.room:
-                self.statistics.ring_full += 1
-                count = self.room
-            if not count:
+            if len(view) % LINE_BYTES:
+                raise InputError(f"{len(view)} bytes are no whole number of {LINE_BYTES}-byte lines")
+            found = list(runs(self._codec, view, self.room))
+            lines = sum(run.lines * run.records for run in found)
+            size = lines * LINE_BYTES
+            self.statistics.ring_full += size < len(view)
+            if not lines:
                 return 0
-            self._copy_in(view, count)
-        self._written += count
+            with view[:size] as part:
+                self._copy_in(part)
+        self._expect(found)
+        self._written += lines
         # the bytes are there before the counter says so; stores of this host are seen in their order (x86)
         self._counters[Counter.COMMANDS_WRITTEN >> 3] = self._written
         self._notify()
         statistics = self.statistics
-        statistics.commands += count
+        statistics.commands += sum(run.records for run in found)
         statistics.batches += 1
         statistics.most_in_flight = max(statistics.most_in_flight, self.in_flight)
-        return count
+        return size
 
-    def _copy_in(self, view: memoryview, count: int) -> None:
-        size, ring = self._size, self._layout.commands
-        place = self._written % self.entries
-        first = min(count, self.entries - place)
-        at = ring + place * size
-        self._buffer[at : at + first * size] = view[: first * size]
-        if count > first:
-            self._buffer[ring : ring + (count - first) * size] = view[first * size : count * size]
+    def _copy_in(self, records: memoryview) -> None:
+        self._layout.write_lines(self._buffer, self._layout.commands, self._written, records)
 
-    def take(self, limit: int | None = None) -> bytes:
-        """Take answers out of the ring and return their records, one after the other; ``b""`` if there are none.
+    def take(self) -> bytes:
+        """Take all answers out of the ring and return their records, one after the other; ``b""`` if there are none.
 
-        Answer n belongs to command n. If a driver crashes right after it took answers, its successor may get them once
-        more, because the counter is written after the copy.
-
-        Parameters
-        ----------
-        limit : int, optional
-            Most records to take.
+        The answers come in the order of the commands. Each has the lines of its command, or is a refusal of one line.
+        If a driver crashes right after it took answers, its successor may get them once more, because the counter is
+        written after the copy.
 
         Reveals
             When and how many records were taken.
@@ -184,23 +263,42 @@ class Rings:
         Raises
         ------
         DeviceError
-            If the device's counters make no sense.
+            If the device's counters make no sense, or the answers do not fit their commands.
         """
-        count = self.answered if limit is None else min(self.answered, limit)
-        if not count:
+        lines = self.answered
+        if not lines:
             return b""
-        size, ring = self._size, self._layout.responses
-        place = self._taken % self.entries
-        first = min(count, self.entries - place)
-        at = ring + place * size
-        answers = bytes(self._buffer[at : at + first * size])
-        if count > first:
-            answers += bytes(self._buffer[ring : ring + (count - first) * size])
-        self._taken += count
+        answers = self._layout.read_lines(self._buffer, self._layout.responses, self._taken, lines)
+        self._settle(answers)
+        self._taken += lines
+        # both in one store, so that a driver that attaches later never finds one without the other
+        self._counters[Counter.COMMANDS_SETTLED >> 3] = (self._settled & _MASK) << _HALF | self._taken & _MASK
         self._counters[Counter.RESPONSES_TAKEN >> 3] = self._taken
         self._notify()  # the device may wait for room
-        self.statistics.responses += count
         return answers
+
+    def _settle(self, answers: bytes) -> None:
+        """Strike out the commands that were answered."""
+        at, due = 0, self._due
+        while at < len(answers):
+            lines, records = due[0] if due else (0, 0)
+            size = lines * LINE_BYTES
+            here = answers[at + _LINES : at + min(records, _LOOK) * size : size] if size else b""
+            fit = min(len(here) - len(here.lstrip(bytes([lines]))), (len(answers) - at) // (size or 1))
+            if not fit:
+                if not size or (answers[at + _TYPE], answers[at + _LINES]) != (RecordType.REFUSED, 1):
+                    raise DeviceError(
+                        f"the device's answers make no sense: one of {answers[at + _LINES]} lines answers a command of "
+                        f"{lines}; restart the device"
+                    )
+                fit, size = 1, LINE_BYTES
+            at += fit * size
+            self._settled += fit * lines
+            self.statistics.responses += fit
+            if fit == records:
+                due.popleft()
+            else:
+                due[0] = Run(lines, records - fit)
 
     def close(self) -> None:
         """Let go of the buffer."""

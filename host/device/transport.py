@@ -1,7 +1,7 @@
 """The interface between the driver and a device: registers, one shared buffer, a doorbell.
 
 A back end is a factory that is registered in the entry-point group ``omap.transports`` and called as
-``factory(params, ring_entries=..., key_file=..., **options)``. It returns an open :class:`Transport`. ``model`` runs
+``factory(params, ring_lines=..., key_file=..., **options)``. It returns an open :class:`Transport`. ``model`` runs
 the model in a thread of this process, ``process`` in a process of its own; ``xrt`` and ``vfio`` talk to a card. A
 simulator registers its own factory.
 """
@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 
 from omap.errors import InputError
 from omap.params import Params
-from omap.wire import BufferLayout
+from omap.wire import RING_LINES, BufferLayout
 
 GROUP = "omap.transports"
 """Entry-point group of the factories."""
@@ -127,7 +127,7 @@ class Factory(Protocol):
     """Opens a transport."""
 
     def __call__(
-        self, params: Params, *, ring_entries: int, key_file: str | os.PathLike[str] | None, **options: Any
+        self, params: Params, *, ring_lines: int, key_file: str | os.PathLike[str] | None, **options: Any
     ) -> Transport:
         """Return an open transport to a device for ``params``. ``key_file`` is for devices that are programs."""
         ...
@@ -156,7 +156,7 @@ def open_transport(
     name: str,
     params: Params,
     *,
-    ring_entries: int = 1024,
+    ring_lines: int = RING_LINES,
     key_file: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Transport:
@@ -168,8 +168,8 @@ def open_transport(
         Back end, see :func:`names`.
     params : Params
         The map.
-    ring_entries : int
-        Records in each ring, a power of two.
+    ring_lines : int
+        Lines of each ring, a power of two.
     key_file : path, optional
         Root key file, for a device that is a program. Only the device reads it.
     **options
@@ -184,7 +184,7 @@ def open_transport(
     """
     factory = load(name)
     try:
-        inspect.signature(factory).bind(params, ring_entries=ring_entries, key_file=key_file, **options)
+        inspect.signature(factory).bind(params, ring_lines=ring_lines, key_file=key_file, **options)
     except TypeError as error:
         raise InputError(f"the transport {name!r} does not take this: {error}") from None
-    return factory(params, ring_entries=ring_entries, key_file=key_file, **options)
+    return factory(params, ring_lines=ring_lines, key_file=key_file, **options)

@@ -166,7 +166,7 @@ class VfioTransport(Transport):
         self._stack.callback(self._card.unshare, address, len(memory.view))
         self._store("BUFFER_LOW", address & 0xFFFFFFFF)
         self._store("BUFFER_HIGH", address >> 32)
-        self._store("RING_ENTRIES", self.layout.ring_entries)
+        self._store("RING_LINES", self.layout.ring_lines)
         return memory
 
     def _allocate(self) -> Memory:
@@ -281,7 +281,7 @@ class VfioTransport(Transport):
 def open_vfio(
     params: Params,
     *,
-    ring_entries: int,
+    ring_lines: int,
     key_file: str | os.PathLike[str] | None,
     device: str | None = None,
     system: System | None = None,
@@ -292,8 +292,8 @@ def open_vfio(
     ----------
     params : Params
         The map.
-    ring_entries : int
-        Records in each ring.
+    ring_lines : int
+        Lines of each ring.
     key_file : path or None
         Must be None: a card holds its own root key.
     device : str, optional
@@ -309,7 +309,7 @@ def open_vfio(
         If something is missing or does not fit. The error says what to do.
     """
     refuse_key(key_file)
-    layout = BufferLayout(params, ring_entries)
+    layout = BufferLayout(params, ring_lines)
     system = System() if system is None else system
     address = preflight.find_card(system, device, WANTED)
     group = preflight.check_card(system, address)

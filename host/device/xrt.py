@@ -121,7 +121,7 @@ class XrtTransport(Transport):
     def _start(self) -> None:
         try:
             self._bo.sync(self._pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE, self.layout.commands, 0)
-            self._run = self._kernel(self._bo, scalar(self.layout.ring_entries), scalar(Request.NONE))
+            self._run = self._kernel(self._bo, scalar(self.layout.ring_lines), scalar(Request.NONE))
         except Exception as error:
             raise DeviceError(f"XRT could not start the kernel: {error}") from None
         end = time.monotonic() + _SHOW_SECONDS * self.patience
@@ -204,7 +204,7 @@ class XrtTransport(Transport):
 def open_xrt(
     params: Params,
     *,
-    ring_entries: int,
+    ring_lines: int,
     key_file: str | os.PathLike[str] | None,
     xclbin: str | os.PathLike[str] | None = None,
     device: str | int = "0",
@@ -216,8 +216,8 @@ def open_xrt(
     ----------
     params : Params
         The map.
-    ring_entries : int
-        Records in each ring.
+    ring_lines : int
+        Lines of each ring.
     key_file : path or None
         Must be None: a card holds its own root key.
     xclbin : path
@@ -237,7 +237,7 @@ def open_xrt(
     refuse_key(key_file)
     if xclbin is None:
         raise InputError("a card needs its program: give --xclbin")
-    layout = BufferLayout(params, ring_entries)
+    layout = BufferLayout(params, ring_lines)
     pyxrt = preflight.find_pyxrt()
     card = preflight.find_card(pyxrt, device)
     preflight.check_xclbin(pyxrt, card, xclbin, kernel)

@@ -13,11 +13,11 @@ import threading
 from host.keyfile import read_key_file
 from host.model.choice import choose, maker
 from host.model.shared import WINDOW_BYTES, SharedTransport, device_registers, memory_bytes, run_device
-from omap.device import DeviceModel
+from omap.device import STEP_OPERATIONS, DeviceModel
 from omap.errors import InputError
 from omap.params import Params
 from omap.trace import Observer
-from omap.wire import BufferLayout
+from omap.wire import RING_LINES, BufferLayout
 
 
 class ModelTransport(SharedTransport):
@@ -29,8 +29,8 @@ class ModelTransport(SharedTransport):
         The map.
     root_key : bytes
         32 secret bytes.
-    ring_entries : int
-        Records in each ring.
+    ring_lines : int
+        Lines of each ring.
     stepped : bool
         Run the device only in :meth:`wait` and :meth:`step`, not in a thread.
     observer : Observer, optional
@@ -52,18 +52,18 @@ class ModelTransport(SharedTransport):
         params: Params,
         root_key: bytes,
         *,
-        ring_entries: int = 1024,
+        ring_lines: int = RING_LINES,
         stepped: bool = False,
         observer: Observer | None = None,
         model: str | None = None,
     ) -> None:
-        layout = BufferLayout(params, ring_entries)
+        layout = BufferLayout(params, ring_lines)
         memory = memoryview(bytearray(memory_bytes(layout)))
         self.device = DeviceModel(
             params,
             root_key,
             memory[WINDOW_BYTES:],
-            ring_entries=ring_entries,
+            ring_lines=ring_lines,
             registers=device_registers(memory),
             observer=observer,
             create=maker(choose(model, params)),
@@ -81,8 +81,8 @@ class ModelTransport(SharedTransport):
         finally:  # if the model has a defect, the host notices that the device is gone
             self._far_end.close()
 
-    def step(self, limit: int = 256) -> int:
-        """Run the device for up to ``limit`` commands, and return how many there were. Only for a stepped device."""
+    def step(self, limit: int = STEP_OPERATIONS) -> int:
+        """Run a stepped device for some records, see :meth:`omap.device.DeviceModel.step`."""
         return self.device.step(limit)
 
     def wait(self, timeout: float, turn: int = 0) -> None:
@@ -104,7 +104,7 @@ class ModelTransport(SharedTransport):
 def open_model(
     params: Params,
     *,
-    ring_entries: int,
+    ring_lines: int,
     key_file: str | os.PathLike[str] | None,
     stepped: bool = False,
     observer: Observer | None = None,
@@ -120,4 +120,4 @@ def open_model(
     if key_file is None:
         raise InputError("a model needs a root key file: `omap provision FILE` writes one")
     key = read_key_file(key_file)
-    return ModelTransport(params, key, ring_entries=ring_entries, stepped=stepped, observer=observer, model=model)
+    return ModelTransport(params, key, ring_lines=ring_lines, stepped=stepped, observer=observer, model=model)

@@ -29,7 +29,7 @@ from omap.device import DeviceModel
 from omap.errors import DeviceError, InputError, OmapError
 from omap.params import Params
 from omap.presets import preset
-from omap.wire import BufferLayout
+from omap.wire import RING_LINES, BufferLayout
 
 _MOST_BYTES = 1 << 16
 _LOOK_SECONDS = 0.2
@@ -38,8 +38,8 @@ _LOOK_SECONDS = 0.2
 class _Program:
     """A device and its memory."""
 
-    def __init__(self, params: Params, ring_entries: int, key_file: str, model: str) -> None:
-        self.layout = BufferLayout(params, ring_entries)
+    def __init__(self, params: Params, ring_lines: int, key_file: str, model: str) -> None:
+        self.layout = BufferLayout(params, ring_lines)
         key = read_key_file(key_file)
         self.descriptor = _make_memory(memory_bytes(self.layout))
         self.memory = memoryview(mmap.mmap(self.descriptor, memory_bytes(self.layout)))
@@ -47,14 +47,14 @@ class _Program:
             params,
             key,
             self.memory[WINDOW_BYTES:],
-            ring_entries=ring_entries,
+            ring_lines=ring_lines,
             registers=device_registers(self.memory),
             create=maker(model),
         )
 
     def introduce(self, bell: socket.socket) -> None:
         """Send parameters and ring size, and hand over the memory."""
-        said = {"params": self.layout.params.to_dict(), "ring_entries": self.layout.ring_entries}
+        said = {"params": self.layout.params.to_dict(), "ring_lines": self.layout.ring_lines}
         socket.send_fds(bell, [json.dumps(said).encode() + b"\n"], [self.descriptor])
 
 
@@ -105,7 +105,7 @@ def _serve_parent(descriptor: int) -> None:
         try:
             params = Params.from_dict(order["params"])
             with _ending_with(bell):
-                program = _Program(params, order["ring_entries"], order["key_file"], order["model"])
+                program = _Program(params, order["ring_lines"], order["key_file"], order["model"])
             program.introduce(bell)
         except OmapError as error:
             _complain(bell, error)
@@ -204,7 +204,7 @@ def _end(number: int, frame: object) -> None:
 @click.option("--key-file", type=click.Path(), help="Root key file.")
 @click.option("--preset", "name", help="Parameters of the map, by name.")
 @click.option("--params", "file", type=click.Path(), help="Parameters of the map, a JSON file.")
-@click.option("--ring-entries", default=1024, show_default=True, help="Records in each ring.")
+@click.option("--ring-lines", default=RING_LINES, show_default=True, help="Lines of each ring.")
 @click.option("--model", type=click.Choice(NAMES), help="Which map runs, as for `omap serve`.")
 def main(
     descriptor: int | None,
@@ -212,7 +212,7 @@ def main(
     key_file: str | None,
     name: str | None,
     file: str | None,
-    ring_entries: int,
+    ring_lines: int,
     model: str | None,
 ) -> None:
     """Run the model in this process."""
@@ -224,7 +224,7 @@ def main(
             raise InputError("give --listen, --key-file, and either --preset or --params")
         params = preset(name) if name is not None else read_params_file(file or "")
         signal.signal(signal.SIGTERM, _end)
-        _serve_file(listen, _Program(params, ring_entries, key_file, choose(model, params)))
+        _serve_file(listen, _Program(params, ring_lines, key_file, choose(model, params)))
     except OmapError as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:

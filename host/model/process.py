@@ -84,7 +84,7 @@ def _end(process: subprocess.Popen[bytes]) -> int:
 def open_process(
     params: Params,
     *,
-    ring_entries: int,
+    ring_lines: int,
     key_file: str | os.PathLike[str] | None,
     attach: str | os.PathLike[str] | None = None,
     model: str | None = None,
@@ -95,8 +95,8 @@ def open_process(
     ----------
     params : Params
         The map.
-    ring_entries : int
-        Records in each ring. A running device has its own number, which counts.
+    ring_lines : int
+        Lines of each ring. A running device has its own number, which counts.
     key_file : path, optional
         Root key file. The device's process reads it; this process does not.
     attach : path, optional
@@ -130,7 +130,7 @@ def open_process(
                 stdin=subprocess.DEVNULL,
             )
         # SEC_CM: RELAY.KEY.ABSENT -- the name of the key file goes to the device, which alone reads it
-        order = {"params": params.to_dict(), "ring_entries": ring_entries, "model": chosen}
+        order = {"params": params.to_dict(), "ring_lines": ring_lines, "model": chosen}
         order |= {"key_file": os.path.abspath(key_file)}
         bell.sendall(json.dumps(order).encode() + b"\n")
         layout, memory = _receive(bell, params)
@@ -182,7 +182,7 @@ def _receive(bell: socket.socket, params: Params) -> tuple[BufferLayout, memoryv
                 f"the running device has other parameters: digest {theirs.digest.hex()}, not {params.digest.hex()}; "
                 "start with its parameters, or start another device"
             )
-        layout = BufferLayout(params, said["ring_entries"])
+        layout = BufferLayout(params, said["ring_lines"])
         return layout, memoryview(mmap.mmap(descriptors[0], memory_bytes(layout)))
     except OmapError:
         raise

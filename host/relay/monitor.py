@@ -44,7 +44,7 @@ def health(relay: Relay) -> dict[str, Any]:
         "draining": relay.draining,
         "clients": len(relay.connections),
         "in_flight": driver.in_flight,
-        "ring_entries": driver.ring_entries,
+        "ring_lines": driver.ring_lines,
         "digest": driver.params.digest.hex(),
         "mode": dict(driver.mode),
     }
@@ -67,7 +67,7 @@ def metrics(relay: Relay) -> str:
     page.add("omap_relay_answers_unwanted_total", "counter", "Answers whose client was gone.", numbers.unwanted)
     page.add_each("omap_relay_refused_total", "Records that the relay refused.", numbers.refused)
     page.add_each("omap_relay_disconnected_total", "Connections that the relay ended.", numbers.disconnected)
-    page.add("omap_ring_entries", "gauge", "Records in each ring.", driver.ring_entries)
+    page.add("omap_ring_lines", "gauge", "Lines of each ring.", driver.ring_lines)
     page.add("omap_ring_in_flight", "gauge", "Commands whose answers were not taken.", driver.in_flight)
     page.add("omap_ring_most_in_flight", "gauge", "The most there were.", statistics.most_in_flight)
     page.add("omap_ring_batches_total", "counter", "Times that records were put into the ring.", statistics.batches)

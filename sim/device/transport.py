@@ -68,7 +68,7 @@ class RtlTransport(Transport):
 def open_rtl(
     params: Params,
     *,
-    ring_entries: int,
+    ring_lines: int,
     key_file: str | os.PathLike[str] | None,
     seed: int = 0,
     noise: Iterable[int] | None = None,
@@ -79,8 +79,8 @@ def open_rtl(
     ----------
     params : Params
         The map.
-    ring_entries : int
-        Records in each ring.
+    ring_lines : int
+        Lines of each ring.
     key_file : path
         Root key file.
     seed : int
@@ -92,6 +92,4 @@ def open_rtl(
         raise InputError("a simulated engine needs a root key file: `omap provision FILE` writes one")
     key = read_key_file(key_file)
     config = EngineConfig(params=params)
-    return RtlTransport(
-        EngineRun(engine_design(config), config, key, ring_entries=ring_entries, seed=seed, noise=noise)
-    )
+    return RtlTransport(EngineRun(engine_design(config), config, key, ring_lines=ring_lines, seed=seed, noise=noise))

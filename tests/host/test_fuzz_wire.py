@@ -18,7 +18,7 @@ from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.regmap import State
 from omap.session import ClientSession, DeviceSessions
-from omap.wire import Counter, Header, read_header
+from omap.wire import LEAST_RING_LINES, Counter, Header, read_header
 from tests.support.host.rogue import KEY, RogueRelay
 
 PARAMS = preset("TINY")
@@ -92,8 +92,8 @@ json_values = st.recursive(
 )
 
 
-@given(name=st.sampled_from(["params", "digest", "ring_entries", "mode", "refused"]), value=json_values)
-@example(name="ring_entries", value=float("inf"))
+@given(name=st.sampled_from(["params", "digest", "ring_lines", "mode", "refused"]), value=json_values)
+@example(name="ring_lines", value=float("inf"))
 @example(name="mode", value=[])
 @example(name="params", value=[[]])
 def test_a_greeting_with_any_other_fact_is_refused_or_says_the_same(name, value):
@@ -122,7 +122,7 @@ def test_facts_of_any_bytes_are_refused(facts):
 @settings(max_examples=60)
 @given(commands=st.lists(records, max_size=12), seed=st.integers(0, 2**32 - 1), opened=st.booleans())
 def test_a_device_answers_whatever_is_put_into_its_ring(commands, seed, opened):
-    relay, rng = RogueRelay(PARAMS, ring_entries=8), random.Random(seed)
+    relay, rng = RogueRelay(PARAMS, ring_lines=LEAST_RING_LINES), random.Random(seed)
     if opened:
         client = ClientSession(PARAMS, KEY)
         (answer,) = relay.exchange(client.hello())

@@ -96,7 +96,7 @@ def test_commands_refuse_alike(arguments):
 def test_what_one_command_takes_every_command_takes():
     from host.commands.serve import MapOptions, command
 
-    context = command.make_context("serve", ["--capacity", "1e6", "--value-bytes", "1_00", "--ring-entries", "2^8"])
+    context = command.make_context("serve", ["--capacity", "1e6", "--value-bytes", "1_00", "--ring-lines", "2^8"])
     assert (context.params["capacity"], context.params["value_bytes"]) == (10**6, 100)
-    assert context.params["ring_entries"] == 256
+    assert context.params["ring_lines"] == 256
     assert MapOptions(capacity=context.params["capacity"]).params().capacity == 10**6

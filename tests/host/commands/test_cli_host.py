@@ -248,7 +248,7 @@ def test_status(run, relay):
     assert (facts["live_keys"], facts["operation"], facts["overruns"]) == (0, 0, 0)
     assert facts["digest"] == WIDE.digest.hex()
     assert facts["mode"] == {"hbm_private": False, "attested": False, "hardware": False}
-    assert (facts["ring_entries"], facts["key_bytes"], facts["value_bytes"]) == (256, 16, 256)
+    assert (facts["ring_lines"], facts["key_bytes"], facts["value_bytes"]) == (256, 16, 256)
     text = run("status")[1]
     assert "live keys         0" in text
     assert "board says it is  none" in text

@@ -23,6 +23,7 @@ from omap.cli import main
 from omap.errors import InputError
 from omap.operations import Kind, Operation
 from omap.presets import preset
+from omap.wire import LEAST_RING_LINES
 from tests.support.host.clients import RawClient
 from tests.support.host.processes import children_of, gone
 from tests.support.host.transports import listening
@@ -115,7 +116,7 @@ def test_a_device_survives_relays_that_are_killed(key_file, tmp_path):
     """
     key, replaces, ran, rng = read_key_file(key_file), 0, None, random.Random(11)
     first = acknowledged = put = 0
-    with listening(TINY, key_file, tmp_path, ring_entries=64) as path:
+    with listening(TINY, key_file, tmp_path, ring_lines=LEAST_RING_LINES) as path:
         for _ in range(4):
             with contextlib.ExitStack() as stack:
                 served = stack.enter_context(serving("--preset", "tiny", "--attach", path, code=-signal.SIGKILL))
@@ -168,7 +169,7 @@ def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
         *options, "--host", "203.0.113.1"
     )
     assert "no transport is called 'pci'; installed are" in refusal("--backend", "pci")
-    assert "ring_entries is 3; it must be a power of two" in refusal(*options, "--ring-entries", 3)
+    assert "ring_lines is 3; it must be a power of two" in refusal(*options, "--ring-lines", 3)
     assert "give one of --preset, --params, and sizes" in refusal(*options, "--capacity", 5)
     assert "TLS needs both --tls-cert and --tls-key" in refusal(*options, "--tls-cert", key_file)
     assert "both must be PEM" in refusal(*options, "--tls-cert", key_file, "--tls-key", key_file)

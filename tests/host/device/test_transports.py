@@ -20,6 +20,7 @@ from host.paramsfile import read_params_file
 from omap.errors import DeviceError, InputError, ParamsError
 from omap.presets import preset
 from omap.regmap import IDENTITY, REGISTER_BYTES, Request, State
+from omap.wire import LEAST_RING_LINES, LINE_BYTES
 from tests.support.host import transports
 from tests.support.host.clients import DriverClient, mixed
 from tests.support.host.processes import children_of, gone
@@ -63,13 +64,12 @@ def test_operations_equal_those_of_a_table_while_rings_wrap(transport, key_file)
     with Driver(transport, params) as driver:
         driver.start()
         client = DriverClient(driver, read_key_file(key_file))
-        for seed, count in enumerate([1, 7, 8, 9, 30, 1, 100]):
+        for seed, (count, each) in enumerate([(1, 1), (7, 1), (8, 2), (9, 9), (30, 4), (1, 1), (100, 1), (100, 13)]):
             operations = mixed(params, seed, count)
-            replies = client.run(operations)
-            assert [reply.response for reply in replies] == [
+            assert client.run(operations, each) == [
                 expected(oracle, params.capacity, operation) for operation in operations
             ]
-        assert driver.statistics.commands == 2 + 156 == driver.statistics.responses
+        assert driver.statistics.commands == 2 + 130 == driver.statistics.responses
         assert driver.in_flight == 0
 
 
@@ -139,7 +139,7 @@ def test_a_process_that_dies_is_noticed(params, key_file):
         with pytest.raises(
             DeviceError, match=r"the device is gone: its process has ended with code -9; the map is lost"
         ):
-            driver.exchange(bytes(driver.record_bytes))
+            driver.exchange(bytes(LINE_BYTES))
 
 
 def test_signals_for_the_whole_group_leave_the_device_to_its_parent(params, key_file):
@@ -167,9 +167,9 @@ def test_a_device_ends_when_its_parent_is_killed(key_file):
 
 
 def test_a_running_device_says_what_it_is_and_lets_in_one_driver(params, key_file, tmp_path):
-    with transports.listening(params, key_file, tmp_path, ring_entries=16) as path:
+    with transports.listening(params, key_file, tmp_path, ring_lines=LEAST_RING_LINES) as path:
         with open_transport("process", params, attach=path) as transport:
-            assert transport.layout.ring_entries == 16
+            assert transport.layout.ring_lines == LEAST_RING_LINES
             with pytest.raises(DeviceError, match=r"another driver is attached to this device: end it first"):
                 open_transport("process", params, attach=path)
             with Driver(transport, params) as driver:
@@ -245,11 +245,11 @@ def test_a_socket_file_left_behind_is_replaced(params, key_file, tmp_path):
 
 def test_a_thread_that_fails_is_noticed(params, key_file, monkeypatch):
     monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
-    with Driver(ModelTransport(params, read_key_file(key_file), ring_entries=8), params) as driver:
+    with Driver(ModelTransport(params, read_key_file(key_file), ring_lines=LEAST_RING_LINES), params) as driver:
         driver.start()
         driver.transport.device.step = None  # not callable: the thread ends with an error
         with pytest.raises(DeviceError, match="the device is gone"):
-            driver.exchange(bytes(driver.record_bytes))
+            driver.exchange(bytes(LINE_BYTES))
 
 
 # -- key files and parameter files ----------------------------------------------------------------------------------

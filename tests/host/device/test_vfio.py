@@ -11,6 +11,7 @@ from host.device.vfio_system import System
 from host.keyfile import read_key_file
 from omap.errors import DeviceError, InputError
 from omap.regmap import MIRROR, State
+from omap.wire import LEAST_RING_LINES, LINE_BYTES
 from tests.support.host.clients import DriverClient, mixed
 from tests.support.host.fake_sysfs import ADDRESS
 from tests.support.host.fake_vfio import BUS_MASTER, INTEL, BusError, FakeVfio
@@ -25,11 +26,11 @@ def open_fake(params, key_file, tmp_path, monkeypatch):
     monkeypatch.setattr(vfio, "_WAKE_SECONDS", 0.05)
     entered = []
 
-    def open_(params=params, ring_entries=8, device=None, **properties):
+    def open_(params=params, ring_lines=LEAST_RING_LINES, device=None, **properties):
         folder = tmp_path / f"machine-{len(entered)}"
         machine = FakeVfio(folder, params, read_key_file(key_file), **properties).__enter__()
         entered.append(machine)
-        transport = open_transport("vfio", params, ring_entries=ring_entries, device=device, system=machine)
+        transport = open_transport("vfio", params, ring_lines=ring_lines, device=device, system=machine)
         entered.append(transport)
         transport.machine = machine
         return transport
@@ -100,7 +101,7 @@ def test_it_opens_again_after_a_close(open_fake, params, key_file):
     transport = open_fake()
     machine = transport.machine
     transport.close()
-    with Driver(open_transport("vfio", params, ring_entries=8, system=machine), params) as driver:
+    with Driver(open_transport("vfio", params, ring_lines=LEAST_RING_LINES, system=machine), params) as driver:
         driver.start()
         assert len(DriverClient(driver, read_key_file(key_file)).run(mixed(params, 1, 30))) == 30
     assert machine.clean
@@ -151,7 +152,7 @@ def test_a_card_that_is_lost_later_is_noticed(open_fake, params):
         driver.start()
         transport.machine.dead = True
         with pytest.raises(DeviceError, match=r"is gone: every read gives ones.*the map is lost"):
-            driver.exchange(bytes(driver.record_bytes))
+            driver.exchange(bytes(LINE_BYTES))
         with pytest.raises(DeviceError, match="is gone"):
             transport.write("REQUEST", 1)
     assert transport.machine.clean

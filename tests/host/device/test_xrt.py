@@ -12,6 +12,7 @@ from host.device.transport import open_transport
 from host.keyfile import read_key_file
 from omap.errors import DeviceError, InputError
 from omap.regmap import Fault, State
+from omap.wire import LEAST_RING_LINES, LINE_BYTES
 from tests.support.host.clients import DriverClient, mixed
 from tests.support.host.fake_pyxrt import BusError, FakeXrt
 
@@ -23,12 +24,12 @@ def open_fake(params, key_file, tmp_path, monkeypatch):
     monkeypatch.delenv(xrt.EMULATION_VARIABLE, raising=False)
     entered = []
 
-    def open_(params=params, ring_entries=8, device="0", fake=None, uuid=b"one", **properties):
+    def open_(params=params, ring_lines=LEAST_RING_LINES, device="0", fake=None, uuid=b"one", **properties):
         if fake is None:
             fake = FakeXrt(params, read_key_file(key_file), **properties).__enter__()
             entered.append(fake)
         xclbin = fake.xclbin(tmp_path, uuid)
-        transport = open_transport("xrt", params, ring_entries=ring_entries, xclbin=xclbin, device=device)
+        transport = open_transport("xrt", params, ring_lines=ring_lines, xclbin=xclbin, device=device)
         entered.append(transport)
         transport.fake = fake
         return transport
@@ -44,7 +45,7 @@ def test_both_generations_of_the_interface(open_fake, generation, device, params
     transport = open_fake(generation=generation, device=device)
     (arguments,) = transport.fake.calls
     assert [type(value).__name__ for value in arguments.values()] == ["Bo", "int", "int"]
-    assert (arguments[1], arguments[2]) == (8, 0)
+    assert (arguments[1], arguments[2]) == (LEAST_RING_LINES, 0)
     with Driver(transport, params) as driver:
         driver.start()
         assert len(DriverClient(driver, read_key_file(key_file)).run(mixed(params, 1, 30))) == 30
@@ -56,8 +57,8 @@ def test_only_requests_can_be_written_one_at_a_time(open_fake):
     transport = open_fake()
     transport.fake.stop.set()
     transport.fake.threads[0].join()
-    with pytest.raises(DeviceError, match="RING_ENTRIES can't be written: XRT gives no access to registers"):
-        transport.write("RING_ENTRIES", 16)
+    with pytest.raises(DeviceError, match="RING_LINES can't be written: XRT gives no access to registers"):
+        transport.write("RING_LINES", 16)
     transport.write("REQUEST", 1)
     assert transport.read("REQUEST") == 1
     with pytest.raises(DeviceError, match="still serving an earlier request"):
@@ -140,7 +141,7 @@ def test_a_kernel_that_dies_later_is_noticed(open_fake, params):
         driver.start()
         transport.fake.dead = True
         with pytest.raises(DeviceError, match=r"not running any more.*the map is lost"):
-            driver.exchange(bytes(driver.record_bytes))
+            driver.exchange(bytes(LINE_BYTES))
 
 
 @pytest.mark.parametrize("emulated", [False, True])

@@ -6,6 +6,7 @@ The client or the device detects every case, returns no wrong answer, and names 
 import pytest
 
 from host.testing import running_relay
+from omap.wire import LEAST_RING_LINES
 from tests.support.host.faults import PARAMS, Place
 from tests.support.host.middle import Middle
 from tests.support.host.rogue import KEY, RogueRelay
@@ -14,7 +15,7 @@ from tests.support.host.rogue import KEY, RogueRelay
 @pytest.fixture(params=["on the wire", "on the rings"])
 def place(request, key_file):
     if request.param == "on the rings":
-        with RogueRelay(PARAMS, ring_entries=16) as relay:
+        with RogueRelay(PARAMS, ring_lines=LEAST_RING_LINES) as relay:
             yield Place(relay, relay.device, KEY)
     else:
         with running_relay(PARAMS, key_file) as relay, Middle(relay.port) as middle:

@@ -7,7 +7,7 @@ from host.testing import running_relay
 from omap.device import read_counter, write_counter
 from omap.errors import DeviceFaultError, MapChangedError, ReplayedError, UnknownFateError
 from omap.regmap import Fault, State
-from omap.wire import Counter
+from omap.wire import LEAST_RING_LINES, Counter
 from tests.support.host.faults import PARAMS, batch, use
 from tests.support.host.rogue import KEY, RogueRelay
 
@@ -67,7 +67,7 @@ PAGES = [flip_pages, old_pages, exchange_pages]
 @pytest.mark.parametrize("attack", RINGS + PAGES)
 def test_attacks_on_rings_and_pages(attack):
     """A record out of its turn costs its session, and a bad page costs the map."""
-    with RogueRelay(PARAMS, ring_entries=8) as relay:
+    with RogueRelay(PARAMS, ring_lines=LEAST_RING_LINES) as relay:
         relay.old = {"pages": bytes(relay.buffer[relay.layout.pages :])}
 
         def ring(relay):
@@ -94,7 +94,7 @@ def test_attacks_on_rings_and_pages(attack):
 
 
 def test_an_entry_that_was_emptied_is_refused_and_its_command_never_runs():
-    with RogueRelay(PARAMS, ring_entries=8) as relay:
+    with RogueRelay(PARAMS, ring_lines=LEAST_RING_LINES) as relay:
         relay.ring = at_entry(5, empty_entry)
         with omap.connect(relay.url, root_key=KEY, timeout=0.5, window=1) as client:
             with pytest.raises(
@@ -106,7 +106,7 @@ def test_an_entry_that_was_emptied_is_refused_and_its_command_never_runs():
 
 
 def test_old_contents_of_the_response_ring_are_noticed():
-    with RogueRelay(PARAMS, ring_entries=8) as relay:
+    with RogueRelay(PARAMS, ring_lines=LEAST_RING_LINES) as relay:
         laps = []
 
         def old_lap(connection, number, record):

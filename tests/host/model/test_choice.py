@@ -14,6 +14,7 @@ from omap.map import OneChoiceMap, create
 from omap.params import Rule
 from omap.presets import preset
 from omap.regmap import Request
+from omap.wire import LEAST_RING_LINES
 from tests.support.maps import tight
 
 TINY = preset("TINY")
@@ -59,7 +60,7 @@ def test_a_resident_map_is_the_reference_and_is_said_to_be(said):
 
 @pytest.mark.parametrize(("model", "kind"), [("fast", FastMap), ("reference", OneChoiceMap)])
 def test_a_device_runs_what_was_chosen(model, kind):
-    with ModelTransport(TINY, bytes(32), ring_entries=8, stepped=True, model=model) as transport:
+    with ModelTransport(TINY, bytes(32), ring_lines=LEAST_RING_LINES, stepped=True, model=model) as transport:
         transport.write("REQUEST", Request.FORMAT)
         transport.step()
         assert isinstance(transport.device._map, kind)

@@ -87,7 +87,7 @@ def test_counters_without_sense_end_the_relay(relay, key):
 
 
 def test_a_device_without_a_doorbell_is_polled(start, key, monkeypatch, key_file):
-    transport = open_transport("model", PARAMS, key_file=key_file, ring_entries=64)
+    transport = open_transport("model", PARAMS, key_file=key_file, ring_lines=64)
     monkeypatch.setattr(transport, "fileno", lambda: None)
     with transport, running_relay(PARAMS, None, transport=transport) as relay, RawClient(relay, key) as client:
         assert len(client.run([NOP] * 200)) == 200

@@ -41,14 +41,14 @@ NOP = Operation(Kind.NOP)
 def test_the_greeting_tells_the_public_facts(relay, params):
     with RawClient(relay) as client:
         assert client.greeting.params == params
-        assert client.greeting.ring_entries == 256
+        assert client.greeting.ring_lines == 256
         assert client.greeting.mode == {"hbm_private": False, "attested": False, "hardware": False}
         assert client.greeting.refused == ""
 
 
 @pytest.mark.parametrize("backend", ["model", "process"])
 def test_operations_of_two_clients_are_one_sequence(start, key, backend):
-    relay = start(backend=backend, ring_entries=16)
+    relay = start(backend=backend, ring_lines=16)
     with RawClient(relay, key) as one, RawClient(relay, key) as two:
         oracle, rng, count = {}, random.Random(5), 0
         for turn in range(40):
@@ -273,7 +273,7 @@ def test_a_shutdown_does_not_wait_for_ever(start, key, monkeypatch):
 
 def test_a_relay_takes_over_a_running_device(params, key, key_file):
     """A crash of the relay: what it had in the ring runs once, nobody gets its answers, and nothing else is lost."""
-    with open_transport("model", params, key_file=key_file, ring_entries=64) as transport:
+    with open_transport("model", params, key_file=key_file, ring_lines=64) as transport:
         with running_relay(params, None, transport=transport) as relay, RawClient(relay, key) as client:
             client.run([Operation(Kind.PUT, bytes(4), b"kept")])
             old = client.session

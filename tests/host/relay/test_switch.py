@@ -14,7 +14,7 @@ from tests.support.host.switches import KEY, NOP, PARAMS, SIZE, Client, Rig
 
 
 def test_a_greedy_client_leaves_room_for_a_modest_one():
-    rig = Rig(ring_entries=64, quantum=4, in_flight=1000)
+    rig = Rig(ring_lines=64, quantum=4, in_flight=1000)
     greedy, modest = Client(rig).handshake(), Client(rig).handshake()
     greedy.nops(50)
     modest.nops(2)
@@ -30,20 +30,20 @@ def test_a_greedy_client_leaves_room_for_a_modest_one():
 @settings(max_examples=40)
 @given(
     sends=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 20)), min_size=1, max_size=12),
-    ring_entries=st.sampled_from([2, 8, 32]),
+    ring_lines=st.sampled_from([2, 8, 32]),
     quantum=st.integers(1, 9),
     in_flight=st.integers(1, 20),
     step=st.integers(1, 7),
 )
-def test_everybody_gets_all_answers_in_order_within_the_limits(sends, ring_entries, quantum, in_flight, step):
-    rig = Rig(ring_entries=ring_entries, quantum=quantum, in_flight=in_flight)
+def test_everybody_gets_all_answers_in_order_within_the_limits(sends, ring_lines, quantum, in_flight, step):
+    rig = Rig(ring_lines=ring_lines, quantum=quantum, in_flight=in_flight)
     clients, sent = [Client(rig).handshake() for _ in range(3)], [0, 0, 0]
     for who, count in sends:
         clients[who].nops(count)
         sent[who] += count
         rig.switch.pump()
         assert all(client.in_flight <= in_flight for client in clients)
-        assert rig.driver.in_flight <= ring_entries
+        assert rig.driver.in_flight <= ring_lines
         rig.transport.step(step)
         rig.switch.collect()
     rig.run()
@@ -108,7 +108,7 @@ def test_answers_to_an_earlier_switch_are_thrown_away():
 
 
 def test_several_sessions_of_one_connection():
-    rig = Rig(ring_entries=64)
+    rig = Rig(ring_lines=64)
     client = Client(rig).handshake()
     old = client.session
     client.session = ClientSession(PARAMS, KEY)

@@ -65,12 +65,12 @@ class ModelCard:
             self._buffer()[MIRROR : MIRROR + REGISTER_BYTES] = self.registers.memory
             return
         self.registers.write("CTRL", START)
-        entries = self.registers.read("RING_ENTRIES")
+        entries = self.registers.read("RING_LINES")
         self.device = DeviceModel(
             self.params,
             self.root_key,
             self._buffer(),
-            ring_entries=entries,
+            ring_lines=entries,
             registers=self.registers,
             observer=self.observer,
         )
@@ -78,7 +78,7 @@ class ModelCard:
 
     def _buffer(self):
         address = self.registers.read("BUFFER_HIGH") << 32 | self.registers.read("BUFFER_LOW")
-        return self.bus(address, BufferLayout(self.params, self.registers.read("RING_ENTRIES")).size)
+        return self.bus(address, BufferLayout(self.params, self.registers.read("RING_LINES")).size)
 
     def step(self):
         if not self.running:

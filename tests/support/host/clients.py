@@ -4,9 +4,15 @@ import random
 import socket
 import ssl
 
-from host.framing import facts_length, read_greeting
+from host.framing import facts_length, read_greeting, split
+from omap.bodies import responses
+from omap.credentials import Credential, provision
 from omap.operations import Kind, Operation
 from omap.session import ClientSession
+from omap.wire import LINE_BYTES, read_header
+
+OWNER = Credential()
+"""A client that may do everything."""
 
 
 def mixed(params, seed, count):
@@ -28,28 +34,35 @@ def puts(count):
     return [Operation(Kind.PUT, key(number % 8), key(number)) for number in range(count)]
 
 
-class DriverClient:
-    """Opens a session over a driver, which nobody else may use."""
+def parts(operations, count):
+    """Return operations in parts of ``count``; the last may have fewer."""
+    return [operations[first : first + count] for first in range(0, len(operations), count)]
 
-    def __init__(self, driver, key, replaces=0):
+
+class DriverClient:
+    """Opens a session over a driver, which nobody else may use. ``key`` is the root key."""
+
+    def __init__(self, driver, key, replaces=0, credential=OWNER):
         self.driver = driver
-        self.session = ClientSession(driver.params, key, replaces=replaces)
+        self.session = ClientSession(driver.params, provision(key, credential), replaces=replaces)
         confirm = self.session.confirm(driver.exchange(self.session.hello()))
         self.session.opened(driver.exchange(confirm))
 
-    def seal(self, operations):
-        return b"".join(map(self.session.seal, operations))
+    def seal(self, operations, count=1):
+        """Return records of ``count`` operations each."""
+        return b"".join(map(self.session.seal, parts(operations, count)))
 
     def open(self, answers):
-        size = self.driver.record_bytes
-        return [self.session.open(answers[at : at + size]) for at in range(0, len(answers), size)]
+        """Return the responses in records."""
+        replies = [self.session.open(record) for record in split(answers)]
+        return [response for reply in replies for response in responses(self.session.codec, reply)]
 
-    def run(self, operations):
-        return self.open(self.driver.exchange(self.seal(operations)))
+    def run(self, operations, count=1):
+        return self.open(self.driver.exchange(self.seal(operations, count)))
 
 
 class RawClient:
-    """Talks to a relay over a blocking socket."""
+    """Talks to a relay over a blocking socket. ``key`` is the root key."""
 
     def __init__(self, relay, key=None, timeout=20, tls=None, receive_bytes=None):
         self.socket = socket.socket()
@@ -66,13 +79,12 @@ class RawClient:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         prefix = self.read(16)
         self.greeting = read_greeting(prefix, self.read(facts_length(prefix)))
-        self.size = self.greeting.record_bytes
         self.session = None
         if key is not None:
             self.open_session(key)
 
-    def open_session(self, key, replaces=0):
-        session = ClientSession(self.greeting.params, key, replaces=replaces)
+    def open_session(self, key, replaces=0, credential=OWNER):
+        session = ClientSession(self.greeting.params, provision(key, credential), replaces=replaces)
         self.send(session.hello())
         self.send(session.confirm(self.record()))
         session.opened(self.record())
@@ -91,16 +103,27 @@ class RawClient:
         return bytes(data)
 
     def record(self):
-        return self.read(self.size)
+        first = self.read(LINE_BYTES)
+        return first + self.read((read_header(first).lines - 1) * LINE_BYTES)
 
-    def submit(self, operations):
-        self.send(b"".join(map(self.session.seal, operations)))
+    def submit(self, operations, count=1):
+        """Send records of ``count`` operations each."""
+        self.send(b"".join(map(self.session.seal, parts(operations, count))))
 
-    def answers(self, count):
+    def replies(self, count):
+        """Open so many records."""
         return [self.session.open(self.record()) for _ in range(count)]
 
-    def run(self, operations):
-        self.submit(operations)
+    def answers(self, count):
+        """Return so many responses."""
+        found = []
+        while len(found) < count:
+            found += responses(self.session.codec, self.session.open(self.record()))
+        assert len(found) == count
+        return found
+
+    def run(self, operations, count=1):
+        self.submit(operations, count)
         return self.answers(len(operations))
 
     def ended(self):
@@ -128,4 +151,4 @@ class RawClient:
 def number_from(device, operation):
     """Have a device's answers say that this is the number of their operation, as after its map was put back."""
     sessions, seal = device._sessions, device._sessions.seal
-    sessions.seal = lambda header, reply: seal(header, reply._replace(sequence=operation))
+    sessions.seal = lambda header, text: seal(header, operation.to_bytes(8, "big") + text[8:])

@@ -271,9 +271,9 @@ class FakeXrt:
             return State.ERT_CMD_STATE_SUBMITTED
         return Running() if self.card.running else State.ERT_CMD_STATE_COMPLETED
 
-    def run_card(self, memory, ring_entries, request):
+    def run_card(self, memory, ring_lines, request):
         """Give the card its arguments and start it, as XRT does."""
-        size = BufferLayout(self.params, ring_entries).size
+        size = BufferLayout(self.params, ring_lines).size
         address = self.card.address or ADDRESS
 
         def bus(at, length):
@@ -284,7 +284,7 @@ class FakeXrt:
         assert len(memory) >= size
         self.card.bus = bus
         arguments = {"BUFFER_LOW": address & 0xFFFFFFFF, "BUFFER_HIGH": address >> 32}
-        arguments |= {"RING_ENTRIES": ring_entries, "REQUEST": request, "CTRL": START}
+        arguments |= {"RING_LINES": ring_lines, "REQUEST": request, "CTRL": START}
         for name, value in arguments.items():
             self.card.store(BY_NAME[name].offset, value)
         self.threads.append(threading.Thread(target=self.work, daemon=True))

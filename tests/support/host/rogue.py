@@ -7,7 +7,7 @@ from host.framing import Greeting
 from omap.device import DeviceModel, read_counter, write_counter
 from omap.presets import preset
 from omap.regmap import Request, State
-from omap.wire import BufferLayout, Counter
+from omap.wire import LEAST_RING_LINES, BufferLayout, Counter
 
 KEY = bytes(range(32))
 
@@ -20,12 +20,12 @@ class RogueRelay:
     short ends the connection. ``ring`` is called with the relay before each step of the device.
     """
 
-    def __init__(self, params=None, *, ring_entries=64, key=KEY, observer=None, greeting=None):
+    def __init__(self, params=None, *, ring_lines=LEAST_RING_LINES, key=KEY, observer=None, greeting=None):
         self.params = params or preset("TINY")
-        self.layout = BufferLayout(self.params, ring_entries)
-        self.key, self.observer, self.ring_entries = key, observer, ring_entries
+        self.layout = BufferLayout(self.params, ring_lines)
+        self.key, self.observer, self.ring_lines = key, observer, ring_lines
         self.mode = {"hbm_private": False, "attested": False, "hardware": False}
-        self.greeting = greeting or Greeting(self.params, ring_entries, self.mode).pack()
+        self.greeting = greeting or Greeting(self.params, ring_lines, self.mode).pack()
         self.command = self.response = lambda connection, number, record: [record]
         self.ring = lambda relay: None
         self.connections = 0
@@ -36,7 +36,7 @@ class RogueRelay:
         """Put a new device in the place of the old one."""
         self.buffer = bytearray(self.layout.size)
         self.device = DeviceModel(
-            self.params, self.key, self.buffer, ring_entries=self.ring_entries, observer=self.observer
+            self.params, self.key, self.buffer, ring_lines=self.ring_lines, observer=self.observer
         )
         self.format()
 

@@ -7,7 +7,7 @@ from host.relay.switch import Switch
 from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.session import ClientSession
-from omap.wire import RecordType, Refusal, read_header
+from omap.wire import LEAST_RING_LINES, RecordType, Refusal, read_header
 
 PARAMS = preset("TINY")
 KEY = bytes(range(32))
@@ -73,8 +73,8 @@ class Client(Port):
 class Rig:
     """A switch over a stepped model, and a clock that is set by hand."""
 
-    def __init__(self, ring_entries=16, **limits):
-        self.transport = ModelTransport(PARAMS, KEY, ring_entries=ring_entries, stepped=True)
+    def __init__(self, ring_lines=LEAST_RING_LINES, **limits):
+        self.transport = ModelTransport(PARAMS, KEY, ring_lines=ring_lines, stepped=True)
         self.driver = Driver(self.transport, PARAMS)
         self.driver.start()
         self.now = 0.0

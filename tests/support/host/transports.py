@@ -15,6 +15,7 @@ from host.device import vfio, xrt
 from host.device.transport import open_transport
 from host.keyfile import read_key_file
 from host.model.model import ModelTransport
+from omap.wire import LEAST_RING_LINES
 from tests.support.boards.top_run import KEY, DirectRun, VitisRun
 from tests.support.host.cards import ModelCard, RunCard
 from tests.support.host.fake_pyxrt import FakeXrt
@@ -47,7 +48,7 @@ def fitting(name, params, key_file):
 
 
 @contextmanager
-def opened(name, params, key_file, ring_entries=8, tmp_path=None, observer=None):
+def opened(name, params, key_file, ring_lines=LEAST_RING_LINES, tmp_path=None, observer=None):
     """Open a transport by name. The transport of a card has an attribute ``machine``.
 
     An observer records the accesses of a device model to the pages.
@@ -57,29 +58,29 @@ def opened(name, params, key_file, ring_entries=8, tmp_path=None, observer=None)
         match name:
             case "model" | "stepped":
                 transport = ModelTransport(
-                    params, key, ring_entries=ring_entries, stepped=name == "stepped", observer=observer
+                    params, key, ring_lines=ring_lines, stepped=name == "stepped", observer=observer
                 )
             case "process" | "rtl":
-                transport = open_transport(name, params, ring_entries=ring_entries, key_file=key_file)
+                transport = open_transport(name, params, ring_lines=ring_lines, key_file=key_file)
             case "attached":
-                path = stack.enter_context(listening(params, key_file, tmp_path, ring_entries))
+                path = stack.enter_context(listening(params, key_file, tmp_path, ring_lines))
                 transport = open_transport("process", params, attach=path)
             case "xrt" | "xrt on the kernel":
                 card = ModelCard(params, key, observer=observer)
                 if name in TOPS:
-                    card = RunCard(lambda: VitisRun(TIGHT, ring_entries=ring_entries, start=False))
+                    card = RunCard(lambda: VitisRun(TIGHT, ring_lines=ring_lines, start=False))
                     patient(stack, xrt, "_SHOW_SECONDS", "_STOP_SECONDS")
                 machine = stack.enter_context(FakeXrt(params, key, card=card))
                 options = {"xclbin": machine.xclbin(tmp_path)}
-                transport = open_transport("xrt", params, ring_entries=ring_entries, **options)
+                transport = open_transport("xrt", params, ring_lines=ring_lines, **options)
                 transport.machine = machine
             case "vfio" | "vfio on the card":
                 card = ModelCard(params, key, observer=observer)
                 if name in TOPS:
-                    card = RunCard(lambda: DirectRun(TIGHT, ring_entries=ring_entries, opened=False), hbm_late=HBM_LATE)
+                    card = RunCard(lambda: DirectRun(TIGHT, ring_lines=ring_lines, opened=False), hbm_late=HBM_LATE)
                     patient(stack, vfio, "_WAKE_SECONDS", "_SHOW_SECONDS", "_STOP_SECONDS")
                 machine = stack.enter_context(FakeVfio(tmp_path, params, key, card=card))
-                transport = open_transport("vfio", params, ring_entries=ring_entries, system=machine)
+                transport = open_transport("vfio", params, ring_lines=ring_lines, system=machine)
                 transport.machine = machine
         with transport:
             yield transport
@@ -92,12 +93,12 @@ def patient(stack, module, *limits):
 
 
 @contextmanager
-def listening(params, key_file, tmp_path, ring_entries=8):
+def listening(params, key_file, tmp_path, ring_lines=LEAST_RING_LINES):
     """Run a device that outlives its drivers, at the socket file that is yielded."""
     path, file = tmp_path / "device", tmp_path / "params.json"
     file.write_text(json.dumps(params.to_dict()))
     command = [sys.executable, "-m", "host.model.model_process", "--listen", path, "--key-file", key_file]
-    command += ["--params", file, "--ring-entries", str(ring_entries)]
+    command += ["--params", file, "--ring-lines", str(ring_lines)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == f"omap: device ready at {path}\n"
