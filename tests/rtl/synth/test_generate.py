@@ -100,7 +100,7 @@ def test_the_blocks_have_the_sizes_of_the_map():
     assert found["key_hash"]["message_bytes"] == params.key_bytes
     assert found["draws"]["pages"] == params.pages
     # Label, zero byte, two nonces, digest, map id, session number, length: see omap.session.
-    assert found["session_kdf"]["fixed_bytes"] == len(b"omap session 1") + 1 + 16 + 16 + 32 + 16 + 4 + 4
+    assert found["session_kdf"]["fixed_bytes"] == len(b"omap session 2") + 1 + 16 + 16 + 32 + 16 + 4 + 4
 
 
 def test_other_rules_are_refused():

@@ -53,17 +53,40 @@ REMOVALS = [
     Removal(
         "SESSIONS.KEY.UNREADABLE",
         "rtl/rings/handshake.py",
-        "with m.If(~confirm):\n                    # SEC_CM: SESSIONS.KEY.UNREADABLE",
-        "with m.If(1):\n                    #",
+        "with m.If(~confirm & (refusal == 0)):\n                    # SEC_CM: SESSIONS.KEY.UNREADABLE",
+        "with m.If(refusal == 0):\n                    #",
     ),
-    Removal("SESSIONS.KEY.CONFIRM", "rtl/rings/handshake.py", "expected.eq(tag == self.i.p.body)", "expected.eq(1)"),
+    Removal(
+        "SESSIONS.KEY.OWN",
+        "rtl/rings/handshake.py",
+        "fixed_input(CLIENT, current.credential)",
+        "fixed_input(CLIENT, Const(0, CREDENTIAL_FIELDS.size))",
+    ),
+    Removal(
+        "SESSIONS.KEY.OWN",
+        "rtl/rings/handshake.py",
+        "session_kdf.i.p.key.eq(client_kdf.o.p)",
+        "session_kdf.i.p.key.eq(self.root_key)",
+    ),
+    Removal("SESSIONS.KEY.CLEARED", "rtl/rings/handshake.py", "client_kdf.erase.eq(1)", "client_kdf.o.ready.eq(1)"),
+    Removal("SESSIONS.KEY.CLEARED", "rtl/rings/handshake.py", "session_kdf.erase.eq(1)", "session_kdf.o.ready.eq(1)"),
+    Removal(
+        "SESSIONS.CREDENTIAL.CHECKED",
+        "rtl/rings/handshake.py",
+        "with m.If(~confirm & allowed):",
+        "with m.If(~confirm):",
+    ),
+    Removal("SESSIONS.CREDENTIAL.CHECKED", "rtl/rings/handshake.py", "& ~Cat(beyond).any()", ""),
+    Removal(
+        "SESSIONS.KEY.CONFIRM", "rtl/rings/handshake.py", "expected.eq(tag == self.i.p.body.first)", "expected.eq(1)"
+    ),
     Removal(
         "SESSIONS.CONFIRM.CONST_TIME",
         "rtl/rings/handshake.py",
-        'expected.eq(tag == self.i.p.body)\n                m.next = "VERDICT"\n',
-        "expected.eq(tag == self.i.p.body)\n"
+        'expected.eq(tag == self.i.p.body.first)\n                m.next = "VERDICT"\n',
+        "expected.eq(tag == self.i.p.body.first)\n"
         '                m.next = "VERDICT"\n'
-        "                with m.If(tag[:64] == self.i.p.body[:64]):\n"
+        "                with m.If(tag[:64] == self.i.p.body.first[:64]):\n"
         '                    m.next = "SECOND HALF"\n'
         '            with m.State("SECOND HALF"):\n'
         '                m.next = "VERDICT"\n',
@@ -71,6 +94,14 @@ REMOVALS = [
     Removal(
         "SESSIONS.OLD.FENCED", "rtl/rings/session_table.py", "m.d.sync += self.open.bit_select(place, 1).eq(0)", "pass"
     ),
+    Removal(
+        "SESSIONS.OLD.OWN",
+        "rtl/rings/session_table.py",
+        "closes.eq(self.row.open & named & own)",
+        "closes.eq(self.row.open & named)",
+    ),
+    Removal("SESSIONS.OLD.OWN", "rtl/rings/session_table.py", "own.eq(credential == self.credential)", "own.eq(1)"),
+    Removal("SESSIONS.SHARE.BOUNDED", "rtl/rings/session_table.py", "own_open >= SHARE", "0"),
     Removal(
         "SESSIONS.RECORD.TURN",
         "rtl/rings/record_front.py",
