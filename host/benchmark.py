@@ -29,9 +29,10 @@ from host.client.settings import Settings
 from host.client.sync import Client
 from host.commands.serve import MapOptions
 from host.device.driver import Driver
-from host.keyfile import read_key_file, write_key_file
+from host.keyfile import write_client_file, write_root_file
 from host.model.choice import FAST, REFERENCE, choose, maker
 from host.model.model import ModelTransport
+from omap.credentials import Credential, provision
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
 from omap.reference import ReferenceMap
@@ -283,11 +284,12 @@ def run(params: Params, operations: int, seed: int) -> dict[str, Any]:
     figures["model"] = choose(None, params)
     figures["shares"] = shares(workload)
     with tempfile.TemporaryDirectory() as folder:
-        key_file, parameters = Path(folder) / "root.key", Path(folder) / "params.json"
-        write_key_file(key_file)
+        root_file, key_file, parameters = (Path(folder) / name for name in ("root.key", "client.key", "params.json"))
+        owner = provision(write_root_file(root_file), Credential())
+        write_client_file(key_file, owner)
         parameters.write_text(json.dumps(params.to_dict()))
-        with running("serve", "--params", parameters, "--key-file", key_file, "--port", 0) as (served, pid):
-            settings = Settings.from_url(served["address"], root_key=read_key_file(key_file))
+        with running("serve", "--params", parameters, "--key-file", root_file, "--port", 0) as (served, pid):
+            settings = Settings.from_url(served["address"], client=owner)
             store = workload.bare()
             with Client(settings) as client:
                 client.put_many(workload.keys, workload.values)

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 from host.device.driver import Driver
 from host.device.transport import Transport, open_transport
+from host.keyfile import read_root_file
 from host.relay.port import Limits
 from host.relay.relay import Relay
+from omap.credentials import ClientKey, Credential, provision
 from omap.params import Params
 
 T = TypeVar("T")
@@ -31,7 +33,7 @@ class RunningRelay:
     transport : Transport
         The way to the device; ``transport.device`` is the device itself, if that runs in this process.
     key_file : path or None
-        Root key file of the device.
+        Root file of the device.
     loop : asyncio.AbstractEventLoop
         The relay's event loop.
     """
@@ -40,6 +42,12 @@ class RunningRelay:
     transport: Transport
     key_file: str | os.PathLike[str] | None
     loop: asyncio.AbstractEventLoop
+
+    @property
+    def client(self) -> ClientKey:
+        """A client that may do everything: ``omap.connect(relay.address, client=relay.client)``."""
+        assert self.key_file is not None
+        return provision(read_root_file(self.key_file), Credential())
 
     @property
     def host(self) -> str:
@@ -88,7 +96,7 @@ def running_relay(
     params : Params
         The map.
     key_file : path or None
-        Root key file.
+        Root file of the device.
     backend : str
         Name of a transport, see :func:`host.device.transport.open_transport`.
     ring_lines : int

@@ -8,7 +8,7 @@ from boards.folder import disk as folders
 from boards.folder import makefile, manifest, readme
 from boards.gateware import entropy, root_key
 from boards.target import Plan
-from host.keyfile import read_key_file
+from host.keyfile import read_root_file
 from rtl.synth.verilog import to_verilog
 
 
@@ -51,6 +51,6 @@ def build(plan: Plan, folder: Path, key_file: Path | None) -> list[str]:
     ParamsError
         As :func:`contents`.
     """
-    secret = None if key_file is None else root_key.verilog(read_key_file(key_file)).encode()
+    secret = None if key_file is None else root_key.verilog(read_root_file(key_file)).encode()
     folders.check(folder, secret)  # before the minutes that the Verilog takes
     return folders.write(folder, contents(plan), secret)

@@ -26,10 +26,11 @@ from host.client.trouble import LOG, Trouble, dead, latches, unsent
 from host.client.witness import SAVE_SECONDS, Witness
 from host.client.work import Batch, GetRows, PutRows, Single, Work
 from host.framing import Greeting
+from omap.bodies import Reply
 from omap.connections import AsyncMap, Progress
 from omap.errors import MapChangedError, OmapError, SessionError, TamperedError
 from omap.operations import Operation, Response
-from omap.wire import CLOSE, Reply
+from omap.wire import CLOSE
 
 READ_BYTES = 1 << 18
 """Most bytes taken from the socket at once."""

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from host.client.witness import Witness
+from omap.bodies import Reply
 from omap.operations import Operation, Response
 from omap.session import RECORD_LIMIT, ClientSession, refused
-from omap.wire import RecordType, Reply, read_header
+from omap.wire import RecordType, read_header
 
 
 class Broken(Exception):  # noqa: N818 - not an error that anybody sees

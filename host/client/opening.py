@@ -18,6 +18,7 @@ from host.client.settings import Settings
 from host.client.strangers import ANSWER_BYTES, QUESTION, SILENCE_SECONDS, check_answer
 from host.client.witness import Witness
 from host.framing import PREFIX, Greeting, facts_length, read_greeting
+from omap.credentials import ClientKey
 from omap.errors import DeviceError, DeviceFaultError, InputError, SessionError
 from omap.params import Params
 from omap.session import ClientSession, refused
@@ -201,7 +202,7 @@ def new_session(settings: Settings, greeting: Greeting, witness: Witness, replac
         What the driver threw.
     """
     for attempt in range(1, HANDSHAKES + 1):
-        steps = handshake(greeting.params, settings.root_key, witness, replaces)
+        steps = handshake(greeting.params, settings.client, witness, replaces)
         try:
             record = next(steps)
             while True:
@@ -216,7 +217,7 @@ def new_session(settings: Settings, greeting: Greeting, witness: Witness, replac
 
 
 def handshake(
-    params: Params, root_key: bytes, witness: Witness, replaces: int
+    params: Params, client: ClientKey, witness: Witness, replaces: int
 ) -> Generator[bytes, bytes, ClientSession]:
     """Try once to open a session: yields records to send, takes the answers, returns the session.
 
@@ -224,8 +225,8 @@ def handshake(
     ----------
     params : Params
         The map's parameters.
-    root_key : bytes
-        32 secret bytes.
+    client : ClientKey
+        Who the client is, and its key.
     witness : Witness
         What is known of the map.
     replaces : int
@@ -243,7 +244,7 @@ def handshake(
     DeviceFaultError
         If the device has latched a fault, as the relay says.
     """
-    session = ClientSession(params, root_key, replaces=replaces)
+    session = ClientSession(params, client, replaces=replaces)
     answer = yield session.hello()
     _check_refusal(answer)
     confirm = session.confirm(answer)  # the answer proves which map it is
@@ -258,9 +259,9 @@ def _check_refusal(answer: bytes) -> None:
     header = read_header(answer)
     if header.type != RecordType.REFUSED:
         return
-    if header.code == Refusal.NO_HANDSHAKE:
+    if header.count == Refusal.NO_HANDSHAKE:
         raise Busy
-    if header.code == Refusal.FAULT:
+    if header.count == Refusal.FAULT:
         raise DeviceFaultError(str(refused(header)))
 
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from host.client.aio import open_client
 from host.client.settings import Settings
+from omap.bodies import Reply
 from omap.connections import Progress, RemoteMap
 from omap.errors import SessionError
 from omap.operations import Operation, Response
-from omap.wire import Reply
 
 T = TypeVar("T")
 

@@ -6,44 +6,22 @@ import errno
 import os
 import re
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from host.client.address import Address
 from host.client.state import witness_file
 from host.client.witness import ANY
-from host.framing import DEFAULT_PORT
-from host.keyfile import read_key_file
+from host.keyfile import read_client_file
+from omap.credentials import ClientKey
 from omap.crypto import MAP_ID_BYTES
 from omap.errors import DeviceError, InputError
 from omap.params import Params
-from omap.session import RECORD_LIMIT, ROOT_KEY_BYTES
+from omap.session import RECORD_LIMIT
 
 _MAP_ID = re.compile(f"[0-9a-f]{{{2 * MAP_ID_BYTES}}}")
-
-DEFAULT_URL = f"omap://127.0.0.1:{DEFAULT_PORT}"
-"""Where a client looks for a relay if no address is given: on its own machine."""
-
-
-def parse_url(url: str) -> tuple[str, int]:
-    """Return host and port of ``omap://host:port``. Without a port, the port is ``host.framing.DEFAULT_PORT``.
-
-    Raises
-    ------
-    InputError
-        If the URL says anything else.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-        parts = urlsplit("")
-    if parts.scheme != "omap" or not host or parts.path not in ("", "/") or parts.query or parts.username is not None:
-        raise InputError(f"{url!r} is no address of a relay; write omap://host:port, such as {DEFAULT_URL}")
-    return host, DEFAULT_PORT if port is None else port
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +30,10 @@ class Settings:
 
     Parameters
     ----------
-    host : str
-        Name or address of the relay's machine.
-    port : int
-        The relay's TCP port.
-    root_key : bytes
-        32 secret bytes, shared with the device. ``repr`` never shows them.
+    where : Address
+        Where the relay is.
+    client : ClientKey
+        Who the client is, and its key. ``repr`` never shows the key.
     witness : Path, str or True, optional
         File that remembers the map from run to run, see :class:`host.client.witness.Witness`. True for one that belongs
         to this address and key, where the user's state is kept, see :func:`host.client.state.witness_file`.
@@ -81,9 +57,8 @@ class Settings:
         for the certificates of the system, or a context.
     """
 
-    host: str
-    port: int
-    root_key: bytes = field(repr=False)
+    where: Address
+    client: ClientKey
     witness: Path | str | bool | None = None
     accept: str | None = None
     params: Params | None = None
@@ -95,12 +70,14 @@ class Settings:
     tls: Path | str | bool | ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
-        if len(self.root_key) != ROOT_KEY_BYTES:
-            raise InputError(f"a root key has {ROOT_KEY_BYTES} bytes, not {len(self.root_key)}: provision a new one")
+        if not isinstance(self.client, ClientKey):
+            raise InputError(f"client is a {type(self.client).__name__}; it must be a ClientKey, as a key file holds")
         for name, least in (("timeout", 0.001), ("window", 1), ("record_limit", 1), ("rate", 0.001), ("idle", 0.001)):
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise InputError(f"{name} is {value!r}; it must be at least {least}")
+        if self.where.path and self.tls:
+            raise InputError(f"{self.where} is a socket file, to which nobody else listens: leave out TLS")
         if self.accept is not None and self.accept != ANY and not _MAP_ID.fullmatch(self.accept):
             raise InputError(
                 f"{self.accept!r} is no id of a map: accept the {2 * MAP_ID_BYTES} hexadecimal digits that the refusal "
@@ -137,13 +114,13 @@ class Settings:
         """
         if self.witness is True:
             # SEC_CM: CLIENT.WITNESS.DEFAULT -- an emptied map is noticed from run to run although nobody thought of it
-            return witness_file(self.host, self.port, self.root_key)
+            return witness_file(self.where, self.client)
         return Path(self.witness) if self.witness else None
 
     @property
     def address(self) -> str:
-        """Host and port, as messages show them."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """Where the relay is, as messages show it."""
+        return str(self.where)
 
     @classmethod
     def from_url(
@@ -151,7 +128,7 @@ class Settings:
         url: str,
         *,
         key_file: str | os.PathLike[str] | None = None,
-        root_key: bytes | None = None,
+        client: ClientKey | None = None,
         **options: Any,
     ) -> Settings:
         """Return the settings for a URL and the options of :func:`omap.connect`.
@@ -161,22 +138,22 @@ class Settings:
         InputError
             For a malformed URL, an unknown option, an unusable key file, or not exactly one of key file and key.
         """
-        host, port = parse_url(url)
-        if (key_file is None) == (root_key is None):
-            raise InputError("give key_file=, the file that `omap provision` wrote (or root_key=, its 32 bytes)")
-        key = read_key_file(key_file) if key_file is not None else root_key
-        assert key is not None
-        known = set(cls.__dataclass_fields__) - {"host", "port", "root_key"}
+        where = Address.parse(url)
+        if key_file is not None and client is None:
+            client = read_client_file(key_file)
+        elif client is None or key_file is not None:
+            raise InputError("give key_file=, a file of `omap provision --client` (or client=, what it holds)")
+        known = set(cls.__dataclass_fields__) - {"where", "client"}
         if unknown := sorted(set(options) - known):
             raise InputError(f"{unknown[0]!r} is no option of a connection; there are {', '.join(sorted(known))}")
-        return cls(host=host, port=port, root_key=key, **options)
+        return cls(where=where, client=client, **options)
 
 
 def unreachable(settings: Settings, error: OSError) -> DeviceError:
     """Return the error of a connection that could not be made."""
     # if a name has several addresses, asyncio joins their errors in one text
-    if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
-        return DeviceError(f"nothing listens at {settings.address}: start `omap serve` there, or check host and port")
+    if isinstance(error, (ConnectionRefusedError, FileNotFoundError)) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+        return DeviceError(f"nothing listens at {settings.address}: start `omap serve` there, or check the address")
     if isinstance(error, ssl.SSLError):
         return DeviceError(
             f"no TLS connection to {settings.address}: {error.reason or error}; check its certificate, and that it "

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from typing import TypeVar
 
+from host.client.address import Address
 from host.client.opening import Knock, Pause, Steps
 from host.client.settings import Settings, unreachable
 from omap.errors import OmapError
@@ -30,11 +31,25 @@ def connect(settings: Settings) -> socket.socket:
     """
     context = settings.context
     try:
-        sock = socket.create_connection((settings.host, settings.port), settings.timeout)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock if context is None else context.wrap_socket(sock, server_hostname=settings.host)
+        sock = _reach(settings.where, settings.timeout)
+        return sock if context is None else context.wrap_socket(sock, server_hostname=settings.where.host)
     except OSError as error:
         raise unreachable(settings, error) from None
+
+
+def _reach(where: Address, timeout: float) -> socket.socket:
+    if not where.path:
+        sock = socket.create_connection((where.host, where.port), timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(where.path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def drive(sock: socket.socket, steps: Steps[T]) -> T:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
+from host.client.address import Address
+from omap.credentials import ClientKey
 from omap.errors import InputError
 from omap.kdf import WITNESS
 
@@ -23,19 +24,17 @@ def state_folder() -> Path | None:
     return None
 
 
-def witness_file(host: str, port: int, root_key: bytes) -> Path | None:
-    """Return the file that remembers the map at an address under a key, and make its folder; None without a home.
+def witness_file(where: Address, client: ClientKey) -> Path | None:
+    """Return the file that remembers the map at an address for a client, and make its folder; None without a home.
 
     The name has a tag that is derived from the key, so that a new key at the same address begins anew.
 
     Parameters
     ----------
-    host : str
-        Name or address of the relay's machine.
-    port : int
-        The relay's TCP port.
-    root_key : bytes
-        32 secret bytes. The tag does not show them.
+    where : Address
+        Where the relay is.
+    client : ClientKey
+        Who the client is. The tag does not show its key.
 
     Raises
     ------
@@ -43,7 +42,7 @@ def witness_file(host: str, port: int, root_key: bytes) -> Path | None:
         If the folder can't be made.
 
     Reveals
-        To whoever can list the folder: which relays the user has used, and which of them under the same key.
+        To whoever can list the folder: which relays the user has used, and which of them as the same client.
     """
     folder = state_folder()
     if folder is None:
@@ -55,5 +54,5 @@ def witness_file(host: str, port: int, root_key: bytes) -> Path | None:
             f"the folder {folder} for witness files can't be made: {error.strerror}; name a file of your own "
             "(--witness FILE), or go without (--no-witness)"
         ) from None
-    tag = WITNESS.derive(root_key).hex()
-    return folder / f"{re.sub('[^a-z0-9.-]', '_', host.lower())}-{port}-{tag}.witness"
+    tag = WITNESS.derive(client.key).hex()
+    return folder / f"{where.label}-{tag}.witness"

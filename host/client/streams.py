@@ -27,10 +27,12 @@ async def connect(settings: Settings) -> tuple[asyncio.StreamReader, asyncio.Str
     InputError
         If the certificates can't be read.
     """
-    context = settings.context
+    where, context = settings.where, settings.context
     try:
         async with asyncio.timeout(settings.timeout):
-            return await asyncio.open_connection(settings.host, settings.port, ssl=context)
+            if where.path:
+                return await asyncio.open_unix_connection(where.path)
+            return await asyncio.open_connection(where.host, where.port, ssl=context)
     except OSError as error:
         raise unreachable(settings, error) from None
 

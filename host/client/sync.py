@@ -27,10 +27,11 @@ from host.client.trouble import dead, latches
 from host.client.witness import SAVE_SECONDS, Witness
 from host.client.work import Batch, GetRows, PutRows, Single, Work
 from host.framing import Greeting
+from omap.bodies import Reply
 from omap.connections import Progress, RemoteMap
 from omap.errors import MapChangedError, OmapError, SessionError, TamperedError
 from omap.operations import Operation, Response
-from omap.wire import CLOSE, Reply
+from omap.wire import CLOSE
 
 PIECE = 64
 """Operations sealed and sent at once."""
@@ -268,7 +269,7 @@ def open_url(url: str, **options: Any) -> RemoteMap:
     url : str
         The address.
     **options
-        ``key_file`` or ``root_key``, and those of :class:`~host.client.settings.Settings`.
+        ``key_file`` or ``client``, and those of :class:`~host.client.settings.Settings`.
 
     Reveals
         That a client connected, and when.

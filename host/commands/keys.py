@@ -30,7 +30,7 @@ def read_generation(client: Client) -> int:
     """
     if not has_register(client.params):
         return 0
-    return Register.read(client.params, client.get(register_key(client.settings.root_key))).generations[0]
+    return Register.read(client.params, client.get(register_key(client.settings.client))).generations[0]
 
 
 class Names:
@@ -39,7 +39,7 @@ class Names:
     Parameters
     ----------
     client : Client
-        Has the parameters and the root key.
+        Has the parameters and the key of names.
     name : bytes
         The key that was typed.
     raw : bool
@@ -47,7 +47,7 @@ class Names:
     """
 
     def __init__(self, client: Client, name: bytes, raw: bool) -> None:
-        self._cells = None if raw else Cells(client.params, client.settings.root_key)
+        self._cells = None if raw else Cells(client.params, client.settings.client)
         self._name = name
         self._stamp = PLAIN if raw else Stamp(generation=read_generation(client))
         self.key = name if self._cells is None else self._cells.key(name)

@@ -90,7 +90,7 @@ def command(file: Path, source: Source, where: Where, as_json: bool) -> None:
     contents = source.contents(rows)
     start = time.monotonic()
     with where.connect() as client:
-        cells, stamp = Cells(client.params, client.settings.root_key), Stamp(generation=read_generation(client))
+        cells, stamp = Cells(client.params, client.settings.client), Stamp(generation=read_generation(client))
         keys, values = [], []
         for (name, value), line in zip(contents, rows.lines, strict=True):
             try:

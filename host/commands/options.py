@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from host.client.settings import DEFAULT_URL, Settings
+from host.client.address import DEFAULT_URL
+from host.client.settings import Settings
 from host.client.sync import Client
 from host.client.witness import ANY
 from omap.commands.numbers import Real, Whole
@@ -23,6 +24,10 @@ HEX = click.option("--hex", "as_hex", is_flag=True, help="Keys and values are he
 """The option of a command that takes or prints keys or values."""
 
 KEY_FILE_VARIABLE = "OMAP_KEY_FILE"
+"""Names the file of a client."""
+
+ROOT_FILE_VARIABLE = "OMAP_ROOT_FILE"
+"""Names the root file of a device."""
 
 PORT = Whole(0, 65535)
 """The type of a TCP port; 0 is any."""
@@ -71,7 +76,7 @@ class Where:
     url : str
         Address of the relay.
     key_file : Path
-        Root key file.
+        File of the client.
     witness : Path or None
         File that remembers the map from run to run; None for the file that belongs to this address and key.
     no_witness : bool
@@ -132,7 +137,7 @@ def connection(command: Command) -> Command:
             envvar=KEY_FILE_VARIABLE,
             show_envvar=True,
             required=True,
-            help="The root key, as `omap provision` wrote it.",
+            help="The key of this client, as `omap provision --client` wrote it.",
         ),
         click.option(
             "--witness",

@@ -109,7 +109,7 @@ async def _run(settings: Settings, endpoint: Endpoint, limits: Limits, as_json: 
     client = await open_client(settings)
     try:
         params = client.params
-        async with Proxy(client, params, settings.root_key, endpoint, limits=limits) as proxy:
+        async with Proxy(client, params, settings.client, endpoint, limits=limits) as proxy:
             if as_json:
                 echo_json(address=f"redis://{proxy.address}", map=settings.address, params=params.to_dict())
             else:

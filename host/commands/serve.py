@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from host.commands.options import KEY_FILE_VARIABLE, PORT, gathered
+from host.commands.options import PORT, ROOT_FILE_VARIABLE, gathered
 from host.device.driver import Driver
 from host.device.transport import Transport, names, open_transport
 from host.framing import DEFAULT_PORT
@@ -121,7 +121,7 @@ class DeviceOptions:
         key_file = self.key_file
         source = click.get_current_context().get_parameter_source("key_file")
         if source is ParameterSource.ENVIRONMENT and (self.attach is not None or self.backend not in NEED_KEY):
-            key_file = None  # the variable is meant for clients: this device has a key of its own
+            key_file = None  # the variable is meant for a model: this device has a key of its own
         options = {"attach": self.attach, "xclbin": self.xclbin, "device": self.device, "model": self.model}
         given = {name: value for name, value in options.items() if value is not None}
         return open_transport(self.backend, params, ring_lines=self.ring_lines, key_file=key_file, **given)
@@ -172,9 +172,9 @@ class ListenOptions:
     click.option(
         "--key-file",
         type=click.Path(path_type=Path),
-        envvar=KEY_FILE_VARIABLE,
+        envvar=ROOT_FILE_VARIABLE,
         show_envvar=True,
-        help="The root key of a model. A card has its own.",
+        help="The root key of a model, as `omap provision` wrote it. A card has its own.",
     ),
     click.option("--attach", type=click.Path(path_type=Path), help="process: socket file of a device that is running."),
     click.option("--xclbin", type=click.Path(path_type=Path), help="xrt: the card's program."),

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 
-from host.keyfile import read_key_file
+from host.keyfile import read_root_file
 from host.model.choice import choose, maker
 from host.model.shared import WINDOW_BYTES, SharedTransport, device_registers, memory_bytes, run_device
 from omap.device import STEP_OPERATIONS, DeviceModel
@@ -119,5 +119,5 @@ def open_model(
     """
     if key_file is None:
         raise InputError("a model needs a root key file: `omap provision FILE` writes one")
-    key = read_key_file(key_file)
+    key = read_root_file(key_file)
     return ModelTransport(params, key, ring_lines=ring_lines, stepped=stepped, observer=observer, model=model)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import click
 
-from host.keyfile import read_key_file
+from host.keyfile import read_root_file
 from host.model.choice import NAMES, choose, maker
 from host.model.shared import WINDOW_BYTES, device_registers, memory_bytes, run_device
 from host.paramsfile import read_params_file
@@ -40,7 +40,7 @@ class _Program:
 
     def __init__(self, params: Params, ring_lines: int, key_file: str, model: str) -> None:
         self.layout = BufferLayout(params, ring_lines)
-        key = read_key_file(key_file)
+        key = read_root_file(key_file)
         self.descriptor = _make_memory(memory_bytes(self.layout))
         self.memory = memoryview(mmap.mmap(self.descriptor, memory_bytes(self.layout)))
         self.device = DeviceModel(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from host.redis.places import REGISTER, Place, Refused
 from omap.cells import LAST_GENERATION, Cells, Stamp
+from omap.credentials import ClientKey
 from omap.databases import Register, database_count, has_register, register_key
 from omap.errors import InputError
 from omap.params import Params
@@ -19,8 +20,8 @@ class Databases:
     ----------
     params : Params
         The map's parameters.
-    root_key : bytes
-        32 secret bytes, under which long names are hashed.
+    client : ClientKey
+        Who the proxy is for the map; long names are hashed under its names key.
 
     Attributes
     ----------
@@ -36,11 +37,11 @@ class Databases:
         Whether the map holds the register.
     """
 
-    def __init__(self, params: Params, root_key: bytes) -> None:
+    def __init__(self, params: Params, client: ClientKey) -> None:
         self.params = params
-        self.cells = Cells(params, root_key)
+        self.cells = Cells(params, client)
         self.count = database_count(params)
-        self.register_key = register_key(root_key) if has_register(params) else b""
+        self.register_key = register_key(params, client) if has_register(params) else b""
         self.live: int | None = None
         self.load(None)
 

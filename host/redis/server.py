@@ -21,6 +21,7 @@ from host.redis.scripts.runs import Scripts
 from host.redis.session import Shared
 from host.redis.store import Store
 from host.redis.upkeep import Upkeep
+from omap.credentials import ClientKey
 from omap.errors import InputError, OmapError
 from omap.params import Params
 
@@ -128,8 +129,8 @@ class Proxy:
         Runs operations on the map. The proxy does not close it.
     params : Params
         The map's parameters.
-    root_key : bytes
-        32 secret bytes, under which long keys are hashed.
+    client : ClientKey
+        Who the proxy is for the map; long names are hashed under its names key.
     endpoint : Endpoint, optional
         Where to listen, and the password.
     limits : Limits, optional
@@ -149,7 +150,7 @@ class Proxy:
         self,
         store: Store,
         params: Params,
-        root_key: bytes,
+        client: ClientKey,
         endpoint: Endpoint | None = None,
         *,
         limits: Limits | None = None,
@@ -159,7 +160,7 @@ class Proxy:
         self.limits = limits or Limits()
         self._params = params
         self._store = store
-        scheduler = Scheduler(Databases(params, root_key), store, self._report)
+        scheduler = Scheduler(Databases(params, client), store, self._report)
         self._upkeep = Upkeep(scheduler)
         self._scripts = Scripts(self.limits.script_keys)
         self._shared = Shared(

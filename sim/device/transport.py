@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 
 from host.device.transport import Transport
-from host.keyfile import read_key_file
+from host.keyfile import read_root_file
 from omap.errors import DeviceError, InputError
 from omap.params import Params
 from rtl.config import EngineConfig
@@ -90,6 +90,6 @@ def open_rtl(
     """
     if key_file is None:
         raise InputError("a simulated engine needs a root key file: `omap provision FILE` writes one")
-    key = read_key_file(key_file)
+    key = read_root_file(key_file)
     config = EngineConfig(params=params)
     return RtlTransport(EngineRun(engine_design(config), config, key, ring_lines=ring_lines, seed=seed, noise=noise))

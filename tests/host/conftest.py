@@ -2,9 +2,10 @@
 
 import pytest
 
-from host.keyfile import write_key_file
 from host.testing import running_relay
 from omap.presets import preset
+from tests.support.host.keys import client_file as write_client
+from tests.support.host.keys import root_file
 
 PARAMS = preset("TINY")
 
@@ -16,9 +17,14 @@ def params():
 
 @pytest.fixture
 def key_file(tmp_path):
-    path = tmp_path / "root.key"
-    write_key_file(path)
-    return path
+    """The root file of the device."""
+    return root_file(tmp_path / "root.key")
+
+
+@pytest.fixture
+def client_file(tmp_path, key_file):
+    """The file of a client that may do everything."""
+    return write_client(tmp_path / "client.key", key_file)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def test_everything_that_a_relay_sees_passes_the_audit(name, key_file):
     observer = Observer()
     with running_relay(PARAMS, key_file, observer=observer) as relay, Middle(relay.port) as middle:
         observer.clear()
-        with omap.connect(middle.url, key_file=key_file) as client:
+        with omap.connect(middle.url, client=relay.client) as client:
             client.put_many(load.keys, load.values)
             for first in range(0, 1500, 300):
                 client.execute(load.operations[first : first + 300])
@@ -50,7 +50,7 @@ def test_every_kind_of_operation_looks_the_same(key_file):
     seen = {}
     for kind in Kind:
         with running_relay(PARAMS, key_file) as relay, Middle(relay.port) as middle:
-            with omap.connect(middle.url, key_file=key_file) as client:
+            with omap.connect(middle.url, client=relay.client) as client:
                 client.put(b"present!", b"a value.")
                 for key in (b"present!", b"absent!!"):
                     client.execute([Operation(kind, key, b"a value." if kind is Kind.PUT else b"")] * 20)

@@ -27,19 +27,18 @@ def blocks():
 def test_the_steps_do_what_they_say(tmp_path):
     relay_port, proxy_port = free_port(), free_port()
     elsewhere = {
-        "provision": [],
         "serve": ["--port", str(relay_port)],
         "proxy": ["--url", f"omap://127.0.0.1:{relay_port}", "--port", str(proxy_port)],
     }
     setting_up, using, reading = blocks()
-    assert len(setting_up) == 3
+    assert len(setting_up) == 4
     running = []
     try:
         for line in setting_up:
             omap, command, *rest = shlex.split(line)
             assert omap == "omap"
             process = subprocess.Popen(
-                [sys.executable, "-m", "omap.cli", command, *rest, *elsewhere[command]],
+                [sys.executable, "-m", "omap.cli", command, *rest, *elsewhere.get(command, [])],
                 cwd=tmp_path,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -70,7 +69,7 @@ def test_the_steps_do_what_they_say(tmp_path):
             process.terminate()
             process.wait(60)
             process.stdout.close()
-    assert [process.returncode for process in running] == [0, 0, 0]
+    assert [process.returncode for process in running] == [0, 0, 0, 0]
 
 
 def test_what_of_redis_works_is_what_the_proxy_has():
@@ -85,10 +84,10 @@ def test_what_of_redis_works_is_what_the_proxy_has():
 
 def test_what_the_steps_leave_out_is_the_default():
     """The proxy finds the relay, and redis-cli the proxy, without being told where."""
-    from host.client.settings import parse_url
+    from host.client.address import Address
 
-    _, serve, proxy = (shlex.split(line) for line in blocks()[0])
+    _, _, serve, proxy = (shlex.split(line) for line in blocks()[0])
     assert "--port" not in serve + proxy
     assert "--url" not in proxy
-    assert parse_url("omap://127.0.0.1") == ("127.0.0.1", RELAY_PORT)
+    assert Address.parse("omap://127.0.0.1") == Address("127.0.0.1", RELAY_PORT)
     assert all(f"-p {PROXY_PORT} " in line for line in blocks()[1])

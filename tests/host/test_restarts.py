@@ -16,9 +16,9 @@ import time
 import pytest
 
 import omap
-from host.keyfile import write_key_file
 from omap.errors import DeviceError, SessionError, UnknownFateError
 from omap.operations import Kind, Operation
+from tests.support.host.keys import client_file, root_file
 
 KEYS = 4
 """Keys that a writer has for itself."""
@@ -28,8 +28,8 @@ class Server:
     """A device in one process, relay and driver in another that can be killed and started again on its port."""
 
     def __init__(self, folder):
-        self.key_file, self.socket = folder / "root.key", folder / "device"
-        write_key_file(self.key_file)
+        self.key_file, self.socket = root_file(folder / "root.key"), folder / "device"
+        self.client_file = client_file(folder / "client.key", self.key_file)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -67,7 +67,7 @@ class Server:
         self.device.wait(10)
 
     def connect(self, **options):
-        return omap.connect(self.url, **{"key_file": self.key_file, "timeout": 20} | options)
+        return omap.connect(self.url, **{"key_file": self.client_file, "timeout": 20} | options)
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_a_client_is_killed_under_load(server):
     print(f"seed {seed}")
     rng, known, first = random.Random(seed), {}, 0
     for _ in range(3):
-        command = [sys.executable, "-c", CLIENT, server.url, server.key_file, str(first)]
+        command = [sys.executable, "-c", CLIENT, server.url, server.client_file, str(first)]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         head = child.stdout.readline()
         time.sleep(rng.uniform(0.05, 0.4))

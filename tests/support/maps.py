@@ -9,7 +9,7 @@ from typing import Any
 
 from host.device.driver import Driver
 from host.device.transport import Transport
-from host.keyfile import read_key_file, write_key_file
+from host.keyfile import read_root_file, write_root_file
 from omap.device import DeviceModel
 from omap.fast import map as fast
 from omap.hazmat.inspect import contents
@@ -162,11 +162,11 @@ def driven(name: str) -> Subject:
     observer = Observer()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        write_key_file(key_file := folder / "root.key")
+        write_root_file(key_file := folder / "root.key")
         params = transports.fitting(name, tight("TINY", Rule.ONE_CHOICE), key_file)
         opened = transports.opened(name, params, key_file, tmp_path=folder, observer=observer)
         transport = stack.enter_context(opened)
-        made = DrivenMap(transport, read_key_file(key_file), observer)
+        made = DrivenMap(transport, read_root_file(key_file), observer)
         close = stack.pop_all().close
 
     def check(oracle: dict[bytes, bytes]) -> None:

@@ -23,14 +23,14 @@ from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from omap.wire import HEADER, Counter, Header, RecordType, Refusal, read_header
 from tests.support.host.clients import key, number_from, puts
-from tests.support.host.rogue import KEY
+from tests.support.host.rogue import CLIENT
 from tests.support.oracle import expected
 
 TINY = preset("TINY")
 
 
 def connect(relay, **options):
-    return omap.connect(relay.url, **{"root_key": KEY, "timeout": 5} | options)
+    return omap.connect(relay.url, **{"client": CLIENT, "timeout": 5} | options)
 
 
 operations = st.lists(
@@ -178,7 +178,7 @@ def test_commands_leave_in_pieces_that_fit_the_window(relay):
     relay.ring = lambda relay: seen.append(
         read_counter(relay.buffer, Counter.COMMANDS_WRITTEN) - read_counter(relay.buffer, Counter.RESPONSES_TAKEN)
     )
-    with Client(Settings.from_url(relay.url, root_key=KEY, window=7)) as client:
+    with Client(Settings.from_url(relay.url, client=CLIENT, window=7)) as client:
         client.execute(puts(100))
         assert client._window == 7
     assert len(relay.commands) == 2 + 100 + 1

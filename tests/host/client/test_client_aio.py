@@ -24,14 +24,15 @@ from omap.errors import (
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from tests.support.host.clients import key, number_from, puts
-from tests.support.host.rogue import KEY
+from tests.support.host.keys import client_of
+from tests.support.host.rogue import CLIENT
 from tests.support.oracle import expected
 
 TINY = preset("TINY")
 
 
 def connect(relay, **options):
-    return omap.connect_async(relay.url, **{"root_key": KEY, "timeout": 5} | options)
+    return omap.connect_async(relay.url, **{"client": CLIENT, "timeout": 5} | options)
 
 
 def mixed(rng, count):
@@ -358,7 +359,7 @@ def test_the_witness_file_is_kept_while_working(relay, tmp_path, monkeypatch):
 def test_open_client_closes_what_it_could_not_open(relay):
     async def run():
         with pytest.raises(omap.WrongKeyError):
-            await open_client(Settings.from_url(relay.url, root_key=bytes(32)))
+            await open_client(Settings.from_url(relay.url, client=client_of(bytes(32))))
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(run())

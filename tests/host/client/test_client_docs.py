@@ -25,9 +25,11 @@ def blocks(language):
 
 def test_the_three_steps(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    provision, serve = blocks("sh")[0].splitlines()
-    result = CliRunner().invoke(main, shlex.split(provision)[1:])
-    assert result.exit_code == 0, result.output
+    *provisions, serve = blocks("sh")[0].splitlines()
+    assert len(provisions) == 2
+    for provision in provisions + blocks("sh")[1].splitlines():
+        result = CliRunner().invoke(main, shlex.split(provision)[1:])
+        assert result.exit_code == 0, result.output
     assert serve == "omap serve --key-file root.key"  # its defaults, in this process and on a free port:
     params = MapOptions().params()
     assert params.capacity == CAPACITY
@@ -39,7 +41,7 @@ def test_the_three_steps(tmp_path, monkeypatch):
 
 def test_options_errors_and_methods_are_there():
     told = set(re.findall(r"`(\w+)`", re.search(r"^Options: .*?;", TEXT, re.MULTILINE | re.DOTALL)[0]))
-    assert told == {field.name for field in fields(Settings)} - {"host", "port"} | {"key_file"}
+    assert told == {field.name for field in fields(Settings)} - {"where"} | {"key_file"}
     named = set(re.findall(r"`(\w+Error)`", TEXT))
     assert named <= set(vars(errors))
     assert named <= set(omap.__all__)

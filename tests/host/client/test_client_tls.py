@@ -33,25 +33,25 @@ def relay(key_file, certificate):
 def test_both_clients_speak_tls(relay, certificate):
     batch = [Operation(Kind.PUT, bytes([0, 0, 0, n % 8]), bytes(4)) for n in range(3000)]
     for tls in (certificate[0], str(certificate[0]), ssl.create_default_context(cafile=certificate[0])):
-        with omap.connect(relay.address, key_file=relay.key_file, tls=tls, record_limit=1000) as client:
+        with omap.connect(relay.address, client=relay.client, tls=tls, record_limit=1000) as client:
             assert len(client.execute(batch)) == 3000
             assert len(client) == 8
 
     async def run():
-        async with await omap.connect_async(relay.address, key_file=relay.key_file, tls=certificate[0]) as client:
+        async with await omap.connect_async(relay.address, client=relay.client, tls=certificate[0]) as client:
             assert len(await client.execute(batch)) == 3000
 
     asyncio.run(run())
 
 
-def test_on_the_command_line(relay, certificate):
-    options = ["--url", relay.address, "--key-file", str(relay.key_file), "--tls-ca", str(certificate[0])]
+def test_on_the_command_line(relay, certificate, client_file):
+    options = ["--url", relay.address, "--key-file", str(client_file), "--tls-ca", str(certificate[0])]
     result = CliRunner().invoke(main, ["status", *options])
     assert result.exit_code == 0, result.output
 
 
 def test_what_can_go_wrong(relay, certificate, tmp_path, key_file):
-    options = {"key_file": relay.key_file, "timeout": 2}
+    options = {"client": relay.client, "timeout": 2}
     with pytest.raises(DeviceError, match="no TLS connection to .*: CERTIFICATE_VERIFY_FAILED; check its certificate"):
         omap.connect(relay.address, tls=True, **options)
     with pytest.raises(DeviceError, match="no TLS connection to"):

@@ -10,33 +10,37 @@ from host.client.settings import Settings
 from omap.errors import DeviceError, InputError, SessionError, WrongKeyError
 from omap.presets import preset
 from omap.wire import Header, RecordType, Refusal
-from tests.support.host.rogue import KEY
+from tests.support.host.keys import client_file, client_of
+from tests.support.host.rogue import CLIENT, KEY
 
 
 def connect(relay, **options):
-    return omap.connect(relay.url, **{"root_key": KEY, "timeout": 5} | options)
+    return omap.connect(relay.url, **{"client": CLIENT, "timeout": 5} | options)
 
 
 def test_wrong_root_key(relay):
     with pytest.raises(WrongKeyError, match="check the key file"):
-        connect(relay, root_key=bytes(32))
-    with pytest.raises(InputError, match="a root key has 32 bytes, not 5"):
-        connect(relay, root_key=b"short")
+        connect(relay, client=client_of(bytes(32)))
+    with pytest.raises(InputError, match="client is a bytes; it must be a ClientKey"):
+        connect(relay, client=KEY)
+    with pytest.raises(
+        InputError, match="prefix has 5 bytes and keys of this map have 4: provision .* a shorter prefix"
+    ):
+        connect(relay, client=client_of(KEY, prefix=b"12345"))
 
 
 def test_key_files(relay, tmp_path):
-    path = tmp_path / "key"
-    path.write_text(KEY.hex() + "\n")
-    path.chmod(0o600)
+    path = client_file(tmp_path / "key", KEY)
     with omap.connect(relay.url, key_file=path) as client:
         client.ping()
     path.write_text("nothing")
-    with pytest.raises(InputError, match="holds no root key"):
+    with pytest.raises(InputError, match="does not hold the key of a client"):
         omap.connect(relay.url, key_file=path)
     with pytest.raises(InputError, match="can't be read"):
         omap.connect(relay.url, key_file=tmp_path / "absent")
-    with pytest.raises(InputError, match="give key_file="):
-        omap.connect(relay.url)
+    for options in ({}, {"key_file": path, "client": CLIENT}):
+        with pytest.raises(InputError, match="give key_file="):
+            omap.connect(relay.url, **options)
 
 
 def test_nothing_listens():
@@ -44,13 +48,17 @@ def test_nothing_listens():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         with pytest.raises(DeviceError, match=f"nothing listens at 127.0.0.1:{port}: start `omap serve` there"):
-            omap.connect(f"omap://127.0.0.1:{port}", root_key=KEY)
+            omap.connect(f"omap://127.0.0.1:{port}", client=CLIENT)
 
 
-@pytest.mark.parametrize("url", ["omap://", "omap://host:port", "omap://h:1/path", "omap://a@h", "omap://h:99999"])
+ADDRESSES = ["omap://", "omap://host:port", "omap://h:1/path", "omap://a@h", "omap://h:99999"]
+ADDRESSES += ["omap+unix://", "omap+unix:///", "omap+unix://host/path", "omap+unix:///path?query"]
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
 def test_malformed_addresses(url):
     with pytest.raises(InputError, match="is no address of a relay; write omap://host:port"):
-        omap.connect(url, root_key=KEY)
+        omap.connect(url, client=CLIENT)
 
 
 def test_a_scheme_that_nobody_speaks():
@@ -76,7 +84,7 @@ def test_a_peer_that_says_nothing():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"omap://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(DeviceError, match=r"let 0\.2 s pass without opening a session"):
-            omap.connect(url, root_key=KEY, timeout=0.2)
+            omap.connect(url, client=CLIENT, timeout=0.2)
 
 
 def test_a_peer_that_sends_a_byte_at_a_time():
@@ -94,7 +102,7 @@ def test_a_peer_that_sends_a_byte_at_a_time():
         thread = threading.Thread(target=trickle, args=(server,))
         thread.start()
         with pytest.raises(DeviceError, match="without opening a session"):
-            omap.connect(f"omap://127.0.0.1:{server.getsockname()[1]}", root_key=KEY, timeout=0.3)
+            omap.connect(f"omap://127.0.0.1:{server.getsockname()[1]}", client=CLIENT, timeout=0.3)
         ended.set()
         thread.join()
 
@@ -107,7 +115,7 @@ def test_a_relay_that_hangs_up_at_once(relay):
 
 def test_a_device_fault_is_told_at_the_handshake(relay):
     def fault(connection, number, record):
-        return [Header(RecordType.REFUSED, 0, Refusal.FAULT, 0, 0).pack().ljust(64, b"\0")]
+        return [Header(RecordType.REFUSED, 0, 1, Refusal.FAULT, 0, 0).pack().ljust(64, b"\0")]
 
     relay.response = fault
     with pytest.raises(omap.DeviceFaultError, match="has latched a fault and erased its keys"):
@@ -117,7 +125,7 @@ def test_a_device_fault_is_told_at_the_handshake(relay):
 def test_sessions_opened_at_the_same_time_are_tried_again(relay):
     def busy(connection, number, record):
         if number in (1, 3):
-            return [Header(RecordType.REFUSED, 0, Refusal.NO_HANDSHAKE, 0, 0).pack().ljust(64, b"\0")]
+            return [Header(RecordType.REFUSED, 0, 1, Refusal.NO_HANDSHAKE, 0, 0).pack().ljust(64, b"\0")]
         return [record]
 
     relay.response = busy
@@ -126,6 +134,7 @@ def test_sessions_opened_at_the_same_time_are_tried_again(relay):
 
 
 def test_settings_do_not_show_the_key():
-    shown = repr(Settings.from_url("omap://h", root_key=KEY))
-    assert KEY.hex() not in shown
-    assert repr(KEY) not in shown
+    shown = repr(Settings.from_url("omap://h", client=CLIENT))
+    for secret in (KEY, CLIENT.key, CLIENT.names_key):
+        assert secret.hex() not in shown
+        assert repr(secret) not in shown

@@ -5,13 +5,15 @@ import asyncio
 import pytest
 
 import omap
+from host.client.address import Address
 from host.client.aio import AsyncClient
 from host.client.pacing import Ticks
 from host.client.settings import Settings
 from omap.errors import SessionError
 from omap.wire import RecordType, read_header
 from tests.support.host.clients import key, puts
-from tests.support.host.rogue import KEY, RogueRelay
+from tests.support.host.keys import client_of
+from tests.support.host.rogue import CLIENT, RogueRelay
 
 
 def test_ticks_follow_the_clock_alone():
@@ -90,7 +92,7 @@ def paced(use, *, rate=10, until=12.0, **options):
         clock = Clock()
         device = Device(clock)
         patch.setattr(asyncio, "open_connection", device.connect)
-        settings = Settings(host="nowhere", port=1, root_key=KEY, rate=rate, **options)
+        settings = Settings(where=Address("nowhere", 1), client=CLIENT, rate=rate, **options)
         client = AsyncClient(settings, now=clock.now, sleep=clock.sleep)
         await client.open()
         user = asyncio.ensure_future(use(client, clock))
@@ -145,7 +147,7 @@ def test_when_records_leave_does_not_depend_on_use(limit):
 
 
 def test_a_constant_rate_over_a_network(relay):
-    with omap.connect(relay.url, root_key=KEY, rate=500, timeout=5) as client:
+    with omap.connect(relay.url, client=CLIENT, rate=500, timeout=5) as client:
         assert client.put(key(1), b"data") is None
         assert client[key(1)] == b"data"
         assert client.put_many([key(2), key(3)], [b"more", b"data"]) == 2
@@ -160,12 +162,12 @@ def test_a_constant_rate_over_a_network(relay):
 
 def test_a_constant_rate_client_reports_why_it_could_not_connect():
     with pytest.raises(omap.WrongKeyError), RogueRelay() as relay:
-        omap.connect(relay.url, root_key=bytes(32), rate=10)
+        omap.connect(relay.url, client=client_of(bytes(32)), rate=10)
 
 
 def test_a_constant_rate_goes_on_after_a_broken_connection(relay, monkeypatch):
     monkeypatch.setattr("host.client.aio.RETRY_SECONDS", 0.01)
-    with omap.connect(relay.url, root_key=KEY, rate=200, timeout=5) as client:
+    with omap.connect(relay.url, client=CLIENT, rate=200, timeout=5) as client:
         client.put(key(1), b"data")
         relay.in_thread(relay.cut)
         while relay.connections < 2:  # without a call of the user

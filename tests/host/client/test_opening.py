@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from host.client import opening as module
+from host.client.address import Address
 from host.client.opening import Exchange, Knock, Pause, new_session, opening
 from host.client.settings import Settings
 from host.client.strangers import SILENCE_SECONDS
@@ -22,10 +23,11 @@ from omap.errors import (
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from omap.wire import Header, RecordType, Refusal, read_header
-from tests.support.host.rogue import KEY, RogueRelay
+from tests.support.host.keys import client_of
+from tests.support.host.rogue import CLIENT, RogueRelay
 
 TINY = preset("TINY")
-SETTINGS = Settings(host="nowhere", port=1, root_key=KEY, timeout=7.5, window=50)
+SETTINGS = Settings(where=Address("nowhere", 1), client=CLIENT, timeout=7.5, window=50)
 
 
 class Peer:
@@ -282,7 +284,7 @@ def test_a_fault_of_the_device_is_told(at):
 def test_a_device_with_another_key_is_found_out():
     peer = Peer()
     with pytest.raises(WrongKeyError, match="check the key file"):
-        peer.open(replace(SETTINGS, root_key=bytes(32)))
+        peer.open(replace(SETTINGS, client=client_of(bytes(32))))
 
 
 def test_another_map_than_the_witness_knows_is_refused():

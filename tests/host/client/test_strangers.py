@@ -17,7 +17,7 @@ from omap.errors import SessionError
 from omap.presets import preset
 from tests.support.host.certificates import make_certificate
 from tests.support.host.operators import monitored
-from tests.support.redis.support import PARAMS, ROOT_KEY, ReferenceStore
+from tests.support.redis.support import CLIENT, PARAMS, ReferenceStore
 
 FOREVER = 1000
 """Seconds: an error that comes only after them makes a test too long."""
@@ -40,7 +40,7 @@ def looping():
 @contextlib.contextmanager
 def proxying(password):
     async def made():
-        return await Proxy(ReferenceStore(), PARAMS, ROOT_KEY, Endpoint(port=0, password=password)).__aenter__()
+        return await Proxy(ReferenceStore(), PARAMS, CLIENT, Endpoint(port=0, password=password)).__aenter__()
 
     with looping() as run:
         proxy = run(made())
@@ -48,9 +48,9 @@ def proxying(password):
         run(proxy.__aexit__(None, None, None))
 
 
-def refusals(port, key_file, **options):
+def refusals(port, **options):
     """Return what both clients say of a port."""
-    options = {"key_file": key_file, "timeout": FOREVER} | options
+    options = {"client": CLIENT, "timeout": FOREVER} | options
     with pytest.raises(SessionError) as plain:
         omap.connect(f"omap://127.0.0.1:{port}", **options)
     with pytest.raises(SessionError) as awaited:
@@ -60,11 +60,11 @@ def refusals(port, key_file, **options):
 
 
 @pytest.mark.parametrize("password", [None, "secret"])
-def test_the_port_of_a_proxy_is_recognised(key_file, password):
+def test_the_port_of_a_proxy_is_recognised(client_file, password):
     with proxying(password) as port:
-        says = refusals(port, key_file)
+        says = refusals(port)
         assert says.startswith(f"what answers at 127.0.0.1:{port} is no omap relay: it speaks the Redis protocol")
-        options = ["--url", f"omap://127.0.0.1:{port}", "--key-file", str(key_file), "--timeout", str(FOREVER)]
+        options = ["--url", f"omap://127.0.0.1:{port}", "--key-file", str(client_file), "--timeout", str(FOREVER)]
         for command in (["status"], ["get", "name"], ["proxy", "--port", "0"]):
             result = CliRunner().invoke(main, [*command, *options])
             assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, f"omap: {says}")
@@ -72,14 +72,14 @@ def test_the_port_of_a_proxy_is_recognised(key_file, password):
 
 def test_the_monitor_is_recognised(key_file):
     with running_relay(preset("TINY"), key_file) as relay, monitored(relay) as monitor:
-        assert "it speaks HTTP, as the monitor of `omap serve` does" in refusals(monitor.port, key_file)
+        assert "it speaks HTTP, as the monitor of `omap serve` does" in refusals(monitor.port)
 
 
 def test_a_relay_that_speaks_tls_is_recognised(key_file, tmp_path):
     certificate = make_certificate(tmp_path)
     with running_relay(preset("TINY"), key_file, tls=tls_context(*certificate)) as relay:
         assert "hangs up when it is asked who it is: check host and port, and whether it speaks TLS" in refusals(
-            relay.port, key_file
+            relay.port
         )
 
 
@@ -104,5 +104,5 @@ def test_a_relay_that_is_slow_is_waited_for(key_file):
         thread = threading.Thread(target=quiet, daemon=True)
         thread.start()
         port = server.getsockname()[1]
-        with omap.connect(f"omap://127.0.0.1:{port}", key_file=key_file, timeout=FOREVER) as client:
+        with omap.connect(f"omap://127.0.0.1:{port}", client=relay.client, timeout=FOREVER) as client:
             assert client.get(b"none") is None

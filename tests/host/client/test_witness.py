@@ -7,11 +7,11 @@ from host.client.state import state_folder
 from host.client.witness import ANY, Witness
 from omap.errors import InputError, MapChangedError, RollbackError
 from tests.support.host.clients import key, number_from, puts
-from tests.support.host.rogue import KEY
+from tests.support.host.rogue import CLIENT
 
 
 def connect(relay, **options):
-    return omap.connect(relay.url, **{"root_key": KEY, "timeout": 5} | options)
+    return omap.connect(relay.url, **{"client": CLIENT, "timeout": 5} | options)
 
 
 def test_a_witness_file_remembers_from_run_to_run(relay, tmp_path):

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import omap
 from host.client.state import state_folder
 from host.commands.options import json_value, typed_bytes
+from host.keyfile import read_root_file
 from host.testing import running_relay
 from omap.cells import Cells, Stamp
 from omap.cli import main
@@ -27,6 +28,7 @@ from omap.databases import Register, register_key
 from omap.errors import InputError
 from omap.presets import preset
 from omap.session import DeviceSessions
+from tests.support.host.keys import client_file as write_client
 
 WIDE = replace(preset("WIDE"), capacity=64, pages=64, buckets=16, waiting_slots=64, further_lines=64)
 
@@ -37,10 +39,10 @@ def params():
 
 
 @pytest.fixture
-def run(relay):
+def run(relay, client_file):
     """Run a command against the relay; return exit code, what it printed, and its errors."""
 
-    def run(command, *arguments, key_file=relay.key_file, last=()):
+    def run(command, *arguments, key_file=client_file, last=()):
         options = ["--url", relay.address, "--key-file", str(key_file)]
         result = CliRunner().invoke(main, [command, *map(str, arguments), *options, *last])
         return result.exit_code, result.stdout.strip(), result.stderr.strip()
@@ -87,8 +89,9 @@ def test_provision_writes_a_key_once(tmp_path):
     assert (result.exit_code, json.loads(result.stdout)) == (0, {"key_file": str(path)})
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     key = path.read_text()
-    assert len(bytes.fromhex(key)) == 32
-    assert key.strip() not in result.output
+    assert len(read_root_file(path)) == 32
+    assert read_root_file(path).hex() in key
+    assert read_root_file(path).hex() not in result.output
     again = CliRunner().invoke(main, ["provision", str(path)])
     assert again.exit_code == 2
     assert "exists and may hold the only copy" in again.stderr
@@ -132,8 +135,8 @@ def test_text_may_start_with_a_dash(run):
 
 
 @pytest.mark.parametrize("value", [b"a\nb", b"a\nb\n", b"\x00\xff\r\n", b"", b"0x41", b"\x1b[2J", "\u202e".encode()])
-def test_values_come_back_as_they_were(relay, run, value):
-    options = ["--url", relay.address, "--key-file", str(relay.key_file)]
+def test_values_come_back_as_they_were(relay, run, value, client_file):
+    options = ["--url", relay.address, "--key-file", str(client_file)]
     for command in ("get", "delete"):
         assert run("put", b"k".hex(), value.hex(), "--hex")[0] == 0
         facts = json.loads(run("get", "k", "--json")[1])
@@ -143,10 +146,10 @@ def test_values_come_back_as_they_were(relay, run, value):
         assert (result.exit_code, result.stdout_bytes) == (0, value)
 
 
-def test_a_terminal_gets_a_newline_and_no_escape_sequences(relay, run):
+def test_a_terminal_gets_a_newline_and_no_escape_sequences(relay, run, client_file):
     assert run("put", "k", "a\n\tb\x1b[2J\u202e näher")[0] == 0
     ours, theirs = pty.openpty()
-    options = ["--url", relay.address, "--key-file", str(relay.key_file)]
+    options = ["--url", relay.address, "--key-file", str(client_file)]
     command = [sys.executable, "-m", "omap.cli", "get", "k", *options]
     result = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, timeout=60, check=False)
     os.close(theirs)
@@ -254,34 +257,37 @@ def test_status(run, relay):
     assert "board says it is  none" in text
 
 
-def test_errors_are_one_line_that_says_what_to_do(run, tmp_path, key_file):
-    other = tmp_path / "other.key"
-    CliRunner().invoke(main, ["provision", str(other)])
+def test_errors_are_one_line_that_says_what_to_do(run, tmp_path, key_file, client_file):
+    other = write_client(tmp_path / "other.key", bytes(32))
     code, out, error = run("status", key_file=other)
     assert (code, out, error.count("\n")) == (2, "", 0)
     assert "check the key file" in error
     assert "can't be read" in run("status", key_file=tmp_path / "absent")[2]
+    holds = (
+        "holds a root key, and the key of a client is wanted here: `omap provision --client NAME --root ROOT_FILE FILE`"
+    )
+    assert holds in run("status", key_file=key_file)[2]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"omap://127.0.0.1:{free.getsockname()[1]}"
-        result = CliRunner().invoke(main, ["get", "x", "--url", url, "--key-file", str(key_file)])
+        result = CliRunner().invoke(main, ["get", "x", "--url", url, "--key-file", str(client_file)])
     assert result.exit_code == 2
     assert "nothing listens at" in result.stderr
 
 
-def test_the_key_file_may_come_from_the_environment(relay):
-    result = CliRunner().invoke(main, ["status", "--url", relay.address], env={"OMAP_KEY_FILE": str(relay.key_file)})
+def test_the_key_file_may_come_from_the_environment(relay, client_file):
+    result = CliRunner().invoke(main, ["status", "--url", relay.address], env={"OMAP_KEY_FILE": str(client_file)})
     assert result.exit_code == 0, result.output
     result = CliRunner().invoke(main, ["status", "--url", relay.address], env={"OMAP_KEY_FILE": None})
     assert result.exit_code == 2
     assert "--key-file" in result.stderr
 
 
-def test_a_witness_notices_another_map(relay, run, tmp_path):
+def test_a_witness_notices_another_map(relay, run, tmp_path, client_file):
     witness = tmp_path / "witness"
     assert run("put", "name", "value", "--witness", witness)[0] == 0
     with running_relay(WIDE, relay.key_file) as other:
-        options = ["--url", other.address, "--key-file", str(relay.key_file), "--witness", str(witness)]
+        options = ["--url", other.address, "--key-file", str(client_file), "--witness", str(witness)]
         result = CliRunner().invoke(main, ["get", "name", *options])
         assert result.exit_code == 2
         assert "formatted, or another was put in its place" in result.stderr
@@ -334,9 +340,9 @@ def test_a_full_disk_leaves_no_part_of_a_key(tmp_path):
 
 
 @pytest.mark.parametrize("command", [["status"], ["get", "name"], ["put", "name", "value"], ["delete", "name"]])
-def test_a_full_standard_output_is_no_answer_of_the_map(relay, run, command):
+def test_a_full_standard_output_is_no_answer_of_the_map(relay, run, command, client_file):
     run("put", "name", "value")
-    options = ["--url", relay.address, "--key-file", str(relay.key_file)]
+    options = ["--url", relay.address, "--key-file", str(client_file)]
     with open("/dev/full", "w") as full:
         result = subprocess.run(
             [sys.executable, "-m", "omap.cli", *command, *options],
@@ -361,23 +367,23 @@ def test_what_the_command_line_stores_programs_read(relay, run):
     import omap
 
     run("put", "name", "value")
-    with omap.connect(relay.address, key_file=relay.key_file) as client:
-        cells = Cells(client.params, bytes.fromhex(relay.key_file.read_text()))
+    with omap.connect(relay.address, client=relay.client) as client:
+        cells = Cells(client.params, relay.client)
         assert cells.unpack(b"name", client[cells.key(b"name")]) == b"value"
 
 
 def test_what_the_proxy_emptied_or_let_expire_is_not_there(relay, run):
     """The command line reads cells as the proxy does: stale and expired ones count as absent."""
-    with omap.connect(relay.address, key_file=relay.key_file) as client:
-        params, root_key = client.params, client.settings.root_key
-        cells, register = Cells(params, root_key), Register.read(params, None)
+    with omap.connect(relay.address, client=relay.client) as client:
+        params, owner = client.params, relay.client
+        cells, register = Cells(params, owner), Register.read(params, None)
         register.generations[0] = 5
-        client.put(register_key(root_key), register.pack(params))
+        client.put(register_key(params, owner), register.pack(params))
         client.put(cells.key(b"stale"), cells.pack(b"stale", b"x", Stamp(generation=4)))
         client.put(cells.key(b"expired"), cells.pack(b"expired", b"x", Stamp(1, generation=5)))
         client.put(cells.key(b"fresh"), cells.pack(b"fresh", b"x", Stamp(1 << 47, generation=5)))
     assert [run("get", name)[0] for name in ("stale", "expired", "fresh")] == [1, 1, 0]
     assert run("put", "stale", "y")[1] == "inserted"
     assert run("get", "stale")[1] == "y"
-    with omap.connect(relay.address, key_file=relay.key_file) as client:
+    with omap.connect(relay.address, client=relay.client) as client:
         assert cells.open(b"stale", client.get(cells.key(b"stale")))[1] == Stamp(generation=5)

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from host.commands.serve import MapOptions
-from host.keyfile import read_key_file
+from host.keyfile import read_root_file
 from host.paramsfile import read_params_file
 from omap.cli import main
 from omap.errors import InputError
@@ -25,6 +25,7 @@ from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.wire import LEAST_RING_LINES
 from tests.support.host.clients import RawClient
+from tests.support.host.keys import client_file
 from tests.support.host.processes import children_of, gone
 from tests.support.host.transports import listening
 from tests.support.oracle import expected
@@ -65,7 +66,7 @@ def test_serve_says_where_it_is_serves_and_ends_in_order(key_file):
         assert served.facts["backend"] == "process"
         assert served.facts["digest"] == TINY.digest.hex()
         assert served.facts["mode"] == {"hbm_private": False, "attested": False, "hardware": False}
-        with RawClient(served, read_key_file(key_file)) as client:
+        with RawClient(served, read_root_file(key_file)) as client:
             assert len(client.run([Operation(Kind.NOP)] * 50)) == 50
         with urllib.request.urlopen(served.facts["monitor"] + "/healthz", timeout=20) as answer:
             assert json.load(answer)["healthy"]
@@ -81,7 +82,7 @@ def test_the_model_is_compiled_or_the_reference(key_file, model):
     with serving("--preset", "tiny", "--key-file", key_file, "--model", model) as served:
         (child,) = children_of(served.process.pid)
         assert ("llvmlite" in Path(f"/proc/{child}/maps").read_text()) == (model == "fast")
-        with RawClient(served, read_key_file(key_file)) as client:
+        with RawClient(served, read_root_file(key_file)) as client:
             batch = [Operation(Kind(n % 4), bytes([n % 7]) * 4, bytes([n]) * 4) for n in range(50)]
             oracle = {}
             for operation, reply in zip(batch, client.run(batch), strict=True):
@@ -114,7 +115,7 @@ def test_a_device_survives_relays_that_are_killed(key_file, tmp_path):
 
     The one key counts: operation n puts n there.
     """
-    key, replaces, ran, rng = read_key_file(key_file), 0, None, random.Random(11)
+    key, replaces, ran, rng = read_root_file(key_file), 0, None, random.Random(11)
     first = acknowledged = put = 0
     with listening(TINY, key_file, tmp_path, ring_lines=LEAST_RING_LINES) as path:
         for _ in range(4):
@@ -154,7 +155,9 @@ def test_wrong_key_files_are_one_line(backend, key_file, tmp_path):
     assert "has mode 0644, so that others can use it: chmod 600" in refusal(*options, key_file)
     key_file.chmod(0o600)
     key_file.write_text("ab" * 31)
-    assert "64 hexadecimal digits and a newline were expected, 62 characters came" in refusal(*options, key_file)
+    assert "does not hold a root key: the line 'omap root key' and a line for key" in refusal(*options, key_file)
+    holds = "holds the key of a client, and a root key is wanted here: `omap provision FILE` writes one"
+    assert holds in refusal(*options, client_file(tmp_path / "client.key", bytes(32)))
     assert "needs a root key file: `omap provision FILE` writes one" in refusal(*options[:-1])
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from host.device.driver import Driver
 from host.device.transport import load, names, open_transport
-from host.keyfile import read_key_file, write_key_file
+from host.keyfile import read_root_file, write_root_file
 from host.model.model import ModelTransport
 from host.model.model_process import _turn_away
 from host.paramsfile import read_params_file
@@ -63,7 +63,7 @@ def test_operations_equal_those_of_a_table_while_rings_wrap(transport, key_file)
     oracle, params = {}, transport.layout.params
     with Driver(transport, params) as driver:
         driver.start()
-        client = DriverClient(driver, read_key_file(key_file))
+        client = DriverClient(driver, read_root_file(key_file))
         for seed, (count, each) in enumerate([(1, 1), (7, 1), (8, 2), (9, 9), (30, 4), (1, 1), (100, 1), (100, 13)]):
             operations = mixed(params, seed, count)
             assert client.run(operations, each) == [
@@ -149,7 +149,7 @@ def test_signals_for_the_whole_group_leave_the_device_to_its_parent(params, key_
         (child,) = children() - before
         os.kill(child, signal.SIGINT)
         os.kill(child, signal.SIGTERM)
-        assert len(DriverClient(driver, read_key_file(key_file)).run(mixed(params, 1, 5))) == 5
+        assert len(DriverClient(driver, read_root_file(key_file)).run(mixed(params, 1, 5))) == 5
 
 
 def test_a_device_ends_when_its_parent_is_killed(key_file):
@@ -245,7 +245,7 @@ def test_a_socket_file_left_behind_is_replaced(params, key_file, tmp_path):
 
 def test_a_thread_that_fails_is_noticed(params, key_file, monkeypatch):
     monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
-    with Driver(ModelTransport(params, read_key_file(key_file), ring_lines=LEAST_RING_LINES), params) as driver:
+    with Driver(ModelTransport(params, read_root_file(key_file), ring_lines=LEAST_RING_LINES), params) as driver:
         driver.start()
         driver.transport.device.step = None  # not callable: the thread ends with an error
         with pytest.raises(DeviceError, match="the device is gone"):
@@ -260,21 +260,21 @@ def test_a_key_file_is_its_owners_alone_and_never_overwritten(tmp_path):
     path = tmp_path / "key"
     mask = os.umask(0)
     try:
-        key = write_key_file(path)
+        key = write_root_file(path)
     finally:
         os.umask(mask)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.read_bytes() == key.hex().encode() + b"\n"
-    assert read_key_file(path) == key
+    assert read_root_file(path) == key
     with pytest.raises(InputError, match="exists and may hold the only copy of a root key"):
-        write_key_file(path)
-    assert read_key_file(path) == key
+        write_root_file(path)
+    assert read_root_file(path) == key
     for mode in (0o640, 0o604, 0o620, 0o601):
         path.chmod(mode)
         with pytest.raises(InputError, match=rf"has mode {mode:04o}, so that others can use it: chmod 600"):
-            read_key_file(path)
+            read_root_file(path)
     path.chmod(0o400)
-    assert read_key_file(path) == key
+    assert read_root_file(path) == key
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_what_is_no_root_key_is_refused_and_not_repeated(content, tmp_path):
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(InputError, match="holds no root key: 64 hexadecimal digits") as refusal:
-        read_key_file(path)
+        read_root_file(path)
     assert not content.strip() or content[:4].decode("utf-8", "replace") not in str(refusal.value).replace(
         str(path), ""
     )
@@ -293,9 +293,9 @@ def test_what_is_no_root_key_is_refused_and_not_repeated(content, tmp_path):
 
 def test_a_key_file_that_cannot_be_written_is_not_there(tmp_path):
     with pytest.raises(InputError, match="can't be written: No such file"):
-        write_key_file(tmp_path / "none" / "key")
+        write_root_file(tmp_path / "none" / "key")
     with pytest.raises(InputError, match="can't be read: Is a directory"):
-        read_key_file(tmp_path)
+        read_root_file(tmp_path)
 
 
 def test_parameter_files(tmp_path):

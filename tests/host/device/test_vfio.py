@@ -8,7 +8,7 @@ from host.device import vfio
 from host.device.driver import Driver
 from host.device.transport import open_transport
 from host.device.vfio_system import System
-from host.keyfile import read_key_file
+from host.keyfile import read_root_file
 from omap.errors import DeviceError, InputError
 from omap.regmap import MIRROR, State
 from omap.wire import LEAST_RING_LINES, LINE_BYTES
@@ -28,7 +28,7 @@ def open_fake(params, key_file, tmp_path, monkeypatch):
 
     def open_(params=params, ring_lines=LEAST_RING_LINES, device=None, **properties):
         folder = tmp_path / f"machine-{len(entered)}"
-        machine = FakeVfio(folder, params, read_key_file(key_file), **properties).__enter__()
+        machine = FakeVfio(folder, params, read_root_file(key_file), **properties).__enter__()
         entered.append(machine)
         transport = open_transport("vfio", params, ring_lines=ring_lines, device=device, system=machine)
         entered.append(transport)
@@ -51,7 +51,7 @@ def test_things_happen_in_an_order_that_keeps_the_machine_safe(open_fake, params
     machine.card.registers.write("MODE", 0b101)
     with Driver(transport, params) as driver:
         driver.start()
-        assert len(DriverClient(driver, read_key_file(key_file)).run(mixed(params, 1, 30))) == 30
+        assert len(DriverClient(driver, read_root_file(key_file)).run(mixed(params, 1, 30))) == 30
         assert driver.mode == {"hbm_private": True, "attested": False, "hardware": True}  # as the board says
     device = machine.card.device
     assert device.state is State.STOPPED
@@ -103,7 +103,7 @@ def test_it_opens_again_after_a_close(open_fake, params, key_file):
     transport.close()
     with Driver(open_transport("vfio", params, ring_lines=LEAST_RING_LINES, system=machine), params) as driver:
         driver.start()
-        assert len(DriverClient(driver, read_key_file(key_file)).run(mixed(params, 1, 30))) == 30
+        assert len(DriverClient(driver, read_root_file(key_file)).run(mixed(params, 1, 30))) == 30
     assert machine.clean
 
 

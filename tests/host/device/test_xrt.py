@@ -9,7 +9,7 @@ import pytest
 from host.device import preflight, xrt
 from host.device.driver import Driver
 from host.device.transport import open_transport
-from host.keyfile import read_key_file
+from host.keyfile import read_root_file
 from omap.errors import DeviceError, InputError
 from omap.regmap import Fault, State
 from omap.wire import LEAST_RING_LINES, LINE_BYTES
@@ -26,7 +26,7 @@ def open_fake(params, key_file, tmp_path, monkeypatch):
 
     def open_(params=params, ring_lines=LEAST_RING_LINES, device="0", fake=None, uuid=b"one", **properties):
         if fake is None:
-            fake = FakeXrt(params, read_key_file(key_file), **properties).__enter__()
+            fake = FakeXrt(params, read_root_file(key_file), **properties).__enter__()
             entered.append(fake)
         xclbin = fake.xclbin(tmp_path, uuid)
         transport = open_transport("xrt", params, ring_lines=ring_lines, xclbin=xclbin, device=device)
@@ -48,7 +48,7 @@ def test_both_generations_of_the_interface(open_fake, generation, device, params
     assert (arguments[1], arguments[2]) == (LEAST_RING_LINES, 0)
     with Driver(transport, params) as driver:
         driver.start()
-        assert len(DriverClient(driver, read_key_file(key_file)).run(mixed(params, 1, 30))) == 30
+        assert len(DriverClient(driver, read_root_file(key_file)).run(mixed(params, 1, 30))) == 30
     assert transport.fake.device.state is State.STOPPED
     assert transport.fake.device._root_key == b""
 

@@ -5,6 +5,7 @@ The client or the device detects every case, returns no wrong answer, and names 
 
 import pytest
 
+from host.keyfile import read_root_file
 from host.testing import running_relay
 from omap.wire import LEAST_RING_LINES
 from tests.support.host.faults import PARAMS, Place
@@ -19,4 +20,4 @@ def place(request, key_file):
             yield Place(relay, relay.device, KEY)
     else:
         with running_relay(PARAMS, key_file) as relay, Middle(relay.port) as middle:
-            yield Place(middle, relay.transport.device, bytes.fromhex(key_file.read_text()))
+            yield Place(middle, relay.transport.device, read_root_file(key_file))

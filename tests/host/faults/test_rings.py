@@ -9,7 +9,7 @@ from omap.errors import DeviceFaultError, MapChangedError, ReplayedError, Unknow
 from omap.regmap import Fault, State
 from omap.wire import LEAST_RING_LINES, Counter
 from tests.support.host.faults import PARAMS, batch, use
-from tests.support.host.rogue import KEY, RogueRelay
+from tests.support.host.rogue import CLIENT, RogueRelay
 
 
 def at_entry(number, attack):
@@ -80,7 +80,7 @@ def test_attacks_on_rings_and_pages(attack):
                 attack(relay)
 
         relay.ring = ring
-        with omap.connect(relay.url, root_key=KEY, timeout=0.5, window=4) as client:
+        with omap.connect(relay.url, client=CLIENT, timeout=0.5, window=4) as client:
             assert type(use(client, {}, batches=9)) is UnknownFateError
             fault = Fault(relay.device.registers.read("FAULT"))
             if attack in PAGES:
@@ -96,7 +96,7 @@ def test_attacks_on_rings_and_pages(attack):
 def test_an_entry_that_was_emptied_is_refused_and_its_command_never_runs():
     with RogueRelay(PARAMS, ring_lines=LEAST_RING_LINES) as relay:
         relay.ring = at_entry(5, empty_entry)
-        with omap.connect(relay.url, root_key=KEY, timeout=0.5, window=1) as client:
+        with omap.connect(relay.url, client=CLIENT, timeout=0.5, window=1) as client:
             with pytest.raises(
                 UnknownFateError, match="without proof: .* the record is none of this version"
             ) as caught:
@@ -114,14 +114,14 @@ def test_old_contents_of_the_response_ring_are_noticed():
             return [laps[number - 8] if number == 20 else record]
 
         relay.response = old_lap
-        with omap.connect(relay.url, root_key=KEY, timeout=0.5) as client:
+        with omap.connect(relay.url, client=CLIENT, timeout=0.5) as client:
             error = use(client, {}, batches=3)
             assert type(error) is ReplayedError
             assert "response 10 came again; response 18 is next" in str(error)
 
 
 def test_a_device_in_the_place_of_another_is_noticed():
-    with RogueRelay(PARAMS) as relay, omap.connect(relay.url, root_key=KEY, timeout=0.5) as client:
+    with RogueRelay(PARAMS) as relay, omap.connect(relay.url, client=CLIENT, timeout=0.5) as client:
         client.put(b"mine", b"data")
         relay.in_thread(relay.restart_device)
         with pytest.raises(UnknownFateError, match="open no longer"):
@@ -132,9 +132,8 @@ def test_a_device_in_the_place_of_another_is_noticed():
 
 
 def test_the_client_is_told_that_the_device_has_latched_a_fault(key_file):
-    key = bytes.fromhex(key_file.read_text())
     with running_relay(PARAMS, key_file) as relay:
-        with omap.connect(relay.address, root_key=key, timeout=5) as client:
+        with omap.connect(relay.address, client=relay.client, timeout=5) as client:
             client.put(b"mine", b"data")
             pages = relay.transport.layout.pages
             for page in range(PARAMS.pages):
@@ -144,4 +143,4 @@ def test_the_client_is_told_that_the_device_has_latched_a_fault(key_file):
             with pytest.raises(DeviceFaultError, match="read its fault register, then format it"):
                 client.get(b"mine")
         with pytest.raises(DeviceFaultError):
-            omap.connect(relay.address, root_key=key, timeout=5)
+            omap.connect(relay.address, client=relay.client, timeout=5)

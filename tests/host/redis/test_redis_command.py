@@ -13,16 +13,16 @@ import redis
 from click.testing import CliRunner
 
 from host.commands.proxy import PASSWORD_VARIABLE
-from host.keyfile import write_key_file
 from host.testing import running_relay
 from omap.cli import main
+from tests.support.host.keys import client_file, root_file
 from tests.support.redis.support import PARAMS
 
 
 @pytest.fixture
 def running(tmp_path):
-    write_key_file(tmp_path / "root.key")
-    with running_relay(PARAMS, tmp_path / "root.key") as relay:
+    with running_relay(PARAMS, root_file(tmp_path / "root.key")) as relay:
+        relay.client_file = client_file(tmp_path / "client.key", relay.key_file)
         yield relay
 
 
@@ -37,21 +37,23 @@ def refusal(*arguments, **options):
 
 
 def test_what_stops_it_is_said_in_one_line(running, tmp_path):
-    where = ["--url", running.address, "--key-file", running.key_file]
-    assert "`omap provision` writes one" in refusal("--key-file", tmp_path / "no.key")
-    write_key_file(tmp_path / "other.key")
-    assert "check the key file" in refusal("--url", running.address, "--key-file", tmp_path / "other.key")
-    assert "is no address of a relay" in refusal("--url", "redis://x", "--key-file", running.key_file)
+    where = ["--url", running.address, "--key-file", running.client_file]
+    assert "`omap provision --client NAME --root ROOT_FILE FILE` writes one" in refusal(
+        "--key-file", tmp_path / "no.key"
+    )
+    other = client_file(tmp_path / "other.key", bytes(32))
+    assert "check the key file" in refusal("--url", running.address, "--key-file", other)
+    assert "is no address of a relay" in refusal("--url", "redis://x", "--key-file", running.client_file)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert "another program uses this port" in refusal(*where, "--port", port)
-    assert "start `omap serve` there" in refusal("--url", f"omap://127.0.0.1:{port}", "--key-file", running.key_file)
+    assert "start `omap serve` there" in refusal("--url", f"omap://127.0.0.1:{port}", "--key-file", running.client_file)
     assert "--password" in refusal(*where, "--host", "0.0.0.0", "--port", 0)
     assert "it must be more than 0" in refusal(*where, "--rate", 0)
 
 
 def start(running, *options, **environment):
-    command = [sys.executable, "-m", "omap.cli", "proxy", "--url", running.address, "--key-file", running.key_file]
+    command = [sys.executable, "-m", "omap.cli", "proxy", "--url", running.address, "--key-file", running.client_file]
     process = subprocess.Popen(
         [*command, "--port", "0", "--json", "--json-log", *options],
         stdout=subprocess.PIPE,

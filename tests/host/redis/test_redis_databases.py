@@ -15,7 +15,7 @@ from omap.databases import Register, database_count, has_register, register_key
 from omap.errors import DeviceError, InputError, UnknownFateError
 from omap.operations import Kind, Operation, Response, Status
 from omap.sizing import one_choice
-from tests.support.redis.support import PARAMS, ROOT_KEY, ReferenceStore, answers, ask, command, shared
+from tests.support.redis.support import CLIENT, PARAMS, ReferenceStore, answers, ask, command, shared
 
 LONG = "a key of more than sixteen bytes"
 SHORT = one_choice(capacity=20, key_bytes=8, value_bytes=16, page_bytes=128)
@@ -158,9 +158,9 @@ def test_the_register_comes_back(data):
     register = Register(data.draw(numbers), data.draw(numbers), data.draw(st.integers(0, 1 << 31)))
     assert Register.read(params, register.pack(params)) == register
     assert len(register.pack(params)) == params.value_bytes
-    assert len(register_key(ROOT_KEY)) == 16
+    assert len(register_key(PARAMS, CLIENT)) == 16
     with pytest.raises(InputError, match="another length"):
-        Register.read(params, Cells(params, ROOT_KEY).pack(b"name", b"value"))
+        Register.read(params, Cells(params, CLIENT).pack(b"name", b"value"))
     assert not has_register(SHORT)
 
 
@@ -256,7 +256,7 @@ class Breaking(ReferenceStore):
         self.failure, self.runs, self.delay = failure, runs, 3
 
     async def _later(self, batch, failure):
-        if self.failure is not None and batch[0].kind == Kind.PUT and batch[0].key == register_key(ROOT_KEY):
+        if self.failure is not None and batch[0].kind == Kind.PUT and batch[0].key == register_key(PARAMS, CLIENT):
             failure, self.failure = self.failure, None
             if self.runs:
                 await super()._later(batch, None)

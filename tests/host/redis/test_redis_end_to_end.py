@@ -199,7 +199,7 @@ def test_many_connections_count_together(stack):
 
 def test_what_the_proxy_stores_the_command_line_reads_and_back(stack):
     client = redis.Redis(port=stack.port)
-    where = ["--url", stack.url, "--key-file", str(stack.key_file)]
+    where = ["--url", stack.url, "--key-file", str(stack.client_file)]
     for key in ("a", "a longer key, which is hashed"):
         client.set(key, "from the proxy")
         get = [sys.executable, "-m", "omap.cli", "get", key, *where]

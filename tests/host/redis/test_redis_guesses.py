@@ -10,7 +10,7 @@ from host.redis import guesses
 from host.redis.connection import Connection
 from host.redis.guesses import Guesses
 from host.redis.server import Endpoint, Proxy
-from tests.support.redis.support import PARAMS, ROOT_KEY, ReferenceStore, ask, command, shared
+from tests.support.redis.support import CLIENT, PARAMS, ReferenceStore, ask, command, shared
 
 WRONG = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
 GUEST = "192.0.2.1"
@@ -197,7 +197,7 @@ def test_over_a_socket_guesses_are_slow(capsys):
     password = f"{random.SystemRandom().randrange(1 << 64)}"
 
     async def main():
-        async with Proxy(ReferenceStore(), PARAMS, ROOT_KEY, Endpoint(port=0, password=password)) as running:
+        async with Proxy(ReferenceStore(), PARAMS, CLIENT, Endpoint(port=0, password=password)) as running:
             reader, writer = await asyncio.open_connection(running.host, running.port)
             writer.write(command("auth", "wrong") * 10_000)
             assert await reader.readexactly(len(WRONG)) == WRONG

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from host.redis.server import Endpoint, Limits, Proxy
-from tests.support.redis.support import PARAMS, ROOT_KEY, ReferenceStore, command
+from tests.support.redis.support import CLIENT, PARAMS, ReferenceStore, command
 
 PONG = b"+PONG\r\n"
 NEVER = 3600.0
@@ -17,7 +17,7 @@ def run(test, *, password=None, **limits):
 
     async def main():
         endpoint = Endpoint(port=0, password=password)
-        async with Proxy(ReferenceStore(), PARAMS, ROOT_KEY, endpoint, limits=Limits(**limits)) as proxy:
+        async with Proxy(ReferenceStore(), PARAMS, CLIENT, endpoint, limits=Limits(**limits)) as proxy:
             task = asyncio.create_task(test(proxy))
             assert (await asyncio.wait({task}, timeout=30))[0], "a peer that had to go is still there"
             return task.result()

@@ -44,7 +44,7 @@ class Pair(Stack):
         raise AssertionError(f"PING answers {health}")
 
     def status(self, *options):
-        where = ["--url", self.url, "--key-file", self.key_file, "--witness", self.folder / "witness", "--json"]
+        where = ["--url", self.url, "--key-file", self.client_file, "--witness", self.folder / "witness", "--json"]
         line = [sys.executable, "-m", "omap.cli", "status", *map(str, where), *options]
         return subprocess.run(line, capture_output=True, text=True, timeout=60)
 

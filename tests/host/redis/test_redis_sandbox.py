@@ -22,7 +22,7 @@ from host.redis.scripts.messages import MESSAGE_LIMIT, body_length, pack, unpack
 from host.redis.scripts.runs import MISSING, OVER
 from host.redis.server import Endpoint, Limits, Proxy
 from tests.support.redis.scripts import proxy, script_answers
-from tests.support.redis.support import PARAMS, ROOT_KEY, ReferenceStore, answers, command
+from tests.support.redis.support import CLIENT, PARAMS, ReferenceStore, answers, command
 
 WITHOUT = ["python", "io", "require", "package", "module", "debug", "load", "loadstring", "dofile", "loadfile"]
 WITHOUT += ["setfenv", "getfenv", "newproxy", "coroutine", "collectgarbage", "gcinfo", "print", "lupa"]
@@ -324,7 +324,7 @@ def test_a_server_ends_the_process_and_logs_nothing_of_scripts(text, caplog):
 
     async def main():
         async with Proxy(
-            ReferenceStore(), PARAMS, ROOT_KEY, Endpoint(port=0), limits=Limits(script_keys=1, drain_seconds=0.2)
+            ReferenceStore(), PARAMS, CLIENT, Endpoint(port=0), limits=Limits(script_keys=1, drain_seconds=0.2)
         ) as server:
             reader, writer = await asyncio.open_connection(server.host, server.port)
             writer.write(command("eval", text, 2, "a", "b"))

@@ -9,7 +9,7 @@ import pytest
 
 from host.redis.server import Endpoint, Limits, Proxy
 from omap.errors import DeviceError, InputError
-from tests.support.redis.support import PARAMS, ROOT_KEY, ReferenceStore, command
+from tests.support.redis.support import CLIENT, PARAMS, ReferenceStore, command
 
 
 def run(test, store=None, *, password=None, limits=None):
@@ -17,7 +17,7 @@ def run(test, store=None, *, password=None, limits=None):
     store = store or ReferenceStore()
 
     async def main():
-        async with Proxy(store, PARAMS, ROOT_KEY, Endpoint(port=0, password=password), limits=limits) as proxy:
+        async with Proxy(store, PARAMS, CLIENT, Endpoint(port=0, password=password), limits=limits) as proxy:
             return await asyncio.wait_for(test(proxy, store), 30)
 
     return asyncio.run(main())
@@ -117,7 +117,7 @@ def test_the_end_finishes_what_is_under_way():
 
     async def main():
         store = Slow()
-        proxy = Proxy(store, PARAMS, ROOT_KEY, Endpoint(port=0), limits=Limits(drain_seconds=1000))
+        proxy = Proxy(store, PARAMS, CLIENT, Endpoint(port=0), limits=Limits(drain_seconds=1000))
         await proxy.start()
         idle, _ = await asyncio.open_connection(proxy.host, proxy.port)
         reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
@@ -137,7 +137,7 @@ def test_the_end_finishes_what_is_under_way():
 @pytest.mark.sec_cm("REDIS.LISTEN.GUARDED")
 def test_without_a_password_it_listens_for_its_own_machine_only():
     async def at(host, **options):
-        Proxy(ReferenceStore(), PARAMS, ROOT_KEY, Endpoint(host=host, port=0, **options))
+        Proxy(ReferenceStore(), PARAMS, CLIENT, Endpoint(host=host, port=0, **options))
 
     for host in ("0.0.0.0", "192.0.2.1", "::", ""):
         with pytest.raises(InputError, match=r"give a password, or listen at 127\.0\.0\.1"):
@@ -150,7 +150,7 @@ def test_without_a_password_it_listens_for_its_own_machine_only():
 def test_a_port_in_use_is_said_in_one_line():
     async def test(proxy, store):
         with pytest.raises(InputError, match=f"can't listen at 127.0.0.1:{proxy.port}: another program"):
-            await Proxy(store, PARAMS, ROOT_KEY, Endpoint(port=proxy.port)).start()
+            await Proxy(store, PARAMS, CLIENT, Endpoint(port=proxy.port)).start()
 
     run(test)
 

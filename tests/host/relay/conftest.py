@@ -4,13 +4,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from host.keyfile import read_key_file
+from host.keyfile import read_root_file
 from host.testing import running_relay
 
 
 @pytest.fixture
 def key(key_file):
-    return read_key_file(key_file)
+    return read_root_file(key_file)
 
 
 @pytest.fixture

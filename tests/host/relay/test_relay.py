@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from host.commands.serve import tls_context
 from host.device.driver import Driver
 from host.device.transport import open_transport
-from host.keyfile import read_key_file
+from host.keyfile import read_root_file
 from host.relay.port import Limits
 from host.relay.relay import Relay
 from host.testing import running_relay
@@ -116,13 +116,13 @@ def test_tls(start, key, tmp_path, key_file):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    from host.keyfile import write_key_file
+    from host.keyfile import write_root_file
 
     path = tmp_path_factory.mktemp("key") / "root.key"
-    write_key_file(path)
+    write_root_file(path)
     with (
         running_relay(PARAMS, path, limits=Limits(handshake_seconds=0.05)) as relay,
-        RawClient(relay, read_key_file(path)) as witness,
+        RawClient(relay, read_root_file(path)) as witness,
     ):
         yield relay, witness
 

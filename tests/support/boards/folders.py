@@ -10,6 +10,7 @@ from boards.folder import build, manifest
 from boards.target import Plan
 from boards.targets import TARGETS
 from tests.support.boards.hollow import hollow_verilog
+from tests.support.host.keys import root_file
 from tests.support.rtl.engines import TIGHT
 
 KEY = bytes(range(32))
@@ -36,10 +37,7 @@ def use_hollow(monkeypatch) -> None:
 
 
 def key_file(folder: Path) -> Path:
-    path = folder / "root.key"
-    path.touch(0o600)
-    path.write_text(KEY.hex() + "\n")
-    return path
+    return root_file(folder / "root.key", KEY)
 
 
 def change(folder: Path, name: str, old: str, new: str) -> None:

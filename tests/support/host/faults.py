@@ -7,6 +7,7 @@ from host.client.paced import PacedClient
 from host.client.settings import Settings
 from omap.operations import Kind, Operation
 from omap.presets import preset
+from tests.support.host.keys import client_of
 from tests.support.oracle import expected
 
 PARAMS = preset("TINY")
@@ -27,7 +28,7 @@ class Place:
         self.hooks, self.device, self.key = hooks, device, key
 
     def connect(self, client="sync", **options):
-        options = {"root_key": self.key, "timeout": 0.5} | options
+        options = {"client": client_of(self.key), "timeout": 0.5} | options
         if client == "asyncio":
             return PacedClient(
                 Settings.from_url(self.hooks.url, **options)

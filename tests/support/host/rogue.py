@@ -8,8 +8,10 @@ from omap.device import DeviceModel, read_counter, write_counter
 from omap.presets import preset
 from omap.regmap import Request, State
 from omap.wire import LEAST_RING_LINES, BufferLayout, Counter
+from tests.support.host.keys import client_of
 
 KEY = bytes(range(32))
+CLIENT = client_of(KEY)
 
 
 class RogueRelay:

@@ -13,13 +13,14 @@ import pytest
 
 from host.device import vfio, xrt
 from host.device.transport import open_transport
-from host.keyfile import read_key_file
+from host.keyfile import read_root_file
 from host.model.model import ModelTransport
 from omap.wire import LEAST_RING_LINES
 from tests.support.boards.top_run import KEY, DirectRun, VitisRun
 from tests.support.host.cards import ModelCard, RunCard
 from tests.support.host.fake_pyxrt import FakeXrt
 from tests.support.host.fake_vfio import FakeVfio
+from tests.support.host.keys import root_file
 from tests.support.rtl.engines import TIGHT
 
 TOPS = ("xrt on the kernel", "vfio on the card")
@@ -43,7 +44,7 @@ def fitting(name, params, key_file):
     The root key of a top is compiled into it; this function writes that key into the file.
     """
     if name in TOPS:
-        key_file.write_text(f"{KEY.hex()}\n")
+        root_file(key_file, KEY)
     return TIGHT.params if name in SIMULATED else params
 
 
@@ -53,7 +54,7 @@ def opened(name, params, key_file, ring_lines=LEAST_RING_LINES, tmp_path=None, o
 
     An observer records the accesses of a device model to the pages.
     """
-    key = read_key_file(key_file)
+    key = read_root_file(key_file)
     with ExitStack() as stack:
         match name:
             case "model" | "stepped":

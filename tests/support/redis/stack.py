@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 
-from host.keyfile import write_key_file
 from omap.sizing import one_choice
+from tests.support.host.keys import client_file, root_file
 
 PARAMS = one_choice(capacity=500, key_bytes=16, value_bytes=192, page_bytes=1024)
 
@@ -30,7 +30,8 @@ class Stack:
     def __init__(self, folder, params=PARAMS, *, options=()):
         self.folder, self.options = folder, options
         self.key_file, self.socket, self.params_file = folder / "root.key", folder / "device", folder / "params.json"
-        write_key_file(self.key_file)
+        root_file(self.key_file)
+        self.client_file = client_file(folder / "client.key", self.key_file)
         self.params_file.write_text(json.dumps(params.to_dict()))
         self.relay_port, self.port = free_port(), free_port()
         self.url = f"omap://127.0.0.1:{self.relay_port}"
@@ -62,7 +63,7 @@ class Stack:
         self.relay = self._start("serve", *where, "--port", self.relay_port)
 
     def start_proxy(self):
-        where = ["--url", self.url, "--key-file", self.key_file, *self.options]
+        where = ["--url", self.url, "--key-file", self.client_file, *self.options]
         self.proxy = self._start("proxy", *where, "--port", self.port)
 
     @staticmethod

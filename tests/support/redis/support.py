@@ -16,8 +16,9 @@ from host.redis.session import Shared
 from omap import create
 from omap.operations import Operation
 from omap.sizing import one_choice
+from tests.support.host.keys import client_of
 
-ROOT_KEY = bytes(range(32))
+CLIENT = client_of(bytes(range(32)))
 PARAMS = one_choice(capacity=60, key_bytes=16, value_bytes=192, page_bytes=1024)
 
 
@@ -127,7 +128,7 @@ class Clock:
 
 
 def shared(store, params=PARAMS, password=None, report=lambda problem: None, clock=time.time):
-    scheduler = Scheduler(Databases(params, ROOT_KEY), store, report, clock)
+    scheduler = Scheduler(Databases(params, CLIENT), store, report, clock)
     return Shared(scheduler, lambda: {"Server": {"redis_version": "7.0.0"}}, password)
 
 
