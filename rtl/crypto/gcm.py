@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""AES-GCM (NIST SP 800-38D) of pages and records, whose length is fixed, at one beat a cycle."""
+"""AES-GCM (NIST SP 800-38D) of pages, which have one length, and of records of many lengths, at one beat a cycle."""
 
 from __future__ import annotations
 
@@ -9,76 +9,24 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.constants import BLOCK_BITS
-from rtl.crypto.gcm_core import GcmCore
+from rtl.crypto.gcm_core import GcmBlock
 from rtl.crypto.ghash import Ghash
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import page_beat
 
 DEEPEST_LUT_FIFO = 64
 
-
-class _Gcm(wiring.Component):
-    """What opening and sealing share: parameters, core, and the streams of keys and requests.
-
-    A class that adds its own ports returns them from :meth:`_own_ports`.
-    """
-
-    def __init__(
-        self,
-        *,
-        sealed_bytes: int,
-        aad_bytes: int = 0,
-        header_bytes: int = 0,
-        key_bits: int = 256,
-        keys: int = 1,
-        lanes: int = 1,
-    ) -> None:
-        self._core = core = GcmCore(
-            sealed_bytes=sealed_bytes,
-            aad_bytes=aad_bytes,
-            header_bytes=header_bytes,
-            key_bits=key_bits,
-            keys=keys,
-            lanes=lanes,
-        )
-        self.sealed_bytes = sealed_bytes
-        self.aad_bytes = aad_bytes
-        self.header_bytes = header_bytes
-        self.key_bits = key_bits
-        self.keys = keys
-        self.lanes = lanes
-        self.beats = core.beats
-        super().__init__(
-            {
-                "i_key": core.signature.members["i_key"],
-                "i_request": core.signature.members["i_request"],
-                **self._own_ports(),
-                "forget": core.signature.members["forget"],
-                "erase": In(1),
-            }
-        )
-
-    def _own_ports(self) -> dict[str, wiring.Member]:
-        raise NotImplementedError
-
-    @property
-    def text_beats(self) -> int:
-        """Beats of a message's text."""
-        return self.beats - (self.lanes == 1)
-
-    @property
-    def load_cycles(self) -> int:
-        """Cycles from an accepted key to the return of ``i_key.ready``."""
-        return self._core.load_cycles
+LEAST_TEXT_BEATS = 2
+"""Beats of the shortest text of messages with lengths of their own: a header and a block."""
 
 
-class GcmOpen(_Gcm):
+class GcmOpen(GcmBlock):
     """Opens pages: decrypts, and lets out what is verified. Must equal :meth:`omap.crypto.PageCipher.open`.
 
-    One beat a cycle, back to back. The first plaintext of a message is on offer :attr:`latency` cycles after its last
-    beat was taken, good or bad, unless earlier plaintext is still waiting to be taken. A message that fails comes out
-    as zeros marked ``fault``, behind its header if it has one, which is in the clear anyway; the block then erases its
-    keys, latches :py:`fault` and takes nothing more.
+    One beat a cycle, back to back, whatever the lengths. The first plaintext of a message is on offer :attr:`latency`
+    cycles after its last beat was taken, good or bad, unless earlier plaintext is still waiting to be taken. A message
+    that fails comes out as zeros marked ``fault``, behind its header if it has one, which is in the clear anyway; the
+    block then erases its keys, latches :py:`fault` and takes nothing more.
 
     Parameters
     ----------
@@ -95,6 +43,9 @@ class GcmOpen(_Gcm):
         Keys in the table, 1 to 64: one for pages, one for every ring.
     lanes : :class:`int`
         Blocks a beat, 1, 2 or 4.
+    lengths : :class:`bool`
+        Every message has a length of its own, from 48 bytes to ``sealed_bytes``. Needs ``lanes`` 1, ``header_bytes``
+        16 and ``aad_bytes`` 0.
 
     Members
     -------
@@ -102,12 +53,13 @@ class GcmOpen(_Gcm):
         A key, its index and its additional data, see :class:`rtl.crypto.gcm_core.GcmCore`.
     i_request : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "nonce": 96})))`
         Announces a message, in the order in which they come. May run ahead of the data: keystream of 32 beats is
-        made beforehand, which hides the latency of the cipher.
+        made beforehand, which hides the latency of the cipher. With ``lengths`` there is a further field, ``beats``:
+        those of the whole message, header and tag included, from 3 to :attr:`beats`.
     i_sealed : :py:`In(stream.Signature(128 * lanes))`
-        Header, ciphertext and tag, :attr:`beats` for every request.
+        Header, ciphertext and tag, :attr:`beats` for every request, or as many as it says.
     o_text : :py:`Out(stream.Signature(StructLayout({"data": 128 * lanes, "last": 1, "fault": 1})))`
-        Header and plaintext, verified, :attr:`text_beats` for every message; ``last`` marks the last beat. With more
-        than one lane the last beat ends in 16 zero bytes, where the tag was.
+        Header and plaintext, verified, :attr:`text_beats` for every message, or one less than its request said;
+        ``last`` marks the last beat. With more than one lane the last beat ends in 16 zero bytes, where the tag was.
     fault : :py:`Out(1)`
         A tag was wrong. Stays until ``erase``.
     forget : :py:`In(keys)`
@@ -126,7 +78,7 @@ class GcmOpen(_Gcm):
     GCM.KEY.UNREADABLE
         No output depends on a key before a message was sealed or opened under it.
     GCM.TIME.CONST
-        All times depend on the handshakes alone, not on data, keys or verdicts.
+        All times depend on the handshakes and the lengths alone, not on data, keys or verdicts.
     """
 
     def _own_ports(self) -> dict[str, wiring.Member]:
@@ -148,7 +100,8 @@ class GcmOpen(_Gcm):
         # Room for a whole message and for what comes in while its tag is being checked.
         depth = 1 << (self.text_beats + self.latency + 1).bit_length()
         style = "distributed" if depth <= DEEPEST_LUT_FIFO else "block"
-        m.submodules.text = text = Fifo(shape=self.lanes * BLOCK_BITS, depth=depth, ram_style=style)
+        text_shape = page_beat(1) if self.lengths else self.lanes * BLOCK_BITS
+        m.submodules.text = text = Fifo(shape=text_shape, depth=depth, ram_style=style)
         connect(m, core.i_request, flipped(self.i_request))
         m.d.comb += [
             core.i_key.p.eq(self.i_key.p),
@@ -156,10 +109,9 @@ class GcmOpen(_Gcm):
             self.i_key.ready.eq(core.i_key.ready & ~self.fault),
         ]
 
-        beat = Signal(range(self.beats))
-        last = beat == self.beats - 1
         take = Signal()
         keystream = core.o_keystream
+        last = self._elaborate_last(m, take)
         clear = Signal(self.lanes * BLOCK_BITS)
         tag_place = clear[-BLOCK_BITS:]
         m.d.comb += [
@@ -168,13 +120,14 @@ class GcmOpen(_Gcm):
             keystream.ready.eq(take),
             clear.eq(self.i_sealed.p ^ keystream.p.data),
             core.i_hash.valid.eq(take),
-            core.i_hash.p.key_index.eq(keystream.p.key_index),
+            core.i_hash.p.eq(keystream.p),
             core.i_hash.p.data.eq(self.i_sealed.p),
             text.i.valid.eq(take & ~last if self.lanes == 1 else take),
-            text.i.p.eq(clear if self.lanes == 1 else Cat(clear[:-BLOCK_BITS], Mux(last, 0, tag_place))),
         ]
-        with m.If(take):
-            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+        if self.lengths:
+            m.d.comb += [text.i.p.data.eq(clear), text.i.p.last.eq(keystream.p.ends_text)]
+        else:
+            m.d.comb += text.i.p.eq(clear if self.lanes == 1 else Cat(clear[:-BLOCK_BITS], Mux(last, 0, tag_place)))
 
         # SEC_CM: GCM.TIME.CONST -- the tag without its mask waits for the digest, which takes a fixed time
         awaits = StructLayout({"tag": BLOCK_BITS, "key_index": range(self.keys)})
@@ -193,7 +146,15 @@ class GcmOpen(_Gcm):
         m.d.comb += verdict.eq(judged & ~self.fault)
         self._judge(m, verdict & ~good, key_index, right, good)
 
-        most = depth // self.text_beats + 2
+        if self.lengths:
+            self._elaborate_lengths_out(m, text, verdict, good)
+        else:
+            self._elaborate_out(m, text, verdict, good)
+        return ResetInserter(self.erase)(m)
+
+    def _elaborate_out(self, m: Module, text: Fifo, verdict: Signal, good: Signal) -> None:
+        """Let the text of a message out, or as many zeros, once there is a ``verdict`` on it."""
+        most = text.depth // self.text_beats + 2
         judgements = Signal(range(most + 1))  # of messages in the buffer
         verified = Signal(most)  # what they are, oldest first
         text_beat = Signal(range(self.text_beats))
@@ -221,7 +182,29 @@ class GcmOpen(_Gcm):
         ]
         with m.If(leave):
             m.d.sync += text_beat.eq(Mux(text_last, 0, text_beat + 1))
-        return ResetInserter(self.erase)(m)
+
+    def _elaborate_lengths_out(self, m: Module, text: Fifo, verdict: Signal, good: Signal) -> None:
+        """Do the same for messages whose lengths are their own: their last beats are marked in the buffer."""
+        # Room for the verdicts of all messages that the buffer holds, and of the one that is about to leave it.
+        m.submodules.verdicts = verdicts = Fifo(shape=1, depth=text.depth // LEAST_TEXT_BEATS + 2)
+        begins = Signal(init=1)
+        leave, shown = Signal(), Signal()
+        m.d.comb += [
+            verdicts.i.valid.eq(verdict),
+            verdicts.i.p.eq(good),
+            leave.eq(self.o_text.valid & self.o_text.ready),
+            text.o.ready.eq(leave),
+            verdicts.o.ready.eq(leave & text.o.p.last),
+            # SEC_CM: GCM.TEXT.VERIFIED -- the buffer opens for whole messages, when their verdict is there
+            self.o_text.valid.eq(text.o.valid & verdicts.o.valid),
+            # SEC_CM: GCM.TEXT.ZERO_ON_FAULT -- in order: the verdict is the one of the message that is on offer
+            shown.eq(verdicts.o.valid & (verdicts.o.p | begins)),
+            self.o_text.p.data.eq(Mux(shown, text.o.p.data, 0)),
+            self.o_text.p.fault.eq(verdicts.o.valid & ~verdicts.o.p),
+            self.o_text.p.last.eq(text.o.p.last),
+        ]
+        with m.If(leave):
+            m.d.sync += begins.eq(text.o.p.last)
 
     def _judge(self, m: Module, failed: Value, key_index: Value, right: Value, good: Signal) -> None:
         """Say whether a message is good, and erase what one that is not demands."""
@@ -245,6 +228,8 @@ class GcmOpenEach(GcmOpen):
     Parameters
     ----------
     sealed_bytes, aad_bytes, header_bytes, key_bits, keys, lanes : :class:`int`
+        As :class:`GcmOpen`.
+    lengths : :class:`bool`
         As :class:`GcmOpen`.
 
     Members
@@ -277,7 +262,7 @@ class GcmOpenEach(GcmOpen):
                 m.d.sync += dead[index].eq(1)
 
 
-class GcmSeal(_Gcm):
+class GcmSeal(GcmBlock):
     """Seals pages or records: encrypts and appends the tag. Must equal :meth:`omap.crypto.PageCipher.seal`.
 
     One beat a cycle, back to back. A beat of text is on offer as ciphertext :attr:`latency` cycles after it was taken,
@@ -287,18 +272,21 @@ class GcmSeal(_Gcm):
     ----------
     sealed_bytes, aad_bytes, header_bytes, key_bits, keys, lanes : :class:`int`
         As :class:`GcmOpen`.
+    lengths : :class:`bool`
+        As :class:`GcmOpen`.
 
     Members
     -------
     i_key : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "key": key_bits, "aad": 128})))`
         A key, its index and its additional data, see :class:`rtl.crypto.gcm_core.GcmCore`.
     i_request : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "nonce": 96})))`
-        Announces a message, in the order in which they come. A nonce must never come twice under one key.
+        Announces a message, in the order in which they come. A nonce must never come twice under one key. With
+        ``lengths`` there is a further field, ``beats``, see :class:`GcmOpen`.
     i_text : :py:`In(stream.Signature(128 * lanes))`
-        Header and plaintext, :attr:`text_beats` for every request. With more than one lane the last 16 bytes of the
-        last beat, where the tag goes, are ignored.
+        Header and plaintext, :attr:`text_beats` for every request, or one less than it says. With more than one lane
+        the last 16 bytes of the last beat, where the tag goes, are ignored.
     o_sealed : :py:`Out(stream.Signature(StructLayout({"data": 128 * lanes, "last": 1})))`
-        Header, ciphertext and tag, :attr:`beats` for every request; ``last`` marks the last beat.
+        Header, ciphertext and tag, :attr:`beats` for every request, or as many as it says; ``last`` marks the last.
     forget : :py:`In(keys)`
         A bit a key: overwrites these keys, see :class:`rtl.crypto.gcm_core.GcmCore`. Only when no message under them is
         under way.
@@ -310,7 +298,7 @@ class GcmSeal(_Gcm):
     GCM.KEY.UNREADABLE
         No output depends on a key before a message was sealed or opened under it.
     GCM.TIME.CONST
-        All times depend on the handshakes alone, not on data or keys.
+        All times depend on the handshakes and the lengths alone, not on data or keys.
     """
 
     def _own_ports(self) -> dict[str, wiring.Member]:
@@ -333,10 +321,10 @@ class GcmSeal(_Gcm):
         connect(m, core.i_request, flipped(self.i_request))
         connect(m, sealed.o, flipped(self.o_sealed))
 
-        beat = Signal(range(self.beats))
         room = Signal(range(sealed.depth + 1), init=sealed.depth)
-        last, move = Signal(), Signal()
+        move = Signal()
         keystream = core.o_keystream
+        last = self._elaborate_last(m, move)
         cipher = Signal(self.lanes * BLOCK_BITS)
         free = keystream.valid & (room != 0)
         if self.lanes == 1:  # the last beat is the tag alone and takes no text
@@ -353,14 +341,11 @@ class GcmSeal(_Gcm):
                 cipher.eq(keystream.p.data ^ Cat(self.i_text.p[:-BLOCK_BITS], text_last)),
             ]
         m.d.comb += [
-            last.eq(beat == self.beats - 1),
             keystream.ready.eq(move),
             core.i_hash.valid.eq(move),
-            core.i_hash.p.key_index.eq(keystream.p.key_index),
+            core.i_hash.p.eq(keystream.p),
             core.i_hash.p.data.eq(cipher),
         ]
-        with m.If(move):
-            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
         m.d.sync += room.eq(room - move + (self.o_sealed.valid & self.o_sealed.ready))
 
         # Ciphertext keeps step with its hash; in the place of the tag goes the tag's mask, which meets the digest.

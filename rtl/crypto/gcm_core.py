@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES, LANES
 from rtl.crypto.aes import Aes
-from rtl.crypto.ghash import Ghash
+from rtl.crypto.ghash import SEGMENT, Ghash, hash_beat
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import NONCE_BITS, require, require_one_of, require_whole, swap_bytes
 
@@ -22,7 +22,7 @@ FIRST_TEXT_COUNTER = 2
 
 
 class GcmCore(wiring.Component):
-    """Keystream and GHASH for messages of ``sealed_bytes``, tag included, a beat of each a cycle.
+    """Keystream and GHASH for messages of ``sealed_bytes``, or at most so many, tag included, a beat of each a cycle.
 
     The place of the tag in the last beat gets the block that masks the tag, so that a message of n blocks and a tag
     costs n + 1 encryptions in as many places: the cipher never falls behind the data. A header gets zeros: it passes
@@ -43,6 +43,9 @@ class GcmCore(wiring.Component):
         Keys in the table, 1 to 64.
     lanes : :class:`int`
         Blocks a beat, 1, 2 or 4.
+    lengths : :class:`bool`
+        Every message has a length of its own, from 48 bytes to ``sealed_bytes``, which comes with its request. Needs
+        ``lanes`` 1, ``header_bytes`` 16 and ``aad_bytes`` 0.
 
     Members
     -------
@@ -50,11 +53,14 @@ class GcmCore(wiring.Component):
         A key, its index and its additional data. ``ready`` returns after :attr:`load_cycles`; requests under the key
         are taken from then on. A key may be replaced only when no message under it is under way.
     i_request : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "nonce": 96})))`
-        Asks for the keystream of one message. Not taken while there is no key at its index.
-    o_keystream : :py:`Out(stream.Signature(StructLayout({"key_index": range(keys), "data": 128 * lanes})))`
-        Keystream, ``beats`` for each request, and the index of its key.
-    i_hash : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "data": 128 * lanes}), always_ready=True))`
-        Ciphertext to hash, beat by beat; what lies in the place of the tag does not count.
+        Asks for the keystream of one message. Not taken while there is no key at its index. With ``lengths`` there is
+        a further field, ``beats``: those of the whole message, from 3 to :attr:`beats`.
+    o_keystream : :py:`Out(stream.Signature(rtl.crypto.ghash.hash_beat(keys=keys, lanes=lanes, lengths=lengths)))`
+        Keystream, a beat for each beat of the message, and the index of its key. With ``lengths`` it says as well
+        where in its message a beat stands.
+    i_hash : :py:`In(stream.Signature(hash_beat(keys=keys, lanes=lanes, lengths=lengths), always_ready=True))`
+        Ciphertext to hash, beat by beat; what lies in the place of the tag does not count. All but ``data`` as it
+        came with the keystream.
     o_digest : :py:`Out(stream.Signature(128, always_ready=True))`
         Digest, ``Ghash.latency`` cycles after the last beat of a message; else zero.
     forget : :py:`In(keys)`
@@ -72,10 +78,19 @@ class GcmCore(wiring.Component):
         Without a key there is no keystream: nothing is ever sealed under an erased or half-loaded key.
     GCM.KEY.ERASE
         ``erase`` overwrites all keys, ``forget`` those that it names.
-    """  # noqa: E501 -- a shape is easier to read on one line
+    """
 
+    # Many: each is one size of messages or tables, and most have defaults.
     def __init__(
-        self, *, sealed_bytes: int, aad_bytes: int, header_bytes: int, key_bits: int, keys: int, lanes: int
+        self,
+        *,
+        sealed_bytes: int,
+        aad_bytes: int,
+        header_bytes: int,
+        key_bits: int,
+        keys: int,
+        lanes: int,
+        lengths: bool = False,
     ) -> None:
         require_one_of("lanes", lanes, LANES)
         require_whole("sealed_bytes", sealed_bytes, 2 * BLOCK_BYTES, MAX_SEALED_BYTES)
@@ -91,6 +106,7 @@ class GcmCore(wiring.Component):
             header_bytes=header_bytes,
             keys=keys,
             lanes=lanes,
+            lengths=lengths,
         )
         self.sealed_bytes = sealed_bytes
         self.aad_bytes = aad_bytes
@@ -98,15 +114,19 @@ class GcmCore(wiring.Component):
         self.key_bits = key_bits
         self.keys = keys
         self.lanes = lanes
+        self.lengths = lengths
         self.beats = sealed_bytes // beat_bytes
         key_index = range(keys)
-        self.beat_shape = StructLayout({"key_index": key_index, "data": lanes * BLOCK_BITS})
+        self.beat_shape = hash_beat(keys=keys, lanes=lanes, lengths=lengths)
+        length = {"beats": range(self.beats + 1)} if lengths else {}
         super().__init__(
             {
                 "i_key": In(
                     stream.Signature(StructLayout({"key_index": key_index, "key": key_bits, "aad": BLOCK_BITS}))
                 ),
-                "i_request": In(stream.Signature(StructLayout({"key_index": key_index, "nonce": NONCE_BITS}))),
+                "i_request": In(
+                    stream.Signature(StructLayout({"key_index": key_index, "nonce": NONCE_BITS, **length}))
+                ),
                 "o_keystream": Out(stream.Signature(self.beat_shape)),
                 "i_hash": In(stream.Signature(self.beat_shape, always_ready=True)),
                 "o_digest": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
@@ -136,13 +156,13 @@ class GcmCore(wiring.Component):
         active = Signal()
         key_index = Signal(range(self.keys))
         nonce = Signal(NONCE_BITS)
-        beat = Signal(range(self.beats))
         counter = Signal(32)  # of the first lane
         room = Signal(range(keystream.depth + 1), init=keystream.depth)
-        issue, last = Signal(), Signal()
+        issue, begin = Signal(), Signal()
+        first, last, places = self._elaborate_places(m, issue, begin)
         m.d.comb += [
             issue.eq(active & (room != 0) & ~probe),
-            last.eq(beat == self.beats - 1),
+            begin.eq(self.i_request.valid & self.i_request.ready),
             # SEC_CM: GCM.KEY.PRESENT -- a request waits until its key is loaded, for ever if keys were erased
             self.i_request.ready.eq(present & (~active | (issue & last)) & ~self.erase),
             aes.i_blocks.valid.eq(issue | probe),
@@ -154,25 +174,26 @@ class GcmCore(wiring.Component):
                 block = Mux(last, Cat(nonce, swap_bytes(Const(1, 32))), block)
             m.d.comb += aes.i_blocks.p.blocks[lane].eq(Mux(probe, 0, block))
         with m.If(issue):
-            m.d.sync += [beat.eq(beat + 1), counter.eq(counter + self.lanes)]
+            m.d.sync += counter.eq(counter + self.lanes)
             with m.If(last):
                 m.d.sync += active.eq(0)
-        with m.If(self.i_request.valid & self.i_request.ready):
+        with m.If(begin):
             m.d.sync += [
                 active.eq(1),
                 key_index.eq(self.i_request.p.key_index),
                 nonce.eq(self.i_request.p.nonce),
-                beat.eq(0),
                 counter.eq(FIRST_TEXT_COUNTER - self.header_bytes // BLOCK_BYTES),
             ]
         taken = self.o_keystream.valid & self.o_keystream.ready
         m.d.sync += room.eq(room - issue + taken)
 
-        companions = [Cat(aes.i_blocks.p.key_index, beat == 0, probe)]
+        index_bits = len(key_index)
+        companions = [Cat(aes.i_blocks.p.key_index, places, first, probe)]
         for stage in range(aes.latency):
             companions.append(Signal.like(companions[-1], name=f"companion{stage}", reset_less=True))
             m.d.sync += companions[-1].eq(companions[-2])
-        index_after, of_first, of_probe = companions[-1][:-2], companions[-1][-2], companions[-1][-1]
+        index_after, places_after = (companions[-1][part] for part in (slice(index_bits), slice(index_bits, -2)))
+        of_first, of_probe = companions[-1][-2:]
         stream_blocks = [aes.o_blocks.p[lane] for lane in range(self.lanes)]
         if self.header_bytes:
             stream_blocks[0] = Mux(of_first, 0, stream_blocks[0])
@@ -183,8 +204,32 @@ class GcmCore(wiring.Component):
             keystream.i.p.key_index.eq(index_after),
             keystream.i.p.data.eq(Cat(stream_blocks)),
         ]
+        if self.lengths:
+            m.d.comb += Cat(keystream.i.p.places, keystream.i.p.ends_text, keystream.i.p.last).eq(places_after)
         # SEC_CM: GCM.KEY.ERASE -- cipher and hash, which erase themselves on a reset, and all that is under way
         return ResetInserter(self.erase)(m)
+
+    def _elaborate_places(self, m: Module, issue: Signal, begin: Signal) -> tuple[Value, Value, Value]:
+        """Count the beats that are issued, from ``begin`` on.
+
+        Return whether the next one is the first of its message and whether it is the last; and, if messages have
+        lengths of their own, where it stands, as a keystream's beat says it.
+        """
+        if not self.lengths:
+            beat, last = Signal(range(self.beats)), Signal()
+            m.d.comb += last.eq(beat == self.beats - 1)
+            with m.If(issue):
+                m.d.sync += beat.eq(beat + 1)
+            with m.If(begin):
+                m.d.sync += beat.eq(0)
+            return beat == 0, last, Cat()
+        behind, first, last = Signal(range(self.beats)), Signal(), Signal()
+        ends_text = behind == 1
+        with m.If(issue):
+            m.d.sync += [behind.eq(behind - 1), first.eq(0), last.eq(ends_text)]
+        with m.If(begin):
+            m.d.sync += [behind.eq(self.i_request.p.beats - 1), first.eq(1), last.eq(0)]
+        return first, last, Cat(behind[: (SEGMENT - 1).bit_length()], ends_text, last)
 
     def _elaborate_keys(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
         """Load and forget keys, one at a time.
@@ -251,3 +296,72 @@ class GcmCore(wiring.Component):
             ghash.i_key.p.aad.eq(aad),
         ]
         return present, probe, new_index, hash_key_here
+
+
+class GcmBlock(wiring.Component):
+    """What opening and sealing share: parameters, core, and the streams of keys and requests.
+
+    A class that adds its own ports returns them from :meth:`_own_ports`.
+    """
+
+    # Many: each is one size of messages or tables, and most have defaults.
+    def __init__(
+        self,
+        *,
+        sealed_bytes: int,
+        aad_bytes: int = 0,
+        header_bytes: int = 0,
+        key_bits: int = 256,
+        keys: int = 1,
+        lanes: int = 1,
+        lengths: bool = False,
+    ) -> None:
+        self._core = core = GcmCore(
+            sealed_bytes=sealed_bytes,
+            aad_bytes=aad_bytes,
+            header_bytes=header_bytes,
+            key_bits=key_bits,
+            keys=keys,
+            lanes=lanes,
+            lengths=lengths,
+        )
+        self.sealed_bytes = sealed_bytes
+        self.aad_bytes = aad_bytes
+        self.header_bytes = header_bytes
+        self.key_bits = key_bits
+        self.keys = keys
+        self.lanes = lanes
+        self.lengths = lengths
+        self.beats = core.beats
+        super().__init__(
+            {
+                "i_key": core.signature.members["i_key"],
+                "i_request": core.signature.members["i_request"],
+                **self._own_ports(),
+                "forget": core.signature.members["forget"],
+                "erase": In(1),
+            }
+        )
+
+    def _own_ports(self) -> dict[str, wiring.Member]:
+        raise NotImplementedError
+
+    @property
+    def text_beats(self) -> int:
+        """Beats of a message's text, or of the longest one."""
+        return self.beats - (self.lanes == 1)
+
+    @property
+    def load_cycles(self) -> int:
+        """Cycles from an accepted key to the return of ``i_key.ready``."""
+        return self._core.load_cycles
+
+    def _elaborate_last(self, m: Module, move: Value) -> Value:
+        """Return whether the beat of keystream on offer is the last of its message; ``move`` takes it."""
+        if self.lengths:
+            return self._core.o_keystream.p.last
+        beat = Signal(range(self.beats))
+        last = beat == self.beats - 1
+        with m.If(move):
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+        return last

@@ -1,13 +1,21 @@
-"""GHASH (NIST SP 800-38D, section 6.4) of messages whose length is fixed and known beforehand.
+"""GHASH (NIST SP 800-38D, section 6.4) of messages whose lengths are known beforehand.
 
 The usual form multiplies a running value by the hash key for every block, a loop that must close within a cycle. With a
-fixed length the sum can be written out instead,
+known length the sum can be written out instead,
 
     S = A H^(n+2)  +  C_1 H^(n+1)  +  ...  +  C_n H^2  +  L H,
 
 with A the additional data, C_i the n blocks of text and L the lengths. Every block meets a known power of H, taken from
-a table, in a multiplier that needs no result of an earlier block; only an addition closes a loop. L and, for pages, A
-are the same for all messages under one key, so their share is computed once, when the key is loaded.
+a table, in a multiplier that needs no result of an earlier block; only an addition closes a loop.
+
+Pages all have one length, so that L and A are the same for all messages under one key: their share is computed once,
+when the key is loaded. Records have lengths of their own. L then stands in the place of the tag, and a table of powers
+as long as the longest record would take long to fill. So the sum is cut into segments of s = 32 blocks, counted from
+the end; T_0 is the last one. Every segment is summed up with the powers H to H^s, and
+
+    S = (... (T_m H^s + T_(m-1)) H^s + ... + T_1) H^s + T_0.
+
+There is one product with H^s a segment. A serial multiplier makes it while the next segment comes in.
 """
 
 from __future__ import annotations
@@ -15,7 +23,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import xor
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value, unsigned
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
@@ -29,6 +37,13 @@ from rtl.stream.interfaces import require, require_one_of, require_whole, swap_b
 MAX_BLOCKS = 1 << 14
 """Most places in a message: 256 KiB. More would need a power table larger than 64 block RAMs a lane."""
 
+SEGMENT = 32
+"""Blocks that share a power of the hash key, if messages have lengths of their own. At least two more than the serial
+multiplier's latency, so that one product is ready before the next segment is summed up."""
+
+ONE = 1 << 127
+"""The element 1."""
+
 LUT_TABLE_DEPTH = 64
 """Tables up to here go to LUT RAM, deeper ones to block RAM."""
 
@@ -41,12 +56,23 @@ class _Step(enum.Enum, shape=2):
     SHARE = 2  # additional data times its power
 
 
-class Ghash(wiring.Component):
-    """Hashes ``lanes`` blocks a cycle of messages of fixed length, back to back. Must equal :func:`omap.ghash.ghash`.
+def hash_beat(*, keys: int, lanes: int, lengths: bool) -> StructLayout:
+    """Return the payload of a stream of blocks to hash.
 
-    A message is ``blocks`` places for blocks, ``lanes`` a beat: an optional header, text, and the tag's place. The
-    content of the tag's place does not count, so that a sealed page can be hashed as it comes. Beats may come with gaps; the digest appears
-    :attr:`latency` cycles after the last beat of its message, and a new message may begin in the cycle after that beat.
+    If messages have lengths of their own, every beat says how many ``places`` are behind it in its message, modulo 32,
+    whether it ``ends_text``, so that only the tag's place is behind it, and whether it is the ``last``.
+    """
+    behind = {"places": range(SEGMENT), "ends_text": 1, "last": 1} if lengths else {}
+    return StructLayout({"key_index": range(keys), "data": lanes * BLOCK_BITS, **behind})
+
+
+class Ghash(wiring.Component):
+    """Hashes ``lanes`` blocks a cycle, messages back to back. Must equal :func:`omap.ghash.ghash`.
+
+    A message is ``blocks`` places for blocks, or at most so many, ``lanes`` a beat: an optional header, text, and the
+    tag's place. The content of the tag's place does not count, so that a sealed message can be hashed as it comes. Beats
+    may come with gaps; the digest appears :attr:`latency` cycles after the last beat of its message, and a new message
+    may begin in the cycle after that beat.
 
     Parameters
     ----------
@@ -60,13 +86,16 @@ class Ghash(wiring.Component):
         Hash keys in the table, 1 to 64.
     lanes : :class:`int`
         Blocks a beat, 1, 2 or 4: so many multipliers.
+    lengths : :class:`bool`
+        Every message has a length of its own, 3 places to ``blocks``. Needs ``lanes`` 1, ``header_bytes`` 16 and
+        ``aad_bytes`` 0.
 
     Members
     -------
     i_key : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "hash_key": 128, "aad": 128})))`
         Hash key (AES of the zero block) and additional data, padded with zeros. Its powers are in the table
         when ``ready`` returns, :attr:`load_cycles` later; other keys can be used meanwhile.
-    i_blocks : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "data": 128 * lanes}), always_ready=True))`
+    i_blocks : :py:`In(stream.Signature(hash_beat(keys=keys, lanes=lanes, lengths=lengths), always_ready=True))`
         Blocks of text. The key must stay the same for a whole message.
     o_digest : :py:`Out(stream.Signature(128, always_ready=True))`
         Digest of a message; zero while there is none.
@@ -85,12 +114,22 @@ class Ghash(wiring.Component):
     GHASH.KEY.UNREADABLE
         ``o_digest`` is zero unless it carries a finished digest.
     GHASH.TIME.CONST
-        Latency and loading time are constants.
+        Latency and loading time are constants, and the same for all lengths.
     """  # noqa: E501 -- a shape is easier to read on one line
 
     latency = GfMultiplier.latency + 2
 
-    def __init__(self, *, blocks: int, aad_bytes: int, header_bytes: int = 0, keys: int = 1, lanes: int = 1) -> None:
+    # Many: each is one size of messages or tables, and most have defaults.
+    def __init__(
+        self,
+        *,
+        blocks: int,
+        aad_bytes: int,
+        header_bytes: int = 0,
+        keys: int = 1,
+        lanes: int = 1,
+        lengths: bool = False,
+    ) -> None:
         require_one_of("lanes", lanes, LANES)
         require_whole("aad_bytes", aad_bytes, 0, BLOCK_BYTES)
         require_one_of("header_bytes", header_bytes, (0, BLOCK_BYTES))
@@ -102,22 +141,24 @@ class Ghash(wiring.Component):
         require_whole("blocks", blocks, 2 + header_bytes // BLOCK_BYTES, MAX_BLOCKS)
         require(blocks % lanes == 0, f"blocks is {blocks}; it must be a multiple of lanes, {lanes}")
         require_whole("keys", keys, 1, MAX_KEYS)
+        require(
+            not lengths or (lanes, header_bytes, aad_bytes) == (1, BLOCK_BYTES, 0),
+            f"lanes is {lanes}, header_bytes {header_bytes} and aad_bytes {aad_bytes}; messages with lengths of their "
+            f"own need 1, {BLOCK_BYTES} and 0",
+        )
         self.blocks = blocks
         self.aad_bytes = aad_bytes
         self.header_bytes = header_bytes
         self.keys = keys
         self.lanes = lanes
+        self.lengths = lengths
         key_index = range(keys)
         super().__init__(
             {
                 "i_key": In(
                     stream.Signature(StructLayout({"key_index": key_index, "hash_key": BLOCK_BITS, "aad": BLOCK_BITS}))
                 ),
-                "i_blocks": In(
-                    stream.Signature(
-                        StructLayout({"key_index": key_index, "data": lanes * BLOCK_BITS}), always_ready=True
-                    )
-                ),
+                "i_blocks": In(stream.Signature(hash_beat(keys=keys, lanes=lanes, lengths=lengths), always_ready=True)),
                 "o_digest": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
                 "erase": In(1),
                 "forget": In(1),
@@ -127,23 +168,25 @@ class Ghash(wiring.Component):
 
     @property
     def beats(self) -> int:
-        """Beats of a message."""
+        """Beats of the longest message."""
         return self.blocks // self.lanes
 
     @property
     def load_cycles(self) -> int:
         """Cycles from an accepted key to the return of ``ready``."""
-        return (self.blocks + 2) * (GfSerialMultiplier.latency + 1) + 1
+        products = SEGMENT if self.lengths else self.blocks + 2
+        return products * (GfSerialMultiplier.latency + 1) + 1
 
     @property
-    def lengths(self) -> int:
-        """The last block of every message: lengths of additional data and text in bits, 64 each."""
+    def length_block(self) -> int:
+        """The last block of the longest message: lengths of additional data and text in bits, 64 each."""
         text_bytes = BLOCK_BYTES * (self.blocks - 1) - self.header_bytes
         return 8 * (self.aad_bytes + self.header_bytes) << 64 | 8 * text_bytes
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        depth = 1 << (self.beats - 1).bit_length()  # of one key, whose table starts at a multiple of it
+        # Of one key, whose table starts at a multiple of it.
+        depth = SEGMENT if self.lengths else 1 << (self.beats - 1).bit_length()
         style = "distributed" if depth * self.keys <= LUT_TABLE_DEPTH else "block"
         powers = []
         for lane in range(self.lanes):
@@ -151,12 +194,19 @@ class Ghash(wiring.Component):
             m.submodules[f"powers{lane}"] = powers[-1]
         m.submodules.shares = shares = _table(self.keys, "distributed")
         self._elaborate_load(m, powers, shares, depth)
-        self._elaborate_sum(m, powers, shares, depth)
+        if self.lengths:
+            self._elaborate_segments(m, powers[0], shares)
+        else:
+            self._elaborate_sum(m, powers, shares, depth)
         # SEC_CM: GHASH.KEY.ERASE -- a reset clears all registers at once and walks the tables, while it lasts and after
         return ResetInserter(self.erase)(m)
 
     def _elaborate_load(self, m: Module, powers: list[Memory], shares: Memory, depth: int) -> None:
-        """Fill the tables. Places count from the end: the tag's is 0 and stays zero, place r needs H^(r + 1)."""
+        """Fill the tables. Places count from the end: place r needs H^(r + 1).
+
+        The tag's place is 0. It stays zero if all messages have one length. If they have lengths of their own, it gets
+        H, for the lengths, and the share of a key is the power that a segment meets, H^s.
+        """
         m.submodules.serial = serial = GfSerialMultiplier()
         erasing = Signal(init=1)
         places = depth * self.keys
@@ -170,7 +220,8 @@ class Ghash(wiring.Component):
             ]
 
         key_index = Signal(range(self.keys))
-        place = Signal(range(self.blocks + 1))  # after the first text block comes the additional data
+        last_place = SEGMENT - 1 if self.lengths else self.blocks  # of the additional data, after the first text block
+        place = Signal(range(last_place + 1))
         hash_key, aad, power, share = (Signal(BLOCK_BITS, name=name) for name in ("hash_key", "aad", "power", "share"))
         lane_bits = (self.lanes - 1).bit_length()
         beat_bits = (depth - 1).bit_length()
@@ -203,7 +254,7 @@ class Ghash(wiring.Component):
         m.d.comb += [
             self.i_key.ready.eq(~clear & ~running & ~self.erase),
             serial.i.valid.eq(running & ~waiting),
-            serial.i.p.a.eq(Mux(step == _Step.LENGTHS, self.lengths, power)),
+            serial.i.p.a.eq(Mux(step == _Step.LENGTHS, self.length_block, power)),
             serial.i.p.b.eq(Mux(step == _Step.SHARE, aad, hash_key)),
             serial.o.ready.eq(waiting),
         ]
@@ -211,12 +262,12 @@ class Ghash(wiring.Component):
             padded = self.i_key.p.aad & ((1 << 8 * self.aad_bytes) - 1)
             m.d.sync += [
                 running.eq(1),
-                step.eq(_Step.LENGTHS),
+                step.eq(_Step.POWERS if self.lengths else _Step.LENGTHS),
                 key_index.eq(self.i_key.p.key_index),
                 hash_key.eq(swap_bytes(self.i_key.p.hash_key)),
-                power.eq(swap_bytes(self.i_key.p.hash_key)),
+                power.eq(ONE if self.lengths else swap_bytes(self.i_key.p.hash_key)),
                 aad.eq(swap_bytes(padded[:BLOCK_BITS])),
-                place.eq(1),
+                place.eq(0 if self.lengths else 1),
             ]
         with m.If(serial.i.valid & serial.i.ready):
             m.d.sync += waiting.eq(1)
@@ -228,8 +279,12 @@ class Ghash(wiring.Component):
                     m.d.sync += [share.eq(serial.o.p), step.eq(_Step.POWERS)]
                 with m.Case(_Step.POWERS):
                     m.d.sync += [power.eq(serial.o.p), place.eq(place + 1)]
-                    with m.If(place == self.blocks):
-                        m.d.sync += step.eq(_Step.SHARE)
+                    with m.If(place == last_place):
+                        if self.lengths:
+                            m.d.comb += [write_power.eq(1), write_share.eq(1)]
+                            m.d.sync += [running.eq(0), hash_key.eq(0), power.eq(0)]
+                        else:
+                            m.d.sync += step.eq(_Step.SHARE)
                     with m.Else():
                         m.d.comb += write_power.eq(1)
                 with m.Case(_Step.SHARE):
@@ -263,11 +318,63 @@ class Ghash(wiring.Component):
             )
         share = shares.read_port(domain="comb")
         total = Signal(BLOCK_BITS)
-        done = Signal()
         m.d.comb += share.addr.eq(key_index)
-        m.d.sync += done.eq(valid & last)
         with m.If(valid):
             m.d.sync += total.eq(reduce(xor, products, Mux(first, share.data, total)))
+        self._elaborate_digest(m, total, valid & last)
+
+    def _elaborate_segments(self, m: Module, powers: Memory, shares: Memory) -> None:
+        """Multiply every block with the power of its place in its segment, and sum up segment by segment."""
+        incoming = self.i_blocks
+        begins = Signal(init=1)  # the next beat is the first of a message
+        text_blocks = Signal(range(self.blocks))  # of this message, so far
+        with m.If(incoming.valid):
+            m.d.sync += [begins.eq(incoming.p.last), text_blocks.eq(Mux(begins, 0, text_blocks + 1))]
+        length_block = 8 * BLOCK_BYTES << 64 | Cat(Const(0, (8 * BLOCK_BYTES - 1).bit_length()), text_blocks)
+        port = powers.read_port()
+        block = Signal(BLOCK_BITS, reset_less=True)
+        m.submodules.multiplier = multiplier = GfMultiplier()
+        m.d.sync += block.eq(Mux(incoming.p.last, length_block, swap_bytes(incoming.p.data)))
+        m.d.comb += [
+            port.addr.eq(Cat(incoming.p.places, incoming.p.key_index)),
+            multiplier.a.eq(block),
+            multiplier.b.eq(port.data),
+        ]
+
+        valid, first, last, key_index = incoming.valid, begins, incoming.p.last, incoming.p.key_index
+        ends = (incoming.p.places == 0) & ~last  # a segment, and others follow
+        for stage in range(1 + GfMultiplier.latency):
+            valid, first, last, ends, key_index = (
+                self._delayed(m, value, f"{name}{stage}", reset_less=name != "valid")
+                for name, value in (
+                    ("valid", valid),
+                    ("first", first),
+                    ("last", last),
+                    ("ends", ends),
+                    ("key_index", key_index),
+                )
+            )
+        m.submodules.fold = fold = GfSerialMultiplier()
+        share = shares.read_port(domain="comb")
+        total = Signal(BLOCK_BITS)
+        folds = self._delayed(m, valid & ends, "folds", reset_less=False)
+        m.d.comb += [
+            share.addr.eq(self._delayed(m, key_index, "fold_index", reset_less=True)),
+            # SEC_CM: GHASH.TIME.CONST -- the product of a segment is there long before the next segment ends
+            fold.i.valid.eq(folds),
+            fold.i.p.a.eq(total),
+            fold.i.p.b.eq(share.data),
+            fold.o.ready.eq(1),
+        ]
+        kept = total & ~(folds | (valid & first)).replicate(BLOCK_BITS)
+        product = multiplier.o & valid.replicate(BLOCK_BITS)
+        m.d.sync += total.eq(kept ^ product ^ (fold.o.p & fold.o.valid.replicate(BLOCK_BITS)))
+        self._elaborate_digest(m, total, valid & last)
+
+    def _elaborate_digest(self, m: Module, total: Signal, done_next: Value) -> None:
+        """Offer the sum as a digest in the one cycle in which it is whole."""
+        done = Signal()
+        m.d.sync += done.eq(done_next)
         # SEC_CM: GHASH.KEY.UNREADABLE -- partial sums and powers show nowhere
         m.d.comb += [self.o_digest.valid.eq(done), self.o_digest.p.eq(Mux(done, swap_bytes(total), 0))]
 

@@ -82,8 +82,7 @@ def test_a_key_is_loaded_while_others_are_in_use(records):
     messages.load(bench, "open__")
     fresh = Messages(pair.opener, random.Random(6), count)
     busy = [index for index, key_index in enumerate(messages.indices) if key_index != 2]
-    for name in ("indices", "nonces", "clear", "sealed"):
-        setattr(messages, name, [getattr(messages, name)[index] for index in busy])
+    messages.keep(busy)
     open_all(bench, messages, "open__")
     bench.run(20)
     bench.source("open__i_key").push([{"key_index": 2, "key": number(fresh.keys[2]), "aad": 0}])

@@ -111,8 +111,7 @@ def test_the_sealer_takes_no_request_under_a_forgotten_key(each):
     bench.run(1)
     bench.set("seal__forget", 0)
     alive = [number for number, index in enumerate(messages.indices) if index != 1]
-    for name in ("indices", "nonces", "clear", "sealed"):
-        setattr(messages, name, [getattr(messages, name)[number] for number in alive])
+    messages.keep(alive)
     messages.request(bench, "seal__")
     messages.push(bench, "seal__i_text", messages.texts())
     bench.run_until(limit=1000, transfers={"seal__o_sealed": len(alive) * pair.sealer.beats})

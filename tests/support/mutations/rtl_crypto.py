@@ -46,8 +46,8 @@ REMOVALS = [
     Removal(
         "GHASH.TIME.CONST",
         "rtl/crypto/ghash.py",
-        "with m.If(place == self.blocks):",
-        "with m.If((place == self.blocks) | (power == 0)):",
+        "with m.If(place == last_place):",
+        "with m.If((place == last_place) | (power == 0)):",
     ),
     Removal("SIPHASH.KEY.ERASE", "rtl/crypto/siphash.py", "return ResetInserter(self.erase)(m)", "return m"),
     Removal("SIPHASH.KEY.UNREADABLE", "rtl/crypto/siphash.py", " & valid.replicate(WORD)", ""),
@@ -127,8 +127,8 @@ REMOVALS = [
     Removal(
         "GCM.KEY.ERASE",
         "rtl/crypto/gcm.py",
-        "Mux(text_last, 0, text_beat + 1))\n        return ResetInserter(self.erase)(m)",
-        "Mux(text_last, 0, text_beat + 1))\n        return m",
+        "self._elaborate_out(m, text, verdict, good)\n        return ResetInserter(self.erase)(m)",
+        "self._elaborate_out(m, text, verdict, good)\n        return m",
     ),
     Removal(
         "GCM.KEY.ERASE",

@@ -30,17 +30,21 @@ class Pair(wiring.Component):
 
 
 class Messages:
-    """Messages of one kind under drawn keys, as the reference seals them."""
+    """Messages of one kind under drawn keys, as the reference seals them.
 
-    def __init__(self, design, seed, count):
+    ``lengths`` are bytes of each sealed message, for a design whose messages have lengths of their own.
+    """
+
+    def __init__(self, design, seed, count, lengths=()):
         self.design = design
         self.keys = [seed.randbytes(design.key_bits // 8) for _ in range(design.keys)]
         self.aads = [seed.randbytes(16) for _ in self.keys]
         self.indices = [seed.randrange(design.keys) for _ in range(count)]
         self.nonces, self.clear, self.sealed = [], [], []
-        for key_index in self.indices:
+        self.lengths = [*lengths] or [design.sealed_bytes] * count
+        for key_index, length in zip(self.indices, self.lengths, strict=True):
             header = seed.randbytes(design.header_bytes)
-            text = seed.randbytes(design.sealed_bytes - 16 - design.header_bytes)
+            text = seed.randbytes(length - 16 - design.header_bytes)
             if design.header_bytes:
                 nonce = seed.randbytes(12)
                 sealed = header + AESGCM(self.keys[key_index]).encrypt(nonce, text, header)
@@ -67,15 +71,21 @@ class Messages:
         bench.run_until(limit=limit, values={f"{stream}__ready": 1})
 
     def request(self, bench, prefix):
-        pairs = zip(self.indices, self.nonces, strict=True)
-        bench.source(f"{prefix}i_request").push(
-            [{"key_index": key_index, "nonce": number(nonce)} for key_index, nonce in pairs]
-        )
+        requests = []
+        for key_index, nonce, length in zip(self.indices, self.nonces, self.lengths, strict=True):
+            beats = {"beats": length // 16} if self.design.lengths else {}
+            requests.append({"key_index": key_index, "nonce": number(nonce), **beats})
+        bench.source(f"{prefix}i_request").push(requests)
 
     def push(self, bench, stream, messages):
         width = 16 * self.design.lanes
         beats = [number(message[at : at + width]) for message in messages for at in range(0, len(message), width)]
         bench.source(stream).push(beats)
+
+    def keep(self, places):
+        """Drop all messages but those at these places."""
+        for name in ("indices", "nonces", "clear", "sealed", "lengths"):
+            setattr(self, name, [getattr(self, name)[place] for place in places])
 
     def texts(self):
         """The clear messages in whole beats, as they leave ``o_text``."""
