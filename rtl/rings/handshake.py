@@ -10,22 +10,15 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from omap.credentials import ALL_RIGHTS, MOST_PREFIX_BYTES
-from omap.kdf import CLIENT, SESSION
 from omap.params import Params
 from omap.session import CLIENT_ROLE, DEVICE_ROLE, ROOT_KEY_BYTES
 from omap.wire import PENDING_HANDSHAKES, Refusal
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.cmac import Cmac
-from rtl.crypto.kdf import Kdf, fixed_input
 from rtl.rings.record import CREDENTIAL_FIELDS, SESSION_BITS
-from rtl.stream.interfaces import swap_bytes
+from rtl.rings.session_keys import HANDSHAKE, SessionKeys
 
 KEY_BITS = 8 * ROOT_KEY_BYTES
-_PENDING = StructLayout(
-    {"session": SESSION_BITS, "client": BLOCK_BITS, "device": BLOCK_BITS, "credential": CREDENTIAL_FIELDS}
-)
-"""A pending handshake: for which session it is, the nonces of both ends, and whose it is. All of it is public."""
-
 REFUSAL_BITS = max(Refusal).bit_length()
 
 HANDSHAKE_BODY = StructLayout({"first": BLOCK_BITS, "second": CREDENTIAL_FIELDS})
@@ -83,8 +76,8 @@ class RootKey(wiring.Component):
 class Handshake(wiring.Component):
     """Answers HELLO and CONFIRM as :class:`omap.session.DeviceSessions` does.
 
-    Only the nonces and the credential of a pending handshake are kept. The client's key and the session's keys are
-    derived once for the answer to HELLO and once more for the check of CONFIRM, and cleared each time.
+    Only the nonces and the credential of a pending handshake are kept. Its keys are derived once for the answer to
+    HELLO and once more for the check of CONFIRM, and cleared each time.
 
     Parameters
     ----------
@@ -114,10 +107,6 @@ class Handshake(wiring.Component):
     ---------------
     SESSIONS.CREDENTIAL.CHECKED
         No key is derived for a credential that none can have.
-    SESSIONS.KEY.OWN
-        The keys of a session follow from the client's key, and that from root key and credential.
-    SESSIONS.KEY.CLEARED
-        The client's key is cleared when the session's keys are derived, and these when the answer is taken.
     SESSIONS.KEY.CONFIRM
         Keys are handed out only for a client that proved to have them.
     SESSIONS.KEY.UNREADABLE
@@ -147,19 +136,15 @@ class Handshake(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.rows = rows = Memory(
-            shape=_PENDING, depth=PENDING_HANDSHAKES, init=[], attrs={"ram_style": "distributed"}
+            shape=HANDSHAKE, depth=PENDING_HANDSHAKES, init=[], attrs={"ram_style": "distributed"}
         )
         read, write = rows.read_port(domain="comb"), rows.write_port()
         pending = Signal(PENDING_HANDSHAKES)
         last = Signal(SESSION_BITS)  # session of the last HELLO
-        current = Signal(_PENDING)  # the handshake of this request
-        digest = Const(int.from_bytes(self.params.digest, "little"), 8 * len(self.params.digest))
-        fixed = fixed_input(SESSION, current.client, current.device, digest, self.map_id, swap_bytes(current.session))
-        # The session's keys stay in their KDF until the request is answered.
-        m.submodules.client_kdf = client_kdf = Kdf(fixed_bytes=CLIENT.fixed_bytes, output_bytes=CLIENT.length)
-        m.submodules.session_kdf = session_kdf = Kdf(fixed_bytes=SESSION.fixed_bytes, output_bytes=SESSION.length)
+        current = Signal(HANDSHAKE)  # the handshake of this request
+        # The session's keys stay there until the request is answered.
+        m.submodules.keys = keys = SessionKeys(self.params)
         m.submodules.cmac = cmac = Cmac()
-        command_key, response_key, confirmation_key = (session_kdf.o.p.word_select(n, KEY_BITS) for n in range(3))
 
         confirm = self.i.p.confirm
         replaced = Value.cast(self.i.p.body.second)[:SESSION_BITS]
@@ -170,20 +155,18 @@ class Handshake(wiring.Component):
         role = Mux(confirm, Const(CLIENT_ROLE, 8), Const(DEVICE_ROLE, 8))
         zeros = Const(0, BLOCK_BITS - 8 - SESSION_BITS)
         m.d.comb += [
-            # SEC_CM: SESSIONS.KEY.OWN -- whoever holds another client's key, or other rights, has other session keys
-            client_kdf.i.p.key.eq(self.root_key),
-            client_kdf.i.p.fixed.eq(fixed_input(CLIENT, current.credential)),
-            session_kdf.i.p.key.eq(client_kdf.o.p),
-            session_kdf.i.p.fixed.eq(fixed),
-            cmac.i_key.p.eq(confirmation_key),
+            keys.root_key.eq(self.root_key),
+            keys.map_id.eq(self.map_id),
+            keys.i.p.eq(current),
+            cmac.i_key.p.eq(keys.o.p.confirmation),
             cmac.i_message.p.data.eq(Cat(role, zeros, Mux(confirm, replaced, 0))),
             cmac.i_message.p.bytes.eq(BLOCK_BYTES),
             cmac.i_message.p.last.eq(1),
             self.o.p.refusal.eq(refusal),
             self.o.p.session.eq(current.session),
             self.credential.eq(current.credential),
-            self.o_keys.p.command.eq(command_key),
-            self.o_keys.p.response.eq(response_key),
+            self.o_keys.p.command.eq(keys.o.p.command),
+            self.o_keys.p.response.eq(keys.o.p.response),
             read.addr.eq(self.i.p.session),
             write.addr.eq(current.session),
             write.data.eq(current),
@@ -213,7 +196,7 @@ class Handshake(wiring.Component):
                     m.d.sync += refusal.eq(Refusal.CREDENTIAL)
                     m.next = "ANSWER"
                 with m.Elif(expected):
-                    m.next = "CLIENT"
+                    m.next = "DERIVE"
                 with m.Else():
                     m.d.sync += refusal.eq(Refusal.NO_HANDSHAKE)
                     m.next = "ANSWER"
@@ -221,24 +204,18 @@ class Handshake(wiring.Component):
                 m.d.comb += self.i_nonce.ready.eq(self.present)
                 with m.If(self.i_nonce.valid & self.present):
                     m.d.sync += current.device.eq(self.i_nonce.p)
-                    m.next = "CLIENT"
-            with m.State("CLIENT"):
-                m.d.comb += client_kdf.i.valid.eq(1)
-                with m.If(client_kdf.i.ready):
-                    m.next = "SESSION"
-            with m.State("SESSION"):
-                m.d.comb += session_kdf.i.valid.eq(client_kdf.o.valid)
-                with m.If(client_kdf.o.valid & session_kdf.i.ready):
-                    # SEC_CM: SESSIONS.KEY.CLEARED -- nothing stays of the client's key, nor of the root key
-                    m.d.comb += client_kdf.erase.eq(1)
+                    m.next = "DERIVE"
+            with m.State("DERIVE"):
+                m.d.comb += keys.i.valid.eq(1)
+                with m.If(keys.i.ready):
                     with m.If(~confirm):
                         # the handshake that was pending in this place is dropped
                         m.d.comb += write.en.eq(1)
                         m.d.sync += pending.bit_select(write.addr, 1).eq(1)
                     m.next = "KEY"
             with m.State("KEY"):
-                m.d.comb += cmac.i_key.valid.eq(session_kdf.o.valid)
-                with m.If(session_kdf.o.valid & cmac.i_key.ready):
+                m.d.comb += cmac.i_key.valid.eq(keys.o.valid)
+                with m.If(keys.o.valid & cmac.i_key.ready):
                     m.next = "MESSAGE"
             with m.State("MESSAGE"):
                 m.d.comb += cmac.i_message.valid.eq(1)
@@ -269,13 +246,11 @@ class Handshake(wiring.Component):
                     m.d.sync += pending.bit_select(write.addr, 1).eq(0)
                     m.next = "ANSWER"
             with m.State("ANSWER"):
-                m.d.comb += [self.o.valid.eq(1), self.i.ready.eq(self.o.ready)]
+                m.d.comb += [self.o.valid.eq(1), self.i.ready.eq(self.o.ready), keys.o.ready.eq(self.o.ready)]
                 with m.If(~confirm & (refusal == 0)):
                     # SEC_CM: SESSIONS.KEY.UNREADABLE -- what is expected of a client never shows
                     m.d.comb += self.o.p.body.eq(Cat(current.device, self.map_id, tag))
                 with m.If(self.o.ready):
-                    # SEC_CM: SESSIONS.KEY.CLEARED -- the session's keys are where they are used, or not needed
-                    m.d.comb += session_kdf.erase.eq(1)
                     m.next = "IDLE"
         return m
 

@@ -9,7 +9,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.params import Params
-from omap.wire import HELLO_LINES, SESSIONS, Direction, RecordCodec, RecordType, Refusal
+from omap.wire import HELLO_LINES, SESSIONS, Direction, RecordType, Refusal
 from rtl.constants import BLOCK_BITS
 from rtl.rings.handshake import HANDSHAKE_BODY, KEY_BITS, Handshake
 from rtl.rings.record import (
@@ -24,10 +24,11 @@ from rtl.rings.record import (
     header_beat,
     read_header,
     record_nonce,
+    record_request,
 )
 from rtl.rings.session_table import SessionTable
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import NONCE_BITS, swap_bytes
+from rtl.stream.interfaces import swap_bytes
 
 BEATS_KEPT = 32
 """Beats that wait for their keystream, which comes about 20 cycles after the header."""
@@ -64,8 +65,8 @@ class RecordFront(wiring.Component):
         Records are taken, whole ones.
     i_record : In(stream.Signature(RECORD_BEAT))
         Records of whole lines.
-    o_request : Out(stream.Signature(StructLayout({"key_index": range(SESSIONS), "nonce": 96, "beats": ...})))
-        A record to be opened, and how many beats it has, header and tag among them.
+    o_request : Out(stream.Signature(record_request(params)))
+        A record to be opened.
     o_sealed : Out(stream.Signature(128))
         Its beats.
     o_command_key, o_response_key : Out(stream.Signature(StructLayout({"key_index": ..., "key": 256, "aad": 128})))
@@ -101,8 +102,6 @@ class RecordFront(wiring.Component):
     def __init__(self, params: Params, *, most: int) -> None:
         self.params = params
         self.most = most
-        beats = range(LINE_BEATS * RecordCodec(params).most_lines + 1)
-        request = StructLayout({"key_index": SESSION_INDEX, "nonce": NONCE_BITS, "beats": beats})
         super().__init__(
             {
                 "root_key": In(KEY_BITS),
@@ -111,7 +110,7 @@ class RecordFront(wiring.Component):
                 "i_nonce": In(stream.Signature(BLOCK_BITS)),
                 "open_": In(1),
                 "i_record": In(stream.Signature(RECORD_BEAT)),
-                "o_request": Out(stream.Signature(request)),
+                "o_request": Out(stream.Signature(record_request(params))),
                 "o_sealed": Out(stream.Signature(BLOCK_BITS)),
                 "o_command_key": Out(stream.Signature(OPEN_KEY)),
                 "o_response_key": Out(stream.Signature(OPEN_KEY)),

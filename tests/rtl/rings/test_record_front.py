@@ -245,6 +245,7 @@ ACTIONS = [name for name in vars(Script) if not name.startswith("_") and name no
     ),
 )
 @pytest.mark.sec_cm("SESSIONS.RECORD.TURN")
+@pytest.mark.sec_cm("SESSIONS.TAMPER.ENDS")
 def test_what_goes_on_and_what_is_answered_equals_the_reference(seed, actions, idle, stall):
     for kind in (design("TINY"), design("WIDE")):
         twin = Twin(*kind, random.Random(seed))
