@@ -74,7 +74,7 @@ class RootKey(wiring.Component):
 
 
 class Handshake(wiring.Component):
-    """Answers HELLO and CONFIRM as :class:`omap.session.DeviceSessions` does.
+    """Answers HELLO and CONFIRM as :class:`omap.sessions.DeviceSessions` does.
 
     Only the nonces and the credential of a pending handshake are kept. Its keys are derived once for the answer to
     HELLO and once more for the check of CONFIRM, and cleared each time.

@@ -43,7 +43,7 @@ OPEN_KEY = StructLayout({"key_index": SESSION_INDEX, "key": KEY_BITS, "aad": BLO
 
 
 class RecordFront(wiring.Component):
-    """Looks at the header of every record, and does what :meth:`omap.session.DeviceSessions.open` does before it opens.
+    """Looks at every record's header, and does what :meth:`omap.sessions.DeviceSessions.open` does before it opens.
 
     A DATA record of an open session goes on at once if it is its turn: a request for keystream, then its beats. Any
     other record waits until every record before it is answered. Then it is looked at again, and is answered here. If it

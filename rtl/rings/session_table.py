@@ -26,7 +26,7 @@ _OLDEST = StructLayout({"index": SESSION_INDEX, "used": CLOCK_BITS, "older": 1})
 
 
 class SessionTable(wiring.Component):
-    """Keeps what :class:`omap.session.DeviceSessions` keeps of open sessions, but for their keys.
+    """Keeps what :class:`omap.sessions.DeviceSessions` keeps of open sessions, but for their keys.
 
     Members
     -------
