@@ -21,7 +21,7 @@ from sim.models.observer import EventKind
 from sim.models.observer import Observer as BusObserver
 from sim.models.timing import HostTiming
 
-RING_ENTRIES = 256
+RING_LINES = 1024
 HOST_PORT = "m_axi_host"
 CLOCK_MHZ = HostTiming.clock_mhz  # what the memory models assume
 FORMAT_SECONDS = 3600.0
@@ -67,7 +67,7 @@ class RtlMap(DriverMap):
         config = EngineConfig(params=params)
         root_key = system.token_bytes(ROOT_KEY_BYTES) if fixed is None else fixed_root_key(fixed)
         noise = None if fixed is None else fixed_noise(fixed)
-        self.run = EngineRun(engine_design(config), config, root_key, ring_entries=RING_ENTRIES, noise=noise, seed=seed)
+        self.run = EngineRun(engine_design(config), config, root_key, ring_lines=RING_LINES, noise=noise, seed=seed)
         self._observer = observer
         self.operations = self.cycles = 0
         driver = Driver(RtlTransport(self.run), params, timeout=FORMAT_SECONDS)

@@ -11,7 +11,7 @@ from host.device.driver import Driver
 from omap.errors import FullError, InputError
 from omap.interface import ObliviousMap, as_rows, check_batch
 from omap.operations import Kind, Operation, Response
-from omap.session import ClientSession
+from sim.device.client import open_all, open_session, responses_of, seal_all
 
 LOAD = 1024
 """Keys looked up or put at a time in a bulk load."""
@@ -43,9 +43,7 @@ class DriverMap(ObliviousMap):
     def format(self) -> None:
         """Empty the map under fresh secrets, and open a new session. See :meth:`ObliviousMap.format`."""
         self._driver.format(timeout=self._format_seconds)
-        self._session = session = ClientSession(self.params, self._root_key)
-        answer = self._driver.exchange(session.hello())
-        session.opened(self._driver.exchange(session.confirm(answer)))
+        self._session = open_session(self._driver, self._root_key)
         self._live = 0
 
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
@@ -53,11 +51,10 @@ class DriverMap(ObliviousMap):
         batch = check_batch(self.params, batch)
         if not batch:
             return []
-        size = self._driver.record_bytes
-        answers = self._exchange(b"".join(map(self._session.seal, batch)))
-        replies = [self._session.open(answers[at : at + size]) for at in range(0, len(answers), size)]
+        answers = self._exchange(b"".join(seal_all(self._session, batch)))
+        replies = open_all(self._session, answers)
         self._live = replies[-1].live
-        return [reply.response for reply in replies]
+        return responses_of(self._session, replies)
 
     def _exchange(self, records: bytes) -> bytes:
         """Return the answers to the records of operations."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from omap.errors import DeviceError
 from omap.regmap import BY_NAME
-from omap.wire import BufferLayout
+from omap.wire import RING_LINES, BufferLayout
 from rtl.config import EngineConfig
 from rtl.engine import Engine
 from sim.bench.build import FAST
@@ -56,8 +56,8 @@ class EngineRun:
         The engine.
     root_key : bytes
         32 secret bytes, provisioned once.
-    ring_entries : int
-        Records in each ring.
+    ring_lines : int
+        Lines of each ring.
     noise : iterable of int, optional
         128-bit words; the operating system's source by default.
     seed : int
@@ -84,14 +84,14 @@ class EngineRun:
         config: EngineConfig,
         root_key: bytes,
         *,
-        ring_entries: int = 1024,
+        ring_lines: int = RING_LINES,
         noise: Iterable[int] | None = None,
         seed: int = 0,
         hbm: HbmTiming | None = None,
         host: HostTiming | None = None,
         start: bool = True,
     ) -> None:
-        self.config, self.layout = config, BufferLayout(config.params, ring_entries)
+        self.config, self.layout = config, BufferLayout(config.params, ring_lines)
         self.bench: CompiledBench = design.bench(seed=seed)
         self.memory = Memory(-(-self.layout.size // 4096) * 4096, BUFFER_ADDRESS)
         self.buffer = memoryview(self.memory.data.data)[: self.layout.size]
@@ -112,7 +112,7 @@ class EngineRun:
         """Give the kernel its arguments and start it."""
         self.write("BUFFER_LOW", BUFFER_ADDRESS & 0xFFFF_FFFF)
         self.write("BUFFER_HIGH", BUFFER_ADDRESS >> 32)
-        self.write("RING_ENTRIES", self.layout.ring_entries)
+        self.write("RING_LINES", self.layout.ring_lines)
         self.write("CTRL", 1)
 
     def _feed(self) -> None:

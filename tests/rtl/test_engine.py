@@ -5,21 +5,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.device.driver import Driver
+from host.framing import split
 from omap.operations import Operation, Status
 from omap.regmap import BY_NAME, Request, State
-from omap.session import ClientSession
+from omap.wire import Counter, read_counter
+from sim.device.client import open_all, open_session, operation_replies, seal_all
 from sim.device.transport import RtlTransport
 from sim.models.timing import HbmTiming, HostTiming
 from tests.support.oracle import expected
 from tests.support.rtl.engine_bench import SETTLED, Prediction, Twin
 from tests.support.rtl.engines import DELETE, GET, PUT
-from tests.support.rtl.session_bench import ROOT_KEY
+from tests.support.rtl.session_bench import OWNER, ROOT_KEY
+from tests.support.rtl.session_ends import drawn
 
-STRAYS = ("session", "type", "confirm", "key", "handshake")
+STRAYS = ("session", "type", "lines", "confirm", "credential", "key", "handshake")
 
 steps = st.one_of(
-    st.tuples(st.just("send"), st.integers(1, 40), st.sampled_from([1, 3, 60])),
-    st.tuples(st.just("open"), st.booleans()),
+    st.tuples(st.just("send"), st.one_of(st.integers(1, 40), st.integers(200, 600)), st.sampled_from([1, 3, 60])),
+    st.tuples(st.just("open"), st.booleans(), st.booleans()),
     st.tuples(st.just("close")),
     st.tuples(st.just("stray"), st.sampled_from(STRAYS)),
     st.tuples(st.just("pass"), st.integers(1, 3000)),
@@ -35,9 +38,12 @@ def play(twin, script):
         match step:
             case ("send", number, keys):
                 twin.send(clients, number, keys=keys)
-            case ("open", replacing):
+            case ("open", replacing, owner):
                 old = twin.rng.choice(clients)
-                clients.append(twin.opened(replaces=old.session if replacing else 0))
+                if replacing:
+                    clients.append(twin.opened(credential=old.credential, replaces=old.session))
+                else:
+                    clients.append(twin.opened(credential=OWNER if owner else drawn(twin.rng, twin.params)))
                 if replacing:
                     clients.remove(old)
                 del clients[:-15]  # more than the device keeps: the longest unused would give way
@@ -62,33 +68,40 @@ def play(twin, script):
 @settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    ring=st.integers(1, 6),
+    ring=st.integers(7, 10),
     reorder=st.booleans(),
     withheld=st.sampled_from([0.0, 0.3]),
     script=st.lists(steps, max_size=8),
 )
 def test_equals_the_model(seed, ring, reorder, withheld, script):
     host = HostTiming(reorder=reorder, ready_withheld=withheld, valid_withheld=withheld)
-    play(Twin(seed, ring_entries=1 << ring, host=host, hbm=HbmTiming(ready_withheld=withheld)), script)
+    play(Twin(seed, ring_lines=1 << ring, host=host, hbm=HbmTiming(ready_withheld=withheld)), script)
+
+
+def all_answers(twin):
+    """Return all answers that an engine has written, where none had the place of another."""
+    layout = twin.layout
+    return split(layout.read_lines(twin.buffer, layout.responses, 0, twin.answered))
 
 
 @settings(max_examples=8)
 @given(seed=st.integers(0, 2**32 - 1), cycles=st.integers(0, 4000), by_register=st.booleans())
 def test_a_format_in_the_midst_of_traffic_falls_between_two_records(seed, cycles, by_register):
-    ring = 32
-    twin = Twin(seed, ring_entries=ring)
+    ring = 256
+    twin = Twin(seed, ring_lines=ring)
     clients = [twin.opened(), twin.opened()]
     twin.rest()
-    before = [bytes(twin.buffer[twin.layout.entry(twin.layout.commands, number)]) for number in range(4)]
+    lines = read_counter(twin.buffer, Counter.COMMANDS_WRITTEN)
+    before = split(twin.layout.read_lines(twin.buffer, twin.layout.commands, 0, lines))
     records = []
-    for _ in range(ring - 4):
+    for size in twin.sizes(100):
         client = twin.rng.choice([*clients, None])
-        record = twin.client().hello() if client is None else client.seal(twin.operation())
+        record = twin.client().hello() if client is None else twin.record(client, size)
         records.append(record)
         twin.put(record)
     twin.run.step(cycles + 1)
     twin.ask(Request.FORMAT, by_register=by_register)
-    twin.run.until(lambda: twin.answered == ring, limit=40000)
+    twin.run.until(lambda: len(all_answers(twin)) == len(before) + len(records), limit=80000)
     twin.run.step(SETTLED)
     answers = bytes(twin.buffer[twin.layout.responses : twin.layout.pages])
     for cut in range(len(records) + 1):
@@ -121,17 +134,17 @@ def page_of(twin, key):
 
 def test_a_full_map_and_long_lists():
     """Keys of all pages but one are asked for until every key waits for this one; then for them."""
-    twin = Twin(1, ring_entries=16)
+    twin = Twin(1)
     client, params = twin.opened(), twin.params
     keys = [number.to_bytes(params.key_bytes, "big") for number in range(params.capacity + 20)]
 
     def send(kind, key):
-        twin.feed(client.seal(Operation(kind, key, twin.rng.randbytes(params.value_bytes) if kind == PUT else b"")))
+        twin.feed(client.seal([Operation(kind, key, twin.rng.randbytes(params.value_bytes) if kind == PUT else b"")]))
 
     for key in keys:
         send(PUT, key)
     twin.rest()
-    replies = [client.open(answer) for answer in twin.got[2:]]
+    replies = operation_replies(client, open_all(client, b"".join(twin.got[2:])))
     assert [reply.response.status for reply in replies] == [Status.OK] * params.capacity + [Status.FULL] * 20
     assert replies[-1].live == params.capacity
     live = keys[: params.capacity]
@@ -147,9 +160,9 @@ def test_a_full_map_and_long_lists():
 
 @pytest.mark.parametrize("kinds", [(PUT, GET), (GET,), (DELETE, PUT), (PUT,)])
 def test_one_key_back_to_back(kinds):
-    twin = Twin(2, ring_entries=32)
+    twin = Twin(2)
     client = twin.opened()
-    twin.send([client], 100, kinds=kinds, keys=1)
+    twin.send([client], 300, kinds=kinds, keys=1)
     twin.rest()
 
 
@@ -179,10 +192,10 @@ def test_stop_erases_and_ends_the_kernel(by_register):
 @settings(max_examples=6)
 @given(seed=st.integers(0, 2**32 - 1), cycles=st.integers(1, 3000))
 def test_a_stop_in_mid_flight(seed, cycles):
-    twin = Twin(seed, ring_entries=32)
+    twin = Twin(seed)
     client = twin.opened()
     twin.rest()
-    twin.send([client], 32)
+    twin.send([client], 64)
     twin.run.step(cycles)
     twin.ask(Request.STOP)
     twin.is_dead(State.STOPPED)
@@ -193,12 +206,11 @@ def test_the_driver_runs_it():
     params, key = twin.params, ROOT_KEY
     with Driver(RtlTransport(twin.run), params) as driver:
         driver.start(timeout=600)
-        session, oracle = ClientSession(params, key), {}
-        session.opened(driver.exchange(session.confirm(driver.exchange(session.hello()))))
-        script = [twin.operation() for _ in range(100)]
-        answers, size = driver.exchange(b"".join(map(session.seal, script))), driver.record_bytes
-        for at, operation in enumerate(script):
-            reply = session.open(answers[at * size : at * size + size])
+        session, oracle = open_session(driver, key), {}
+        script = [twin.operation() for _ in range(600)]
+        answers = driver.exchange(b"".join(seal_all(session, script, twin.sizes(300))))
+        replies = operation_replies(session, open_all(session, answers))
+        for at, (operation, reply) in enumerate(zip(script, replies, strict=True)):
             assert reply.response == expected(oracle, params.capacity, operation)
             assert (reply.sequence, reply.overruns) == (at, 0)
         driver.stop()

@@ -13,7 +13,7 @@ from sim.models.faults import Fault as Injected
 from sim.models.faults import FaultKind
 from tests.support.rtl.engine_bench import SETTLED, Twin
 from tests.support.rtl.engines import GET, PUT, TIGHT
-from tests.support.rtl.running import RING, commands, pages, used
+from tests.support.rtl.running import MANY, commands, pages, used
 from tests.support.rtl.session_bench import ROOT_KEY, flipped
 
 FLIP, REPLAY, DROP, *_ = FaultKind
@@ -34,7 +34,7 @@ def strike_pages(seed, strike, skip, bit):
     if strike == "replay":
         skip += 20  # the port knows the bytes before the last write if it saw that
     twin.run.host.add_fault(Injected(**STRIKES[strike], **pages(twin), skip=skip, argument=bit))
-    for _ in range(4 * RING):  # among five pages, none is spared that long
+    for _ in range(4 * MANY):  # among five pages, none is spared that long
         if twin.state is not State.FAULT:
             twin.take()
             twin.send(clients, 1)
@@ -58,8 +58,8 @@ def test_what_is_struck_while_pages_follow_each_other_is_never_used(strike):
     for _ in range(2):  # the second time, nothing is under way that the first touch of a page could follow
         if twin.state is not State.FAULT:
             twin.take()
-            twin.send(clients, RING)
-            twin.run.until(lambda: twin.state is State.FAULT or twin.answered == len(twin.model.answers), limit=40_000)
+            twin.send(clients, MANY)
+            twin.run.until(lambda: twin.state is State.FAULT or twin.all_answered, limit=40_000)
             twin.run.step(SETTLED)
     twin.latched(Fault.PAGE_TAG)
     assert len(twin.got) < len(twin.model.answers)
@@ -84,7 +84,7 @@ def test_pages_that_the_host_altered_at_rest_latch(attack):
     size, first = twin.params.page_bytes, twin.layout.pages
     old = bytes(twin.buffer[first:])
     assert twin.layout.size - first == twin.params.pages * size
-    twin.send(clients, RING)
+    twin.send(clients, MANY)
     twin.rest()
     number = len(twin.got)
     if attack == "flip":
@@ -94,7 +94,7 @@ def test_pages_that_the_host_altered_at_rest_latch(attack):
         twin.buffer[first:] = old
     else:
         twin.buffer[first:] = bytes(twin.buffer[first + size :]) + bytes(twin.buffer[first : first + size])
-    twin.send(clients, RING)
+    twin.send(clients, MANY)
     twin.latched(Fault.PAGE_TAG)
     assert len(twin.got) == number
 
@@ -105,7 +105,10 @@ def test_pages_that_the_host_altered_at_rest_latch(attack):
 def altered(twin, attack, clients):
     """Return the records of an attack on a client that has sent some already."""
     rng, (client, other) = twin.rng, clients
-    records = [client.seal(twin.operation()) for _ in range(4)]
+    sizes = [rng.randint(1, twin.codec.most_operations) for _ in range(4)]
+    if attack == "splice":
+        sizes = [3] * 4
+    records = [twin.record(client, size) for size in sizes]
     match attack:
         case "flip":
             at = HEADER.size + rng.randrange(len(records[0]) - HEADER.size)
@@ -117,8 +120,10 @@ def altered(twin, attack, clients):
         case "exchange":
             return [records[1], records[0]]
         case "splice":
-            head = Header(RecordType.DATA, other.session_index, 0, other.session, other.sent).pack()
-            return [records[0], head + records[1][HEADER.size :]]
+            head = read_header(records[1])._replace(
+                session_index=other.session_index, session=other.session, sequence=other.sent
+            )
+            return [records[0], head.pack() + records[1][HEADER.size :]]
 
 
 @pytest.mark.sec_cm("SESSIONS.TAMPER.ENDS")
@@ -140,10 +145,11 @@ def test_attacks_on_commands_end_the_session_that_they_end_in_the_model(attack, 
     for record in altered(twin, attack, clients):
         twin.feed(record)
         twin.send([third], 2)
-    twin.send([*clients, third], 12)
-    codes = [read_header(answer).code for answer in twin.model.answers[first:]]
+    twin.send([*clients, third], 12, most=1)
+    headers = [read_header(answer) for answer in twin.model.answers[first:]]
+    codes = [header.count for header in headers if header.type == RecordType.REFUSED]
     assert codes.count(code) == 1
-    assert codes.count(0) >= 6  # others go on
+    assert len(headers) - len(codes) >= 6  # others go on
     assert twin.opened().session_index < 3  # the place is free again
     twin.rest()
     assert (twin.state, twin.fault) == (State.READY, Fault.NONE)
@@ -156,9 +162,8 @@ def test_attacks_on_commands_end_the_session_that_they_end_in_the_model(attack, 
 def test_any_flipped_bit_of_a_command_has_the_effect_that_the_model_gives_it(seed, bit, before):
     twin, clients = used(seed)
     twin.send(clients, before)
-    record = bytearray(clients[0].seal(twin.operation()))
-    record[bit // 8] ^= 1 << bit % 8
-    twin.feed(bytes(record))
+    record = twin.record(clients[0], twin.rng.randint(1, 8))
+    twin.feed(flipped(record, bit))
     twin.send(clients, 10)
     twin.rest()
     assert (twin.state, twin.fault) == (State.READY, Fault.NONE)
@@ -167,12 +172,12 @@ def test_any_flipped_bit_of_a_command_has_the_effect_that_the_model_gives_it(see
 def test_a_command_that_changes_while_it_is_fetched_is_refused():
     twin, clients = used(4)
     twin.run.host.add_fault(Injected(kind=FLIP, **commands(twin), argument=8 * 40))
-    record = clients[0].seal(twin.operation())
+    record = twin.record(clients[0], 1)
     twin.put(record)
     answer = twin.model.feed(flipped(record, 8 * 40))  # as the engine sees it
-    assert read_header(answer).code == Refusal.ALTERED
+    assert read_header(answer).count == Refusal.ALTERED
     twin.send(clients, 6)
-    twin.run.until(lambda: twin.answered == len(twin.model.answers), limit=40_000)
+    twin.run.until(lambda: twin.all_answered, limit=40_000)
     twin.take()
     assert twin.got == twin.model.answers
     assert (twin.state, twin.fault) == (State.READY, Fault.NONE)
@@ -181,16 +186,23 @@ def test_a_command_that_changes_while_it_is_fetched_is_refused():
 # -- rings ----------------------------------------------------------------------------------------------------------
 
 
+def shorter(twin):
+    """Return by how many lines the answers so far may be shorter than their commands: CONFIRM, HELLO, what is refused
+    of a ring that the host never filled."""
+    return 0
+
+
 def lie(twin, written, taken):
     """Set both counters of the host; the engine fetches what fits, and comes to rest."""
-    answered = len(twin.got)
+    answered = len(twin.lines)
     write_counter(twin.buffer, Counter.COMMANDS_WRITTEN, written)
     write_counter(twin.buffer, Counter.RESPONSES_TAKEN, taken)
     twin.run.step(30000)
     fetched, responses = (
         read_counter(twin.buffer, counter) for counter in (Counter.COMMANDS_FETCHED, Counter.RESPONSES_WRITTEN)
     )
-    assert answered <= responses <= fetched <= responses + twin.layout.ring_entries
+    assert answered <= responses
+    assert fetched <= responses + shorter(twin) + twin.layout.ring_lines
 
 
 numbers = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 200), st.integers(2**64 - 100, 2**64 - 1))

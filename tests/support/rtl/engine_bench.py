@@ -1,19 +1,28 @@
 """An engine and the device model side by side: the same keys, randomness and records, and what both made of them."""
 
 import random
+from collections import deque
 from itertools import count
 
+from host.framing import split
+from omap.bodies import read_reply
+from omap.credentials import CREDENTIAL_BYTES
 from omap.device import DeviceModel
 from omap.operations import Operation
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, Request, State
+from omap.session import NONCE_BYTES
 from omap.trace import Observer
 from omap.wire import (
     CLOSE,
     HEADER,
+    LEAST_RING_LINES,
+    LINE_BYTES,
+    PREAMBLE_BYTES,
     BufferLayout,
     Counter,
     Direction,
     Header,
+    RecordCodec,
     RecordType,
     read_counter,
     read_header,
@@ -39,6 +48,11 @@ def words(seed):
         yield random.Random(f"{seed} {number}").randbytes(16)
 
 
+def lines_of(record):
+    """Return the lines of a record."""
+    return [record[at : at + LINE_BYTES] for at in range(0, len(record), LINE_BYTES)]
+
+
 class Prediction:
     """The device model on drawn randomness, and its answers in their order.
 
@@ -48,8 +62,8 @@ class Prediction:
         Of the randomness.
     params : Params
         The map.
-    ring_entries : int
-        Records in each ring.
+    ring_lines : int
+        Lines of each ring.
     root_key : bytes
         Shared with the clients.
     device_id : bytes, optional
@@ -58,16 +72,16 @@ class Prediction:
         Words of noise to use instead of those of the seed.
     """
 
-    def __init__(self, seed, params, ring_entries, *, root_key=ROOT_KEY, device_id=DEVICE_ID, taken=None):
-        self.layout = BufferLayout(params, ring_entries)
-        self.buffer = bytearray(self.layout.size)
+    def __init__(self, seed, params, ring_lines, *, root_key=ROOT_KEY, device_id=DEVICE_ID, taken=None):
+        self.layout, self.codec = BufferLayout(params, ring_lines), RecordCodec(params)
+        self.buffer = memoryview(bytearray(self.layout.size))
         self._words = words(seed) if taken is None else iter(taken)
         self.observer = Observer()
         self.device = DeviceModel(
             params,
             root_key,
             self.buffer,
-            ring_entries=ring_entries,
+            ring_lines=ring_lines,
             observer=self.observer,
             device_id=device_id,
             noise=lambda: next(self._words) + next(self._words),
@@ -80,16 +94,23 @@ class Prediction:
         self.device.step()
 
     def feed(self, record):
-        """Take a record and return the answer; None from a device that has stopped."""
-        number = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
-        self.buffer[self.layout.entry(self.layout.commands, number)] = record
-        write_counter(self.buffer, Counter.COMMANDS_WRITTEN, number + 1)
-        self.device.step()
-        if read_counter(self.buffer, Counter.RESPONSES_WRITTEN) <= number:
-            return None
-        write_counter(self.buffer, Counter.RESPONSES_TAKEN, number + 1)
-        self.answers.append(bytes(self.buffer[self.layout.entry(self.layout.responses, number)]))
-        return self.answers[-1]
+        """Take a record and return the answer; None from a device that has stopped.
+
+        If the record is malformed, each of its lines counts as one, and the answer to the first is returned.
+        """
+        layout, buffer = self.layout, self.buffer
+        number = read_counter(buffer, Counter.COMMANDS_WRITTEN)
+        layout.write_lines(buffer, layout.commands, number, record)
+        write_counter(buffer, Counter.COMMANDS_WRITTEN, number + len(record) // LINE_BYTES)
+        while self.device.step():
+            pass
+        taken, written = (
+            read_counter(buffer, counter) for counter in (Counter.RESPONSES_TAKEN, Counter.RESPONSES_WRITTEN)
+        )
+        write_counter(buffer, Counter.RESPONSES_TAKEN, written)
+        answers = split(layout.read_lines(buffer, layout.responses, taken, written - taken))
+        self.answers += answers
+        return answers[0] if answers else None
 
 
 class Twin:
@@ -99,16 +120,15 @@ class Twin:
     behind by up to a ring. ``rest`` lets it catch up and compares everything that a host can look at.
     """
 
-    def __init__(self, seed, *, ring_entries=8, config=TIGHT, formatted=True, **options):
+    def __init__(self, seed, *, ring_lines=LEAST_RING_LINES, config=TIGHT, formatted=True, **options):
         self.rng, self.config, self.params = random.Random(seed), config, config.params
         noise = (int.from_bytes(word, "little") for word in words(seed))
-        self.run = EngineRun(
-            engine(config), config, ROOT_KEY, ring_entries=ring_entries, noise=noise, seed=seed, **options
-        )
-        self.layout, self.buffer = self.run.layout, self.run.buffer
-        self.model = Prediction(seed, self.params, ring_entries)
-        self.got = []
-        self.torn = False  # a response may be missing: its place holds the one before
+        self.run = EngineRun(engine(config), config, ROOT_KEY, ring_lines=ring_lines, noise=noise, seed=seed, **options)
+        self.layout, self.buffer, self.codec = self.run.layout, self.run.buffer, RecordCodec(self.params)
+        self.model = Prediction(seed, self.params, ring_lines)
+        self.got, self.lines = [], []  # records, and their lines
+        self.due = deque()  # lines of the commands whose answers were not taken
+        self.torn = False  # lines of a response may be missing: their places hold those before
         self.late = False  # replies may tell overruns, which a model without time has not
         self.requests = 0
         self.names = [self.rng.randbytes(self.params.key_bytes) for _ in range(60)]
@@ -148,12 +168,16 @@ class Twin:
 
     def put(self, record):
         """Put a record before the engine alone, as soon as there is room."""
-        written = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
-        if written - len(self.got) >= self.layout.ring_entries:
-            self.run.until(lambda: self.answered > len(self.got), limit=40000)
+        written, lines = read_counter(self.buffer, Counter.COMMANDS_WRITTEN), len(record) // LINE_BYTES
+        while sum(self.due) + lines > self.layout.ring_lines:
+            self.run.until(lambda: self.answered > len(self.lines), limit=40000)
             self.take()
-        self.buffer[self.layout.entry(self.layout.commands, written)] = record
-        write_counter(self.buffer, Counter.COMMANDS_WRITTEN, written + 1)
+        self.layout.write_lines(self.buffer, self.layout.commands, written, record)
+        write_counter(self.buffer, Counter.COMMANDS_WRITTEN, written + lines)
+        while record:
+            header = read_header(record)
+            self.due.append(self.codec.command_lines(header.type, header.lines, header.count) or 1)
+            record = record[LINE_BYTES * self.due[-1] :]
 
     def feed(self, record):
         """Give a record to both and return the model's answer; None from a model that has stopped."""
@@ -163,20 +187,39 @@ class Twin:
 
     @property
     def answered(self):
+        """Lines of answers that the engine has written."""
         return read_counter(self.buffer, Counter.RESPONSES_WRITTEN)
+
+    @property
+    def all_answered(self):
+        return self.answered == sum(map(len, self.model.answers)) // LINE_BYTES
 
     def take(self):
         """Take the engine's answers out of its ring, each of which must be the model's."""
-        first, end = len(self.got), self.answered
-        for number in range(first, end):
-            self.got.append(bytes(self.buffer[self.layout.entry(self.layout.responses, number)]))
+        layout, end = self.layout, self.answered
+        data = layout.read_lines(self.buffer, layout.responses, len(self.lines), end - len(self.lines))
+        while data:
+            wanted = self.model.answers[len(self.got)]
+            answer, data = data[: len(wanted)], data[len(wanted) :]
+            if self.late:
+                assert answer == wanted or self._same(answer, wanted)
+            elif self.torn:
+                assert answer == self._torn(answer, wanted)
+            else:
+                assert answer == wanted
+            self.got.append(answer)
+            self.lines += lines_of(answer)
+            self.due.popleft()
         write_counter(self.buffer, Counter.RESPONSES_TAKEN, end)
-        wrong = [number for number in range(first, end) if self.got[number] != self.model.answers[number]]
-        if self.late:
-            assert all(self._same(self.got[number], self.model.answers[number]) for number in wrong)
-            return
-        assert not wrong or self.torn
-        assert all(self.got[number] == self.model.answers[number - self.layout.ring_entries] for number in wrong)
+
+    def _torn(self, answer, wanted):
+        """Return an answer of which each line is the wanted one, or the one that had its place before."""
+        here, round_ago = len(self.lines), self.layout.ring_lines
+        found = []
+        for number, (line, right) in enumerate(zip(lines_of(answer), lines_of(wanted), strict=True), here):
+            before = self.lines[number - round_ago] if number >= round_ago else bytes(LINE_BYTES)
+            found.append(before if line == before else right)
+        return b"".join(found)
 
     def _same(self, ours, theirs):
         """Compare two responses of an open session, but for the overruns."""
@@ -185,8 +228,8 @@ class Twin:
         opened = []
         for record in (ours, theirs):
             head, body = record[: HEADER.size], record[HEADER.size :]
-            plaintext = sessions._table[header.session_index].response.decrypt(nonce, body, head)
-            opened.append((head, sessions.codec.unpack_reply(plaintext)._replace(overruns=0)))
+            reply = read_reply(sessions._table[header.session_index].response.decrypt(nonce, body, head), header.count)
+            opened.append((head, reply.sequence, reply.live, reply.text[PREAMBLE_BYTES:]))
         return opened[0] == opened[1]
 
     def client(self, **options):
@@ -198,34 +241,64 @@ class Twin:
         client.opened(self.feed(client.confirm(self.feed(client.hello()))))
         return client
 
-    def operation(self, *, kinds=(PUT, PUT, GET, DELETE, NOP), keys=60):
-        """Draw an operation."""
+    def operation(self, client=None, *, kinds=(PUT, PUT, GET, DELETE, NOP), keys=60):
+        """Draw an operation. A client with a prefix keeps to it most of the time."""
         kind = self.rng.choice(kinds)
         name = self.names[self.rng.randrange(keys)]
+        if client and self.rng.random() < 0.8:
+            name = client.credential.prefix + name[len(client.credential.prefix) :]
         value = self.rng.randbytes(self.params.value_bytes) if kind == PUT else b""
         if value:
             self.tuples.add(name + value)
         return Operation(kind, name if kind else b"", value)
 
-    def send(self, clients, number, **options):
-        """Send drawn operations in drawn sessions; those that the model answers must be answered so."""
-        for _ in range(number):
-            self.feed(self.rng.choice(clients).seal(self.operation(**options)))
+    def record(self, client, count=1, **options):
+        """Return a record of drawn operations."""
+        return client.seal([self.operation(client, **options) for _ in range(count)])
+
+    def sizes(self, number):
+        """Cut a number of operations into records of drawn lengths."""
+        most, rng = self.codec.most_operations, self.rng
+        while number:
+            size = min(number, rng.choice([1, 1, 2, rng.randint(1, 8), rng.randint(1, most), most]))
+            number -= size
+            yield size
+
+    def send(self, clients, number, *, most=None, **options):
+        """Send drawn operations in drawn sessions, ``most`` in a record; the model's answers must come."""
+        for size in self.sizes(number) if most is None else [most] * (number // most):
+            self.feed(self.record(self.rng.choice(clients), size, **options))
 
     def close(self, client):
-        """Send the last record of a session."""
-        self.feed(client.seal(Operation(CLOSE)))
+        """Send the last record of a session; what follows the end in this record runs."""
+        operations = [self.operation(client) for _ in range(self.rng.choice([0, 0, 1, 5]))]
+        operations.insert(self.rng.randint(0, len(operations)), Operation(CLOSE))
+        self.feed(client.seal(operations))
 
     def stray(self, kind):
         """Send a record that must be refused, and changes nothing but which handshakes are pending."""
-        rng, size = self.rng, self.layout.record_bytes
+        rng, lines, codec = self.rng, 1, self.codec
         match kind:
             case "session":
-                record = Header(RecordType.DATA, rng.randrange(256), rng.getrandbits(16), 1 << 20, rng.getrandbits(40))
+                count = rng.randint(1, codec.most_operations)
+                lines = codec.lines(count)
+                record = Header(RecordType.DATA, rng.randrange(256), lines, count, 1 << 20, rng.getrandbits(40))
             case "type":
-                record = Header(rng.choice([0, 4, 5, 255]), 1, 2, rng.getrandbits(32), rng.getrandbits(64))
+                record = Header(rng.choice([0, 4, 5, 255]), 1, 1, 1, rng.getrandbits(32), rng.getrandbits(64))
+            case "lines":
+                count = rng.randint(1, codec.most_operations)
+                wrong = (codec.lines(count) + rng.randint(1, 200)) % 256
+                record = Header(RecordType.DATA, 0, wrong, count, rng.getrandbits(32), rng.getrandbits(64))
             case "confirm":
-                record = Header(RecordType.CONFIRM, 0, 0, 1 << 21, 0)
+                record = Header(RecordType.CONFIRM, 0, 1, 0, 1 << 21, 0)
+            case "credential":
+                hello = bytearray(self.client().hello())
+                place = HEADER.size + NONCE_BYTES
+                hello[place : place + CREDENTIAL_BYTES] = rng.choice(
+                    [b"\0\0", b"\4\0", b"\3" + bytes([self.params.key_bytes + 1]), b"\3\1ab"]
+                ).ljust(CREDENTIAL_BYTES, b"\0")
+                self.feed(bytes(hello))
+                return
             case "key":
                 client = Client(self.params, rng, ROOT_KEY)
                 confirm = bytearray(client.confirm(self.feed(client.hello())))
@@ -238,13 +311,13 @@ class Twin:
                 client.opened(self.feed(confirm))
                 self.feed(confirm)  # its handshake is over
                 return
-        self.feed(record.pack() + rng.randbytes(size - 16))
+        self.feed(record.pack() + rng.randbytes(lines * LINE_BYTES - HEADER.size))
 
     # -- comparison ---------------------------------------------------------------------------------------------
 
     def rest(self):
         """Let the engine answer everything and come to rest, and compare it with the model."""
-        self.run.until(lambda: self.answered == len(self.model.answers), limit=40000)
+        self.run.until(lambda: self.all_answered, limit=40000)
         self.run.step(SETTLED)
         self.take()
         self.compare()
@@ -275,7 +348,7 @@ class Twin:
         assert {name: self.run.read(name) for name in REGISTERS} == wanted
         mirror = RegisterFile(self.buffer[MIRROR : MIRROR + REGISTER_BYTES])
         assert {name: mirror.read(name) for name in REGISTERS} == wanted
-        assert mirror.read("RING_ENTRIES") == self.run.read("RING_ENTRIES") == self.layout.ring_entries
+        assert mirror.read("RING_LINES") == self.run.read("RING_LINES") == self.layout.ring_lines
 
     def in_the_clear(self):
         """Return the tuples sent that lie in the buffer as they are."""

@@ -3,14 +3,16 @@
 from sim.device.engine_run import BUFFER_ADDRESS
 from tests.support.rtl.engine_bench import Twin
 
-RING = 32
+RING = 128
+MANY = 32
+"""Operations in which all pages of a tight map are touched several times."""
 
 
 def used(seed, **options):
     """Return a twin with two sessions whose pages have all been written several times, at rest."""
-    twin = Twin(seed, ring_entries=RING, **options)
+    twin = Twin(seed, ring_lines=RING, **options)
     clients = [twin.opened(), twin.opened()]
-    twin.send(clients, RING)
+    twin.send(clients, MANY)
     twin.rest()
     return twin, clients
 

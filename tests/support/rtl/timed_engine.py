@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from host.device.driver import Driver
+from host.framing import split
 from omap.drbg import Drbg
 from omap.operations import Kind, Operation
 from omap.params import Params
 from omap.regmap import BY_NAME
-from omap.session import NONCE_BYTES, ClientSession
+from omap.session import NONCE_BYTES
 from omap.trace import Trace
-from omap.wire import CONTROL_BYTES, HEADER, Reply
+from omap.wire import CONTROL_BYTES, HEADER, LINE_BYTES, Counter, read_counter
 from rtl.config import EngineConfig
+from sim.device.client import open_all, open_session, operation_replies, seal_all
 from sim.device.engine_run import BUFFER_ADDRESS, EngineRun
 from sim.device.known import fixed_formats, fixed_noise, fixed_root_key
+from sim.device.map_bench import Reply
 from sim.device.transport import RtlTransport
 from sim.models.timing import HbmTiming, HostTiming
 from tests.support.rtl.engines import engine
 from tests.support.rtl.hosts import held_pages
 
-RING_ENTRIES = 1024
 STEP = 256
 SETTLE = 1500
 """Cycles after which a page whose reply is in the ring has been written, and all counters told."""
@@ -33,7 +36,7 @@ SETTLE = 1500
 BUS_OUTPUTS = ("awready", "wready", "bvalid", "bresp", "arready", "rvalid", "rdata", "rresp")
 
 Arrivals = Sequence[tuple[int, int]]
-"""Cycles to wait and operations that come then, over and over."""
+"""Cycles to wait and records that come then, over and over."""
 
 
 class Look(NamedTuple):
@@ -48,7 +51,7 @@ class Look(NamedTuple):
     control : bytes
         The control block: counters, and the mirror of the registers.
     headers : list of bytes
-        The clear part of each entry of the response ring.
+        The clear part of each response that was not taken.
     """
 
     cycle: int
@@ -97,9 +100,7 @@ class TimedEngine:
         rng = random.Random(f"timed engine {secrets}")
         key, noise = fixed_root_key(secrets), fixed_noise(secrets)
         self.config, self.params, self.looks = config, config.params, list[Look]()
-        self.run = EngineRun(
-            engine(config), config, key, ring_entries=RING_ENTRIES, noise=noise, seed=delays, hbm=hbm, host=host
-        )
+        self.run = EngineRun(engine(config), config, key, noise=noise, seed=delays, hbm=hbm, host=host)
         bench = self.run.bench
         for name in BUS_OUTPUTS:
             bench.observe(f"s_axi_control__{name}")
@@ -107,10 +108,7 @@ class TimedEngine:
             bench.observe("progress")
         self.driver = Driver(RtlTransport(self.run), self.params, timeout=600)
         self.driver.format(timeout=3600)
-        self.session = ClientSession(self.params, key)
-        self.session._nonce = rng.randbytes(NONCE_BYTES)
-        answer = self.driver.exchange(self.session.hello())
-        self.session.opened(self.driver.exchange(self.session.confirm(answer)))
+        self.session = open_session(self.driver, key, nonce=rng.randbytes(NONCE_BYTES))
         self.run.step(SETTLE)
 
     def hold_pages(self, *, first: int, every: int, count: int) -> None:
@@ -124,20 +122,29 @@ class TimedEngine:
         """Look at all that is in the clear, now."""
         run, layout = self.run, self.run.layout
         registers = {name: run.read(name) for name in BY_NAME}
-        ring = bytes(run.buffer[layout.responses : layout.pages])
-        headers = [ring[at : at + HEADER.size] for at in range(0, len(ring), layout.record_bytes)]
+        taken, written = (
+            read_counter(run.buffer, counter) for counter in (Counter.RESPONSES_TAKEN, Counter.RESPONSES_WRITTEN)
+        )
+        ring = layout.read_lines(run.buffer, layout.responses, taken, written - taken)
+        headers = [record[: HEADER.size] for record in split(ring)]
         self.looks.append(Look(run.bench.cycle, registers, bytes(run.buffer[:CONTROL_BYTES]), headers))
         return self.looks[-1]
 
     def fill(self, operations: Sequence[Operation]) -> list[Reply]:
-        """Run any number of operations with the ring full, wait until all is at rest, and return the replies."""
-        answers = self.driver.exchange(b"".join(map(self.session.seal, operations)))
+        """Run any number of operations in full records, wait until all is at rest, and return the replies."""
+        answers = self.driver.exchange(b"".join(seal_all(self.session, operations)))
         self.run.step(SETTLE)
         return self._open(answers)
 
-    def send(self, operations: Sequence[Operation], arrivals: Arrivals = ()) -> list[Reply]:
-        """Run as many operations as the ring holds, by and by; look meanwhile and at the end; return the replies."""
-        records, run = [self.session.seal(operation) for operation in operations], self.run
+    def send(
+        self, operations: Sequence[Operation], arrivals: Arrivals = (), sizes: Iterable[int] = repeat(1)
+    ) -> list[Reply]:
+        """Run as many operations as the ring holds, by and by; look meanwhile and at the end; return the replies.
+
+        Records have so many operations as ``sizes`` says, one by one; when it ends, they are full.
+        """
+        records, run = list(seal_all(self.session, operations, sizes)), self.run
+        lines = sum(map(len, records)) // LINE_BYTES
         sent = 0
         for gap, count in arrivals:
             if gap:
@@ -146,14 +153,13 @@ class TimedEngine:
             sent += count
             self.look()
         self.driver.put(b"".join(records[sent:]))
-        run.until(lambda: self.driver.answered == len(records), limit=40_000 + 1500 * len(records), cycles=STEP)
+        run.until(lambda: self.driver.answered == lines, limit=40_000 + 1500 * len(operations), cycles=STEP)
         run.step(SETTLE)
         self.look()
         return self._open(self.driver.take())
 
     def _open(self, answers: bytes) -> list[Reply]:
-        size = self.driver.record_bytes
-        return [self.session.open(answers[at : at + size]) for at in range(0, len(answers), size)]
+        return operation_replies(self.session, open_all(self.session, answers))
 
     @property
     def pages(self) -> bytes:
