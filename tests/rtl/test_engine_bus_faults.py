@@ -13,7 +13,7 @@ from sim.models.faults import Fault as Injected
 from sim.models.faults import FaultKind
 from tests.support.rtl.engine_bench import SETTLED, Twin
 from tests.support.rtl.engines import DELETE, PUT, ROOMY, TIGHT
-from tests.support.rtl.running import RING, commands, pages, used
+from tests.support.rtl.running import MANY, commands, pages, used
 
 *_, STALL, ERROR, DEAD = FaultKind
 
@@ -92,7 +92,7 @@ def test_an_error_of_hbm_latches(structure, write):
     twin, clients = used(10)
     for port in hbm(twin, structure):
         port.add_fault(Injected(kind=ERROR, write=write))
-    twin.send(clients, RING, keys=60)
+    twin.send(clients, MANY, keys=60)
     twin.latched(Fault.BUS)
 
 
@@ -103,16 +103,15 @@ def test_an_error_of_the_free_lists_latches(write):
     """Tuples of new keys wait until the keys are deleted: more slots are free then than stay on chip. And so few are
     there that those are used again."""
     config = replace(ROOMY, params=replace(ROOMY.params, capacity=200, waiting_slots=200))
-    twin = Twin(18, ring_entries=RING, config=config)
+    twin = Twin(18, config=config)
     client = twin.opened()
     for port in hbm(twin, "free lists"):
         port.add_fault(Injected(kind=ERROR, write=write))
     keys = [number.to_bytes(4, "little") for number in range(160)]
     script = [Operation(kind, key, b"data" if kind == PUT else b"") for kind in (PUT, DELETE, PUT) for key in keys]
-    for first in range(0, len(script), RING):
-        for operation in script[first : first + RING]:
-            twin.feed(client.seal(operation))
-        twin.run.until(lambda: twin.state is State.FAULT or twin.answered == len(twin.model.answers), limit=40000)
+    for first in range(0, len(script), MANY):
+        twin.feed(client.seal(script[first : first + MANY]))
+        twin.run.until(lambda: twin.state is State.FAULT or twin.all_answered, limit=40000)
         if twin.state is State.FAULT:
             break
         twin.take()
@@ -124,7 +123,7 @@ def test_hbm_that_answers_no_more_latches(structure):
     twin, clients = used(11)
     for port in hbm(twin, structure):
         port.add_fault(Injected(kind=DEAD))
-    twin.send(clients, RING, keys=60)
+    twin.send(clients, MANY, keys=60)
     twin.latched(Fault.BUS, **OVERDUE)
 
 
