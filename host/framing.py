@@ -19,9 +19,9 @@ import struct
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from omap.errors import InputError, OmapError, SessionError
+from omap.errors import OmapError, SessionError
 from omap.params import Params
-from omap.wire import LEAST_RING_LINES, LINE_BYTES, MAX_RING_LINES, WIRE_VERSION, RecordCodec, read_header
+from omap.wire import LEAST_RING_LINES, MAX_RING_LINES, WIRE_VERSION, RecordCodec
 
 DEFAULT_PORT = 7450
 """TCP port of a relay, if no port is given."""
@@ -125,22 +125,3 @@ def read_greeting(prefix: bytes, facts: bytes) -> Greeting:
             f"the relay announces records of up to {most_lines} lines; its parameters make {greeting.most_lines}"
         )
     return greeting
-
-
-def split(records: bytes) -> list[bytes]:
-    """Return each of some whole records that come one after the other.
-
-    Raises
-    ------
-    InputError
-        If the last record is cut short, or one says that it has no lines.
-    """
-    found, at = [], 0
-    while at < len(records):
-        lines = read_header(records[at : at + LINE_BYTES]).lines if len(records) - at >= LINE_BYTES else 0
-        end = at + lines * LINE_BYTES
-        if not at < end <= len(records):
-            raise InputError(f"a record of {lines} lines starts {len(records) - at} bytes before the end")
-        found.append(records[at:end])
-        at = end
-    return found

@@ -6,13 +6,14 @@ The driver holds no key and does not look into records.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from host.device.rings import Rings, Run, Statistics
+from host.device.rings import Rings, Statistics
 from host.device.transport import Transport
 from host.framing import Greeting
+from host.records import Run
 from omap.errors import DeviceError, DeviceFaultError
 from omap.params import Params
 from omap.regmap import BY_NAME, IDENTITY, Fault, Request, State
@@ -225,6 +226,10 @@ class Driver:
     def put(self, records: bytes | bytearray | memoryview) -> int:
         """Put as many records into the ring as fit, and return their bytes; see :meth:`host.device.rings.Rings.put`."""
         return self._rings.put(records)
+
+    def submit(self, records: memoryview, found: Sequence[Run]) -> None:
+        """Put records into the ring that were looked through, see :meth:`host.device.rings.Rings.submit`."""
+        self._rings.submit(records, found)
 
     def take(self) -> bytes:
         """Take all answers out of the ring and return their records, see :meth:`host.device.rings.Rings.take`."""

@@ -9,65 +9,16 @@ The work is done for each run of records of one length, not for each operation.
 
 from __future__ import annotations
 
-import itertools
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
 
+from host.records import LINES_AT, LOOK, TYPE_AT, Run, runs
 from omap.errors import DeviceError, InputError
-from omap.wire import LINE_BYTES, BufferLayout, Counter, Header, RecordCodec, RecordType
-
-_WORD, _TYPE, _LINES, _COUNT = 4, *map(Header._fields.index, ("type", "lines", "count"))
-"""Bytes of the first word of a header, in which every field has one byte, and the places of the fields in it."""
-
-_LOOK = 64
-"""Most records that are looked at in one go, so that records of many lengths cost little more than others."""
+from omap.wire import LINE_BYTES, BufferLayout, Counter, RecordCodec, RecordType
 
 _HALF = 32
 _MASK = (1 << _HALF) - 1
-
-
-class Run(NamedTuple):
-    """Records of one length, one after the other."""
-
-    lines: int
-    records: int
-
-
-def runs(codec: RecordCodec, commands: memoryview, room: int) -> Iterator[Run]:
-    """Find the records in whole lines of commands, as the device does: what is malformed counts as one line.
-
-    Parameters
-    ----------
-    codec : RecordCodec
-        Sizes of the records.
-    commands : memoryview
-        Whole records, one after the other.
-    room : int
-        Most lines to return. What lies behind them is not looked at.
-
-    Raises
-    ------
-    InputError
-        If the last record is cut short.
-    """
-    with commands.cast("B") as octets, octets.cast("I") as words:
-        at, total, step = 0, len(octets) // LINE_BYTES, LINE_BYTES // _WORD
-        while at < total:
-            head = words[at * step]
-            fields = head.to_bytes(_WORD, sys.byteorder)
-            lines = codec.command_lines(fields[_TYPE], fields[_LINES], fields[_COUNT]) or 1
-            if at + lines > total:
-                raise InputError(f"a record of {lines} lines is cut short after {total - at}: give whole records")
-            fit = min(min(total - at, room) // lines, _LOOK)
-            heads = words[at * step : (at + fit * lines) * step : lines * step].tolist()
-            records = len(list(itertools.takewhile(head.__eq__, heads)))
-            if not records:
-                return
-            yield Run(lines, records)
-            at, room = at + records * lines, room - records * lines
 
 
 @dataclass
@@ -232,20 +183,31 @@ class Rings:
             lines = sum(run.lines * run.records for run in found)
             size = lines * LINE_BYTES
             self.statistics.ring_full += size < len(view)
-            if not lines:
-                return 0
-            with view[:size] as part:
-                self._copy_in(part)
+            if lines:
+                with view[:size] as part:
+                    self.submit(part, found)
+        return size
+
+    def submit(self, records: memoryview, found: Sequence[Run]) -> None:
+        """Put records into the ring that were looked through already, and for which there is room.
+
+        Parameters
+        ----------
+        records : memoryview
+            Whole records, one after the other.
+        found : sequence of Run
+            What :func:`host.records.runs` finds in them.
+        """
+        self._copy_in(records)
         self._expect(found)
-        self._written += lines
+        self._written += len(records) // LINE_BYTES
         # the bytes are there before the counter says so; stores of this host are seen in their order (x86)
         self._counters[Counter.COMMANDS_WRITTEN >> 3] = self._written
         self._notify()
         statistics = self.statistics
-        statistics.commands += sum(run.records for run in found)
+        statistics.commands += sum([run.records for run in found])
         statistics.batches += 1
         statistics.most_in_flight = max(statistics.most_in_flight, self.in_flight)
-        return size
 
     def _copy_in(self, records: memoryview) -> None:
         self._layout.write_lines(self._buffer, self._layout.commands, self._written, records)
@@ -283,13 +245,13 @@ class Rings:
         while at < len(answers):
             lines, records = due[0] if due else (0, 0)
             size = lines * LINE_BYTES
-            here = answers[at + _LINES : at + min(records, _LOOK) * size : size] if size else b""
+            here = answers[at + LINES_AT : at + min(records, LOOK) * size : size] if size else b""
             fit = min(len(here) - len(here.lstrip(bytes([lines]))), (len(answers) - at) // (size or 1))
             if not fit:
-                if not size or (answers[at + _TYPE], answers[at + _LINES]) != (RecordType.REFUSED, 1):
+                if not size or (answers[at + TYPE_AT], answers[at + LINES_AT]) != (RecordType.REFUSED, 1):
                     raise DeviceError(
-                        f"the device's answers make no sense: one of {answers[at + _LINES]} lines answers a command of "
-                        f"{lines}; restart the device"
+                        f"the device's answers make no sense: one of {answers[at + LINES_AT]} lines answers a command "
+                        f"of {lines}; restart the device"
                     )
                 fit, size = 1, LINE_BYTES
             at += fit * size

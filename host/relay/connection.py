@@ -15,6 +15,7 @@ from typing import Protocol
 from host.device.driver import Driver
 from host.peers import peer_group
 from host.relay.port import Limits, Port
+from omap.wire import LINE_BYTES
 
 _TOLD_SECONDS = 2.0
 """How long a connection that is one too many may last, until it was told so."""
@@ -176,7 +177,8 @@ class Connection(Port, asyncio.Protocol):
 
     def greet(self, greeting: bytes) -> None:
         """Send the greeting and take what comes."""
-        self._transport.set_write_buffer_limits(high=self._limits.in_flight * self._relay.driver.record_bytes)
+        share = self._limits.share(self._relay.driver.ring_lines)
+        self._transport.set_write_buffer_limits(high=share * LINE_BYTES)
         self._transport.write(greeting)
         self.greeted, self.blocked = True, False
         self._relay.changed(self)

@@ -15,10 +15,11 @@ class Limits:
     ----------
     clients : int
         Connections at once, with those whose TLS is not set up yet.
-    in_flight : int
-        Records of one client in the ring.
+    in_flight : int or None
+        Lines of one client's commands in the ring, beyond which no further record of it is put there; None for half of
+        the ring.
     quantum : int
-        Records of one client that go into the ring before it is the turn of another client.
+        Lines of one client that go into the ring before it is the turn of another client. One record goes in any case.
     input_bytes : int
         Bytes of one client that may wait for the ring. While so many wait, its socket is not read.
     handshake_seconds : float
@@ -36,8 +37,8 @@ class Limits:
     """
 
     clients: int = 1200
-    in_flight: int = 512
-    quantum: int = 128
+    in_flight: int | None = None
+    quantum: int = 256
     input_bytes: int = 1 << 17
     handshake_seconds: float = 1.0
     crowded_seconds: float = 0.05
@@ -45,6 +46,10 @@ class Limits:
     idle_seconds: float = 30.0
     slow_seconds: float = 30.0
     drain_seconds: float = 10.0
+
+    def share(self, ring_lines: int) -> int:
+        """Return the lines that one client may have in a ring, apart from a single record that is longer."""
+        return ring_lines // 2 if self.in_flight is None else self.in_flight
 
 
 @dataclass
@@ -59,6 +64,8 @@ class Numbers:
         Opened through it.
     records_in, records_out : int
         Records put into the ring for clients, and sent to them.
+    operations : int
+        Operations of the records put into the ring, as their headers say.
     unwanted : int
         Answers whose client was gone.
     refused : collections.Counter
@@ -71,6 +78,7 @@ class Numbers:
     sessions: int = 0
     records_in: int = 0
     records_out: int = 0
+    operations: int = 0
     unwanted: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     disconnected: Counter[str] = field(default_factory=Counter)
@@ -86,9 +94,9 @@ class Port(ABC):
     incoming : bytearray
         What came from the client and was not taken yet.
     in_flight : int
-        Records taken whose answers were not delivered.
+        Lines of the records taken whose answers were not delivered.
     sessions : dict
-        First words of the commands of the client's open sessions, oldest first.
+        What the commands of the client's open sessions begin with, oldest first.
     hellos : int
         Handshakes begun since the last session was opened.
     closed : bool

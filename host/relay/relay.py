@@ -23,7 +23,7 @@ from host.relay.connection import Connection
 from host.relay.port import Limits, Numbers
 from host.relay.switch import Switch
 from omap.errors import DeviceError, DeviceFaultError, OmapError
-from omap.wire import Header, RecordType, Refusal
+from omap.wire import Header, RecordType, Refusal, refusal
 
 LOG = logging.getLogger("omap.relay")
 
@@ -321,8 +321,7 @@ class Relay:
         if connection.closed:
             return
         if isinstance(self.failure, DeviceFaultError):
-            refusal = Header(RecordType.REFUSED, 0, Refusal.FAULT, 0, 0).pack()
-            connection.deliver(refusal.ljust(self.driver.record_bytes, b"\0"))
+            connection.deliver(refusal(Header(RecordType.REFUSED, 0, 1, 0, 0, 0), Refusal.FAULT))
             connection.disconnect("fault")
         else:
             connection.disconnect("device")

@@ -1,47 +1,80 @@
 """Which client's records go into the ring next, and which client gets an answer. Does no input or output of its own.
 
 The device answers commands in the order in which they were put into its ring, so the switch only remembers which client
-each command came from. Clients take turns of at most ``quantum`` records, and have at most ``in_flight`` records in the
-ring. A HELLO waits for its turn apart from all that, in :mod:`host.relay.handshakes`.
+each command came from. Clients take turns of at most ``quantum`` lines, and have at most ``in_flight`` lines in the
+ring, but always one record. A record that does not fit into the ring waits for room, and nobody overtakes it. A HELLO
+waits for its turn apart from all that, in :mod:`host.relay.handshakes`.
 
-The switch forwards a DATA record only in a session that was opened on the same connection. It refuses any other itself,
-because the device would take such a record for an attack on its session, and would end that. Once the device has
-refused a record, its session is over, and the switch forwards no more of it: a record of no open session costs the
-device, and so all other clients, more time than a good one.
+A record is looked at before it is copied: the switch answers a malformed one itself, and ends the connection. It
+forwards a DATA record only in a session that was opened on the same connection. It refuses any other itself, because
+the device would take such a record for an attack on its session, and would end that. Once the device has refused a
+record, its session is over, and the switch forwards no more of it: a record of no open session costs the device, and so
+all other clients, more time than a good one.
+
+Records of one session and of one length that follow each other are moved together, and nothing is done for each
+operation.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from host.device.driver import Driver
+from host.records import COUNT_AT, LINES_AT, LOOK, TYPE_AT, Run, repeated
 from host.relay.handshakes import Handshake, Handshakes
 from host.relay.port import Limits, Numbers, Port
-from omap.wire import HEADER, PENDING_HANDSHAKES, SESSIONS, Header, RecordType, Refusal, read_header
+from omap.wire import (
+    HEADER,
+    HELLO_LINES,
+    LINE_BYTES,
+    PENDING_HANDSHAKES,
+    SESSIONS,
+    Header,
+    RecordType,
+    Refusal,
+    read_header,
+    refusal,
+)
 
 _HEAD = 8
-"""Leading bytes that all commands of a session have in common: type, session index, code, session."""
+"""Leading bytes of a header that all commands of a session have in common, but for lines and count."""
+
+_WORDS = LINE_BYTES // _HEAD
+
+# plain numbers: enumerations cost a microsecond a record
+_DATA, _REFUSED = int(RecordType.DATA), int(RecordType.REFUSED)
+
+
+def _number(head: bytes) -> int:
+    """Return the leading bytes of a header as they are read from memory."""
+    return int.from_bytes(head[:_HEAD], sys.byteorder)
+
+
+_SAME = _number(Header(0xFF, 0xFF, 0, 0, 0xFFFFFFFF, 0).pack())
+"""The bits of them that all commands of a session have in common."""
 
 
 def _head(header: Header) -> int:
-    """Return the leading bytes of the commands of a session, as a number."""
-    with memoryview(Header(RecordType.DATA, header.session_index, 0, header.session, 0).pack()[:_HEAD]) as head:
-        return int(head.cast("Q")[0])
+    """Return what the commands of a session begin with, as a number without lines and count."""
+    return _number(header._replace(type=_DATA).pack()) & _SAME
 
 
 @dataclass(slots=True)
 class _Route:
-    """The port of the next ``count`` answers of the ring; or, with ``made``, an answer of the relay in their order.
+    """The port of the next answers of the ring; or, with ``made``, an answer of the relay in their order.
 
-    ``handshake`` is what a HELLO has begun; ``ends`` says why the connection ends after the answer.
+    The answers belong to ``records`` commands of ``lines`` lines each. ``handshake`` is what a HELLO has begun;
+    ``ends`` says why the connection ends after the answer.
     """
 
     port: Port | None
-    count: int
-    type: int = RecordType.DATA
+    lines: int
+    records: int
+    type: int = _DATA
     made: bytes = b""
     handshake: Handshake | None = None
     ends: str = ""
@@ -68,12 +101,12 @@ class Switch:
         self.driver = driver
         self.limits = limits
         self.numbers = numbers
-        self._size = driver.record_bytes
+        self._codec = driver.codec
+        self._share = limits.share(driver.ring_lines)
         self._handshakes = Handshakes(PENDING_HANDSHAKES, limits, clock)
         self._active: deque[Port] = deque()
-        self._routes: deque[_Route] = deque()
-        if driver.in_flight:  # commands of an earlier relay, whose clients are gone
-            self._routes.append(_Route(None, driver.in_flight))
+        # commands of an earlier relay, whose clients are gone
+        self._routes = deque(_Route(None, lines, records) for lines, records in driver.due)
 
     @property
     def idle(self) -> bool:
@@ -83,9 +116,17 @@ class Switch:
     def activate(self, port: Port) -> None:
         """Give a port its turn if it has a record."""
         held = port.queued or port.waiting or port.blocked or port.ending or port.closed
-        if not held and len(port.incoming) >= self._size:
+        if not held and self._first(port):
             port.queued = True
             self._active.append(port)
+
+    def _first(self, port: Port) -> int:
+        """Return the lines of a port's first record, 1 if it is malformed; 0 if it is not there as a whole."""
+        incoming = port.incoming
+        if len(incoming) < HEADER.size:
+            return 0
+        lines = self._codec.command_lines(incoming[TYPE_AT], incoming[LINES_AT], incoming[COUNT_AT])
+        return 0 if len(incoming) < lines * LINE_BYTES else lines or 1
 
     def forget(self, port: Port) -> None:
         """Take note that a port is closed. Answers that are due to it will be dropped."""
@@ -96,13 +137,13 @@ class Switch:
     @property
     def deadline(self) -> float | None:
         """When to call :meth:`pump` although no answer comes, on the clock; None if nothing changes without one."""
-        return self._handshakes.deadline if self.driver.room else None
+        return self._handshakes.deadline if self.driver.room >= HELLO_LINES else None
 
     # -- to the device --------------------------------------------------------------------------------------------
 
     def pump(self) -> None:
         """Put records of the ports into the ring, in turns, as long as there are records and room."""
-        while self.driver.room and (self._greet() or self._take()):
+        while self.driver.room >= HELLO_LINES and (self._greet() or self._take()):
             pass
 
     def _greet(self) -> bool:
@@ -110,142 +151,172 @@ class Switch:
         port = self._handshakes.next()
         if port is None:
             return False
-        record = bytes(port.incoming[: self._size])
-        del port.incoming[: self._size]
+        record = bytes(port.incoming[: HELLO_LINES * LINE_BYTES])
+        del port.incoming[: len(record)]
         port.hellos += 1
-        self.driver.put(record)
-        self._route(port, 1, RecordType.HELLO, self._handshakes.begin(port))
+        self._put(port, record, self._handshakes.begin(port))
         port.taken()
         self.activate(port)
         return True
 
+    def _put(self, port: Port, record: bytes, handshake: Handshake | None = None) -> None:
+        """Put a record of a handshake into the ring."""
+        run = Run(len(record) // LINE_BYTES, 1)
+        with memoryview(record) as view:
+            self.driver.submit(view, [run])
+        self._route(port, run, record[TYPE_AT], handshake)
+
     def _take(self) -> bool:
-        """Put records of the port whose turn it is into the ring. Return whether there was one."""
+        """Put records of the port whose turn it is into the ring. Return whether another may have its turn."""
         if not self._active:
             return False
-        port = self._active.popleft()
+        port, room = self._active[0], self.driver.room
+        lines = self._first(port)
+        fits = not port.in_flight or port.in_flight + lines <= self._share
+        willing = lines and fits and not (port.blocked or port.ending or port.closed)
+        if willing and lines > room:
+            return False
+        self._active.popleft()
         port.queued = False
-        count = min(
-            len(port.incoming) // self._size,
-            self.limits.quantum,
-            self.limits.in_flight - port.in_flight,
-            self.driver.room,
-        )
-        if count > 0 and not (port.blocked or port.ending or port.closed):
-            if self._forward(port, count):
+        if willing:
+            turn = self.limits.quantum if self._active else room
+            if self._forward(port, max(lines, min(turn, self._share - port.in_flight, room))):
                 port.taken()
             self.activate(port)
         return True  # a port that was left out gets its turn again when records came or answers were delivered
 
-    def _forward(self, port: Port, count: int) -> int:
-        """Take up to ``count`` records of a port and return how many."""
-        with memoryview(port.incoming) as view:
-            run = self._run(port, view, count)
-            if run:
-                with view[: run * self._size] as records:
-                    self.driver.put(records)
-                self._route(port, run)
-            else:
-                record = bytes(view[: self._size])
-        if not run:
-            if not self._single(port, record):
-                return 0
-            run = 1
-        if not port.closed:
-            del port.incoming[: run * self._size]
-        return run
+    def _forward(self, port: Port, most: int) -> bool:
+        """Take a first record of a port, and what follows it in one session, up to ``most`` lines.
 
-    def _run(self, port: Port, view: memoryview, count: int) -> int:
-        """Return how many of the first records belong to one session of the port."""
-        with view[: count * self._size].cast("Q") as words:
-            heads = words[:: self._size // _HEAD].tolist()
-        first = heads[0]
-        if first not in port.sessions:
-            return 0
-        if heads.count(first) == count:
-            return count
-        return next(place for place, head in enumerate(heads) if head != first)
+        Return whether something was taken.
+        """
+        incoming = port.incoming
+        with memoryview(incoming) as view:
+            found = self._look(port, view, most)
+            size = LINE_BYTES * sum([run.lines * run.records for run in found])
+            if size:
+                with view[:size] as records:
+                    self.driver.submit(records, found)
+        if not size:
+            return self._single(port)
+        for run in found:
+            self._route(port, run)
+        del incoming[:size]
+        return True
 
-    def _route(self, port: Port, count: int, type_: int = RecordType.DATA, handshake: Handshake | None = None) -> None:
-        port.in_flight += count
-        self.numbers.records_in += count
-        last = self._routes[-1] if self._routes else None
-        if last is not None and last.port is port and last.type == type_ == RecordType.DATA and not last.made:
-            last.count += count
-        else:
-            self._routes.append(_Route(port, count, type_, handshake=handshake))
+    def _look(self, port: Port, view: memoryview, most: int) -> list[Run]:
+        """Return which of the first records are DATA of open sessions of the port."""
+        found: list[Run] = []
+        total, at = len(view) // LINE_BYTES, 0
+        with view[: total * LINE_BYTES] as whole, whole.cast("Q") as words:
+            while at < total:
+                head = words[at * _WORDS]
+                if head & _SAME not in port.sessions:
+                    break
+                fields = head.to_bytes(_HEAD, sys.byteorder)
+                lines, count = fields[LINES_AT], fields[COUNT_AT]
+                # SEC_CM: RELAY.RECORD.CHECKED -- what the device would split up otherwise is not copied
+                if not self._codec.command_lines(_DATA, lines, count):
+                    break
+                fit = min(min(total - at, most) // lines, LOOK)
+                if not fit:
+                    break
+                records = repeated(words[at * _WORDS : (at + fit * lines) * _WORDS : lines * _WORDS].tolist())
+                found.append(Run(lines, records))
+                self.numbers.operations += records * count
+                at, most = at + records * lines, most - records * lines
+        return found
 
-    def _single(self, port: Port, record: bytes) -> bool:
+    def _route(self, port: Port, run: Run, type_: int = _DATA, handshake: Handshake | None = None) -> None:
+        lines, records = run
+        port.in_flight += lines * records
+        self.numbers.records_in += records
+        if type_ == _DATA and self._routes:
+            last = self._routes[-1]
+            if last.port is port and last.lines == lines and last.type == _DATA:
+                last.records += records
+                return
+        self._routes.append(_Route(port, lines, records, type_, handshake=handshake))
+
+    def _single(self, port: Port) -> bool:
         """Deal with a record that is no DATA of an open session. Return whether it was taken."""
-        header = read_header(record)
+        header = read_header(bytes(port.incoming[: HEADER.size]))
+        lines = self._codec.command_lines(header.type, header.lines, header.count)
         match header.type:
+            case _ if not lines:  # the peer is no client, or one of another version
+                # SEC_CM: RELAY.RECORD.CHECKED -- nobody knows where the record after it begins
+                return self._refuse(port, 1, header, Refusal.MALFORMED, "malformed")
             case RecordType.HELLO:
                 if port.hellos < self.limits.hellos:
                     self._handshakes.wait(port)
                     return False
-                self._refuse(port, header, Refusal.NO_HANDSHAKE, "hellos")
+                return self._refuse(port, lines, header, Refusal.NO_HANDSHAKE, "hellos")
             case RecordType.CONFIRM if self._handshakes.confirm(port, header.session):
-                self.driver.put(record)
-                self._route(port, 1, header.type)
+                self._put(port, bytes(port.incoming[: lines * LINE_BYTES]))
+                del port.incoming[: lines * LINE_BYTES]
+                return True
             case RecordType.CONFIRM:
-                self._refuse(port, header, Refusal.NO_HANDSHAKE)
-            case RecordType.DATA:
+                return self._refuse(port, lines, header, Refusal.NO_HANDSHAKE)
+            case _:
                 # SEC_CM: RELAY.SESSION.OWNED -- the records after it in that session would come out of order
                 port.sessions.clear()
-                self._refuse(port, header, Refusal.UNKNOWN_SESSION)
-            case _:  # the peer is no client
-                self._refuse(port, header, Refusal.MALFORMED, "malformed")
-        return True
+                return self._refuse(port, lines, header, Refusal.UNKNOWN_SESSION)
 
-    def _refuse(self, port: Port, header: Header, why: Refusal, ends: str = "") -> None:
-        """Answer a record here, after the answers to the records before it. ``ends`` ends the connection after that."""
+    def _refuse(self, port: Port, lines: int, header: Header, why: Refusal, ends: str = "") -> bool:
+        """Answer a first record here, after the answers to those before it. ``ends`` ends the connection after that."""
+        del port.incoming[: lines * LINE_BYTES]
         self.numbers.refused[why.name.lower()] += 1
         port.in_flight += 1
-        made = Header(RecordType.REFUSED, header.session_index, why, header.session, header.sequence).pack()
-        self._routes.append(_Route(port, 0, RecordType.REFUSED, made.ljust(self._size, b"\0"), ends=ends))
+        self._routes.append(_Route(port, 1, 1, _REFUSED, refusal(header, why), ends=ends))
         port.ending = bool(ends)
         self._deliver_made()
+        return True
 
     # -- from the device ------------------------------------------------------------------------------------------
 
     def collect(self) -> int:
-        """Take the answers that are there, give them to their ports, and return how many there were."""
+        """Take the answers that are there, give them to their ports, and return how many lines they had."""
         answers = self.driver.take()
-        count = len(answers) // self._size
-        view, at = memoryview(answers), 0
+        view, start, at, port = memoryview(answers), 0, 0, None
         while at < len(answers):
             route = self._routes[0]
-            number = min(route.count, (len(answers) - at) // self._size)
-            end = at + number * self._size
-            self._deliver(route, view[at:end], number)
-            at = end
-            route.count -= number
-            if not route.count:
+            if route.port is not port:
+                _deliver(port, view[start:at])
+                start, port = at, route.port
+            at = self._settle(route, answers, at)
+            if not route.records:
                 self._routes.popleft()
-                self._deliver_made()
-        return count
+                if self._routes and self._routes[0].made:
+                    _deliver(port, view[start:at])
+                    start = at
+                    self._deliver_made()
+        _deliver(port, view[start:at])
+        return len(answers) // LINE_BYTES
 
-    def _deliver(self, route: _Route, records: memoryview, count: int) -> None:
+    def _settle(self, route: _Route, answers: bytes, at: int) -> int:
+        """Count answers of a route, from a place on; return the place of the first that was not counted."""
+        size = route.lines * LINE_BYTES
+        records = min(route.records, LOOK, (len(answers) - at) // size)
+        before = answers[at : at + records * size : size].find(_REFUSED)  # a refusal has one line, whatever was refused
+        refused = not before or not records
+        if refused:
+            records, size = 1, LINE_BYTES
+        elif before > 0:
+            records = before
+        route.records -= records
         port = route.port
-        if port is not None and route.type != RecordType.DATA:
-            self._handshake_answered(port, route.handshake, read_header(records))
+        if port is not None and route.type != _DATA:
+            self._handshake_answered(port, route.handshake, read_header(answers[at : at + HEADER.size]))
         if port is None or port.closed:
-            self.numbers.unwanted += count
-            return
-        port.in_flight -= count
-        self.numbers.records_out += count
-        if RecordType.REFUSED in bytes(records[:: self._size]):
-            self._forget_sessions(port, records)
-        port.deliver(records)
-        self.activate(port)
-
-    def _forget_sessions(self, port: Port, records: memoryview) -> None:
-        """Forget the sessions of a port whose records the device has refused."""
-        for at in range(0, len(records), self._size):
-            header = read_header(records[at : at + HEADER.size])
-            if header.type == RecordType.REFUSED:
+            self.numbers.unwanted += records
+        else:
+            port.in_flight -= records * route.lines
+            self.numbers.records_out += records
+            if refused:
                 # SEC_CM: RELAY.SESSION.OWNED -- nobody busies the device with records of a session that has ended
-                port.sessions.pop(_head(header), None)
+                port.sessions.pop(_head(read_header(answers[at : at + HEADER.size])), None)
+            self.activate(port)
+        return at + records * size
 
     def _deliver_made(self) -> None:
         while self._routes and self._routes[0].made:
@@ -273,3 +344,9 @@ class Switch:
                 while len(port.sessions) > SESSIONS:
                     del port.sessions[next(iter(port.sessions))]
                 port.opened()
+
+
+def _deliver(port: Port | None, records: memoryview) -> None:
+    """Give answers to a port, if there are any and it is there."""
+    if records and port is not None and not port.closed:
+        port.deliver(records)

@@ -5,9 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.device.driver import Driver
-from host.device.rings import Run
-from host.framing import split
 from host.model.model import ModelTransport
+from host.records import Run, split
 from omap.bodies import responses
 from omap.errors import DeviceError, InputError
 from omap.operations import Kind, Operation

@@ -19,6 +19,7 @@ from omap.session import ClientSession
 from omap.wire import RecordType, read_header
 from tests.support.host.certificates import make_certificate
 from tests.support.host.clients import RawClient
+from tests.support.host.keys import client_of
 from tests.support.host.waiting import until
 
 PARAMS = preset("TINY")
@@ -165,7 +166,7 @@ def test_a_fault_is_told_after_tls_is_set_up_and_nothing_goes_out_in_the_clear(k
 
 def test_records_that_come_with_the_end_of_the_tls_handshake_are_answered_after_the_greeting(secure, key, trusted):
     relay = secure()
-    told, hello = relay.relay.driver.greeting().pack(), ClientSession(PARAMS, key).hello()
+    told, hello = relay.relay.driver.greeting().pack(), ClientSession(PARAMS, client_of(key)).hello()
     with socket.create_connection((relay.host, relay.port), timeout=20) as link:
         tls = trusted.wrap_socket(link, server_hostname="localhost", do_handshake_on_connect=False)
         tls.do_handshake()

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.mark.long
 @pytest.mark.parametrize(("clients", "addresses"), [(64, 10), (64, 1000), (Limits.clients, 10), (Limits.clients, 1000)])
-def test_an_honest_client_gets_in_among_a_thousand_hostile_connections(start, clients, addresses, key_file):
+def test_an_honest_client_gets_in_among_a_thousand_hostile_connections(start, clients, addresses, client_file):
     relay = start(backend="process", limits=Limits(clients=clients))
     command = [sys.executable, "-m", "tests.support.host.hostile", relay.host, relay.port, 1000, addresses]
     attacker = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -28,7 +28,7 @@ def test_an_honest_client_gets_in_among_a_thousand_hostile_connections(start, cl
             since = time.monotonic()
             while True:
                 try:
-                    client = omap.connect(relay.address, key_file=key_file)
+                    client = omap.connect(relay.address, key_file=client_file)
                     break
                 except (DeviceError, SessionError):  # the relay is full
                     refusals += 1

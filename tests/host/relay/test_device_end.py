@@ -9,7 +9,7 @@ from omap.errors import DeviceFaultError
 from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.regmap import Fault
-from omap.wire import Counter, RecordType, Refusal, read_header, write_counter
+from omap.wire import LEAST_RING_LINES, Counter, RecordType, Refusal, read_header, write_counter
 from tests.support.host.clients import RawClient
 from tests.support.host.operators import fetch, monitored
 from tests.support.host.waiting import until
@@ -28,9 +28,9 @@ def test_a_fault_is_told_to_everybody(relay, key):
         one.submit([NOP] * 3)
         for client in (one, two):
             last = client.ended()[-SIZE:]
-            assert read_header(last)[:3] == (RecordType.REFUSED, 0, Refusal.FAULT)
+            assert read_header(last)[:4] == (RecordType.REFUSED, 0, 1, Refusal.FAULT)
         with RawClient(relay) as late:
-            assert read_header(late.record()).code == Refusal.FAULT
+            assert read_header(late.record()).count == Refusal.FAULT
             assert late.ended() == b""
         status, text = fetch(monitor, "/healthz")
         said = json.loads(text)
@@ -43,10 +43,10 @@ def test_a_fault_is_told_to_everybody(relay, key):
 
 def test_a_bad_record_ends_its_session_and_the_relay_serves_on(relay, key):
     with RawClient(relay, key) as client, RawClient(relay, key) as other:
-        records = [client.session.seal(NOP) for _ in range(6)]
+        records = [client.session.seal([NOP]) for _ in range(6)]
         client.send(b"".join([*records[:3], *records[4:]]))
         client.answers(3)
-        codes = [read_header(client.record()).code for _ in range(2)]
+        codes = [read_header(client.record()).count for _ in range(2)]
         assert codes == [Refusal.OUT_OF_TURN, Refusal.UNKNOWN_SESSION]
         other.run([NOP] * 3)
     assert relay.relay.failure is None
@@ -55,7 +55,7 @@ def test_a_bad_record_ends_its_session_and_the_relay_serves_on(relay, key):
 def test_a_fault_is_noticed_without_traffic(relay, key):
     with RawClient(relay, key) as client:
         relay.transport.device._latch(Fault.PAGE_TAG)
-        assert read_header(client.ended()).code == Refusal.FAULT
+        assert read_header(client.ended()).count == Refusal.FAULT
 
 
 def test_a_device_that_is_gone_ends_all_connections(start, key):
@@ -87,7 +87,7 @@ def test_counters_without_sense_end_the_relay(relay, key):
 
 
 def test_a_device_without_a_doorbell_is_polled(start, key, monkeypatch, key_file):
-    transport = open_transport("model", PARAMS, key_file=key_file, ring_lines=64)
+    transport = open_transport("model", PARAMS, key_file=key_file, ring_lines=LEAST_RING_LINES)
     monkeypatch.setattr(transport, "fileno", lambda: None)
     with transport, running_relay(PARAMS, None, transport=transport) as relay, RawClient(relay, key) as client:
         assert len(client.run([NOP] * 200)) == 200

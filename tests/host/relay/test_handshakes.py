@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omap.session import ClientSession
-from omap.wire import Header, RecordType, Refusal, read_header
-from tests.support.host.switches import KEY, PARAMS, SIZE, Client, Rig
+from host.records import split
+from omap.wire import HELLO_LINES, Header, RecordType, Refusal, read_header
+from tests.support.host.switches import SIZE, Client, Rig, fresh
 
 PLACES = 16
 CROWDED, LONG = 0.05, 1.0
@@ -15,7 +15,7 @@ HERE, THERE, ELSEWHERE = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 
 def hello(client):
     """Begin a handshake, or wait for one; return the client."""
-    client.session = ClientSession(PARAMS, KEY)
+    client.session = fresh()
     client.send(client.session.hello())
     return client
 
@@ -38,7 +38,7 @@ def answered(clients):
 
 
 def test_sixteen_handshakes_are_under_way_and_each_that_ends_lets_another_begin():
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     clients = begin(rig, 20)
     assert answered(clients) == [1] * PLACES + [0] * 4
     for place, client in enumerate(clients):
@@ -51,7 +51,7 @@ def test_sixteen_handshakes_are_under_way_and_each_that_ends_lets_another_begin(
 
 def test_handshakes_may_end_in_any_order():
     """The device keeps handshakes by number, so a place is free when the oldest handshake is over."""
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     clients = begin(rig, 18)
     for client in clients[15:0:-1]:
         confirm(client)
@@ -65,7 +65,7 @@ def test_handshakes_may_end_in_any_order():
 
 @pytest.mark.sec_cm("RELAY.TURNS.SHARED")
 def test_turns_go_by_address_then_by_connection():
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     many = begin(rig, 100)
     two = begin(rig, 2, HERE)
     (one,) = begin(rig, 1, ELSEWHERE)
@@ -78,7 +78,7 @@ def test_turns_go_by_address_then_by_connection():
 @pytest.mark.sec_cm("RELAY.TURNS.SHARED")
 @pytest.mark.parametrize("group", [HERE, THERE])
 def test_a_handshake_that_stalls_in_a_crowd_is_over_after_50_ms(group):
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     stallers = begin(rig, PLACES)
     assert rig.switch.deadline is None  # nobody waits for a place
     (waiter,) = begin(rig, 1, group)
@@ -98,7 +98,7 @@ def test_a_handshake_that_stalls_in_a_crowd_is_over_after_50_ms(group):
 
 @pytest.mark.sec_cm("RELAY.TURNS.SHARED")
 def test_a_connection_that_repeats_its_hello_holds_up_others_no_longer():
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     stallers = begin(rig, PLACES)
     (waiter,) = begin(rig, 1, HERE)
     for at in (0.01, 0.02, 0.03, 0.04):
@@ -114,7 +114,7 @@ def test_a_connection_that_repeats_its_hello_holds_up_others_no_longer():
 
 @pytest.mark.sec_cm("RELAY.TURNS.SHARED")
 def test_many_connections_of_few_addresses_do_not_shorten_the_time_of_a_client_that_is_far_away():
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     (far,) = begin(rig, 1, HERE)
     begin(rig, 50, THERE)
     rig.now = LONG - 1e-6
@@ -124,7 +124,7 @@ def test_many_connections_of_few_addresses_do_not_shorten_the_time_of_a_client_t
 
 
 def test_a_handshake_that_takes_longer_than_a_second_is_over_when_somebody_waits():
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     (far,) = begin(rig, 1, HERE)
     others = begin(rig, 50, THERE)
     rig.now = LONG
@@ -135,7 +135,7 @@ def test_a_handshake_that_takes_longer_than_a_second_is_over_when_somebody_waits
 
 
 def test_a_handshake_may_take_as_long_as_it_likes_while_nobody_waits():
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     clients = begin(rig, PLACES)
     rig.now = 100.0
     rig.run()
@@ -145,10 +145,10 @@ def test_a_handshake_may_take_as_long_as_it_likes_while_nobody_waits():
 
 
 def test_the_time_of_a_handshake_begins_with_the_devices_answer():
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     clients = [hello(Client(rig, THERE)) for _ in range(PLACES + 1)]
     rig.switch.pump()
-    assert rig.driver.in_flight == PLACES
+    assert rig.driver.in_flight == PLACES * HELLO_LINES
     rig.now = 50.0  # a device that is busy
     assert rig.switch.deadline is None
     rig.run()
@@ -158,26 +158,26 @@ def test_the_time_of_a_handshake_begins_with_the_devices_answer():
 
 def test_a_full_ring_gives_no_deadline():
     """Otherwise the relay would be called again at once, for nothing, until the ring has room."""
-    rig = Rig(ring_lines=16)
+    rig = Rig()
     begin(rig, PLACES)
     heavy, waiter = Client(rig, ELSEWHERE), Client(rig, HERE)
     heavy.sessions = {}
     hello(waiter)
     rig.switch.pump()
     assert rig.switch.deadline == CROWDED
-    rig.driver.put(b"".join(ClientSession(PARAMS, KEY).hello() for _ in range(16)))
+    rig.driver.put(b"".join(fresh().hello() for _ in range(rig.driver.room // HELLO_LINES)))
     assert rig.driver.room == 0
     assert rig.switch.deadline is None
 
 
 def test_hellos_of_a_connection_are_bounded():
-    rig = Rig(ring_lines=64, hellos=3)
+    rig = Rig(hellos=3)
     client = Client(rig)
     for _ in range(2):
         hello(client)
         rig.run()
         client.received.clear()
-    client.session = ClientSession(PARAMS, KEY)
+    client.session = fresh()
     client.handshake()  # an open session is what a client is here for: counting begins anew
     for _ in range(3):
         assert client.reasons == []
@@ -192,7 +192,7 @@ def test_hellos_of_a_connection_are_bounded():
 
 @pytest.mark.parametrize("when", ["before the answer", "after it", "while waiting"])
 def test_a_client_that_leaves_makes_room(when):
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     leaver = hello(Client(rig, THERE))
     if when == "before the answer":
         others = [hello(Client(rig, THERE)) for _ in range(PLACES)]
@@ -221,17 +221,17 @@ def test_a_client_may_begin_its_handshake_anew():
     client.send(old)
     rig.run()
     answer, refusal = client.received
-    assert read_header(refusal).code == Refusal.NO_HANDSHAKE
+    assert read_header(refusal).count == Refusal.NO_HANDSHAKE
     client.received = [answer]
     confirm(client)
     client.session.opened(client.received.pop())
 
 
 def test_a_wrong_root_key_ends_the_handshake():
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     wrong, *others = begin(rig, PLACES + 1)
     session = read_header(wrong.received.pop()).session
-    wrong.send(Header(RecordType.CONFIRM, 0, 0, session, 0).pack().ljust(SIZE, b"\1"))
+    wrong.send(Header(RecordType.CONFIRM, 0, 1, 0, session, 0).pack().ljust(SIZE, b"\1"))
     rig.run()
     assert wrong.refusals == [Refusal.WRONG_KEY]
     assert answered(others) == [1] * PLACES
@@ -249,15 +249,14 @@ def test_a_wrong_root_key_ends_the_handshake():
     )
 )
 def test_relay_and_device_agree_on_what_is_under_way_and_everybody_has_a_turn(events):
-    rig = Rig(ring_lines=32)
+    rig = Rig()
     clients = [Client(rig, f"192.0.2.{number % 5}") for number in range(30)]
     take = rig.driver.take
 
     def watched():
         answers = take()
-        for at in range(0, len(answers), SIZE):
-            header = read_header(answers[at : at + SIZE])
-            assert (header.type, header.code) != (RecordType.REFUSED, Refusal.NO_HANDSHAKE), "the device knew better"
+        for header in map(read_header, split(answers)):
+            assert (header.type, header.count) != (RecordType.REFUSED, Refusal.NO_HANDSHAKE), "the device knew better"
         return answers
 
     rig.driver.take = watched
@@ -270,9 +269,9 @@ def test_relay_and_device_agree_on_what_is_under_way_and_everybody_has_a_turn(ev
                 hellos = [record for record in client.received if read_header(record).type == RecordType.HELLO]
                 for record in hellos[-1:]:
                     session = read_header(record).session
-                    client.send(Header(RecordType.CONFIRM, 0, 0, session, 0).pack().ljust(SIZE, b"\1"))
+                    client.send(Header(RecordType.CONFIRM, 0, 1, 0, session, 0).pack().ljust(SIZE, b"\1"))
             case "stale":
-                client.send(Header(RecordType.CONFIRM, 0, 0, number + 1, 0).pack().ljust(SIZE, b"\1"))
+                client.send(Header(RecordType.CONFIRM, 0, 1, 0, number + 1, 0).pack().ljust(SIZE, b"\1"))
             case "leave":
                 rig.switch.forget(client)
                 clients[number] = Client(rig, client.group)
@@ -329,7 +328,7 @@ class Half(Loop):
     def tick(self):
         if self.client.received:
             session = read_header(self.client.received.pop()).session
-            self.client.send(Header(RecordType.CONFIRM, 0, 0, session, 0).pack() + bytes(SIZE // 2))
+            self.client.send(Header(RecordType.CONFIRM, 0, 1, 0, session, 0).pack() + bytes(SIZE // 2))
         elif self.rig.now >= self.due and not self.client.incoming and not self.client.waiting:
             hello(self.client)
 
@@ -337,7 +336,7 @@ class Half(Loop):
 @pytest.mark.sec_cm("RELAY.TURNS.SHARED")
 def test_an_honest_client_is_served_within_two_seconds_under_a_thousand_hostile_connections():
     """On a clock that is set by hand, so that a slow machine changes nothing."""
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     kinds = [Loop, Silent, Half]
     hostile = [kinds[n % 3](rig, f"192.0.2.{n % 10}", n * 0.0015) for n in range(1000)]
     waits = []

@@ -20,17 +20,18 @@ NOP = Operation(Kind.NOP)
 
 def test_health_and_metrics(relay, key):
     with monitored(relay) as monitor, RawClient(relay, key) as client:
-        client.run([NOP] * 5)
+        client.run([NOP] * 50, 10)
         status, text = fetch(monitor, "/healthz")
         said = json.loads(text)
         assert (status, said["healthy"], said["clients"], said["in_flight"]) == (200, True, 1, 0)
         assert said["digest"] == PARAMS.digest.hex()
-        client.send(Header(RecordType.DATA, 0, 0, 9, 9).pack().ljust(SIZE, b"\0"))
+        client.send(Header(RecordType.DATA, 0, 1, 1, 9, 9).pack().ljust(SIZE, b"\0"))
         client.record()
         status, text = fetch(monitor, "/metrics")
         assert status == 200
         values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
         assert values["omap_relay_records_in_total"] == values["omap_relay_records_out_total"] == "7"
+        assert values["omap_relay_operations_total"] == "50"
         assert values["omap_relay_clients"] == values["omap_relay_sessions_total"] == "1"
         assert values['omap_relay_refused_total{reason="unknown_session"}'] == "1"
         assert values["omap_device_ready"] == "1"

@@ -6,15 +6,14 @@ from hypothesis import strategies as st
 
 from host.relay.switch import Switch
 from omap.regmap import State
-from omap.session import ClientSession
 from omap.wire import Header, RecordType, Refusal, read_header
-from tests.support.host.switches import KEY, NOP, PARAMS, SIZE, Client, Rig
+from tests.support.host.switches import NOP, RING, SIZE, Client, Rig, fresh
 
 # -- turns ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_greedy_client_leaves_room_for_a_modest_one():
-    rig = Rig(ring_lines=64, quantum=4, in_flight=1000)
+    rig = Rig(quantum=4, in_flight=1000)
     greedy, modest = Client(rig).handshake(), Client(rig).handshake()
     greedy.nops(50)
     modest.nops(2)
@@ -27,23 +26,75 @@ def test_a_greedy_client_leaves_room_for_a_modest_one():
     greedy.check(46)
 
 
+def test_turns_go_by_lines_and_a_record_is_never_split():
+    """A client whose records are long has as many lines in the ring as one whose records are short."""
+    rig = Rig(quantum=8, in_flight=1000)
+    wide, narrow = Client(rig).handshake(), Client(rig).handshake()
+    wide.nops(10, 20)  # of 6 lines: one fits into a turn
+    narrow.nops(60)
+    rig.switch.pump()
+    order = [(run.lines, run.records) for run in rig.driver.due]
+    assert order[:6] == [(6, 1), (1, 8)] * 3
+    rig.run()
+    wide.check(10)
+    narrow.check(60)
+
+
+def test_a_client_that_is_alone_need_not_take_turns():
+    rig = Rig(quantum=4)
+    client = Client(rig).handshake()
+    client.nops(100)
+    rig.switch.pump()
+    assert client.in_flight == RING // 2  # its share, in one go
+    assert rig.driver.statistics.batches == 2 + 1
+    rig.run()
+    client.check(100)
+
+
+def test_a_record_that_is_longer_than_the_share_goes_alone():
+    rig = Rig(quantum=1, in_flight=2)
+    client = Client(rig).handshake()
+    client.nops(3, 253)
+    rig.switch.pump()
+    assert client.in_flight == 64
+    rig.run()
+    client.check(3)
+
+
+def test_a_long_record_waits_for_room_and_nobody_overtakes_it():
+    rig = Rig(quantum=1000, in_flight=1000)
+    filler, wide, narrow = (Client(rig).handshake() for _ in range(3))
+    filler.nops(RING - 10)
+    rig.switch.pump()
+    wide.nops(1, 253)
+    narrow.nops(3)
+    rig.switch.pump()
+    assert (wide.in_flight, narrow.in_flight, rig.driver.room) == (0, 0, 10)
+    rig.run()
+    wide.check(1)
+    narrow.check(3)
+    filler.check(RING - 10)
+
+
 @settings(max_examples=40)
 @given(
-    sends=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 20)), min_size=1, max_size=12),
-    ring_lines=st.sampled_from([2, 8, 32]),
-    quantum=st.integers(1, 9),
-    in_flight=st.integers(1, 20),
-    step=st.integers(1, 7),
+    sends=st.lists(
+        st.tuples(st.integers(0, 2), st.integers(1, 8), st.sampled_from([1, 2, 5, 100, 253])), min_size=1, max_size=8
+    ),
+    quantum=st.integers(1, 90),
+    in_flight=st.integers(1, 200),
+    step=st.integers(1, 700),
 )
-def test_everybody_gets_all_answers_in_order_within_the_limits(sends, ring_lines, quantum, in_flight, step):
-    rig = Rig(ring_lines=ring_lines, quantum=quantum, in_flight=in_flight)
-    clients, sent = [Client(rig).handshake() for _ in range(3)], [0, 0, 0]
-    for who, count in sends:
-        clients[who].nops(count)
+def test_everybody_gets_all_answers_in_order_within_the_limits(sends, quantum, in_flight, step):
+    rig = Rig(quantum=quantum, in_flight=in_flight)
+    clients, sent, operations = [Client(rig).handshake() for _ in range(3)], [0, 0, 0], 0
+    for who, count, each in sends:
+        clients[who].nops(count, each)
         sent[who] += count
+        operations += count * each
         rig.switch.pump()
-        assert all(client.in_flight <= in_flight for client in clients)
-        assert rig.driver.in_flight <= ring_lines
+        assert all(client.in_flight <= max(in_flight, 64) for client in clients)
+        assert rig.driver.in_flight <= RING
         rig.transport.step(step)
         rig.switch.collect()
     rig.run()
@@ -52,16 +103,18 @@ def test_everybody_gets_all_answers_in_order_within_the_limits(sends, ring_lines
         assert client.in_flight == 0
     assert rig.switch.idle
     assert rig.numbers.records_in == rig.numbers.records_out == sum(sent) + 6
+    assert rig.numbers.operations == operations
 
 
-def test_half_a_record_waits_for_its_other_half():
+@pytest.mark.parametrize("cut", [1, 15, 16, 63, 64, 100, 127])
+def test_half_a_record_waits_for_its_other_half(cut):
     rig = Rig()
     client = Client(rig).handshake()
-    record = client.session.seal(NOP)
-    client.send(record[:63])
+    record = client.session.seal([NOP] * 2)
+    client.send(record[:cut])
     rig.run()
     client.check(0)
-    client.send(record[63:])
+    client.send(record[cut:])
     rig.run()
     client.check(1)
 
@@ -108,14 +161,15 @@ def test_answers_to_an_earlier_switch_are_thrown_away():
 
 
 def test_several_sessions_of_one_connection():
-    rig = Rig(ring_lines=64)
+    rig = Rig()
     client = Client(rig).handshake()
     old = client.session
-    client.session = ClientSession(PARAMS, KEY)
+    client.session = fresh()
     client.handshake()
-    client.send(old.seal(NOP), client.session.seal(NOP), old.seal(NOP), old.seal(NOP), client.session.seal(NOP))
+    order = [old, client.session, old, old, client.session]
+    client.send(*[session.seal([NOP] * count) for count, session in enumerate(order, 1)])
     rig.run()
-    for session, record in zip([old, client.session, old, old, client.session], client.received, strict=True):
+    for session, record in zip(order, client.received, strict=True):
         session.open(record)
     assert client.open_sessions == 2
 
@@ -124,7 +178,7 @@ def test_a_connection_keeps_as_many_sessions_as_a_device():
     rig = Rig()
     client = Client(rig)
     for _ in range(20):
-        client.session = ClientSession(PARAMS, KEY)
+        client.session = fresh()
         client.handshake()
     assert len(client.sessions) == 16
     client.nops(1)
@@ -139,10 +193,9 @@ def test_a_connection_keeps_as_many_sessions_as_a_device():
 def test_records_of_sessions_of_others_do_not_reach_the_device():
     rig = Rig()
     victim, attacker = Client(rig).handshake(), Client(rig).handshake()
-    record = victim.session.seal(NOP)
-    forged = (
-        Header(RecordType.DATA, victim.session.session_index, 0, victim.session.session, 0).pack().ljust(SIZE, b"\0")
-    )
+    record = victim.session.seal([NOP])
+    header = Header(RecordType.DATA, victim.session.session_index, 1, 1, victim.session.session, 0)
+    forged = header.pack().ljust(SIZE, b"\0")
     for attack in (record, forged):
         attacker.send(attack)
         rig.run()
@@ -154,18 +207,19 @@ def test_records_of_sessions_of_others_do_not_reach_the_device():
     rig.run()
     victim.check(1)
     assert rig.state is State.READY
-    attacker.session = ClientSession(PARAMS, KEY)
+    attacker.session = fresh()
     attacker.handshake().nops(1)
     rig.run()
     attacker.check(1)
 
 
 @pytest.mark.sec_cm("RELAY.SESSION.OWNED")
-def test_a_session_that_the_device_has_ended_is_forwarded_no_more():
+@pytest.mark.parametrize("count", [1, 20])
+def test_a_session_that_the_device_has_ended_is_forwarded_no_more(count):
     """Whoever sits between a client and the relay can end the client's session, and can't use it to busy the device."""
     rig = Rig()
     victim, other = Client(rig).handshake(), Client(rig).handshake()
-    records = [victim.session.seal(NOP) for _ in range(4)]
+    records = [victim.session.seal([NOP] * count) for _ in range(4)]
     victim.send(records[0], records[1][:-1] + bytes([records[1][-1] ^ 1]), records[2])
     rig.run()
     victim.session.open(victim.received.pop(0))
@@ -178,7 +232,7 @@ def test_a_session_that_the_device_has_ended_is_forwarded_no_more():
     other.nops(3)
     rig.run()
     other.check(3)
-    victim.session = ClientSession(PARAMS, KEY, replaces=victim.session.session)
+    victim.session = fresh(victim.session.session)
     victim.received.clear()
     victim.handshake().nops(2)
     rig.run()
@@ -189,23 +243,48 @@ def test_refusals_come_after_the_answers_before_them():
     rig = Rig()
     client = Client(rig).handshake()
     client.nops(2)
-    client.send(Header(RecordType.DATA, 0, 0, 77, 5).pack().ljust(SIZE, b"\0"))
+    client.send(Header(RecordType.DATA, 0, 2, 2, 77, 5).pack().ljust(2 * SIZE, b"\0"))
     rig.switch.pump()
     assert client.received == []
     assert client.in_flight == 3
     rig.run()
     kinds = [read_header(record) for record in client.received]
     assert [header.type for header in kinds] == [RecordType.DATA, RecordType.DATA, RecordType.REFUSED]
-    assert kinds[2] == Header(RecordType.REFUSED, 0, Refusal.UNKNOWN_SESSION, 77, 5)
+    assert kinds[2] == Header(RecordType.REFUSED, 0, 1, Refusal.UNKNOWN_SESSION, 77, 5)
     assert client.in_flight == 0
 
 
-def test_what_is_no_record_ends_the_connection():
+@pytest.mark.sec_cm("RELAY.RECORD.CHECKED")
+@pytest.mark.parametrize(
+    ("type_", "lines", "count"),
+    [
+        (RecordType.DATA, 0, 0),  # what a client of version 1 sends
+        (RecordType.DATA, 1, 0),
+        (RecordType.DATA, 2, 1),
+        (RecordType.DATA, 1, 2),
+        (RecordType.DATA, 64, 249),
+        (RecordType.DATA, 64, 254),
+        (RecordType.DATA, 65, 255),
+        (RecordType.HELLO, 1, 0),
+        (RecordType.HELLO, 2, 1),
+        (RecordType.CONFIRM, 1, 1),
+        (RecordType.CONFIRM, 2, 0),
+        (RecordType.REFUSED, 1, 0),
+        (0, 1, 1),
+        (9, 255, 255),
+    ],
+)
+@pytest.mark.parametrize("length", [16, 64, 640])
+def test_what_is_no_record_ends_the_connection(type_, lines, count, length):
+    """It is not copied, although it names a session that is open on this connection."""
     rig = Rig()
     client = Client(rig).handshake()
     client.nops(1)
-    client.send(bytes(SIZE), b"\xff" * 10 * SIZE)
+    before = rig.numbers.records_in + 1
+    head = Header(type_, client.session.session_index, lines, count, client.session.session, client.session.sent)
+    client.send(head.pack().ljust(length, b"\xff"))
     rig.run()
+    assert rig.numbers.records_in == before
     client.session.open(client.received.pop(0))
     assert client.refusals == [Refusal.MALFORMED]
     assert client.reasons == ["malformed"]
@@ -221,7 +300,8 @@ def test_garbage_harms_nobody_else(parts, random):
     victim, other = Client(rig).handshake(), Client(rig)
     for part in parts:
         if not other.closed:
-            head = Header(random.randrange(6), random.randrange(20), 0, random.randrange(4), 0).pack()
+            lines, count = random.choice([(0, 0), (1, 0), (2, 0), (1, 1), (2, 2), (3, 2), (255, 255)])
+            head = Header(random.randrange(6), random.randrange(20), lines, count, random.randrange(4), 0).pack()
             other.send(random.choice([b"", head]) + part)
         victim.nops(1)
         rig.run()

@@ -4,15 +4,13 @@ import random
 import socket
 import ssl
 
-from host.framing import facts_length, read_greeting, split
+from host.framing import facts_length, read_greeting
+from host.records import split
 from omap.bodies import responses
-from omap.credentials import Credential, provision
 from omap.operations import Kind, Operation
 from omap.session import ClientSession
 from omap.wire import LINE_BYTES, read_header
-
-OWNER = Credential()
-"""A client that may do everything."""
+from tests.support.host.keys import client_of
 
 
 def mixed(params, seed, count):
@@ -40,11 +38,11 @@ def parts(operations, count):
 
 
 class DriverClient:
-    """Opens a session over a driver, which nobody else may use. ``key`` is the root key."""
+    """Opens a session over a driver, which nobody else may use. ``key`` is the root key, or what a client holds."""
 
-    def __init__(self, driver, key, replaces=0, credential=OWNER):
+    def __init__(self, driver, key, replaces=0):
         self.driver = driver
-        self.session = ClientSession(driver.params, provision(key, credential), replaces=replaces)
+        self.session = ClientSession(driver.params, client_of(key), replaces=replaces)
         confirm = self.session.confirm(driver.exchange(self.session.hello()))
         self.session.opened(driver.exchange(confirm))
 
@@ -62,7 +60,7 @@ class DriverClient:
 
 
 class RawClient:
-    """Talks to a relay over a blocking socket. ``key`` is the root key."""
+    """Talks to a relay over a blocking socket. ``key`` is the root key, or what a client holds."""
 
     def __init__(self, relay, key=None, timeout=20, tls=None, receive_bytes=None):
         self.socket = socket.socket()
@@ -83,8 +81,8 @@ class RawClient:
         if key is not None:
             self.open_session(key)
 
-    def open_session(self, key, replaces=0, credential=OWNER):
-        session = ClientSession(self.greeting.params, provision(key, credential), replaces=replaces)
+    def open_session(self, key, replaces=0):
+        session = ClientSession(self.greeting.params, client_of(key), replaces=replaces)
         self.send(session.hello())
         self.send(session.confirm(self.record()))
         session.opened(self.record())

@@ -2,17 +2,24 @@
 
 from host.device.driver import Driver
 from host.model.model import ModelTransport
+from host.records import split
 from host.relay.port import Limits, Numbers, Port
 from host.relay.switch import Switch
+from omap.credentials import Credential, provision
 from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.session import ClientSession
-from omap.wire import LEAST_RING_LINES, RecordType, Refusal, read_header
+from omap.wire import LEAST_RING_LINES, LINE_BYTES, RecordType, Refusal, read_header
 
 PARAMS = preset("TINY")
 KEY = bytes(range(32))
-SIZE = 64
+SIZE, RING = LINE_BYTES, LEAST_RING_LINES
 NOP = Operation(Kind.NOP)
+
+
+def fresh(replaces=0, name=b""):
+    """Return the client's end of a new session."""
+    return ClientSession(PARAMS, provision(KEY, Credential(name=name)), replaces=replaces)
 
 
 class Client(Port):
@@ -22,13 +29,13 @@ class Client(Port):
         super().__init__()
         self.rig = rig
         self.group = group
-        self.session = ClientSession(PARAMS, KEY)
+        self.session = fresh()
         self.received = []
         self.reasons = []
         self.open_sessions = 0
 
     def deliver(self, records):
-        self.received += [bytes(records[at : at + SIZE]) for at in range(0, len(records), SIZE)]
+        self.received += split(bytes(records))
 
     def opened(self):
         self.open_sessions += 1
@@ -44,8 +51,9 @@ class Client(Port):
         self.incoming += b"".join(records)
         self.rig.switch.activate(self)
 
-    def nops(self, count):
-        self.send(*[self.session.seal(NOP) for _ in range(count)])
+    def nops(self, count, each=1):
+        """Send so many records of so many operations each."""
+        self.send(*[self.session.seal([NOP] * each) for _ in range(count)])
 
     def handshake(self):
         self.send(self.session.hello())
@@ -67,13 +75,13 @@ class Client(Port):
         headers = [read_header(record) for record in self.received]
         self.received.clear()
         assert all(header.type == RecordType.REFUSED for header in headers)
-        return [Refusal(header.code) for header in headers]
+        return [Refusal(header.count) for header in headers]
 
 
 class Rig:
     """A switch over a stepped model, and a clock that is set by hand."""
 
-    def __init__(self, ring_lines=LEAST_RING_LINES, **limits):
+    def __init__(self, ring_lines=RING, **limits):
         self.transport = ModelTransport(PARAMS, KEY, ring_lines=ring_lines, stepped=True)
         self.driver = Driver(self.transport, PARAMS)
         self.driver.start()
