@@ -9,15 +9,16 @@ import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from host.device.driver import Driver
 from host.device.transport import Transport, open_transport
-from host.keyfile import read_root_file
 from host.relay.port import Limits
 from host.relay.relay import Relay
-from omap.credentials import ClientKey, Credential, provision
 from omap.params import Params
+
+if TYPE_CHECKING:
+    from omap.credentials import ClientKey
 
 T = TypeVar("T")
 
@@ -46,6 +47,9 @@ class RunningRelay:
     @property
     def client(self) -> ClientKey:
         """A client that may do everything: ``omap.connect(relay.address, client=relay.client)``."""
+        from host.keyfile import read_root_file  # here, because a relay needs none of this
+        from omap.credentials import Credential, provision
+
         assert self.key_file is not None
         return provision(read_root_file(self.key_file), Credential())
 
