@@ -104,7 +104,7 @@ class Call:
             If the map has no room for such a key.
         """
         place = self.database if database is None else database, name
-        if len(name) > self.databases.params.key_bytes or name[-1:] == b"\0":
+        if self.databases.cells.is_hashed(name, place[0]):
             self.databases.key(place)
         return place
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 from host.redis import replies
 from host.redis.administration import ADMINISTRATION, checked_name
 from host.redis.calls import SYNTAX, Call, parse_integer
 from host.redis.commands import COMMANDS, Command, check
+from host.redis.direct import Direct, direct
 from host.redis.places import Refused
 from host.redis.plans import Plan
 from host.redis.replies import OK, RESP2, RESP3, Value
@@ -24,6 +24,9 @@ RUN_LIMIT, RUN_BYTES = 1024, 1 << 20
 
 _NAMES = {word.encode(): name for name in COMMANDS for word in (name, name.upper())}
 """Names by how nearly all clients write them."""
+
+Planned = bytes | Plan | Direct | Exec
+"""What becomes of a command: its reply, or what it wants from the map."""
 
 _HELD = ("auth", "exec", "hello", "watch")
 
@@ -64,7 +67,7 @@ class Connection:
         self.session = Session(shared, address, group)
         self._reader = RequestReader(authenticated=self.session.authenticated)
         shared.sessions[self.session.number] = self.session
-        self._ahead: deque[list[bytes]] = deque()  # commands that were read and not yet planned
+        self._ahead: list[list[bytes]] = []  # commands that were read and not yet planned
         self._held: list[bytes] | None = None
         self._mute: list[int] = []  # places of plans whose replies nobody wants
 
@@ -98,7 +101,7 @@ class Connection:
         self.session.last_seen = time.monotonic()
         more = True
         while more and not self.closed:
-            plans: list[bytes | Plan | Exec] = []
+            plans: list[Planned] = []
             self._mute.clear()
             if self._held is not None:
                 self._take(plans, await self._plan_held(self._held))
@@ -108,14 +111,15 @@ class Connection:
             if plans and (answer := b"".join(await self._run(plans))):
                 await send(answer)
 
-    def _plan_ahead(self, plans: list[bytes | Plan | Exec]) -> bool:
+    def _plan_ahead(self, plans: list[Planned]) -> bool:
         """Append the plans of commands that have come, up to one that waits for all before. Return if more may come."""
         told = 0  # a long reply that is asked for a thousand times is not held a thousand times
+        session = self.session
         while len(plans) < RUN_LIMIT and told < RUN_BYTES and not self.closed:
             if not self._ahead:
                 try:
                     # before the password each command is bounded by what the one before it made of the connection
-                    self._ahead.extend(self._reader.take(RUN_LIMIT if self.authenticated else 1))
+                    self._ahead = self._reader.take(RUN_LIMIT if self.authenticated else 1)
                 except ProtocolError as problem:
                     if str(problem):
                         plans.append(replies.error(str(problem)))
@@ -123,7 +127,11 @@ class Connection:
                     break
                 if not self._ahead:
                     return False
-            words = self._ahead.popleft()
+            if session.is_plain:
+                self._plan_direct(plans)
+                if not self._ahead or len(plans) >= RUN_LIMIT:
+                    continue
+            words = self._ahead.pop(0)
             name = _NAMES.get(words[0]) or words[0].lower().decode("latin-1")
             if name in _HELD and self._waits(name, words):
                 self._held = words
@@ -133,7 +141,22 @@ class Connection:
             self._take(plans, plan)
         return not self.closed
 
-    def _take(self, plans: list[bytes | Plan | Exec], plan: bytes | Plan | Exec) -> None:
+    def _plan_direct(self, plans: list[Planned]) -> None:
+        """Append the plans of commands that have come and are direct, up to one that is not."""
+        session, ahead, calls = self.session, self._ahead, self._shared.calls
+        databases, database, form = self._shared.scheduler.databases, session.database, session.form
+        assert database is not None
+        most, before = RUN_LIMIT, len(plans)
+        for words in ahead:
+            found = direct(words, databases, database, form)
+            if found is None or len(plans) == most:
+                break
+            session.last, plan = found
+            calls[session.last] += 1
+            plans.append(plan)
+        del ahead[: len(plans) - before]
+
+    def _take(self, plans: list[Planned], plan: bytes | Plan | Exec) -> None:
         """Append a plan, and see whether its reply is wanted."""
         session = self.session
         if session.muted or session.skip:
@@ -156,36 +179,43 @@ class Connection:
         async with self._shared.guesses.turn(self.session.group) as seen:
             return self._plan(name, words) if seen else replies.error(_TOO_MANY)
 
-    async def _run(self, plans: list[bytes | Plan | Exec]) -> list[bytes]:
+    async def _run(self, plans: list[Planned]) -> list[bytes]:
+        """Run plans and return their replies. Neighbours of one way run together."""
+        alike = [plan for plan in plans if isinstance(plan, Direct)]
+        if len(alike) == len(plans) and not self._mute:
+            return await self._shared.scheduler.direct(alike)
         made: list[bytes] = []
-        run: list[Plan] = []
+        run: list[Plan | Direct] = []
         places: list[int] = []
         way = ""
         for place, plan in enumerate(plans):
-            if type(plan) is bytes:
+            if isinstance(plan, bytes):
                 made.append(plan)
                 continue
-            now = _WAYS[plan.once] if type(plan) is Plan else _TRANSACTION
+            now = _TRANSACTION if isinstance(plan, Exec) else _WAYS[plan.once]
             if now != way and run:
                 await self._run_alike(way, run, places, made)
                 run, places = [], []
             way = now
             made.append(b"")
-            if isinstance(plan, Plan):
+            if isinstance(plan, Exec):
+                made[place] = await plan.run(self.session, self._plan_queued)
+            else:
                 run.append(plan)
                 places.append(place)
-            elif isinstance(plan, Exec):
-                made[place] = await plan.run(self.session, self._plan_queued)
         if run:
             await self._run_alike(way, run, places, made)
         for place in self._mute:
             made[place] = b""
         return made
 
-    async def _run_alike(self, way: str, run: list[Plan], places: list[int], made: list[bytes]) -> None:
+    async def _run_alike(self, way: str, run: list[Plan | Direct], places: list[int], made: list[bytes]) -> None:
         """Run neighbouring plans of one way, and put their replies into their places."""
         scheduler = self._shared.scheduler
-        answers = await (scheduler.change(run) if way == _TWICE else scheduler.direct(run))
+        if way == _TWICE:
+            answers = await scheduler.change([plan for plan in run if isinstance(plan, Plan)])
+        else:
+            answers = await scheduler.direct(run)
         for place, reply in zip(places, answers, strict=True):
             made[place] = reply
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from host.redis.places import REGISTER, Place, Refused
-from omap.cells import LAST_GENERATION, Cells, Stamp
-from omap.credentials import ClientKey
+from omap.cells import LAST_GENERATION, PLAIN, Cells, Stamp
+from omap.credentials import ClientKey, Right
 from omap.databases import Register, database_count, has_register, register_key
 from omap.errors import InputError
 from omap.params import Params
@@ -32,7 +32,9 @@ class Databases:
     stale : int
         Cells of earlier generations that keep their room.
     live : int or None
-        Live keys of the map, the register included, as of the newest answer.
+        Live keys of the map, the register included, as of the newest answer; None if the proxy is not told.
+    may_write : bool
+        Whether the proxy's credential lets it write.
     registered : bool
         Whether the map holds the register.
     """
@@ -42,8 +44,14 @@ class Databases:
         self.cells = Cells(params, client)
         self.count = database_count(params)
         self.register_key = register_key(params, client) if has_register(params) else b""
+        self.may_write = Right.WRITE in client.credential.rights
+        self._sees_map = client.credential.sees_map
         self.live: int | None = None
         self.load(None)
+
+    def told(self, live: int | None) -> None:
+        """Take the number of live keys in the newest answer, which counts only for whom the map tells it to."""
+        self.live = live if self._sees_map else None
 
     # -- the register -------------------------------------------------------------------------------------------
 
@@ -158,7 +166,8 @@ class Databases:
             If the value does not fit.
         """
         database, name = place
-        stamp = Stamp(expiry, database, (generations or self._generations)[database])
+        generation = (generations or self._generations)[database]
+        stamp = Stamp(expiry, database, generation) if database or generation or expiry is not None else PLAIN
         try:
             return self.cells.pack(name, value, stamp)
         except InputError as problem:
@@ -184,6 +193,8 @@ class Databases:
             raise Refused(f"ERR omap: {problem}") from None
         stamp = read[1]
         known = generations or self._generations
+        if stamp is PLAIN and not known[0]:
+            return read
         if stamp.generation > known[stamp.database]:
             known[stamp.database] = stamp.generation  # another client emptied the database
         return None if stamp.is_absent(now, known[stamp.database]) else read

@@ -1,20 +1,23 @@
-"""Plans that need one pass: from a plan to its operations, and from their answers to its reply."""
+"""Plans that need one pass: from plans to their operations, and from the answers to the replies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from host.redis import replies
 from host.redis.databases import Databases
+from host.redis.direct import Direct
 from host.redis.expiries import Expiries
-from host.redis.places import NOWHERE, OUT_OF_ROOM, REGISTER, Refused
+from host.redis.places import NOWHERE, REGISTER, Place, Refused
 from host.redis.plans import Plan
+from host.redis.rounds import refusal
 from host.redis.view import NO_OPERATION, Found, View
 from host.redis.watches import Watches
 from omap.operations import Kind, Operation, Response, Status
 
-_NOP, _PUT, _DELETE, _FULL = Kind.NOP, Kind.PUT, Kind.DELETE, Status.FULL  # an enum is slow to look into
+_NOP, _PUT, _DELETE = Kind.NOP, Kind.PUT, Kind.DELETE  # an enum is slow to look into
+_FULL, _DENIED = Status.FULL, Status.DENIED
 
 
 @dataclass(slots=True)
@@ -39,30 +42,18 @@ class Begun:
     view: View | None = None
 
 
-def begin(plan: Plan, databases: Databases, watches: Watches, now: int) -> Begun:
-    """Return the operations of a plan, and what is known before they run. A refused plan has none."""
-    try:
-        if plan.once is _PUT:
-            view = View(databases, {}, now)
-            reply = plan.apply(view)
-            assert isinstance(reply, bytes)
-            for place in view.changes:
-                watches.touch(place)
-            return Begun(plan, view.operations(plan.places), reply, view)
-        kind, key = plan.once or _NOP, databases.key
-        return Begun(plan, [Operation(kind, key(p)) if p is not NOWHERE else NO_OPERATION for p in plan.places])
-    except Refused as refused:
-        return Begun(plan, (), replies.error(str(refused)))
+Started = bytes | Direct | Begun
+"""A plan that was begun: its reply, if it was refused; itself, if it is direct; or what it began."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
-    """Makes replies from answers, and notes what was changed.
+class OnePass:
+    """Makes operations from plans and replies from answers, and notes what was changed.
 
     Parameters
     ----------
     databases : Databases
-        Reads cells, and counts keys.
+        Reads and makes cells, and counts keys.
     expiries : Expiries
         What expires.
     watches : Watches
@@ -73,26 +64,91 @@ class Finish:
     expiries: Expiries
     watches: Watches
 
-    def __call__(self, begun: Begun, answers: Sequence[Response], now: int) -> bytes:
-        """Return the reply of a plan whose operations were answered."""
-        plan = begun.plan
-        if plan.once is _PUT:
-            full = False
-            for place, operation, answer in zip(plan.places, begun.operations, answers, strict=True):
-                if answer.status is _FULL:
-                    full = True
+    def begin(self, plans: Sequence[Plan | Direct], now: int) -> tuple[list[Started], list[Operation]]:
+        """Return plans as they were begun, and the operations of all of them."""
+        begun: list[Started] = []
+        operations: list[Operation] = []
+        databases, touch = self.databases, self.watches.touch
+        for plan in plans:
+            try:
+                if isinstance(plan, Direct):
+                    operations.append(plan.operation(databases))
+                    begun.append(plan)
+                    if plan.once is _PUT:
+                        touch(plan.place)
                 else:
-                    self._note_put(begun, place, operation, answer)
-            if full:
-                return replies.error(OUT_OF_ROOM)
-            if begun.view is None or not begun.view.has_read:
-                return begun.reply
-        elif plan.once is _DELETE:
-            for place, answer in zip(plan.places, answers, strict=True):
-                if answer.previous is not None:
-                    self.databases.account(place, answer.previous, None)
-                    self.expiries.note(place, None)
-                    self.watches.touch(place)
+                    one = self._begin(plan, now)
+                    operations += one.operations
+                    begun.append(one)
+            except Refused as refused:
+                begun.append(replies.error(str(refused)))
+        return begun, operations
+
+    def _begin(self, plan: Plan, now: int) -> Begun:
+        if plan.once is _PUT:
+            view = View(self.databases, {}, now)
+            reply = plan.apply(view)
+            assert isinstance(reply, bytes)
+            for place in view.changes:
+                self.watches.touch(place)
+            return Begun(plan, view.operations(plan.places), reply, view)
+        kind, key = plan.once or _NOP, self.databases.key
+        return Begun(plan, [Operation(kind, key(p)) if p is not NOWHERE else NO_OPERATION for p in plan.places])
+
+    def finish(
+        self, begun: Sequence[Started], answers: Sequence[Response], now: int, missing: Callable[[int], bytes]
+    ) -> list[bytes]:
+        """Return the replies of plans, after as many answers as came.
+
+        ``missing`` returns the reply of a plan that has not all its answers, from the place of its first operation.
+        """
+        made: list[bytes] = []
+        at, have = 0, len(answers)
+        for one in begun:
+            if isinstance(one, Direct):
+                made.append(self._reply(one, answers[at], now) if at < have else self._doubt(one, missing(at)))
+                at += 1
+            elif isinstance(one, Begun):
+                end = at + len(one.operations)
+                if end <= have:
+                    made.append(self._reply_begun(one, answers[at:end], now))
+                else:
+                    made.append(self._doubt(one.plan, missing(at)))
+                at = end
+            else:
+                made.append(one)
+        return made
+
+    def _doubt(self, plan: Plan | Direct, reply: bytes) -> bytes:
+        if plan.once is _DELETE:  # perhaps it is deleted
+            for place in plan.places:
+                self.watches.touch(place)
+        return reply
+
+    def _reply(self, plan: Direct, answer: Response, now: int) -> bytes:
+        status, previous = answer
+        if status is _FULL or status is _DENIED:
+            return refusal(status)
+        if plan.once is _PUT:
+            self.databases.account(plan.place, previous, plan.value)
+            self.expiries.note(plan.place, None)
+        elif plan.once is _DELETE and previous is not None:
+            self._note_deleted(plan.place, previous)
+        return plan.reply(self.databases, previous, now)
+
+    def _reply_begun(self, begun: Begun, answers: Sequence[Response], now: int) -> bytes:
+        plan, refused = begun.plan, None
+        for place, operation, answer in zip(plan.places, begun.operations, answers, strict=True):
+            if answer.status is _FULL or answer.status is _DENIED:
+                refused = answer.status
+            elif operation.kind is _PUT:
+                self._note_put(begun, place, operation, answer)
+            elif operation.kind is _DELETE and answer.previous is not None:
+                self._note_deleted(place, answer.previous)
+        if refused is not None:
+            return refusal(refused)
+        if plan.once is _PUT and (begun.view is None or not begun.view.has_read):
+            return begun.reply
         if len(answers) == 1:
             found: Found = {plan.places[0]: answers[0].previous}
         else:
@@ -102,14 +158,19 @@ class Finish:
         try:
             made = plan.apply(View(self.databases, found, now))
             assert isinstance(made, bytes)
-        except Refused as refused:
-            return replies.error(str(refused))
+        except Refused as problem:
+            return replies.error(str(problem))
         return made
 
-    def _note_put(self, begun: Begun, place: tuple[int, bytes], operation: Operation, answer: Response) -> None:
+    def _note_put(self, begun: Begun, place: Place, operation: Operation, answer: Response) -> None:
         if place is REGISTER:
             self.databases.registered = True
-        elif operation.kind is _PUT:
+        else:
             assert begun.view is not None
             self.databases.account(place, answer.previous, operation.value)
             self.expiries.note(place, begun.view.expiries.get(place))
+
+    def _note_deleted(self, place: Place, previous: bytes) -> None:
+        self.databases.account(place, previous, None)
+        self.expiries.note(place, None)
+        self.watches.touch(place)

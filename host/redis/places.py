@@ -8,6 +8,12 @@ OUT_OF_ROOM = (
 )
 """What the proxy says when the map is full, with the word by which clients know such an error."""
 
+DENIED = (
+    "NOPERM the proxy's key does not allow this: the map takes only what the key's rights and prefix name, so start "
+    "`omap proxy` with the file of a client that may do it"
+)
+"""What the proxy says when its credential does not allow a command, with the word by which clients know it."""
+
 Place = tuple[int, bytes]
 """Database and name of a key."""
 

@@ -4,11 +4,15 @@ A command is a RESP array of bulk strings, or a line of words ("inline"). :mod:`
 no limits, however: it allocates whatever the header of an array announces (hiredis issue 1357), and it accepts replies
 too. Therefore this module first checks that the bytes are an array of bulk strings within the limits, and only then
 passes them on. Limits and messages follow Redis 7 (``networking.c``), with lower bounds.
+
+To walk over each command takes longer than all else, so many short commands are decoded at once if their bytes hold
+nothing that announces more than a short array, and are taken if they are as long as their words are in bulk strings.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import chain
 
 import hiredis
 
@@ -36,8 +40,18 @@ _ESCAPES = {ord("n"): 10, ord("r"): 13, ord("t"): 9, ord("b"): 8, ord("a"): 7}
 _HEX = re.compile(rb"x[0-9a-fA-F]{2}")
 
 
-_SHORT = {b"$%d\r\n" % length: length for length in range(100)}
-"""Headers of short arguments, which are nearly all: to look one up takes less time than to match it."""
+AT_ONCE = 1 << 13
+"""Bytes of commands that are decoded at once."""
+
+_ANNOUNCED = [re.compile(pattern) for pattern in (rb"\*[0-9]{3,}\r\n", *(rb"[%c][0-9]+\r\n" % c for c in b"%=>|~"))]
+"""Headers of long arrays and of replies that hiredis would take for something else. Each is found by its first byte."""
+
+_WORD_BYTES = [len(b"$%d\r\n" % length) + length + 2 for length in range(AT_ONCE)]
+_HEADER_BYTES = [len(b"*%d\r\n" % count) for count in range(100)]
+"""Bytes that an argument takes as a bulk string, by its length; and the header of an array, by its arguments."""
+
+_LEAST_BYTES = _HEADER_BYTES[1] + _WORD_BYTES[0]
+"""Bytes of the shortest command."""
 
 _BROWSER = (b"post", b"host:")
 """First words of a browser that a page sent here. Redis refuses them too."""
@@ -81,56 +95,36 @@ class RequestReader:
         ProtocolError
             As :meth:`next` does, once all commands before the error were returned.
         """
-        commands: list[list[bytes]] = []
-        while self._problem is None:
-            commands += self._whole(limit - len(commands))
-            if self._problem is not None or len(commands) >= limit:
-                break
+        commands = self._take_alike(limit)
+        while not commands or (len(commands) < limit and self._problem is None):
+            if self._problem is not None:
+                raise self._problem
             try:
                 words = self.next()
             except ProtocolError as problem:
                 self._problem = problem
-                break
+                continue
             if words is None:
                 return commands
             commands.append(words)
-        if self._problem is not None and not commands:
-            raise self._problem
         return commands
 
-    def _whole(self, limit: int) -> list[list[bytes]]:
-        """Return what :meth:`take` does, but stop at anything that is no short and simple array, for :meth:`next`."""
-        if self._arguments >= 0 or len(self._buffer) - self._start > REQUEST_LIMIT:
+    def _take_alike(self, limit: int) -> list[list[bytes]]:
+        """Return commands that come next if all are short arrays; else return none, and leave them to :meth:`next`."""
+        if self._problem is not None or self._arguments >= 0 or not self.authenticated:
             return []
-        most, longest = ARGUMENTS_LIMIT, BULK_LIMIT
-        if not self.authenticated:
-            most, longest = UNAUTHENTICATED_ARGUMENTS, UNAUTHENTICATED_BULK
-        buffer = bytes(memoryview(self._buffer)[self._start :])
-        have, end, count, short = len(buffer), 0, 0, _SHORT.get
-        while count < limit and (head := _ARRAY.match(buffer, end)) and (arguments := int(head[1])) <= most:
-            at = head.end()
-            for _ in range(arguments):
-                if (length := short(buffer[at : at + 5])) is not None:
-                    at += length + 7
-                elif (length := short(buffer[at : at + 4])) is not None:
-                    at += length + 6
-                elif (found := _BULK.match(buffer, at)) and int(found[1]) <= longest:
-                    at = found.end() + int(found[1]) + 2
-                else:
-                    at = have + 1
-                if at > have:
-                    break
-            if at > have:
-                break
-            end, count = at, count + 1
-        self._decoder.feed(buffer[:end])
-        commands = [self._decoder.gets() for _ in range(count)]
-        for place, words in enumerate(commands):
-            if words[0].lower() in _BROWSER:
-                self._problem = ProtocolError("")
-                return commands[:place]
-        self._next_from(self._start + end)
-        return commands
+        most = min(AT_ONCE, limit * _LEAST_BYTES)
+        chunk = bytes(memoryview(self._buffer)[self._start : self._start + most])
+        # SEC_CM: REDIS.INPUT.BOUNDED -- hiredis reserves memory for what is announced, so it sees no such thing
+        if not chunk or any(announced.search(chunk) for announced in _ANNOUNCED):
+            return []
+        for end in (len(chunk), chunk.rfind(b"\r\n*") + 2):  # all, or all before what may be a part of a command
+            if commands := decode(chunk[:end]):
+                if any(name.lower() in _BROWSER for name in {words[0] for words in commands}):
+                    return []
+                self._next_from(self._start + end)
+                return commands
+        return []
 
     def next(self) -> list[bytes] | None:
         """Return the words of the next command, or None if some of it is still to come. Empty commands are skipped.
@@ -233,6 +227,28 @@ class RequestReader:
         line = bytes(self._buffer[self._start : end])
         self._next_from(end + 1)
         return split_words(line.removesuffix(b"\r"))
+
+
+def decode(chunk: bytes) -> list[list[bytes]]:
+    """Return the words of commands, without empty ones, if short arrays of bulk strings are all there is; else none.
+
+    Everything else that hiredis reads as ``bytes`` has fewer bytes than a bulk string, or is in :data:`_ANNOUNCED`.
+    """
+    reader = hiredis.Reader()
+    reader.feed(chunk)
+    try:
+        commands = list(iter(reader.gets, False))
+    except hiredis.HiredisError:
+        return []
+    if set(map(type, commands)) != {list}:
+        return []
+    words = list(chain.from_iterable(commands))
+    if set(map(type, words)) != {bytes}:
+        return []
+    headers = sum(map(_HEADER_BYTES.__getitem__, map(len, commands)))
+    if headers + sum(map(_WORD_BYTES.__getitem__, map(len, words))) != len(chunk):
+        return []
+    return commands if all(commands) else [words for words in commands if words]
 
 
 def split_words(line: bytes) -> list[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from host.redis import replies
-from host.redis.places import OUT_OF_ROOM
+from host.redis.places import DENIED, OUT_OF_ROOM
 from host.redis.plans import Plan
 from omap.operations import Operation, Response, Status
 
@@ -18,6 +18,13 @@ IN_DOUBT = (
 NOT_RUN = "ERR omap: the connection to the map broke before this command was sent: nothing was changed, send it again"
 UNSETTLED = (replies.error(IN_DOUBT), replies.error(NOT_RUN))
 """Replies to commands that the connection to the map cut short."""
+
+_FULL, _DENIED = Status.FULL, Status.DENIED
+
+
+def refusal(status: Status) -> bytes:
+    """Return the reply to a command of which an operation was answered ``FULL`` or ``DENIED``."""
+    return replies.error(OUT_OF_ROOM if status is _FULL else DENIED)
 
 
 @dataclass(slots=True)
@@ -39,11 +46,11 @@ class Decided:
 
 
 def was_refused(key: bytes, writes: Sequence[Operation], writing: asyncio.Future[list[Response]] | None) -> bool | None:
-    """Return whether the map had no room for a key that a round wrote; None if it is not known what ran."""
+    """Return whether the map did not take a key that a round wrote; None if it is not known what ran."""
     if writing is None or not writing.done() or writing.cancelled() or writing.exception() is not None:
         return None
     answers = zip(writes, writing.result(), strict=True)
-    return any(operation.key == key and answer.status == Status.FULL for operation, answer in answers)
+    return any(operation.key == key and answer.status in (_FULL, _DENIED) for operation, answer in answers)
 
 
 def settled(
@@ -57,10 +64,9 @@ def settled(
             end = at + len(one.operations)
             if end > len(written):
                 made.append(UNSETTLED[0] if at < doubted else UNSETTLED[1])
-            elif any(answer.status == Status.FULL for answer in written[at:end]):
-                made.append(replies.error(OUT_OF_ROOM))  # another client was faster than the round
-            else:
-                made.append(one.reply)
+            else:  # FULL if another client was faster than the round
+                refused = [each.status for each in written[at:end] if each.status in (_FULL, _DENIED)]
+                made.append(refusal(refused[0]) if refused else one.reply)
             at = end
         given_up = not group.runs and not any(reply in UNSETTLED for reply in made)
         yield None if given_up else made

@@ -24,19 +24,26 @@ from dataclasses import dataclass, field
 
 from host.redis import replies
 from host.redis.databases import Databases
+from host.redis.direct import Direct
 from host.redis.expiries import Expiries
-from host.redis.onepass import Finish, begin
+from host.redis.onepass import OnePass
 from host.redis.places import NOWHERE, REGISTER, Place, Refused
 from host.redis.plans import Plan
-from host.redis.rounds import UNSETTLED, Decided, Group, settled, was_refused
+from host.redis.rounds import UNSETTLED, Decided, Group, refusal, settled, was_refused
 from host.redis.store import Store
 from host.redis.view import NO_OPERATION, Found, View
 from host.redis.watches import Watch, Watches
-from omap.errors import OmapError, UnknownFateError
-from omap.operations import Kind, Operation, Response
+from omap.errors import DeniedError, OmapError, UnknownFateError
+from omap.operations import Kind, Operation, Response, Status
 
 ROUND_LIMIT = 1024
 """Plans in one round. A transaction is never split, so that a round may have more."""
+
+BLIND = (
+    "the proxy's key does not allow it to read, and without its register of databases nobody knows what counts in the "
+    "map: start `omap proxy` with the file of a client that may read"
+)
+"""Why a proxy that may only write does not start."""
 
 BATCH_LIMIT = 32
 """Plans of several connections in one batch: few enough that their replies are made while the map runs the next."""
@@ -46,7 +53,7 @@ BATCH_LIMIT = 32
 class _Batch:
     """Plans of several connections that need one pass, and who waits for how many of their replies."""
 
-    plans: list[Plan] = field(default_factory=list)
+    plans: list[Plan | Direct] = field(default_factory=list)
     waiting: list[tuple[asyncio.Future[list[bytes]], int]] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
@@ -96,7 +103,7 @@ class Scheduler:
         self._clock = clock
         self._free = asyncio.Event()  # set, except while a round has read and not yet written
         self._free.set()
-        self._finish = Finish(databases, self.expiries, self.watches)
+        self._pass = OnePass(databases, self.expiries, self.watches)
         self._gathered: _Batch | None = None
         self._waiting: deque[Group] = deque()
         self._worker: asyncio.Task[None] | None = None
@@ -117,12 +124,14 @@ class Scheduler:
         cell = None
         if self.databases.register_key:
             (answer,) = await self.store.submit([Operation(Kind.GET, self.databases.register_key)])
+            if answer.status is Status.DENIED:
+                raise DeniedError(BLIND)
             cell = answer.previous
         if self._is_unsure and self._map_id in (None, map_id):
             self.databases.learn(cell)
         else:
             self.databases.load(cell)
-        self.databases.live = self.store.live_keys
+        self.databases.told(self.store.live_keys)
         if self._map_id not in (None, map_id):
             self.expiries.forget(range(self.databases.count))
             self.watches.touch_databases(range(self.databases.count))
@@ -147,7 +156,7 @@ class Scheduler:
 
     # -- one pass -----------------------------------------------------------------------------------------------
 
-    async def direct(self, plans: Sequence[Plan]) -> list[bytes]:
+    async def direct(self, plans: Sequence[Plan | Direct]) -> list[bytes]:
         """Run plans that need one pass, together with those of other connections."""
         future: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
         batch = self._gathered
@@ -180,12 +189,11 @@ class Scheduler:
                     future.set_result(made[at : at + count])
             at += count
 
-    async def _one_pass(self, plans: Sequence[Plan]) -> list[bytes]:
+    async def _one_pass(self, plans: Sequence[Plan | Direct]) -> list[bytes]:
         """Run plans in one batch, which is submitted before anything else can happen."""
-        now, databases, watches = self.now(), self.databases, self.watches
-        begun = [begin(plan, databases, watches, now) for plan in plans]  # now, because a flush may have come before
-        operations = [operation for one in begun for operation in one.operations]
-        answered = doubted = len(operations)
+        now = self.now()
+        begun, operations = self._pass.begin(plans, now)  # now, because a flush may have come before
+        doubted = len(operations)
         answers: Sequence[Response] = ()
         failure = b""
         try:
@@ -193,23 +201,11 @@ class Scheduler:
                 answers = await self.store.submit(operations)
         except UnknownFateError as error:  # the error says what was answered and what was not sent
             self._report(error)
-            answers, answered, doubted = error.responses, error.answered, error.answered + error.in_doubt
+            answers, doubted = error.responses, error.answered + error.in_doubt
         except OmapError as problem:
-            failure, answered = self._failure(problem), 0
-        databases.live = self.store.live_keys
-        made, at = [], 0
-        for one in begun:
-            end = at + len(one.operations)
-            if at == end:
-                made.append(one.reply)
-            elif end <= answered:
-                made.append(self._finish(one, answers[at:end], now))
-            else:
-                made.append(failure or UNSETTLED[at >= doubted])
-                for place in one.plan.places if one.plan.once is Kind.DELETE else ():
-                    watches.touch(place)  # perhaps it is deleted
-            at = end
-        return made
+            failure = self._failure(problem)
+        self.databases.told(self.store.live_keys)
+        return self._pass.finish(begun, answers, now, lambda at: failure or UNSETTLED[at >= doubted])
 
     async def _turn(self) -> None:
         """Wait until something may be submitted that needs no round: between rounds, to the map that is known."""
@@ -299,11 +295,13 @@ class Scheduler:
                 except UnknownFateError as error:  # only reading was in doubt, which changes nothing
                     self._report(error)
                     return [[UNSETTLED[1]] * len(group.plans) for group in groups]
+                if any(answer.status is Status.DENIED for answer in answers):
+                    return [[refusal(Status.DENIED)] * len(group.plans) for group in groups]
                 found = {place: answer.previous for place, answer in zip(places, answers, strict=True)}
                 if REGISTER in found:
                     before = self.databases.state()
                     self.databases.learn(found[REGISTER])  # perhaps another proxy emptied a database
-            self.databases.live = self.store.live_keys
+            self.databases.told(self.store.live_keys)
             decided = await self._decide(groups, found)
             if self.store.map_id != map_id:  # what was read in one map is not written to another
                 return [[UNSETTLED[1]] * len(group.plans) for group in groups]
@@ -326,7 +324,7 @@ class Scheduler:
         except UnknownFateError as error:
             self._report(error)
             written, doubted = list(error.responses), error.answered + error.in_doubt
-        self.databases.live = self.store.live_keys
+        self.databases.told(self.store.live_keys)
         return list(settled(groups, decided, written, doubted))
 
     async def _decide(self, groups: list[Group], found: Found) -> list[list[Decided]]:

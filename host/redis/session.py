@@ -122,6 +122,12 @@ class Session:
         self.leave_transaction()
 
     @property
+    def is_plain(self) -> bool:
+        """Whether a command runs as it comes and is answered: no password, transaction or database is missing."""
+        ready = self.authenticated and self.queue is None and self.database is not None
+        return ready and not (self.muted or self.skip)
+
+    @property
     def choices(self) -> tuple[int | None, Encoder, bytes, bool, int]:
         """What commands of a transaction may change of the connection, so that it can be taken back."""
         return self.database, self.form, self.name, self.muted, self.skip

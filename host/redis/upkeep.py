@@ -48,7 +48,7 @@ class Upkeep:
 
     async def save(self) -> None:
         """Write the register, so that counts of keys outlive the proxy; with what another proxy wrote to it."""
-        if self._scheduler.databases.register_key:
+        if self._scheduler.databases.register_key and self._scheduler.databases.may_write:
 
             def apply(view: View) -> bytes:
                 view.save = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from host.redis.databases import Databases
-from host.redis.places import NOWHERE, OUT_OF_ROOM, REGISTER, Place, Refused
+from host.redis.places import DENIED, NOWHERE, OUT_OF_ROOM, REGISTER, Place, Refused
 from omap.cells import Stamp
 from omap.operations import Kind, Operation
 
@@ -144,7 +144,7 @@ class View:
         return Operation(Kind.PUT, self.databases.register_key, self.databases.register(self.generations))
 
     def _outdated(self, place: Place) -> bool:
-        if self._found.get(place) is None:
+        if self._found.get(place) is None or not self.databases.may_write:
             return False
         try:
             return self._read(place) is None
@@ -174,8 +174,11 @@ class View:
         Raises
         ------
         Refused
-            If the map would have more keys than its capacity. Then nothing was put over anything.
+            If the map would have more keys than its capacity, or the proxy's credential does not let it write. Then
+            nothing was put over anything.
         """
+        if not self.databases.may_write and any(operation.kind is not Kind.NOP for operation in operations):
+            raise Refused(DENIED)
         new, gone = self._count(operations, places)
         capacity = self.databases.params.capacity
         room = capacity if live is None else capacity - live
