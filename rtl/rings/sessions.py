@@ -87,8 +87,8 @@ class Sessions(wiring.Component):
         self.params = params
         self.in_flight = in_flight
         sealed_bytes = RecordCodec(params).most_lines * LINE_BYTES
-        self._opener = GcmOpenEach(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS)
-        self._sealer = GcmSeal(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS)
+        self._opener = GcmOpenEach(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS, lengths=True)
+        self._sealer = GcmSeal(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS, lengths=True)
         super().__init__(
             {
                 "i_root_key": In(stream.Signature(KEY_BITS)),
