@@ -7,12 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omap.bodies import responses
+from omap.credentials import ALL_RIGHTS, ClientKey, Credential, Right, provision
+from omap.errors import WrongKeyError
+from omap.operations import Kind, Operation, Status
 from omap.presets import preset
-from omap.wire import CLOSE, RecordType, Refusal, read_header
+from omap.session import CLIENT_ROLE, SESSION_NUMBER, session_keys
+from omap.wire import CLOSE, LINE_BYTES, Header, RecordType, Refusal, read_header
 from rtl.rings.sessions import Sessions
 from sim.bench.amaranth_bench import AmaranthBench
 from sim.bench.secrecy import differences, state
-from tests.support.rtl.session_bench import ROOT_KEY, Twin, data, design, flipped
+from tests.support.rtl.session_bench import BEAT_BYTES, MAP_ID, OWNER, ROOT_KEY, Twin, code, data, design, flipped
+
+READER = Credential(Right.READ)
 
 
 @pytest.fixture
@@ -32,12 +39,16 @@ def test_what_follows_the_last_record_of_a_session_is_refused(kind):
     twin.settle()
     for _ in range(3):
         twin.feed(client.operation(twin.rng))
-    twin.feed(client.operation(twin.rng, CLOSE))
+    most = twin.codec.most_operations
+    last = [client.draw(twin.rng) for _ in range(most)]
+    last[twin.rng.randrange(most)] = Operation(CLOSE)
+    twin.feed(client.seal(last))  # the whole record runs, wherever its CLOSE is
     for _ in range(4):  # on their way while the session is closed
         twin.feed(client.operation(twin.rng))
         twin.feed(other.operation(twin.rng))
     twin.feed(data(twin, client.session_index, client.session, 1))  # out of its turn, yet of no open session
     twin.settle()
+    assert len(twin.got_commands) == 3 + most + 4
     types = [read_header(answer).type for answer in twin.answers[-9:]]
     assert types == [RecordType.REFUSED, RecordType.DATA] * 4 + [RecordType.REFUSED]
 
@@ -52,9 +63,9 @@ def test_a_record_out_of_its_turn_ends_its_session_and_no_other(kind, turns):
     for turn in turns:
         twin.feed(records[turn])
         twin.feed(other.operation(twin.rng))
-    assert read_header(twin.answers[-2]).code == Refusal.OUT_OF_TURN
+    assert code(twin.answers[-2]) == Refusal.OUT_OF_TURN
     for record in records:
-        assert read_header(twin.feed(record)).code == Refusal.UNKNOWN_SESSION
+        assert code(twin.feed(record)) == Refusal.UNKNOWN_SESSION
     twin.settle()
     assert len(twin.got_commands) == 2 * len(turns) - 1
     again = twin.opened(replaces=client.session)
@@ -70,15 +81,17 @@ def test_a_record_with_a_wrong_tag_ends_its_session_and_no_other(kind, at):
     twin = Twin(*kind, random.Random(at))
     client, *others = (twin.opened() for _ in range(3))
     twin.settle()
-    before = len(twin.answers)
+    before, run = len(twin.answers), 0
     for place in range(8):
-        record = client.operation(twin.rng)
+        record = client.operations(twin.rng)
+        run += read_header(record).count if place < at else 0
         twin.feed(flipped(record, 128 + twin.rng.randrange(8 * len(record) - 128)) if place == at else record)
         for other in others:
+            run += 1
             twin.feed(other.operation(twin.rng))
     twin.settle()
-    assert len(twin.got_commands) == 16 + at
-    codes = [read_header(answer).code for answer in twin.answers[before:]]
+    assert len(twin.got_commands) == run
+    codes = [code(answer) for answer in twin.answers[before:]]
     wanted = [0] * at + [Refusal.ALTERED] + [Refusal.UNKNOWN_SESSION] * (7 - at)
     assert codes == [code for one in wanted for code in (one, 0, 0)]
     again = twin.opened(replaces=client.session)  # in its place, where a bad record before the first use counts as well
@@ -119,12 +132,107 @@ def test_the_keys_of_a_session_that_was_tampered_with_are_gone(attack):
         twin.feed(flipped(client.operation(twin.rng), 200) if attack == "flip" else record)
         twin.bench.run(400)
         beats = twin.bench.sink("o_record").transfers
-        assert beats == 4 * twin.codec.record_bytes // 16
+        assert beats == sum(map(len, twin.answers)) // BEAT_BYTES
         states.append((before, state(twin.bench, without_memories_of=["fifo.py"])))
     (before, after), (other_before, other_after) = states
     keys = [f"memory row {client.session_index}"]
     assert differences(before, other_before).count(keys[0]) > 30  # round keys, hash keys and their powers
     assert not [name for name in differences(after, other_after) if name.startswith("memory row")]
+
+
+def told(client, answer):
+    """Return what a client reads in the answer to its record: number, overruns, live keys, and a response for each."""
+    reply = client.open(answer)
+    return reply, responses(client.codec, reply)
+
+
+def each_kind(client):
+    """Return an operation of each kind, for a key that begins with \\x01 and for one that does not."""
+    value = bytes(client.codec.params.value_bytes)
+    keys = [bytes([first]).ljust(client.codec.params.key_bytes, b"k") for first in (1, 2)]
+    return [Operation(kind, key, value if kind == Kind.PUT else b"") for key in keys for kind in Kind]
+
+
+@pytest.mark.sec_cm("SESSIONS.RIGHTS.ENFORCED")
+@pytest.mark.parametrize(
+    ("credential", "allowed"),
+    [
+        (OWNER, "nop get put delete nop get put delete"),
+        (Credential(Right.READ), "nop get - - nop get - -"),
+        (Credential(Right.WRITE), "nop - put delete nop - put delete"),
+        (Credential(ALL_RIGHTS, b"\x01"), "nop get put delete nop - - -"),
+        (Credential(Right.READ, b"\x01k"), "nop get - - nop - - -"),
+        (Credential(Right.WRITE, b"\x01kk"), "nop - put delete nop - - -"),
+        (Credential(ALL_RIGHTS, b"\x01x"), "nop - - - nop - - -"),
+    ],
+)
+def test_what_a_session_may_not_do_runs_as_a_nop(kind, credential, allowed):
+    twin = Twin(*kind, random.Random(14))
+    client, other = twin.opened(credential=credential), twin.opened()
+    answer = twin.feed(client.seal(each_kind(client)))
+    twin.feed(other.seal(each_kind(other)))  # of a session that may do everything, right behind it
+    twin.settle()
+    allowed = allowed.split()
+    kinds = [command & 3 for command in twin.got_commands]
+    assert kinds == [0 if name == "-" else Kind[name.upper()] for name in allowed] + list(Kind) * 2
+    assert all(command == 0 for command in twin.got_commands if command & 3 == Kind.NOP)
+    _, got = told(client, answer)
+    assert [response.status == Status.DENIED for response in got] == [name == "-" for name in allowed]
+    assert all(response.previous is None for response in got if response.status == Status.DENIED)
+
+
+@pytest.mark.sec_cm("SESSIONS.PREVIOUS.HIDDEN")
+@pytest.mark.sec_cm("SESSIONS.TOLD.BOUNDED")
+@pytest.mark.parametrize(
+    ("credential", "sees_values", "sees_map"),
+    [
+        (OWNER, True, True),
+        (Credential(Right.READ), True, True),
+        (Credential(Right.WRITE), False, False),
+        (Credential(ALL_RIGHTS, b"\x01"), True, False),
+        (Credential(Right.WRITE, b"\x01"), False, False),
+    ],
+)
+def test_a_session_is_told_what_it_may_read(kind, credential, sees_values, sees_map):
+    twin = Twin(*kind, random.Random(15))
+    client, other = twin.opened(credential=credential), twin.opened()
+    wanted = Kind.GET if credential.rights == Right.READ else Kind.PUT
+    key = b"\x01".ljust(twin.params.key_bytes, b"k")
+    operations = [Operation(wanted, key, bytes(twin.params.value_bytes) if wanted == Kind.PUT else b"")] * 10
+    for _ in range(4):
+        reply, got = told(client, twin.feed(client.seal(operations)))
+        twin.feed(other.seal([other.draw(twin.rng) for _ in operations]))
+        assert any(response.previous is not None for response in got) == sees_values
+        assert (Status.NOT_FOUND in [response.status for response in got]) == sees_values
+        assert Status.FULL in [response.status for response in got]
+        assert (reply.live != 0) == (reply.overruns != 0) == sees_map
+    twin.settle()
+
+
+@pytest.mark.sec_cm("SESSIONS.KEY.CONFIRM")
+@pytest.mark.sec_cm("SESSIONS.RIGHTS.ENFORCED")
+def test_no_client_widens_its_rights(tiny):
+    """The key of a reader under the credential of the owner, and a HELLO that the host has altered on its way."""
+    twin = Twin(*tiny, random.Random(16))
+    key = provision(ROOT_KEY, READER)
+    forger = twin.client(credential=OWNER)
+    forger._client = ClientKey(OWNER, key.key, key.names_key)
+    answer = twin.feed(forger.hello())
+    with pytest.raises(WrongKeyError):
+        forger.confirm(answer)
+    session, nonce = read_header(answer).session, answer[BEAT_BYTES : 2 * BEAT_BYTES]
+    keys = session_keys(key.key, forger._nonce, nonce, twin.params.digest, MAP_ID, session)
+    confirm = (
+        Header(RecordType.CONFIRM, 0, 1, 0, session, 0).pack() + keys.confirm(CLIENT_ROLE) + SESSION_NUMBER.pack(0)
+    )
+    assert code(twin.feed(confirm.ljust(LINE_BYTES, b"\0"))) == Refusal.WRONG_KEY
+
+    reader = twin.client(credential=READER)
+    hello = bytearray(reader.hello())
+    hello[2 * BEAT_BYTES] |= Right.WRITE
+    with pytest.raises(WrongKeyError):
+        reader.confirm(twin.feed(bytes(hello)))
+    twin.settle()
 
 
 @pytest.mark.sec_cm("SESSIONS.FORMAT.ENDS")
@@ -134,7 +242,7 @@ def test_a_format_ends_all_sessions(tiny):
     twin.feed(client.operation(twin.rng))
     twin.settle()
     twin.format()
-    assert read_header(twin.feed(client.operation(twin.rng))).code == Refusal.UNKNOWN_SESSION
+    assert code(twin.feed(client.operation(twin.rng))) == Refusal.UNKNOWN_SESSION
     assert twin.opened().session == client.session  # numbered anew
     twin.settle()
 
@@ -147,7 +255,7 @@ def test_a_new_session_closes_the_one_it_replaces(tiny):
     held_back = old.operation(twin.rng)
     twin.feed(first.operation(twin.rng, CLOSE))
     assert twin.opened(replaces=old.session).session_index < old.session_index  # the new one does not overwrite the old
-    assert read_header(twin.feed(held_back)).code == Refusal.UNKNOWN_SESSION
+    assert code(twin.feed(held_back)) == Refusal.UNKNOWN_SESSION
     twin.settle()
 
 
@@ -162,7 +270,7 @@ def test_a_wrong_confirmation_opens_nothing_shows_nothing_and_takes_as_long(tiny
     times = set()
     for bit in (0, 1, 63, 64, 100, 126, 127):
         answer = twin.feed(flipped(record, 128 + bit))
-        assert read_header(answer).code == Refusal.WRONG_KEY
+        assert code(answer) == Refusal.WRONG_KEY
         assert not any(answer[16:])
         twin.settle()
         times.add(int(twin.bench.sink("o_record").cycles[-1] - twin.bench.source("i_record").cycles[-1]))
@@ -255,16 +363,16 @@ class Interpreted:
 def timed(kind, seed, root_key):
     """Return the cycles of all streams in a run whose keys, texts and replies follow from ``seed``."""
     twin = Twin(*kind, random.Random(seed), schedule=random.Random(1), root_key=root_key)
-    clients = [twin.opened() for _ in range(3)]
+    clients = [twin.opened(credential=credential) for credential in (OWNER, Credential(Right.WRITE, b"\x01"), READER)]
     twin.settle()
     for turn in range(60):
-        twin.feed(clients[turn * turn % 3].operation(twin.rng))
+        twin.feed(clients[turn * turn % 3].operations(twin.rng, 1 + turn % 5))
     twin.settle()
     for turn in range(60):
-        twin.feed(clients[turn % 3].operation(twin.rng))
+        twin.feed(clients[turn % 3].operations(twin.rng, 1 + turn * turn % 7))
         twin.step(turn % 13)
     clients.append(twin.opened(replaces=clients[0].session))
-    twin.feed(clients[3].operation(twin.rng))
+    twin.feed(clients[3].operations(twin.rng, twin.codec.most_operations))
     twin.settle()
     bench = twin.bench
     sources = [bench.source(name) for name in ("i_record", "i_reply", "i_noise", "i_root_key")]

@@ -110,16 +110,17 @@ REMOVALS = [
     ),
     Removal(
         "SESSIONS.CLOSED.REFUSED",
-        "rtl/rings/sessions.py",
-        "running.eq(front.open_sessions.bit_select(index, 1))",
+        "rtl/rings/record_commands.py",
+        "running.eq(self.open_sessions.bit_select(kept.session_index, 1))",
         "running.eq(1)",
     ),
     Removal(
         "SESSIONS.TAMPER.ENDS",
-        "rtl/rings/sessions.py",
-        "issue & running & ~altered",
-        "issue & running",
+        "rtl/rings/record_commands.py",
+        "left.eq(Mux(context.refused, 0, context.count))",
+        "left.eq(Mux(context.refused & ~fault, 0, context.count))",
     ),
+    Removal("SESSIONS.TAMPER.ENDS", "rtl/rings/record_commands.py", "closes.eq(context.altered)", "closes.eq(0)"),
     Removal(
         "SESSIONS.TAMPER.ENDS",
         "rtl/rings/record_front.py",
@@ -140,10 +141,39 @@ REMOVALS = [
         "ResetInserter(self.erase)",
     ),
     Removal(
+        "SESSIONS.RIGHTS.ENFORCED",
+        "rtl/rings/record_commands.py",
+        "~(Mux(is_get, rights.read, rights.write) & own.all())",
+        "~own.all()",
+    ),
+    Removal("SESSIONS.RIGHTS.ENFORCED", "rtl/rings/record_commands.py", " & own.all()", ""),
+    Removal("SESSIONS.RIGHTS.ENFORCED", "rtl/rings/record_commands.py", "Mux(idle, 0, value)", "value"),
+    Removal(
+        "SESSIONS.PREVIOUS.HIDDEN",
+        "rtl/rings/record_replies.py",
+        "(reply.status == Status.NOT_FOUND) & ~expected.sees_values",
+        "0",
+    ),
+    Removal(
+        "SESSIONS.PREVIOUS.HIDDEN",
+        "rtl/rings/record_replies.py",
+        "reply.found & expected.sees_values",
+        "reply.found",
+    ),
+    Removal(
+        "SESSIONS.TOLD.BOUNDED",
+        "rtl/rings/record_replies.py",
+        "Mux(expected.sees_map, reply.overruns, 0)",
+        "reply.overruns",
+    ),
+    Removal(
+        "SESSIONS.TOLD.BOUNDED", "rtl/rings/record_replies.py", "Mux(expected.sees_map, reply.live, 0)", "reply.live"
+    ),
+    Removal(
         "SESSIONS.TIME.CONST",
-        "rtl/rings/record_back.py",
-        "~context.refused & replies.o.valid)",
-        "~context.refused & replies.o.valid & (replies.o.p.found | (sealing == 0)))",
+        "rtl/rings/record_replies.py",
+        "there = replies.o.valid",
+        "tick = Signal()\n        m.d.sync += tick.eq(~tick)\n        there = (reply.found | tick) & replies.o.valid",
     ),
     Removal("RING.COUNTERS.BOUND", "rtl/rings/ring_commands.py", " & (read <= self.responses)", ""),
 ]

@@ -239,6 +239,12 @@ def flipped(record, bit):
     return bytes(altered)
 
 
+def code(answer):
+    """Return why an answer refuses, or 0 if it does not."""
+    header = read_header(answer)
+    return header.count if header.type == RecordType.REFUSED else 0
+
+
 def data(twin, index, session, sequence, count=1):
     """A DATA record that nobody sealed."""
     lines = twin.codec.lines(count)
