@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from omap.operations import Kind, Operation
 from omap.params import Rule
 from tests.support.host import transports
-from tests.support.maps import PRESETS, RULES, driven, reference, rtl
+from tests.support.maps import driven, reference, rtl
+from tests.support.omap_maps import PRESETS, RULES
 from tests.support.oracle import expected
 from tests.support.rtl.engines import TIGHT, engine
 

@@ -15,7 +15,7 @@ from omap.operations import Kind, Operation
 from omap.params import Rule
 from omap.presets import preset
 from omap.trace import Observer
-from tests.support.maps import compiled
+from tests.support.omap_maps import compiled
 
 TINY = preset("TINY")
 PAGES = 4

@@ -13,7 +13,9 @@ from omap.fresh import Fresh
 from omap.kdf import DERIVATIONS, FORMAT, NONCE, derive
 from omap.presets import preset
 from omap.regmap import Request
+from omap.session import ClientSession
 from omap.wire import BufferLayout
+from tests.support.sessions import holder
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 ID, OTHER_ID = bytes(range(12)), bytes(range(1, 13))
@@ -89,7 +91,7 @@ def test_a_device_that_starts_again_with_the_same_noise_repeats_itself():
 def test_a_device_uses_fresh_values_alone():
     """Secrets of each format and the nonce of each handshake, in the order in which they were asked for."""
     device = DeviceModel(
-        PARAMS, KEY, bytearray(BufferLayout(PARAMS, 8).size), ring_entries=8, device_id=ID, noise=stuck
+        PARAMS, KEY, bytearray(BufferLayout(PARAMS, 128).size), ring_lines=128, device_id=ID, noise=stuck
     )
     twin = Fresh(KEY, device_id=ID, noise=stuck)
     seen = []
@@ -99,7 +101,8 @@ def test_a_device_uses_fresh_values_alone():
         assert device._map.map_id == twin.secrets().map_id
         seen.append(device._map.map_id)
         for _ in range(2):
-            hello = device._sessions.hello(bytes(64), device._map.map_id)
+            asked = ClientSession(PARAMS, holder()).hello()
+            hello = device._sessions.hello(asked, device._map.map_id)
             assert hello[16:32] == twin.nonce()
     assert len(set(seen)) == 3
 

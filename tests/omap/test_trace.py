@@ -3,7 +3,7 @@
 from omap.map import create
 from omap.params import Rule
 from omap.trace import BULK_LOAD, FORMAT, Observer
-from tests.support.maps import tight
+from tests.support.omap_maps import tight
 
 
 def test_events_belong_to_their_operation_or_scan():

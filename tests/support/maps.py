@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,23 +11,17 @@ from host.device.driver import Driver
 from host.device.transport import Transport
 from host.keyfile import read_root_file, write_root_file
 from omap.device import DeviceModel
-from omap.fast import map as fast
 from omap.hazmat.inspect import contents
 from omap.interface import ObliviousMap
 from omap.map import create
-from omap.params import Params, Rule
-from omap.presets import preset
-from omap.reference import ReferenceMap
+from omap.params import Rule
 from omap.trace import Observer
 from sim.device.backend import RtlMap, show_format, show_operations
 from sim.device.driver_map import DriverMap
 from sim.device.known import fixed_formats
 from tests.support.host import transports
+from tests.support.omap_maps import tight
 from tests.support.rtl.engines import TIGHT
-
-PRESETS = ("TINY", "SMALL", "WIDE")
-RULES = (Rule.ONE_CHOICE, Rule.TWO_CHOICE, Rule.RESIDENT)
-CAPACITY = 40
 
 
 @dataclass
@@ -53,26 +47,6 @@ class Subject:
     check: Callable[[dict[bytes, bytes]], None]
     scans: bool = True
     close: Callable[[], None] = lambda: None
-
-
-def tight(name: str, rule: Rule) -> Params:
-    """Return the shapes of a preset with few pages and slots, so that pages overflow, lists grow and the map fills."""
-    shape = preset(name)
-    capacity = min(CAPACITY, shape.capacity)
-    sizes = dict(capacity=capacity, rule=rule, waiting_slots=capacity, further_lines=capacity, descriptor_bytes=32)
-    if rule is Rule.RESIDENT:
-        return replace(shape, **sizes | dict(further_lines=0), page_bytes=0, pages=0, buckets=4, transit_entries=16)
-    pages = max(2, capacity // shape.page_slots)  # mean load: a whole page
-    hbm_bins = 1 if rule is Rule.TWO_CHOICE else 0
-    return replace(shape, **sizes, pages=pages, hbm_bins=hbm_bins, buckets=6, transit_entries=16)
-
-
-def compiled(params: Params, **options: Any) -> ReferenceMap:
-    """Return a map that runs batches of any length in compiled code."""
-    made = fast.create(params, **options)
-    if isinstance(made, fast.FastMap):
-        made.shortest = 1
-    return made
 
 
 def reference(name: str, rule: Rule) -> Subject:

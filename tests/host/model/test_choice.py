@@ -15,7 +15,7 @@ from omap.params import Rule
 from omap.presets import preset
 from omap.regmap import Request
 from omap.wire import LEAST_RING_LINES
-from tests.support.maps import tight
+from tests.support.omap_maps import tight
 
 TINY = preset("TINY")
 

@@ -17,7 +17,7 @@ from omap.operations import Kind, Operation, Status
 from omap.params import Rule
 from omap.presets import preset
 from omap.trace import Observer
-from tests.support.maps import compiled, tight
+from tests.support.omap_maps import compiled, tight
 
 PAGED = [Rule.ONE_CHOICE, Rule.TWO_CHOICE]
 
