@@ -26,6 +26,9 @@ from omap.wire import LEAST_RING_LINES, MAX_RING_LINES, WIRE_VERSION, RecordCode
 DEFAULT_PORT = 7450
 """TCP port of a relay, if no port is given."""
 
+SOCKET_SCHEME = "omap+unix"
+"""Scheme of the addresses of relays at socket files: ``omap+unix:///path``."""
+
 MAGIC = b"OMAP"
 PREFIX = struct.Struct(">4sHHI4x")
 """Fixed part of a greeting: magic, wire version, most lines of a record, length of the facts."""

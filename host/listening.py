@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import socket
+from pathlib import Path
 
 from omap.errors import InputError
 
@@ -21,6 +22,16 @@ def cannot_listen(host: str, port: int, error: OSError) -> InputError:
     else:
         remedy = f"{os.strerror(error.errno or 0)}; choose an address of this machine"
     return InputError(f"can't listen at {host}:{port}: {remedy}")
+
+
+def cannot_listen_at(path: str | os.PathLike[str], error: OSError) -> InputError:
+    """Return the error for a socket file that can't be used. The error says what to do."""
+    if error.errno == errno.EADDRINUSE:
+        there = "another server listens there; end it" if Path(path).is_socket() else "another file is there"
+        remedy = f"{there}, or choose another file"
+    else:
+        remedy = f"{error.strerror or error}; choose another file"
+    return InputError(f"can't listen at {os.fspath(path)}: {remedy}")
 
 
 SPARE_FILES = 64

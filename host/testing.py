@@ -56,6 +56,7 @@ class RunningRelay:
     @property
     def host(self) -> str:
         """Where the relay listens."""
+        assert self.relay.host is not None
         return self.relay.host
 
     @property
@@ -89,6 +90,7 @@ def running_relay(
     port: int = 0,
     transport: Transport | None = None,
     tls: ssl.SSLContext | None = None,
+    unix: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Iterator[RunningRelay]:
     """Run a relay on a loopback port, in a thread, until the end of the ``with`` block.
@@ -113,6 +115,8 @@ def running_relay(
         An open transport in place of ``backend``. It stays open.
     tls : ssl.SSLContext, optional
         For TLS.
+    unix : path, optional
+        Socket file to listen at too.
     **options
         Options of the back end.
 
@@ -126,7 +130,7 @@ def running_relay(
     try:
         driver = Driver(opened, params)
         driver.start()
-        relay = Relay(driver, port=port, limits=limits, tls=tls)
+        relay = Relay(driver, port=port, limits=limits, tls=tls, unix=unix)
         running = RunningRelay(relay, opened, key_file, loop)
         running.run(relay.start())
         try:

@@ -8,14 +8,11 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from host.framing import DEFAULT_PORT
+from host.framing import DEFAULT_PORT, SOCKET_SCHEME
 from omap.errors import InputError
 
 DEFAULT_URL = f"omap://127.0.0.1:{DEFAULT_PORT}"
 """Where a client looks for a relay if no address is given: on its own machine."""
-
-SOCKET_SCHEME = "omap+unix"
-"""Scheme of the addresses of socket files: ``omap+unix:///path``."""
 
 
 @dataclass(frozen=True)

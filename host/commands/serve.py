@@ -137,6 +137,10 @@ class ListenOptions:
         Address to listen at.
     port : int
         TCP port; 0 for any.
+    unix : Path or None
+        Socket file to listen at.
+    no_tcp : bool
+        Whether to listen there only.
     max_clients : int
         Connections at once.
     metrics_port : int or None
@@ -147,10 +151,19 @@ class ListenOptions:
 
     host: str
     port: int
+    unix: Path | None
+    no_tcp: bool
     max_clients: int
     metrics_port: int | None
     tls_cert: Path | None
     tls_key: Path | None
+
+    def check(self) -> None:
+        """Raise InputError if the options contradict each other."""
+        if self.no_tcp and self.unix is None:
+            raise InputError("without TCP no client can connect: give a socket file with --unix, or leave --no-tcp out")
+        if self.no_tcp and (self.tls_cert is not None or self.tls_key is not None):
+            raise InputError("a socket file needs no TLS, because nobody else listens to it: leave --tls-cert out")
 
 
 @click.command()
@@ -194,6 +207,8 @@ class ListenOptions:
     ListenOptions,
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at."),
     click.option("--port", default=DEFAULT_PORT, show_default=True, type=PORT, help="0 for any."),
+    click.option("--unix", type=click.Path(path_type=Path), help="Listen at this socket file too, for this machine."),
+    click.option("--no-tcp", is_flag=True, help="Listen at the socket file only."),
     click.option("--max-clients", default=Limits.clients, show_default=True, type=Whole(1), help="At once."),
     click.option("--metrics-port", type=PORT, help="Serve /healthz and /metrics on this port."),
     click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM): speak TLS."),
@@ -208,6 +223,7 @@ def command(wanted: MapOptions, device: DeviceOptions, listen: ListenOptions, js
     model the map is lost then, unless the model was started separately and --attach is used.
     """
     device.check()
+    listen.check()
     log_to_stderr(as_json=json_log)
     params = wanted.params()
     tls = tls_context(listen.tls_cert, listen.tls_key)
@@ -215,7 +231,9 @@ def command(wanted: MapOptions, device: DeviceOptions, listen: ListenOptions, js
     with device.open(params) as transport:
         driver = Driver(transport, params)
         driver.start()
-        relay = Relay(driver, listen.host, listen.port, limits=Limits(clients=listen.max_clients), tls=tls)
+        host = None if listen.no_tcp else listen.host
+        limits = Limits(clients=listen.max_clients)
+        relay = Relay(driver, host, listen.port, limits=limits, tls=tls, unix=listen.unix)
         asyncio.run(_serve(relay, device.backend, listen.metrics_port, as_json))
 
 
@@ -250,6 +268,7 @@ def _say_ready(relay: Relay, backend: str, monitor: Monitor | None, as_json: boo
     if as_json:
         facts = {
             "address": relay.address,
+            "addresses": relay.addresses,
             "monitor": None if monitor is None else monitor.address,
             "backend": backend,
             "params": params.to_dict(),
@@ -261,7 +280,7 @@ def _say_ready(relay: Relay, backend: str, monitor: Monitor | None, as_json: boo
     else:
         what = f"{backend}, {params.capacity:,} keys of {params.key_bytes} bytes, values of {params.value_bytes}"
         at = "" if monitor is None else f"; {monitor.address}/healthz"
-        click.echo(f"omap: ready at {relay.address} ({what}){at}")
+        click.echo(f"omap: ready at {' and '.join(relay.addresses)} ({what}){at}")
     if not driver.mode["hbm_private"]:
         logging.getLogger("omap.serve").warning(
             "the host can read this device's memory: fit for trials, hides nothing from whoever runs this machine"

@@ -25,6 +25,7 @@ from host.keyfile import read_root_file
 from host.model.choice import NAMES, choose, maker
 from host.model.shared import WINDOW_BYTES, device_registers, memory_bytes, run_device
 from host.paramsfile import read_params_file
+from host.socketfile import SocketFile
 from omap.device import DeviceModel
 from omap.errors import DeviceError, InputError, OmapError
 from omap.params import Params
@@ -136,46 +137,27 @@ def _ending_with(bell: socket.socket) -> Iterator[None]:
 
 def _serve_file(path: str, program: _Program) -> None:
     """Run for drivers that connect to the socket file ``path``, one after the other, until SIGTERM."""
-    with _listener(path) as listener:
-        try:
-            click.echo(f"omap: device ready at {path}")
-            while True:
-                bell, _ = listener.accept()
-                with bell:
-                    try:
-                        program.introduce(bell)
-                    except OSError:
-                        continue
-                    listener.setblocking(False)
-                    run_device(program.device, program.memory, bell, partial(_turn_away, listener, bell))
-                    listener.setblocking(True)
-                while program.device.step():  # commands that its driver has put into the ring
-                    pass
-        finally:
-            os.unlink(path)
-
-
-def _listener(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
     try:
-        try:
-            listener.bind(path)
-        except OSError:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                if not Path(path).is_socket() or probe.connect_ex(path) == 0:
-                    raise
-            os.unlink(path)  # of a process that was killed
-            listener.bind(path)
-        listener.listen()
+        file = SocketFile(path)
     except OSError as error:
-        listener.close()
         raise DeviceError(
             f"can't listen at {path}: {error.strerror or error}; choose another file, or end the device there"
         ) from None
-    finally:
-        os.umask(mask)
-    return listener
+    with contextlib.closing(file):
+        click.echo(f"omap: device ready at {path}")
+        listener = file.socket
+        while True:
+            bell, _ = listener.accept()
+            with bell:
+                try:
+                    program.introduce(bell)
+                except OSError:
+                    continue
+                listener.setblocking(False)
+                run_device(program.device, program.memory, bell, partial(_turn_away, listener, bell))
+                listener.setblocking(True)
+            while program.device.step():  # commands that its driver has put into the ring
+                pass
 
 
 def _turn_away(listener: socket.socket, attached: socket.socket) -> None:

@@ -15,6 +15,7 @@ from typing import Protocol
 from host.device.driver import Driver
 from host.peers import peer_group
 from host.relay.port import Limits, Port
+from host.socketfile import peer_user
 from omap.wire import LINE_BYTES
 
 _TOLD_SECONDS = 2.0
@@ -30,15 +31,12 @@ class Owner(Protocol):
         The device.
     limits : Limits
         How much to do for clients.
-    tls : ssl.SSLContext or None
-        For TLS.
     draining : bool
         Whether the relay is shutting down.
     """
 
     driver: Driver
     limits: Limits
-    tls: ssl.SSLContext | None
     draining: bool
 
     def admit(self, connection: Connection) -> bool:
@@ -64,6 +62,8 @@ class Connection(Port, asyncio.Protocol):
     ----------
     relay : Owner
         The relay that takes the client.
+    tls : ssl.SSLContext, optional
+        For TLS.
 
     Attributes
     ----------
@@ -76,10 +76,10 @@ class Connection(Port, asyncio.Protocol):
     surplus : bool
         Whether it is one too many, and is told so.
     greeted : bool
-        Whether records may be sent on it: TLS is set up, if the relay speaks it.
+        Whether records may be sent on it: TLS is set up, if it speaks TLS.
     """
 
-    def __init__(self, relay: Owner) -> None:
+    def __init__(self, relay: Owner, tls: ssl.SSLContext | None = None) -> None:
         super().__init__()
         self.number = 0
         self.since = 0.0
@@ -92,26 +92,29 @@ class Connection(Port, asyncio.Protocol):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reading = True
         self._transport: asyncio.Transport
-        self._tls: asyncio.Task[None] | None = None
+        self._context = tls
+        self._securing: asyncio.Task[None] | None = None
 
     # -- what asyncio calls ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Set up TLS, if the relay speaks it, and greet the client."""
+        """Set up TLS, if there is to be any, and greet the client."""
         assert isinstance(transport, asyncio.Transport)
         loop = asyncio.get_running_loop()
         self._transport = transport
         self.since = loop.time()
-        self.group = peer_group(transport.get_extra_info("peername"))
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        link = transport.get_extra_info("socket")
+        local = link.family == socket.AF_UNIX
+        self.group = peer_user(link) if local else peer_group(transport.get_extra_info("peername"))
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if not self._relay.admit(self):
             transport.abort()
             return
         self._start_timer("idle", _TOLD_SECONDS if self.surplus else self._limits.idle_seconds)
-        if self._relay.tls is None:
+        if self._context is None:
             self._relay.welcome(self)
         else:
-            self._tls = loop.create_task(self._secure(transport, self._relay.tls))
+            self._securing = loop.create_task(self._secure(transport, self._context))
 
     async def _secure(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
         """Speak TLS from here on, and greet the client; forget a client that does not."""
@@ -167,9 +170,9 @@ class Connection(Port, asyncio.Protocol):
 
     @property
     def peer(self) -> str:
-        """Address of the client."""
+        """Address of the client, or its user."""
         name = self._transport.get_extra_info("peername")
-        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else self.group
 
     def deliver(self, records: bytes | memoryview) -> None:
         """Send records."""
@@ -213,8 +216,8 @@ class Connection(Port, asyncio.Protocol):
         """End the connection at once."""
         if not self.closed:
             self._relay.ended(self, reason)
-        if self._tls is not None:
-            self._tls.cancel()
+        if self._securing is not None:
+            self._securing.cancel()
         self._transport.abort()
 
     def _start_timer(self, reason: str, seconds: float) -> None:

@@ -38,6 +38,7 @@ def health(relay: Relay) -> dict[str, Any]:
     return {
         "healthy": ready,
         "address": relay.address,
+        "addresses": relay.addresses,
         "device": "gone" if state is None else state.name.lower(),
         "fault": fault.name.lower(),
         "reason": "" if relay.failure is None else str(relay.failure),

@@ -1,4 +1,4 @@
-"""The relay: moves records between clients on TCP and the rings of a device. It is untrusted and holds no key.
+"""The relay: moves records between clients and the rings of a device. It is untrusted and holds no key.
 
 Every client gets a greeting (:mod:`host.framing`), then one record in answer to each of its own, in the order in which
 it sent them (:mod:`host.relay.switch`). :mod:`host.relay.connection` deals with one client's socket. When the device
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import ssl
 import time
 from collections.abc import Coroutine
@@ -17,12 +18,13 @@ from typing import Any, Self
 
 from host.device.driver import Driver
 from host.framing import DEFAULT_PORT
-from host.listening import cannot_listen
+from host.listening import cannot_listen, cannot_listen_at
 from host.peers import who_makes_room
 from host.relay.connection import Connection
 from host.relay.port import Limits, Numbers
 from host.relay.switch import Switch
-from omap.errors import DeviceError, DeviceFaultError, OmapError
+from host.socketfile import SocketFile
+from omap.errors import DeviceError, DeviceFaultError, InputError, OmapError
 from omap.wire import Header, RecordType, Refusal, refusal
 
 LOG = logging.getLogger("omap.relay")
@@ -44,25 +46,25 @@ _TOLD = 16
 
 
 class Relay:
-    """A TCP server in front of a driver. Lives in one event loop.
+    """A server in front of a driver, on TCP, at a socket file, or both. Lives in one event loop.
 
     Parameters
     ----------
     driver : Driver
         The device, ready. Nobody else may use it meanwhile. The relay does not close it.
-    host : str
-        Address to listen at.
+    host : str or None
+        Address to listen at; None for no TCP.
     port : int
         TCP port; 0 for any.
     limits : Limits, optional
         How much to do for clients.
     tls : ssl.SSLContext, optional
-        For TLS, which hides records from the network. The secrecy of their contents does not depend on it.
+        For TLS on TCP, which hides records from the network. The secrecy of their contents does not depend on it.
+    unix : path, optional
+        Socket file for clients on this machine.
 
     Attributes
     ----------
-    tls : ssl.SSLContext or None
-        For TLS.
     numbers : Numbers
         What the relay has counted.
     failure : OmapError or None
@@ -79,11 +81,12 @@ class Relay:
     def __init__(
         self,
         driver: Driver,
-        host: str = "127.0.0.1",
+        host: str | None = "127.0.0.1",
         port: int = DEFAULT_PORT,
         *,
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
+        unix: str | os.PathLike[str] | None = None,
     ) -> None:
         self.driver = driver
         self.host, self.port = host, port
@@ -92,10 +95,11 @@ class Relay:
         self.failure: OmapError | None = None
         self.connections: set[Connection] = set()
         self.draining = False
-        self.tls = tls
+        self._tls, self._unix = tls, unix
         self._switch = Switch(driver, self.limits, self.numbers)
         self._greeting = driver.greeting().pack()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
+        self._file: SocketFile | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._bell: int | None = None
         self._due = False
@@ -103,10 +107,20 @@ class Relay:
         self._progress = 0.0
 
     @property
+    def addresses(self) -> list[str]:
+        """Addresses that clients connect to: on TCP, and at the socket file."""
+        found = []
+        if self.host is not None:
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            found.append(f"omap://{host}:{self.port}")
+        if self._file is not None:
+            found.append(self._file.url)
+        return found
+
+    @property
     def address(self) -> str:
-        """Address that clients connect to."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"omap://{host}:{self.port}"
+        """The first of them."""
+        return self.addresses[0]
 
     # -- start and stop -------------------------------------------------------------------------------------------
 
@@ -114,28 +128,57 @@ class Relay:
         """Listen.
 
         Reveals
-            That a relay listens at this address.
+            That a relay listens at these addresses.
 
         Raises
         ------
         DeviceError, DeviceFaultError
             If the device is not ready.
         InputError
-            If the address can't be used.
+            If an address can't be used, or there is none.
         """
         self.driver.check()
         loop = asyncio.get_running_loop()
+        if self.host is None and self._unix is None:
+            raise InputError("a relay needs a place to listen at: TCP, a socket file, or both")
         try:
-            self._server = await loop.create_server(lambda: Connection(self), self.host, self.port, backlog=_BACKLOG)
-        except OSError as error:
-            raise cannot_listen(self.host, self.port, error) from None
-        self.host, self.port = self._server.sockets[0].getsockname()[:2]
+            await self._listen()
+        except OmapError:
+            self._stop_listening()
+            raise
         self._bell = self.driver.transport.fileno()
         if self._bell is not None:
             loop.add_reader(self._bell, self._rung)
         self._keep(self._heartbeat())
         self._turn_soon()
-        LOG.info("listening", extra={"address": self.address, "inherited": self.driver.in_flight})
+        LOG.info("listening", extra={"address": " ".join(self.addresses), "inherited": self.driver.in_flight})
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self.host is not None:
+            try:
+                server = await loop.create_server(
+                    lambda: Connection(self, self._tls), self.host, self.port, backlog=_BACKLOG
+                )
+            except OSError as error:
+                raise cannot_listen(self.host, self.port, error) from None
+            self._servers.append(server)
+            self.host, self.port = server.sockets[0].getsockname()[:2]
+        if self._unix is not None:
+            try:
+                self._file = SocketFile(self._unix)
+            except OSError as error:
+                raise cannot_listen_at(self._unix, error) from None
+            self._servers.append(
+                await loop.create_unix_server(lambda: Connection(self), sock=self._file.socket, backlog=_BACKLOG)
+            )
+
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        if self._file is not None:
+            self._file.close()
 
     async def stop(self) -> None:
         """Take no more clients, read nothing more, wait for the answers that are due, send them, and end.
@@ -143,11 +186,11 @@ class Relay:
         Reveals
             To every client: that the relay ends.
         """
-        if self._server is None:
+        if not self._servers:
             return
         LOG.info("draining", extra={"clients": len(self.connections), "in_flight": self.driver.in_flight})
         self.draining = True
-        self._server.close()
+        self._stop_listening()
         for connection in self.connections:
             connection.read(False)
         end = time.monotonic() + self.limits.drain_seconds
@@ -165,7 +208,6 @@ class Relay:
         self._forget_bell()
         if self._timer is not None:
             self._timer.cancel()
-        self._server = None
         LOG.info("stopped", extra={"records_in": self.numbers.records_in, "records_out": self.numbers.records_out})
 
     async def __aenter__(self) -> Self:

@@ -19,12 +19,13 @@ from click.testing import CliRunner
 from host.commands.serve import MapOptions
 from host.keyfile import read_root_file
 from host.paramsfile import read_params_file
+from omap.bodies import responses
 from omap.cli import main
 from omap.errors import InputError
 from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.wire import LEAST_RING_LINES
-from tests.support.host.clients import RawClient
+from tests.support.host.clients import RawClient, parts
 from tests.support.host.keys import client_file
 from tests.support.host.processes import children_of, gone
 from tests.support.host.transports import listening
@@ -42,8 +43,8 @@ def serving(*options, code=0):
         line = process.stdout.readline()
         assert line, process.stderr.read()
         facts = json.loads(line)
-        host, port = facts["address"].removeprefix("omap://").split(":")
-        yield SimpleNamespace(process=process, host=host, port=int(port), facts=facts)
+        host, _, port = facts["address"].removeprefix("omap://").partition(":")
+        yield SimpleNamespace(process=process, host=host, port=int(port) if port.isdigit() else 0, facts=facts)
     finally:
         process.send_signal(signal.SIGTERM)
         _, process.errors = process.communicate(timeout=60)
@@ -77,6 +78,20 @@ def test_serve_says_where_it_is_serves_and_ends_in_order(key_file):
     assert "the host can read this device's memory: " in served.process.errors
 
 
+@pytest.mark.parametrize("tcp", [True, False])
+def test_serve_listens_at_a_socket_file(key_file, tmp_path, tcp):
+    path = tmp_path / "relay"
+    options = ["--preset", "tiny", "--key-file", key_file, "--unix", path]
+    with serving(*options, *([] if tcp else ["--no-tcp"])) as served:
+        assert served.facts["addresses"][-1] == f"omap+unix://{path}"
+        assert len(served.facts["addresses"]) == 1 + tcp
+        with RawClient(served, read_root_file(key_file), path=path) as client:
+            assert len(client.run([Operation(Kind.NOP)] * 50, 7)) == 50
+        if not tcp:
+            assert "can't listen at" in refusal(*options, "--no-tcp", "--backend", "model")
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("model", ["fast", "reference"])
 def test_the_model_is_compiled_or_the_reference(key_file, model):
     with serving("--preset", "tiny", "--key-file", key_file, "--model", model) as served:
@@ -85,8 +100,8 @@ def test_the_model_is_compiled_or_the_reference(key_file, model):
         with RawClient(served, read_root_file(key_file)) as client:
             batch = [Operation(Kind(n % 4), bytes([n % 7]) * 4, bytes([n]) * 4) for n in range(50)]
             oracle = {}
-            for operation, reply in zip(batch, client.run(batch), strict=True):
-                assert reply.response == expected(oracle, TINY.capacity, operation)
+            for operation, response in zip(batch, client.run(batch, 5), strict=True):
+                assert response == expected(oracle, TINY.capacity, operation)
 
 
 def test_a_running_device_has_its_model_already(tmp_path):
@@ -124,8 +139,10 @@ def test_a_device_survives_relays_that_are_killed(key_file, tmp_path):
                 client = stack.enter_context(RawClient(served))
                 client.open_session(key, replaces=replaces)
                 replaces = client.session.session
-                reply = client.run([Operation(Kind.GET, b"key!")])[0]
-                found = int.from_bytes(reply.response.previous or b"", "big")
+                client.submit([Operation(Kind.GET, b"key!")])
+                (reply,) = client.replies(1)
+                (response,) = responses(client.session.codec, reply)
+                found = int.from_bytes(response.previous or b"", "big")
                 if ran is not None:
                     assert acknowledged <= found <= put
                     assert reply.sequence - ran - 1 == found - first  # each of them ran once
@@ -135,13 +152,13 @@ def test_a_device_survives_relays_that_are_killed(key_file, tmp_path):
                 timer.start()
                 with contextlib.suppress(EOFError, ConnectionError):
                     while True:
-                        count = rng.randrange(1, 80)
-                        batch = range(put + 1, put + count + 1)
+                        count, each = rng.randrange(1, 80), rng.choice([1, 1, 3, 20, 80])
+                        numbers = range(put + 1, put + count + 1)
                         put += count
-                        client.submit([Operation(Kind.PUT, b"key!", number.to_bytes(4, "big")) for number in batch])
-                        for _ in batch:
-                            client.answers(1)
-                            acknowledged += 1
+                        batch = [Operation(Kind.PUT, b"key!", number.to_bytes(4, "big")) for number in numbers]
+                        client.submit(batch, each)
+                        for part in parts(batch, each):
+                            acknowledged += len(client.answers(len(part)))
                 timer.join()
                 served.process.wait(30)
         assert put > 100
@@ -172,6 +189,8 @@ def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
         *options, "--host", "203.0.113.1"
     )
     assert "no transport is called 'pci'; installed are" in refusal("--backend", "pci")
+    assert "give a socket file with --unix" in refusal(*options, "--no-tcp")
+    assert "a socket file needs no TLS" in refusal(*options, "--no-tcp", "--unix", "x", "--tls-cert", "y")
     assert "ring_lines is 3; it must be a power of two" in refusal(*options, "--ring-lines", 3)
     assert "give one of --preset, --params, and sizes" in refusal(*options, "--capacity", 5)
     assert "TLS needs both --tls-cert and --tls-key" in refusal(*options, "--tls-cert", key_file)

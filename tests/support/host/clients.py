@@ -60,19 +60,20 @@ class DriverClient:
 
 
 class RawClient:
-    """Talks to a relay over a blocking socket. ``key`` is the root key, or what a client holds."""
+    """Talks to a relay over a blocking socket, on TCP or at the socket file ``path``. ``key`` is the root key, or what a client holds."""
 
-    def __init__(self, relay, key=None, timeout=20, tls=None, receive_bytes=None):
-        self.socket = socket.socket()
+    def __init__(self, relay, key=None, timeout=20, tls=None, receive_bytes=None, path=None):
+        self.socket = socket.socket() if path is None else socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
         if receive_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         try:
-            self.socket.connect((relay.host, relay.port))
+            self.socket.connect((relay.host, relay.port) if path is None else str(path))
         except OSError:
             self.socket.close()
             raise
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if path is None:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         prefix = self.read(16)
