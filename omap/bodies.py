@@ -14,12 +14,12 @@ and live keys are as of the record's last operation.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from omap.columns import Answers, Bytes, Columns
+from omap.columns import Answers, Columns
 from omap.operations import Kind, Operation, Response, Status
 from omap.wire import CLOSE, PREAMBLE_BYTES, RecordCodec
 
@@ -67,30 +67,33 @@ class Reply(NamedTuple):
 # -- commands -----------------------------------------------------------------------------------------------------
 
 
-def pack_operations(codec: RecordCodec, operations: Sequence[Operation]) -> bytes:
-    """Return the body of a command record; the operations must fit the map and one record."""
+def operation_items(codec: RecordCodec, operations: Sequence[Operation]) -> bytes:
+    """Return the items of operations that fit the map, one after the other."""
     room = codec.item_bytes - 1
-    put = Kind.PUT
-    parts = [_ZEROS]
+    put, nop = Kind.PUT, Kind.NOP
+    parts = []
     for kind, key, value in operations:
         parts.append(_KINDS[kind])
         if kind == put:
             parts.append((key + value).ljust(room, b"\0"))
         else:  # key and value of a NOP, and the value of a GET or a DELETE, never leave the client
-            parts.append((key if kind and kind != CLOSE else b"").ljust(room, b"\0"))
-    return b"".join(parts).ljust(codec.text_bytes(len(operations)), b"\0")
+            parts.append((key if kind != nop and kind != CLOSE else b"").ljust(room, b"\0"))
+    return b"".join(parts)
 
 
-def pack_columns(codec: RecordCodec, columns: Columns) -> bytearray:
-    """Return the body of a command record. Key and value must be zeros where the kind does not use them."""
-    count = len(columns.kinds)
-    text = bytearray(codec.text_bytes(count))
-    items = _items(codec, text, count)
+def column_items(codec: RecordCodec, columns: Columns) -> memoryview:
+    """Return the items of operations in arrays. Key and value must be zeros where the kind does not use them."""
+    items = np.zeros((len(columns.kinds), codec.item_bytes), np.uint8)
     key_end = 1 + codec.params.key_bytes
     items[:, 0] = columns.kinds
     items[:, 1:key_end] = columns.keys
     items[:, key_end : 1 + codec.params.tuple_bytes] = columns.values
-    return text
+    return items.reshape(-1).data
+
+
+def command_text(codec: RecordCodec, items: Iterable[bytes | memoryview], count: int) -> bytes:
+    """Return the body of a command record that has ``count`` items, in one piece or several."""
+    return b"".join((_ZEROS, *items)).ljust(codec.text_bytes(count), b"\0")
 
 
 def command_items(codec: RecordCodec, text: bytes, count: int) -> bytes:
@@ -129,13 +132,17 @@ def read_reply(text: bytes, count: int) -> Reply:
     return Reply(sequence, overruns, live, count, text)
 
 
-def responses(codec: RecordCodec, reply: Reply) -> list[Response]:
-    """Return one response for each operation of a record."""
-    text, size, value_bytes = reply.text, codec.item_bytes, codec.params.value_bytes
-    heads = text[PREAMBLE_BYTES : PREAMBLE_BYTES + reply.count * size : size]
+def reply_items(codec: RecordCodec, reply: Reply) -> memoryview:
+    """Return the items of a response record, one after the other."""
+    return memoryview(reply.text)[PREAMBLE_BYTES : PREAMBLE_BYTES + reply.count * codec.item_bytes]
+
+
+def read_responses(codec: RecordCodec, items: bytes | memoryview) -> list[Response]:
+    """Return one response for each item."""
+    text, size, value_bytes = bytes(items), codec.item_bytes, codec.params.value_bytes
     make, statuses, old = tuple.__new__, _STATUSES, _OLD
-    at, result = PREAMBLE_BYTES + 1, []
-    for head in heads:
+    at, result = 1, []
+    for head in text[::size]:
         if head & FOUND:
             result.append(make(Response, (statuses[head & STATUS_MASK], text[at : at + value_bytes])))
         else:
@@ -144,13 +151,18 @@ def responses(codec: RecordCodec, reply: Reply) -> list[Response]:
     return result
 
 
-def answers(codec: RecordCodec, reply: Reply) -> Answers:
-    """Return the answers of a record as arrays; they refer to the bytes of the record."""
-    rows = _items(codec, reply.text, reply.count)
+def read_answers(codec: RecordCodec, items: bytes | memoryview) -> Answers:
+    """Return items as arrays, which refer to the same bytes."""
+    rows = np.frombuffer(items, np.uint8).reshape(-1, codec.item_bytes)
     heads = rows[:, 0]
     return Answers(heads & np.uint8(STATUS_MASK), heads >= FOUND, rows[:, 1 : 1 + codec.params.value_bytes])
 
 
-def _items(codec: RecordCodec, text: bytes | bytearray, count: int) -> Bytes:
-    rows = np.frombuffer(text, np.uint8, count * codec.item_bytes, PREAMBLE_BYTES)
-    return rows.reshape(count, codec.item_bytes)
+def responses(codec: RecordCodec, reply: Reply) -> list[Response]:
+    """Return one response for each operation of a record."""
+    return read_responses(codec, reply_items(codec, reply))
+
+
+def answers(codec: RecordCodec, reply: Reply) -> Answers:
+    """Return the answers of a record as arrays; they refer to the bytes of the record."""
+    return read_answers(codec, reply_items(codec, reply))

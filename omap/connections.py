@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 from urllib.parse import urlsplit
 
 from omap.errors import FullError, InputError
-from omap.interface import BytesLike, D, ObliviousMap, as_rows, full, operation_of
-from omap.operations import Kind, Operation, Response, Status
+from omap.interface import D, ObliviousMap, operation_of, settled
+from omap.operations import Kind, Operation, Response
+from omap.rows import BytesLike, Rows, as_rows
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from omap.columns import Answers
     from omap.params import Params
 
 GROUP = "omap.connections"
@@ -42,20 +44,16 @@ class RemoteMap(ObliviousMap):
     load_operations = 2, 1
 
     @abstractmethod
-    def put_many(
-        self,
-        keys: npt.ArrayLike | Sequence[bytes],
-        values: npt.ArrayLike | Sequence[bytes],
-        *,
-        progress: Progress | None = None,
-    ) -> int:
+    def put_many(self, keys: Rows, values: Rows, *, progress: Progress | None = None) -> int:
         """Set many keys, in order, and return how many of them were new.
+
+        A client that may not read is told that all were.
 
         Parameters
         ----------
         keys, values
-            ``(n, key_bytes)`` and ``(n, value_bytes)`` arrays of ``uint8``, ``(n,)`` arrays of numpy's type ``S``,
-            or sequences of n ``bytes``.
+            ``(n, key_bytes)`` and ``(n, value_bytes)`` arrays of ``uint8``, or what :func:`~omap.rows.as_rows`
+            takes.
         progress : callable, optional
             Called as ``progress(done, n)`` from time to time, and at the end.
 
@@ -64,22 +62,37 @@ class RemoteMap(ObliviousMap):
 
         Raises
         ------
-        FullError
-            If new keys found no room. The message says how many operations ran.
+        FullError, DeniedError
+            If new keys found no room, or the client's credential does not allow some of the operations. The message
+            says how many operations ran.
         InputError
             For wrong shapes or sizes. In this case no operation was sent.
         """
 
     @abstractmethod
+    def delete_many(self, keys: Rows, *, progress: Progress | None = None) -> int:
+        """Remove many keys, in order, and return how many of them were there.
+
+        A client that may not read is told that none was. Parameters, what is revealed, and errors: as :meth:`get_many`.
+
+        Parameters
+        ----------
+        keys
+            As for :meth:`get_many`.
+        progress : callable, optional
+            As for :meth:`put_many`.
+        """
+
+    @abstractmethod
     def get_many(
-        self, keys: npt.ArrayLike | Sequence[bytes], *, progress: Progress | None = None
+        self, keys: Rows, *, progress: Progress | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Return the values of many keys, and which of the keys are live.
 
         Parameters
         ----------
         keys
-            ``(n, key_bytes)`` array of ``uint8``, ``(n,)`` array of numpy's type ``S``, or a sequence of n ``bytes``.
+            ``(n, key_bytes)`` array of ``uint8``, or what :func:`~omap.rows.as_rows` takes.
         progress : callable, optional
             As for :meth:`put_many`.
 
@@ -95,6 +108,8 @@ class RemoteMap(ObliviousMap):
 
         Raises
         ------
+        DeniedError
+            If the client's credential does not allow some of the operations. The message says how many operations ran.
         InputError
             For wrong shapes or sizes. In this case no operation was sent.
         """
@@ -103,7 +118,7 @@ class RemoteMap(ObliviousMap):
     def close(self) -> None:
         """End the session and the connection. Reveals that they ended. A closed map refuses work."""
 
-    def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
+    def bulk_load(self, keys: Rows, values: Rows) -> None:
         """Insert n new keys, one operation after another, because there is no scan over a connection.
 
         This method first looks up whether the keys are new and find room. Another client can change that before the
@@ -165,6 +180,24 @@ class AsyncMap(ABC):
         """Run operations in order and return one response for each. Reveals as :meth:`ObliviousMap.execute`."""
 
     @abstractmethod
+    async def execute_arrays(self, kinds: npt.ArrayLike, keys: Rows, values: Rows) -> Answers:
+        """Run operations that come as arrays. See :meth:`omap.interface.ObliviousMap.execute_arrays`."""
+
+    @abstractmethod
+    async def put_many(self, keys: Rows, values: Rows, *, progress: Progress | None = None) -> int:
+        """Set many keys, and return how many of them were new. See :meth:`RemoteMap.put_many`."""
+
+    @abstractmethod
+    async def delete_many(self, keys: Rows, *, progress: Progress | None = None) -> int:
+        """Remove many keys, and return how many of them were there. See :meth:`RemoteMap.delete_many`."""
+
+    @abstractmethod
+    async def get_many(
+        self, keys: Rows, *, progress: Progress | None = None
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Return the values of many keys, and which of the keys are live. See :meth:`RemoteMap.get_many`."""
+
+    @abstractmethod
     async def live(self) -> int:
         """Return the number of live keys. Reveals that one operation ran, because a NOP asks for the number."""
 
@@ -180,7 +213,7 @@ class AsyncMap(ABC):
 
     async def get(self, key: BytesLike, default: D | None = None) -> bytes | D | None:
         """Return the value of ``key``, or ``default`` if the key is absent. Reveals as :meth:`execute`."""
-        previous = (await self.execute([operation_of(Kind.GET, key)]))[0].previous
+        previous = settled(self.params, Kind.GET, (await self.execute([operation_of(Kind.GET, key)]))[0])
         return default if previous is None else previous
 
     async def put(self, key: BytesLike, value: BytesLike) -> bytes | None:
@@ -190,15 +223,14 @@ class AsyncMap(ABC):
         ------
         FullError
             If the key is new and the map has no room for it.
+        DeniedError
+            If the client's credential does not allow it.
         """
-        status, previous = (await self.execute([operation_of(Kind.PUT, key, value)]))[0]
-        if status is Status.FULL:
-            raise full(self.params)
-        return previous
+        return settled(self.params, Kind.PUT, (await self.execute([operation_of(Kind.PUT, key, value)]))[0])
 
     async def delete(self, key: BytesLike) -> bytes | None:
         """Remove ``key`` and return its value, or None if the key was absent. Reveals as :meth:`execute`."""
-        return (await self.execute([operation_of(Kind.DELETE, key)]))[0].previous
+        return settled(self.params, Kind.DELETE, (await self.execute([operation_of(Kind.DELETE, key)]))[0])
 
     async def __aenter__(self) -> Self:
         return self
@@ -224,7 +256,7 @@ def connect(url: str, **options: Any) -> RemoteMap:
     Parameters
     ----------
     url : str
-        Address of the map: ``omap://host:port``.
+        Address of the map: ``omap://host:port``, or ``omap+unix:///path`` for a socket file.
     **options
         Options of the opener. For ``omap://`` see :func:`host.client.sync.open_url`; ``key_file`` is needed.
 
@@ -247,7 +279,7 @@ async def connect_async(url: str, **options: Any) -> AsyncMap:
     Parameters
     ----------
     url : str
-        Address of the map: ``omap://host:port``.
+        Address of the map: ``omap://host:port``, or ``omap+unix:///path`` for a socket file.
     **options
         Options of the opener. For ``omap://`` see :func:`host.client.aio.open_url`; ``key_file`` is needed.
     """

@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from omap.columns import Answers, Columns
-from omap.errors import FullError, InputError
+from omap.errors import DeniedError, FullError, InputError
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
-
-BytesLike = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
-"""What may be given as a key or a value, if it has the right length."""
+from omap.rows import BytesLike, Rows, as_bytes, as_rows, describe
 
 D = TypeVar("D")
 
@@ -64,8 +62,8 @@ class ObliviousMap(ABC):
     def execute_arrays(
         self,
         kinds: npt.ArrayLike,
-        keys: npt.ArrayLike | Sequence[BytesLike],
-        values: npt.ArrayLike | Sequence[BytesLike],
+        keys: Rows,
+        values: Rows,
     ) -> Answers:
         """Run operations that come as arrays, in order, and return their answers as arrays.
 
@@ -74,8 +72,8 @@ class ObliviousMap(ABC):
         kinds : (n,) array of uint8
             Numbers of :class:`~omap.operations.Kind`.
         keys, values
-            ``(n, key_bytes)`` and ``(n, value_bytes)`` arrays of ``uint8``, or what :func:`as_rows` takes. The key of a
-            NOP does not count, and neither does the value of anything but a PUT.
+            ``(n, key_bytes)`` and ``(n, value_bytes)`` arrays of ``uint8``, or what :func:`omap.rows.as_rows` takes.
+            The key of a NOP does not count, and neither does the value of anything but a PUT.
 
         Returns
         -------
@@ -94,7 +92,7 @@ class ObliviousMap(ABC):
         TamperedError, FaultError
             As :meth:`execute`.
         """
-        columns = check_columns(self.params, kinds, keys, values)
+        columns = blanked(check_columns(self.params, kinds, keys, values))
         names = list(Kind)
         batch = [
             Operation(names[kind], key.tobytes(), value.tobytes())
@@ -111,7 +109,7 @@ class ObliviousMap(ABC):
         )
 
     @abstractmethod
-    def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
+    def bulk_load(self, keys: Rows, values: Rows) -> None:
         """Insert n new keys at once, in one scan over all pages.
 
         Parameters
@@ -152,8 +150,14 @@ class ObliviousMap(ABC):
     def get(self, key: BytesLike, default: D) -> bytes | D: ...
 
     def get(self, key: BytesLike, default: D | None = None) -> bytes | D | None:
-        """Return the value of ``key``, or ``default`` if the key is absent. Reveals and hides as :meth:`execute`."""
-        previous = self.execute([operation_of(Kind.GET, key)])[0].previous
+        """Return the value of ``key``, or ``default`` if the key is absent. Reveals and hides as :meth:`execute`.
+
+        Raises
+        ------
+        DeniedError
+            If the client's credential does not allow it.
+        """
+        previous = settled(self.params, Kind.GET, self.execute([operation_of(Kind.GET, key)])[0])
         return default if previous is None else previous
 
     def put(self, key: BytesLike, value: BytesLike) -> bytes | None:
@@ -163,15 +167,20 @@ class ObliviousMap(ABC):
         ------
         FullError
             If the key is new and the map has no room for it.
+        DeniedError
+            If the client's credential does not allow it.
         """
-        status, previous = self.execute([operation_of(Kind.PUT, key, value)])[0]
-        if status is Status.FULL:
-            raise full(self.params)
-        return previous
+        return settled(self.params, Kind.PUT, self.execute([operation_of(Kind.PUT, key, value)])[0])
 
     def delete(self, key: BytesLike) -> bytes | None:
-        """Remove ``key`` and return its value, or None if the key was absent. Reveals and hides as :meth:`execute`."""
-        return self.execute([operation_of(Kind.DELETE, key)])[0].previous
+        """Remove ``key`` and return its value, or None if the key was absent. Reveals and hides as :meth:`execute`.
+
+        Raises
+        ------
+        DeniedError
+            If the client's credential does not allow it.
+        """
+        return settled(self.params, Kind.DELETE, self.execute([operation_of(Kind.DELETE, key)])[0])
 
     def __getitem__(self, key: BytesLike) -> bytes:
         value = self.get(key)
@@ -187,7 +196,7 @@ class ObliviousMap(ABC):
             raise KeyError("the key is not in the map")
 
     def __contains__(self, key: object) -> bool:
-        return self.execute([operation_of(Kind.GET, key)])[0].previous is not None
+        return settled(self.params, Kind.GET, self.execute([operation_of(Kind.GET, key)])[0]) is not None
 
     __iter__ = None  # without it, Python would iterate by calling __getitem__ with 0, 1, ...
 
@@ -197,9 +206,25 @@ def operation_of(kind: Kind, key: Any, value: Any = b"") -> Operation:
     return Operation(kind, key, value)
 
 
-def full(params: Params) -> FullError:
-    """Return the error of a PUT that found no room."""
-    return FullError(f"the map has no room for a new key: capacity is {params.capacity}; delete keys or plan more")
+def settled(params: Params, kind: Kind, response: Response) -> bytes | None:
+    """Return the value that a key had before an operation of a kind, or None.
+
+    Raises
+    ------
+    FullError
+        If a PUT found no room.
+    DeniedError
+        If the client's credential does not allow the operation.
+    """
+    status, previous = response
+    if status is Status.FULL:
+        raise FullError(f"the map has no room for a new key: capacity is {params.capacity}; delete keys or plan more")
+    if status is Status.DENIED:
+        raise DeniedError(
+            f"the credential of this client does not allow {kind.name} of this key: provision a client that has the "
+            "right, and whose prefix the key begins with"
+        )
+    return previous
 
 
 def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operation]:
@@ -216,15 +241,14 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
         Says which operation it is, what was wanted and what came. The message never holds a key or a value.
     """
     if not isinstance(batch, Sequence) or isinstance(batch, (Operation, str, bytes)):
-        raise InputError(f"a batch is a list of operations, not {_describe(batch)}: put one operation in a list")
+        raise InputError(f"a batch is a list of operations, not {describe(batch)}: put one operation in a list")
     key_bytes, value_bytes = params.key_bytes, params.value_bytes
     nop, get, put, delete = Kind.NOP, Kind.GET, Kind.PUT, Kind.DELETE  # an enum is slow to look into
     plain = True
     for place, operation in enumerate(batch):
         if not isinstance(operation, tuple) or len(operation) != 3:
             raise InputError(
-                f"operation {place}: it must be an Operation, as Operation(Kind.GET, key) is, not "
-                f"{_describe(operation)}"
+                f"operation {place}: it must be an Operation, as Operation(Kind.GET, key) is, not {describe(operation)}"
             )
         kind, key, value = operation
         if kind == nop:
@@ -232,14 +256,14 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
         if type(key) is not bytes or len(key) != key_bytes:
             plain = False
             if len(as_bytes(key, b"")) != key_bytes:
-                raise InputError(f"operation {place}: a key must be {key_bytes} bytes, not {_describe(key)}")
+                raise InputError(f"operation {place}: a key must be {key_bytes} bytes, not {describe(key)}")
         if kind == put:
             if type(value) is not bytes or len(value) != value_bytes:
                 plain = False
                 if len(as_bytes(value, b"")) != value_bytes:
-                    raise InputError(f"operation {place}: a value must be {value_bytes} bytes, not {_describe(value)}")
+                    raise InputError(f"operation {place}: a value must be {value_bytes} bytes, not {describe(value)}")
         elif kind != get and kind != delete:
-            what = kind if type(kind) is int and 0 <= kind < 256 else _describe(kind)
+            what = kind if type(kind) is int and 0 <= kind < 256 else describe(kind)
             raise InputError(f"operation {place}: kind must be one of {', '.join(Kind.__members__)}, not {what}")
     return batch if plain else [Operation(kind, as_bytes(key, b""), as_bytes(value, b"")) for kind, key, value in batch]
 
@@ -247,10 +271,10 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
 def check_columns(
     params: Params,
     kinds: npt.ArrayLike,
-    keys: npt.ArrayLike | Sequence[BytesLike],
-    values: npt.ArrayLike | Sequence[BytesLike],
+    keys: Rows,
+    values: Rows,
 ) -> Columns:
-    """Return operations that came as arrays, with keys and values that do not count replaced by zeros.
+    """Return operations that came as arrays; :func:`blanked` clears the keys and values that do not count.
 
     Raises
     ------
@@ -268,66 +292,14 @@ def check_columns(
         raise InputError(
             f"{len(read)} kinds came with {len(key_rows)} keys and {len(value_rows)} values; there must be one for each"
         )
-    if (idle := read == Kind.NOP).any():
-        key_rows = np.where(idle[:, None], np.uint8(0), key_rows)
-    if (unused := read != Kind.PUT).any():
-        value_rows = np.where(unused[:, None], np.uint8(0), value_rows)
     return Columns(read, key_rows, value_rows)
 
 
-def as_bytes(value: object, otherwise: bytes) -> bytes:
-    """Return the bytes of ``bytes``, ``bytearray``, ``memoryview`` or a one-dimensional array of ``uint8``.
-
-    Parameters
-    ----------
-    value : object
-        What a caller gave as a key or a value.
-    otherwise : bytes
-        Returned if ``value`` is something else.
-    """
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
-    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 1:
-        return value.tobytes()
-    return otherwise
-
-
-def as_rows(what: str, width: int, rows: npt.ArrayLike | Sequence[BytesLike]) -> npt.NDArray[np.uint8]:
-    """Return ``rows`` as an (n, width) array of ``uint8``.
-
-    Parameters
-    ----------
-    what : str
-        What they are, for messages.
-    width : int
-        Bytes of each.
-    rows
-        An ``(n, width)`` array of ``uint8``; an array of n strings of ``width`` bytes (numpy's type ``S``); or a
-        sequence of n objects that :func:`as_bytes` reads.
-
-    Raises
-    ------
-    InputError
-        If they are something else; says what came, without showing it.
-    """
-    if isinstance(rows, np.ndarray):
-        if rows.dtype.kind == "S" and rows.ndim == 1 and rows.dtype.itemsize == width:
-            return np.ascontiguousarray(rows).view(np.uint8).reshape(-1, width)
-        if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != width:
-            raise InputError(f"{what} must be an (n, {width}) array of uint8, not {rows.shape} of {rows.dtype}")
-        return np.ascontiguousarray(rows)
-    if not isinstance(rows, Sequence) or isinstance(rows, (bytes, bytearray, memoryview, str)):
-        raise InputError(f"{what} must be an (n, {width}) array of uint8 or a sequence of bytes, not {_describe(rows)}")
-    read = [as_bytes(row, b"") for row in rows]
-    for place, row in enumerate(read):
-        if len(row) != width:
-            raise InputError(f"{what}[{place}] must be {width} bytes, not {_describe(rows[place])}")
-    return np.frombuffer(b"".join(read), np.uint8).reshape(-1, width)
-
-
-def _describe(value: object) -> str:
-    """Say what came without showing it, because a misplaced argument may be a key."""
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"{len(as_bytes(value, b''))} bytes"
-    many = f" of {len(value)}" if isinstance(value, (tuple, list)) and not isinstance(value, Operation) else ""
-    return f"a {type(value).__name__}{many}"
+def blanked(columns: Columns) -> Columns:
+    """Return operations with zeros in place of the keys of NOPs, and of the values of all but PUTs."""
+    kinds, keys, values = columns
+    if (idle := kinds == Kind.NOP).any():
+        keys = np.where(idle[:, None], np.uint8(0), keys)
+    if (unused := kinds != Kind.PUT).any():
+        values = np.where(unused[:, None], np.uint8(0), values)
+    return Columns(kinds, keys, values)

@@ -11,11 +11,12 @@ import numpy.typing as npt
 from omap.crypto import PageCodec, Secrets
 from omap.drbg import Drbg
 from omap.errors import FaultError, FullError, InputError
-from omap.interface import ObliviousMap, as_rows, check_batch
+from omap.interface import ObliviousMap, check_batch
 from omap.memory import DeviceMemory, HostMemory
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params, Rule
 from omap.position_map import PositionMap, Words
+from omap.rows import Rows, as_rows
 from omap.trace import BULK_LOAD, FORMAT, Observer
 from omap.waiting import Descriptor, Waiting
 
@@ -190,7 +191,7 @@ class ReferenceMap(ObliviousMap):
 
     # -- many keys at once --------------------------------------------------------------------------------------
 
-    def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
+    def bulk_load(self, keys: Rows, values: Rows) -> None:
         """Insert n new keys, with the draws of n operations. Reveals and raises as :meth:`ObliviousMap.bulk_load`.
 
         It counts as max(n, 1) operations, because it seals all pages under a version of its own.

@@ -149,8 +149,11 @@ class RecordCodec:
     @cached_property
     def most_operations(self) -> int:
         """Most operations of a record."""
-        room = LINE_BYTES * self.most_lines - HEADER.size - PREAMBLE_BYTES - TAG_BYTES
-        return min(room // self.item_bytes, MOST_COUNT)
+        return min(self.operations(self.most_lines), MOST_COUNT)
+
+    def operations(self, lines: int) -> int:
+        """Return how many operations ``lines`` lines have room for; 0 if there are too few for one."""
+        return max(0, LINE_BYTES * lines - HEADER.size - PREAMBLE_BYTES - TAG_BYTES) // self.item_bytes
 
     def lines(self, count: int) -> int:
         """Return the lines of a DATA record of ``count`` operations."""

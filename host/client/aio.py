@@ -24,13 +24,15 @@ from host.client.streams import connect, drive
 from host.client.tasks import Tasks
 from host.client.trouble import LOG, Trouble, dead, latches, unsent
 from host.client.witness import SAVE_SECONDS, Witness
-from host.client.work import Batch, GetRows, PutRows, Single, Work
+from host.client.work import Batch, DeleteRows, GetRows, Mixed, Plain, PutRows, Work
 from host.framing import Greeting
 from omap.bodies import Reply
+from omap.columns import Answers
 from omap.connections import AsyncMap, Progress
 from omap.errors import MapChangedError, OmapError, SessionError, TamperedError
 from omap.operations import Operation, Response
-from omap.wire import CLOSE
+from omap.rows import Rows
+from omap.wire import CLOSE, RecordCodec
 
 READ_BYTES = 1 << 18
 """Most bytes taken from the socket at once."""
@@ -61,7 +63,8 @@ class AsyncClient(AsyncMap):
 
     Reveals
         That a client is connected or tries to be, and when; how many operations it sends, and when. With a constant
-        rate: only the rate, and for how long the client is connected. With ``idle``: a NOP after so long without one.
+        rate: only the rate, the operations of each record, and for how long the client is connected. With ``idle``: a
+        NOP after so long without one.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class AsyncClient(AsyncMap):
         self.greeting: Greeting
         self.witness = Witness(settings.witness_file, settings.accept)
         self.map_id = b""
+        self._codec: RecordCodec
         self._trouble = Trouble()
         self._loop = asyncio.get_running_loop()
         self._now, self._sleep = now or self._loop.time, sleep
@@ -83,12 +87,12 @@ class AsyncClient(AsyncMap):
         self._last: Reply | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._replaces = 0
-        self._window = settings.window
         self._rekeying = self._flush_due = self._closed = False
         self._dead: TamperedError | None = None
         self._tasks = Tasks()
         self._progress = 0.0
-        self._ticks = Ticks(settings.rate, self._now) if settings.rate is not None else None
+        self._count = 1 if settings.rate is None else settings.count
+        self._ticks = None if settings.rate is None else Ticks(settings.rate / settings.count, self._now)
 
     @property
     def trouble(self) -> OmapError | None:
@@ -110,7 +114,7 @@ class AsyncClient(AsyncMap):
         InputError
             If an operation is malformed; then nothing was queued. Other errors come through the future.
         """
-        work = Batch(self.params, batch)
+        work = Batch(self._codec, batch)
         return self._submit(work, work.kept)
 
     async def execute(self, batch: Sequence[Operation]) -> list[Response]:
@@ -130,31 +134,45 @@ class AsyncClient(AsyncMap):
         """
         return await self.submit(batch)
 
-    async def put_many(
-        self,
-        keys: npt.ArrayLike | Sequence[bytes],
-        values: npt.ArrayLike | Sequence[bytes],
-        *,
-        progress: Progress | None = None,
-    ) -> int:
+    async def execute_arrays(self, kinds: npt.ArrayLike, keys: Rows, values: Rows) -> Answers:
+        """Run operations that come as arrays. See :meth:`host.client.sync.Client.execute_arrays`.
+
+        Reveals
+            How many operations are sent, and when. With a constant rate: nothing beyond the rate.
+        """
+        work = Mixed(self._codec, kinds, keys, values)
+        await self._submit(work, None)
+        return work.kept
+
+    async def put_many(self, keys: Rows, values: Rows, *, progress: Progress | None = None) -> int:
         """Set many keys, and return how many were new. See :meth:`omap.connections.RemoteMap.put_many`.
 
         Reveals
             How many operations are sent, and when. With a constant rate: nothing beyond the rate.
         """
-        work = PutRows(self.params, keys, values, progress)
+        work = PutRows(self._codec, keys, values, progress)
+        await self._submit(work, None)
+        return work.result()
+
+    async def delete_many(self, keys: Rows, *, progress: Progress | None = None) -> int:
+        """Remove many keys, and return how many were there. See :meth:`omap.connections.RemoteMap.delete_many`.
+
+        Reveals
+            How many operations are sent, and when. With a constant rate: nothing beyond the rate.
+        """
+        work = DeleteRows(self._codec, keys, progress)
         await self._submit(work, None)
         return work.result()
 
     async def get_many(
-        self, keys: npt.ArrayLike | Sequence[bytes], *, progress: Progress | None = None
+        self, keys: Rows, *, progress: Progress | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Get the values of many keys. See :meth:`omap.connections.RemoteMap.get_many`.
 
         Reveals
             How many operations are sent, and when. With a constant rate: nothing beyond the rate.
         """
-        work = GetRows(self.params, keys, progress)
+        work = GetRows(self._codec, keys, progress)
         await self._submit(work, None)
         return work.result()
 
@@ -177,7 +195,7 @@ class AsyncClient(AsyncMap):
         Reveals
             That one operation is sent, and when.
         """
-        await self._submit(Single(), None)
+        await self._submit(Plain(self._codec), None)
         assert self._last is not None
         return self._last
 
@@ -191,7 +209,7 @@ class AsyncClient(AsyncMap):
             return
         self._closed = True
         if self._dead is None and self._conversation is not None:
-            done = self._queue.add(Single(CLOSE))
+            done = self._queue.add(Plain(self._codec, kind=CLOSE))
             self._flush_soon()
             with contextlib.suppress(OmapError, TimeoutError):
                 await asyncio.wait_for(done, self.settings.timeout)
@@ -226,20 +244,25 @@ class AsyncClient(AsyncMap):
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Send as much of the queue as there is room for."""
+        """Send as much of the queue as there is room for, unless enough is in flight."""
         self._flush_due = False
-        self._send(self._window)
+        talk = self._conversation
+        if talk is not None and not talk.crowded:
+            self._send(self._queue.seal)
 
-    def _send(self, most: int, *, pad: bool = False) -> None:
-        """Seal and send up to ``most`` operations, as far as the window allows. With ``pad`` NOPs are added."""
+    def _send(self, seal: Callable[[Conversation], bytes]) -> None:
+        """Send what ``seal`` returns, if that is possible now."""
         talk, writer = self._conversation, self._writer
         if talk is None or writer is None or self._rekeying:
             return
         if not talk.in_flight:
             self._progress = self._now()
-        room = min(most, self._window - talk.in_flight, talk.remaining)
-        if records := self._queue.seal(talk, room, pad=pad):
+        if records := seal(talk):
             writer.write(records)
+
+    def _send_one(self) -> None:
+        """Send one record, of as many operations as a record has at the constant rate, if there is room for it."""
+        self._send(lambda talk: self._queue.seal_one(talk, self._count))
 
     # -- connection ---------------------------------------------------------------------------------------------
 
@@ -258,7 +281,8 @@ class AsyncClient(AsyncMap):
             self._dead = error if latches(error) else None
             self._hang_up()
             raise
-        self.greeting, self.params, self._window = opened.greeting, opened.greeting.params, opened.window
+        self.greeting, self.params = opened.greeting, opened.greeting.params
+        self._codec = opened.conversation.codec
         self._converse(opened.conversation)
         self._trouble.end()
         self._tasks.start("read", lambda: self._read(reader, writer))
@@ -305,12 +329,12 @@ class AsyncClient(AsyncMap):
                 if not data or talk is None:
                     raise Broken("the peer hung up")
                 self._progress = self._now()
-                responses: list[Response] = []
+                answers: list[memoryview] = []
                 try:
-                    talk.feed(data, responses)
+                    talk.feed(data, answers)
                 finally:
-                    self._last = talk.last
-                    self._queue.deliver(responses)
+                    self._last = talk.last or self._last
+                    self._queue.deliver(answers)
                 if talk.exhausted:
                     self._rekeying = True
                     steps = new_session(self.settings, self.greeting, self.witness, self._replaces)
@@ -339,7 +363,7 @@ class AsyncClient(AsyncMap):
                 rest = self._progress + idle - self._now()
                 least = min(least, rest if rest > 0 else idle)
                 if rest <= 0:
-                    self._send(1, pad=True)
+                    self._send_one()
             await self._sleep(least)
 
     async def _save(self) -> None:
@@ -355,8 +379,9 @@ class AsyncClient(AsyncMap):
         self._ticks.start()
         while self._conversation is not None:
             await self._sleep(self._ticks.wait())
-            # SEC_CM: CLIENT.RATE.CONSTANT -- the clock alone says how many records are sent; NOPs fill them up
-            self._send(self._ticks.due(), pad=True)
+            for _ in range(self._ticks.due()):
+                # SEC_CM: CLIENT.RATE.CONSTANT -- the clock alone says how many records leave; NOPs give them one size
+                self._send_one()
 
     def _hang_up(self) -> None:
         self._conversation = None

@@ -1,25 +1,54 @@
 """The client's end of an open session, without the connection: bytes in, bytes out. Both clients use it.
 
-A conversation seals operations, opens answers, and compares every answer with what was known before. Two kinds of error
-can come. If only tampering explains what came, a :class:`~omap.errors.TamperedError` says what was tampered with, and
-the client refuses all further work. If a crash explains it as well, or if a relay merely claims it, the connection is
-broken (:class:`Broken`): the client tells its caller that the fate of operations is unknown, and may open a new
-session, which ends the old one.
+A conversation seals operations, opens answers, and compares every answer with what was known before. It deals in
+*items*, the packed form of operations and of answers (:mod:`omap.bodies`), so that arrays never become objects one by
+one.
+
+Two kinds of error can come. If only tampering explains what came, a :class:`~omap.errors.TamperedError` says what was
+tampered with, and the client refuses all further work. If a crash explains it as well, or if a relay merely claims it,
+the connection is broken (:class:`Broken`): the client tells its caller that the fate of operations is unknown, and may
+open a new session, which ends the old one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from host.client.witness import Witness
-from omap.bodies import Reply
-from omap.operations import Operation, Response
+from omap.bodies import Reply, reply_items
+from omap.errors import AlteredError
 from omap.session import RECORD_LIMIT, ClientSession, refused
-from omap.wire import RecordType, read_header
+from omap.wire import LINE_BYTES, RING_LINES, RecordType, read_header
+
+LINES_AT = 2
+"""Place of the number of lines in a record."""
+
+CROWDED = 3 / 4
+"""Part of what may be in flight from which on no more is sealed, so that records leave a few at a time."""
 
 
 class Broken(Exception):  # noqa: N818 - not an error that anybody sees
     """The connection is of no use any more. The text says why."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much a conversation may carry.
+
+    Parameters
+    ----------
+    records : int
+        Records in all.
+    lines : int
+        Lines of commands in flight at once: as many as a ring of the device has.
+    operations : int or None
+        Operations in flight at once; None for as many as the lines hold.
+    """
+
+    records: int = RECORD_LIMIT
+    lines: int = RING_LINES
+    operations: int | None = None
 
 
 class Conversation:
@@ -31,26 +60,34 @@ class Conversation:
         The session, set up.
     witness : Witness
         What is known of the map.
-    limit : int
-        Records that the session may carry.
+    bounds : Bounds, optional
+        How much it may carry.
+
+    Attributes
+    ----------
+    last : Reply or None
+        The newest answer, without its items.
+    in_flight : int
+        Operations that were sealed and are not answered yet.
     """
 
-    def __init__(self, session: ClientSession, witness: Witness, limit: int = RECORD_LIMIT) -> None:
+    def __init__(self, session: ClientSession, witness: Witness, bounds: Bounds | None = None) -> None:
+        bounds = bounds or Bounds()
         self.session = session
+        self.codec = session.codec
         self.witness = witness
         self.last: Reply | None = None
-        self._limit = min(limit, RECORD_LIMIT)
-        self._record_bytes = session.codec.record_bytes
-        self._rest = b""
-
-    @property
-    def in_flight(self) -> int:
-        """Operations that were sealed and are not answered yet."""
-        return self.session.sent - self.session.received
+        self.in_flight = 0
+        self._limit = min(bounds.records, RECORD_LIMIT)
+        self._most = self.codec.most_operations
+        self._window = bounds.lines * LINE_BYTES if bounds.operations is None else bounds.operations
+        self._ring_lines = bounds.lines
+        self._lines = 0
+        self._rest = bytearray()
 
     @property
     def remaining(self) -> int:
-        """Operations that the session may still carry."""
+        """Records that the session may still carry."""
         return self._limit - self.session.sent
 
     @property
@@ -58,31 +95,65 @@ class Conversation:
         """Whether a new session is needed: this one may carry no more records, and all are answered."""
         return self.session.received >= self._limit
 
-    def seal(self, operations: Sequence[Operation]) -> bytes:
-        """Return the records of some operations, of which there may be at most :attr:`remaining`."""
-        seal = self.session.seal
-        return b"".join([seal(operation) for operation in operations])
+    @property
+    def crowded(self) -> bool:
+        """Whether so much is in flight that answers will come soon."""
+        return self.in_flight > CROWDED * self._window or self._lines > CROWDED * self._ring_lines
 
-    def feed(self, data: bytes, responses: list[Response]) -> None:
-        """Take bytes that came, and append the response in every whole record to ``responses``.
+    def room(self) -> int:
+        """Return how many operations the next record may have; 0 if none may be sent now."""
+        if self.session.sent >= self._limit:
+            return 0
+        count = min(self._most, self._window - self.in_flight)
+        free = self._ring_lines - self._lines
+        return count if self.codec.lines(count) <= free else self.codec.operations(free)
+
+    def seal(self, items: Iterable[bytes | memoryview], count: int) -> bytes:
+        """Return the record of the next ``count`` operations, of which there may be at most :meth:`room`."""
+        self.in_flight += count
+        self._lines += self.codec.lines(count)
+        return self.session.seal_items(items, count)
+
+    def feed(self, data: bytes | memoryview, answers: list[memoryview]) -> None:
+        """Take bytes that came, and append the items of every whole record to ``answers``.
 
         Raises
         ------
         TamperedError
-            If a record is not the next answer. The answers before it are in ``responses``.
+            If a record is not the next answer. The answers before it are in ``answers``.
         Broken
             If the peer says that it refused a command.
         """
-        size, open_, witness = self._record_bytes, self.session.open, self.witness
-        data = self._rest + data if self._rest else data
-        end = len(data) - len(data) % size
-        self._rest = data[end:]
-        for at in range(0, end, size):
-            record = data[at : at + size]
-            if record[0] == RecordType.REFUSED:
-                # SEC_CM: CLIENT.REFUSAL.DOUBTED -- anybody can write a refusal, so it proves nothing about what ran
-                raise Broken(f"the peer says, without proof: {refused(read_header(record))}")
-            reply = open_(record)
-            witness.note(reply.sequence)
-            self.last = reply
-            responses.append(reply.response)
+        view, rest, at = memoryview(data), self._rest, 0
+        while rest and at < len(view):
+            wanted = LINE_BYTES if len(rest) < LINE_BYTES else self._size(rest[LINES_AT])
+            piece = view[at : at + wanted - len(rest)]
+            rest += piece
+            at += len(piece)
+            if len(rest) >= LINE_BYTES and len(rest) == self._size(rest[LINES_AT]):
+                record = bytes(rest)
+                rest.clear()
+                self._open(record, answers)
+        while len(view) - at >= LINE_BYTES:
+            end = at + self._size(view[at + LINES_AT])
+            if end > len(view):
+                break
+            self._open(view[at:end], answers)
+            at = end
+        rest += view[at:]
+
+    def _size(self, lines: int) -> int:
+        if not 0 < lines <= self.codec.most_lines:
+            raise AlteredError(f"a record of {lines} lines came; records of this map have 1 to {self.codec.most_lines}")
+        return lines * LINE_BYTES
+
+    def _open(self, record: bytes | memoryview, answers: list[memoryview]) -> None:
+        if record[0] == RecordType.REFUSED:
+            # SEC_CM: CLIENT.REFUSAL.DOUBTED -- anybody can write a refusal, so it proves nothing about what ran
+            raise Broken(f"the peer says, without proof: {refused(read_header(record))}")
+        reply = self.session.open(record)
+        self.witness.note(reply.sequence, reply.count)
+        self.in_flight -= reply.count
+        self._lines -= self.codec.lines(reply.count)
+        self.last = Reply(reply.sequence, reply.overruns, reply.live, reply.count, b"")
+        answers.append(reply_items(self.codec, reply))

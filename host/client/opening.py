@@ -13,16 +13,16 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from host.client.conversation import Conversation
+from host.client.conversation import Bounds, Conversation
 from host.client.settings import Settings
 from host.client.strangers import ANSWER_BYTES, QUESTION, SILENCE_SECONDS, check_answer
 from host.client.witness import Witness
 from host.framing import PREFIX, Greeting, facts_length, read_greeting
 from omap.credentials import ClientKey
-from omap.errors import DeviceError, DeviceFaultError, InputError, SessionError
+from omap.errors import AlteredError, DeviceError, DeviceFaultError, InputError, SessionError
 from omap.params import Params
 from omap.session import ClientSession, refused
-from omap.wire import RecordType, Refusal, read_header
+from omap.wire import HELLO_LINES, LINE_BYTES, MOST_COUNT, RecordCodec, RecordType, Refusal, read_header
 
 HANDSHAKES = 20
 """How often a client asks for a session while other clients open theirs at the same time."""
@@ -103,13 +103,10 @@ class Opened:
         What the relay says. The handshake has proved the parameters in it, and nothing else.
     conversation : Conversation
         The open session.
-    window : int
-        Operations that may be in flight at most.
     """
 
     greeting: Greeting
     conversation: Conversation
-    window: int
 
 
 class Busy(Exception):  # noqa: N818 - not an error that anybody sees
@@ -155,7 +152,7 @@ def opening(settings: Settings, known: Greeting | None, witness: Witness, replac
         raise silent(settings) from None
     except (OSError, EOFError):
         raise SessionError(f"{settings.address} hung up before a session was open: try again") from None
-    return Opened(greeting, conversation, min(settings.window, greeting.ring_entries))
+    return Opened(greeting, conversation)
 
 
 def _prefix(settings: Settings) -> Steps[bytes]:
@@ -206,14 +203,26 @@ def new_session(settings: Settings, greeting: Greeting, witness: Witness, replac
         try:
             record = next(steps)
             while True:
-                record = steps.send((yield Exchange(record, greeting.record_bytes, settings.timeout)))
+                record = steps.send((yield from _exchange(record, settings.timeout)))
         except StopIteration as end:
             session: ClientSession = end.value
-            return Conversation(session, witness, settings.record_limit)
+            bounds = Bounds(settings.record_limit, greeting.ring_lines, settings.window)
+            return Conversation(session, witness, bounds)
         except Busy:
             # clients that met once must not meet again at the next attempt
             yield Pause(BUSY_SECONDS * attempt * (0.5 + random.random()))
     raise SessionError(f"other clients kept opening sessions at the same time, {HANDSHAKES} times: try again")
+
+
+def _exchange(record: bytes, seconds: float) -> Steps[bytes]:
+    """Send a record, and take the whole record that answers it."""
+    answer = yield Exchange(record, LINE_BYTES, seconds)
+    lines = read_header(answer).lines
+    if not 0 < lines <= HELLO_LINES:
+        raise AlteredError(f"a record of {lines} lines came during set-up; there it has 1 or {HELLO_LINES}")
+    if lines > 1:
+        answer += yield Exchange(b"", (lines - 1) * LINE_BYTES, seconds)
+    return answer
 
 
 def handshake(
@@ -273,7 +282,7 @@ def check_greeting(settings: Settings, known: Greeting | None, greeting: Greetin
     DeviceError
         The relay refuses.
     InputError
-        The map is not the wanted one.
+        The map is not the wanted one, or its records are shorter than the constant rate wants them.
     SessionError
         The map is not the one of the last connection.
     """
@@ -284,6 +293,12 @@ def check_greeting(settings: Settings, known: Greeting | None, greeting: Greetin
         raise InputError(
             f"the map at {settings.address} has parameters with digest {digest}, "
             f"not {settings.params.digest.hex()[:16]}: check the address"
+        )
+    most = min(RecordCodec(greeting.params).most_operations, settings.window or MOST_COUNT)
+    if settings.rate is not None and settings.count > most:
+        raise InputError(
+            f"count is {settings.count}; a record of the map at {settings.address} has at most {most} operations, and "
+            "no more than window may be in flight"
         )
     if known is not None and known.params != greeting.params:
         raise SessionError(

@@ -13,9 +13,11 @@ import numpy.typing as npt
 from host.client.aio import open_client
 from host.client.settings import Settings
 from omap.bodies import Reply
+from omap.columns import Answers
 from omap.connections import Progress, RemoteMap
 from omap.errors import SessionError
 from omap.operations import Operation, Response
+from omap.rows import Rows
 
 T = TypeVar("T")
 
@@ -29,7 +31,8 @@ class PacedClient(RemoteMap):
         Where and how, with a ``rate``.
 
     Reveals
-        The rate, and for how long the client is connected; not when it has work, nor how much.
+        The rate, the operations of each record, and for how long the client is connected; not when it has work, nor
+        how much.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -52,13 +55,15 @@ class PacedClient(RemoteMap):
         """
         return self._wait(self._client.execute(batch))
 
-    def put_many(
-        self,
-        keys: npt.ArrayLike | Sequence[bytes],
-        values: npt.ArrayLike | Sequence[bytes],
-        *,
-        progress: Progress | None = None,
-    ) -> int:
+    def execute_arrays(self, kinds: npt.ArrayLike, keys: Rows, values: Rows) -> Answers:
+        """Run operations that come as arrays. See :meth:`omap.interface.ObliviousMap.execute_arrays`.
+
+        Reveals
+            Nothing.
+        """
+        return self._wait(self._client.execute_arrays(kinds, keys, values))
+
+    def put_many(self, keys: Rows, values: Rows, *, progress: Progress | None = None) -> int:
         """Set many keys. See :meth:`omap.connections.RemoteMap.put_many`; ``progress`` is called in another thread.
 
         Reveals
@@ -66,8 +71,18 @@ class PacedClient(RemoteMap):
         """
         return self._wait(self._client.put_many(keys, values, progress=progress))
 
+    def delete_many(self, keys: Rows, *, progress: Progress | None = None) -> int:
+        """Remove many keys. See :meth:`omap.connections.RemoteMap.delete_many`.
+
+        ``progress`` is called in another thread.
+
+        Reveals
+            Nothing.
+        """
+        return self._wait(self._client.delete_many(keys, progress=progress))
+
     def get_many(
-        self, keys: npt.ArrayLike | Sequence[bytes], *, progress: Progress | None = None
+        self, keys: Rows, *, progress: Progress | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Get the values of many keys. See :meth:`omap.connections.RemoteMap.get_many`.
 

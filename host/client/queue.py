@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from host.client.conversation import Conversation
-from host.client.work import Single, Work
+from host.client.work import Items, Plain, Work
 from omap.errors import TamperedError
-from omap.operations import Response
 
 
 class Queue:
@@ -35,18 +34,39 @@ class Queue:
         self.waiting.append(work)
         return future
 
-    def seal(self, conversation: Conversation, room: int, *, pad: bool) -> bytes:
-        """Return the records of the next operations: up to ``room``, or with ``pad`` exactly so many, NOPs at the end.
+    def seal(self, conversation: Conversation) -> bytes:
+        """Return the records of what waits, as far as the conversation has room, each with as much as it holds.
 
         Reveals
-            To whoever sees the records: how many there are.
+            To whoever sees the records: how many operations there are.
         """
         records = []
-        while room > 0:
-            if not self.waiting:
-                if not pad:
-                    break
-                self.waiting.append(Single())
+        while self.waiting and (room := conversation.room()):
+            items, count = self._gather(room)
+            if count:
+                records.append(conversation.seal(items, count))
+        return b"".join(records)
+
+    def seal_one(self, conversation: Conversation, count: int) -> bytes:
+        """Return one record of exactly ``count`` operations, NOPs at its end; nothing if there is no room for it.
+
+        Reveals
+            To whoever sees the record: ``count``, and not how many operations wait.
+        """
+        if conversation.room() < count:
+            return b""
+        items, filled = self._gather(count)
+        if filled < count:
+            self.waiting.append(Plain(conversation.codec, count - filled))
+            more, _ = self._gather(count - filled)
+            items += more
+        return conversation.seal(items, count)
+
+    def _gather(self, most: int) -> tuple[list[Items], int]:
+        """Return the items of the next operations that wait, up to so many, and how many there are."""
+        items: list[Items] = []
+        room = most
+        while room and self.waiting:
             work = self.waiting[0]
             future = self._futures.get(work)
             if future is not None and future.cancelled():
@@ -55,22 +75,25 @@ class Queue:
             if count:
                 if not work.sent:
                     self.flying.append(work)
-                records.append(conversation.seal(work.next(count)))
+                items.append(work.next(count))
                 room -= count
             if not work.unsent:
                 self.waiting.popleft()
                 if not work.sent:  # cancelled before anything of it was sent
                     self._futures.pop(work, None)
-        return b"".join(records)
+        return items, most - room
 
-    def deliver(self, responses: list[Response]) -> None:
-        """Give responses to the work that they belong to, and end the futures of what is done."""
+    def deliver(self, answers: Sequence[memoryview]) -> None:
+        """Give the items of answers to the work that they belong to, and end the futures of what is done."""
+        if not answers:
+            return
+        items: Items = answers[0] if len(answers) == 1 else b"".join(answers)
         at = 0
-        while at < len(responses):
+        while at < len(items):
             work = self.flying[0]
-            end = min(len(responses), at + work.sent - work.answered)
+            end = min(len(items), at + (work.sent - work.answered) * work.codec.item_bytes)
             try:
-                work.take(responses[at:end] if (at, end) != (0, len(responses)) else responses)
+                work.take(items[at:end])
             except Exception as error:  # a caller's progress callback
                 work.stop()
                 self._end(work, error)

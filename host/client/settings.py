@@ -44,12 +44,14 @@ class Settings:
         Parameters that the map must have. By default the relay names the parameters, and the handshake proves them.
     timeout : float
         Seconds without any answer after which the peer counts as gone.
-    window : int
-        Operations in flight at most.
+    window : int, optional
+        Operations in flight at most. By default as many as the rings of the device hold.
     record_limit : int
         Records after which a new session replaces a session.
     rate : float, optional
         Send exactly this many operations a second; NOPs stand in where there is no work.
+    count : int
+        How many operations each record has at a constant rate: fewer leave sooner, more take less of the link.
     idle : float, optional
         Seconds without an answer after which an asyncio client asks with a NOP whether the map is still there.
     tls : Path, str, True or ssl.SSLContext, optional
@@ -63,16 +65,18 @@ class Settings:
     accept: str | None = None
     params: Params | None = None
     timeout: float = 30.0
-    window: int = 1024
+    window: int | None = None
     record_limit: int = RECORD_LIMIT
     rate: float | None = None
+    count: int = 1
     idle: float | None = None
     tls: Path | str | bool | ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.client, ClientKey):
             raise InputError(f"client is a {type(self.client).__name__}; it must be a ClientKey, as a key file holds")
-        for name, least in (("timeout", 0.001), ("window", 1), ("record_limit", 1), ("rate", 0.001), ("idle", 0.001)):
+        times = {"timeout": 0.001, "rate": 0.001, "idle": 0.001}
+        for name, least in (times | {"window": 1, "record_limit": 1, "count": 1}).items():
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise InputError(f"{name} is {value!r}; it must be at least {least}")

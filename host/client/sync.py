@@ -25,18 +25,20 @@ from host.client.settings import Settings
 from host.client.sockets import connect, drive
 from host.client.trouble import dead, latches
 from host.client.witness import SAVE_SECONDS, Witness
-from host.client.work import Batch, GetRows, PutRows, Single, Work
+from host.client.work import Batch, DeleteRows, GetRows, Mixed, Plain, PutRows, Work
 from host.framing import Greeting
 from omap.bodies import Reply
+from omap.columns import Answers
 from omap.connections import Progress, RemoteMap
 from omap.errors import MapChangedError, OmapError, SessionError, TamperedError
 from omap.operations import Operation, Response
-from omap.wire import CLOSE
+from omap.rows import Rows
+from omap.wire import CLOSE, RecordCodec
 
-PIECE = 64
-"""Operations sealed and sent at once."""
+PIECE = 16
+"""Most records sealed and sent at once."""
 
-READ_BYTES = 1 << 18
+READ_BYTES = 1 << 17
 """Most bytes taken from the socket at once."""
 
 CLOSE_SECONDS = 2.0
@@ -66,6 +68,8 @@ class Client(RemoteMap):
         self.greeting: Greeting
         self.witness = Witness(settings.witness_file, settings.accept)
         self.last: Reply | None = None
+        self._codec: RecordCodec
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._talk: Conversation | None = None
@@ -94,35 +98,56 @@ class Client(RemoteMap):
         DeviceError, SessionError
             If no connection could be made; nothing was sent.
         """
-        work = Batch(self.params, batch)
+        work = Batch(self._codec, batch)
         self._run(work)
         return work.kept
 
-    def put_many(
-        self,
-        keys: npt.ArrayLike | Sequence[bytes],
-        values: npt.ArrayLike | Sequence[bytes],
-        *,
-        progress: Progress | None = None,
-    ) -> int:
+    def execute_arrays(self, kinds: npt.ArrayLike, keys: Rows, values: Rows) -> Answers:
+        """Run operations that come as arrays. See :meth:`omap.interface.ObliviousMap.execute_arrays`.
+
+        Reveals
+            How many operations are sent, and when.
+
+        Raises
+        ------
+        InputError
+            For arrays of the wrong shape or type, or a kind that does not exist; nothing was sent.
+        UnknownFateError, TamperedError, DeviceError, SessionError
+            As :meth:`execute`; the errors hold no answers.
+        """
+        work = Mixed(self._codec, kinds, keys, values)
+        self._run(work)
+        return work.kept
+
+    def put_many(self, keys: Rows, values: Rows, *, progress: Progress | None = None) -> int:
         """Set many keys, and return how many were new. See :meth:`omap.connections.RemoteMap.put_many`.
 
         Reveals
             How many operations are sent, and when.
         """
-        work = PutRows(self.params, keys, values, progress)
+        work = PutRows(self._codec, keys, values, progress)
+        self._run(work)
+        return work.result()
+
+    def delete_many(self, keys: Rows, *, progress: Progress | None = None) -> int:
+        """Remove many keys, and return how many were there. See :meth:`omap.connections.RemoteMap.delete_many`.
+
+        Reveals
+            How many operations are sent, and when.
+        """
+        work = DeleteRows(self._codec, keys, progress)
         self._run(work)
         return work.result()
 
     def get_many(
-        self, keys: npt.ArrayLike | Sequence[bytes], *, progress: Progress | None = None
+        self, keys: Rows, *, progress: Progress | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Get the values of many keys. See :meth:`omap.connections.RemoteMap.get_many`.
 
         Reveals
             How many operations are sent, and when.
         """
-        work = GetRows(self.params, keys, progress)
+        work = GetRows(self._codec, keys, progress)
         self._run(work)
         return work.result()
 
@@ -132,7 +157,7 @@ class Client(RemoteMap):
         Reveals
             That one operation is sent, and when.
         """
-        self._run(Single())
+        self._run(Plain(self._codec))
         assert self.last is not None
         return self.last
 
@@ -156,7 +181,7 @@ class Client(RemoteMap):
             self._closed = True
             if self._talk is not None and self._talk.remaining:
                 with contextlib.suppress(OmapError, Broken, OSError):
-                    self._exchange(Single(CLOSE), min(CLOSE_SECONDS, self.settings.timeout))
+                    self._exchange(Plain(self._codec, kind=CLOSE), min(CLOSE_SECONDS, self.settings.timeout))
             self._hang_up()
         self.witness.save()
 
@@ -207,29 +232,27 @@ class Client(RemoteMap):
         outgoing = memoryview(b"")
         while not work.done:
             if not outgoing:
-                count = min(work.unsent, self._window - talk.in_flight, talk.remaining, PIECE)
-                if count > 0:
-                    outgoing = memoryview(talk.seal(work.next(count)))
+                outgoing = _sealed(talk, work)
             if outgoing:
                 with contextlib.suppress(*_WAIT):
                     outgoing = outgoing[sock.send(outgoing) :]
             try:
-                data = sock.recv(READ_BYTES)
+                count = sock.recv_into(self._buffer)
             except _WAIT:
-                may_send = work.unsent and talk.in_flight < self._window and talk.remaining
-                if outgoing or not may_send:
+                if outgoing or not _may_seal(talk, work):
                     poll.register(sock, select.POLLIN | (select.POLLOUT if outgoing else 0))
                     if not poll.poll(1000 * patience):
                         raise Broken(f"no answer came for {patience:g} s") from None
                 continue
-            if not data:
+            if not count:
                 raise Broken("the peer hung up")
-            responses: list[Response] = []
+            answers: list[memoryview] = []
             try:
-                talk.feed(data, responses)
+                talk.feed(self._buffer[:count], answers)
             finally:
                 self.last = talk.last or self.last
-                work.take(responses)
+                if answers:
+                    work.take(answers[0] if len(answers) == 1 else b"".join(answers))
             if talk.exhausted:
                 talk = self._converse(drive(sock, new_session(settings, self.greeting, self.witness, self._replaces)))
 
@@ -245,7 +268,8 @@ class Client(RemoteMap):
             if latches(error):
                 self._dead = error
             raise
-        self.greeting, self.params, self._window = opened.greeting, opened.greeting.params, opened.window
+        self.greeting, self.params = opened.greeting, opened.greeting.params
+        self._codec = opened.conversation.codec
         self._socket = sock
         self._converse(opened.conversation)
 
@@ -261,8 +285,22 @@ class Client(RemoteMap):
             self._socket = None
 
 
+def _may_seal(talk: Conversation, work: Work) -> bool:
+    return bool(work.unsent) and not talk.crowded and talk.room() > 0
+
+
+def _sealed(talk: Conversation, work: Work) -> memoryview:
+    """Return the next records, a few at a time; none while enough is in flight."""
+    if not _may_seal(talk, work):
+        return memoryview(b"")
+    records: list[bytes] = []
+    while len(records) < PIECE and (count := min(work.unsent, talk.room())):
+        records.append(talk.seal([work.next(count)], count))
+    return memoryview(records[0] if len(records) == 1 else b"".join(records))
+
+
 def open_url(url: str, **options: Any) -> RemoteMap:
-    """Connect to the relay at ``omap://host:port``. What :func:`omap.connect` calls.
+    """Connect to the relay at ``omap://host:port`` or ``omap+unix:///path``. What :func:`omap.connect` calls.
 
     Parameters
     ----------

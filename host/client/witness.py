@@ -104,8 +104,15 @@ class Witness:
         error.map_id = map_id.hex()
         return error
 
-    def note(self, operation: int) -> None:
+    def note(self, operation: int, count: int = 1) -> None:
         """Compare the number in an answer with the numbers before it.
+
+        Parameters
+        ----------
+        operation : int
+            Number of the first operation that was answered.
+        count : int
+            How many operations were answered; their numbers follow each other.
 
         Raises
         ------
@@ -117,7 +124,7 @@ class Witness:
             raise RollbackError(
                 f"the device ran operation {operation} after {self.operation} had been seen: it is in an earlier state"
             )
-        self.operation = operation
+        self.operation = operation + count - 1
 
     def save(self) -> None:
         """Replace the file, if there is one, in one step. A higher number that another client wrote is kept.

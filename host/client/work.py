@@ -1,18 +1,32 @@
-"""The work of a client: operations to send in order, a place for their responses, and how many were answered."""
+"""The work of a client: operations to send in order, a place for their answers, and how many were answered.
+
+Work hands out operations as items and takes answers as items (:mod:`omap.bodies`), one after the other in one piece of
+bytes. Only lists of operations become objects, where they come from the caller and where they go back to it.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from omap.bodies import column_items, operation_items, read_answers, read_responses
+from omap.columns import Answers, Bytes, Columns
 from omap.connections import Progress
-from omap.errors import FullError, InputError, TamperedError, UnknownFateError
-from omap.interface import as_rows, check_batch
+from omap.errors import DeniedError, FullError, InputError, TamperedError, UnknownFateError
+from omap.interface import blanked, check_batch, check_columns
 from omap.operations import Kind, Operation, Response, Status
-from omap.params import Params
+from omap.rows import Rows, as_rows
+from omap.wire import RecordCodec
+
+Items = bytes | memoryview
+"""Items of operations or of answers, one after the other."""
+
+PACKED_BYTES = 1 << 18
+"""Bytes of items that are packed from arrays at once."""
 
 
 class Work(ABC):
@@ -20,6 +34,8 @@ class Work(ABC):
 
     Parameters
     ----------
+    codec : RecordCodec
+        Sizes of the map's items.
     total : int
         How many operations there are.
 
@@ -31,7 +47,8 @@ class Work(ABC):
         How many were sent, and how many of these were answered.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, codec: RecordCodec, total: int) -> None:
+        self.codec = codec
         self.total = self.wanted = total
         self.sent = self.answered = 0
 
@@ -49,21 +66,22 @@ class Work(ABC):
         """Let no further operation be sent."""
         self.wanted = self.sent
 
-    def next(self, count: int) -> Sequence[Operation]:
-        """Return the next ``count`` operations, which count as sent from now on."""
+    def next(self, count: int) -> Items:
+        """Return the items of the next ``count`` operations, which count as sent from now on."""
         first, self.sent = self.sent, self.sent + count
-        return self._operations(first, self.sent)
+        return self._items(first, self.sent)
 
-    def take(self, responses: list[Response]) -> None:
-        """Take the next responses."""
-        self.answered += len(responses)
-        self._keep(responses)
-
-    @abstractmethod
-    def _operations(self, first: int, end: int) -> Sequence[Operation]: ...
+    def take(self, items: Items) -> None:
+        """Take the items of the next answers."""
+        first = self.answered
+        self.answered += len(items) // self.codec.item_bytes
+        self._keep(first, items)
 
     @abstractmethod
-    def _keep(self, responses: list[Response]) -> None: ...
+    def _items(self, first: int, end: int) -> Items: ...
+
+    @abstractmethod
+    def _keep(self, first: int, items: Items) -> None: ...
 
     def responses(self) -> Sequence[Response]:
         """Return the responses so far, if they are kept one by one."""
@@ -92,8 +110,8 @@ class Batch(Work):
 
     Parameters
     ----------
-    params : Params
-        The map's parameters.
+    codec : RecordCodec
+        Sizes of the map's items.
     operations : sequence of Operation
         What to run.
 
@@ -103,147 +121,234 @@ class Batch(Work):
         If an operation is malformed.
     """
 
-    def __init__(self, params: Params, operations: Sequence[Operation]) -> None:
-        operations = check_batch(params, operations)
-        super().__init__(len(operations))
+    def __init__(self, codec: RecordCodec, operations: Sequence[Operation]) -> None:
+        operations = check_batch(codec.params, operations)
+        super().__init__(codec, len(operations))
         self._source = operations
         self.kept: list[Response] = []
 
-    def _operations(self, first: int, end: int) -> Sequence[Operation]:
-        return self._source if end - first == self.total else self._source[first:end]
+    def _items(self, first: int, end: int) -> Items:
+        return operation_items(self.codec, self._source if end - first == self.total else self._source[first:end])
 
-    def _keep(self, responses: list[Response]) -> None:
-        self.kept += responses
+    def _keep(self, first: int, items: Items) -> None:
+        self.kept += read_responses(self.codec, items)
 
     def responses(self) -> Sequence[Response]:
         """Return the responses so far."""
         return self.kept
 
 
-class Single(Batch):
-    """One operation that needs no check: a NOP, or the CLOSE that ends a session.
+class Plain(Work):
+    """Operations of one kind that need no key, and whose answers nobody wants: NOPs, or the CLOSE of a session.
 
     Parameters
     ----------
+    codec : RecordCodec
+        Sizes of the map's items.
+    total : int
+        How many operations there are.
     kind : int
-        Its kind.
+        Their kind.
     """
 
-    def __init__(self, kind: int = Kind.NOP) -> None:
-        Work.__init__(self, 1)
-        self._source = [Operation(kind)]  # type: ignore[arg-type]  # CLOSE is a kind on the wire alone
-        self.kept = []
+    def __init__(self, codec: RecordCodec, total: int = 1, kind: int = Kind.NOP) -> None:
+        super().__init__(codec, total)
+        self._item = bytes([kind]).ljust(codec.item_bytes, b"\0")
+
+    def _items(self, first: int, end: int) -> Items:
+        return self._item * (end - first)
+
+    def _keep(self, first: int, items: Items) -> None:
+        pass
 
 
-class _Rows(Work):
+class _Arrays(Work):
     """Work on arrays.
 
     Parameters
     ----------
-    params : Params
-        The map's parameters.
-    keys
-        Keys, as :class:`~omap.connections.RemoteMap` takes them.
+    codec : RecordCodec
+        Sizes of the map's items.
+    columns : Columns
+        The operations; kinds or values may have one row for all.
     progress : callable or None
         Called with the number of answered operations, and of all.
     """
 
-    def __init__(self, params: Params, keys: npt.ArrayLike | Sequence[bytes], progress: Progress | None) -> None:
-        rows = as_rows("keys", params.key_bytes, keys)
-        super().__init__(len(rows))
-        self.params = params
-        self._keys = rows
+    def __init__(self, codec: RecordCodec, columns: Columns, progress: Progress | None) -> None:
+        super().__init__(codec, len(columns.keys))
+        self._columns = columns
         self._progress = progress
+        self._packed: memoryview = memoryview(b"")
+        self._from = self._to = 0
+        self._at_once = max(1, PACKED_BYTES // codec.item_bytes)
 
-    def _sliced(self, rows: npt.NDArray[np.uint8], first: int, end: int) -> list[bytes]:
-        flat, width = rows[first:end].tobytes(), rows.shape[1]
-        return [flat[at : at + width] for at in range(0, len(flat), width)]
+    def _items(self, first: int, end: int) -> Items:
+        if end > self._to:
+            self._from, self._to = first, min(self.total, max(end, first + self._at_once))
+            part = slice(self._from, self._to)
+            columns = Columns(*(column[part] for column in self._columns))
+            self._packed = column_items(self.codec, self._prepared(columns))
+        size = self.codec.item_bytes
+        return self._packed[(first - self._from) * size : (end - self._from) * size]
 
-    def take(self, responses: list[Response]) -> None:
-        """Take the next responses, and report the progress."""
-        super().take(responses)
+    def _prepared(self, columns: Columns) -> Columns:
+        return columns
+
+    def take(self, items: Items) -> None:
+        """Take the items of the next answers, and report the progress."""
+        super().take(items)
         if self._progress is not None:
             self._progress(self.answered, self.total)
 
+    def _keep(self, first: int, items: Items) -> None:
+        self._store(first, read_answers(self.codec, items))
 
-class PutRows(_Rows):
+    @abstractmethod
+    def _store(self, first: int, answers: Answers) -> None: ...
+
+
+class Mixed(_Arrays):
+    """Operations of any kinds in arrays, with answers in arrays.
+
+    Parameters
+    ----------
+    codec : RecordCodec
+        Sizes of the map's items.
+    kinds, keys, values
+        As :meth:`omap.interface.ObliviousMap.execute_arrays` takes them.
+    """
+
+    def __init__(self, codec: RecordCodec, kinds: npt.ArrayLike, keys: Rows, values: Rows) -> None:
+        super().__init__(codec, check_columns(codec.params, kinds, keys, values), None)
+        self.kept = Answers(
+            np.zeros(self.total, np.uint8),
+            np.zeros(self.total, np.bool_),
+            np.zeros((self.total, codec.params.value_bytes), np.uint8),
+        )
+
+    def _prepared(self, columns: Columns) -> Columns:
+        return blanked(columns)
+
+    def _store(self, first: int, answers: Answers) -> None:
+        part = slice(first, first + len(answers.statuses))
+        for kept, came in zip(self.kept, answers, strict=True):
+            kept[part] = came
+
+
+class _OneKind(_Arrays):
+    """Operations of one kind that end early if one of them was refused."""
+
+    KIND: ClassVar[Kind]
+
+    def __init__(self, codec: RecordCodec, keys: Bytes, values: Bytes | None, progress: Progress | None) -> None:
+        kinds = np.broadcast_to(np.uint8(self.KIND), len(keys))
+        if values is None:
+            values = np.broadcast_to(np.uint8(0), (len(keys), codec.params.value_bytes))
+        super().__init__(codec, Columns(kinds, keys, values), progress)
+        self.found = self.full = self.denied = 0
+
+    def _store(self, first: int, answers: Answers) -> None:
+        self.found += int(np.count_nonzero(answers.found))
+        if answers.statuses.max(initial=0) < Status.FULL:
+            return
+        self.full += int(np.count_nonzero(answers.statuses == Status.FULL))
+        self.denied += int(np.count_nonzero(answers.statuses == Status.DENIED))
+        self.stop()
+
+    def check(self) -> None:
+        """Raise DeniedError or FullError if the map has refused some of the operations."""
+        if self.denied:
+            raise DeniedError(
+                f"the credential of this client does not allow {self.denied} of the first {self.answered} operations "
+                f"(of {self.total}), each a {self.KIND.name}; the others of these ran and the rest was not sent: "
+                "provision a client that may"
+            )
+        if self.full:
+            raise FullError(
+                f"the map has no room for {self.full} new keys of the first {self.answered} (of {self.total}); the "
+                f"others of these are stored and the rest was not sent; capacity is {self.codec.params.capacity}: "
+                "delete keys or plan more"
+            )
+
+
+class PutRows(_OneKind):
     """PUTs of keys and values in arrays.
 
     Parameters
     ----------
-    params : Params
-        The map's parameters.
+    codec : RecordCodec
+        Sizes of the map's items.
     keys, values
         As :class:`~omap.connections.RemoteMap` takes them.
     progress : callable or None
         Called with the number of answered operations, and of all.
     """
 
-    def __init__(
-        self,
-        params: Params,
-        keys: npt.ArrayLike | Sequence[bytes],
-        values: npt.ArrayLike | Sequence[bytes],
-        progress: Progress | None,
-    ) -> None:
-        super().__init__(params, keys, progress)
-        self._values = as_rows("values", params.value_bytes, values)
-        if len(self._values) != self.total:
-            raise InputError(f"{self.total} keys came with {len(self._values)} values; there must be one for each")
-        self.new = 0
-        self.refused = 0
+    KIND = Kind.PUT
 
-    def _operations(self, first: int, end: int) -> Sequence[Operation]:
-        keys, values = self._sliced(self._keys, first, end), self._sliced(self._values, first, end)
-        return [Operation(Kind.PUT, key, value) for key, value in zip(keys, values, strict=True)]
-
-    def _keep(self, responses: list[Response]) -> None:
-        refused = sum(response.status is Status.FULL for response in responses)
-        self.new += sum(response.previous is None for response in responses) - refused
-        self.refused += refused
-        if refused:
-            self.stop()
+    def __init__(self, codec: RecordCodec, keys: Rows, values: Rows, progress: Progress | None) -> None:
+        rows, cells = as_rows("keys", codec.params.key_bytes, keys), as_rows("values", codec.params.value_bytes, values)
+        if len(rows) != len(cells):
+            raise InputError(f"{len(rows)} keys came with {len(cells)} values; there must be one for each")
+        super().__init__(codec, rows, cells, progress)
 
     def result(self) -> int:
-        """Return how many keys were new. Raises FullError if there was no room for some."""
-        if self.refused:
-            raise FullError(
-                f"the map has no room for {self.refused} new keys of the first {self.answered} (of {self.total}); the "
-                f"others of these are stored and the rest was not sent; capacity is {self.params.capacity}: "
-                "delete keys or plan more"
-            )
-        return self.new
+        """Return how many keys were new. Raises DeniedError or FullError if the map refused some."""
+        self.check()
+        return self.answered - self.found
 
 
-class GetRows(_Rows):
-    """GETs of keys in an array.
+class DeleteRows(_OneKind):
+    """DELETEs of keys in an array.
 
     Parameters
     ----------
-    params : Params
-        The map's parameters.
+    codec : RecordCodec
+        Sizes of the map's items.
     keys
         As :class:`~omap.connections.RemoteMap` takes them.
     progress : callable or None
         Called with the number of answered operations, and of all.
     """
 
-    def __init__(self, params: Params, keys: npt.ArrayLike | Sequence[bytes], progress: Progress | None) -> None:
-        super().__init__(params, keys, progress)
-        self._absent = bytes(params.value_bytes)
-        self._values = np.zeros((self.total, params.value_bytes), np.uint8)
+    KIND = Kind.DELETE
+
+    def __init__(self, codec: RecordCodec, keys: Rows, progress: Progress | None) -> None:
+        super().__init__(codec, as_rows("keys", codec.params.key_bytes, keys), None, progress)
+
+    def result(self) -> int:
+        """Return how many keys were there. Raises DeniedError if the map refused some."""
+        self.check()
+        return self.found
+
+
+class GetRows(_OneKind):
+    """GETs of keys in an array.
+
+    Parameters
+    ----------
+    codec : RecordCodec
+        Sizes of the map's items.
+    keys
+        As :class:`~omap.connections.RemoteMap` takes them.
+    progress : callable or None
+        Called with the number of answered operations, and of all.
+    """
+
+    KIND = Kind.GET
+
+    def __init__(self, codec: RecordCodec, keys: Rows, progress: Progress | None) -> None:
+        super().__init__(codec, as_rows("keys", codec.params.key_bytes, keys), None, progress)
+        self._values = np.zeros((self.total, codec.params.value_bytes), np.uint8)
         self._found = np.zeros(self.total, np.bool_)
 
-    def _operations(self, first: int, end: int) -> Sequence[Operation]:
-        return [Operation(Kind.GET, key) for key in self._sliced(self._keys, first, end)]
+    def _store(self, first: int, answers: Answers) -> None:
+        super()._store(first, answers)
+        part = slice(first, first + len(answers.statuses))
+        self._values[part], self._found[part] = answers.values, answers.found
 
-    def _keep(self, responses: list[Response]) -> None:
-        absent, end = self._absent, self.answered
-        first = end - len(responses)
-        flat = b"".join([absent if value is None else value for _, value in responses])
-        self._values[first:end] = np.frombuffer(flat, np.uint8).reshape(len(responses), -1)
-        self._found[first:end] = [value is not None for _, value in responses]
-
-    def result(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Return the values, and for each whether its key was there."""
+    def result(self) -> tuple[Bytes, npt.NDArray[np.bool_]]:
+        """Return the values, and for each whether its key was there. Raises DeniedError if the map refused some."""
+        self.check()
         return self._values, self._found

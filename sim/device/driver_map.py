@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from host.device.driver import Driver
 from omap.errors import FullError, InputError
-from omap.interface import ObliviousMap, as_rows, check_batch
+from omap.interface import ObliviousMap, check_batch
 from omap.operations import Kind, Operation, Response
+from omap.rows import Rows, as_rows
 from sim.device.client import open_all, open_session, responses_of, seal_all
 
 LOAD = 1024
@@ -60,7 +60,7 @@ class DriverMap(ObliviousMap):
         """Return the answers to the records of operations."""
         return self._driver.exchange(records)
 
-    def bulk_load(self, keys: npt.ArrayLike | Sequence[bytes], values: npt.ArrayLike | Sequence[bytes]) -> None:
+    def bulk_load(self, keys: Rows, values: Rows) -> None:
         """Insert new keys, one operation after another.
 
         Reveals

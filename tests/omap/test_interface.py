@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import omap
 from omap import InputError, Kind, Operation
-from omap.interface import as_rows
+from omap.rows import as_rows
 
 PARAMS = omap.preset("TINY")
 KEY, VALUE = bytes(range(1, PARAMS.key_bytes + 1)), bytes(range(1, PARAMS.value_bytes + 1))
