@@ -1,6 +1,6 @@
 """A proxy that speaks the Redis protocol in front of an oblivious map.
 
-The proxy is trusted: it holds the root key and sees every key and value. Therefore it runs on the machine of the
+The proxy is trusted: it holds the key of a client and sees every key and value. Therefore it runs on the machine of the
 application, never on the machine of the card. ``docs/use/redis.md`` lists what is supported, and what an observer
 learns from the number of operations.
 
@@ -16,7 +16,10 @@ learns from the number of operations.
 :mod:`.plans`            what a command wants from the map
 :mod:`.view`             what a command finds and changes, in memory
 :mod:`.databases`        name spaces, their generations, and their cells
+:mod:`.direct`           plans of the simplest commands, which come most often
 :mod:`.scheduler`        runs plans of all connections so that read-modify-write commands are atomic
+:mod:`.onepass`          from plans that need one pass to operations, and from their answers to replies
+:mod:`.rounds`           what a round of plans that need two passes keeps, and its replies
 :mod:`.store`            what the proxy wants of a client of the map
 :mod:`.information`      what INFO tells
 :mod:`.upkeep`           the register of databases, and what is deleted when its time has come

@@ -1,7 +1,9 @@
 """The parser: it yields the same commands in whatever pieces bytes come, keeps its bounds, and says what is wrong."""
 
+import contextlib
 import random
 import tracemalloc
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -44,7 +46,7 @@ def read_all(pieces, **options):
     What was read before an error counts; nothing comes after it.
     """
     outcomes = []
-    for read in (one_by_one, lambda reader: in_bulk(reader, 1), lambda reader: in_bulk(reader, 3)):
+    for read in (one_by_one, *(partial(in_bulk, limit=limit) for limit in (1, 3, 1000))):
         reader = RequestReader(**options)
         commands, error = [], None
         for piece in pieces:
@@ -56,7 +58,7 @@ def read_all(pieces, **options):
                 error = str(problem)
                 break
         outcomes.append((commands, error))
-    assert outcomes[1:] == outcomes[:1] * 2
+    assert outcomes[1:] == outcomes[:1] * 3
     return outcomes[0]
 
 
@@ -123,6 +125,10 @@ def test_anything_else_gives_the_same_whole_or_in_pieces(data, places):
         (b"*01\r\n", "invalid multibulk length"),
         (b"*1\r\n:5\r\n", "expected '$', got ':'"),
         (b"*1\r\n*1\r\n", "expected '$', got '*'"),
+        (b"*1\r\n*1\r\n$4\r\nPING\r\n", "expected '$', got '*'"),
+        (b"*1\r\n+PING\r\n", "expected '$', got '+'"),
+        (b"*2\r\n+0123456789\r\n=14\r\ntxt:0123456789\r\n", "expected '$', got '+'"),  # as long as bulk strings
+        (b"*1\r\n(123\r\n", "expected '$', got '('"),
         (b"*1\r\n\x07", "expected '$', got '?'"),
         (b"*1\r\n$-1\r\n", "invalid bulk length"),
         (b"*1\r\n$%d\r\n" % (BULK_LIMIT + 1), "invalid bulk length"),
@@ -136,6 +142,23 @@ def test_anything_else_gives_the_same_whole_or_in_pieces(data, places):
 )
 def test_what_is_no_command_is_told_as_redis_tells_it(stream, error):
     assert read_all([encode([b"PING"]), stream]) == ([[b"PING"]], f"ERR Protocol error: {error}")
+
+
+@pytest.mark.sec_cm("REDIS.INPUT.BOUNDED")
+@pytest.mark.parametrize("kind", [b"*", b"%", b"~", b">", b"|"])
+@pytest.mark.parametrize("before", [b"", b"*1\r\n", b"*2\r\n$3\r\nabcXX"])
+def test_nothing_is_reserved_for_what_is_announced(kind, before):
+    reader = RequestReader()
+    reader.feed(encode([b"PING"]) + before + kind + b"3000000\r\n")
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(ProtocolError):
+            while reader.take(1000):
+                pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_before_the_password_a_command_is_small():

@@ -85,6 +85,12 @@ REMOVALS = [
     Removal(
         "REDIS.INPUT.BOUNDED",
         "host/redis/requests.py",
+        "any(announced.search(chunk) for announced in _ANNOUNCED)",
+        "False",
+    ),
+    Removal(
+        "REDIS.INPUT.BOUNDED",
+        "host/redis/requests.py",
         "or (length := int(found[1])) > limit:",
         "or (length := int(found[1])) < 0:",
     ),

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 
+import numpy as np
 import pytest
 
 from host.redis.connection import Connection
@@ -14,7 +15,9 @@ from host.redis.databases import Databases
 from host.redis.scheduler import Scheduler
 from host.redis.session import Shared
 from omap import create
-from omap.operations import Operation
+from omap.batch import refused_by
+from omap.credentials import Right
+from omap.operations import Kind, Operation, Response, Status
 from omap.sizing import one_choice
 from tests.support.host.keys import client_of
 
@@ -127,8 +130,30 @@ class Clock:
         return self.seconds
 
 
-def shared(store, params=PARAMS, password=None, report=lambda problem: None, clock=time.time):
-    scheduler = Scheduler(Databases(params, CLIENT), store, report, clock)
+class GuardedStore(ReferenceStore):
+    """A map that lets a client do what its credential allows, and tells it no more, as the device does."""
+
+    def __init__(self, client, params=PARAMS):
+        super().__init__(params)
+        self.credential = client.credential
+
+    async def _later(self, batch, failure):
+        kinds = np.array([kind for kind, _, _ in batch], np.uint8)
+        keys = [key.ljust(self.map.params.key_bytes, b"\0") for _, key, _ in batch]
+        denied = refused_by(self.credential, kinds, np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1))
+        allowed = [Operation(Kind.NOP) if no else each for each, no in zip(batch, denied, strict=True)]
+        found = await super()._later(allowed, failure)
+        if Right.READ not in self.credential.rights:
+            found = [Response(Status.FULL if each.status == Status.FULL else Status.OK) for each in found]
+        return [Response(Status.DENIED) if no else each for each, no in zip(found, denied, strict=True)]
+
+    @property
+    def live_keys(self):
+        return len(self.map) if self.credential.sees_map else 0
+
+
+def shared(store, params=PARAMS, password=None, report=lambda problem: None, clock=time.time, client=CLIENT):
+    scheduler = Scheduler(Databases(params, client), store, report, clock)
     return Shared(scheduler, lambda: {"Server": {"redis_version": "7.0.0"}}, password)
 
 
@@ -149,11 +174,11 @@ def command(*words):
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
-def answers(*requests, store=None, params=PARAMS, password=None, clock=time.time):
+def answers(*requests, store=None, params=PARAMS, password=None, clock=time.time, client=CLIENT):
     """Run requests on one connection to a fresh proxy without sockets; return what it answers to each."""
 
     async def main():
-        common = shared(store or ReferenceStore(params), params, password, clock=clock)
+        common = shared(store or ReferenceStore(params), params, password, clock=clock, client=client)
         connection = Connection(common)
         try:
             return [await ask(connection, request) for request in requests]
