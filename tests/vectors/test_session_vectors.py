@@ -6,16 +6,25 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from omap import errors
+from omap.batch import CommandBatch
+from omap.bodies import answers, command_items, unpack_columns
+from omap.columns import Answers
+from omap.credentials import Credential, provision
+from omap.interface import as_rows
+from omap.operations import Kind, Status
 from omap.params import Params
-from omap.session import ClientSession, DeviceSessions
-from omap.wire import Refusal, read_header
+from omap.session import ClientSession
+from omap.sessions import DeviceSessions
+from omap.wire import CLOSE, Header, RecordCodec, RecordType, Refusal, read_header, refusal
 from tests.vectors import generate_session, verify_session
 
 HERE = Path(__file__).parent
 DOCUMENT = json.loads((HERE / "session.json").read_text())
+LISTS = ("bad_records", "bad_handshakes", "refused_credentials", "malformed")
 CASES = {case["preset"]: case for case in DOCUMENT["sessions"]}
 
 
@@ -37,10 +46,11 @@ class Ends:
         root_key = bytes.fromhex(case["root_key"])
         self.device = DeviceSessions(self.params, root_key, nonce=lambda: bytes.fromhex(case["device_nonce"]))
         self.device._last_session = case["session"] - 1
-        self.device._table[: case["session_index"]] = [SimpleNamespace(session=-1, used=0)] * case[
-            "session_index"
-        ]  # they are taken
-        self.client = ClientSession(self.params, root_key, replaces=case["replaces"])
+        taken = SimpleNamespace(session=-1, used=0, credential=b"")
+        self.device._table[: case["session_index"]] = [taken] * case["session_index"]
+        holder = provision(root_key, Credential.unpack(bytes.fromhex(case["credential"])))
+        assert (holder.key.hex(), holder.names_key.hex()) == (case["client_key"], case["names_key"])
+        self.client = ClientSession(self.params, holder, replaces=case["replaces"])
         self.client._nonce = bytes.fromhex(case["client_nonce"])
 
     def shake_hands(self, changed=None, step=None):
@@ -73,20 +83,64 @@ def test_both_ends_follow_the_file(name):
     case, ends = CASES[name], Ends(CASES[name])
     assert [record.hex() for record in ends.shake_hands()] == case["handshake"]
     assert (ends.client.session_index, ends.client.session) == (case["session_index"], case["session"])
+    codec = ends.client.codec
     for exchange in case["exchanges"]:
-        kind, key, value = exchange["operation"]
         command = bytes.fromhex(exchange["command"])
-        opened = ends.device.open(command, read_header(command))
-        assert opened[0] == verify_session.KINDS[kind]
-        if kind not in ("NOP", "CLOSE"):
-            assert opened[1].hex() == key
-        if kind == "PUT":
-            assert opened[2].hex() == value
-        reply = ends.client.open(bytes.fromhex(exchange["response"]))
-        told = exchange["reply"]
+        header = read_header(command)
+        columns = unpack_columns(codec, command_items(codec, ends.device.open(command, header), header.count))
+        for (kind, key, value), read, name, data in zip(exchange["operations"], *columns, strict=True):
+            assert read == verify_session.KINDS[kind]
+            assert (name.tobytes().hex(), data.tobytes().hex()) == (
+                key.ljust(2 * codec.params.key_bytes, "0"),
+                value.ljust(2 * codec.params.value_bytes, "0"),
+            )
+        reply, told = ends.client.open(bytes.fromhex(exchange["response"])), exchange["reply"]
         assert (reply.sequence, reply.live, reply.overruns) == (told["operation"], told["live"], told["overruns"])
-        assert reply.response.status.name == told["status"]
-        assert (reply.response.previous and reply.response.previous.hex()) == told["previous"]
+        assert said(answers(codec, reply)) == told["answers"]
+
+
+def said(answers):
+    """Return answers as the file has them."""
+    return [
+        [Status(status).name, value.tobytes().hex() if found else None]
+        for status, found, value in zip(*answers, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_device_enforces_the_rights_of_the_file(name):
+    codec = RecordCodec(Params.from_dict(CASES[name]["parameters"]))
+    for case in CASES[name]["rights"]:
+        count = case["count"]
+        header = Header(RecordType.DATA, 0, codec.lines(count), count, 1, 0)
+        batch = CommandBatch(codec)
+        closes = batch.add(header, Credential.unpack(bytes.fromhex(case["credential"])), bytes.fromhex(case["command"]))
+        assert closes == (CLOSE in bytes.fromhex(case["command"])[16 :: codec.item_bytes][:count])
+        columns = batch.columns()
+        run = [
+            [Kind(kind).name, key.tobytes().hex(), value.tobytes().hex()]
+            for kind, key, value in zip(*columns, strict=True)
+        ]
+        assert run == case["run"]
+        values = [bytes.fromhex(value or "").ljust(codec.params.value_bytes, b"\0") for _, value in case["answers"]]
+        given = Answers(
+            np.array([Status[status] for status, _ in case["answers"]], np.uint8),
+            np.array([value is not None for _, value in case["answers"]]),
+            as_rows("values", codec.params.value_bytes, values),
+        )
+        texts = batch.replies(given, case["first"], np.full(count, case["live"]))
+        assert [text.hex() for text in texts] == [case["response"]]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_no_device_takes_is_refused_as_the_file_says(name):
+    case, ends = CASES[name], Ends(CASES[name])
+    for bad in case["refused_credentials"]:
+        assert ends.device.hello(bytes.fromhex(bad["record"]), ends.map_id).hex() == bad["answer"]
+    for bad in case["malformed"]:
+        header = read_header(bytes.fromhex(bad["header"]))
+        assert ends.client.codec.command_lines(header.type, header.lines, header.count) == 0
+        assert refusal(header, Refusal.MALFORMED).hex() == bad["answer"]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -111,7 +165,7 @@ def test_bad_handshakes_open_nothing(name):
 
 
 def test_every_flag_is_explained_and_used():
-    used = {bad["flag"] for case in CASES.values() for bad in case["bad_records"] + case["bad_handshakes"]}
+    used = {bad["flag"] for case in CASES.values() for part in LISTS for bad in case[part]}
     assert used == set(DOCUMENT["flags"])
 
 
@@ -119,6 +173,12 @@ def test_every_flag_is_explained_and_used():
     "path",
     [
         ("keys", "confirmation"),
+        ("client_key",),
+        ("names_key",),
+        ("rights", 1, "response"),
+        ("rights", 0, "run", 3, 1),
+        ("refused_credentials", 0, "answer"),
+        ("malformed", 3, "answer"),
         ("handshake", 1),
         ("handshake", 2),
         ("exchanges", 3, "command"),

@@ -1,7 +1,7 @@
 """Check ``session.json`` without our code: AES from ``cryptography`` for one block, the rest written out here.
 
 CMAC (NIST SP 800-38B), the counter-mode KDF (SP 800-108r1, 4.1) and GCM (SP 800-38D) are done block by block, so that
-not even the library's modes are shared with :mod:`omap.session`. Run ``python tests/vectors/verify_session.py [FILE]``;
+not even the library's modes are shared with ``omap``. Run ``python tests/vectors/verify_session.py [FILE]``;
 exits 1 where the file disagrees.
 """
 
@@ -13,11 +13,14 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-HEADER = struct.Struct(">BBHIQ")
+HEADER = struct.Struct(">BBBBIQ")
 HELLO, CONFIRM, DATA, REFUSED = 1, 2, 3, 4
 KINDS = {"NOP": 0, "GET": 1, "PUT": 2, "DELETE": 3, "CLOSE": 4}
-STATUSES = {"OK": 0, "NOT_FOUND": 1, "FULL": 2}
-UNKNOWN_SESSION, WRONG_KEY = 1, 3
+NAMES = {number: name for name, number in KINDS.items()}
+STATUSES = {"OK": 0, "NOT_FOUND": 1, "FULL": 2, "DENIED": 3}
+MALFORMED, CREDENTIAL = 4, 9
+LINE = 64
+READ, WRITE = 1, 2
 
 
 def block_cipher(key):
@@ -80,36 +83,37 @@ class Session:
     """What both ends of a session know."""
 
     def __init__(self, case):
-        self.parameters = case["parameters"]
-        self.size = case["record_bytes"]
+        self.sizes = Sizes(case["parameters"])
         self.number, self.session_index, self.replaces = case["session"], case["session_index"], case["replaces"]
         self.root_key, self.map_id = bytes.fromhex(case["root_key"]), bytes.fromhex(case["map_id"])
-        self.client_nonce = bytes.fromhex(case["client_nonce"])
-        canonical = json.dumps(self.parameters, sort_keys=True, separators=(",", ":")).encode()
+        self.credential, self.client_nonce = bytes.fromhex(case["credential"]), bytes.fromhex(case["client_nonce"])
+        canonical = json.dumps(case["parameters"], sort_keys=True, separators=(",", ":")).encode()
         self.digest = hashlib.sha256(canonical).digest()
+        self.client_key = kdf(self.root_key, b"omap client 2", self.credential, 32)
+        self.names_key = kdf(self.root_key, b"omap names 2", self.credential[1:10], 32)
         self.set_keys(bytes.fromhex(case["device_nonce"]), self.map_id, self.number)
 
     def set_keys(self, device_nonce, map_id, number):
         context = self.client_nonce + device_nonce + self.digest + map_id + number.to_bytes(4, "big")
-        keys = kdf(self.root_key, b"omap session 1", context, 96)
+        keys = kdf(self.client_key, b"omap session 2", context, 96)
         self.keys = {"command": keys[:32], "response": keys[32:64], "confirmation": keys[64:]}
 
     def confirmation(self, role, replaced=0):
         return cmac(self.keys["confirmation"], bytes([role]) + bytes(11) + replaced.to_bytes(4, "big"))
 
     def clear(self, kind, session_index, number, body):
-        return (HEADER.pack(kind, session_index, 0, number, 0) + body).ljust(self.size, b"\0")
+        lines = 2 if kind == HELLO else 1
+        return (HEADER.pack(kind, session_index, lines, 0, number, 0) + body).ljust(lines * LINE, b"\0")
 
-    def record(self, direction, sequence, plaintext):
-        head = HEADER.pack(DATA, self.session_index, 0, self.number, sequence)
-        padded = plaintext.ljust(self.size - HEADER.size - 16, b"\0")
+    def record(self, direction, sequence, count, text):
+        head = HEADER.pack(DATA, self.session_index, self.sizes.lines(count), count, self.number, sequence)
         nonce = (0 if direction == "command" else 1).to_bytes(4, "big") + sequence.to_bytes(8, "big")
-        ciphertext, tag = gcm(self.keys[direction], nonce, padded, head, opening=False)
+        ciphertext, tag = gcm(self.keys[direction], nonce, text, head, opening=False)
         return head + ciphertext + tag
 
     def outcome(self, receiver, expected, record):
         """Return what the receiver makes of a record; None if it is good."""
-        kind, session_index, _, number, sequence = HEADER.unpack_from(record)
+        kind, session_index, _, _, number, sequence = HEADER.unpack_from(record)
         direction = "command" if receiver == "device" else "response"
         if receiver == "device" and (session_index, number) != (self.session_index, self.number):
             return "UNKNOWN_SESSION"
@@ -126,15 +130,54 @@ class Session:
         return "ALTERED" if receiver == "device" else "AlteredError"
 
 
-def record_bytes(parameters):
-    command = 8 + parameters["key_bytes"] + parameters["value_bytes"]
-    response = 24 + parameters["value_bytes"]
-    return -(-(HEADER.size + max(command, response) + 16) // 64) * 64
+class Sizes:
+    """Sizes of items and records."""
+
+    def __init__(self, parameters):
+        self.key, self.value = parameters["key_bytes"], parameters["value_bytes"]
+        self.item = 16 * -(-(1 + self.key + self.value) // 16)
+        longest = max(64, self.lines(1))
+        self.most = min(255, (longest * LINE - 48) // self.item)
+
+    def lines(self, count):
+        return -(-(48 + count * self.item) // LINE)
+
+    def command_lines(self, kind, lines, count):
+        """Return the lines of a command with this header, 0 if it is malformed."""
+        if kind == HELLO:
+            return 2 if (lines, count) == (2, 0) else 0
+        if kind == CONFIRM:
+            return 1 if (lines, count) == (1, 0) else 0
+        return lines if kind == DATA and 1 <= count <= self.most and lines == self.lines(count) else 0
+
+    def text(self, preamble, items):
+        """Return the body of a record."""
+        body = preamble + b"".join(item.ljust(self.item, b"\0") for item in items)
+        return body.ljust(self.lines(len(items)) * LINE - 32, b"\0")
+
+    def commands(self, operations):
+        return self.text(
+            bytes(16), [bytes([KINDS[kind]]) + bytes.fromhex(key + value) for kind, key, value in operations]
+        )
+
+    def replies(self, operation, overruns, live, answers):
+        preamble = struct.pack(">QII", operation, overruns, live)
+        items = [
+            bytes([STATUSES[status] | (0 if value is None else 0x80)]) + bytes.fromhex(value or "")
+            for status, value in answers
+        ]
+        return self.text(preamble, items)
+
+
+def is_credential(sizes, packed):
+    rights, length, prefix = packed[0], packed[1], packed[2:10]
+    return rights in (1, 2, 3) and length <= min(8, sizes.key) and not any(prefix[length:])
 
 
 def check_handshake(case, session):
     hello, answer, confirm, opened = (bytes.fromhex(record) for record in case["handshake"])
-    assert hello == session.clear(HELLO, 0, 0, session.client_nonce), "hello"
+    assert is_credential(session.sizes, session.credential), "credential"
+    assert hello == session.clear(HELLO, 0, 0, session.client_nonce + session.credential), "hello"
     body = bytes.fromhex(case["device_nonce"]) + session.map_id + session.confirmation(1)
     assert answer == session.clear(HELLO, 0, session.number, body), "answer to hello"
     body = session.confirmation(2, session.replaces) + session.replaces.to_bytes(4, "big")
@@ -144,7 +187,7 @@ def check_handshake(case, session):
 
 def check_bad_handshake(case, bad):
     session, record = Session(case), bytes.fromhex(bad["record"])
-    number, body = HEADER.unpack_from(record)[3], record[HEADER.size :]
+    number, body = HEADER.unpack_from(record)[4], record[HEADER.size :]
     if bad["step"] == 1:  # what the client makes of the device's answer
         session.set_keys(body[:16], body[16:32], number)
         assert session.confirmation(1) != body[32:48], "a bad answer confirms"
@@ -154,40 +197,72 @@ def check_bad_handshake(case, bad):
         assert bad["outcome"] == "WRONG_KEY"
 
 
-def plaintext_of_command(kind, key, value):
-    return bytes([KINDS[kind]]) + bytes(7) + bytes.fromhex(key) + bytes.fromhex(value)
+def refusal(header, code):
+    """Return the record of one line that refuses the command with a header."""
+    _, session_index, _, _, number, sequence = HEADER.unpack_from(header)
+    return HEADER.pack(REFUSED, session_index, 1, code, number, sequence).ljust(LINE, b"\0")
 
 
-def plaintext_of_reply(reply):
-    previous = b"" if reply["previous"] is None else bytes.fromhex(reply["previous"])
-    head = struct.pack(
-        ">BB2xIQQ",
-        STATUSES[reply["status"]],
-        reply["previous"] is not None,
-        reply["overruns"],
-        reply["operation"],
-        reply["live"],
-    )
-    return head + previous
+def check_refusals(case, sizes):
+    for bad in case["refused_credentials"]:
+        hello = bytes.fromhex(bad["record"])
+        assert not is_credential(sizes, hello[32:64]), "a credential that is none"
+        assert bytes.fromhex(bad["answer"]) == refusal(hello, CREDENTIAL), "refusal of a credential"
+    for bad in case["malformed"]:
+        header = bytes.fromhex(bad["header"])
+        assert sizes.command_lines(header[0], header[2], header[3]) == 0, "malformed header"
+        assert bytes.fromhex(bad["answer"]) == refusal(header, MALFORMED), "refusal of a header"
+
+
+def check_rights(sizes, case):
+    """What a device runs for a client, and what it tells the client of the answers."""
+    credential, text = bytes.fromhex(case["credential"]), bytes.fromhex(case["command"])
+    assert is_credential(sizes, credential), "credential"
+    rights, prefix = credential[0], credential[2 : 2 + credential[1]]
+    told = []
+    for place, (run, (status, value)) in enumerate(zip(case["run"], case["answers"], strict=True)):
+        item = text[16 + place * sizes.item : 16 + (place + 1) * sizes.item]
+        kind, key = NAMES.get(item[0], "NOP"), item[1 : 1 + sizes.key]
+        new = item[1 + sizes.key : 1 + sizes.key + sizes.value]
+        idle = kind in ("NOP", "CLOSE")
+        denied = not idle and not (rights & (READ if kind == "GET" else WRITE) and key.startswith(prefix))
+        if idle or denied:
+            kind, key, new = "NOP", bytes(sizes.key), bytes(sizes.value)
+        assert run == [kind, key.hex(), new.hex()], f"operation {place} of credential {credential.hex()}"
+        if denied:
+            status, value = "DENIED", None
+        elif not rights & READ:
+            status, value = "FULL" if status == "FULL" else "OK", None
+        told.append((status, value))
+    live = case["live"] if rights & READ and not prefix else 0
+    assert case["response"] == sizes.replies(case["first"], 0, live, told).hex(), f"credential {credential.hex()}"
 
 
 def verify_session(case):
     """Raise AssertionError where a session of the file disagrees."""
     session = Session(case)
-    assert case["record_bytes"] == record_bytes(case["parameters"]), "record bytes"
+    sizes = session.sizes
+    assert (case["item_bytes"], case["most_operations"]) == (sizes.item, sizes.most), "sizes"
+    assert case["client_key"] == session.client_key.hex(), "client key"
+    assert case["names_key"] == session.names_key.hex(), "names key"
     for part, key in session.keys.items():
         assert case["keys"][part] == key.hex(), f"{part} key"
     check_handshake(case, session)
     for number, exchange in enumerate(case["exchanges"]):
-        command = session.record("command", number, plaintext_of_command(*exchange["operation"]))
+        operations, reply = exchange["operations"], exchange["reply"]
+        command = session.record("command", number, len(operations), sizes.commands(operations))
         assert command.hex() == exchange["command"], f"command {number}"
-        response = session.record("response", number, plaintext_of_reply(exchange["reply"]))
+        text = sizes.replies(reply["operation"], reply["overruns"], reply["live"], reply["answers"])
+        response = session.record("response", number, len(reply["answers"]), text)
         assert response.hex() == exchange["response"], f"response {number}"
     for number, bad in enumerate(case["bad_records"]):
         found = session.outcome(bad["to"], bad["next"], bytes.fromhex(bad["record"]))
         assert found == bad["outcome"], f"bad record {number}: {found} is not {bad['outcome']}"
     for bad in case["bad_handshakes"]:
         check_bad_handshake(case, bad)
+    check_refusals(case, sizes)
+    for one in case["rights"]:
+        check_rights(sizes, one)
 
 
 def verify(path):
