@@ -193,6 +193,7 @@ class RingPort(wiring.Component):
             fetch.ring_lines.eq(self.ring_lines),
             fetch.commands_written.eq(polls.commands_written),
             fetch.responses_taken.eq(polls.responses_taken),
+            writer.serve.eq(fetch.serve),
             writer.base.eq(self.base),
             writer.responses_base.eq(responses_base),
             writer.ring_lines.eq(self.ring_lines),

@@ -76,6 +76,8 @@ class RingWriter(wiring.Component):
 
     Members
     -------
+    serve : In(1)
+        Commands are fetched, and responses to them are expected.
     base, responses_base : In(64)
         Bus addresses of the shared buffer and of the response ring.
     ring_lines : In(17)
@@ -114,6 +116,7 @@ class RingWriter(wiring.Component):
         self.gather_cycles, self.counter_cycles, self.identity = gather_cycles, counter_cycles, identity
         super().__init__(
             {
+                "serve": In(1),
                 "base": In(ADDRESS_BITS),
                 "responses_base": In(ADDRESS_BITS),
                 "ring_lines": In(RING_BITS),
@@ -265,7 +268,7 @@ class RingWriter(wiring.Component):
             untold.eq(self.responses - told_responses),
             many.eq(untold >= MOST_UNTOLD),
         ]
-        m.d.comb += tell.eq((fresh & cooled & quiet) | many | ((unseen != 0) & settled))
+        m.d.comb += tell.eq((fresh & cooled & quiet) | many | ((unseen != 0) & (settled | (cooled & ~self.serve))))
         with m.If(told):
             m.d.sync += [
                 told_fetched.eq(self.fetched),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from host.device.driver import Driver
-from host.framing import split
+from host.records import split
 from omap.bodies import Reply, responses
 from omap.credentials import Credential, provision
 from omap.operations import Operation, Response

@@ -1,4 +1,4 @@
-"""Benchmark of the engine in simulation: cycles an operation, latency, and where the cycles go.
+"""Benchmark of the engine in simulation: cycles and bytes an operation, latency, and where the cycles go.
 
 ``python -m sim.measure.engine`` (``make bench-engine``). Operations a second assume the clock that is printed beside
 them: nothing here was measured on a card.
@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 import numpy as np
 
@@ -20,14 +20,18 @@ from host.device.driver import Driver
 from omap import sizing
 from omap.operations import Kind, Operation
 from omap.params import Params
-from omap.session import ROOT_KEY_BYTES, ClientSession
+from omap.session import ROOT_KEY_BYTES
 from omap.units import parse
-from omap.wire import Counter, RecordCodec, read_counter
-from rtl.config import RECORD_BATCH, EngineConfig
+from omap.wire import CONTROL_BYTES, LINE_BYTES, BufferLayout, Counter, RecordCodec, read_counter
+from rtl.config import EngineConfig
+from rtl.constants import RING_ACCESS_LINES
 from rtl.engine import ENGINE_PROGRESS
-from sim.device.engine_run import EngineRun, engine_design
+from sim.device.backend import HOST_PORT
+from sim.device.client import open_all, open_session, seal_all
+from sim.device.engine_run import BUFFER_ADDRESS, EngineRun, engine_design
 from sim.device.map_bench import stage_cycles
 from sim.device.transport import RtlTransport
+from sim.models.observer import EventKind
 from sim.models.timing import HostTiming
 
 CLOCK_MHZ = HostTiming.clock_mhz  # what the memory models assume
@@ -47,8 +51,10 @@ CAPACITIES = {"PAPER": (1 << 12, 1 << 18), "STANDARD": (1 << 14,), "WIDE": (1 <<
 BARS = {"PAPER": 16.0, "STANDARD": 1.25 * 40, "WIDE": 1.25 * 256}
 """Most cycles an operation may take."""
 
-RING_ENTRIES = 1024
 SEED = 1
+
+UP_PARTS = ("pages", "responses", "command reads", "counters")
+"""What goes over the link from the device to the host."""
 
 
 @dataclass
@@ -67,6 +73,8 @@ class Measured:
         Cycles from each stage's predecessor, an item an operation.
     stalls : dict of str to float
         Cycles an operation that were lost, by cause.
+    up : dict of str to float
+        Bytes an operation from the device to the host, headers of packets included, by part of the buffer.
     """
 
     cycles: float
@@ -74,37 +82,32 @@ class Measured:
     simulated: float
     stages: dict[str, np.ndarray]
     stalls: dict[str, float]
+    up: dict[str, float]
 
 
 class Subject:
-    """An engine with an open session."""
+    """An engine with an open session, which gets records of ``count`` operations, or full ones."""
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, count: int = 0) -> None:
         self.config = EngineConfig(params=params)
+        self.count = count or RecordCodec(params).most_operations
         key = random.Random(SEED).randbytes(ROOT_KEY_BYTES)
         started = time.perf_counter()
         design = engine_design(self.config)
         self.compile_seconds = time.perf_counter() - started
-        self.run = EngineRun(design, self.config, key, ring_entries=RING_ENTRIES, seed=SEED)
+        self.run = EngineRun(design, self.config, key, seed=SEED)
         self.driver = Driver(RtlTransport(self.run), params, timeout=600)
         begun = self.run.bench.cycle
         self.driver.format(timeout=3600)
         self.format_cycles = self.run.bench.cycle - begun
-        self.session = ClientSession(params, key)
-        answer = self.driver.exchange(self.session.hello())
-        self.session.opened(self.driver.exchange(self.session.confirm(answer)))
+        self.session = open_session(self.driver, key)
         self.run.bench.observe("progress")
         self.run.step()
 
     def execute(self, operations: Sequence[Operation]) -> int:
         """Run operations and return the overruns so far; answers are opened, and must be the session's."""
-        overruns, size = 0, self.driver.record_bytes
-        for first in range(0, len(operations), 8 * RING_ENTRIES):
-            part = operations[first : first + 8 * RING_ENTRIES]
-            answers = self.driver.exchange(b"".join(map(self.session.seal, part)))
-            for at in range(0, len(answers), size):
-                overruns = self.session.open(answers[at : at + size]).overruns
-        return overruns
+        answers = self.driver.exchange(b"".join(seal_all(self.session, operations, repeat(self.count))))
+        return open_all(self.session, answers)[-1].overruns
 
     def measure(self, operations: Sequence[Operation]) -> Measured:
         """Run operations with the ring full at all times and look at when they passed which stage."""
@@ -115,9 +118,12 @@ class Subject:
         overruns = self.execute(operations)
         seconds = time.perf_counter() - started
         passed = stage_cycles(bench.observer.events(port="progress"), ENGINE_PROGRESS, before=before)
-        answered = passed["answered"]
-        middle = slice(len(answered) // 10, None)  # the ring is full from there on
-        rate = np.diff(answered[middle]).mean()
+        sizes = np.diff([*range(0, len(operations), self.count), len(operations)])
+        for record in ("fetched", "answered"):
+            passed[record] = np.repeat(passed[record], sizes)
+        replied = passed["replied"]
+        middle = slice(len(replied) // 10, None)  # the ring is full from there on
+        rate = np.diff(replied[middle]).mean()
         names = ("fetched", "admitted", "located", "read", "started", "merged", "sealed")
         stages = {
             after: passed[after] - passed[before]
@@ -125,8 +131,20 @@ class Subject:
             if len(passed[after]) == len(passed[before]) == len(operations)
         }
         stages["replied"] = passed["replied"] - passed["started"]
-        stages["answered"] = answered - passed["replied"]
-        return Measured(float(rate), overruns, len(operations) / seconds, stages, self._stalls(passed, middle))
+        stages["answered"] = passed["answered"] - replied
+        up = self._up(int(replied[middle][0]), int(replied[-1]), len(replied[middle]) - 1)
+        return Measured(float(rate), overruns, len(operations) / seconds, stages, self._stalls(passed, middle), up)
+
+    def _up(self, begin: int, end: int, operations: int) -> dict[str, float]:
+        """Return the bytes an operation that went up between two cycles, with the headers of their packets."""
+        layout, link = self.run.layout, HostTiming()
+        events = self.run.bench.observer.events(port=HOST_PORT, kinds={EventKind.READ, EventKind.WRITE})
+        events = events[(events["cycle"] >= begin) & (events["cycle"] < end)]
+        written = events["kind"] == EventKind.WRITE
+        lengths = events["length"].astype(np.int64)
+        cost = np.where(written, lengths + -(-lengths // link.packet_bytes) * link.write_bytes, link.request_bytes)
+        part = part_of(layout, events["address"].astype(np.int64) - BUFFER_ADDRESS)
+        return {name: float(cost[part == number].sum()) / operations for number, name in enumerate(UP_PARTS)}
 
     def _stalls(self, passed: dict[str, np.ndarray], middle: slice) -> dict[str, float]:
         """Tell apart why operations were not admitted at the interval, and why pages were read after their time."""
@@ -151,9 +169,10 @@ class Subject:
         found: list[tuple[int, int]] = []
         for operation in operations:
             run.step(random.Random(len(found)).randrange(1500, 1600))
-            record = self.session.seal(operation)
-            number = read_counter(run.buffer, Counter.RESPONSES_WRITTEN)
-            place = run.layout.entry(run.layout.responses, number)
+            record = self.session.seal([operation])
+            number, layout = read_counter(run.buffer, Counter.RESPONSES_WRITTEN), run.layout
+            begin = layout.responses + number % layout.ring_lines * LINE_BYTES
+            place = slice(begin, begin + LINE_BYTES)
             before, told, written = bytes(run.buffer[place]), run.bench.cycle, 0
             driver.put(record)
             while read_counter(run.buffer, Counter.RESPONSES_WRITTEN) == number:
@@ -165,12 +184,19 @@ class Subject:
         return np.array(found)
 
 
+def part_of(layout: BufferLayout, place: np.ndarray) -> np.ndarray:
+    """Return for places in the shared buffer the numbers of their :data:`UP_PARTS`."""
+    begins = [place >= layout.pages, place >= layout.responses, place >= CONTROL_BYTES]
+    return np.select(begins, range(len(begins)), len(begins))
+
+
 def link_bound(config: EngineConfig, host: HostTiming) -> float:
-    """Return the cycles that an operation occupies the PCIe link, in the busier direction."""
-    page, record = config.params.page_bytes, RecordCodec(config.params).record_bytes
-    packets = -(-page // host.packet_bytes)
-    up = host.request_bytes * (1 + 1 / RECORD_BATCH) + page + packets * host.write_bytes + record + host.write_bytes
-    down = page + packets * host.completion_bytes + record + host.completion_bytes / RECORD_BATCH
+    """Return the cycles that an operation of a full record occupies the PCIe link, in the busier direction."""
+    page, record = config.params.page_bytes, RecordCodec(config.params).bytes_each_way
+    packets = -(-page // host.packet_bytes) + record / host.packet_bytes
+    reads = 1 + record / (RING_ACCESS_LINES * LINE_BYTES)
+    up = page + record + packets * host.write_bytes + reads * host.request_bytes
+    down = page + record + packets * host.completion_bytes
     return max(up, down) * 8 / host.link_gbps * CLOCK_MHZ / 1e3
 
 
@@ -195,10 +221,10 @@ def fill(params: Params, keys: int) -> list[Operation]:
     ]
 
 
-def report(name: str, keys: int, operations: int) -> None:
-    """Fill a map of ``keys`` keys, measure, and print."""
+def report(name: str, keys: int, operations: int, count: int) -> None:
+    """Fill a map of ``keys`` keys, measure with records of ``count`` operations or full ones, and print."""
     params = sizing.one_choice(capacity=keys, **SHAPES[name])
-    subject = Subject(params)
+    subject = Subject(params, count)
     config = subject.config
     filled = subject.measure(fill(params, keys))
     found = subject.measure(mixed(params, operations, keys, SEED))
@@ -206,11 +232,14 @@ def report(name: str, keys: int, operations: int) -> None:
     rate = CLOCK_MHZ * 1e6 / found.cycles
     print(f"\n{name}, {keys:,} keys of {params.key_bytes} + {params.value_bytes} bytes, pages of {params.page_bytes}")
     print(f"  {config}")
+    print(f"  records of {subject.count} operations")
     print(f"  {found.cycles:.2f} cycles an operation (filling: {filled.cycles:.2f}), at most {BARS[name]:g} wanted")
     print(f"    {found.cycles / beats:.2f} times the {beats} beats of a page on {config.lanes} lane(s) of AES-GCM")
     print(f"    {found.cycles / bound:.2f} times the {bound:.2f} cycles of the PCIe link")
     print(f"    {rate / 1e6:.2f} M operations/s at an assumed {CLOCK_MHZ:g} MHz, simulated")
     print(f"    {rate * BOLT_MICROSECONDS / 1e6:.1f} times BOLT's {BOLT_MICROSECONDS} us a query")
+    parts = ", ".join(f"{part} {found.up[part]:.1f}" for part in UP_PARTS)
+    print(f"  {sum(found.up.values()):.1f} bytes an operation to the host, with the headers of packets: {parts}")
     print(f"  overruns: {found.overruns}")
     latency = subject.latencies(mixed(params, 40, keys, SEED + 1))
     microseconds = latency / CLOCK_MHZ
@@ -237,11 +266,12 @@ def main() -> None:
     parser.add_argument("--operations", type=parse, default=20_000)
     parser.add_argument("--shape", choices=[*SHAPES, "all"], default="all")
     parser.add_argument("--keys", type=parse, nargs="*", help="capacities, instead of the usual ones")
+    parser.add_argument("--record", type=int, default=0, help="operations of a record, instead of as many as fit")
     arguments = parser.parse_args()
     print(f"engine in simulation; default memory models, 32 outstanding host reads; {platform.machine()}")
     for name in SHAPES if arguments.shape == "all" else (arguments.shape,):
         for keys in arguments.keys or CAPACITIES[name]:
-            report(name, keys, arguments.operations)
+            report(name, keys, arguments.operations, arguments.record)
 
 
 if __name__ == "__main__":

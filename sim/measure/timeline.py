@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from host.device.driver import Driver
 from omap import sizing
 from omap.operations import Kind, Operation
 from omap.outfiles import try_file, write_text
-from omap.session import ClientSession
 from omap.wire import CONTROL_BYTES, BufferLayout, Counter
 from rtl.config import EngineConfig
 from rtl.engine import ENGINE_PROGRESS
 from sim.device.backend import HOST_PORT
+from sim.device.client import open_all, open_session, seal_all
 from sim.device.engine_run import BUFFER_ADDRESS, EngineRun, engine_design
 from sim.device.known import fixed_noise, fixed_root_key
 from sim.device.map_bench import stage_cycles
@@ -34,7 +35,6 @@ from sim.measure.timeline_picture import Shown, picture
 from sim.models.observer import EventKind, Observer
 
 SHAPE, KEYS = "PAPER", 40_000
-RING_ENTRIES = 256
 FILLED = 600
 """Keys put before anything is timed."""
 
@@ -88,23 +88,23 @@ class Watched:
     def __init__(self, config: EngineConfig) -> None:
         self.config, params = config, config.params
         key, noise = fixed_root_key(SEED), fixed_noise(SEED)
-        self.run = EngineRun(engine_design(config), config, key, ring_entries=RING_ENTRIES, seed=SEED, noise=noise)
+        self.run = EngineRun(engine_design(config), config, key, seed=SEED, noise=noise)
         self.driver = Driver(RtlTransport(self.run), params, timeout=3600)
         self.driver.format(timeout=3600)
-        self.session = ClientSession(params, key)
-        answer = self.driver.exchange(self.session.hello())
-        self.session.opened(self.driver.exchange(self.session.confirm(answer)))
+        self.session = open_session(self.driver, key)
         self.run.bench.observe("progress")
 
     def execute(self, operations: Sequence[Operation]) -> tuple[dict[str, Any], Observer]:
-        """Run operations, let everything come to rest, and return the cycles of each stage, and all events."""
-        run, size = self.run, self.driver.record_bytes
+        """Run operations, each in a record of its own, and let everything come to rest.
+
+        Return the cycles of each stage, and all events.
+        """
+        run = self.run
         run.bench.observer.clear()
         before = run.bench.get("progress")
-        answers = self.driver.exchange(b"".join(map(self.session.seal, operations)))
+        answers = self.driver.exchange(b"".join(seal_all(self.session, operations, repeat(1))))
         run.step(QUIET)
-        for at in range(0, len(answers), size):
-            self.session.open(answers[at : at + size])
+        open_all(self.session, answers)
         seen = run.bench.observer
         return stage_cycles(seen.events(port="progress"), ENGINE_PROGRESS, before=before), seen
 

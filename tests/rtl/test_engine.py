@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.device.driver import Driver
-from host.framing import split
+from host.records import split
 from omap.operations import Operation, Status
 from omap.regmap import BY_NAME, Request, State
 from omap.wire import Counter, read_counter

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host.framing import split
+from host.records import split
 from omap.operations import Operation
 from omap.regmap import Fault, Request, State
 from omap.wire import (

@@ -26,7 +26,7 @@ from sim.models.observer import EventKind
 from sim.models.timing import HbmTiming
 from tests.support.rtl.engines import ROOMY, TIGHT
 from tests.support.rtl.hosts import HOSTS
-from tests.support.rtl.timed_engine import Pages, TimedEngine, difference, stalls
+from tests.support.rtl.timed_engine import ALONE, Pages, TimedEngine, difference, stalls
 
 PARAMS = ROOMY.params
 REACH = ROOMY.page_entries
@@ -89,14 +89,16 @@ def secrets_for(scripts, first: int = 0, reach: int = REACH) -> int:
 
 
 # Many: each after the second is an option of its own that few runs give.
-def run(script, secrets: int, *, arrivals=(), delays: int = 0, config=ROOMY, host="usual", held=None) -> TimedEngine:
+def run(
+    script, secrets: int, *, arrivals=(), sizes=ALONE, delays: int = 0, config=ROOMY, host="usual", held=None
+) -> TimedEngine:
     """Run a script after the common start; answers must be right and in time, and the pages as foretold."""
     engine = TimedEngine(config, secrets, delays=delays, host=HOSTS[host], inside=True)
     engine.fill(COMMON)
     if held:
         engine.hold_pages(**held)
     engine.run.bench.observer.clear()
-    replies = engine.send(script, arrivals)
+    replies = engine.send(script, arrivals, sizes)
     live, pages = {operation.key: operation.value for operation in COMMON}, Pages(PARAMS, secrets)
     pages.touch(COMMON)
     for reply, (kind, name, data) in zip(replies, script, strict=True):
@@ -111,12 +113,12 @@ def run(script, secrets: int, *, arrivals=(), delays: int = 0, config=ROOMY, hos
     return engine
 
 
-@pytest.fixture(scope="module", params=["usual", "0 ns"])
+@pytest.fixture(scope="module", params=[("usual", ALONE), ("0 ns", (1, 5, 2, 40, 1, 1))], ids=lambda drawn: drawn[0])
 def shapes(request) -> dict[str, TimedEngine]:
-    """The engines after each shape, all in one go, with one host."""
-    secrets = secrets_for(SHAPES.values())
-    print(f"secrets of seed {secrets}, host {request.param}")
-    return {name: run(script, secrets, host=request.param) for name, script in SHAPES.items()}
+    """The engines after each shape, all in one go, with one host and records of some sizes."""
+    secrets, (host, sizes) = secrets_for(SHAPES.values()), request.param
+    print(f"secrets of seed {secrets}, host {host}")
+    return {name: run(script, secrets, host=host, sizes=sizes) for name, script in SHAPES.items()}
 
 
 @pytest.mark.sec_cm("EVENT.TIME.PACED")
@@ -164,12 +166,13 @@ singles, bursts = st.tuples(st.integers(0, 600), st.integers(1, 3)), st.tuples(s
 @given(
     pair=st.integers(20, WINDOW).flatmap(lambda n: st.tuples(*[st.lists(operation, min_size=n, max_size=n)] * 2)),
     arrivals=st.lists(st.one_of(singles, bursts), max_size=12),
+    sizes=st.lists(st.one_of(st.just(1), st.integers(1, WINDOW)), max_size=40),
     seed=st.integers(0, 1 << 20),
     host=st.sampled_from(list(HOSTS)),
 )
-def test_no_drawn_pair_of_scripts_can_be_told_apart(pair, arrivals, seed, host):
+def test_no_drawn_pair_of_scripts_can_be_told_apart(pair, arrivals, sizes, seed, host):
     secrets = secrets_for(pair, seed)
-    one, other = (run(script, secrets, arrivals=arrivals, delays=seed, host=host) for script in pair)
+    one, other = (run(script, secrets, arrivals=arrivals, sizes=sizes, delays=seed, host=host) for script in pair)
     assert difference(one, other) == ""
 
 
@@ -244,7 +247,7 @@ def test_what_was_done_last_does_not_show_in_a_format():
         engine.run.bench.observer.clear()
         for port in engine.run.hbm[: sum(ROOMY.channels[f"table {t}"] for t in range(2))]:
             port.add_fault(Fault(kind=FaultKind.STALL, write=True, count=100, argument=stall))
-        engine.driver.put(engine.session.seal(operation))
+        engine.driver.put(engine.session.seal([operation]))
         engine.run.step(400)
         engine.run.write("REQUEST", Request.FORMAT)
         engine.run.step(3 * SETTLE)

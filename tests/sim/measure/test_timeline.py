@@ -16,7 +16,7 @@ from sim.measure.timeline_picture import FIRST, LEFT, PHASES, RIGHT, ROWS, Shown
 from sim.models.observer import EventKind
 
 CONFIG = EngineConfig(params=preset("TINY"))
-LAYOUT = BufferLayout(CONFIG.params, 16)
+LAYOUT = BufferLayout(CONFIG.params, 128)
 ONE = {stage: 100 * n + 100 for n, stage in enumerate(ENGINE_PROGRESS)} | {
     "writes page 3": 1400,
     "writes RESPONSES_WRITTEN": 1500,
@@ -53,8 +53,8 @@ def test_a_picture_stands_alone():
 @pytest.mark.parametrize(
     ("kind", "offset", "length", "words"),
     [
-        (EventKind.READ, Counter.COMMANDS_WRITTEN, 64, "reads COMMANDS_WRITTEN"),
-        (EventKind.WRITE, Counter.COMMANDS_FETCHED, 128, "writes COMMANDS_FETCHED, RESPONSES_WRITTEN"),
+        (EventKind.READ, Counter.REQUESTS, 64, "reads REQUESTS"),
+        (EventKind.WRITE, Counter.COMMANDS_FETCHED, 64, "writes COMMANDS_FETCHED, RESPONSES_WRITTEN"),
         (EventKind.READ, CONTROL_BYTES, 64, "reads 64 bytes of the command ring"),
         (EventKind.WRITE, LAYOUT.responses, 64, "writes 64 bytes of the response ring"),
         (EventKind.READ, LAYOUT.pages + 2 * CONFIG.params.page_bytes, 64, "reads page 2, 64 bytes"),

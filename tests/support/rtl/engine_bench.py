@@ -4,7 +4,7 @@ import random
 from collections import deque
 from itertools import count
 
-from host.framing import split
+from host.records import split
 from omap.bodies import read_reply
 from omap.credentials import CREDENTIAL_BYTES
 from omap.device import DeviceModel

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from host.device.driver import Driver
-from host.framing import split
+from host.records import split
 from omap.drbg import Drbg
 from omap.operations import Kind, Operation
 from omap.params import Params
@@ -32,6 +31,9 @@ from tests.support.rtl.hosts import held_pages
 STEP = 256
 SETTLE = 1500
 """Cycles after which a page whose reply is in the ring has been written, and all counters told."""
+
+ALONE = (1,) * 4096
+"""Sizes of records of which each has one operation."""
 
 BUS_OUTPUTS = ("awready", "wready", "bvalid", "bresp", "arready", "rvalid", "rdata", "rresp")
 
@@ -137,7 +139,7 @@ class TimedEngine:
         return self._open(answers)
 
     def send(
-        self, operations: Sequence[Operation], arrivals: Arrivals = (), sizes: Iterable[int] = repeat(1)
+        self, operations: Sequence[Operation], arrivals: Arrivals = (), sizes: Iterable[int] = ALONE
     ) -> list[Reply]:
         """Run as many operations as the ring holds, by and by; look meanwhile and at the end; return the replies.
 
