@@ -6,20 +6,23 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from omap.columns import Answers, Columns
 from omap.crypto import Secrets
 from omap.errors import FaultError
 from omap.fast import numbers
 from omap.fast.entries import look_up
-from omap.fast.numbers import Numbers
+from omap.fast.numbers import Bytes, Numbers
 from omap.fast.pages import list_pages
 from omap.fast.touches import run
-from omap.interface import check_batch
+from omap.interface import blanked, check_batch, check_columns
 from omap.map import RULES, OneChoiceMap, PagedMap, TwoChoiceMap, lost
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
 from omap.position_map import PositionMap, Transit
 from omap.reference import ReferenceMap
+from omap.rows import Rows
 from omap.trace import Observer
 
 SHORTEST = 2
@@ -33,6 +36,8 @@ _MISSES = tuple(
     Response({Kind.NOP: Status.OK, Kind.PUT: Status.FULL}.get(kind, Status.NOT_FOUND)) for kind in sorted(Kind)
 )
 """By kind, the response of an operation that does not find its key, and after which the key is not live."""
+
+_MISSED = np.array([status for status, _ in _MISSES], np.uint8)
 
 _STORED = Response(Status.OK)
 
@@ -71,29 +76,41 @@ class _Device:
 
 
 class _Batch:
-    """Operations as arrays.
+    """Operations as arrays that compiled code may write to.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    kinds, keys, values : uint8 array
+        Of all operations, one after the other. A NOP has a key of zeros, and only a PUT's value counts.
 
     Attributes
     ----------
-    kinds, keys, values : uint8 array
-        Of all operations, one after the other. A NOP has a key of zeros, and only a PUT's value counts.
     hits, keeps, previous : uint8 array
         Whether an operation finds its key, whether the key is live after it, and the value that it finds.
     """
 
-    def __init__(self, map_: PagedMap, batch: Sequence[Operation]) -> None:
-        params = map_.params
+    def __init__(self, params: Params, kinds: Bytes, keys: Bytes, values: Bytes) -> None:
+        self.count = len(kinds)
+        self.kinds, self.keys, self.values = kinds, keys, values
+        self.hits, self.keeps = np.empty(self.count, np.uint8), np.empty(self.count, np.uint8)
+        self.previous = np.zeros(self.count * params.value_bytes, np.uint8)
+
+    @classmethod
+    def of_operations(cls, params: Params, batch: Sequence[Operation]) -> _Batch:
+        """Return operations that :func:`~omap.interface.check_batch` has checked."""
         key, value = bytes(params.key_bytes), bytes(params.value_bytes)
         kinds = bytearray([kind for kind, _, _ in batch])
-        self.count = len(batch)
-        self.kinds = np.frombuffer(kinds, np.uint8)
         keys = bytearray().join([name if kind else key for kind, name, _ in batch])
-        self.keys = np.frombuffer(keys, np.uint8)
-        self.values = np.frombuffer(
-            bytearray().join([new if kind == _PUT else value for kind, _, new in batch]), np.uint8
-        )
-        self.hits, self.keeps = np.empty(self.count, np.uint8), np.empty(self.count, np.uint8)
-        self.previous = np.empty(self.count * params.value_bytes, np.uint8)
+        values = bytearray().join([new if kind == _PUT else value for kind, _, new in batch])
+        return cls(params, *(np.frombuffer(part, np.uint8) for part in (kinds, keys, values)))
+
+    @classmethod
+    def of_columns(cls, params: Params, columns: Columns) -> _Batch:
+        """Return operations that :func:`~omap.interface.check_columns` has checked."""
+        # copies, because compiled code is compiled again for arrays that are read-only or not aligned
+        return cls(params, *(np.array(part, np.uint8, order="C").ravel() for part in columns))
 
     def responses(self) -> list[Response]:
         """Return one response for each operation, after they ran."""
@@ -105,6 +122,13 @@ class _Batch:
                 self.kinds.tolist(), self.hits.tolist(), self.keeps.tolist(), found, strict=True
             )
         ]
+
+    def answers(self) -> Answers:
+        """Return what :meth:`responses` returns, as arrays."""
+        missed = _MISSED[self.kinds]
+        done = (self.hits | self.keeps).astype(bool)
+        statuses = np.where(done, np.uint8(Status.OK), missed)
+        return Answers(statuses, self.hits.astype(bool), self.previous.reshape(self.count, -1))
 
 
 class FastMap(PagedMap):
@@ -145,20 +169,44 @@ class FastMap(PagedMap):
         """
         self._check_fault()
         batch = check_batch(self.params, batch)
-        if (
-            self.host.observer is not None
-            or len(batch) < max(self.shortest, 1)
-            or len(self.host.data) < self.params.host_bytes
-            or self.sequence + len(batch) > MOST_VERSION
-        ):
+        if not self._runs_compiled(len(batch)):
             return super().execute(batch)
+        return self._run_or_latch(lambda: _Batch.of_operations(self.params, batch)).responses()
+
+    def execute_arrays(
+        self,
+        kinds: npt.ArrayLike,
+        keys: Rows,
+        values: Rows,
+    ) -> Answers:
+        """Run operations that come as arrays. Reveals, hides and raises as :meth:`ObliviousMap.execute_arrays`.
+
+        Reveals
+            To a host that watches all accesses as they happen: what :meth:`execute` does.
+        """
+        self._check_fault()
+        columns = blanked(check_columns(self.params, kinds, keys, values))
+        if not self._runs_compiled(len(columns.kinds)):
+            return super().execute_arrays(*columns)
+        return self._run_or_latch(lambda: _Batch.of_columns(self.params, columns)).answers()
+
+    def _runs_compiled(self, count: int) -> bool:
+        """Return whether a batch of so many operations runs in compiled code."""
+        return (
+            self.host.observer is None
+            and count >= max(self.shortest, 1)
+            and len(self.host.data) >= self.params.host_bytes
+            and self.sequence + count <= MOST_VERSION
+        )
+
+    def _run_or_latch(self, make: Callable[[], _Batch]) -> _Batch:
         try:
-            work = _Batch(self, batch)
-            self._run(work)
-            return work.responses()
+            batch = make()
+            self._run(batch)
         except BaseException as error:  # half a batch can't be undone, so whatever stopped it latches a fault
             self._latch(error)
             raise
+        return batch
 
     def _run(self, batch: _Batch) -> None:
         if self._compiled is None:

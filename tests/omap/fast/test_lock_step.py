@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from omap import map as reference
 from omap.crypto import PageCodec
 from omap.errors import ExhaustedError, FaultError, OmapError, TamperedError
+from omap.fast.entries import look_up
 from omap.fast.map import FastMap
+from omap.fast.pages import list_pages
+from omap.fast.touches import run
 from omap.hazmat.fixed import fixed_secrets
 from omap.hazmat.inspect import contents
 from omap.operations import Kind, Operation, Status
@@ -19,6 +22,7 @@ from omap.presets import preset
 from omap.trace import Observer
 from tests.support.omap_maps import compiled, tight
 
+KEY = bytes([0, 0, 0, 1])
 PAGED = [Rule.ONE_CHOICE, Rule.TWO_CHOICE]
 
 
@@ -28,6 +32,11 @@ def outcome(run):
         return run()
     except OmapError as error:
         return type(error), str(error)
+
+
+def listed(answers):
+    """Return answers that came as arrays as lists, with the types of the arrays."""
+    return [(part.dtype, part.shape, part.tolist()) for part in answers]
 
 
 class Both:
@@ -62,6 +71,10 @@ class Both:
 
     def execute(self, batch):
         return self.do(lambda map_: map_.execute(batch))
+
+    def execute_arrays(self, batch):
+        kinds, keys, values = zip(*batch, strict=True)
+        return self.do(lambda map_: listed(map_.execute_arrays(kinds, keys, values)))
 
     def flip(self, bit):
         for map_ in self.maps:
@@ -128,6 +141,7 @@ def test_a_map_of_full_size_leaves_the_same_bytes(name):
             for kind, name in zip(kinds, names, strict=True)
         ]
         assert len(both.execute(batch)) == 5000
+        assert len(both.execute_arrays(batch)) == 3
 
 
 def lock_step(data, seed):
@@ -135,9 +149,11 @@ def lock_step(data, seed):
     params = data.draw(shapes())
     both = Both(params, seed)
     for _ in range(data.draw(st.integers(1, 5))):
-        step = data.draw(st.sampled_from(["run", "run", "run", "run", "load", "flip", "format"]))
+        step = data.draw(st.sampled_from(["run", "run", "arrays", "arrays", "load", "flip", "format"]))
         if step == "run":
             both.execute(data.draw(batches(params)))
+        elif step == "arrays":
+            both.execute_arrays(data.draw(batches(params)))
         elif step == "load":
             first, count = data.draw(st.integers(0, 60)), data.draw(st.integers(0, 30))
             keys = [(first + n).to_bytes(params.key_bytes, "big") for n in range(count)]
@@ -212,6 +228,23 @@ def test_compiled_code_runs(monkeypatch):
     monkeypatch.setattr(reference.PagedMap, "_touch", None)  # the reference can't run
     assert len(map_.execute([Operation(Kind.NOP)] * 40)) == 40
     assert len(map_.execute([Operation(Kind.NOP)])) == 1
+    monkeypatch.setattr(FastMap, "execute", None)  # arrays become no operations on their way
+    assert map_.execute_arrays([0, 1], [KEY, KEY], [bytes(4)] * 2).found.tolist() == [False, False]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 70])
+def test_arrays_of_any_kind_of_memory_are_run_alike(count):
+    """What compiled code gets is aligned and may be written to, whatever came: it would be compiled anew otherwise."""
+    both, params = Both(tight("TINY", Rule.ONE_CHOICE), 7), tight("TINY", Rule.ONE_CHOICE)
+    memory = bytes(range(256)) * 4
+    rows = np.frombuffer(memory, np.uint8, 9 * count, 1).reshape(count, 9)  # read-only, not aligned, in steps
+    kinds = rows[:, 0] % 4
+    seen = both.do(lambda map_: listed(map_.execute_arrays(kinds, rows[:, 1:5], rows[:, 5:9])))
+    assert [shape for _, shape, _ in seen] == [(count,), (count,), (count, params.value_bytes)]
+    if count > 1:
+        both.do(lambda map_: map_.execute_arrays([4] * count, rows[:, 1:5], rows[:, 5:9]))
+        compiled_for = [len(function.signatures) for function in (look_up, run, list_pages)]
+        assert compiled_for == [1, 1, 1]
 
 
 def test_a_page_that_is_touched_often_is_opened_and_sealed_once(monkeypatch):
