@@ -4,6 +4,7 @@ COUNTERMEASURES: dict[str, str] = {
     "KEY.FILE.OWNER": "A root key file is made and read only if its owner alone can use it, and never overwritten.",
     "RELAY.KEY.ABSENT": "The process of a relay holds no root key and loads no code that derives session keys.",
     "RELAY.SESSION.OWNED": "A relay forwards a record only in a session that was opened on the same connection.",
+    "SOCKET.FILE.OWNER": "Nobody but the user who started a server connects to its socket file unless let in.",
     "RELAY.RECORD.CHECKED": "A relay copies a record only if its lines fit its type and its operations.",
     "RELAY.INPUT.BOUNDED": "What a relay holds of a client, either way, is bounded whatever the client does.",
     "RELAY.CLIENTS.BOUNDED": "A connection counts against the limit from its start; a crowd of one address makes room.",

@@ -60,7 +60,10 @@ class DriverClient:
 
 
 class RawClient:
-    """Talks to a relay over a blocking socket, on TCP or at the socket file ``path``. ``key`` is the root key, or what a client holds."""
+    """Talks to a relay over a blocking socket, on TCP or at the socket file ``path``.
+
+    ``key`` is the root key, or what a client holds.
+    """
 
     def __init__(self, relay, key=None, timeout=20, tls=None, receive_bytes=None, path=None):
         self.socket = socket.socket() if path is None else socket.socket(socket.AF_UNIX)

@@ -9,7 +9,11 @@ import contextlib
 import sys
 
 from host.framing import PREFIX, facts_length
-from omap.wire import Header, RecordType, read_header
+from omap.credentials import Credential
+from omap.wire import HELLO_LINES, LINE_BYTES, Header, RecordType, read_header
+
+OWNER = bytes(16) + Credential().pack()
+"""Body of a HELLO that a device takes."""
 
 
 async def one(host, port, number, addresses):
@@ -22,16 +26,16 @@ async def one(host, port, number, addresses):
             reader, writer = await asyncio.open_connection(host, port, local_addr=(source, 0))
             try:
                 prefix = await reader.readexactly(PREFIX.size)
-                size = PREFIX.unpack(prefix)[2]
                 await reader.readexactly(facts_length(prefix))
-                await attack(reader, writer, number % 3, Header(RecordType.HELLO, 0, 0, 0, 0).pack().ljust(size, b"\0"))
+                await attack(reader, writer, number % 3)
             finally:
                 writer.transport.abort()
         await asyncio.sleep(0.1)
 
 
-async def attack(reader, writer, kind, hello):
+async def attack(reader, writer, kind):
     """Do what a kind of connection does, until the relay ends it."""
+    hello = (Header(RecordType.HELLO, 0, HELLO_LINES, 0, 0, 0).pack() + OWNER).ljust(HELLO_LINES * LINE_BYTES, b"\0")
     writer.write(hello)
     if kind == 0:
         while True:
@@ -45,7 +49,7 @@ async def attack(reader, writer, kind, hello):
         await asyncio.sleep(1.5)
         return
     session = read_header(await reader.readexactly(len(hello))).session
-    writer.write(Header(RecordType.CONFIRM, 0, 0, session, 0).pack() + bytes(len(hello) // 2))
+    writer.write(Header(RecordType.CONFIRM, 0, 1, 0, session, 0).pack() + bytes(LINE_BYTES // 2))
     await reader.read()
 
 

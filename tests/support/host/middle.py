@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 from host.framing import PREFIX
+from tests.support.host.rogue import read_record
 
 
 class Middle:
@@ -55,10 +56,10 @@ class Middle:
         self.writers |= {writer, back}
         try:
             prefix = await there.readexactly(PREFIX.size)
-            _, _, size, length = PREFIX.unpack(prefix)
+            length = PREFIX.unpack(prefix)[-1]
             writer.write(self.greeting(prefix + await there.readexactly(length)))
-            commands = self._pass(connection, size, reader, back, "command", self.commands)
-            answers = self._pass(connection, size, there, writer, "response", self.answers)
+            commands = self._pass(connection, reader, back, "command", self.commands)
+            answers = self._pass(connection, there, writer, "response", self.answers)
             await asyncio.wait(map(asyncio.ensure_future, (commands, answers)), return_when=asyncio.FIRST_COMPLETED)
         except (EOFError, OSError):
             pass
@@ -67,15 +68,15 @@ class Middle:
                 self.writers.discard(end)
                 end.close()
 
-    async def _pass(self, connection, size, reader, writer, hook, kept):
+    async def _pass(self, connection, reader, writer, hook, kept):
         number = 0
         try:
             while True:
-                record = await reader.readexactly(size)
+                record = await read_record(reader)
                 kept.append(record)
                 for changed in getattr(self, hook)(connection, number, record):
                     writer.write(changed)
-                    if len(changed) < size:
+                    if len(changed) < len(record):
                         await writer.drain()
                         return
                 number += 1

@@ -4,10 +4,11 @@ import asyncio
 import threading
 
 from host.framing import Greeting
+from host.records import split
 from omap.device import DeviceModel, read_counter, write_counter
 from omap.presets import preset
 from omap.regmap import Request, State
-from omap.wire import LEAST_RING_LINES, BufferLayout, Counter
+from omap.wire import LEAST_RING_LINES, LINE_BYTES, BufferLayout, Counter, read_header
 from tests.support.host.keys import client_of
 
 KEY = bytes(range(32))
@@ -18,8 +19,9 @@ class RogueRelay:
     """Serves one device model on a free port of this machine.
 
     ``command`` and ``response`` are called with the number of the connection, the number of the record on it (from 0,
-    HELLO and CONFIRM included) and the record. They return the records that go on in its place. A record that is too
-    short ends the connection. ``ring`` is called with the relay before each step of the device.
+    HELLO and CONFIRM included) and the record. They return the records that go on in its place. A response that is
+    shorter than it was ends the connection. ``ring`` is called with the relay before each step of the device;
+    ``records`` counts those that were put into the ring.
     """
 
     def __init__(self, params=None, *, ring_lines=LEAST_RING_LINES, key=KEY, observer=None, greeting=None):
@@ -30,7 +32,7 @@ class RogueRelay:
         self.greeting = greeting or Greeting(self.params, ring_lines, self.mode).pack()
         self.command = self.response = lambda connection, number, record: [record]
         self.ring = lambda relay: None
-        self.connections = 0
+        self.connections = self.records = 0
         self.commands, self.answers = [], []
         self.restart_device()
 
@@ -94,19 +96,18 @@ class RogueRelay:
     async def _serve(self, reader, writer):
         connection, self.connections = self.connections, self.connections + 1
         self.writers.add(writer)
-        size = self.layout.record_bytes
         sent = came = 0
         try:
             writer.write(self.greeting)
             while True:
-                record = await reader.readexactly(size)
+                record = await read_record(reader)
                 self.commands.append(record)
                 for changed in self.command(connection, sent, record):
                     for answer in self.exchange(changed):
                         for told in self.response(connection, came, answer):
                             self.answers.append(told)
                             writer.write(told)
-                            if len(told) < size:
+                            if len(told) < len(answer):
                                 return
                         came += 1
                 sent += 1
@@ -119,14 +120,24 @@ class RogueRelay:
             writer.close()
 
     def exchange(self, record):
-        """Put a record into the ring, let the device work, and return all new answers."""
-        written = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
-        self.buffer[self.layout.entry(self.layout.commands, written)] = record
-        write_counter(self.buffer, Counter.COMMANDS_WRITTEN, written + 1)
+        """Put a record into the ring, let the device work, and return all new answers.
+
+        What is no whole number of lines is filled up with zeros.
+        """
+        layout, buffer = self.layout, memoryview(self.buffer)
+        record += bytes(-len(record) % LINE_BYTES)
+        self.records += 1
+        written = read_counter(buffer, Counter.COMMANDS_WRITTEN)
+        layout.write_lines(buffer, layout.commands, written, record)
+        write_counter(buffer, Counter.COMMANDS_WRITTEN, written + len(record) // LINE_BYTES)
         self.ring(self)
         self.device.step()
-        first, end = (
-            read_counter(self.buffer, counter) for counter in (Counter.RESPONSES_TAKEN, Counter.RESPONSES_WRITTEN)
-        )
-        write_counter(self.buffer, Counter.RESPONSES_TAKEN, end)
-        return [bytes(self.buffer[self.layout.entry(self.layout.responses, number)]) for number in range(first, end)]
+        first, end = (read_counter(buffer, counter) for counter in (Counter.RESPONSES_TAKEN, Counter.RESPONSES_WRITTEN))
+        write_counter(buffer, Counter.RESPONSES_TAKEN, end)
+        return split(layout.read_lines(buffer, layout.responses, first, end - first))
+
+
+async def read_record(reader):
+    """Return the next whole record of a stream; a single line if it says that it has none."""
+    first = await reader.readexactly(LINE_BYTES)
+    return first + await reader.readexactly(max(0, read_header(first).lines - 1) * LINE_BYTES)

@@ -18,10 +18,26 @@ REMOVALS = [
         '"key_file": os.path.abspath(key_file)}\n        process.kept = open(key_file).read()',
     ),
     Removal(
-        "RELAY.SESSION.OWNED", "host/relay/switch.py", "if first not in port.sessions:\n            return 0", "pass"
+        "RELAY.SESSION.OWNED",
+        "host/relay/switch.py",
+        "if head & _SAME not in port.sessions:\n                    break",
+        "pass",
     ),
     Removal("RELAY.SESSION.OWNED", "host/relay/switch.py", "port.sessions.clear()", "pass"),
-    Removal("RELAY.SESSION.OWNED", "host/relay/switch.py", "port.sessions.pop(_head(header), None)", "pass"),
+    Removal(
+        "RELAY.SESSION.OWNED",
+        "host/relay/switch.py",
+        "port.sessions.pop(_head(read_header(answers[at : at + HEADER.size])), None)",
+        "pass",
+    ),
+    Removal(
+        "RELAY.RECORD.CHECKED",
+        "host/relay/switch.py",
+        "if not self._codec.command_lines(_DATA, lines, count):\n                    break",
+        "pass",
+    ),
+    Removal("RELAY.RECORD.CHECKED", "host/relay/switch.py", 'Refusal.MALFORMED, "malformed")', "Refusal.MALFORMED)"),
+    Removal("SOCKET.FILE.OWNER", "host/socketfile.py", "mask = os.umask(_OTHERS)", "mask = os.umask(0)"),
     Removal("RELAY.INPUT.BOUNDED", "host/relay/connection.py", "self.read(False)", "pass"),
     Removal(
         "RELAY.INPUT.BOUNDED",
