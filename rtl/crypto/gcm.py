@@ -187,22 +187,25 @@ class GcmOpen(GcmBlock):
         """Do the same for messages whose lengths are their own: their last beats are marked in the buffer."""
         # Room for the verdicts of all messages that the buffer holds, and of the one that is about to leave it.
         m.submodules.verdicts = verdicts = Fifo(shape=1, depth=text.depth // LEAST_TEXT_BEATS + 2)
+        judged = Signal()  # as verdicts.o.valid, from a register: what leaves depends on it
         begins = Signal(init=1)
-        leave, shown = Signal(), Signal()
+        leave, done, shown = Signal(), Signal(), Signal()
         m.d.comb += [
             verdicts.i.valid.eq(verdict),
             verdicts.i.p.eq(good),
             leave.eq(self.o_text.valid & self.o_text.ready),
             text.o.ready.eq(leave),
-            verdicts.o.ready.eq(leave & text.o.p.last),
+            done.eq(leave & text.o.p.last),
+            verdicts.o.ready.eq(done),
             # SEC_CM: GCM.TEXT.VERIFIED -- the buffer opens for whole messages, when their verdict is there
-            self.o_text.valid.eq(text.o.valid & verdicts.o.valid),
+            self.o_text.valid.eq(text.o.valid & judged),
             # SEC_CM: GCM.TEXT.ZERO_ON_FAULT -- in order: the verdict is the one of the message that is on offer
-            shown.eq(verdicts.o.valid & (verdicts.o.p | begins)),
+            shown.eq(judged & (verdicts.o.p | begins)),
             self.o_text.p.data.eq(Mux(shown, text.o.p.data, 0)),
-            self.o_text.p.fault.eq(verdicts.o.valid & ~verdicts.o.p),
+            self.o_text.p.fault.eq(judged & ~verdicts.o.p),
             self.o_text.p.last.eq(text.o.p.last),
         ]
+        m.d.sync += judged.eq(verdict | (verdicts.level > 1) | (judged & ~done))
         with m.If(leave):
             m.d.sync += begins.eq(text.o.p.last)
 

@@ -205,7 +205,7 @@ class GcmCore(wiring.Component):
             keystream.i.p.data.eq(Cat(stream_blocks)),
         ]
         if self.lengths:
-            m.d.comb += Cat(keystream.i.p.places, keystream.i.p.ends_text, keystream.i.p.last).eq(places_after)
+            m.d.comb += Cat(keystream.i.p.places, keystream.i.p.ends_text).eq(places_after)
         # SEC_CM: GCM.KEY.ERASE -- cipher and hash, which erase themselves on a reset, and all that is under way
         return ResetInserter(self.erase)(m)
 
@@ -213,7 +213,7 @@ class GcmCore(wiring.Component):
         """Count the beats that are issued, from ``begin`` on.
 
         Return whether the next one is the first of its message and whether it is the last; and, if messages have
-        lengths of their own, where it stands, as a keystream's beat says it.
+        lengths of their own, where it stands, as a beat of keystream says it.
         """
         if not self.lengths:
             beat, last = Signal(range(self.beats)), Signal()
@@ -229,7 +229,7 @@ class GcmCore(wiring.Component):
             m.d.sync += [behind.eq(behind - 1), first.eq(0), last.eq(ends_text)]
         with m.If(begin):
             m.d.sync += [behind.eq(self.i_request.p.beats - 1), first.eq(1), last.eq(0)]
-        return first, last, Cat(behind[: (SEGMENT - 1).bit_length()], ends_text, last)
+        return first, last, Cat(behind[: (SEGMENT - 1).bit_length()], ends_text)
 
     def _elaborate_keys(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
         """Load and forget keys, one at a time.
@@ -359,7 +359,10 @@ class GcmBlock(wiring.Component):
     def _elaborate_last(self, m: Module, move: Value) -> Value:
         """Return whether the beat of keystream on offer is the last of its message; ``move`` takes it."""
         if self.lengths:
-            return self._core.o_keystream.p.last
+            after_text = Signal()
+            with m.If(move):
+                m.d.sync += after_text.eq(self._core.o_keystream.p.ends_text)
+            return after_text
         beat = Signal(range(self.beats))
         last = beat == self.beats - 1
         with m.If(move):

@@ -60,9 +60,9 @@ def hash_beat(*, keys: int, lanes: int, lengths: bool) -> StructLayout:
     """Return the payload of a stream of blocks to hash.
 
     If messages have lengths of their own, every beat says how many ``places`` are behind it in its message, modulo 32,
-    whether it ``ends_text``, so that only the tag's place is behind it, and whether it is the ``last``.
+    and whether it ``ends_text``, so that the tag's place alone is behind it.
     """
-    behind = {"places": range(SEGMENT), "ends_text": 1, "last": 1} if lengths else {}
+    behind = {"places": range(SEGMENT), "ends_text": 1} if lengths else {}
     return StructLayout({"key_index": range(keys), "data": lanes * BLOCK_BITS, **behind})
 
 
@@ -326,22 +326,26 @@ class Ghash(wiring.Component):
     def _elaborate_segments(self, m: Module, powers: Memory, shares: Memory) -> None:
         """Multiply every block with the power of its place in its segment, and sum up segment by segment."""
         incoming = self.i_blocks
-        begins = Signal(init=1)  # the next beat is the first of a message
+        first, last = Signal(init=1), Signal()  # what the next beat is in its message
         text_blocks = Signal(range(self.blocks))  # of this message, so far
         with m.If(incoming.valid):
-            m.d.sync += [begins.eq(incoming.p.last), text_blocks.eq(Mux(begins, 0, text_blocks + 1))]
+            m.d.sync += [
+                last.eq(incoming.p.ends_text),
+                first.eq(last),
+                text_blocks.eq(Mux(first, 0, text_blocks + 1)),
+            ]
         length_block = 8 * BLOCK_BYTES << 64 | Cat(Const(0, (8 * BLOCK_BYTES - 1).bit_length()), text_blocks)
         port = powers.read_port()
         block = Signal(BLOCK_BITS, reset_less=True)
         m.submodules.multiplier = multiplier = GfMultiplier()
-        m.d.sync += block.eq(Mux(incoming.p.last, length_block, swap_bytes(incoming.p.data)))
+        m.d.sync += block.eq(Mux(last, length_block, swap_bytes(incoming.p.data)))
         m.d.comb += [
             port.addr.eq(Cat(incoming.p.places, incoming.p.key_index)),
             multiplier.a.eq(block),
             multiplier.b.eq(port.data),
         ]
 
-        valid, first, last, key_index = incoming.valid, begins, incoming.p.last, incoming.p.key_index
+        valid, key_index = incoming.valid, incoming.p.key_index
         ends = (incoming.p.places == 0) & ~last  # a segment, and others follow
         for stage in range(1 + GfMultiplier.latency):
             valid, first, last, ends, key_index = (

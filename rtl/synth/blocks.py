@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from omap.crypto import MAP_ID_BYTES
 from omap.kdf import SESSION
 from omap.params import Params, Rule
-from omap.wire import HEADER, SESSIONS, RecordCodec
+from omap.wire import HEADER, LINE_BYTES, SESSIONS, RecordCodec
 from rtl.config import EngineConfig
 from rtl.crypto.cmac import Cmac
 from rtl.crypto.drbg import Drbg
@@ -57,9 +57,10 @@ def blocks(params: Params) -> dict[str, Block]:
     )
     page = {"sealed_bytes": params.page_bytes, "aad_bytes": MAP_ID_BYTES, "keys": KEYS}
     record = {
-        "sealed_bytes": RecordCodec(params).record_bytes,
+        "sealed_bytes": LINE_BYTES * RecordCodec(params).most_lines,
         "header_bytes": HEADER.size,
         "keys": SESSIONS,
+        "lengths": True,
     }
     return {
         "page_open": Block(GcmOpen, page),

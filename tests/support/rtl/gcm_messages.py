@@ -32,16 +32,18 @@ class Pair(wiring.Component):
 class Messages:
     """Messages of one kind under drawn keys, as the reference seals them.
 
-    ``lengths`` are bytes of each sealed message, for a design whose messages have lengths of their own.
+    If they have lengths of their own, ``beats`` are those of each, or else they are drawn.
     """
 
-    def __init__(self, design, seed, count, lengths=()):
+    def __init__(self, design, seed, count, beats=()):
         self.design = design
         self.keys = [seed.randbytes(design.key_bits // 8) for _ in range(design.keys)]
         self.aads = [seed.randbytes(16) for _ in self.keys]
         self.indices = [seed.randrange(design.keys) for _ in range(count)]
         self.nonces, self.clear, self.sealed = [], [], []
-        self.lengths = [*lengths] or [design.sealed_bytes] * count
+        if design.lengths and not beats:
+            beats = [seed.choice([3, 4, 8, seed.randint(3, design.beats)]) for _ in range(count)]
+        self.lengths = [16 * length for length in beats] or [design.sealed_bytes] * count
         for key_index, length in zip(self.indices, self.lengths, strict=True):
             header = seed.randbytes(design.header_bytes)
             text = seed.randbytes(length - 16 - design.header_bytes)
@@ -86,6 +88,16 @@ class Messages:
         """Drop all messages but those at these places."""
         for name in ("indices", "nonces", "clear", "sealed", "lengths"):
             setattr(self, name, [getattr(self, name)[place] for place in places])
+
+    @property
+    def sealed_beats(self):
+        """Beats of all sealed messages."""
+        return sum(self.lengths) // (16 * self.design.lanes)
+
+    @property
+    def text_beats(self):
+        """Beats of all texts."""
+        return sum(map(len, self.texts())) // (16 * self.design.lanes)
 
     def texts(self):
         """The clear messages in whole beats, as they leave ``o_text``."""
