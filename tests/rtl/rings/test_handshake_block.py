@@ -93,7 +93,7 @@ class Twin:
     def open(self, client):
         answer = self.feed(client.hello())
         self.feed(client.confirm(answer))
-        keys = client.keys(answer, self.root_key)
+        keys = client.keys(answer)
         assert self.taken_keys() == [keys.command + keys.response]
 
 
@@ -196,7 +196,7 @@ def test_pending_handshakes_keep_their_credentials():
         twin.bench.sink("o", waits=[100])
         twin.bench.source("i").push([1 | header.session << 1 | number(record[16:64]) << 33])
         twin.bench.run_until(limit=ANSWER_CYCLES, transfers={"o_keys": 1})
-        assert twin.bench.get("credential") == number(client.credential)
+        assert twin.bench.get("credential") == number(client.credential.pack())
         twin.bench.run_until(limit=ANSWER_CYCLES, transfers={"o": 1})
         keys = client.keys(answer)
         assert twin.taken_keys() == [keys.command + keys.response]

@@ -294,7 +294,8 @@ def test_rights_are_told_by_session_index(kind):
     clients = [twin.opened() for _ in range(16)]
     twin.settle()
     for client in clients:
-        rights, length, prefix = client.credential[0], client.credential[1], client.credential[2:10]
+        packed = client.credential.pack()
+        rights, length, prefix = packed[0], packed[1], packed[2:10]
         twin.bench.set("rights_index", client.session_index)
         twin.bench.run(1)
         fields = {"read": rights & 1, "write": rights >> 1, "prefix_bytes": length, "prefix": number(prefix)}

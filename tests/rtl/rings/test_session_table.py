@@ -45,7 +45,7 @@ class Twin:
         client = Client(PARAMS, self.rng, credential, replaces=replaces)
         answer = self.model.confirm(client.confirm(self.model.hello(client.hello(), MAP_ID)))
         client.opened(answer)
-        self.bench.set("credential", number(client.credential))
+        self.bench.set("credential", number(client.credential.pack()))
         self.bench.source("i_replaced").push([replaces])
         self.bench.run_until(limit=2 * SEEK_CYCLES, transfers={"o_place": 1})
         (place,) = self.bench.sink("o_place").take()
@@ -82,7 +82,7 @@ class Twin:
             if entry is None:
                 continue
             assert (row.session, row.next) == (entry.session, entry.next)
-            credential = self.clients[index].credential
+            credential = self.clients[index].credential.pack()
             fields = {
                 "read": credential[0] & 1,
                 "write": credential[0] >> 1,

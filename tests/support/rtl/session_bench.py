@@ -7,11 +7,10 @@ import numpy as np
 from omap.batch import CommandBatch
 from omap.bodies import PREAMBLE, read_reply
 from omap.columns import Answers
-from omap.credentials import ALL_RIGHTS, Credential, provision
+from omap.credentials import ALL_RIGHTS, Credential
 from omap.fresh import Fresh
 from omap.operations import Kind, Operation, Status
 from omap.presets import preset
-from omap.session import ClientSession
 from omap.sessions import DeviceSessions
 from omap.wire import (
     ENDS_SESSION,
@@ -28,9 +27,9 @@ from rtl.rings.sessions import Sessions
 from sim.bench.compiled import Design
 from sim.device.known import DEVICE_ID
 from sim.device.map_bench import secret_words
+from tests.support.rtl import session_ends
+from tests.support.rtl.session_ends import MAP_ID, ROOT_KEY, number
 
-ROOT_KEY = bytes(range(32))
-MAP_ID = bytes(range(16, 32))
 BEAT_BYTES = 16
 OWNER = Credential(ALL_RIGHTS)
 """Who may do everything."""
@@ -44,22 +43,16 @@ def design(name):
     return Design(Sessions(preset(name), in_flight=IN_FLIGHT)), preset(name)
 
 
-def number(data):
-    return int.from_bytes(data, "little")
-
-
 def packed(layout, fields):
     """Return fields as the number that a stream carries, as :func:`sim.models.streams.pack` does in much longer."""
     return sum(int(fields[name]) << field.offset for name, field in layout)
 
 
-class Client(ClientSession):
-    """A client's end with a drawn nonce."""
+class Client(session_ends.Client):
+    """A client that draws its operations."""
 
     def __init__(self, params, rng, root_key, *, credential=OWNER, replaces=0):
-        super().__init__(params, provision(root_key, credential), replaces=replaces)
-        self.credential = credential
-        self._nonce = rng.randbytes(16)
+        super().__init__(params, rng, credential, root_key=root_key, replaces=replaces)
 
     def draw(self, rng, kind=None):
         """Return an operation. A client with a prefix keeps to it in half of them."""

@@ -1,6 +1,6 @@
 """Ends of sessions, for the blocks that open them: drawn clients, and the root key and map id of their device."""
 
-from omap.credentials import MOST_PREFIX_BYTES, Credential, Right, derive_client_key, provision
+from omap.credentials import MOST_PREFIX_BYTES, Credential, Right, provision
 from omap.session import ClientSession, session_keys
 from omap.wire import HEADER
 
@@ -25,9 +25,9 @@ class Client(ClientSession):
     def __init__(self, params, rng, credential, *, root_key=ROOT_KEY, replaces=0):
         super().__init__(params, provision(root_key, credential), replaces=replaces)
         self._nonce = rng.randbytes(16)
-        self.credential = credential.pack()
+        self.credential = credential
 
-    def keys(self, answer, root_key=ROOT_KEY):
+    def keys(self, answer):
         """Return the keys that follow from an answer to HELLO."""
         digest, nonce, session = self.codec.params.digest, answer[HEADER.size :][:16], HEADER.unpack_from(answer)[4]
-        return session_keys(derive_client_key(root_key, self.credential), self._nonce, nonce, digest, MAP_ID, session)
+        return session_keys(self._client.key, self._nonce, nonce, digest, MAP_ID, session)
