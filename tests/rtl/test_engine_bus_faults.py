@@ -34,6 +34,14 @@ PLACES = {
     "requests": lambda twin: {"low": BUFFER_ADDRESS + Counter.REQUESTS, "high": BUFFER_ADDRESS + Counter.REQUESTS + 8},
 }
 
+
+def send_twice(twin, clients):
+    """Send operations in two goes, so that every place is accessed more than once."""
+    for _ in range(2):
+        twin.send(clients, 5)
+        twin.run.step(SETTLED)
+
+
 HOST = [
     ("pages", False),
     ("pages", True),
@@ -51,7 +59,7 @@ def test_an_error_of_host_memory_latches(place, write):
     twin, clients = used(7)
     twin.run.host.add_fault(Injected(kind=ERROR, write=write, **PLACES[place](twin), skip=1))
     twin.torn = place == "responses"
-    twin.send(clients, 10)
+    send_twice(twin, clients)
     twin.latched(Fault.BUS)
 
 
@@ -61,7 +69,7 @@ def test_an_error_of_host_memory_latches(place, write):
 def test_host_memory_that_answers_no_more_latches(place, write):
     twin, clients = used(8)
     twin.run.host.add_fault(Injected(kind=DEAD, write=write, **PLACES[place](twin), skip=1))
-    twin.send(clients, 10)
+    send_twice(twin, clients)
     twin.latched(Fault.BUS, **OVERDUE, silent=True)
 
 
@@ -73,7 +81,7 @@ def test_an_answer_that_comes_after_its_time_latches_and_does_no_harm(place, wri
     twin.run.host.add_fault(
         Injected(kind=STALL, write=write, **PLACES[place](twin), skip=1, argument=late * NANOSECONDS)
     )
-    twin.send(clients, 10)
+    send_twice(twin, clients)
     twin.latched(Fault.BUS, **OVERDUE, after=late)
 
 
