@@ -13,6 +13,7 @@ only; nothing here loads it.
 from omap.connections import AsyncMap, RemoteMap, connect, connect_async
 from omap.errors import (
     AlteredError,
+    DeniedError,
     DeviceError,
     DeviceFaultError,
     ExhaustedError,
@@ -42,6 +43,7 @@ from omap.trace import Observer, Submitted, Trace
 __all__ = [
     "AlteredError",
     "AsyncMap",
+    "DeniedError",
     "DeviceError",
     "DeviceFaultError",
     "ExhaustedError",

@@ -96,6 +96,16 @@ def command_text(codec: RecordCodec, items: Iterable[bytes | memoryview], count:
     return b"".join((_ZEROS, *items)).ljust(codec.text_bytes(count), b"\0")
 
 
+def pack_operations(codec: RecordCodec, operations: Sequence[Operation]) -> bytes:
+    """Return the body of a command record; the operations must fit the map and one record."""
+    return command_text(codec, [operation_items(codec, operations)], len(operations))
+
+
+def pack_columns(codec: RecordCodec, columns: Columns) -> bytes:
+    """Return the body of a command record. Key and value must be zeros where the kind does not use them."""
+    return command_text(codec, [column_items(codec, columns)], len(columns.kinds))
+
+
 def command_items(codec: RecordCodec, text: bytes, count: int) -> bytes:
     """Return the items in the body of a command record, one after the other."""
     return text[PREAMBLE_BYTES : PREAMBLE_BYTES + count * codec.item_bytes]

@@ -81,6 +81,11 @@ class Client(RemoteMap):
 
     # -- use ----------------------------------------------------------------------------------------------------
 
+    @property
+    def most_operations(self) -> int:
+        """Most operations of a record. Batches of so many, or of multiples, take the least of the link."""
+        return self._codec.most_operations
+
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
         """Run operations in order.
 

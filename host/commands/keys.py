@@ -11,7 +11,7 @@ from host.client.sync import Client
 from host.commands.options import HEX, Where, connection, echo_json, echo_value, gathered, json_value, typed_bytes
 from omap.cells import PLAIN, Cells, Stamp
 from omap.databases import Register, has_register, register_key
-from omap.errors import InputError
+from omap.errors import DeniedError, InputError
 
 RAW_HELP = "Keys and values must be exactly as long as the map's; omap.cells is not used."
 EPILOG = (
@@ -27,10 +27,22 @@ def read_generation(client: Client) -> int:
 
     Reveals
         One operation, on a map that has a register.
+
+    Raises
+    ------
+    DeniedError
+        If the client may not read.
     """
     if not has_register(client.params):
         return 0
-    return Register.read(client.params, client.get(register_key(client.settings.client))).generations[0]
+    try:
+        cell = client.get(register_key(client.params, client.settings.client))
+    except DeniedError:
+        raise DeniedError(
+            "this client may not read, and so can't know how often its database was emptied, which is stored with each "
+            "value: use --raw, or a client that may read"
+        ) from None
+    return Register.read(client.params, cell).generations[0]
 
 
 class Names:

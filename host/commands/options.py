@@ -97,8 +97,8 @@ class Where:
     timeout: float
     tls_ca: Path | None
 
-    def settings(self, *, rate: float | None = None) -> Settings:
-        """Return the settings of a client, of a constant rate if one is given.
+    def settings(self) -> Settings:
+        """Return the settings of a client.
 
         Raises
         ------
@@ -116,7 +116,6 @@ class Where:
             accept=self.accept,
             timeout=self.timeout,
             tls=self.tls_ca,
-            rate=rate,
         )
 
     def connect(self) -> Client:

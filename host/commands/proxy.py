@@ -16,6 +16,7 @@ from host.listening import allow_connections
 from host.logs import log_to_stderr
 from host.redis.server import DEFAULT_PORT, Endpoint, Limits, Proxy
 from omap.commands.numbers import Real, Whole
+from omap.wire import MOST_COUNT
 
 IDLE_SECONDS = 10.0
 """Most seconds without an answer after which the proxy asks whether the map is still there."""
@@ -50,6 +51,22 @@ class Share:
         return Limits(clients=self.max_clients, timeout=self.idle_timeout, script_keys=self.script_keys)
 
 
+@dataclass(frozen=True)
+class Pace:
+    """When operations leave, as the options say.
+
+    Parameters
+    ----------
+    rate : float or None
+        Operations a second; None for when there is work.
+    count : int
+        Operations of each record at this rate.
+    """
+
+    rate: float | None
+    count: int
+
+
 @click.command()
 @connection
 @gathered(
@@ -76,8 +93,15 @@ class Share:
         "--script-keys", default=Limits.script_keys, show_default=True, type=Whole(0), help="Keys that EVAL may name."
     ),
 )
-@click.option(
-    "--rate", type=Real(above=0), help="Always send so many operations a second, so that their times show nothing."
+@gathered(
+    "pace",
+    Pace,
+    click.option(
+        "--rate", type=Real(above=0), help="Always send so many operations a second, so that their times show nothing."
+    ),
+    click.option(
+        "--count", default=1, show_default=True, type=Whole(1, MOST_COUNT), help="With --rate: operations of a record."
+    ),
 )
 @click.option("--json-log", is_flag=True, help="Log in JSON.")
 def command(
@@ -85,7 +109,7 @@ def command(
     as_json: bool,
     endpoint: Endpoint,
     share: Share,
-    rate: float | None,
+    pace: Pace,
     json_log: bool,
 ) -> None:
     """Speak the Redis protocol in front of a map, until SIGTERM or Ctrl-C.
@@ -98,7 +122,7 @@ def command(
     log_to_stderr(as_json=json_log)
     allow_connections(share.max_clients)
     # a relay that hangs is noticed although no command comes
-    settings = replace(where.settings(rate=rate), idle=min(IDLE_SECONDS, where.timeout))
+    settings = replace(where.settings(), rate=pace.rate, count=pace.count, idle=min(IDLE_SECONDS, where.timeout))
     asyncio.run(_run(settings, endpoint, share.limits(), as_json))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from host.commands.options import Where, connection, echo_json
+from omap.credentials import Credential, Right
 
 
 @click.command()
@@ -28,17 +31,26 @@ def command(where: Where, as_json: bool) -> None:
             "value_bytes": params.value_bytes,
             "rule": str(params.rule),
             "digest": params.digest.hex(),
-            "record_bytes": greeting.record_bytes,
+            "most_operations": client.most_operations,
             "ring_lines": greeting.ring_lines,
+            **_who(client.settings.client.credential),
             "witness": None if client.witness.path is None else str(client.witness.path),
             "mode": greeting.mode,
         }
     if as_json:
         echo_json(**facts)
         return
+    facts["rights"] = ", ".join(facts["rights"])
     facts["mode"] = ", ".join(name for name, value in sorted(greeting.mode.items()) if value) or "none"
     facts["digest"] = params.digest.hex()[:16]
     facts["witness"] = facts["witness"] or "none"
     for name, value in facts.items():
         label = "board says it is" if name == "mode" else name.replace("_", " ")
         click.echo(f"{label:18}{value}")
+
+
+def _who(credential: Credential) -> dict[str, Any]:
+    """Return who the client is and what it may do. All of it is public."""
+    rights = [right.name.lower() for right in Right if right in credential.rights and right.name]
+    name = credential.name.decode(errors="backslashreplace")
+    return {"client": name, "rights": rights, "prefix": credential.prefix.hex()}

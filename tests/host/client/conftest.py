@@ -2,6 +2,8 @@
 
 import pytest
 
+from host.client.conversation import Conversation
+from tests.support.host.clients import at_most
 from tests.support.host.rogue import RogueRelay
 
 
@@ -9,6 +11,12 @@ from tests.support.host.rogue import RogueRelay
 def relay():
     with RogueRelay() as relay:
         yield relay
+
+
+@pytest.fixture
+def singles(monkeypatch):
+    """Let each record have one operation."""
+    monkeypatch.setattr(Conversation, "room", at_most(1))
 
 
 @pytest.fixture(scope="module")

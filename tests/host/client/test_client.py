@@ -1,6 +1,7 @@
 """The synchronous client, connected to a model behind a small relay: what it answers, and how it fails."""
 
 import threading
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -8,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import omap
-from host.client.settings import Settings
-from host.client.sync import Client
-from omap.device import read_counter
+from host.client.conversation import Conversation
 from omap.errors import (
     FullError,
     InputError,
@@ -21,8 +20,8 @@ from omap.errors import (
 )
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
-from omap.wire import HEADER, Counter, Header, RecordType, Refusal, read_header
-from tests.support.host.clients import key, number_from, puts
+from omap.wire import LEAST_RING_LINES, LINE_BYTES, Header, RecordCodec, RecordType, Refusal, read_header
+from tests.support.host.clients import at_most, columns, key, listed, number_from, puts
 from tests.support.host.rogue import CLIENT
 from tests.support.oracle import expected
 
@@ -45,13 +44,23 @@ operations = st.lists(
 
 
 @settings(max_examples=25)
-@given(batches=st.lists(operations, max_size=4), window=st.integers(1, 40), limit=st.integers(1, 60))
-def test_answers_are_those_of_a_dict_whatever_window_and_record_limit(shared, batches, window, limit):
+@given(
+    batches=st.lists(operations, max_size=4),
+    window=st.none() | st.integers(1, 40),
+    limit=st.integers(1, 60),
+    most=st.sampled_from([1, 2, 7, 255]),
+    arrays=st.booleans(),
+)
+def test_answers_are_those_of_a_dict_whatever_window_limits_and_form(shared, batches, window, limit, most, arrays):
     shared.in_thread(shared.format)
     oracle = {}
-    with connect(shared, window=window, record_limit=limit) as client:
+    with (
+        patch.object(Conversation, "room", at_most(most)),
+        connect(shared, window=window, record_limit=limit) as client,
+    ):
         for batch in batches:
-            assert client.execute(batch) == [expected(oracle, TINY.capacity, operation) for operation in batch]
+            wanted = [expected(oracle, TINY.capacity, operation) for operation in batch]
+            assert (listed(client.execute_arrays(*columns(batch))) if arrays else client.execute(batch)) == wanted
         assert len(client) == len(oracle)
 
 
@@ -151,7 +160,7 @@ def test_threads_share_a_client(relay):
     assert not wrong
 
 
-def test_a_session_gives_way_to_the_next_before_its_limit(relay):
+def test_a_session_gives_way_to_the_next_before_its_limit(relay, singles):
     with connect(relay, record_limit=10) as client:
         client.execute(puts(95))
         assert [client.get(key(number)) for number in range(8)] == [key(88 + n if n < 7 else 87) for n in range(8)]
@@ -159,7 +168,7 @@ def test_a_session_gives_way_to_the_next_before_its_limit(relay):
     sessions = {read_header(record).session for record in relay.commands if record[0] == RecordType.DATA}
     assert len(sessions) == 11
     for session in sessions:
-        assert sum(read_header(record)[::3] == (3, session) for record in relay.commands) <= 10
+        assert sum((record[0], read_header(record).session) == (3, session) for record in relay.commands) <= 10
 
 
 def test_closing_frees_the_session_and_refuses_work(relay):
@@ -172,17 +181,34 @@ def test_closing_frees_the_session_and_refuses_work(relay):
     assert relay.in_thread(lambda: [entry is None for entry in relay.device._sessions._table]) == [True] * 16
 
 
-def test_commands_leave_in_pieces_that_fit_the_window(relay):
+@pytest.mark.parametrize(("window", "fewest"), [(7, 15), (1, 100), (None, 1)])
+def test_records_hold_what_waits_and_fits_the_window(relay, window, fewest):
     """However large a batch is, no more is in flight than the window allows."""
-    seen = []
-    relay.ring = lambda relay: seen.append(
-        read_counter(relay.buffer, Counter.COMMANDS_WRITTEN) - read_counter(relay.buffer, Counter.RESPONSES_TAKEN)
-    )
-    with Client(Settings.from_url(relay.url, client=CLIENT, window=7)) as client:
+    flying = []
+    with connect(relay, window=window) as client:
+        talk = client._talk
+        talk.seal, seal = lambda items, count: flying.append(talk.in_flight + count) or seal(items, count), talk.seal
         client.execute(puts(100))
-        assert client._window == 7
-    assert len(relay.commands) == 2 + 100 + 1
-    assert {len(record) for record in relay.commands + relay.answers} == {HEADER.size + 48}
+        counts = [read_header(record).count for record in relay.commands[2:]]
+        assert max(flying) <= (window or 100)
+    assert sum(counts) == 100
+    assert len(counts) >= fewest
+    assert counts[0] == (window or 100)
+    for record in relay.commands[2:] + relay.answers[2:]:
+        assert len(record) == LINE_BYTES * RecordCodec(TINY).lines(read_header(record).count)
+
+
+def test_no_more_lines_are_in_flight_than_a_ring_has(relay):
+    """A ring of 128 lines has room for two full records of 64 lines."""
+    most = []
+    keys = np.arange(4 * 3000, dtype=np.uint32).astype(np.uint8).reshape(3000, 4)
+    with connect(relay) as client:
+        talk = client._talk
+        talk.seal, seal = lambda items, count: (seal(items, count), most.append(talk._lines))[0], talk.seal
+        _, found = client.get_many(keys)
+        assert not found.any()
+    assert max(most) == LEAST_RING_LINES
+    assert max(read_header(record).count for record in relay.commands) == RecordCodec(TINY).most_operations
 
 
 def test_an_interrupted_call_does_not_confuse_the_next(relay):
@@ -202,7 +228,7 @@ def test_an_interrupted_call_does_not_confuse_the_next(relay):
 # -- faults ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_cut_connection_leaves_a_count_of_what_is_in_doubt_and_the_next_call_goes_on(relay):
+def test_a_cut_connection_leaves_a_count_of_what_is_in_doubt_and_the_next_call_goes_on(relay, singles):
     def cut_at_10(connection, number, record):
         if (connection, number) == (0, 2 + 10):
             relay.cut()
@@ -240,11 +266,11 @@ def test_the_old_session_is_shut_out_when_the_new_one_is_open(relay):
             client.put(key(1), b"late")
         assert client.get(key(1)) is None
         answers = relay.in_thread(lambda: [relay.exchange(record) for record in held])
-        assert [read_header(answer).code for (answer,) in answers] == [Refusal.UNKNOWN_SESSION] * len(held)
+        assert [read_header(answer).count for (answer,) in answers] == [Refusal.UNKNOWN_SESSION] * len(held)
         assert client.get(key(1)) is None
 
 
-def test_silence_is_an_unknown_fate(relay):
+def test_silence_is_an_unknown_fate(relay, singles):
     relay.response = lambda connection, number, record: [record] if connection or number < 2 + 3 else []
     with connect(relay, timeout=0.3) as client:
         with pytest.raises(UnknownFateError, match=r"no answer came for 0\.3 s; of 5 operations 3 were answered"):
@@ -258,7 +284,7 @@ def test_a_refusal_proves_nothing(relay, code):
     def refuse(connection, number, record):  # although the device has run the command
         if connection == 0 and number == 2:
             header = read_header(record)
-            return [Header(RecordType.REFUSED, 0, code, header.session, 0).pack().ljust(64, b"\0")]
+            return [Header(RecordType.REFUSED, 0, 1, code, header.session, 0).pack().ljust(64, b"\0")]
         return [record]
 
     relay.response = refuse
@@ -270,7 +296,7 @@ def test_a_refusal_proves_nothing(relay, code):
 
 
 @pytest.mark.sec_cm("CLIENT.FAULT.LATCH")
-def test_after_tampering_the_client_is_dead_and_says_so(relay):
+def test_after_tampering_the_client_is_dead_and_says_so(relay, singles):
     relay.response = lambda connection, number, record: [record[:-1] + bytes([record[-1] ^ (number == 4)])]
     with connect(relay) as client:
         with pytest.raises(omap.AlteredError, match="response 2 failed authentication") as caught:
@@ -324,7 +350,7 @@ def test_a_client_goes_on_when_the_known_map_is_back(relay, limit):
         assert other._sessions._table == [None] * 16
 
 
-def test_another_map_at_a_change_of_sessions_is_no_tampering(relay):
+def test_another_map_at_a_change_of_sessions_is_no_tampering(relay, singles):
     """A batch that needs another session on the way finds another map there: it ends, and the client goes on."""
     with connect(relay, record_limit=4) as client:
         first = relay.device, relay.buffer

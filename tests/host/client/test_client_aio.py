@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import omap
 from host.client.aio import open_client
+from host.client.conversation import Conversation
 from host.client.settings import Settings
 from omap.errors import (
     DeviceError,
@@ -23,7 +25,7 @@ from omap.errors import (
 )
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
-from tests.support.host.clients import key, number_from, puts
+from tests.support.host.clients import at_most, columns, key, listed, number_from, puts
 from tests.support.host.keys import client_of
 from tests.support.host.rogue import CLIENT
 from tests.support.oracle import expected
@@ -43,21 +45,31 @@ def mixed(rng, count):
 @given(
     seed=st.integers(0, 2**32 - 1),
     sizes=st.lists(st.integers(0, 30), max_size=12),
-    window=st.integers(1, 40),
+    window=st.none() | st.integers(1, 40),
     limit=st.integers(1, 60),
+    most=st.sampled_from([1, 3, 255]),
 )
-def test_tasks_share_a_connection_and_operations_run_in_the_order_of_submission(shared, seed, sizes, window, limit):
+def test_tasks_share_a_connection_and_operations_run_in_the_order_of_submission(
+    shared, seed, sizes, window, limit, most
+):
+    """Each second task gives arrays. One record may hold the work of several."""
+
     async def run():
         shared.in_thread(shared.format)
         rng, oracle = random.Random(seed), {}
         async with await connect(shared, window=window, record_limit=limit) as client:
             batches = [mixed(rng, size) for size in sizes]
-            futures = [client.submit(batch) for batch in batches]
-            for batch, future in zip(batches, futures, strict=True):
-                assert await future == [expected(oracle, TINY.capacity, operation) for operation in batch]
+            tasks = [
+                asyncio.ensure_future(client.execute_arrays(*columns(batch)) if place % 2 else client.execute(batch))
+                for place, batch in enumerate(batches)
+            ]
+            for batch, task in zip(batches, tasks, strict=True):
+                came, wanted = await task, [expected(oracle, TINY.capacity, operation) for operation in batch]
+                assert (came if isinstance(came, list) else listed(came)) == wanted
             assert await client.live() == len(oracle)
 
-    asyncio.run(run())
+    with patch.object(Conversation, "room", at_most(most)):
+        asyncio.run(run())
 
 
 def test_it_takes_whatever_holds_bytes(relay):
@@ -143,7 +155,7 @@ def test_a_progress_callback_that_fails_ends_its_own_work_alone(relay):
 # -- faults -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_cut_connection_fails_what_is_in_flight_and_the_rest_goes_on(relay):
+def test_a_cut_connection_fails_what_is_in_flight_and_the_rest_goes_on(relay, singles):
     def cut_at_10(connection, number, record):
         if (connection, number) == (0, 2 + 10):
             relay.cut()
@@ -170,7 +182,7 @@ def test_a_cut_connection_fails_what_is_in_flight_and_the_rest_goes_on(relay):
     assert relay.connections == 2
 
 
-def test_a_batch_that_is_cut_in_two_says_what_it_knows(relay):
+def test_a_batch_that_is_cut_in_two_says_what_it_knows(relay, singles):
     def cut_at_10(connection, number, record):
         if (connection, number) == (0, 2 + 10):
             relay.cut()
@@ -190,7 +202,7 @@ def test_a_batch_that_is_cut_in_two_says_what_it_knows(relay):
     asyncio.run(run())
 
 
-def test_silence_breaks_the_connection(relay):
+def test_silence_breaks_the_connection(relay, singles):
     relay.response = lambda connection, number, record: [record] if connection or number < 2 + 3 else []
 
     async def run():
@@ -202,7 +214,7 @@ def test_silence_breaks_the_connection(relay):
     asyncio.run(run())
 
 
-def test_what_is_in_flight_when_a_close_runs_out_of_time_has_an_unknown_fate(relay):
+def test_what_is_in_flight_when_a_close_runs_out_of_time_has_an_unknown_fate(relay, singles):
     def slowly(connection, number, record):
         if number >= 2:
             time.sleep(0.2)  # each answer comes in time, all of them together do not
@@ -235,7 +247,7 @@ def test_nobody_there_any_more(relay):
 
 
 @pytest.mark.sec_cm("CLIENT.FAULT.LATCH")
-def test_after_tampering_everything_fails(relay):
+def test_after_tampering_everything_fails(relay, singles):
     relay.response = lambda connection, number, record: [record[:-1] + bytes([record[-1] ^ (number == 2 + 4)])]
 
     async def run():
@@ -316,7 +328,7 @@ def test_the_known_map_is_awaited_and_another_left_alone(relay, monkeypatch):
 
 
 @pytest.mark.parametrize("limit", [2**32, 4])
-def test_what_waited_for_one_map_does_not_run_on_another(relay, limit):
+def test_what_waited_for_one_map_does_not_run_on_another(relay, singles, limit):
     """Whoever submitted it may have read in the first map what it writes."""
 
     async def run():

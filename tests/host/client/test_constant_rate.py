@@ -9,6 +9,7 @@ from host.client.address import Address
 from host.client.aio import AsyncClient
 from host.client.pacing import Ticks
 from host.client.settings import Settings
+from host.records import split
 from omap.errors import SessionError
 from omap.wire import RecordType, read_header
 from tests.support.host.clients import key, puts
@@ -66,13 +67,13 @@ class Device:
 
     def __init__(self, clock):
         self.clock, self.relay, self.ticks = clock, RogueRelay(), []
+        self.counts = set()
 
     def write(self, data):
-        size = self.relay.layout.record_bytes
-        for at in range(0, len(data), size):
-            record = bytes(data[at : at + size])
+        for record in split(bytes(data)):
             if record[0] == RecordType.DATA:
                 self.ticks.append(self.clock.time)
+                self.counts.add(read_header(record).count)
             for answer in self.relay.exchange(record):
                 self.reader.feed_data(answer)
 
@@ -103,6 +104,8 @@ def paced(use, *, rate=10, until=12.0, **options):
         closing = asyncio.ensure_future(client.close())
         await clock.advance(until + 5)
         await closing
+        if rate is not None:
+            assert device.counts == {options.get("count", 1)}
         return sent
 
     with pytest.MonkeyPatch.context() as patch:
@@ -138,9 +141,11 @@ def test_without_work_a_client_asks_now_and_then_whether_the_map_is_there():
 
 
 @pytest.mark.sec_cm("CLIENT.RATE.CONSTANT")
-@pytest.mark.parametrize("limit", [2**32, 25])
-def test_when_records_leave_does_not_depend_on_use(limit):
-    seen = [paced(use, record_limit=limit) for use in (idle, busy, now_and_then, too_much)]
+@pytest.mark.parametrize(("limit", "count"), [(2**32, 1), (25, 1), (2**32, 7), (25, 7)])
+def test_when_records_leave_does_not_depend_on_use(limit, count):
+    """Records are of one size, and leave by the clock."""
+    uses = (idle, busy, now_and_then, too_much)
+    seen = [paced(use, rate=10 * count, record_limit=limit, count=count) for use in uses]
     assert len(seen[0]) == 120
     assert seen[0] == pytest.approx([(tick + 1) / 10 for tick in range(120)])
     assert seen[1:] == seen[:1] * 3

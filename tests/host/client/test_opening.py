@@ -12,7 +12,9 @@ from host.client.settings import Settings
 from host.client.strangers import SILENCE_SECONDS
 from host.client.witness import Witness
 from host.framing import PREFIX, Greeting, read_greeting
+from omap.bodies import operation_items, read_responses
 from omap.errors import (
+    AlteredError,
     DeviceError,
     DeviceFaultError,
     InputError,
@@ -22,7 +24,7 @@ from omap.errors import (
 )
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
-from omap.wire import Header, RecordType, Refusal, read_header
+from omap.wire import HELLO_LINES, LINE_BYTES, Header, RecordType, Refusal, read_header
 from tests.support.host.keys import client_of
 from tests.support.host.rogue import CLIENT, RogueRelay
 
@@ -50,16 +52,16 @@ class Peer:
             return b""
         if isinstance(step, Knock):
             return self.stranger  # or what the driver throws
-        if not step.data:
-            taken, self.incoming = self.incoming[: step.wanted], self.incoming[step.wanted :]
-            return taken
-        (answer,) = self.relay.exchange(step.data)
-        self.records += 1
-        return self.answer(self.records - 1, answer)
+        if step.data:
+            (answer,) = self.relay.exchange(step.data)
+            self.incoming += self.answer(self.records, answer)
+            self.records += 1
+        taken, self.incoming = self.incoming[: step.wanted], self.incoming[step.wanted :]
+        return taken
 
     def run(self, steps, failure=None, at=None, times=None):
         """Drive the steps to the end; with ``failure``, exchanges from step ``at`` on fail so, at most ``times``."""
-        self.incoming = self.relay.greeting
+        self.incoming = self.relay.greeting if steps.__name__ == opening.__name__ else b""
         number = 0
         try:
             step = next(steps)
@@ -79,7 +81,7 @@ class Peer:
 
 
 def refusal(code):
-    return Header(RecordType.REFUSED, 0, code, 0, 0).pack().ljust(64, b"\0")
+    return Header(RecordType.REFUSED, 0, 1, code, 0, 0).pack().ljust(64, b"\0")
 
 
 def busy_at(*numbers):
@@ -95,12 +97,11 @@ def kinds(peer):
 def test_the_steps_are_greeting_hello_confirm():
     peer = Peer()
     opened = peer.open()
-    size = opened.greeting.record_bytes
     facts = len(peer.relay.greeting) - PREFIX.size
-    assert [len(step.data) for step in peer.steps] == [0, 0, size, size]
-    assert [step.wanted for step in peer.steps] == [PREFIX.size, facts, size, size]
+    assert [len(step.data) for step in peer.steps] == [0, 0, HELLO_LINES * LINE_BYTES, 0, LINE_BYTES]
+    assert [step.wanted for step in peer.steps] == [PREFIX.size, facts, *[LINE_BYTES] * 3]
     assert kinds(peer) == [RecordType.HELLO, RecordType.CONFIRM]
-    assert [step.seconds for step in peer.steps] == [SILENCE_SECONDS, 7.5, 7.5, 7.5]
+    assert [step.seconds for step in peer.steps] == [SILENCE_SECONDS, *[7.5] * 4]
     assert opened.greeting.params == TINY
 
 
@@ -108,15 +109,42 @@ def test_the_result_is_a_session_that_works():
     peer, witness = Peer(), Witness()
     talk = peer.open(witness=witness).conversation
     assert witness.map_id == talk.session.map_id
-    responses = []
-    for answer in peer.relay.exchange(talk.seal([Operation(Kind.PUT, b"keys", b"data")])):
-        talk.feed(answer, responses)
-    assert responses == [Response(Status.OK)]
+    answers = []
+    for answer in peer.relay.exchange(seal(talk, Operation(Kind.PUT, b"keys", b"data"))):
+        talk.feed(answer, answers)
+    assert [read_responses(talk.codec, items) for items in answers] == [[Response(Status.OK)]]
 
 
-@pytest.mark.parametrize(("window", "effective"), [(50, 50), (64, 64), (1000, 64)])
-def test_no_more_is_in_flight_than_the_rings_hold(window, effective):
-    assert Peer().open(replace(SETTINGS, window=window)).window == effective
+def seal(talk, *operations):
+    return talk.seal([operation_items(talk.codec, operations)], len(operations))
+
+
+@pytest.mark.parametrize(("window", "effective"), [(50, 50), (64, 64), (1000, 506), (None, 506)])
+def test_no_more_is_in_flight_than_window_and_rings_hold(window, effective):
+    """The rings of 128 lines have room for two records of 253 operations."""
+    talk, sent = Peer().open(replace(SETTINGS, window=window)).conversation, 0
+    while count := talk.room():
+        seal(talk, *[Operation(Kind.NOP)] * count)
+        sent += count
+    assert sent == talk.in_flight == effective
+
+
+@pytest.mark.parametrize(("count", "window"), [(254, None), (5, 4)])
+def test_records_of_a_constant_rate_must_fit_the_map_and_the_window(count, window):
+    settings = replace(SETTINGS, rate=1.0, count=count, window=window)
+    with pytest.raises(InputError, match=f"count is {count}; a record of the map at nowhere:1 has at most"):
+        Peer().open(settings)
+    assert Peer().open(replace(settings, count=count - 1)).conversation.room() == (window or 253)
+
+
+@pytest.mark.parametrize("lines", [0, 3, 255])
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_answer_of_other_lines_than_a_handshake_has_is_refused(at, lines):
+    def change(number, record):
+        return record[:2] + bytes([lines]) + record[3:] if number == at else record
+
+    with pytest.raises(AlteredError, match=f"a record of {lines} lines came during set-up"):
+        Peer(change).open()
 
 
 def test_the_record_limit_goes_into_the_conversation():
@@ -127,8 +155,8 @@ def test_a_session_that_is_replaced_runs_nothing_more():
     peer = Peer()
     old = peer.open().conversation
     peer.open(replaces=old.session.session)
-    (answer,) = peer.relay.exchange(old.seal([Operation(Kind.NOP)]))
-    assert read_header(answer).code == Refusal.UNKNOWN_SESSION
+    (answer,) = peer.relay.exchange(seal(old, Operation(Kind.NOP)))
+    assert read_header(answer).count == Refusal.UNKNOWN_SESSION
 
 
 # -- time and attempts ------------------------------------------------------------------------------------------------
@@ -156,7 +184,7 @@ def test_attempts_have_an_end():
     assert kinds(peer) == [RecordType.HELLO] * module.HANDSHAKES
 
 
-@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("at", range(5))
 def test_a_step_that_takes_too_long_ends_the_opening(at):
     with pytest.raises(DeviceError, match=r"nowhere:1 let 7\.5 s pass without opening a session: .* without TLS"):
         Peer().open(failure=TimeoutError(), at=at)
@@ -211,16 +239,16 @@ def test_the_hint_about_tls_is_for_those_without():
 
 
 @pytest.mark.parametrize("failure", [EOFError(), ConnectionResetError(), BrokenPipeError()])
-@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("at", range(5))
 def test_a_connection_that_breaks_ends_the_opening(at, failure):
     with pytest.raises(SessionError, match="nowhere:1 hung up before a session was open: try again"):
         Peer().open(failure=failure, at=at)
 
 
 @pytest.mark.parametrize("failure", [TimeoutError("late"), EOFError("gone"), ConnectionResetError("gone")])
-@pytest.mark.parametrize("at", range(2))
+@pytest.mark.parametrize("at", range(3))
 def test_a_further_session_on_a_connection_leaves_such_errors_to_the_client(at, failure):
-    greeting = Greeting(TINY, 64)
+    greeting = Greeting(TINY, 128)
     with pytest.raises(type(failure)) as caught:
         Peer().run(new_session(SETTINGS, greeting, Witness(), 0), failure=failure, at=at)
     assert caught.value is failure
@@ -228,9 +256,9 @@ def test_a_further_session_on_a_connection_leaves_such_errors_to_the_client(at, 
 
 def test_a_further_session_takes_no_greeting():
     peer = Peer()
-    talk = peer.run(new_session(SETTINGS, Greeting(TINY, 64), Witness(), 0))
+    talk = peer.run(new_session(SETTINGS, Greeting(TINY, 128), Witness(), 0))
     assert kinds(peer) == [RecordType.HELLO, RecordType.CONFIRM]
-    assert len(peer.steps) == 2
+    assert len(peer.steps) == 3
     assert talk.in_flight == 0
 
 
@@ -249,7 +277,7 @@ def greet(relay, **changes):
     [
         ({"refused": "it is full"}, SETTINGS, None, DeviceError, "the relay at nowhere:1 refuses: it is full"),
         ({}, replace(SETTINGS, params=preset("SMALL")), None, InputError, "parameters with digest .*: check the addr"),
-        ({}, SETTINGS, Greeting(preset("SMALL"), 64), SessionError, "now speaks for another map"),
+        ({}, SETTINGS, Greeting(preset("SMALL"), 128), SessionError, "now speaks for another map"),
     ],
 )
 def test_a_greeting_that_does_not_do_is_not_answered(changes, settings, known, kind, says):

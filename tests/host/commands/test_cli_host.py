@@ -27,7 +27,7 @@ from omap.cli import main
 from omap.databases import Register, register_key
 from omap.errors import InputError
 from omap.presets import preset
-from omap.session import DeviceSessions
+from omap.sessions import DeviceSessions
 from tests.support.host.keys import client_file as write_client
 
 WIDE = replace(preset("WIDE"), capacity=64, pages=64, buckets=16, waiting_slots=64, further_lines=64)
@@ -252,6 +252,8 @@ def test_status(run, relay):
     assert facts["digest"] == WIDE.digest.hex()
     assert facts["mode"] == {"hbm_private": False, "attested": False, "hardware": False}
     assert (facts["ring_lines"], facts["key_bytes"], facts["value_bytes"]) == (256, 16, 256)
+    assert facts["most_operations"] == 14
+    assert (facts["client"], facts["rights"], facts["prefix"]) == ("", ["read", "write"], "")
     text = run("status")[1]
     assert "live keys         0" in text
     assert "board says it is  none" in text

@@ -4,10 +4,13 @@ import random
 import socket
 import ssl
 
+import numpy as np
+
+from host.client.conversation import Conversation
 from host.framing import facts_length, read_greeting
 from host.records import split
 from omap.bodies import responses
-from omap.operations import Kind, Operation
+from omap.operations import Kind, Operation, Response, Status
 from omap.session import ClientSession
 from omap.wire import LINE_BYTES, read_header
 from tests.support.host.keys import client_of
@@ -20,6 +23,11 @@ def mixed(params, seed, count):
     return [
         Operation(Kind(rng.randrange(4)), rng.choice(keys), rng.randbytes(params.value_bytes)) for _ in range(count)
     ]
+
+
+def at_most(count, room=Conversation.room):
+    """Return a method ``room`` for conversations whose records have at most ``count`` operations."""
+    return lambda conversation: min(count, room(conversation))
 
 
 def key(number):
@@ -35,6 +43,23 @@ def puts(count):
 def parts(operations, count):
     """Return operations in parts of ``count``; the last may have fewer."""
     return [operations[first : first + count] for first in range(0, len(operations), count)]
+
+
+def columns(batch, key_bytes=4, value_bytes=4):
+    """Return a batch as arrays, with noise where keys and values do not count."""
+    kinds = np.array([kind for kind, _, _ in batch], np.uint8)
+    keys, values = ([row for _, row, _ in batch], [row for _, _, row in batch])
+    noise = b"?" * max(key_bytes, value_bytes)
+    return kinds, [(row + noise)[:key_bytes] for row in keys], [(row + noise)[:value_bytes] for row in values]
+
+
+def listed(answers):
+    """Return answers in arrays as responses."""
+    statuses, found, previous = answers
+    assert (statuses.dtype, found.dtype, previous.dtype) == (np.uint8, np.bool_, np.uint8)
+    assert not previous[~found].any()
+    rows = zip(statuses.tolist(), found.tolist(), previous, strict=True)
+    return [Response(Status(status), value.tobytes() if there else None) for status, there, value in rows]
 
 
 class DriverClient:
