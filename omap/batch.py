@@ -111,7 +111,7 @@ class CommandBatch:
     def _told(self, answers: Answers) -> Answers:
         """Return what the clients are told of the answers."""
         statuses, found, values = answers
-        blind = [not part.credential.rights & Right.READ for part in self.parts]
+        blind = [not part.credential.reads for part in self.parts]
         if any(blind):
             # SEC_CM: SESSION.PREVIOUS.HIDDEN -- who may not read learns neither values nor which keys are live
             hidden = np.repeat(blind, [part.header.count for part in self.parts])

@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from enum import IntFlag
+from functools import cached_property
 
 from omap.errors import InputError
 from omap.kdf import CLIENT, NAMES
@@ -104,16 +105,21 @@ class Credential:
                 "provision the client with a shorter prefix"
             )
 
-    @property
+    @cached_property
     def allows_all(self) -> bool:
         """Whether its holder may do everything."""
         return self.rights == ALL_RIGHTS and not self.prefix
 
-    @property
+    @cached_property
+    def reads(self) -> bool:
+        """Whether the client may read."""
+        return bool(self.rights & Right.READ)
+
+    @cached_property
     def sees_map(self) -> bool:
         """Whether the client is told the number of live keys and of overruns."""
         # SEC_CM: SESSION.TOLD.BOUNDED -- else a client in league with the host could count what others insert
-        return bool(self.rights & Right.READ) and not self.prefix
+        return self.reads and not self.prefix
 
 
 @dataclass(frozen=True)

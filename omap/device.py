@@ -7,16 +7,17 @@ responses and writes them back. The host only moves ciphertext and counters.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
 from omap.batch import CommandBatch
+from omap.columns import Answers, Bytes
 from omap.errors import ExhaustedError, InputError, PageAlteredError
 from omap.fresh import NO_DEVICE_ID, Fresh, system_noise
 from omap.map import create
 from omap.operations import Kind, Status
 from omap.params import Params
-from omap.reference import ReferenceMap
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, Request, State, identity
 from omap.session import ROOT_KEY_BYTES
 from omap.sessions import DeviceSessions
@@ -39,6 +40,25 @@ from omap.wire import (
 
 STEP_OPERATIONS = 1024
 """Operations after which a step fetches no further record, unless it is told another number."""
+
+
+class DeviceMap(Protocol):
+    """What a device asks of its map. A :class:`~omap.reference.ReferenceMap` is one."""
+
+    map_id: bytes
+    sequence: int
+
+    def __len__(self) -> int: ...
+
+    def format(self) -> None:
+        """Empty the map under fresh secrets."""
+
+    def execute_arrays(self, kinds: Bytes, keys: Bytes, values: Bytes) -> Answers:
+        """Run operations in order."""
+        ...
+
+    def erase(self) -> None:
+        """Forget all keys and contents."""
 
 
 class DeviceModel:
@@ -91,7 +111,7 @@ class DeviceModel:
         observer: Observer | None = None,
         device_id: bytes = NO_DEVICE_ID,
         noise: Callable[[], bytes] = system_noise,
-        create: Callable[..., ReferenceMap] = create,
+        create: Callable[..., DeviceMap] = create,
     ) -> None:
         self.layout = BufferLayout(params, ring_lines)
         if len(root_key) != ROOT_KEY_BYTES:
@@ -103,7 +123,7 @@ class DeviceModel:
         self.registers = registers or RegisterFile()
         self._observer, self._create = observer, create
         self._fresh: Fresh | None = Fresh(root_key, device_id=device_id, noise=noise)
-        self._map: ReferenceMap | None = None
+        self._map: DeviceMap | None = None
         self._root_key = root_key
         self._sessions: DeviceSessions | None = DeviceSessions(params, root_key, nonce=self._fresh.nonce)
         for name, value in identity(params, hbm_private=False, attested=False, hardware=False).items():

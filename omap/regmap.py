@@ -139,6 +139,7 @@ REGISTERS: tuple[Register, ...] = (
             Field("hbm_private", 0, 1, "No path leads from the host to device memory."),
             Field("attested", 1, 1, "Only the encrypted bitstream boots, as its user configured."),
             Field("hardware", 2, 1, "This is a card; 0 in a model or a simulation."),
+            Field("insecure", 3, 1, "A stand-in for measuring, which hides nothing from anybody."),
         ),
     ),
     Register("STATUS", 0x4C, _READ, "What it is doing.", (Field("state", 0, 4, "See omap.regmap.State."),)),
@@ -201,12 +202,14 @@ class RegisterFile:
         return memoryview(self.memory)[offset : offset + 4].cast("I")
 
 
-def identity(params: Params, *, hbm_private: bool, attested: bool, hardware: bool) -> dict[str, int]:
+def identity(
+    params: Params, *, hbm_private: bool, attested: bool, hardware: bool, insecure: bool = False
+) -> dict[str, int]:
     """Return the values of the registers that say what a device is."""
     values = {
         "IDENTITY": IDENTITY,
         "VERSION": WIRE_VERSION | SESSIONS << 16,
-        "MODE": hbm_private | attested << 1 | hardware << 2,
+        "MODE": hbm_private | attested << 1 | hardware << 2 | insecure << 3,
     }
     for word in range(8):
         values[f"DIGEST_{word}"] = int.from_bytes(params.digest[4 * word : 4 * word + 4], "big")

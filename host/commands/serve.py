@@ -32,7 +32,7 @@ from omap.wire import RING_LINES
 CAPACITY, KEY_BYTES, VALUE_BYTES = 1 << 16, 16, 256
 """Sizes of the map that is served if no option says otherwise: room for hashed keys and short texts."""
 
-NEED_KEY = ("model", "process")
+NEED_KEY = ("model", "process", "table")
 """Back ends whose device reads a key file."""
 
 _WATCH_SECONDS = 0.1
@@ -101,6 +101,8 @@ class DeviceOptions:
         Lines of each ring.
     model : str or None
         Which map a model runs.
+    insecure : bool
+        Whether a stand-in that hides nothing may be served.
     """
 
     backend: str
@@ -110,6 +112,7 @@ class DeviceOptions:
     device: str | None
     ring_lines: int
     model: str | None
+    insecure: bool
 
     def check(self) -> None:
         """Raise InputError if no transport has this name."""
@@ -123,7 +126,9 @@ class DeviceOptions:
         if source is ParameterSource.ENVIRONMENT and (self.attach is not None or self.backend not in NEED_KEY):
             key_file = None  # the variable is meant for a model: this device has a key of its own
         options = {"attach": self.attach, "xclbin": self.xclbin, "device": self.device, "model": self.model}
-        given = {name: value for name, value in options.items() if value is not None}
+        given: dict[str, object] = {name: value for name, value in options.items() if value is not None}
+        if self.insecure:
+            given["insecure"] = True
         return open_transport(self.backend, params, ring_lines=self.ring_lines, key_file=key_file, **given)
 
 
@@ -201,6 +206,7 @@ class ListenOptions:
         help="model, process: compiled code or the reference that it equals.  [env var: OMAP_MODEL; default: fast, if "
         "numba is installed]",
     ),
+    click.option("--insecure", is_flag=True, help="table: serve an open table that hides nothing, to measure with."),
 )
 @gathered(
     "listen",

@@ -8,16 +8,19 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 
+from omap.device import DeviceModel
 from omap.errors import InputError
 from omap.fast.kept import compiled_before
 from omap.params import Params, Rule
 from omap.reference import ReferenceMap
 
-FAST, REFERENCE = "fast", "reference"
+FAST, REFERENCE, TABLE = "fast", "reference", "table"
 
 NAMES = (FAST, REFERENCE)
+"""What a user may choose as the model. The table is none of them: :func:`host.model.process.open_table` asks for it."""
 
 VARIABLE = "OMAP_MODEL"
 """Environment variable that names the model where no option does."""
@@ -54,6 +57,16 @@ def choose(name: str | None, params: Params) -> str:
     if not compiled_before():
         _log.info("the fast model is compiled, which takes some seconds, and only once")
     return FAST
+
+
+def maker_of_device(name: str) -> Callable[..., DeviceModel]:
+    """Return what makes the device that runs the model called ``name``; its code is compiled and ready."""
+    if name == TABLE:
+        from host.model import table
+
+        table.prepare()
+        return table.TableDevice
+    return partial(DeviceModel, create=maker(name))
 
 
 def maker(name: str) -> Callable[..., ReferenceMap]:

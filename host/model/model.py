@@ -11,9 +11,9 @@ import socket
 import threading
 
 from host.keyfile import read_root_file
-from host.model.choice import choose, maker
+from host.model.choice import choose, maker_of_device
 from host.model.shared import WINDOW_BYTES, SharedTransport, device_registers, memory_bytes, run_device
-from omap.device import STEP_OPERATIONS, DeviceModel
+from omap.device import STEP_OPERATIONS
 from omap.errors import InputError
 from omap.params import Params
 from omap.trace import Observer
@@ -59,14 +59,13 @@ class ModelTransport(SharedTransport):
     ) -> None:
         layout = BufferLayout(params, ring_lines)
         memory = memoryview(bytearray(memory_bytes(layout)))
-        self.device = DeviceModel(
+        self.device = maker_of_device(choose(model, params))(
             params,
             root_key,
             memory[WINDOW_BYTES:],
             ring_lines=ring_lines,
             registers=device_registers(memory),
             observer=observer,
-            create=maker(choose(model, params)),
         )
         bell, self._far_end = socket.socketpair()
         super().__init__(layout, memory, bell)

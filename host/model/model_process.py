@@ -22,11 +22,10 @@ from pathlib import Path
 import click
 
 from host.keyfile import read_root_file
-from host.model.choice import NAMES, choose, maker
+from host.model.choice import NAMES, choose, maker_of_device
 from host.model.shared import WINDOW_BYTES, device_registers, memory_bytes, run_device
 from host.paramsfile import read_params_file
 from host.socketfile import SocketFile
-from omap.device import DeviceModel
 from omap.errors import DeviceError, InputError, OmapError
 from omap.params import Params
 from omap.presets import preset
@@ -44,13 +43,12 @@ class _Program:
         key = read_root_file(key_file)
         self.descriptor = _make_memory(memory_bytes(self.layout))
         self.memory = memoryview(mmap.mmap(self.descriptor, memory_bytes(self.layout)))
-        self.device = DeviceModel(
+        self.device = maker_of_device(model)(
             params,
             key,
             self.memory[WINDOW_BYTES:],
             ring_lines=ring_lines,
             registers=device_registers(self.memory),
-            create=maker(model),
         )
 
     def introduce(self, bell: socket.socket) -> None:

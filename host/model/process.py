@@ -9,14 +9,16 @@ host.model.model_process --listen``) outlives its drivers, as a card does.
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import os
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import Any
 
-from host.model.choice import choose
+from host.model.choice import TABLE, choose
 from host.model.shared import SharedTransport, memory_bytes
 from omap import errors
 from omap.errors import DeviceError, InputError, OmapError
@@ -30,6 +32,8 @@ _STOP_SECONDS = 10.0
 """How long a device may take to end by itself."""
 
 _MOST_BYTES = 1 << 16
+
+_log = logging.getLogger("omap.serve")
 
 
 class ProcessTransport(SharedTransport):
@@ -117,9 +121,42 @@ def open_process(
         if model is not None:
             raise InputError("a running device has its model already: give either --attach or --model")
         return _attach(params, attach)
+    return _start(params, ring_lines, key_file, choose(model, params))
+
+
+def open_table(
+    params: Params, *, ring_lines: int, key_file: str | os.PathLike[str] | None, insecure: bool = False
+) -> ProcessTransport:
+    """Start a stand-in in a process of its own: an open table behind the rings of a device (:mod:`host.model.table`).
+
+    Parameters
+    ----------
+    params, ring_lines, key_file
+        As for :func:`open_process`.
+    insecure : bool
+        Whether the caller knows that it hides nothing.
+
+    Raises
+    ------
+    InputError
+        If the caller does not know, numba is missing, or the key file is.
+    DeviceError
+        If the device can't be started.
+    """
+    if not insecure:
+        raise InputError(
+            "the backend `table` is no oblivious map, but an open hash table to measure the road with; add --insecure "
+            "if that is what you want, or take the default backend"
+        )
+    if find_spec("numba") is None:
+        raise InputError("the backend `table` needs numba: pip install 'omap-fpga[bounds]'")
+    _log.warning("INSECURE: an open table stands in for the map. It hides nothing: put no data in it that matters")
+    return _start(params, ring_lines, key_file, TABLE)
+
+
+def _start(params: Params, ring_lines: int, key_file: str | os.PathLike[str] | None, chosen: str) -> ProcessTransport:
     if key_file is None:
         raise InputError("a model needs a root key file: `omap provision FILE` writes one")
-    chosen = choose(model, params)
     bell, far_end = socket.socketpair()
     process = None
     try:

@@ -16,7 +16,7 @@ from omap.fast.entries import look_up
 from omap.fast.numbers import Bytes, Numbers
 from omap.fast.pages import list_pages
 from omap.fast.touches import run
-from omap.interface import blanked, check_batch, check_columns
+from omap.interface import check_batch, check_columns
 from omap.map import RULES, OneChoiceMap, PagedMap, TwoChoiceMap, lost
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
@@ -83,7 +83,7 @@ class _Batch:
     params : Params
         The map.
     kinds, keys, values : uint8 array
-        Of all operations, one after the other. A NOP has a key of zeros, and only a PUT's value counts.
+        Of all operations, one after the other. The key of a NOP does not count, and only a PUT's value does.
 
     Attributes
     ----------
@@ -185,7 +185,7 @@ class FastMap(PagedMap):
             To a host that watches all accesses as they happen: what :meth:`execute` does.
         """
         self._check_fault()
-        columns = blanked(check_columns(self.params, kinds, keys, values))
+        columns = check_columns(self.params, kinds, keys, values)
         if not self._runs_compiled(len(columns.kinds)):
             return super().execute_arrays(*columns)
         return self._run_or_latch(lambda: _Batch.of_columns(self.params, columns)).answers()
