@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omap.batch import CommandBatch
-from omap.bodies import pack_operations, read_reply, responses
+from omap.bodies import command_text, operation_items, read_reply, responses
 from omap.columns import Answers
 from omap.credentials import Credential, Right
 from omap.operations import Kind, Operation, Response, Status
@@ -118,4 +118,4 @@ def test_what_our_clients_send_is_what_any_software_may_send(sent):
     clean = [
         Operation(kind, key if kind else bytes(4), value if kind == Kind.PUT else bytes(4)) for kind, key, value in sent
     ]
-    assert pack_operations(CODEC, sent) == raw(clean)
+    assert command_text(CODEC, [operation_items(CODEC, sent)], len(sent)) == raw(clean)

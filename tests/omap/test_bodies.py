@@ -9,10 +9,11 @@ from omap.bodies import (
     MOST_TOLD,
     Reply,
     answers,
+    column_items,
     command_items,
+    command_text,
+    operation_items,
     pack_answers,
-    pack_columns,
-    pack_operations,
     read_reply,
     reply_text,
     responses,
@@ -121,13 +122,15 @@ def test_operations_arrive_as_lists_and_as_arrays(name, data):
     codec = CODECS[name]
     params = codec.params
     batch = data.draw(st.lists(operations(params), min_size=1, max_size=min(20, codec.most_operations)))
-    text = pack_operations(codec, batch)
+    text = command_text(codec, [operation_items(codec, batch)], len(batch))
     assert len(text) == codec.text_bytes(len(batch))
     assert not any(text[:16])
     items = command_items(codec, text, len(batch))
+    parts = [operation_items(codec, batch[:1]), operation_items(codec, batch[1:])]
+    assert command_text(codec, parts, len(batch)) == text
     assert not any(text[16 + len(items) :])
     columns = unpack_columns(codec, items)
-    assert bytes(pack_columns(codec, columns)) == text
+    assert command_text(codec, [column_items(codec, columns)], len(batch)) == text
     for operation, kind, key, value in zip(batch, *columns, strict=True):
         assert kind == operation.kind
         assert key.tobytes() == (bytes(params.key_bytes) if kind in (Kind.NOP, CLOSE) else operation.key)
@@ -135,7 +138,7 @@ def test_operations_arrive_as_lists_and_as_arrays(name, data):
     if CLOSE not in columns.kinds:
         kinds, keys, values = zip(*batch, strict=True)
         asked = blanked(check_columns(params, kinds, keys, values))
-        assert bytes(pack_columns(codec, asked)) == text
+        assert bytes(column_items(codec, asked)) == items
 
 
 @given(kinds=st.binary(min_size=1, max_size=20))

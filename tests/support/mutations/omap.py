@@ -50,8 +50,8 @@ REMOVALS = [
     Removal(
         "COMMAND.OP.UNIFORM",
         "omap/bodies.py",
-        'parts.append((key if kind and kind != CLOSE else b"").ljust(room, b"\\0"))',
-        'parts.append(key if kind and kind != CLOSE else b"")',
+        'parts.append((key if kind != nop and kind != CLOSE else b"").ljust(room, b"\\0"))',
+        'parts.append(key if kind != nop and kind != CLOSE else b"")',
     ),
     Removal("RECORD.NONCE.UNIQUE", "omap/session.py", "(direction << 64 | sequence)", "(direction << 64)"),
     Removal("RECORD.SEQ.STRICT", "omap/session.py", "if came < expected:", "if False:", error="AlteredError"),
