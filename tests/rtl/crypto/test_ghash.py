@@ -105,6 +105,49 @@ def test_other_shapes(blocks, lanes, aad_bytes, header_bytes, keys):
     check(design, AmaranthBench(design), random.Random(seed), [0, 1, 0, 0, 2])
 
 
+@pytest.fixture(scope="module")
+def lengths():
+    design = Ghash(blocks=200, aad_bytes=0, header_bytes=16, keys=3, lengths=True)
+    return design, Design(design)
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.randoms(use_true_random=False),
+    places=st.lists(
+        st.one_of(st.integers(3, 200), st.sampled_from([3, 4, 32, 33, 34, 64, 65, 66, 200])), min_size=1, max_size=5
+    ),
+    gaps=st.lists(st.integers(0, 2), max_size=30),
+)
+def test_messages_of_many_lengths_in_any_schedule(lengths, seed, places, gaps):
+    design, built = lengths
+    bench = built.bench()
+    keys = [seed.randbytes(16) for _ in range(design.keys)]
+    bench.source("i_key").push([{"key_index": at, "hash_key": number(key), "aad": 0} for at, key in enumerate(keys)])
+    cycles = design.load_cycles * design.keys
+    bench.run_until(limit=300 + cycles, transfers={"i_key": design.keys})
+    bench.run_until(limit=300 + cycles, values={"i_key__ready": 1})
+    source, sink = bench.source("i_blocks", waits=gaps), bench.sink("o_digest")
+    expected, ends = [], []
+    for count in places:
+        key_index, message = seed.randrange(design.keys), seed.randbytes(16 * count)
+        for behind in reversed(range(count)):
+            block = number(message[16 * (count - 1 - behind) :][:16])
+            beat = {"key_index": key_index, "data": block, "places": behind % 32, "ends_text": behind == 1}
+            source.push([beat])
+        expected.append(number(reference.ghash(keys[key_index], message[:16], message[16:-16])))
+        ends.append(count + (ends[-1] if ends else 0))
+    bench.run_until(limit=200 + 3 * sum(places), transfers={"o_digest": len(places)})
+    assert sink.take() == expected
+    moved = list(source.cycles)
+    assert list(sink.cycles) == [moved[end - 1] + design.latency for end in ends]
+
+
+def test_loading_takes_as_long_however_long_the_longest_message_is():
+    short, long = (Ghash(blocks=blocks, aad_bytes=0, header_bytes=16, lengths=True) for blocks in (3, 16384))
+    assert short.load_cycles == long.load_cycles
+
+
 @pytest.mark.parametrize("blocks", [2, 7])
 def test_loading_takes_what_the_promise_says(blocks):
     design = Ghash(blocks=blocks, aad_bytes=16)
@@ -124,6 +167,7 @@ def test_loading_takes_what_the_promise_says(blocks):
         ({"aad_bytes": 17}, "aad_bytes is 17; it must be a whole number from 0 to 16"),
         ({"header_bytes": 8, "aad_bytes": 0}, "header_bytes is 8; it must be one of 0, 16"),
         ({"header_bytes": 16}, "aad_bytes is 16 and header_bytes 16; .* one of them must be 0"),
+        ({"lengths": True}, "lanes is 1, header_bytes 0 and aad_bytes 16; messages with lengths of their own need 1"),
         ({"keys": 65}, "keys is 65"),
         ({"lanes": 8}, "lanes is 8"),
     ],
