@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from host.redis import replies
 from host.redis.databases import Databases
-from host.redis.places import Place, Refused
+from host.redis.places import Place
 from host.redis.replies import Encoder
 from omap.errors import InputError
 from omap.operations import Kind, Operation
@@ -51,20 +50,8 @@ class Direct(NamedTuple):
             return _new(Operation, (_PUT, self.key, databases.cell(self.place, self.value, None)))
         return _new(Operation, (self.once, self.key, b""))
 
-    def reply(self, databases: Databases, previous: bytes | None, now: int) -> bytes:
-        """Return the reply of a command that ran, by the cell that it found."""
-        if self.once is _PUT:
-            return replies.OK
-        try:
-            read = None if previous is None else databases.read(self.place, previous, now)
-        except Refused as refused:  # what can't be read is there, and can be deleted
-            return replies.error(str(refused)) if self.once is _GET else replies.integer(1)
-        if self.once is _GET:
-            return self.form.bulk(None if read is None else read[0])
-        return replies.integer(read is not None)
 
-
-_GET, _PUT, _new = Kind.GET, Kind.PUT, tuple.__new__
+_PUT, _new = Kind.PUT, tuple.__new__  # an enum is slow to look into
 
 _SHAPES = {"get": (2, Kind.GET), "set": (3, Kind.PUT), "del": (2, Kind.DELETE), "unlink": (2, Kind.DELETE)}
 _BY_NAME = {word.encode(): (name, *_SHAPES[name]) for name in _SHAPES for word in (name, name.upper())}

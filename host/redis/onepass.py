@@ -16,7 +16,7 @@ from host.redis.view import NO_OPERATION, Found, View
 from host.redis.watches import Watches
 from omap.operations import Kind, Operation, Response, Status
 
-_NOP, _PUT, _DELETE = Kind.NOP, Kind.PUT, Kind.DELETE  # an enum is slow to look into
+_NOP, _GET, _PUT, _DELETE = Kind.NOP, Kind.GET, Kind.PUT, Kind.DELETE  # an enum is slow to look into
 _FULL, _DENIED = Status.FULL, Status.DENIED
 
 
@@ -126,15 +126,25 @@ class OnePass:
         return reply
 
     def _reply(self, plan: Direct, answer: Response, now: int) -> bytes:
+        kind, place, _, value, form = plan
         status, previous = answer
         if status is _FULL or status is _DENIED:
             return refusal(status)
-        if plan.once is _PUT:
-            self.databases.account(plan.place, previous, plan.value)
-            self.expiries.note(plan.place, None)
-        elif plan.once is _DELETE and previous is not None:
-            self._note_deleted(plan.place, previous)
-        return plan.reply(self.databases, previous, now)
+        if kind is _PUT:
+            self.databases.account(place, previous, value)
+            self.expiries.note(place, None)
+            return replies.OK
+        if previous is None:
+            return form.null if kind is _GET else replies.integer(0)
+        if kind is _DELETE:
+            self._note_deleted(place, previous)
+        try:
+            read = self.databases.read(place, previous, now)
+        except Refused as refused:  # what can't be read is there, and can be deleted
+            return replies.error(str(refused)) if kind is _GET else replies.integer(1)
+        if kind is _GET:
+            return form.null if read is None else form.bulk(read[0])
+        return replies.integer(read is not None)
 
     def _reply_begun(self, begun: Begun, answers: Sequence[Response], now: int) -> bytes:
         plan, refused = begun.plan, None

@@ -43,8 +43,9 @@ _HEX = re.compile(rb"x[0-9a-fA-F]{2}")
 AT_ONCE = 1 << 13
 """Bytes of commands that are decoded at once."""
 
-_ANNOUNCED = [re.compile(pattern) for pattern in (rb"\*[0-9]{3,}\r\n", *(rb"[%c][0-9]+\r\n" % c for c in b"%=>|~"))]
-"""Headers of long arrays and of replies that hiredis would take for something else. Each is found by its first byte."""
+_LONG_ARRAY = re.compile(rb"\*[0-9]{3,}\r\n")
+_OTHER_TYPES = {b"%c" % byte: re.compile(rb"[%c][0-9]+\r\n" % byte) for byte in b"%=>|~"}
+"""Headers of long arrays, and of replies that hiredis would take for something else, by their first bytes."""
 
 _WORD_BYTES = [len(b"$%d\r\n" % length) + length + 2 for length in range(AT_ONCE)]
 _HEADER_BYTES = [len(b"*%d\r\n" % count) for count in range(100)]
@@ -116,7 +117,7 @@ class RequestReader:
         most = min(AT_ONCE, limit * _LEAST_BYTES)
         chunk = bytes(memoryview(self._buffer)[self._start : self._start + most])
         # SEC_CM: REDIS.INPUT.BOUNDED -- hiredis reserves memory for what is announced, so it sees no such thing
-        if not chunk or any(announced.search(chunk) for announced in _ANNOUNCED):
+        if not chunk or _announces_more(chunk):
             return []
         for end in (len(chunk), chunk.rfind(b"\r\n*") + 2):  # all, or all before what may be a part of a command
             if commands := decode(chunk[:end]):
@@ -229,10 +230,17 @@ class RequestReader:
         return split_words(line.removesuffix(b"\r"))
 
 
+def _announces_more(chunk: bytes) -> bool:
+    """Whether there may be anything in some bytes that announces more than a short array."""
+    return bool(_LONG_ARRAY.search(chunk)) or any(
+        byte in chunk and _OTHER_TYPES[byte].search(chunk) for byte in _OTHER_TYPES
+    )
+
+
 def decode(chunk: bytes) -> list[list[bytes]]:
     """Return the words of commands, without empty ones, if short arrays of bulk strings are all there is; else none.
 
-    Everything else that hiredis reads as ``bytes`` has fewer bytes than a bulk string, or is in :data:`_ANNOUNCED`.
+    Everything else that hiredis reads as ``bytes`` has fewer bytes than a bulk string, or is in :data:`_OTHER_TYPES`.
     """
     reader = hiredis.Reader()
     reader.feed(chunk)

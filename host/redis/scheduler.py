@@ -45,7 +45,7 @@ BLIND = (
 )
 """Why a proxy that may only write does not start."""
 
-BATCH_LIMIT = 32
+BATCH_LIMIT = 256
 """Plans of several connections in one batch: few enough that their replies are made while the map runs the next."""
 
 

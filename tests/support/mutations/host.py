@@ -101,8 +101,8 @@ REMOVALS = [
     Removal(
         "REDIS.INPUT.BOUNDED",
         "host/redis/requests.py",
-        "any(announced.search(chunk) for announced in _ANNOUNCED)",
-        "False",
+        "if not chunk or _announces_more(chunk):",
+        "if not chunk:",
     ),
     Removal(
         "REDIS.INPUT.BOUNDED",
