@@ -28,6 +28,7 @@ of it happens in the client.
 from __future__ import annotations
 
 import hmac
+import struct
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -53,6 +54,7 @@ LAST_EXPIRY = (1 << 8 * EXPIRY_BYTES) - 1
 LAST_GENERATION = (1 << GENERATION_BITS) - 1
 
 _EXPIRES, _STAMPED, _LENGTH = 0x8000, 0x4000, 0x3FFF
+_HEAD = struct.Struct(">H")
 
 
 class Stamp(NamedTuple):
@@ -108,7 +110,7 @@ def pack_value(value: bytes, size: int, stamp: Stamp = PLAIN) -> bytes:
 
 def _front(value: bytes, stamp: Stamp) -> bytes:
     if stamp is PLAIN or stamp == PLAIN:
-        return len(value).to_bytes(LENGTH_BYTES, "big") + value
+        return _HEAD.pack(len(value)) + value
     head, tail = len(value), b""
     if stamp.expiry is not None:
         head, tail = head | _EXPIRES, stamp.expiry.to_bytes(EXPIRY_BYTES, "big")
@@ -165,6 +167,7 @@ class Cells:
 
     def __init__(self, params: Params, client: ClientKey) -> None:
         self.params = params
+        self._size = params.value_bytes
         self._prefix = client.credential.prefix
         self._rest = params.key_bytes - len(self._prefix)
         names_key = client.names_key
@@ -184,7 +187,7 @@ class Cells:
         InputError
             If the name needs an image, and the keys of the map are too short for one.
         """
-        if not self.is_hashed(name, database):
+        if not (database or len(name) > self._rest or name[-1:] == b"\0"):  # not is_hashed(), in less time
             return self._prefix + name.ljust(self._rest, b"\0")
         if self.params.key_bytes < IMAGE_BYTES:
             what = "ends with a zero" if len(name) <= self._rest else f"has {len(name)} bytes"
@@ -209,9 +212,9 @@ class Cells:
         InputError
             If value and name do not fit, or the expiry or the generation is too large.
         """
-        size = self.params.value_bytes
+        size = self._size
         if stamp is PLAIN and len(value) <= size - LENGTH_BYTES and not self.is_hashed(name):
-            return _front(value, stamp).ljust(size, b"\0")  # nearly all cells, and nothing of them can be wrong
+            return (_HEAD.pack(len(value)) + value).ljust(size, b"\0")  # nearly all cells, and nothing can be wrong
         room = self.room(name, stamp)
         if room < 0:
             raise InputError(
@@ -239,7 +242,8 @@ class Cells:
         InputError
             If the cell was not made by :meth:`pack`, or was made for another name or database.
         """
-        size, end = len(cell), LENGTH_BYTES + int.from_bytes(cell[:LENGTH_BYTES], "big")
+        size = len(cell)
+        end = LENGTH_BYTES + (cell[0] << 8 | cell[1]) if size >= LENGTH_BYTES else size + 1
         if end <= size and cell[:end].ljust(size, b"\0") == cell and not self.is_hashed(name, database):
             return cell[LENGTH_BYTES:end], PLAIN  # nearly all cells: neither flag, and zeros after the value
         value, stamp, at = _split(cell)

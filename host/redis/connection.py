@@ -10,7 +10,7 @@ from host.redis import replies
 from host.redis.administration import ADMINISTRATION, checked_name
 from host.redis.calls import SYNTAX, Call, parse_integer
 from host.redis.commands import COMMANDS, Command, check
-from host.redis.direct import Direct, direct
+from host.redis.direct import Direct, plan_direct
 from host.redis.places import Refused
 from host.redis.plans import Plan
 from host.redis.replies import OK, RESP2, RESP3, Value
@@ -143,18 +143,16 @@ class Connection:
 
     def _plan_direct(self, plans: list[Planned]) -> None:
         """Append the plans of commands that have come and are direct, up to one that is not."""
-        session, ahead, calls = self.session, self._ahead, self._shared.calls
-        databases, database, form = self._shared.scheduler.databases, session.database, session.form
-        assert database is not None
-        most, before = RUN_LIMIT, len(plans)
-        for words in ahead:
-            found = direct(words, databases, database, form)
-            if found is None or len(plans) == most:
-                break
-            session.last, plan = found
-            calls[session.last] += 1
-            plans.append(plan)
-        del ahead[: len(plans) - before]
+        session = self.session
+        assert session.database is not None
+        databases, room = self._shared.scheduler.databases, RUN_LIMIT - len(plans)
+        ahead = self._ahead if len(self._ahead) <= room else self._ahead[:room]
+        names, made = plan_direct(ahead, databases, session.database, session.form)
+        if made:
+            session.last = names[-1]
+            self._shared.calls.update(names)
+            plans += made
+            del self._ahead[: len(made)]
 
     def _take(self, plans: list[Planned], plan: bytes | Plan | Exec) -> None:
         """Append a plan, and see whether its reply is wanted."""

@@ -13,7 +13,7 @@ from host.redis.databases import Databases
 from host.redis.places import Place
 from host.redis.replies import Encoder
 from omap.errors import InputError
-from omap.operations import Kind, Operation
+from omap.operations import Kind
 
 
 class Direct(NamedTuple):
@@ -44,27 +44,50 @@ class Direct(NamedTuple):
         """The one key that the command names."""
         return (self.place,)
 
-    def operation(self, databases: Databases) -> Operation:
-        """Return the operation. Raises Refused if the value does not fit."""
-        if self.once is _PUT:
-            return _new(Operation, (_PUT, self.key, databases.cell(self.place, self.value, None)))
-        return _new(Operation, (self.once, self.key, b""))
+
+class Shape(NamedTuple):
+    """What makes a command direct.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    words : int
+        How many words it has, with the name.
+    once : Kind
+        Kind of its operation.
+    """
+
+    name: str
+    words: int
+    once: Kind
 
 
-_PUT, _new = Kind.PUT, tuple.__new__  # an enum is slow to look into
+_SHAPES = [
+    Shape("get", 2, Kind.GET),
+    Shape("set", 3, Kind.PUT),
+    Shape("del", 2, Kind.DELETE),
+    Shape("unlink", 2, Kind.DELETE),
+]
+_BY_NAME = {word.encode(): shape for shape in _SHAPES for word in (shape.name, shape.name.upper())}
 
-_SHAPES = {"get": (2, Kind.GET), "set": (3, Kind.PUT), "del": (2, Kind.DELETE), "unlink": (2, Kind.DELETE)}
-_BY_NAME = {word.encode(): (name, *_SHAPES[name]) for name in _SHAPES for word in (name, name.upper())}
 
-
-def direct(words: list[bytes], databases: Databases, database: int, form: Encoder) -> tuple[str, Direct] | None:
-    """Return the name and the plan of a command in a database; None if it needs another plan, or is refused."""
-    shape = _BY_NAME.get(words[0])
-    if shape is None or len(words) != shape[1]:
-        return None
-    name = words[1]
-    try:
-        key = databases.cells.key(name, database)
-    except InputError:
-        return None
-    return shape[0], _new(Direct, (shape[2], (database, name), key, words[-1], form))
+def plan_direct(
+    commands: Sequence[list[bytes]], databases: Databases, database: int, form: Encoder
+) -> tuple[list[str], list[Direct]]:
+    """Return names and plans of commands in a database, up to one that needs another plan or is refused."""
+    names: list[str] = []
+    plans: list[Direct] = []
+    find, key_of, make = _BY_NAME.get, databases.cells.key, tuple.__new__
+    for words in commands:
+        shape = find(words[0])
+        if shape is None or len(words) != shape.words:
+            break
+        name = words[1]
+        try:
+            key = key_of(name, database)
+        except InputError:
+            break
+        names.append(shape.name)
+        plans.append(make(Direct, (shape.once, (database, name), key, words[-1], form)))
+    return names, plans

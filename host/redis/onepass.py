@@ -68,14 +68,19 @@ class OnePass:
         """Return plans as they were begun, and the operations of all of them."""
         begun: list[Started] = []
         operations: list[Operation] = []
-        databases, touch = self.databases, self.watches.touch
+        cell, make, is_watched = self.databases.cell, tuple.__new__, len(self.watches) > 0
         for plan in plans:
             try:
                 if isinstance(plan, Direct):
-                    operations.append(plan.operation(databases))
+                    kind, place, key, value, _ = plan
+                    if kind is _PUT:
+                        value = cell(place, value, None)
+                        if is_watched:
+                            self.watches.touch(place)
+                    else:
+                        value = b""
+                    operations.append(make(Operation, (kind, key, value)))
                     begun.append(plan)
-                    if plan.once is _PUT:
-                        touch(plan.place)
                 else:
                     one = self._begin(plan, now)
                     operations += one.operations

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 OK = b"+OK\r\n"
 
+_BULK_HEADS = [b"$%d\r\n" % length for length in range(1024)]
+"""Heads of short bulk strings, because to look one up takes less time than to make it."""
+
 Value = bytes | str | int | None | Sequence["Value"] | Mapping[str, "Value"]
 """What :meth:`Encoder.value` takes; a ``str`` becomes a simple string, ``bytes`` a bulk string."""
 
@@ -36,7 +39,10 @@ class Encoder:
 
     def bulk(self, data: bytes | None) -> bytes:
         """Return a bulk string, or the null of this protocol version."""
-        return self.null if data is None else b"$%d\r\n%b\r\n" % (len(data), data)
+        if data is None:
+            return self.null
+        length = len(data)
+        return (_BULK_HEADS[length] if length < len(_BULK_HEADS) else b"$%d\r\n" % length) + data + b"\r\n"
 
     def bulks(self, items: Iterable[bytes | None]) -> bytes:
         """Return an array of bulk strings."""

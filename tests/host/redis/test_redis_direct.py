@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host.redis.connection import Connection
-from host.redis.direct import direct
+from host.redis.direct import plan_direct
 from host.redis.replies import RESP2, RESP3
 from omap.operations import Kind
 from tests.support.redis.support import (
@@ -104,11 +104,11 @@ def test_what_is_direct():
         (b"DEL a", Kind.DELETE),
         (b"unlink a", Kind.DELETE),
     ):
-        name, plan = direct(line.split(), databases, 0, RESP2)
+        (name,), (plan,) = plan_direct([line.split()], databases, 0, RESP2)
         assert (name, plan.once) == (line.split()[0].lower().decode(), kind)
         assert plan.places == ((0, b"a"),)
     for line in (b"gEt a", b"GET", b"GET a b", b"SET a b NX", b"DEL a b", b"INCR a"):
-        assert direct(line.split(), databases, 0, RESP2) is None
+        assert plan_direct([line.split(), [b"GET", b"a"]], databases, 0, RESP2) == ([], [])
 
 
 @pytest.mark.parametrize(("form", "null"), [(RESP2, b"$-1\r\n"), (RESP3, b"_\r\n")])
