@@ -103,7 +103,7 @@ def test_at_a_constant_rate_records_leave_without_any_command(running):
     end(process, signal.SIGTERM)
 
 
-def test_the_relay_sees_as_many_records_whatever_is_found(running):
+def test_the_relay_sees_as_many_operations_and_records_whatever_is_found(running):
     process, facts = start(running)
     client = redis.Redis.from_url(facts["address"])
     commands = [
@@ -117,12 +117,13 @@ def test_the_relay_sees_as_many_records_whatever_is_found(running):
     seen = []
     for setting in (["del", "a", "b"], ["mset", "a", "5", "b", "x"], ["mset", "a", "no number", "b", "v" * 190]):
         client.execute_command(*setting)
-        before = running.relay.numbers.records_in
+        numbers = running.relay.numbers
+        before = numbers.operations, numbers.records_in
         for command in commands:
             with contextlib.suppress(redis.ResponseError):
                 client.execute_command(*command)
-        seen.append(running.relay.numbers.records_in - before)
-    assert seen == [1 + 2 + 3 + 2 + 2 + 1] * 3
+        seen.append((numbers.operations - before[0], numbers.records_in - before[1]))
+    assert seen == [(1 + 2 + 3 + 2 + 2 + 1, 1 + 2 + 1 + 2 + 2 + 1)] * 3
     end(process, signal.SIGTERM)
 
 
