@@ -33,8 +33,8 @@ class Databases:
         Cells of earlier generations that keep their room.
     live : int or None
         Live keys of the map, the register included, as of the newest answer; None if the proxy is not told.
-    may_write : bool
-        Whether the proxy's credential lets it write.
+    may_read, may_write : bool
+        What the proxy's credential lets it do.
     registered : bool
         Whether the map holds the register.
     """
@@ -44,7 +44,8 @@ class Databases:
         self.cells = Cells(params, client)
         self.count = database_count(params)
         self.register_key = register_key(params, client) if has_register(params) else b""
-        self.may_write = Right.WRITE in client.credential.rights
+        rights = client.credential.rights
+        self.may_read, self.may_write = Right.READ in rights, Right.WRITE in rights
         self._sees_map = client.credential.sees_map
         self.live: int | None = None
         self.load(None)

@@ -46,7 +46,8 @@ BLIND = (
 """Why a proxy that may only write does not start."""
 
 BATCH_LIMIT = 256
-"""Plans of several connections in one batch: few enough that their replies are made while the map runs the next."""
+"""Plans of several connections in one batch: enough to fill records and writes to the relay, and few enough that their
+replies are made while the map runs the next."""
 
 
 @dataclass(slots=True)
@@ -118,14 +119,14 @@ class Scheduler:
         Raises
         ------
         OmapError
-            If the map does not answer, or its register can't be read.
+            If the map does not answer, its register can't be read, or the proxy may read nothing.
         """
+        if not self.databases.may_read:
+            raise DeniedError(BLIND)
         map_id = self.store.map_id
         cell = None
         if self.databases.register_key:
             (answer,) = await self.store.submit([Operation(Kind.GET, self.databases.register_key)])
-            if answer.status is Status.DENIED:
-                raise DeniedError(BLIND)
             cell = answer.previous
         if self._is_unsure and self._map_id in (None, map_id):
             self.databases.learn(cell)

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from host.commands.proxy import PASSWORD_VARIABLE
 from host.testing import running_relay
 from omap.cli import main
+from omap.credentials import Right
 from tests.support.host.keys import client_file, root_file
 from tests.support.redis.support import PARAMS
 
@@ -125,6 +126,34 @@ def test_the_relay_sees_as_many_operations_and_records_whatever_is_found(running
         seen.append((numbers.operations - before[0], numbers.records_in - before[1]))
     assert seen == [(1 + 2 + 3 + 2 + 2 + 1, 1 + 2 + 1 + 2 + 2 + 1)] * 3
     end(process, signal.SIGTERM)
+
+
+def test_proxies_with_other_rights_and_prefixes_share_a_map(running, tmp_path):
+    owner, facts = start(running)
+    redis.Redis.from_url(facts["address"]).set("a", "1")
+    root = running.key_file
+    running.client_file = client_file(tmp_path / "reader.key", root, rights=Right.READ)
+    reader, facts = start(running)
+    client = redis.Redis.from_url(facts["address"])
+    assert client.get("a") == b"1"
+    for command in (["set", "a", "2"], ["del", "a"], ["incr", "a"], ["eval", "redis.call('del', KEYS[1])", 1, "a"]):
+        with pytest.raises(redis.exceptions.NoPermissionError, match="file of a client that may do it"):
+            client.execute_command(*command)
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        client.pipeline().get("a").set("a", "2").execute()
+    assert client.get("a") == b"1"
+    running.client_file = client_file(tmp_path / "home.key", root, prefix=b"home", name=b"home")
+    home, facts = start(running)
+    client = redis.Redis.from_url(facts["address"])
+    assert client.get("a") is None
+    assert client.set("a", "3")
+    assert client.incr("a") == 4
+    assert (client.dbsize(), client.flushall(), client.get("a")) == (1, True, None)
+    running.client_file = client_file(tmp_path / "writer.key", root, rights=Right.WRITE)
+    where = ["--url", running.address, "--key-file", running.client_file, "--port", 0]
+    assert "does not allow it to read" in refusal(*where)
+    for process in (home, reader, owner):
+        end(process, signal.SIGTERM)
 
 
 def test_tampering_is_said_and_nothing_is_believed_afterwards(running):

@@ -12,12 +12,14 @@ from omap.credentials import Right
 from omap.databases import register_key
 from omap.errors import DeniedError
 from omap.operations import Kind, Operation
+from omap.sizing import one_choice
 from tests.support.host.keys import client_of
 from tests.support.redis.support import CLIENT, PARAMS, GuardedStore, answers, ask, command, shared
 
 ROOT = bytes(range(32))
 READER, WRITER = client_of(ROOT, Right.READ), client_of(ROOT, Right.WRITE)
 HOME = client_of(ROOT, prefix=b"home", name=b"somebody")
+SHORT = one_choice(capacity=60, key_bytes=8, value_bytes=32, page_bytes=1024)
 NOPERM = b"-NOPERM the proxy's key does not allow this"
 
 
@@ -105,10 +107,11 @@ def test_a_proxy_of_a_reader_starts_and_ends_without_writing():
 
 def test_a_proxy_that_may_not_read_does_not_start():
     async def main():
-        store = GuardedStore(WRITER)
-        with pytest.raises(DeniedError, match="does not allow it to read"):
-            await Proxy(store, PARAMS, WRITER, Endpoint(port=0)).start()
-        assert len(store.map) == 0
+        for params in (PARAMS, SHORT):  # without a register, too: a GETDEL would answer that there is nothing
+            store = GuardedStore(WRITER, params)
+            with pytest.raises(DeniedError, match="does not allow it to read"):
+                await Proxy(store, params, WRITER, Endpoint(port=0)).start()
+            assert store.batches == []
 
     asyncio.run(main())
 
