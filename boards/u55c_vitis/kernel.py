@@ -45,7 +45,7 @@ def registers(ports: Ports) -> tuple[Register, ...]:
     assert high.offset == low.offset + 4
     found = [Register(name, BY_NAME[ours].offset, 32) for name, ours in CONTROLS.items()]
     found.append(Register("buffer", low.offset, 64, HOST))
-    found += [Register(name.lower(), BY_NAME[name].offset, 32) for name in ("RING_ENTRIES", "REQUEST")]
+    found += [Register(name.lower(), BY_NAME[name].offset, 32) for name in ("RING_LINES", "REQUEST")]
     for channel in range(channels(ports)):
         # it names the port to the linker; the kernel ignores it
         found.append(Register(f"hbm_{channel:02d}", hbm_pointer(channel), 64, hbm_port(channel)))

@@ -13,8 +13,9 @@ from sim.device.client import open_all, open_session, operation_replies, seal_al
 from sim.device.transport import RtlTransport
 from sim.models.timing import HbmTiming, HostTiming
 from tests.support.oracle import expected
-from tests.support.rtl.engine_bench import SETTLED, Prediction, Twin
+from tests.support.rtl.engine_bench import SETTLED, Twin
 from tests.support.rtl.engines import DELETE, GET, PUT
+from tests.support.rtl.prediction import Prediction
 from tests.support.rtl.session_bench import OWNER, ROOT_KEY
 from tests.support.rtl.session_ends import drawn
 

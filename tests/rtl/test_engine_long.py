@@ -1,4 +1,7 @@
-"""The whole engine with the reference in lock-step, for as many operations as an hour allows: answers, pages, audit."""
+"""The whole engine with the reference in lock-step, for as many operations as an hour allows: answers, pages, audit.
+
+And with the device model: records of drawn lengths, from clients of many credentials.
+"""
 
 import random
 import time
@@ -15,7 +18,10 @@ from omap.presets import preset
 from omap.trace import Observer, Submitted, Trace
 from rtl.config import EngineConfig
 from sim.device.known import fixed_formats
+from tests.support.rtl.engine_bench import Twin
 from tests.support.rtl.engines import ROOMY, operations
+from tests.support.rtl.session_bench import OWNER
+from tests.support.rtl.session_ends import drawn
 from tests.support.rtl.timed_engine import TimedEngine
 
 CHUNK = 8192
@@ -85,3 +91,26 @@ def test_a_long_run_equals_the_reference(name):
         f"{name}: {count:,} operations in {took:.0f} s, {count / took:,.0f} a second, {cycles:.2f} cycles each; "
         f"{ready - begun:.0f} s to get ready"
     )
+
+
+CLIENTS = 12
+MILLION = 1_000_000
+
+
+@pytest.mark.long
+def test_a_million_operations_of_many_clients_equal_the_device_model():
+    """Every byte of rings and pages, and what is told to whom; a client in twelve is new in each part."""
+    twin = Twin(SEED, config=ROOMY, ring_lines=1024)
+    names = twin.names[:] = [twin.rng.randbytes(twin.params.key_bytes) for _ in range(twin.params.capacity)]
+    clients, begun = [twin.opened(credential=OWNER)], time.perf_counter()
+    for first in range(0, MILLION, CHUNK):
+        credential = twin.rng.choice([OWNER, drawn(twin.rng, twin.params)])
+        clients.append(twin.opened(credential=credential))
+        if len(clients) > CLIENTS:
+            twin.close(clients.pop(twin.rng.randrange(1, len(clients))))
+        twin.send(clients, min(CHUNK, MILLION - first), kinds=KINDS, keys=len(names))
+        twin.rest()
+        twin.forget()
+        twin.tuples.clear()
+    took = time.perf_counter() - begun
+    print(f"{MILLION:,} operations in {took:.0f} s, {MILLION / took:,.0f} a second")

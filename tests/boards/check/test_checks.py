@@ -89,7 +89,7 @@ def test_a_port_that_is_gone_is_noticed(tmp_path):
 
 def test_a_register_that_was_renamed_in_the_script_is_noticed(tmp_path):
     out = built(tmp_path, "u55c_vitis")
-    change(out, "package.tcl", "    ring_entries 0x01c", "    ring_records 0x01c")
+    change(out, "package.tcl", "    ring_lines 0x01c", "    ring_records 0x01c")
     names, problems = failed(out)
     assert names == ["scripts"]
     assert any("ring_records" in problem for problem in problems)
@@ -109,7 +109,7 @@ def test_an_offset_that_moved_in_the_verilog_is_noticed(tmp_path):
     change(out, "omap_u55c_direct.v", text, text.replace(" == 10'h007", " == 10'h00c"))
     names, problems = failed(out)
     assert names == ["answers"]
-    assert any("the word at 0x1c, RING_ENTRIES" in problem for problem in problems)
+    assert any("the word at 0x1c, RING_LINES" in problem for problem in problems)
 
 
 def test_registers_that_moved_in_manifest_or_readme_are_noticed(tmp_path):

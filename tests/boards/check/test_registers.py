@@ -41,8 +41,8 @@ def test_the_driver_uses_registers_that_are_there_as_they_allow(monkeypatch):
     assert registers.driver_problems() == []
     used = registers.uses("read('MODE'); self.transport.write('REQUEST', 1); file.write('text'); f(read('x'))")
     assert used == [("read", "MODE"), ("write", "REQUEST")]
-    monkeypatch.delitem(BY_NAME, "RING_ENTRIES")
-    assert any("driver.py reads a register RING_ENTRIES, which is none" in one for one in registers.driver_problems())
+    monkeypatch.delitem(BY_NAME, "RING_LINES")
+    assert any("driver.py reads a register RING_LINES, which is none" in one for one in registers.driver_problems())
 
 
 def test_the_driver_must_not_write_what_can_only_be_read(monkeypatch):
@@ -63,11 +63,11 @@ def test_the_registers_in_the_verilog_answer_as_described():
 
 
 def test_a_register_that_moved_in_the_verilog_is_found():
-    at = BY_NAME["RING_ENTRIES"].offset // 4
+    at = BY_NAME["RING_LINES"].offset // 4
     assert f" == 10'h{at:03x}" in verilog()
     changed = verilog().replace(f" == 10'h{at:03x}", f" == 10'h{0x30 // 4:03x}")
     found = probe.problems(changed, IDENTITY)
-    assert f"the word at 0x1c, RING_ENTRIES, once written, reads 0x0; {probe.pattern(at):#x} was expected" in found
+    assert f"the word at 0x1c, RING_LINES, once written, reads 0x0; {probe.pattern(at):#x} was expected" in found
     assert any(one.startswith("the word at 0x30, no register, once written, reads ") for one in found)
 
 

@@ -70,10 +70,10 @@ WIDTHS = f"set_msg_config -id {{{checks.WIDTHS_DIFFER}}} -new_severity ERROR\n"
 MUTATIONS = [
     # target, file, what stands there, what stands there instead, what is said
     (VITIS, "package.tcl", "hbm_00 0x400 64", "hbm_00 0x404 64", "address_offset of hbm_00 is 0x400, not 0x404"),
-    (VITIS, "package.tcl", "ring_entries 0x01c 32", "ring_entries 0x01c 64", "size of ring_entries"),
+    (VITIS, "package.tcl", "ring_lines 0x01c 32", "ring_lines 0x01c 64", "size of ring_lines"),
     (VITIS, "package.tcl", "CTRL 0x000 32", "CTRL 0x000 02", "size of CTRL is 0x20, not 02"),
     (VITIS, "package.tcl", "request 0x024", "request 0x028", "address_offset of request"),
-    (VITIS, "package.tcl", "ring_entries 0x01c", "ring_count 0x01c", "no register ring_count"),
+    (VITIS, "package.tcl", "ring_lines 0x01c", "ring_count 0x01c", "no register ring_count"),
     (VITIS, "package.tcl", "    request 0x024 32 {}\n", "", "register request is missing"),
     (VITIS, "package.tcl", "buffer 0x010 64 m_axi_host", "buffer 0x010 64 {}", "buffer has no ASSOCIATED_BUSIF"),
     (VITIS, "package.tcl", "hbm_01 0x40c 64 m_axi_hbm01", "hbm_01 0x40c 64 m_axi_hbm00", "hbm_01 belongs to"),
@@ -244,7 +244,7 @@ def test_the_kernel_has_the_registers_of_the_register_map():
     ports = ports_of(TARGETS[VITIS], TIGHT.params)
     found = {register.name: register for register in kernel.registers(ports)}
     assert found["CTRL"].offset == BY_NAME["CTRL"].offset == 0
-    assert [(found[name].offset, found[name].bits) for name in ("buffer", "ring_entries", "request")] == [
+    assert [(found[name].offset, found[name].bits) for name in ("buffer", "ring_lines", "request")] == [
         (0x10, 64), (0x1C, 32), (0x24, 32),
     ]  # fmt: skip
     pointers = [register for register in kernel.registers(ports) if register.name.startswith("hbm_")]

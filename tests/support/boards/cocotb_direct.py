@@ -50,7 +50,7 @@ def opened(shell, registers, address):
     """Wait as a driver does until the registers can be read, and return a transport to the started card."""
     resume_until(lambda: registers.read("IDENTITY"), lambda value: value == IDENTITY)
     assert all(cleared(shell))
-    assert registers.read("RING_ENTRIES") == 0
+    assert registers.read("RING_LINES") == 0
     buffer = shell.allocate(LAYOUT.size, address)
     buffer[: LAYOUT.commands] = bytes(LAYOUT.commands)
     start(registers, address)

@@ -28,7 +28,7 @@ TARGET = "u55c_vitis"
 ADDRESSES = 0x20_0000_0000, 0x23_FFFF_0000
 """Where the buffer lies, before and after the reset: in HOST[0], which begins at the first of these."""
 
-ARGUMENTS = BY_NAME["BUFFER_LOW"].offset, BY_NAME["RING_ENTRIES"].offset, BY_NAME["REQUEST"].offset
+ARGUMENTS = BY_NAME["BUFFER_LOW"].offset, BY_NAME["RING_LINES"].offset, BY_NAME["REQUEST"].offset
 
 
 def verilog():
@@ -50,8 +50,8 @@ class Kernel:
     def group_id(self, argument):
         return argument
 
-    def __call__(self, buffer, ring_entries, request):
-        words = dict(zip(ARGUMENTS, (buffer.address & 0xFFFF_FFFF, ring_entries, request), strict=True))
+    def __call__(self, buffer, ring_lines, request):
+        words = dict(zip(ARGUMENTS, (buffer.address & 0xFFFF_FFFF, ring_lines, request), strict=True))
         words[BY_NAME["BUFFER_HIGH"].offset] = buffer.address >> 32
         for name in ("GIER", "IER"):
             self.registers.write(name, 0)
@@ -90,7 +90,7 @@ def life(shell, master, registers, rng):
         use.leave_in_flight(session)
         resume(shell.wait)(rng.randrange(100, 400))
         resume(shell.restart)()
-        assert registers.read("RING_ENTRIES") == 0
+        assert registers.read("RING_LINES") == 0
 
         shell.pause(master)
         shell.litter()

@@ -15,18 +15,19 @@ import host.device.transport
 import host.device.xrt
 from host.device.driver import Driver
 from host.device.transport import Transport
+from host.records import split
 from omap.fresh import NO_DEVICE_ID
 from omap.operations import Kind, Status
 from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES, RegisterFile, Request, State
-from omap.session import ClientSession
-from omap.wire import BufferLayout, Counter, read_counter, write_counter
+from omap.wire import LEAST_RING_LINES, BufferLayout, Counter, read_counter, write_counter
+from sim.device.client import open_all, open_session, responses_of, seal_all
 from sim.device.map_bench import WORD_BYTES
 from tests.support.boards.top_run import KEY
-from tests.support.rtl.engine_bench import Prediction
 from tests.support.rtl.engines import TIGHT, operations
+from tests.support.rtl.prediction import Prediction
 
 PARAMS = TIGHT.params
-RING = 8
+RING = LEAST_RING_LINES
 LAYOUT = BufferLayout(PARAMS, RING)
 START, DONE, IDLE, READY = (1 << field.low for field in BY_NAME["CTRL"].fields)
 ENDED = DONE | IDLE | READY
@@ -102,27 +103,26 @@ class Use:
         self.shell, self.rng, self.transport = shell, rng, transport
         self.driver = Driver(transport, PARAMS)
         self.steps = []
+        self.params = PARAMS
 
     def format(self):
         """Format by whatever way the transport has."""
         self.driver.format()
         self.steps.append(("request", Request.FORMAT))
 
-    def _exchange(self, records):
+    def exchange(self, records):
+        """Have the card answer records, and note both."""
         answers = self.driver.exchange(records)
-        size = self.driver.record_bytes
-        for at in range(0, len(records), size):
-            self.steps.append((records[at : at + size], answers[at : at + size]))
+        self.steps += zip(split(records), split(answers), strict=True)
         return answers
 
     def session(self, count):
-        """Open a session in which operations are run, each answered as a dict would."""
-        session, table = ClientSession(PARAMS, KEY), {}
-        session.opened(self._exchange(session.confirm(self._exchange(session.hello()))))
-        batch, size = operations(self.rng, count, PARAMS, KEYS), self.driver.record_bytes
-        answers = self._exchange(b"".join(map(session.seal, batch)))
-        for place, (kind, key, value) in enumerate(batch):
-            response = session.open(answers[size * place :][:size]).response
+        """Open a session in which operations run, in records of drawn sizes, each answered as a dict would."""
+        session, table = open_session(self, KEY), {}
+        batch, sizes = operations(self.rng, count, PARAMS, KEYS), [self.rng.randint(1, 9) for _ in range(count)]
+        answers = self.exchange(b"".join(seal_all(session, batch, sizes)))
+        responses = responses_of(session, open_all(session, answers))
+        for (kind, key, value), response in zip(batch, responses, strict=True):
             known = table.get(key) if kind != Kind.NOP else None
             assert response.previous == known
             assert response.status == (
@@ -135,9 +135,9 @@ class Use:
         return session
 
     def leave_in_flight(self, session):
-        """Put a ring of operations before the card, and do not wait for its answers."""
-        batch = operations(self.rng, RING, PARAMS, KEYS)
-        assert self.driver.put(b"".join(map(session.seal, batch))) == RING
+        """Put operations before the card, and do not wait for their answers."""
+        records = b"".join(seal_all(session, operations(self.rng, 40, PARAMS, KEYS), [1, 2, 30, 1]))
+        assert self.driver.put(records) == len(records)
 
     def compare(self):
         """Compare answers, rings and all pages with the model's, byte by byte."""
@@ -151,7 +151,7 @@ class Use:
             else:
                 assert model.feed(step) == came
         ours, theirs = self.transport.buffer, model.buffer
-        rings = slice(LAYOUT.commands, LAYOUT.commands + 2 * RING * LAYOUT.record_bytes)
+        rings = slice(LAYOUT.commands, LAYOUT.responses + LAYOUT.ring_bytes)
         for part in (rings, slice(LAYOUT.pages, LAYOUT.size)):
             assert ours[part] == theirs[part]
         mirror = RegisterFile(ours[MIRROR : MIRROR + REGISTER_BYTES])
@@ -163,7 +163,7 @@ def start(registers, address):
     """Give the card its arguments and start it."""
     registers.write("BUFFER_LOW", address & 0xFFFF_FFFF)
     registers.write("BUFFER_HIGH", address >> 32)
-    registers.write("RING_ENTRIES", RING)
+    registers.write("RING_LINES", RING)
     registers.write("CTRL", START)
 
 

@@ -2,23 +2,18 @@
 
 import random
 from collections import deque
-from itertools import count
 
-from host.records import split
 from omap.bodies import read_reply
 from omap.credentials import CREDENTIAL_BYTES
-from omap.device import DeviceModel
 from omap.operations import Operation
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, Request, State
 from omap.session import NONCE_BYTES
-from omap.trace import Observer
 from omap.wire import (
     CLOSE,
     HEADER,
     LEAST_RING_LINES,
     LINE_BYTES,
     PREAMBLE_BYTES,
-    BufferLayout,
     Counter,
     Direction,
     Header,
@@ -29,9 +24,9 @@ from omap.wire import (
     write_counter,
 )
 from sim.device.engine_run import EngineRun
-from sim.device.known import DEVICE_ID
 from sim.models.observer import EventKind
 from tests.support.rtl.engines import DELETE, GET, NOP, PUT, TIGHT, engine
+from tests.support.rtl.prediction import Prediction, words
 from tests.support.rtl.session_bench import ROOT_KEY, Client
 
 REGISTERS = ("IDENTITY", "VERSION", "MODE", "STATUS", "FAULT", *(f"DIGEST_{word}" for word in range(8)))
@@ -42,75 +37,9 @@ SETTLED = 1500
 """Cycles in which whatever still is under way ends: pages are written after their replies."""
 
 
-def words(seed):
-    """Yield the 16-byte words of noise of a run, for ever."""
-    for number in count():
-        yield random.Random(f"{seed} {number}").randbytes(16)
-
-
 def lines_of(record):
     """Return the lines of a record."""
     return [record[at : at + LINE_BYTES] for at in range(0, len(record), LINE_BYTES)]
-
-
-class Prediction:
-    """The device model on drawn randomness, and its answers in their order.
-
-    Parameters
-    ----------
-    seed : int
-        Of the randomness.
-    params : Params
-        The map.
-    ring_lines : int
-        Lines of each ring.
-    root_key : bytes
-        Shared with the clients.
-    device_id : bytes, optional
-        Of the device.
-    taken : iterable of bytes, optional
-        Words of noise to use instead of those of the seed.
-    """
-
-    def __init__(self, seed, params, ring_lines, *, root_key=ROOT_KEY, device_id=DEVICE_ID, taken=None):
-        self.layout, self.codec = BufferLayout(params, ring_lines), RecordCodec(params)
-        self.buffer = memoryview(bytearray(self.layout.size))
-        self._words = words(seed) if taken is None else iter(taken)
-        self.observer = Observer()
-        self.device = DeviceModel(
-            params,
-            root_key,
-            self.buffer,
-            ring_lines=ring_lines,
-            observer=self.observer,
-            device_id=device_id,
-            noise=lambda: next(self._words) + next(self._words),
-        )
-        self.answers = []
-
-    def request(self, request):
-        """Serve a request."""
-        self.device.registers.write("REQUEST", request)
-        self.device.step()
-
-    def feed(self, record):
-        """Take a record and return the answer; None from a device that has stopped.
-
-        If the record is malformed, each of its lines counts as one, and the answer to the first is returned.
-        """
-        layout, buffer = self.layout, self.buffer
-        number = read_counter(buffer, Counter.COMMANDS_WRITTEN)
-        layout.write_lines(buffer, layout.commands, number, record)
-        write_counter(buffer, Counter.COMMANDS_WRITTEN, number + len(record) // LINE_BYTES)
-        while self.device.step():
-            pass
-        taken, written = (
-            read_counter(buffer, counter) for counter in (Counter.RESPONSES_TAKEN, Counter.RESPONSES_WRITTEN)
-        )
-        write_counter(buffer, Counter.RESPONSES_TAKEN, written)
-        answers = split(layout.read_lines(buffer, layout.responses, taken, written - taken))
-        self.answers += answers
-        return answers[0] if answers else None
 
 
 class Twin:
@@ -142,8 +71,7 @@ class Twin:
         """Have both serve a request while nothing is under way."""
         self.model.request(request)
         self.ask(request, by_register=by_register)
-        self.model.observer.clear()
-        self.run.bench.observer.clear()
+        self.forget()
 
     def ask(self, request, *, by_register=True, limit=20000):
         """Have the engine serve a request."""
@@ -321,6 +249,11 @@ class Twin:
         self.run.step(SETTLED)
         self.take()
         self.compare()
+
+    def forget(self):
+        """Let go of what was compared, for long runs at rest."""
+        self.model.observer.clear()
+        self.run.bench.observer.clear()
 
     def compare(self):
         """Compare all that a host can look at, and the pages touched since the last request."""
