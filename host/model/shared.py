@@ -29,9 +29,6 @@ DEVICE_SLEEPS = 0x200
 HOST_WAITS = 0x240
 """Offset of the flag that the host sets, and that the device clears when it rings."""
 
-_BATCH = 1024
-"""Operations after which a device shows their answers."""
-
 _LONGEST_SLEEP = 20
 """Milliseconds after which a sleeping end looks although nobody rang."""
 
@@ -39,8 +36,8 @@ _LONGEST_SLEEP = 20
 class Device(Protocol):
     """What runs behind the memory: :class:`omap.device.DeviceModel`, or a simulation of the engine."""
 
-    def step(self, limit: int = _BATCH) -> int:
-        """Run records of about ``limit`` operations, and return how much there was to do."""
+    def step(self) -> int:
+        """Run some records, show their answers, and return how much there was to do."""
         ...
 
 
@@ -74,7 +71,7 @@ def run_device(
     poll = select.poll()
     poll.register(bell, select.POLLIN)
     while True:
-        if device.step(_BATCH):
+        if device.step():
             if memory[HOST_WAITS]:
                 memory[HOST_WAITS] = 0
                 ring(bell)
