@@ -114,6 +114,13 @@ REMOVALS = [
         "keystream.i.valid.eq(aes.o_blocks.valid)",
     ),
     Removal("GCM.TEXT.VERIFIED", "rtl/crypto/gcm.py", "text.o.valid & (judgements != 0)", "text.o.valid"),
+    Removal("GCM.TEXT.VERIFIED", "rtl/crypto/gcm.py", "text.o.valid & judged", "text.o.valid"),
+    Removal(
+        "GCM.TEXT.ZERO_ON_FAULT",
+        "rtl/crypto/gcm.py",
+        "shown.eq(judged & (verdicts.o.p | begins))",
+        "shown.eq(judged)",
+    ),
     Removal("GCM.TEXT.ZERO_ON_FAULT", "rtl/crypto/gcm.py", "Mux(verified[0], text.o.p, 0)", "text.o.p"),
     Removal(
         "GCM.TEXT.ZERO_ON_FAULT",
@@ -154,6 +161,13 @@ REMOVALS = [
         "text.o.valid & (judgements != 0)",
         "text.o.valid & verified[0]",
         error="CycleLimitError",  # a message with a wrong tag never comes out
+    ),
+    Removal(
+        "GCM.TIME.CONST",
+        "rtl/crypto/gcm.py",
+        "text.o.valid & judged",
+        "text.o.valid & judged & verdicts.o.p",
+        error="CycleLimitError",
     ),
     Removal(
         "GCM.TIME.CONST",
