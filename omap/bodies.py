@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from omap.columns import Answers, Columns
+from omap.columns import Answers, Columns, copy_rows
 from omap.operations import Kind, Operation, Response, Status
-from omap.wire import CLOSE, PREAMBLE_BYTES, RecordCodec
+from omap.params import TAG_BYTES
+from omap.wire import CLOSE, HEADER, LINE_BYTES, PREAMBLE_BYTES, RecordCodec
 
 PREAMBLE = struct.Struct(">QII")
 """Before the items of a response: number of the first operation, overruns, live keys."""
@@ -34,6 +35,7 @@ FOUND = 0x80
 
 STATUS_MASK = 0x0F
 
+_AROUND = HEADER.size + TAG_BYTES
 _ZEROS = bytes(PREAMBLE_BYTES)
 _KINDS = tuple(bytes([kind]) for kind in range(CLOSE + 1))
 _STATUSES = tuple(Status)
@@ -86,14 +88,14 @@ def column_items(codec: RecordCodec, columns: Columns) -> memoryview:
     items = np.zeros((len(columns.kinds), codec.item_bytes), np.uint8)
     key_end = 1 + codec.params.key_bytes
     items[:, 0] = columns.kinds
-    items[:, 1:key_end] = columns.keys
-    items[:, key_end : 1 + codec.params.tuple_bytes] = columns.values
+    copy_rows(items[:, 1:key_end], columns.keys)
+    copy_rows(items[:, key_end : 1 + codec.params.tuple_bytes], columns.values)
     return items.reshape(-1).data
 
 
 def command_text(codec: RecordCodec, items: Iterable[bytes | memoryview], count: int) -> bytes:
     """Return the body of a command record that has ``count`` items, in one piece or several."""
-    return b"".join((_ZEROS, *items)).ljust(codec.text_bytes(count), b"\0")
+    return b"".join((_ZEROS, *items)).ljust(LINE_BYTES * codec.sizes[count] - _AROUND, b"\0")
 
 
 def pack_operations(codec: RecordCodec, operations: Sequence[Operation]) -> bytes:

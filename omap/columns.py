@@ -10,6 +10,15 @@ import numpy.typing as npt
 Bytes = npt.NDArray[np.uint8]
 
 
+def copy_rows(to: Bytes, rows: Bytes) -> None:
+    """Copy rows of bytes, as ``to[...] = rows`` does, several times as fast: row by row, not byte by byte.
+
+    The bytes of a row must lie next to each other in both; the rows need not.
+    """
+    whole = f"V{rows.shape[-1]}"
+    to.view(whole)[...] = rows.view(whole)
+
+
 class Columns(NamedTuple):
     """Operations as arrays: ``(n,)`` kinds, ``(n, key_bytes)`` keys and ``(n, value_bytes)`` values, all of uint8."""
 

@@ -240,7 +240,8 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
     InputError
         Says which operation it is, what was wanted and what came. The message never holds a key or a value.
     """
-    if not isinstance(batch, Sequence) or isinstance(batch, (Operation, str, bytes)):
+    # a list is what comes nearly always, and asking for a Sequence takes as long as the check of an operation
+    if type(batch) is not list and (not isinstance(batch, Sequence) or isinstance(batch, (Operation, str, bytes))):
         raise InputError(f"a batch is a list of operations, not {describe(batch)}: put one operation in a list")
     key_bytes, value_bytes = params.key_bytes, params.value_bytes
     nop, get, put, delete = Kind.NOP, Kind.GET, Kind.PUT, Kind.DELETE  # an enum is slow to look into
@@ -298,8 +299,8 @@ def check_columns(
 def blanked(columns: Columns) -> Columns:
     """Return operations with zeros in place of the keys of NOPs, and of the values of all but PUTs."""
     kinds, keys, values = columns
-    if (idle := kinds == Kind.NOP).any():
-        keys = np.where(idle[:, None], np.uint8(0), keys)
-    if (unused := kinds != Kind.PUT).any():
-        values = np.where(unused[:, None], np.uint8(0), values)
+    if not (named := kinds != Kind.NOP).all():
+        keys = keys * named[:, None]
+    if not (valued := kinds == Kind.PUT).all():
+        values = values * valued[:, None]
     return Columns(kinds, keys, values)

@@ -37,14 +37,14 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import constant_time
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from omap.bodies import Reply, command_text, pack_columns, pack_operations, read_reply
+from omap.bodies import Reply, pack_columns, pack_operations, read_reply
 from omap.columns import Columns
 from omap.credentials import ClientKey
 from omap.errors import AlteredError, LostError, ReplayedError, SessionError, WrongKeyError
@@ -218,21 +218,18 @@ class ClientSession:
         SessionError
             If the session has carried :data:`RECORD_LIMIT` records.
         """
-        return self._seal(pack_operations(self.codec, operations), len(operations))
+        return self.seal_text(pack_operations(self.codec, operations), len(operations))
 
     def seal_columns(self, columns: Columns) -> bytes:
         """Return the next command record, as :meth:`seal` does. Key and value are zeros where a kind has none."""
-        return self._seal(pack_columns(self.codec, columns), len(columns.kinds))
+        return self.seal_text(pack_columns(self.codec, columns), len(columns.kinds))
 
-    def seal_items(self, items: Iterable[bytes | memoryview], count: int) -> bytes:
-        """Return the next command record, as :meth:`seal` does, of ``count`` items (:mod:`omap.bodies`)."""
-        return self._seal(command_text(self.codec, items, count), count)
-
-    def _seal(self, text: bytes, count: int) -> bytes:
+    def seal_text(self, text: bytes, count: int) -> bytes:
+        """Return the next command record, as :meth:`seal` does, with a body of ``count`` operations."""
         if self.sent >= RECORD_LIMIT:
             raise SessionError(f"the session has carried {RECORD_LIMIT} records; open a new one")
         # SEC_CM: COMMAND.OP.UNIFORM -- kind, key and value are sealed in items of one size
-        header = HEADER.pack(_DATA, self.session_index, self.codec.lines(count), count, self.session, self.sent)
+        header = HEADER.pack(_DATA, self.session_index, self.codec.sizes[count], count, self.session, self.sent)
         body = self._command.encrypt(record_nonce(_COMMAND, self.sent), text, header)
         self.sent += 1
         return header + body
@@ -252,7 +249,8 @@ class ClientSession:
             raise refused(read_header(record))
         if type_ != _DATA or session != self.session:
             raise AlteredError(f"a response of type {type_} came for session {session}; it was exchanged")
-        check_turn(sequence, self.received, "response")
+        if sequence != self.received:
+            check_turn(sequence, self.received, "response")
         try:
             plaintext = self._response.decrypt(record_nonce(_RESPONSE, self.received), record[_HEAD:], record[:_HEAD])
         except InvalidTag:

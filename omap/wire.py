@@ -47,6 +47,8 @@ ITEM_ALIGNMENT = 16
 PREAMBLE_BYTES = 16
 """Bytes of a body before its items."""
 
+_AROUND_ITEMS = HEADER.size + PREAMBLE_BYTES + TAG_BYTES
+
 MOST_LINES = 64
 """Most lines of a record, unless a single operation needs more."""
 
@@ -153,11 +155,11 @@ class RecordCodec:
 
     def operations(self, lines: int) -> int:
         """Return how many operations ``lines`` lines have room for; 0 if there are too few for one."""
-        return max(0, LINE_BYTES * lines - HEADER.size - PREAMBLE_BYTES - TAG_BYTES) // self.item_bytes
+        return max(0, LINE_BYTES * lines - _AROUND_ITEMS) // self.item_bytes
 
     def lines(self, count: int) -> int:
         """Return the lines of a DATA record of ``count`` operations."""
-        return -(-(HEADER.size + PREAMBLE_BYTES + count * self.item_bytes + TAG_BYTES) // LINE_BYTES)
+        return (_AROUND_ITEMS + count * self.item_bytes + LINE_BYTES - 1) // LINE_BYTES
 
     def text_bytes(self, count: int) -> int:
         """Return the bytes that a DATA record of ``count`` operations seals."""
@@ -169,13 +171,14 @@ class RecordCodec:
         return LINE_BYTES * self.lines(self.most_operations) / self.most_operations
 
     @cached_property
-    def _lines(self) -> tuple[int, ...]:
+    def sizes(self) -> tuple[int, ...]:
+        """Lines of a DATA record, by the number of its operations; 0 for none, because there is no such record."""
         return (0, *(self.lines(count) for count in range(1, self.most_operations + 1)))
 
     def command_lines(self, type_: int, lines: int, count: int) -> int:
         """Return the lines of a command with this type, lines and count in its header; 0 if it is malformed."""
         if type_ == RecordType.DATA:
-            fits = 0 < count < len(self._lines) and lines == self._lines[count]
+            fits = 0 < count < len(self.sizes) and lines == self.sizes[count]
         else:
             wanted = HELLO_LINES if type_ == RecordType.HELLO else 1 if type_ == RecordType.CONFIRM else 0
             fits = lines == wanted and count == 0

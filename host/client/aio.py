@@ -84,7 +84,7 @@ class AsyncClient(AsyncMap):
         self._now, self._sleep = now or self._loop.time, sleep
         self._queue = Queue()
         self._conversation: Conversation | None = None
-        self._last: Reply | None = None
+        self._newest: Conversation | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._replaces = 0
         self._rekeying = self._flush_due = self._closed = False
@@ -179,7 +179,7 @@ class AsyncClient(AsyncMap):
     @property
     def live_keys(self) -> int | None:
         """Live keys of the map as of the newest answer; None before the first. Reveals nothing."""
-        return None if self._last is None else self._last.live
+        return None if self._newest is None else self._newest.live
 
     async def live(self) -> int:
         """Return the number of live keys. This takes one operation, a NOP.
@@ -196,8 +196,9 @@ class AsyncClient(AsyncMap):
             That one operation is sent, and when.
         """
         await self._submit(Plain(self._codec), None)
-        assert self._last is not None
-        return self._last
+        assert self._newest is not None
+        assert self._newest.last is not None
+        return self._newest.last
 
     async def close(self) -> None:
         """Wait for what was submitted, end the session, and hang up.
@@ -333,8 +334,9 @@ class AsyncClient(AsyncMap):
                 try:
                     talk.feed(data, answers)
                 finally:
-                    self._last = talk.last or self._last
-                    self._queue.deliver(answers)
+                    if answers:
+                        self._newest = talk
+                        self._queue.deliver(answers)
                 if talk.exhausted:
                     self._rekeying = True
                     steps = new_session(self.settings, self.greeting, self.witness, self._replaces)

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from host.client.witness import Witness
-from omap.bodies import Reply, reply_items
+from omap.bodies import Reply, command_text, reply_items
 from omap.errors import AlteredError
 from omap.session import RECORD_LIMIT, ClientSession, refused
 from omap.wire import LINE_BYTES, RING_LINES, RecordType, read_header
@@ -65,8 +65,6 @@ class Conversation:
 
     Attributes
     ----------
-    last : Reply or None
-        The newest answer, without its items.
     in_flight : int
         Operations that were sealed and are not answered yet.
     """
@@ -76,14 +74,27 @@ class Conversation:
         self.session = session
         self.codec = session.codec
         self.witness = witness
-        self.last: Reply | None = None
         self.in_flight = 0
+        self._last: Reply | None = None
         self._limit = min(bounds.records, RECORD_LIMIT)
         self._most = self.codec.most_operations
+        self._most_lines = self.codec.most_lines
         self._window = bounds.lines * LINE_BYTES if bounds.operations is None else bounds.operations
         self._ring_lines = bounds.lines
         self._lines = 0
+        self._many, self._many_lines = int(CROWDED * self._window), int(CROWDED * self._ring_lines)
+        self._sizes = self.codec.sizes
         self._rest = bytearray()
+
+    @property
+    def last(self) -> Reply | None:
+        """The newest answer, without its items; None before the first."""
+        return None if self._last is None else self._last._replace(text=b"")
+
+    @property
+    def live(self) -> int | None:
+        """Live keys of the map as of the newest answer; None before the first."""
+        return None if self._last is None else self._last.live
 
     @property
     def remaining(self) -> int:
@@ -98,21 +109,22 @@ class Conversation:
     @property
     def crowded(self) -> bool:
         """Whether so much is in flight that answers will come soon."""
-        return self.in_flight > CROWDED * self._window or self._lines > CROWDED * self._ring_lines
+        return self.in_flight > self._many or self._lines > self._many_lines
 
     def room(self) -> int:
         """Return how many operations the next record may have; 0 if none may be sent now."""
         if self.session.sent >= self._limit:
             return 0
-        count = min(self._most, self._window - self.in_flight)
-        free = self._ring_lines - self._lines
-        return count if self.codec.lines(count) <= free else self.codec.operations(free)
+        count, free = self._window - self.in_flight, self._ring_lines - self._lines
+        if free < self._most_lines:
+            count = min(count, self.codec.operations(free))
+        return min(count, self._most)
 
     def seal(self, items: Iterable[bytes | memoryview], count: int) -> bytes:
         """Return the record of the next ``count`` operations, of which there may be at most :meth:`room`."""
         self.in_flight += count
-        self._lines += self.codec.lines(count)
-        return self.session.seal_items(items, count)
+        self._lines += self._sizes[count]
+        return self.session.seal_text(command_text(self.codec, items, count), count)
 
     def feed(self, data: bytes | memoryview, answers: list[memoryview]) -> None:
         """Take bytes that came, and append the items of every whole record to ``answers``.
@@ -124,7 +136,11 @@ class Conversation:
         Broken
             If the peer says that it refused a command.
         """
-        view, rest, at = memoryview(data), self._rest, 0
+        rest, at = self._rest, 0
+        if not rest and len(data) >= LINE_BYTES and len(data) == self._size(data[LINES_AT]):
+            self._open(data, answers)  # one whole record, as a client gets that waits for each
+            return
+        view = memoryview(data)
         while rest and at < len(view):
             wanted = LINE_BYTES if len(rest) < LINE_BYTES else self._size(rest[LINES_AT])
             piece = view[at : at + wanted - len(rest)]
@@ -143,8 +159,8 @@ class Conversation:
         rest += view[at:]
 
     def _size(self, lines: int) -> int:
-        if not 0 < lines <= self.codec.most_lines:
-            raise AlteredError(f"a record of {lines} lines came; records of this map have 1 to {self.codec.most_lines}")
+        if not 0 < lines <= self._most_lines:
+            raise AlteredError(f"a record of {lines} lines came; records of this map have 1 to {self._most_lines}")
         return lines * LINE_BYTES
 
     def _open(self, record: bytes | memoryview, answers: list[memoryview]) -> None:
@@ -154,6 +170,6 @@ class Conversation:
         reply = self.session.open(record)
         self.witness.note(reply.sequence, reply.count)
         self.in_flight -= reply.count
-        self._lines -= self.codec.lines(reply.count)
-        self.last = Reply(reply.sequence, reply.overruns, reply.live, reply.count, b"")
+        self._lines -= self._sizes[reply.count]
+        self._last = reply
         answers.append(reply_items(self.codec, reply))

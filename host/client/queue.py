@@ -85,8 +85,6 @@ class Queue:
 
     def deliver(self, answers: Sequence[memoryview]) -> None:
         """Give the items of answers to the work that they belong to, and end the futures of what is done."""
-        if not answers:
-            return
         items: Items = answers[0] if len(answers) == 1 else b"".join(answers)
         at = 0
         while at < len(items):

@@ -67,11 +67,12 @@ class Client(RemoteMap):
         self.settings = settings
         self.greeting: Greeting
         self.witness = Witness(settings.witness_file, settings.accept)
-        self.last: Reply | None = None
+        self._newest: Conversation
         self._codec: RecordCodec
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._poll: select.poll
         self._talk: Conversation | None = None
         self._replaces = 0
         self._dead: TamperedError | None = None
@@ -163,8 +164,8 @@ class Client(RemoteMap):
             That one operation is sent, and when.
         """
         self._run(Plain(self._codec))
-        assert self.last is not None
-        return self.last
+        assert self._newest.last is not None
+        return self._newest.last
 
     def __len__(self) -> int:
         """Return the number of live keys. Over a connection this takes one operation, a NOP.
@@ -233,21 +234,20 @@ class Client(RemoteMap):
         settings, talk, sock = self.settings, self._talk, self._socket
         assert talk is not None
         assert sock is not None
-        poll = select.poll()
         outgoing = memoryview(b"")
-        while not work.done:
-            if not outgoing:
+        while work.answered < work.wanted:
+            if not outgoing and work.sent < work.wanted:
                 outgoing = _sealed(talk, work)
             if outgoing:
-                with contextlib.suppress(*_WAIT):
+                try:
                     outgoing = outgoing[sock.send(outgoing) :]
+                except _WAIT:  # noqa: SIM105 - a context manager takes as long as sealing a record
+                    pass
+            if outgoing or not _may_seal(talk, work):
+                self._wait(select.POLLIN | (select.POLLOUT if outgoing else 0), patience)
             try:
                 count = sock.recv_into(self._buffer)
             except _WAIT:
-                if outgoing or not _may_seal(talk, work):
-                    poll.register(sock, select.POLLIN | (select.POLLOUT if outgoing else 0))
-                    if not poll.poll(1000 * patience):
-                        raise Broken(f"no answer came for {patience:g} s") from None
                 continue
             if not count:
                 raise Broken("the peer hung up")
@@ -255,11 +255,20 @@ class Client(RemoteMap):
             try:
                 talk.feed(self._buffer[:count], answers)
             finally:
-                self.last = talk.last or self.last
                 if answers:
+                    self._newest = talk
                     work.take(answers[0] if len(answers) == 1 else b"".join(answers))
             if talk.exhausted:
                 talk = self._converse(drive(sock, new_session(settings, self.greeting, self.witness, self._replaces)))
+
+    def _wait(self, events: int, patience: float) -> None:
+        """Wait until the socket can be read, or written if the events say so."""
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return  # what was received and deciphered already does not show in a poll
+        assert self._socket is not None
+        self._poll.register(self._socket, events)
+        if not self._poll.poll(1000 * patience):
+            raise Broken(f"no answer came for {patience:g} s")
 
     # -- connection ---------------------------------------------------------------------------------------------
 
@@ -275,7 +284,7 @@ class Client(RemoteMap):
             raise
         self.greeting, self.params = opened.greeting, opened.greeting.params
         self._codec = opened.conversation.codec
-        self._socket = sock
+        self._socket, self._poll = sock, select.poll()
         self._converse(opened.conversation)
 
     def _converse(self, conversation: Conversation) -> Conversation:
@@ -296,10 +305,11 @@ def _may_seal(talk: Conversation, work: Work) -> bool:
 
 def _sealed(talk: Conversation, work: Work) -> memoryview:
     """Return the next records, a few at a time; none while enough is in flight."""
-    if not _may_seal(talk, work):
-        return memoryview(b"")
     records: list[bytes] = []
-    while len(records) < PIECE and (count := min(work.unsent, talk.room())):
+    if talk.crowded:
+        return memoryview(b"")
+    while len(records) < PIECE and (unsent := work.unsent) and (room := talk.room()):
+        count = min(unsent, room)
         records.append(talk.seal([work.next(count)], count))
     return memoryview(records[0] if len(records) == 1 else b"".join(records))
 

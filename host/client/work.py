@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omap.bodies import column_items, operation_items, read_answers, read_responses
-from omap.columns import Answers, Bytes, Columns
+from omap.columns import Answers, Bytes, Columns, copy_rows
 from omap.connections import Progress
 from omap.errors import DeniedError, FullError, InputError, TamperedError, UnknownFateError
 from omap.interface import blanked, check_batch, check_columns
@@ -66,22 +66,13 @@ class Work(ABC):
         """Let no further operation be sent."""
         self.wanted = self.sent
 
+    @abstractmethod
     def next(self, count: int) -> Items:
         """Return the items of the next ``count`` operations, which count as sent from now on."""
-        first, self.sent = self.sent, self.sent + count
-        return self._items(first, self.sent)
 
+    @abstractmethod
     def take(self, items: Items) -> None:
         """Take the items of the next answers."""
-        first = self.answered
-        self.answered += len(items) // self.codec.item_bytes
-        self._keep(first, items)
-
-    @abstractmethod
-    def _items(self, first: int, end: int) -> Items: ...
-
-    @abstractmethod
-    def _keep(self, first: int, items: Items) -> None: ...
 
     def responses(self) -> Sequence[Response]:
         """Return the responses so far, if they are kept one by one."""
@@ -127,11 +118,16 @@ class Batch(Work):
         self._source = operations
         self.kept: list[Response] = []
 
-    def _items(self, first: int, end: int) -> Items:
-        return operation_items(self.codec, self._source if end - first == self.total else self._source[first:end])
+    def next(self, count: int) -> Items:
+        """Return the items of the next ``count`` operations, which count as sent from now on."""
+        first, self.sent = self.sent, self.sent + count
+        return operation_items(self.codec, self._source if count == self.total else self._source[first : self.sent])
 
-    def _keep(self, first: int, items: Items) -> None:
-        self.kept += read_responses(self.codec, items)
+    def take(self, items: Items) -> None:
+        """Take the items of the next answers."""
+        responses = read_responses(self.codec, items)
+        self.answered += len(responses)
+        self.kept += responses
 
     def responses(self) -> Sequence[Response]:
         """Return the responses so far."""
@@ -155,11 +151,14 @@ class Plain(Work):
         super().__init__(codec, total)
         self._item = bytes([kind]).ljust(codec.item_bytes, b"\0")
 
-    def _items(self, first: int, end: int) -> Items:
-        return self._item * (end - first)
+    def next(self, count: int) -> Items:
+        """Return the items of the next ``count`` operations, which count as sent from now on."""
+        self.sent += count
+        return self._item * count
 
-    def _keep(self, first: int, items: Items) -> None:
-        pass
+    def take(self, items: Items) -> None:
+        """Count the next answers."""
+        self.answered += len(items) // self.codec.item_bytes
 
 
 class _Arrays(Work):
@@ -183,7 +182,10 @@ class _Arrays(Work):
         self._from = self._to = 0
         self._at_once = max(1, PACKED_BYTES // codec.item_bytes)
 
-    def _items(self, first: int, end: int) -> Items:
+    def next(self, count: int) -> Items:
+        """Return the items of the next ``count`` operations, which count as sent from now on."""
+        first, self.sent = self.sent, self.sent + count
+        end = self.sent
         if end > self._to:
             self._from, self._to = first, min(self.total, max(end, first + self._at_once))
             part = slice(self._from, self._to)
@@ -197,12 +199,11 @@ class _Arrays(Work):
 
     def take(self, items: Items) -> None:
         """Take the items of the next answers, and report the progress."""
-        super().take(items)
+        answers = read_answers(self.codec, items)
+        first, self.answered = self.answered, self.answered + len(answers.statuses)
+        self._store(first, answers)
         if self._progress is not None:
             self._progress(self.answered, self.total)
-
-    def _keep(self, first: int, items: Items) -> None:
-        self._store(first, read_answers(self.codec, items))
 
     @abstractmethod
     def _store(self, first: int, answers: Answers) -> None: ...
@@ -232,8 +233,8 @@ class Mixed(_Arrays):
 
     def _store(self, first: int, answers: Answers) -> None:
         part = slice(first, first + len(answers.statuses))
-        for kept, came in zip(self.kept, answers, strict=True):
-            kept[part] = came
+        self.kept.statuses[part], self.kept.found[part] = answers.statuses, answers.found
+        copy_rows(self.kept.values[part], answers.values)
 
 
 class _OneKind(_Arrays):
@@ -244,7 +245,9 @@ class _OneKind(_Arrays):
     def __init__(self, codec: RecordCodec, keys: Bytes, values: Bytes | None, progress: Progress | None) -> None:
         kinds = np.broadcast_to(np.uint8(self.KIND), len(keys))
         if values is None:
-            values = np.broadcast_to(np.uint8(0), (len(keys), codec.params.value_bytes))
+            values = np.broadcast_to(
+                np.zeros(codec.params.value_bytes, np.uint8), (len(keys), codec.params.value_bytes)
+            )
         super().__init__(codec, Columns(kinds, keys, values), progress)
         self.found = self.full = self.denied = 0
 
@@ -346,7 +349,8 @@ class GetRows(_OneKind):
     def _store(self, first: int, answers: Answers) -> None:
         super()._store(first, answers)
         part = slice(first, first + len(answers.statuses))
-        self._values[part], self._found[part] = answers.values, answers.found
+        self._found[part] = answers.found
+        copy_rows(self._values[part], answers.values)
 
     def result(self) -> tuple[Bytes, npt.NDArray[np.bool_]]:
         """Return the values, and for each whether its key was there. Raises DeniedError if the map refused some."""

@@ -198,7 +198,7 @@ def test_no_client_can_claim_another_credential_than_its_own(relay, client, cred
 
 
 def replayed(relay, root):
-    """Derive a session of Bob anew, as if ``root`` were the root key, from what passed; return it, its HELLO answered."""
+    """Return a session of Bob, derived anew from what passed, as if ``root`` were the root key."""
     hello, answer = relay.commands[0], relay.answers[0]
     device = DeviceSessions(TINY, root, nonce=lambda: answer[16:32])
     device._last_session = read_header(answer).session - 1
