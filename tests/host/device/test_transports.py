@@ -13,7 +13,7 @@ import pytest
 
 from host.device.driver import Driver
 from host.device.transport import load, names, open_transport
-from host.keyfile import read_root_file, write_root_file
+from host.keyfile import read_root_file
 from host.model.model import ModelTransport
 from host.model.model_process import _turn_away
 from host.paramsfile import read_params_file
@@ -252,50 +252,7 @@ def test_a_thread_that_fails_is_noticed(params, key_file, monkeypatch):
             driver.exchange(bytes(LINE_BYTES))
 
 
-# -- key files and parameter files ----------------------------------------------------------------------------------
-
-
-@pytest.mark.sec_cm("KEY.FILE.OWNER")
-def test_a_key_file_is_its_owners_alone_and_never_overwritten(tmp_path):
-    path = tmp_path / "key"
-    mask = os.umask(0)
-    try:
-        key = write_root_file(path)
-    finally:
-        os.umask(mask)
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.read_bytes() == key.hex().encode() + b"\n"
-    assert read_root_file(path) == key
-    with pytest.raises(InputError, match="exists and may hold the only copy of a root key"):
-        write_root_file(path)
-    assert read_root_file(path) == key
-    for mode in (0o640, 0o604, 0o620, 0o601):
-        path.chmod(mode)
-        with pytest.raises(InputError, match=rf"has mode {mode:04o}, so that others can use it: chmod 600"):
-            read_root_file(path)
-    path.chmod(0o400)
-    assert read_root_file(path) == key
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"ab" * 31 + b"\n", b"ab" * 33, b"ab" * 5000, b"xy" * 32, bytes(64), "é".encode() * 32, b" " * 64]
-)
-def test_what_is_no_root_key_is_refused_and_not_repeated(content, tmp_path):
-    path = tmp_path / "key"
-    path.write_bytes(content)
-    path.chmod(0o600)
-    with pytest.raises(InputError, match="holds no root key: 64 hexadecimal digits") as refusal:
-        read_root_file(path)
-    assert not content.strip() or content[:4].decode("utf-8", "replace") not in str(refusal.value).replace(
-        str(path), ""
-    )
-
-
-def test_a_key_file_that_cannot_be_written_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="can't be written: No such file"):
-        write_root_file(tmp_path / "none" / "key")
-    with pytest.raises(InputError, match="can't be read: Is a directory"):
-        read_root_file(tmp_path)
+# -- parameter files ------------------------------------------------------------------------------------------------
 
 
 def test_parameter_files(tmp_path):
