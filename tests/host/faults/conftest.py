@@ -5,12 +5,26 @@ The client or the device detects every case, returns no wrong answer, and names 
 
 import pytest
 
+from host.client.conversation import Conversation
 from host.keyfile import read_root_file
 from host.testing import running_relay
 from omap.wire import LEAST_RING_LINES
 from tests.support.host.faults import PARAMS, Place
 from tests.support.host.middle import Middle
 from tests.support.host.rogue import KEY, RogueRelay
+
+
+@pytest.fixture
+def each():
+    """Operations of a record, which the tests of records choose."""
+    return 1
+
+
+@pytest.fixture(autouse=True)
+def short_records(each, monkeypatch):
+    """Let clients send records of so few operations, so that many are under way at once."""
+    room = Conversation.room
+    monkeypatch.setattr(Conversation, "room", lambda talk: min(each, room(talk)))
 
 
 @pytest.fixture(params=["on the wire", "on the rings"])

@@ -4,6 +4,7 @@ import pytest
 
 from omap.errors import AlteredError, DeviceError, SessionError, UnknownFateError, WrongKeyError
 from omap.regmap import State
+from omap.wire import LEAST_RING_LINES
 from tests.support.host.faults import PARAMS, use
 from tests.support.host.rogue import RogueRelay
 
@@ -15,10 +16,16 @@ def change(byte):
 HANDSHAKES = [
     ("command", 0, change(0), SessionError, "none of this version"),
     ("command", 0, change(16), WrongKeyError, "check the key file"),
+    ("command", 0, change(2), SessionError, "none of this version"),  # in the lines
+    ("command", 0, change(3), SessionError, "none of this version"),  # in the count
+    ("command", 0, change(32), WrongKeyError, "check the key file"),  # in the rights
+    ("command", 0, change(33), WrongKeyError, "check the key file"),  # in the length of the prefix
+    ("command", 0, change(34), SessionError, "rights or a prefix that no client of this map can have"),
+    ("command", 0, change(50), WrongKeyError, "check the key file"),  # in the name
     ("command", 0, lambda record: [], DeviceError, "without opening a session"),
     ("command", 0, lambda record: [record, record], AlteredError, "type 1 came during set-up"),
-    ("command", 1, change(16), WrongKeyError, "the root key is not the device's"),
-    ("command", 1, change(35), WrongKeyError, "the root key is not the device's"),
+    ("command", 1, change(16), WrongKeyError, "the key was not derived from the device's root key"),
+    ("command", 1, change(35), WrongKeyError, "the key was not derived from the device's root key"),
     ("command", 1, change(7), SessionError, "at the same time"),
     ("command", 1, lambda record: [], DeviceError, "without opening a session"),
     ("response", 0, change(0), AlteredError, "came during set-up"),
@@ -92,8 +99,8 @@ def test_commands_of_an_earlier_connection_run_nothing(place):
 
 GREETINGS = [
     (lambda data: b"HTTP/1.1 400 Bad" + data[16:], SessionError, "is no omap relay"),
-    (lambda data: data[:5] + b"\x02" + data[6:], SessionError, "wire version 2 and this client 1"),
-    (lambda data: data[:7] + b"\x80" + data[8:], SessionError, "announces records of 128 bytes"),
+    (lambda data: data[:5] + b"\x01" + data[6:], SessionError, "wire version 1 and this client 2"),
+    (lambda data: data[:7] + b"\x80" + data[8:], SessionError, "announces records of up to 128 lines"),
     (lambda data: data[:8] + b"\xff" + data[9:], SessionError, "bytes of facts"),
     (lambda data: data.replace(b'"capacity":12', b'"capacity":11'), SessionError, "not well-formed"),
     (lambda data: data.replace(b'"params"', b'"Params"'), SessionError, "not well-formed"),
@@ -116,7 +123,7 @@ def test_a_relay_that_names_other_parameters_is_found_out(place):
 
     from host.framing import Greeting
 
-    lie = Greeting(replace(PARAMS, capacity=11), 16).pack()
+    lie = Greeting(replace(PARAMS, capacity=11), LEAST_RING_LINES).pack()
     if isinstance(place.hooks, RogueRelay):
         place.hooks.greeting = lie
     else:

@@ -64,7 +64,8 @@ def splice(number, record, seen, other):
 
 def relabel(number, record, seen, other):
     """A record of another session under this one's header."""
-    return [record[: HEADER.size] + other[-1][HEADER.size :]] if number == AT else [record]
+    body = other[-1][HEADER.size :].ljust(len(record), b"\0")
+    return [record[: HEADER.size] + body[: len(record) - HEADER.size]] if number == AT else [record]
 
 
 def insert(number, record, seen, other):
@@ -73,7 +74,9 @@ def insert(number, record, seen, other):
 
 
 def nonsense(number, record, seen, other):
-    return [random.Random(number).randbytes(len(record))] if number == AT else [record]
+    """Random bytes, but as many as they say."""
+    drawn = random.Random(number).randbytes(len(record))
+    return [drawn[:2] + record[2:3] + drawn[3:]] if number == AT else [record]
 
 
 GONE = "the peer|the connection broke|the device refused"
@@ -83,7 +86,8 @@ ALTERED, MOVED = "was altered on its way to the device", "was repeated, dropped 
 RECORDS = [
     ("command", flip(20), UnknownFateError, ALTERED),
     ("command", flip(63), UnknownFateError, ALTERED),
-    ("command", flip(2), UnknownFateError, GONE),  # in the code, which a command does not use; a relay stops it
+    ("command", flip(2), UnknownFateError, GONE),  # in the lines, which do not fit any more
+    ("command", flip(3), UnknownFateError, f"{GONE}|{ALTERED}"),  # in the count, which may fit the lines
     ("command", flip(15), UnknownFateError, MOVED),  # in the sequence number
     ("command", flip(7), UnknownFateError, GONE),  # in the session number
     ("command", flip(0), UnknownFateError, GONE),
@@ -100,6 +104,8 @@ RECORDS = [
     ("response", flip(20), AlteredError, "response 13 failed authentication"),
     ("response", flip(63), AlteredError, "response 13 failed authentication"),
     ("response", flip(1), AlteredError, "response 13 failed authentication"),  # in the session index
+    ("response", flip(2), AlteredError, "a record of 0 lines came|response 13 failed authentication"),
+    ("response", flip(3), AlteredError, "response 13 failed authentication"),  # in the count
     ("response", flip(15), ReplayedError, "response 12 came again; response 13 is next"),
     ("response", flip(8), LostError, "before response 13, which is missing"),
     ("response", flip(7), AlteredError, "it was exchanged"),
@@ -142,16 +148,17 @@ def test_without_an_attack_all_is_well(place):
         assert client.ping().sequence == 17
 
 
-@pytest.mark.parametrize("client", ["sync", "asyncio"])
+@pytest.mark.parametrize(("client", "each"), [("sync", 5), ("asyncio", 1)])
 @pytest.mark.parametrize(("direction", "attack", "kind", "says"), RECORDS)
-def test_attacks_on_records(place, direction, attack, kind, says, client):
+def test_attacks_on_records(place, direction, attack, kind, says, client, each):
     """The client under attack notices, its session ends, and nobody else notices anything."""
     attack_records(place, direction, attack)
     with place.connect() as other, place.connect(client) as client:
         other.put(b"mine", b"data")
-        error = use(client, {})
+        error = use(client, {}, each=each)
         assert type(error) is kind
-        assert error.in_doubt >= 1
+        assert error.in_doubt >= each
+        assert error.answered % each == 0
         with pytest.raises(kind, match=says):
             raise error
         # the next call raises the same error after tampering, and else opens a session and works
@@ -159,7 +166,7 @@ def test_attacks_on_records(place, direction, attack, kind, says, client):
             with pytest.raises(kind, match="dead since"):
                 client.ping()
         else:
-            assert client.ping().sequence in range(14, 19)
+            assert client.ping().sequence in range(1 + 13 * each, 3 + 16 * each)
         assert other.get(b"mine") == b"data"
         assert place.device.state is State.READY
         assert Fault(place.device.registers.read("FAULT")) is Fault.NONE
@@ -188,6 +195,8 @@ def test_a_command_of_another_session_never_counts_as_ones_own(place):
 
 def test_a_header_that_came_is_the_header_that_was_sent():
     """What the rows above flip is where they say it is."""
-    header = Header(3, 1, 2, 5, 7).pack()
+    header = Header(3, 1, 1, 2, 5, 7).pack()
+    assert read_header(header[:2] + bytes([header[2] ^ 1]) + header[3:]).lines == 0
+    assert read_header(header[:3] + bytes([header[3] ^ 1]) + header[4:]).count == 3
     assert read_header(header[:15] + bytes([header[15] ^ 1])).sequence == 6
     assert read_header(header[:7] + bytes([header[7] ^ 1]) + header[8:]).session == 4

@@ -7,31 +7,41 @@ from host.testing import running_relay
 from omap.device import read_counter, write_counter
 from omap.errors import DeviceFaultError, MapChangedError, ReplayedError, UnknownFateError
 from omap.regmap import Fault, State
-from omap.wire import LEAST_RING_LINES, Counter
+from omap.wire import LEAST_RING_LINES, LINE_BYTES, Counter
 from tests.support.host.faults import PARAMS, batch, use
 from tests.support.host.rogue import CLIENT, RogueRelay
 
+BEFORE, AT = 12, 12 + LEAST_RING_LINES
+"""Records of one line, a lap apart, counted with those of the handshake."""
 
-def at_entry(number, attack):
-    """Attack the rings before the device sees command ``number`` (counted over all connections)."""
+
+def at_record(number, attack):
+    """Attack the rings before the device sees record ``number`` (counted over all connections)."""
 
     def ring(relay):
-        if read_counter(relay.buffer, Counter.COMMANDS_WRITTEN) == number + 1:
+        if relay.records == number + 1:
             attack(relay)
 
     return ring
 
 
+def last_line(relay):
+    """Return the number of the last line that was put into the command ring."""
+    return read_counter(relay.buffer, Counter.COMMANDS_WRITTEN) - 1
+
+
+def put_back(relay, line, data):
+    relay.layout.write_lines(memoryview(relay.buffer), relay.layout.commands, line, data)
+
+
 def old_lap(relay):
-    """Put back what the entry held one lap ago."""
-    entry = relay.layout.entry(relay.layout.commands, relay.old["at"])
-    relay.buffer[entry] = relay.old["record"]
+    """Put back what the line held one lap ago."""
+    put_back(relay, last_line(relay), relay.old["record"])
 
 
 def old_ring(relay):
     """Put back the whole command ring as it was."""
-    start = relay.layout.commands
-    relay.buffer[start : start + len(relay.old["ring"])] = relay.old["ring"]
+    put_back(relay, 0, relay.old["ring"])
 
 
 def one_more(relay):
@@ -39,10 +49,9 @@ def one_more(relay):
     write_counter(relay.buffer, Counter.COMMANDS_WRITTEN, read_counter(relay.buffer, Counter.COMMANDS_WRITTEN) + 1)
 
 
-def empty_entry(relay):
-    """Take away a command but not its place."""
-    number = read_counter(relay.buffer, Counter.COMMANDS_WRITTEN) - 1
-    relay.buffer[relay.layout.entry(relay.layout.commands, number)] = bytes(relay.layout.record_bytes)
+def empty_line(relay):
+    """Take away a command, or the end of one, but not its place."""
+    put_back(relay, last_line(relay), bytes(LINE_BYTES))
 
 
 def flip_pages(relay):
@@ -71,17 +80,16 @@ def test_attacks_on_rings_and_pages(attack):
         relay.old = {"pages": bytes(relay.buffer[relay.layout.pages :])}
 
         def ring(relay):
-            number = read_counter(relay.buffer, Counter.COMMANDS_WRITTEN) - 1
-            start = relay.layout.commands
-            if number == 12:
-                relay.old |= {"at": 20, "record": relay.buffer[relay.layout.entry(start, 12)]}
-                relay.old["ring"] = bytes(relay.buffer[start : relay.layout.responses])
-            if number == 20:
+            view, start = memoryview(relay.buffer), relay.layout.commands
+            if relay.records == BEFORE + 1:
+                relay.old["record"] = relay.layout.read_lines(view, start, last_line(relay), 1)
+                relay.old["ring"] = relay.layout.read_lines(view, start, 0, relay.layout.ring_lines)
+            if relay.records == AT + 1:
                 attack(relay)
 
         relay.ring = ring
         with omap.connect(relay.url, client=CLIENT, timeout=0.5, window=4) as client:
-            assert type(use(client, {}, batches=9)) is UnknownFateError
+            assert type(use(client, {}, batches=20)) is UnknownFateError
             fault = Fault(relay.device.registers.read("FAULT"))
             if attack in PAGES:
                 assert (relay.device.state, fault) == (State.FAULT, Fault.PAGE_TAG)
@@ -90,12 +98,12 @@ def test_attacks_on_rings_and_pages(attack):
             else:
                 assert (relay.device.state, fault) == (State.READY, Fault.NONE)
                 relay.ring = lambda relay: None
-                assert client.ping().sequence == 18 + (attack is one_more)  # which attacks after command 20 has run
+                assert client.ping().sequence == AT - 2 + (attack is one_more)  # whose command has run
 
 
-def test_an_entry_that_was_emptied_is_refused_and_its_command_never_runs():
+def test_a_line_that_was_emptied_is_refused_and_its_command_never_runs():
     with RogueRelay(PARAMS, ring_lines=LEAST_RING_LINES) as relay:
-        relay.ring = at_entry(5, empty_entry)
+        relay.ring = at_record(5, empty_line)
         with omap.connect(relay.url, client=CLIENT, timeout=0.5, window=1) as client:
             with pytest.raises(
                 UnknownFateError, match="without proof: .* the record is none of this version"
@@ -103,6 +111,18 @@ def test_an_entry_that_was_emptied_is_refused_and_its_command_never_runs():
                 client.execute(batch(0))
             assert (caught.value.answered, caught.value.in_doubt) == (3, 1)
             assert client.ping().sequence == 3
+
+
+@pytest.mark.parametrize("each", [20])
+def test_a_record_of_which_a_line_was_emptied_runs_not_at_all(each):
+    with RogueRelay(PARAMS, ring_lines=LEAST_RING_LINES) as relay:
+        relay.ring = at_record(5, empty_line)
+        with omap.connect(relay.url, client=CLIENT, timeout=0.5) as client:
+            error = use(client, {}, each=each)
+            assert type(error) is UnknownFateError
+            assert "was altered on its way to the device" in str(error)
+            assert error.answered == 3 * each
+            assert client.ping().sequence == 3 * each
 
 
 def test_old_contents_of_the_response_ring_are_noticed():

@@ -36,11 +36,14 @@ class Place:
         return omap.connect(self.hooks.url, **options)
 
 
-def use(client, oracle, batches=2):
-    """Run batches; every answer must be right. Return the error that ended it, its answers checked too."""
+def use(client, oracle, batches=2, each=1):
+    """Run batches of eight records; every answer must be right. Return the error that ended it, its answers checked too.
+
+    ``each`` is how many operations the client puts into a record.
+    """
     error = None
     for seed in range(batches):
-        operations = batch(seed)
+        operations = batch(seed, 8 * each)
         wanted = [expected(oracle, PARAMS.capacity, operation) for operation in operations]
         try:
             answers = client.execute(operations)
