@@ -28,10 +28,10 @@ ROOMS = {
         {"commands"},
     ],
     "host": [
-        {"countermeasures", "framing", "keyfile", "listening", "logs", "paramsfile", "peers"},
+        {"countermeasures", "framing", "keyfile", "listening", "logs", "paramsfile", "peers", "records", "socketfile"},
         {"client", "device"},
         {"redis", "relay", "model"},
-        {"commands"},
+        {"commands", "measuring"},
         {"benchmark", "testing"},
     ],
     "sim": [{"design_key", "errors"}, {"cache"}, {"models"}, {"bench"}, {"device"}, {"measure"}],
