@@ -241,7 +241,7 @@ class Client(RemoteMap):
             if outgoing:
                 try:
                     outgoing = outgoing[sock.send(outgoing) :]
-                except _WAIT:  # noqa: SIM105 - a context manager takes as long as sealing a record
+                except _WAIT:
                     pass
             if outgoing or not _may_seal(talk, work):
                 self._wait(select.POLLIN | (select.POLLOUT if outgoing else 0), patience)

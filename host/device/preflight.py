@@ -57,6 +57,11 @@ def find_card(pyxrt: ModuleType, device: str | int) -> Any:
     return card
 
 
+def address(pyxrt: ModuleType, card: Any) -> str:
+    """Return a card's PCIe address, or an empty text if XRT does not tell it."""
+    return _info(pyxrt, card, "bdf")
+
+
 def check_xclbin(pyxrt: ModuleType, card: Any, path: str | os.PathLike[str], kernel: str) -> None:
     """Check that an xclbin can be read, holds the kernel, and is linked to host memory and to HBM."""
     path = os.fspath(path)
@@ -117,7 +122,7 @@ def check_host_memory(pyxrt: ModuleType, card: Any, size: int) -> None:
 
 def reset_card(pyxrt: ModuleType, card: Any) -> str:
     """Return the command that makes a card forget the program that is on it."""
-    return f"`xrt-smi reset -d {_info(pyxrt, card, 'bdf') or '<bdf>'}`"
+    return f"`xrt-smi reset -d {address(pyxrt, card) or '<bdf>'}`"
 
 
 def load_failed(pyxrt: ModuleType, card: Any, path: str, error: Exception) -> str:

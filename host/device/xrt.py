@@ -30,10 +30,12 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
 from types import ModuleType
 from typing import Any
 
 from host.device import preflight
+from host.device.hold import held
 from host.device.transport import Transport, refuse_key
 from omap.errors import DeviceError, InputError
 from omap.params import Params
@@ -86,6 +88,8 @@ class XrtTransport(Transport):
         ``pyxrt.device``, with its program loaded.
     kernel : Any
         ``pyxrt.kernel``.
+    holding : ExitStack, optional
+        What to let go of at the end.
 
     Raises
     ------
@@ -93,8 +97,11 @@ class XrtTransport(Transport):
         If XRT gives no buffer or the kernel shows no sign of life. The error says what to look at.
     """
 
-    def __init__(self, layout: BufferLayout, pyxrt: ModuleType, card: Any, kernel: Any) -> None:
+    def __init__(
+        self, layout: BufferLayout, pyxrt: ModuleType, card: Any, kernel: Any, holding: ExitStack | None = None
+    ) -> None:
         super().__init__(layout)
+        self._holding = holding or ExitStack()
         if os.environ.get(EMULATION_VARIABLE):
             self.patience = _EMULATION_PATIENCE
         self._pyxrt, self._card, self._kernel = pyxrt, card, kernel
@@ -199,6 +206,7 @@ class XrtTransport(Transport):
         except DeviceError:
             pass  # the kernel does not run
         self._run = None
+        self._holding.close()
 
 
 def open_xrt(
@@ -240,9 +248,12 @@ def open_xrt(
     layout = BufferLayout(params, ring_lines)
     pyxrt = preflight.find_pyxrt()
     card = preflight.find_card(pyxrt, device)
-    preflight.check_xclbin(pyxrt, card, xclbin, kernel)
-    preflight.check_host_memory(pyxrt, card, layout.size)
-    return XrtTransport(layout, pyxrt, card, load(pyxrt, card, os.fspath(xclbin), kernel))
+    with ExitStack() as stack:
+        stack.enter_context(held(preflight.address(pyxrt, card)))
+        preflight.check_xclbin(pyxrt, card, xclbin, kernel)
+        preflight.check_host_memory(pyxrt, card, layout.size)
+        loaded = load(pyxrt, card, os.fspath(xclbin), kernel)
+        return XrtTransport(layout, pyxrt, card, loaded, stack.pop_all())
 
 
 def load(pyxrt: ModuleType, card: Any, xclbin: str, kernel: str) -> Any:

@@ -25,7 +25,6 @@ from omap.regmap import State, identity
 from omap.rows import Rows
 from omap.trace import Observer
 
-
 STEP_OPERATIONS = 4096
 """Operations after which a step fetches no further record."""
 

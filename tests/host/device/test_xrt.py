@@ -1,12 +1,13 @@
 """The XRT transport and its preflight, with a stand-in for pyxrt. No card is touched."""
 
 import importlib
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from host.device import preflight, xrt
+from host.device import hold, preflight, xrt
 from host.device.driver import Driver
 from host.device.transport import open_transport
 from host.keyfile import read_root_file
@@ -51,6 +52,38 @@ def test_both_generations_of_the_interface(open_fake, generation, device, params
         assert len(DriverClient(driver, read_root_file(key_file)).run(mixed(params, 1, 30))) == 30
     assert transport.fake.device.state is State.STOPPED
     assert transport.fake.device._root_key == b""
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """A kernel that shows the card, so that it can be held."""
+    monkeypatch.setattr(hold, "PCI_DEVICES", tmp_path)
+    (tmp_path / "0000:3b:00.1").mkdir()
+    (tmp_path / "0000:3b:00.1" / "vendor").write_text("0x10ee\n")
+
+
+def test_a_card_has_one_driver_at_a_time(open_fake, shown):
+    first = open_fake()
+    with pytest.raises(DeviceError, match=r"another process drives the card 0000:3b:00\.1: end it first"):
+        open_fake(fake=first.fake)
+    assert first.read("IDENTITY")
+    first.close()
+    with pytest.raises(DeviceError, match="has stopped it"):  # it is free, and needs a reset
+        open_fake(fake=first.fake)
+    open_fake(fake=first.fake, uuid=b"two")  # an opening that failed holds nothing
+
+
+def test_a_card_is_free_when_its_driver_was_killed(shown, tmp_path):
+    code = "import sys, time; from host.device import hold; from pathlib import Path\n"
+    code += "hold.PCI_DEVICES = Path(sys.argv[1])\nwith hold.held('0000:3b:00.1'): print(); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.read(1)
+        with pytest.raises(DeviceError, match="another process drives"), hold.held("0000:3b:00.1"):
+            pass
+        holder.kill()
+    with hold.held("0000:3b:00.1"), hold.held(""), hold.held("0000:ff:1f.7"):  # the latter are not shown
+        pass
 
 
 def test_only_requests_can_be_written_one_at_a_time(open_fake):
