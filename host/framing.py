@@ -18,6 +18,7 @@ import json
 import struct
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from omap.errors import OmapError, SessionError
 from omap.params import Params
@@ -28,6 +29,12 @@ DEFAULT_PORT = 7450
 
 SOCKET_SCHEME = "omap+unix"
 """Scheme of the addresses of relays at socket files: ``omap+unix:///path``."""
+
+
+def socket_url(path: str) -> str:
+    """Return the address of a relay at a socket file, whose path is absolute."""
+    return f"{SOCKET_SCHEME}://{quote(path)}"
+
 
 MAGIC = b"OMAP"
 PREFIX = struct.Struct(">4sHHI4x")

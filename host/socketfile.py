@@ -8,9 +8,6 @@ import os
 import socket
 import struct
 from pathlib import Path
-from urllib.parse import quote
-
-from host.framing import SOCKET_SCHEME
 
 _OTHERS = 0o177
 """What is taken from the mode of a socket file: all but the owner's reading and writing."""
@@ -63,11 +60,6 @@ class SocketFile:
         finally:
             os.umask(mask)
         self._identity = _identity(self.path)
-
-    @property
-    def url(self) -> str:
-        """Address that clients of a relay connect to."""
-        return f"{SOCKET_SCHEME}://{quote(self.path)}"
 
     def close(self) -> None:
         """Stop listening, and remove the file unless it is another's by now. May be called again."""

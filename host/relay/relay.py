@@ -17,7 +17,7 @@ from collections.abc import Coroutine
 from typing import Any, Self
 
 from host.device.driver import Driver
-from host.framing import DEFAULT_PORT
+from host.framing import DEFAULT_PORT, socket_url
 from host.listening import cannot_listen, cannot_listen_at
 from host.peers import who_makes_room
 from host.relay.connection import Connection
@@ -114,7 +114,7 @@ class Relay:
             host = f"[{self.host}]" if ":" in self.host else self.host
             found.append(f"omap://{host}:{self.port}")
         if self._file is not None:
-            found.append(self._file.url)
+            found.append(socket_url(self._file.path))
         return found
 
     @property

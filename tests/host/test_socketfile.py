@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from host.client.address import Address
+from host.framing import socket_url
 from host.listening import cannot_listen_at
 from host.socketfile import SocketFile, peer_user
 
@@ -97,10 +98,9 @@ def test_a_place_that_can_not_be_used_is_named(tmp_path, name):
 
 
 def test_the_address_leads_a_client_to_the_file(path):
-    file = SocketFile(path)
-    assert file.url == f"omap+unix://{path.parent}/relay%20socket"
-    assert Address.parse(file.url).path == str(path)
-    file.close()
+    url = socket_url(str(path))
+    assert url == f"omap+unix://{path.parent}/relay%20socket"
+    assert Address.parse(url).path == str(path)
 
 
 def test_threads_of_this_process_get_their_mode_back(path):
