@@ -2,191 +2,20 @@
 """The ring port on host memory: what a host puts into the rings comes out, and it learns of all that is written."""
 
 import random
-from functools import cache
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
-from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omap.errors import ParamsError
 from omap.presets import preset
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, State, identity
-from omap.wire import (
-    HEADER,
-    LEAST_RING_LINES,
-    BufferLayout,
-    Counter,
-    Header,
-    RecordCodec,
-    RecordType,
-    read_counter,
-    read_header,
-    write_counter,
-)
-from rtl.constants import RING_IDS
-from rtl.memory.host_port import HostPort
-from rtl.rings.framing import command_shape, read_shape
+from omap.wire import Counter, RecordType, write_counter
 from rtl.rings.ring_port import RingPort
-from sim.bench.compiled import Design
-from sim.models.memory import Memory
 from sim.models.observer import EventKind
 from sim.models.timing import HostTiming
-
-BASE = 3 << 35
-MODES = {"hbm_private": True, "attested": False, "hardware": True}
-CALM = HostTiming(quantiles=((0.0, 600.0), (1.0, 600.0)))
-ROUGH = HostTiming(quantiles=((0.0, 300.0), (0.5, 600.0), (1.0, 1500.0)), ready_withheld=0.4, valid_withheld=0.3)
-LINES = {"TINY": 16, "WIDE": 64}
-LEAST = LEAST_RING_LINES
-
-
-class Rig(wiring.Component):
-    """The ring port on a host port, whose page client is left to the test."""
-
-    OWN = ("run", "serve", "base", "ring_lines", "o_record", "i_record", "i_mirror", "o_request", "i_request_done")
-    PAGE = ("i_page_read", "o_page_data", "i_page_write", "i_page_lines", "o_page_written")
-
-    def __init__(self, name):
-        lines = LINES[name]
-        self.host = HostPort(page_ids=32, ring_ids=RING_IDS, max_lines=lines)
-        self.ring = RingPort(preset(name), max_lines=lines, **MODES)
-        self.owners = dict.fromkeys((*self.PAGE, "m_axi"), self.host) | dict.fromkeys((*self.OWN, "idle"), self.ring)
-        members = {name: owner.signature.members[name] for name, owner in self.owners.items()}
-        super().__init__(members | {"error": Out(1)})
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.host, m.submodules.ring = self.host, self.ring
-        for name, owner in self.owners.items():
-            outer, inner = getattr(self, name), getattr(owner, name)
-            member = owner.signature.members[name]
-            if member.is_signature:
-                wiring.connect(m, wiring.flipped(outer), inner)
-            elif member.flow is In:
-                m.d.comb += inner.eq(outer)
-            else:
-                m.d.comb += outer.eq(inner)
-        for role, port in (("read", "o_read"), ("write", "o_write"), ("lines", "o_lines")):
-            wiring.connect(m, getattr(self.ring, port), getattr(self.host, f"i_ring_{role}"))
-        wiring.connect(m, self.host.o_ring_data, self.ring.i_data)
-        wiring.connect(m, self.host.o_ring_written, self.ring.i_written)
-        m.d.comb += self.error.eq(self.host.error)
-        return m
-
-
-@cache
-def design(name):
-    return Design(Rig(name))
-
-
-class Host:
-    """The host's side of the rings, and the engine between them: it answers a record by its inverse, or shorter."""
-
-    def __init__(self, name, ring_lines, *, timing=CALM, seed=0, serve=1):
-        self.layout = BufferLayout(preset(name), ring_lines)
-        self.codec = RecordCodec(preset(name))
-        self.rng = random.Random(seed)
-        self.bench = design(name).bench(seed=seed)
-        self.memory = Memory(self.layout.pages + (1 << 20), BASE)
-        self.buffer = memoryview(self.memory.data)
-        self.bench.memory("m_axi", self.memory, timing)
-        for port, value in (("base", BASE), ("ring_lines", ring_lines), ("run", 1), ("serve", serve)):
-            self.bench.set(port, value)
-        self.sent = self.written = self.taken = self.saved = 0
-        self.beats = []
-        self.seen, self.answers, self.responses = [], [], []
-        self.shorter = lambda record: False
-
-    def counter(self, counter):
-        return read_counter(self.buffer, counter)
-
-    def record(self, count=None, *, type=RecordType.DATA):
-        """Return a drawn record of ``count`` operations, or of a drawn number."""
-        most = self.codec.most_operations
-        count = 0 if type != RecordType.DATA else count or self.rng.choice([1, 1, 2, self.rng.randint(1, most), most])
-        lines = next(n for n in range(1, 80) if self.codec.command_lines(type, n, count))
-        header = Header(type, self.rng.randrange(256), lines, count, self.rng.getrandbits(32), self.rng.getrandbits(64))
-        return header.pack() + self.rng.randbytes(64 * lines - HEADER.size)
-
-    def ring(self):
-        """Tell the device what is written."""
-        write_counter(self.buffer, Counter.COMMANDS_WRITTEN, self.written)
-
-    def submit(self, records):
-        """Put as many records into the ring as there is room for."""
-        for record in records[self.sent :]:
-            end, ring = self.written + len(record) // 64, self.layout.ring_lines
-            if end - self.counter(Counter.COMMANDS_FETCHED) > ring or end - self.saved - self.taken > ring:
-                break
-            self.layout.write_lines(self.buffer, self.layout.commands, self.written, record)
-            self.written, self.sent = end, self.sent + 1
-        self.ring()
-
-    def collect(self):
-        """Take responses out of the ring, as far as the device says they are there."""
-        end = self.counter(Counter.RESPONSES_WRITTEN)
-        assert end - self.taken <= self.layout.ring_lines
-        data = self.layout.read_lines(self.buffer, self.layout.responses, self.taken, end - self.taken)
-        while data:
-            answer = self.answers[len(self.responses)]
-            assert len(data) >= len(answer)  # whole ones alone are told of
-            self.saved += (len(self.seen[len(self.responses)]) - len(answer)) // 64
-            self.responses.append(data[: len(answer)])
-            data = data[len(answer) :]
-        self.taken = end
-        write_counter(self.buffer, Counter.RESPONSES_TAKEN, self.taken)
-
-    def records(self):
-        """Return the records that came out of the port since the last call."""
-        self.beats += self.bench.sink("o_record").take()
-        fresh, ends = [], [at for at, beat in enumerate(self.beats) if beat >> 128 & 1]
-        begins = [0, *(at + 1 for at in ends)]
-        for begin, end in zip(begins, ends, strict=False):
-            record = b"".join((beat & (1 << 128) - 1).to_bytes(16, "little") for beat in self.beats[begin : end + 1])
-            lines = self.codec.command_lines(
-                *(lambda header: (header.type, header.lines, header.count))(read_header(record))
-            )
-            assert len(record) == 64 * (lines or 1)
-            assert {beat >> 129 for beat in self.beats[begin : end + 1]} == {int(lines == 0)}
-            fresh.append(record)
-        self.beats = self.beats[begins[len(ends)] :]
-        self.seen += fresh
-        return fresh
-
-    def answer(self, records):
-        for record in records:
-            reply = bytes(byte ^ 0xFF for byte in (record[:64] if self.shorter(record) else record))
-            self.answers.append(reply)
-            beats = [reply[at : at + 16] for at in range(0, len(reply), 16)]
-            self.bench.source("i_record").push(
-                [{"data": int.from_bytes(beat, "little"), "last": k == len(beats) - 1} for k, beat in enumerate(beats)]
-            )
-
-    def exchange(self, records, *, limit, chunk=lambda: 20):
-        """Send the records that were not sent yet and take all responses."""
-        while len(self.responses) < len(records):
-            assert self.bench.cycle < limit, f"{len(self.seen)} records and {len(self.responses)} responses"
-            self.submit(records)
-            self.bench.run(chunk())
-            self.answer(self.records())
-            self.collect()
-        assert self.seen == records
-        assert self.responses == self.answers
-
-    def events(self, kind, low, high):
-        """Return the accesses to a part of the buffer."""
-        events = self.bench.observer.events(kinds={kind})
-        address = events["address"].astype(np.int64) - BASE
-        return events[(address >= low) & (address < high)]
-
-    def reads(self, low, high):
-        """Return when something in a part of the buffer was read."""
-        return self.events(EventKind.READ, low, high)["cycle"]
+from tests.support.rtl.ring_bench import BASE, CALM, LEAST, MODES, ROUGH, Host, design
 
 
 @pytest.mark.parametrize("name", ["TINY", "WIDE"])
@@ -218,70 +47,6 @@ def test_records_and_responses_go_round_the_rings_in_order(name):
         assert not host.bench.get("error")
 
     check()
-
-
-@settings(max_examples=40)
-@given(seed=st.integers(0, 2**32 - 1), sound=st.floats(0, 1))
-def test_a_record_that_does_not_fit_its_header_counts_as_one_line(seed, sound):
-    host, rng = Host("TINY", 256, seed=seed), random.Random(seed)
-    records, lines = [], 0
-    while lines < 200:
-        record = host.record()
-        if rng.random() > sound:
-            header = read_header(record)
-            change = {
-                "type": rng.choice([0, 1, 2, 4, 5, rng.randrange(256)]),
-                "lines": rng.choice([0, 1, 2, header.lines ^ 1, 64, 65, 255]),
-                "count": rng.choice([0, header.count ^ 1, 254, 255, rng.randrange(256)]),
-            }
-            name = rng.choice(list(change))
-            header = header._replace(**{name: change[name]})
-            record = header.pack() + record[16:]
-            if not host.codec.command_lines(header.type, header.lines, header.count):
-                record = record[:64]
-        records.append(record)
-        lines += len(record) // 64
-    host.exchange(records, limit=30_000)
-
-
-@pytest.mark.parametrize("name", ["TINY", "WIDE"])
-def test_every_header_is_read_as_the_reference_reads_it(name):
-    codec, line = RecordCodec(preset(name)), Signal(512)
-    shape = Signal(command_shape(preset(name)))
-    m = Module()
-    m.d.comb += [shape[field].eq(value) for field, value in read_shape(preset(name), line).items()]
-    rng = random.Random(3)
-
-    async def bench(context):
-        for type_ in (0, 1, 2, 3, 4, 255):
-            for count in range(256):
-                for lines in {0, 1, 2, 255, codec.lines(count), codec.lines(count) + 1, rng.randrange(256)} - {
-                    *range(256, 4096)
-                }:
-                    header = Header(type_, 7, lines, count, rng.getrandbits(32), rng.getrandbits(64)).pack()
-                    context.set(line, int.from_bytes(header + rng.randbytes(48), "little"))
-                    wanted = codec.command_lines(type_, lines, count)
-                    found = context.get(shape.lines), context.get(shape.malformed)
-                    assert found == (wanted or 1, not wanted), (type_, count, lines)
-
-    simulator = Simulator(m)
-    simulator.add_testbench(bench)
-    simulator.run()
-
-
-def test_a_record_waits_for_its_last_line():
-    host = Host("TINY", 256)
-    first, second = host.record(1), host.record(100)
-    host.exchange([first], limit=5000)
-    host.layout.write_lines(host.buffer, host.layout.commands, host.written, second)
-    lines = len(second) // 64
-    for end in (1, 2, lines - 1):
-        write_counter(host.buffer, Counter.COMMANDS_WRITTEN, host.written + end)
-        host.bench.run(5000)
-        assert not host.records()
-        assert host.counter(Counter.COMMANDS_FETCHED) == host.written + end  # told although nothing is answered
-    host.sent, host.written = 2, host.written + lines
-    host.exchange([first, second], limit=30_000)
 
 
 def test_the_largest_ring_and_a_doorbell_before_the_start():
