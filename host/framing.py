@@ -30,12 +30,6 @@ DEFAULT_PORT = 7450
 SOCKET_SCHEME = "omap+unix"
 """Scheme of the addresses of relays at socket files: ``omap+unix:///path``."""
 
-
-def socket_url(path: str) -> str:
-    """Return the address of a relay at a socket file, whose path is absolute."""
-    return f"{SOCKET_SCHEME}://{quote(path)}"
-
-
 MAGIC = b"OMAP"
 PREFIX = struct.Struct(">4sHHI4x")
 """Fixed part of a greeting: magic, wire version, most lines of a record, length of the facts."""
@@ -45,6 +39,11 @@ MAX_FACTS_BYTES = 1 << 16
 
 MAX_REFUSAL = 200
 """Most characters of a relay's reason that a client repeats."""
+
+
+def socket_url(path: str) -> str:
+    """Return the address of a relay at a socket file, whose path is absolute."""
+    return f"{SOCKET_SCHEME}://{quote(path)}"
 
 
 @dataclass(frozen=True)
