@@ -28,7 +28,8 @@ ROOMS = {
         {"commands"},
     ],
     "host": [
-        {"countermeasures", "framing", "keyfile", "listening", "logs", "paramsfile", "peers", "records", "socketfile"},
+        {"countermeasures", "framing", "keyfile", "listening", "logs", "paramsfile", "peers", "records"},
+        {"socketfile"},
         {"client", "device"},
         {"redis", "relay", "model"},
         {"commands", "measuring"},

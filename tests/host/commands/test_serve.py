@@ -66,7 +66,7 @@ def test_serve_says_where_it_is_serves_and_ends_in_order(key_file):
         (child,) = children_of(served.process.pid)
         assert served.facts["backend"] == "process"
         assert served.facts["digest"] == TINY.digest.hex()
-        assert served.facts["mode"] == {"hbm_private": False, "attested": False, "hardware": False}
+        assert served.facts["mode"] == dict.fromkeys(["hbm_private", "attested", "hardware", "insecure"], False)
         with RawClient(served, read_root_file(key_file)) as client:
             assert len(client.run([Operation(Kind.NOP)] * 50)) == 50
         with urllib.request.urlopen(served.facts["monitor"] + "/healthz", timeout=20) as answer:
@@ -102,6 +102,21 @@ def test_the_model_is_compiled_or_the_reference(key_file, model):
             oracle = {}
             for operation, response in zip(batch, client.run(batch, 5), strict=True):
                 assert response == expected(oracle, TINY.capacity, operation)
+
+
+def test_an_open_table_is_served_to_who_asks_for_it_twice(key_file):
+    options = ["--preset", "tiny", "--key-file", key_file, "--backend", "table"]
+    assert "no oblivious map, but an open hash table" in refusal(*options)
+    assert "the transport 'process' does not take this" in refusal(*options[:-2], "--insecure")
+    with serving(*options, "--insecure") as served:
+        assert served.facts["backend"] == "table"
+        assert served.facts["mode"]["insecure"]
+        with RawClient(served, read_root_file(key_file)) as client:
+            batch = [Operation(Kind(n % 4), bytes([n % 7]) * 4, bytes([n]) * 4) for n in range(50)]
+            oracle = {}
+            for operation, response in zip(batch, client.run(batch, 5), strict=True):
+                assert response == expected(oracle, TINY.capacity, operation)
+    assert "INSECURE: an open table stands in for the map" in served.process.errors
 
 
 def test_a_running_device_has_its_model_already(tmp_path):
