@@ -107,12 +107,19 @@ class OnePass:
 
         ``missing`` returns the reply of a plan that has not all its answers, from the place of its first operation.
         """
+        direct = [one for one in begun if isinstance(one, Direct)]
+        if len(direct) == len(begun) == len(answers):  # nearly always
+            return self._reply_direct(direct, answers, now)
         made: list[bytes] = []
         at, have = 0, len(answers)
         for one in begun:
             if isinstance(one, Direct):
-                made.append(self._reply(one, answers[at], now) if at < have else self._doubt(one, missing(at)))
-                at += 1
+                end = at + 1
+                if end <= have:
+                    made += self._reply_direct([one], answers[at:end], now)
+                else:
+                    made.append(self._doubt(one, missing(at)))
+                at = end
             elif isinstance(one, Begun):
                 end = at + len(one.operations)
                 if end <= have:
@@ -130,26 +137,31 @@ class OnePass:
                 self.watches.touch(place)
         return reply
 
-    def _reply(self, plan: Direct, answer: Response, now: int) -> bytes:
-        kind, place, _, value, form = plan
-        status, previous = answer
-        if status is _FULL or status is _DENIED:
-            return refusal(status)
-        if kind is _PUT:
-            self.databases.account(place, previous, value)
-            self.expiries.note(place, None)
-            return replies.OK
-        if previous is None:
-            return form.null if kind is _GET else replies.integer(0)
-        if kind is _DELETE:
-            self._note_deleted(place, previous)
-        try:
-            read = self.databases.read(place, previous, now)
-        except Refused as refused:  # what can't be read is there, and can be deleted
-            return replies.error(str(refused)) if kind is _GET else replies.integer(1)
-        if kind is _GET:
-            return form.null if read is None else form.bulk(read[0])
-        return replies.integer(read is not None)
+    def _reply_direct(self, plans: Sequence[Direct], answers: Sequence[Response], now: int) -> list[bytes]:
+        made: list[bytes] = []
+        read, account, note = self.databases.read, self.databases.account, self.expiries.note
+        for (kind, place, _, value, form), (status, previous) in zip(plans, answers, strict=True):
+            if status is _FULL or status is _DENIED:
+                made.append(refusal(status))
+            elif kind is _PUT:
+                account(place, previous, value)
+                note(place, None)
+                made.append(replies.OK)
+            elif previous is None:
+                made.append(form.null if kind is _GET else replies.integer(0))
+            else:
+                if kind is _DELETE:
+                    self._note_deleted(place, previous)
+                try:
+                    found = read(place, previous, now)
+                except Refused as refused:  # what can't be read is there, and can be deleted
+                    made.append(replies.error(str(refused)) if kind is _GET else replies.integer(1))
+                    continue
+                if kind is _GET:
+                    made.append(form.null if found is None else form.bulk(found[0]))
+                else:
+                    made.append(replies.integer(found is not None))
+        return made
 
     def _reply_begun(self, begun: Begun, answers: Sequence[Response], now: int) -> bytes:
         plan, refused = begun.plan, None
