@@ -252,6 +252,7 @@ def test_records_in_as_many_cycles_as_they_have_beats(kind, length):
     assert taken[-1] - taken[0] == out[-1] - out[0] == beats - 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["PAPER", "STANDARD"])
 def test_full_records_of_other_maps(name):
     twin = Twin(*design(name), random.Random(12))
