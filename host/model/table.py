@@ -124,8 +124,9 @@ class TableDevice(DeviceModel):
 
     def __init__(self, params: Params, root_key: bytes, buffer: bytearray | memoryview, **options: Any) -> None:
         super().__init__(params, root_key, buffer, create=create, **options)
-        what = identity(params, hbm_private=False, attested=False, hardware=False, insecure=True)
-        self.registers.write("MODE", what["MODE"])
+        is_what = identity(params, hbm_private=False, attested=False, hardware=False, insecure=True)
+        for name, value in is_what.items():
+            self.registers.write(name, value)
         self._set_state(State.IDLE)
 
     def step(self, limit: int = STEP_OPERATIONS) -> int:
