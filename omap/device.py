@@ -6,34 +6,38 @@ responses and writes them back. The host only moves ciphertext and counters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
 
 from omap.batch import CommandBatch
-from omap.columns import Answers, Bytes
+from omap.columns import Answers, Bytes, Columns
+from omap.device_rings import DeviceRings, Output
 from omap.errors import ExhaustedError, InputError, PageAlteredError
 from omap.fresh import NO_DEVICE_ID, Fresh, system_noise
+from omap.journal import Journal
+from omap.lineage import NO_ANCESTORS, Lineage
 from omap.map import create
 from omap.operations import Kind, Status
 from omap.params import Params
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, Request, State, identity
+from omap.restore import Restore
 from omap.session import ROOT_KEY_BYTES
 from omap.sessions import DeviceSessions
+from omap.snapshot import Source, snapshot
 from omap.trace import Observer
 from omap.wire import (
     ENDS_SESSION,
-    LINE_BYTES,
+    MOST_COUNT,
     RING_LINES,
-    BufferLayout,
     Counter,
     Header,
     RecordCodec,
     RecordType,
     Refusal,
     read_counter,
-    read_header,
     refusal,
     write_counter,
 )
@@ -57,6 +61,10 @@ class DeviceMap(Protocol):
         """Run operations in order."""
         ...
 
+    def export(self) -> Iterator[Columns]:
+        """Yield all slots, as many as the parameters say."""
+        ...
+
     def erase(self) -> None:
         """Forget all keys and contents."""
 
@@ -77,6 +85,9 @@ class DeviceModel:
         At least as many bytes as :class:`~omap.wire.BufferLayout` says for ``ring_lines``.
     ring_lines : int
         Lines of each ring, a power of two.
+    journal : bool
+        Write a journal, and export and restore the map when the host asks for it (:mod:`omap.journal`,
+        :mod:`omap.snapshot`, :mod:`omap.restore`). Without it the device knows no such requests.
     registers : RegisterFile, optional
         Registers that the host reads and writes.
     observer : Observer, optional
@@ -89,7 +100,8 @@ class DeviceModel:
         Makes the map, as :func:`omap.map.create` does.
 
     Reveals
-        How many records came and when, and the pages touched. Keys, values, kinds and results stay hidden.
+        How many records came and when, and the pages touched. A journal and a snapshot show how many operations ran,
+        and how many ancestors the map has. Keys, values, kinds and results stay hidden.
 
     Raises
     ------
@@ -107,26 +119,32 @@ class DeviceModel:
         buffer: bytearray | memoryview,
         *,
         ring_lines: int = RING_LINES,
+        journal: bool = False,
         registers: RegisterFile | None = None,
         observer: Observer | None = None,
         device_id: bytes = NO_DEVICE_ID,
         noise: Callable[[], bytes] = system_noise,
         create: Callable[..., DeviceMap] = create,
     ) -> None:
-        self.layout = BufferLayout(params, ring_lines)
         if len(root_key) != ROOT_KEY_BYTES:
             raise InputError(f"a root key has {ROOT_KEY_BYTES} bytes, not {len(root_key)}: provision a new one")
         self.params = params
         self.codec = RecordCodec(params)
-        self._saved = 0  # lines by which responses were shorter than their commands
         self.buffer = memoryview(buffer)
+        self.rings = DeviceRings(params, self.buffer, ring_lines=ring_lines, journal=journal)
+        self.layout = self.rings.layout
+        self.journalled = journal
         self.registers = registers or RegisterFile()
         self._observer, self._create = observer, create
         self._fresh: Fresh | None = Fresh(root_key, device_id=device_id, noise=noise)
         self._map: DeviceMap | None = None
         self._root_key = root_key
-        self._sessions: DeviceSessions | None = DeviceSessions(params, root_key, nonce=self._fresh.nonce)
-        for name, value in identity(params, hbm_private=False, attested=False, hardware=False).items():
+        self._sessions: DeviceSessions | None = None
+        self._journal: Journal | None = None
+        self._restore: Restore | None = None  # under way, or failed
+        self._job: Output | None = None
+        self._ahead = 0  # how far the numbers that clients see are ahead of the map's own
+        for name, value in identity(params, hbm_private=False, attested=False, hardware=False, journal=journal).items():
             self.registers.write(name, value)
         self.registers.write("RING_LINES", ring_lines)
         self._set_state(State.IDLE)
@@ -140,47 +158,108 @@ class DeviceModel:
 
     @property
     def state(self) -> State:
-        """State in the register STATUS."""
+        """What the device is doing. The host sees it."""
         return State(self.registers.read("STATUS"))
 
     def _serve_request(self) -> bool:
-        """Serve a request of the register REQUEST or of its twin in the control block; return whether there was one."""
-        request, twin = self.registers.read("REQUEST"), read_counter(self.buffer, Counter.REQUESTS)
-        if request != Request.NONE:
-            self._do(request)
-            self.registers.write("REQUEST", Request.NONE)
-        elif twin != read_counter(self.buffer, Counter.REQUESTS_DONE):
-            self._do(twin & 0xFF)
-            write_counter(self.buffer, Counter.REQUESTS_DONE, twin)
-        else:
+        """Serve a request of the host, by register or in the buffer; return whether anything was done for one."""
+        register, twin = self.registers.read("REQUEST"), read_counter(self.buffer, Counter.REQUESTS)
+        asked = register != Request.NONE or twin != read_counter(self.buffer, Counter.REQUESTS_DONE)
+        request = (register or twin & 0xFF) if asked else Request.NONE
+        if self._job is not None and request != Request.STOP:
+            return self._go_on(self._job)
+        if not asked:
             return False
+
+        def done() -> None:
+            if register != Request.NONE:
+                self.registers.write("REQUEST", Request.NONE)
+            else:
+                write_counter(self.buffer, Counter.REQUESTS_DONE, twin)
+
+        self._do(request, done)
         return True
 
-    def _do(self, request: int) -> None:
-        if request == Request.FORMAT and self.state in (
-            State.IDLE,
-            State.READY,
-        ):  # after a fault or a stop the keys stay erased
-            assert self._fresh is not None
-            self._set_state(State.FORMATTING)
-            if self._map is None:
-                pages = self.buffer[self.layout.pages : self.layout.pages + self.params.host_bytes]
-                self._map = self._create(
-                    self.params, observer=self._observer, memory=pages, secrets=self._fresh.secrets
-                )
-            else:
-                self._map.format()
-                # SEC_CM: SESSION.FORMAT.ENDS -- no client takes the emptied map for the old one
-                self._sessions = DeviceSessions(self.params, self._root_key, nonce=self._fresh.nonce)
+    def _do(self, request: int, done: Callable[[], None]) -> None:
+        """Serve a request, and call ``done`` when nothing of it is left to do."""
+        state = self.state  # after a fault or a stop the keys stay erased
+        if request == Request.FORMAT and state in (State.IDLE, State.READY, State.RESTORING):
+            self._format()
+            self._begin_journal(done)
+        elif request == Request.RESTORE and state in (State.IDLE, State.READY, State.RESTORING) and self.journalled:
+            self._format()
+            self._restore = Restore(self.codec, self._root_key)
+            self._set_state(State.RESTORING)
+            done()
+        elif request == Request.EXPORT and state is State.READY and self.journalled:
+            self._set_state(State.EXPORTING)
+            self._job = self._export(done)
+            self._go_on(self._job)
+        else:
+            if request == Request.STOP and state is not State.FAULT:
+                self._erase()
+                self._set_state(State.STOPPED)
+            done()
+
+    def _format(self) -> None:
+        """Have an empty map with fresh secrets, and no session."""
+        assert self._fresh is not None
+        self._set_state(State.FORMATTING)
+        self._restore = None
+        if self._map is None:
+            pages = self.buffer[self.layout.pages : self.layout.pages + self.params.host_bytes]
+            # SEC_CM: RESTORE.DRAWS.FRESH -- a restored map has secrets of its own, so nothing links it to what it was
+            self._map = self._create(self.params, observer=self._observer, memory=pages, secrets=self._fresh.secrets)
+        else:
+            self._map.format()
+        self._descend(NO_ANCESTORS, 0)
+
+    def _descend(self, lineage: Lineage, operation: int) -> None:
+        """Give the map its ancestors, and ``operation`` as the number of its next operation that clients see."""
+        assert self._map is not None
+        assert self._fresh is not None
+        self._ahead = operation - self._map.sequence
+        # SEC_CM: SESSION.FORMAT.ENDS -- no client takes the emptied map for the old one
+        self._sessions = DeviceSessions(self.params, self._root_key, nonce=self._fresh.nonce, lineage=lineage)
+        self._journal = Journal(self.codec, self._root_key, self._map.map_id, lineage) if self.journalled else None
+
+    def _begin_journal(self, done: Callable[[], None]) -> None:
+        """Write the START of the map's journal, if it has one; then it is ready."""
+        self._job = Output(iter([self._journal.start()] if self._journal else []), done)
+        self._go_on(self._job)
+
+    def _export(self, done: Callable[[], None]) -> Output:
+        assert self._map is not None
+        assert self._fresh is not None
+        assert self._journal is not None
+        operation = self._map.sequence + self._ahead
+        source = Source(
+            self._map.map_id,
+            self._fresh.export_id(),
+            self.params.digest,
+            operation,
+            self._journal.next,
+            self.codec.chunks,
+        )
+        records = snapshot(self.codec, self._root_key, source, self._map.export(), self._journal.lineage)
+        return Output(records, done)
+
+    def _go_on(self, job: Output) -> bool:
+        """Write more of an output; when it ends, the map is ready. Return whether anything was done."""
+        with self._latching():
+            busy = self.rings.write_output(job)
+        if self._job is not job:  # a fault has ended it
+            job.done()
+        elif job.record is None:
+            self._job = None
             self._set_state(State.READY)
-        elif request == Request.STOP and self.state is not State.FAULT:
-            self._erase()
-            self._set_state(State.STOPPED)
+            job.done()
+        return busy or self._job is None
 
     # -- rings --------------------------------------------------------------------------------------------------
 
     def step(self, limit: int = STEP_OPERATIONS) -> int:
-        """Serve requests and some records; return how many lines were fetched and requests served.
+        """Serve requests and some records; return how many lines were fetched and requests worked for.
 
         A fault of the map is latched, shows in STATUS and FAULT, and stops the device; it does not raise. An exception
         that has nothing to do with the map (an interrupt, no memory) latches a fault too, and is raised again.
@@ -188,62 +267,55 @@ class DeviceModel:
         Parameters
         ----------
         limit : int
-            Operations after which no further record is fetched. A handshake or a refusal counts as one.
+            Operations after which no further record is fetched. A handshake or a refusal counts as one. While it
+            restores a map, the device takes all that is there.
 
         Reveals
             That records were fetched and answered, of how many lines, and the pages that their operations touched.
         """
         busy = self._serve_request()
-        if self.state is not State.READY:
+        if self._job is not None:
             return int(busy)
-        fetched = read_counter(self.buffer, Counter.COMMANDS_FETCHED)
-        records, lines = self._fetch(fetched, limit)
+        if self._restore is not None:
+            records, lines = self.rings.fetch(self.layout.ring_lines * MOST_COUNT, self._restore.lines)
+            serve = self._restore_from
+        elif self.state is State.READY:
+            (records, lines), serve = self.rings.fetch(limit, self._lines), self._serve
+        else:
+            return int(busy)
         if records:
-            write_counter(self.buffer, Counter.COMMANDS_FETCHED, fetched + lines)
-            try:
-                self._serve(records)
-            except PageAlteredError:
-                self._latch(Fault.PAGE_TAG)
-            except ExhaustedError:
-                self._latch(Fault.EXHAUSTED)
-            except BaseException:  # half a batch can't be undone, whatever stopped it
-                self._latch(Fault.INTERNAL)
-                raise
+            with self._latching():
+                serve(records)
         return lines + busy
 
-    def _fetch(self, fetched: int, limit: int) -> tuple[list[tuple[Header, bytes]], int]:
-        """Return whole records from line ``fetched`` of the command ring on, and how many lines they have."""
-        layout, ring = self.layout, self.layout.ring_lines
-        written = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
-        answered = read_counter(self.buffer, Counter.RESPONSES_WRITTEN)
-        # what can't have been taken is not believed; whatever the host writes, no more than a whole ring is fetched
-        taken = min(read_counter(self.buffer, Counter.RESPONSES_TAKEN), answered)
-        available = max(0, min(written - fetched, taken + self._saved + ring - fetched, ring))
-        data = layout.read_lines(self.buffer, layout.commands, fetched, available)  # each line is read once
-        records: list[tuple[Header, bytes]] = []
-        at = 0
-        while at < len(data) and limit > 0:
-            header = read_header(data[at : at + LINE_BYTES])
-            size = LINE_BYTES * (self.codec.command_lines(header.type, header.lines, header.count) or 1)
-            if at + size > len(data):
-                break  # the rest is not there yet, or there is no room for its response
-            records.append((header, data[at : at + size]))
-            limit -= max(1, header.count)
-            at += size
-        return records, at // LINE_BYTES
+    @contextmanager
+    def _latching(self) -> Iterator[None]:
+        """Latch what the map raises inside."""
+        try:
+            yield
+        except PageAlteredError:
+            self._latch(Fault.PAGE_TAG)
+        except ExhaustedError:
+            self._latch(Fault.EXHAUSTED)
+        except BaseException:  # half a batch can't be undone, whatever stopped it
+            self._latch(Fault.INTERNAL)
+            raise
+
+    def _lines(self, header: Header) -> int:
+        return self.codec.command_lines(header.type, header.lines, header.count)
 
     def _serve(self, records: list[tuple[Header, bytes]]) -> None:
         """Run records and write one answer for each."""
-        sessions, batch = self._sessions, CommandBatch(self.codec)
+        sessions, batch, answer = self._sessions, CommandBatch(self.codec), self.rings.answer
         assert sessions is not None
         for header, record in records:
-            if self.codec.command_lines(header.type, header.lines, header.count) == 0:
+            if self._lines(header) == 0:
                 self._run(batch)
-                self._answer([refusal(header, Refusal.MALFORMED)], 1)
+                answer([refusal(header, Refusal.MALFORMED)], 1)
                 continue
             if header.type != RecordType.DATA:
                 self._run(batch)  # what follows may close a session of the batch
-                self._answer([self._shake(header, record)], header.lines)
+                answer([self._shake(header, record)], header.lines)
                 continue
             text = sessions.open(record, header)
             if isinstance(text, Refusal):
@@ -251,7 +323,7 @@ class DeviceModel:
                 if text in ENDS_SESSION:
                     # SEC_CM: SESSION.TAMPER.ENDS -- the records before are answered; now its other key goes too
                     sessions.close(header)
-                self._answer([refusal(header, text)], header.lines)
+                answer([refusal(header, text)], header.lines)
             elif batch.add(header, sessions.credential(header), text):
                 self._run(batch)
                 sessions.close(header)
@@ -266,12 +338,12 @@ class DeviceModel:
         return self._sessions.confirm(record)
 
     def _run(self, batch: CommandBatch) -> None:
-        """Run the commands of a batch, write their responses and empty the batch."""
+        """Run the commands of a batch, write what they changed and their responses, and empty the batch."""
         if not batch.parts:
             return
         assert self._map is not None
         assert self._sessions is not None
-        start, live, seal = self._map.sequence, len(self._map), self._sessions.seal
+        start, live, seal = self._map.sequence + self._ahead, len(self._map), self._sessions.seal
         work = batch.take()  # emptied before anything can fail, because running it again would hide which fault it was
         columns = work.columns()
         answers = self._map.execute_arrays(*columns)
@@ -279,17 +351,32 @@ class DeviceModel:
         change = ((columns.kinds == Kind.PUT) & ok & ~answers.found).astype(np.int64)
         change -= (columns.kinds == Kind.DELETE) & ok
         texts = work.replies(answers, start, live + np.cumsum(change))
+        if self._journal is not None:
+            counts = [part.header.count for part in work.parts]
+            # SEC_CM: JOURNAL.BEFORE.RESPONSE -- no client learns of an operation that no journal holds
+            self.rings.journal(self._journal.records(counts, columns, answers, start))
         records = [seal(part.header, text) for part, text in zip(work.parts, texts, strict=True)]
-        self._answer(records, sum(part.header.lines for part in work.parts))
+        self.rings.answer(records, sum(part.header.lines for part in work.parts))
 
-    def _answer(self, answers: list[bytes], lines: int) -> None:
-        """Write the answers to commands of so many lines."""
-        layout, data = self.layout, b"".join(answers)
-        written = read_counter(self.buffer, Counter.RESPONSES_WRITTEN)
-        layout.write_lines(self.buffer, layout.responses, written, data)
-        answered = len(data) // LINE_BYTES
-        self._saved += lines - answered
-        write_counter(self.buffer, Counter.RESPONSES_WRITTEN, written + answered)
+    # -- restore ------------------------------------------------------------------------------------------------
+
+    def _restore_from(self, records: list[tuple[Header, bytes]]) -> None:
+        """Take records that restore a map, run their operations, and write one answer for each."""
+        restore = self._restore
+        assert restore is not None
+        answers = restore.run(self._map, records)
+        lines = [restore.lines(header) or 1 for header, _ in records]
+        if not restore.complete:
+            # SEC_CM: RESTORE.FAIL.ERASE -- a host that can choose where a restore ends has no use of what is there
+            if restore.failed and self._map is not None:
+                self._drop_map()
+                self._set_state(State.IDLE)
+            self.rings.answer(answers, sum(lines))
+            return
+        self.rings.answer(answers[:-1], sum(lines[:-1]))
+        self._restore = None
+        self._descend(restore.lineage, restore.operation)
+        self._begin_journal(lambda: self.rings.answer(answers[-1:], lines[-1]))
 
     # -- faults -------------------------------------------------------------------------------------------------
 
@@ -299,7 +386,12 @@ class DeviceModel:
         self._set_state(State.FAULT, fault)
 
     def _erase(self) -> None:
-        self._sessions, self._fresh, self._root_key = None, None, b""
+        self._fresh, self._root_key, self._restore, self._job = None, b"", None, None
+        self._drop_map()
+
+    def _drop_map(self) -> None:
+        """Erase the map, and forget what belongs to it."""
+        self._sessions, self._journal = None, None
         if self._map is not None:
             self._map.erase()
         self._map = None

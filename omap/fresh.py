@@ -1,9 +1,10 @@
-"""Fresh values of a device: the secrets of its formats, and its nonces.
+"""Fresh values of a device: the secrets of its formats, its nonces, and the ids of its snapshots.
 
 No such value is noise as it comes. Each is derived under the root key, from the device's id, 32 bytes of noise and a
-counter, as :data:`omap.kdf.FORMAT` and :data:`omap.kdf.NONCE` say. So noise that can be predicted, or stands still,
-gives nothing away and repeats no value. The counter is one for all values and starts at 0 with the device. If a device
-is reset and then gets the same noise once more, its values repeat; a device without memory can't prevent that.
+counter, as :data:`omap.kdf.FORMAT`, :data:`omap.kdf.NONCE` and :data:`omap.kdf.EXPORT` say. So noise that can be
+predicted, or stands still, gives nothing away and repeats no value. The counter is one for all values and starts at 0
+with the device. If a device is reset and then gets the same noise once more, its values repeat; a device without memory
+can't prevent that.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 
 from omap.crypto import Secrets
 from omap.errors import InputError
-from omap.kdf import FORMAT, NONCE, Derivation
+from omap.kdf import EXPORT, FORMAT, NONCE, Derivation
 
 DEVICE_ID_BYTES, NOISE_BYTES, COUNTER_BYTES = FORMAT.context.values()
 NO_DEVICE_ID = bytes(DEVICE_ID_BYTES)
@@ -68,6 +69,10 @@ class Fresh:
     def secrets(self) -> Secrets:
         """Return the secrets of a format. Reveals, once the map is used, its id."""
         return Secrets.unpack(self._derive(FORMAT))
+
+    def export_id(self) -> bytes:
+        """Return the 16-byte id of a snapshot, which is public."""
+        return self._derive(EXPORT)
 
     def nonce(self) -> bytes:
         """Return the 16-byte nonce of a handshake, which is public."""

@@ -124,6 +124,12 @@ FORMAT = _derivation(
 """Secrets of a new map."""
 NONCE = _derivation(b"omap nonces 1", "root key", _FRESH, {"device nonce": 16})
 """Nonce of the device for a handshake."""
+EXPORT = _derivation(b"omap export 1", "root key", _FRESH, {"export id": 16})
+"""Id of a snapshot."""
+JOURNAL = _derivation(b"omap journal 1", "root key", {"map id": 16, "era": 4}, {"journal key": 32})
+"""Key of 2^32 records of a map's journal, see :mod:`omap.journal`."""
+SNAPSHOT = _derivation(b"omap snapshot 1", "root key", {"map id": 16, "export id": 16}, {"snapshot key": 32})
+"""Key of a snapshot, see :mod:`omap.snapshot`."""
 
-DERIVATIONS = (CLIENT, SESSION, NAMES, DATABASE, WITNESS, PAGE, FORMAT, NONCE)
+DERIVATIONS = (CLIENT, SESSION, NAMES, DATABASE, WITNESS, PAGE, FORMAT, NONCE, EXPORT, JOURNAL, SNAPSHOT)
 """All uses of the KDF."""

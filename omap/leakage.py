@@ -12,7 +12,7 @@ from fractions import Fraction
 from types import MappingProxyType
 
 from omap.params import Params, Rule
-from omap.trace import BULK_LOAD, FORMAT
+from omap.trace import BULK_LOAD, EXPORT, FORMAT
 
 READ = False
 """A read of one whole page, as :attr:`omap.trace.Trace.write` records it."""
@@ -23,10 +23,10 @@ WRITE = True
 TOUCH = (READ, WRITE)
 """Events of one touch. Whatever the operation is, it reads the page and writes it back."""
 
-SCANS = MappingProxyType({FORMAT: (WRITE,), BULK_LOAD: (READ, WRITE)})
-"""Events on every page, pages ascending, of a format and of a bulk load; these are no operations."""
+SCANS = MappingProxyType({FORMAT: (WRITE,), BULK_LOAD: (READ, WRITE), EXPORT: (READ,)})
+"""Events on every page, pages ascending, of each kind of scan; scans are no operations."""
 
-SCAN_NAMES = MappingProxyType({FORMAT: "format", BULK_LOAD: "bulk load"})
+SCAN_NAMES = MappingProxyType({FORMAT: "format", BULK_LOAD: "bulk load", EXPORT: "export"})
 """What a scan is called in messages."""
 
 

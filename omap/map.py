@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,11 @@ from omap.params import Params, Rule
 from omap.position_map import Words
 from omap.reference import Draw, ReferenceMap
 from omap.trace import Observer
+from omap.versions import KEPT_MASK
 from omap.waiting import Descriptor
+
+PAGES_AT_ONCE = 1 << 10
+"""Pages that are read at once, when all are."""
 
 
 def lost() -> ExhaustedError:
@@ -89,6 +93,26 @@ class PagedMap(ReferenceMap):
     def _emptiest(self, bins: Words) -> Descriptor:
         """Return the descriptor of the bin with the fewest tuples; of equal bins the first."""
         return min((self.waiting.load(number) for number in bins), key=Descriptor.load)
+
+    # -- all slots ----------------------------------------------------------------------------------------------
+
+    def _page_slots(self) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]]:
+        params, present = self.params, self.version
+        for first in range(0, params.pages, PAGES_AT_ONCE):
+            pages = np.arange(first, min(first + PAGES_AT_ONCE, params.pages))
+            kept, occupancy = self.waiting.kept(pages + params.hbm_bins)
+            versions = present - (present - kept & KEPT_MASK)
+            stale = (present >> params.epoch_bits) - (versions >> params.epoch_bits) > 1
+            for page in pages[stale].tolist():
+                self._codec.open(page, int(kept[page - first]), b"", present=present)  # says what is wrong
+            size = params.page_bytes
+            sealed = np.frombuffer(b"".join([self.host.read(page * size, size) for page in pages.tolist()]), np.uint8)
+            opened, altered = self._codec.open_rows(pages, versions, sealed.reshape(-1, size))
+            if altered is not None:
+                raise altered
+            rows = np.frombuffer(b"".join(opened), np.uint8).reshape(len(pages), -1)
+            tuples = rows[:, : params.page_slots * params.tuple_bytes].reshape(-1, params.tuple_bytes)
+            yield (occupancy[:, None] >> np.arange(params.page_slots) & 1).astype(bool).ravel(), tuples
 
     # -- many keys at once --------------------------------------------------------------------------------------
 

@@ -262,6 +262,11 @@ class Params:
         return max(self.plaintext_bytes, 0) // self.tuple_bytes
 
     @cached_property
+    def slots(self) -> int:
+        """Page slots and waiting slots: how many tuples the map has room for."""
+        return self.pages * self.page_slots + self.waiting_slots
+
+    @cached_property
     def host_bytes(self) -> int:
         """Bytes of host memory that the pages occupy, contiguously."""
         return self.pages * self.page_bytes

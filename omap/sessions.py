@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from omap.credentials import CREDENTIAL_BYTES, Credential, derive_client_key
 from omap.errors import InputError
+from omap.lineage import NO_ANCESTORS, Lineage
 from omap.params import Params
 from omap.session import (
-    CLIENT_ROLE,
-    DEVICE_ROLE,
+    CONFIRM_FIELDS,
+    CONFIRMATION_BYTES,
+    KEPT,
     NONCE_BYTES,
     RECORD_LIMIT,
-    SESSION_NUMBER,
     SessionKeys,
     record_nonce,
     session_keys,
@@ -78,6 +79,8 @@ class DeviceSessions:
         32 secret bytes.
     nonce : callable, optional
         Source of 16-byte nonces. Use anything but the default only in tests.
+    lineage : Lineage, optional
+        Ancestors of the map.
 
     Reveals
         Session numbers, session indices, credentials and nonces, which are in the clear; and which records are refused,
@@ -90,10 +93,12 @@ class DeviceSessions:
         root_key: bytes,
         *,
         nonce: Callable[[], bytes] = lambda: secrets.token_bytes(NONCE_BYTES),
+        lineage: Lineage = NO_ANCESTORS,
     ) -> None:
         self.codec = RecordCodec(params)
         self._root_key = root_key
         self._new_nonce = nonce
+        self._lineage = lineage
         self._table: list[_Open | None] = [None] * SESSIONS
         self._pending: list[_Pending | None] = [None] * PENDING_HANDSHAKES
         self._last_session = 0
@@ -116,7 +121,7 @@ class DeviceSessions:
         keys = session_keys(client_key, client_nonce, nonce, params.digest, map_id, session)
         self._pending[session % PENDING_HANDSHAKES] = _Pending(session, credential, keys)
         header = Header(RecordType.HELLO, 0, HELLO_LINES, 0, session, 0).pack()
-        return (header + nonce + map_id + keys.confirm(DEVICE_ROLE)).ljust(HELLO_LINES * LINE_BYTES, b"\0")
+        return (header + nonce + map_id + keys.confirm_device()).ljust(HELLO_LINES * LINE_BYTES, b"\0")
 
     def confirm(self, record: bytes) -> bytes:
         """Return the answer to a CONFIRM, and open the session if the client holds the key of its credential.
@@ -131,9 +136,9 @@ class DeviceSessions:
             return refusal(header, Refusal.NO_HANDSHAKE)
         keys, credential = pending.keys, pending.credential
         body = record[HEADER.size :]
-        (replaced,) = SESSION_NUMBER.unpack_from(body, 16)
+        replaced, known = CONFIRM_FIELDS.unpack_from(body, CONFIRMATION_BYTES)
         # SEC_CM: SESSION.KEY.CONFIRM -- no session is opened for a client that does not hold the key
-        if not constant_time.bytes_eq(keys.confirm(CLIENT_ROLE, replaced), body[:16]):
+        if not constant_time.bytes_eq(keys.confirm_client(replaced, known), body[:CONFIRMATION_BYTES]):
             return refusal(header, Refusal.WRONG_KEY)
         self._pending[place] = None
         for index, old in enumerate(self._table):
@@ -150,7 +155,11 @@ class DeviceSessions:
             Credential.unpack(credential),
             used=self._tick(),
         )
-        return Header(RecordType.CONFIRM, index, 1, 0, pending.session, 0).pack().ljust(LINE_BYTES, b"\0")
+        kept = self._lineage.kept(known)
+        # SEC_CM: SESSION.LINEAGE.PROVEN -- the host can't say for the device how much of an ancestor is there
+        answer = keys.confirm_kept(kept) + KEPT.pack(kept)
+        header = Header(RecordType.CONFIRM, index, 1, 0, pending.session, 0)
+        return (header.pack() + answer).ljust(LINE_BYTES, b"\0")
 
     def _place(self, credential: bytes) -> int:
         """Return the lowest free session index, or the one whose session is to be closed."""

@@ -18,6 +18,9 @@ FORMAT = -1
 BULK_LOAD = -2
 """Operation number of the events of a bulk load."""
 
+EXPORT = -3
+"""Operation number of the events of an export."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
@@ -27,13 +30,14 @@ class Submitted:
     ----------
     operations : int
         Operations that were submitted.
-    formats, bulk_loads : int
-        Scans that were asked for.
+    formats, bulk_loads, exports : int
+        Scans that were asked for. A restore is a format, and an operation for each item of its records.
     """
 
     operations: int
     formats: int = 0
     bulk_loads: int = 0
+    exports: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,8 @@ class Trace:
     Attributes
     ----------
     operation : int64 array
-        Number of the operation that the event belongs to, from 0. For a scan, :data:`~omap.trace.FORMAT` or
-        :data:`~omap.trace.BULK_LOAD`.
+        Number of the operation that the event belongs to, from 0. For a scan, :data:`~omap.trace.FORMAT`,
+        :data:`~omap.trace.BULK_LOAD` or :data:`~omap.trace.EXPORT`.
     address : uint64 array
         First byte of the access, relative to the start of the pages.
     length : uint64 array
@@ -79,14 +83,14 @@ class Observer:
         self._events = array("Q")  # address << 1 | write
         self._lengths = array("Q")
         self._starts = array("Q")  # index of the first event of each operation
-        self._scans: list[tuple[int, int, int]] = []  # (first event, end, FORMAT or BULK_LOAD)
+        self._scans: list[tuple[int, int, int]] = []  # (first event, end, which scan)
 
     def begin_operation(self) -> None:
         """Note that the next operation starts here."""
         self._starts.append(len(self._lengths))
 
     def begin_scan(self, kind: int) -> None:
-        """Note that the events up to :meth:`end_scan` belong to a format or a bulk load."""
+        """Note that the events up to :meth:`end_scan` belong to a scan."""
         self._scans.append((len(self._lengths), -1, kind))
 
     def end_scan(self) -> None:
@@ -152,6 +156,7 @@ def join(*traces: Trace) -> Trace:
             operations=sum(one.operations for one in counted),
             formats=sum(one.formats for one in counted),
             bulk_loads=sum(one.bulk_loads for one in counted),
+            exports=sum(one.exports for one in counted),
         )
         if len(counted) == len(traces)
         else None,

@@ -10,6 +10,7 @@ further lines have a free list each, a stack whose top is kept on chip.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ from omap.errors import ExhaustedError
 from omap.memory import DeviceMemory, Region
 from omap.params import Params
 from omap.versions import KEPT_BITS, KEPT_MASK
+
+SLOTS_AT_ONCE = 1 << 14
+"""Waiting slots that are read at once, when all are."""
 
 
 class Descriptor:
@@ -91,6 +95,12 @@ class FreeList:
     def peek(self, count: int) -> npt.NDArray[np.int64]:
         """Return the next ``count`` indices, as a (count,) array in the order of :meth:`take`."""
         return np.array(self._stack[self.free - count : self.free], np.int64)[::-1]
+
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Return for each index whether it is in use, as a (size,) array."""
+        used = np.ones(len(self._stack), bool)
+        used[np.frombuffer(self._stack, np.uint32)[: self.free]] = False
+        return used
 
     @property
     def taken(self) -> int:
@@ -166,6 +176,12 @@ class Waiting:
                 self.lines.data, (self._bins + line) * self._line_bytes, links[place + 1], *padded[at : at + each]
             )
 
+    def kept(self, numbers: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the versions, as far as they are kept, and the occupancies of n bins, as two (n,) arrays."""
+        self.lines.reads += len(numbers)
+        words = np.frombuffer(self.lines.data, "<u4").reshape(-1, self._line_bytes // 4)[numbers, :3].astype(np.int64)
+        return (words[:, 0] | words[:, 1] << 32) & KEPT_MASK, words[:, 2]
+
     # -- tuples -------------------------------------------------------------------------------------------------
 
     def read_slot(self, index: int) -> bytes:
@@ -203,3 +219,12 @@ class Waiting:
             return None
         self.free_slots.give(descriptor.waiting.pop(found[0]))
         return found[1][self._key_bytes :]
+
+    def all_slots(self) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]]:
+        """Yield which waiting slots are used, and what they hold, some at a time."""
+        used = self.free_slots.used()
+        rows = np.frombuffer(self.slots.data, np.uint8).reshape(len(used), self._slot_bytes)
+        for first in range(0, len(used), SLOTS_AT_ONCE):
+            last = min(first + SLOTS_AT_ONCE, len(used))
+            self.slots.reads += last - first
+            yield used[first:last], rows[first:last, : self._tuple_bytes]

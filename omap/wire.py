@@ -12,9 +12,13 @@ size is the same in commands and in responses, whatever the operation is. So a r
 command, unless it is a refusal, which has one. A command whose lines do not fit its type and count is malformed: it
 counts as one line, and is refused.
 
-The shared buffer is ``control block || command ring || response ring || pages``. Rings consist of lines, and their
-counters count lines and only grow; line n of a ring is at place ``n % ring_lines``. A record lies in consecutive lines
-of a ring. Each command has one response, and responses come in the order of the commands.
+The shared buffer is ``control block || command ring || response ring || journal ring || pages``. Rings consist of
+lines, and their counters count lines and only grow; line n of a ring is at place ``n % ring_lines``. A record lies in
+consecutive lines of a ring. Each command has one response, and responses come in the order of the commands.
+
+A device that writes a journal puts records of its own into the journal ring: what commands changed
+(:mod:`omap.journal`), and snapshots of the whole map (:mod:`omap.snapshot`). While it restores a map, the host gives
+them back to it through the command ring (:mod:`omap.restore`).
 """
 
 from __future__ import annotations
@@ -58,6 +62,15 @@ MOST_COUNT = 255
 HELLO_LINES = 2
 """Lines of a HELLO and of its answer. The second line is zeros: room for a key exchange to come."""
 
+SOURCE_LINES = 2
+"""Lines of a SOURCE."""
+
+MOST_ANCESTORS = 16
+"""Most ancestors of a map that are remembered; ``count`` of a START says how many there are."""
+
+START_BYTES, ANCESTOR_BYTES = 80, 32
+"""Bytes that a START seals, and as many more for each ancestor."""
+
 CONTROL_BYTES = 4096
 """Bytes of the control block; the pages after the rings begin at a multiple of them."""
 
@@ -69,10 +82,20 @@ class RecordType(IntEnum):
     CONFIRM = 2
     DATA = 3
     REFUSED = 4
+    JOURNAL = 5
+    """What a DATA record changed."""
+    SNAPSHOT = 6
+    """A part of all slots of a map."""
+    START = 7
+    """Begins the journal of a map, and ends a snapshot: which map it is, and its ancestors."""
+    SOURCE = 8
+    """In the clear: which map or snapshot the records after it belong to."""
+    END = 9
+    """The host has nothing more to restore."""
 
 
 class Direction(IntEnum):
-    """First word of the nonce of a record."""
+    """First word of the nonce of a record of a session. Journals and snapshots have the type of the record there."""
 
     COMMAND = 0
     RESPONSE = 1
@@ -90,6 +113,8 @@ class Refusal(IntEnum):
     ALTERED = 7
     OUT_OF_TURN = 8
     CREDENTIAL = 9
+    RESTORING = 10
+    RESTORE_FAILED = 11
 
 
 ENDS_SESSION = frozenset({Refusal.ALTERED, Refusal.OUT_OF_TURN})
@@ -184,11 +209,41 @@ class RecordCodec:
             fits = lines == wanted and count == 0
         return lines if fits else 0
 
+    # -- journals and snapshots -----------------------------------------------------------------------------------
+
+    @cached_property
+    def chunk_lines(self) -> int:
+        """Lines of a SNAPSHOT record, which has as many operations as a record can have."""
+        return self.lines(self.most_operations)
+
+    @cached_property
+    def chunks(self) -> int:
+        """SNAPSHOT records of a snapshot: one operation for each slot of the map, in full records."""
+        return -(-self.params.slots // self.most_operations)
+
+    def restore_lines(self, type_: int, lines: int, count: int) -> int:
+        """Return the lines of a record that restores a map, as :meth:`command_lines` does; 0 if it is malformed."""
+        if type_ == RecordType.JOURNAL:
+            fits = 0 < count < len(self.sizes) and lines == self.sizes[count]
+        elif type_ == RecordType.SNAPSHOT:
+            fits = (lines, count) == (self.chunk_lines, self.most_operations)
+        elif type_ == RecordType.START:
+            fits = count <= MOST_ANCESTORS and lines == start_lines(count)
+        else:
+            wanted = SOURCE_LINES if type_ == RecordType.SOURCE else 1 if type_ == RecordType.END else 0
+            fits = lines == wanted and count == 0
+        return lines if fits else 0
+
+
+def start_lines(ancestors: int) -> int:
+    """Return the lines of a START with so many ancestors."""
+    return -(-(HEADER.size + START_BYTES + ancestors * ANCESTOR_BYTES + TAG_BYTES) // LINE_BYTES)
+
 
 class Counter(IntEnum):
     """Byte offsets of the counters in the control block. A counter has 64 bits, little-endian.
 
-    The two that the host writes have one line, and the two that the device writes have another.
+    Those that the host writes have one line, and those that the device writes have another.
     """
 
     COMMANDS_WRITTEN = 0x000
@@ -196,14 +251,19 @@ class Counter(IntEnum):
     RESPONSES_TAKEN = 0x008
     """Written by the host: lines ever taken out of the response ring."""
     COMMANDS_SETTLED = 0x010
-    """Written by the host, and read by no device: lines of commands whose responses were taken out, modulo 2**32, in the
-    upper half, and lines of these responses, modulo 2**32, in the lower half. A driver that follows another finds there
-    which responses are due. It is written before RESPONSES_TAKEN, in one store, so that both halves fit together. A host
-    keeps the commands after it, and so there is room for their responses."""
+    """Written by the host, and read by no device: lines of commands whose responses were taken out, modulo 2**32, in
+    the upper half, and lines of these responses, modulo 2**32, in the lower half. A driver that follows another finds
+    there which responses are due. It is written before RESPONSES_TAKEN, in one store, so that both halves fit together.
+    A host keeps the commands after it, and so there is room for their responses."""
+    JOURNAL_TAKEN = 0x018
+    """Written by the host: lines ever taken out of the journal ring."""
     COMMANDS_FETCHED = 0x040
     """Written by the device: lines ever fetched from the command ring. Their places are free again."""
     RESPONSES_WRITTEN = 0x048
     """Written by the device: lines of whole records ever put into the response ring, after their bytes are there."""
+    JOURNAL_WRITTEN = 0x050
+    """Written by the device: lines of whole records ever put into the journal ring, after their bytes are there. It
+    rises before the responses to the commands that are journalled there."""
     REQUESTS = 0x200
     """Written by a host that can't write REQUEST: a new number is a request, and its lowest 8 bits say which."""
     REQUESTS_DONE = 0x240
@@ -223,6 +283,9 @@ def write_counter(buffer: bytearray | memoryview, counter: Counter, value: int) 
 
 LEAST_RING_LINES, MAX_RING_LINES = 1 << 7, 1 << 16
 """Fewest and most lines of a ring. The fewest hold the longest record of any map."""
+
+RINGS = 3
+"""Rings of a buffer. All have the same length."""
 
 RING_LINES = 1 << 12
 """Lines of a ring unless somebody asks for others."""
@@ -276,9 +339,14 @@ class BufferLayout:
         return self.commands + self.ring_bytes
 
     @cached_property
+    def journal(self) -> int:
+        """Offset of the journal ring. It stays empty if the device writes no journal."""
+        return self.responses + self.ring_bytes
+
+    @cached_property
     def pages(self) -> int:
         """Offset of page 0."""
-        return -(-(self.responses + self.ring_bytes) // CONTROL_BYTES) * CONTROL_BYTES
+        return -(-(self.commands + RINGS * self.ring_bytes) // CONTROL_BYTES) * CONTROL_BYTES
 
     @cached_property
     def size(self) -> int:

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.fresh import DEVICE_ID_BYTES
 from omap.regmap import Fault, Request, State
-from omap.wire import CONTROL_BYTES
+from omap.wire import CONTROL_BYTES, RINGS
 from rtl.config import EngineConfig
 from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES, RING_IDS
 from rtl.map.core import PROGRESS, Core
@@ -127,7 +127,7 @@ class Engine(wiring.Component):
         csr = self.csr
         rings, pages = Signal(32), Signal(ADDRESS_BITS)
         m.d.sync += [
-            rings.eq(csr.ring_lines * (2 * LINE_BYTES) + (CONTROL_BYTES - 1)),
+            rings.eq(csr.ring_lines * (RINGS * LINE_BYTES) + (CONTROL_BYTES - 1)),
             pages.eq(csr.base + CONTROL_BYTES + Cat(rings[:ALIGNMENT_BITS] & 0, rings[ALIGNMENT_BITS:])),
         ]
         m.d.comb += [

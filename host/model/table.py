@@ -8,18 +8,18 @@ clients, relay and rings. It says what it is in the register MODE, and nobody ge
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from host.model import table_code
-from omap.columns import Answers
+from omap.columns import Answers, Columns
 from omap.crypto import MAP_ID_BYTES, Secrets
 from omap.device import DeviceModel
 from omap.errors import FaultError
 from omap.interface import ObliviousMap, check_batch, check_columns
-from omap.operations import Operation, Response, Status
+from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
 from omap.regmap import State, identity
 from omap.rows import Rows
@@ -56,6 +56,14 @@ class TableMap(ObliviousMap):
         self._table = np.zeros(slots * (1 + params.tuple_bytes), np.uint8)
         self._live, self.sequence, self._erased = 0, 0, False
         self.map_id = secrets.token_bytes(MAP_ID_BYTES)
+
+    def export(self) -> Iterator[Columns]:
+        """Yield all tuples, and free slots up to as many as a map has. Reveals everything."""
+        rows = self._table.reshape(-1, 1 + self.params.tuple_bytes)
+        used = np.zeros((self.params.slots, rows.shape[1]), np.uint8)
+        used[: self._live] = rows[rows[:, 0] != 0]
+        key_end = 1 + self.params.key_bytes
+        yield Columns((used[:, 0] != 0) * np.uint8(Kind.PUT), used[:, 1:key_end], used[:, key_end:])
 
     def erase(self) -> None:
         """Forget all. Only a format makes the table usable again."""
@@ -124,7 +132,8 @@ class TableDevice(DeviceModel):
 
     def __init__(self, params: Params, root_key: bytes, buffer: bytearray | memoryview, **options: Any) -> None:
         super().__init__(params, root_key, buffer, create=create, **options)
-        is_what = identity(params, hbm_private=False, attested=False, hardware=False, insecure=True)
+        claims = {"hbm_private": False, "attested": False, "hardware": False, "journal": self.journalled}
+        is_what = identity(params, insecure=True, **claims)
         for name, value in is_what.items():
             self.registers.write(name, value)
         self._set_state(State.IDLE)

@@ -11,7 +11,7 @@ from omap.audit.report import Finding
 from omap.errors import InputError
 from omap.leakage import SCAN_NAMES, SCANS, TOUCH, touches_per_operation
 from omap.params import Params
-from omap.trace import BULK_LOAD, FORMAT, Submitted, Trace
+from omap.trace import BULK_LOAD, EXPORT, FORMAT, Submitted, Trace
 
 MOST_OPERATIONS = 1 << 27
 """Most operations of a trace: an audit counts the events of each, and takes a gigabyte for so many."""
@@ -130,7 +130,12 @@ def _first(bad: Bools) -> int:
 
 
 def _whose(operation: int) -> str:
-    return f"operation {operation}" if operation >= 0 else f"a {SCAN_NAMES[operation]}"
+    return f"operation {operation}" if operation >= 0 else _scan_name(operation)
+
+
+def _scan_name(kind: int) -> str:
+    name = SCAN_NAMES[kind]
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _event(trace: Trace, index: int) -> str:
@@ -163,7 +168,8 @@ def _places(trace: Trace, params: Params) -> Finding:
 
 def _scans_and_order(trace: Trace, params: Params, overlapping: bool) -> Finding:
     """Check that scans visit every page in order, and that operations come in order and not amid each other."""
-    ends = np.flatnonzero(np.diff(trace.operation, append=np.int64(-3)))  # last event of each run of equal numbers
+    no_number = np.int64(min(SCANS) - 1)
+    ends = np.flatnonzero(np.diff(trace.operation, append=no_number))  # last event of each run of equal numbers
     starts = np.concatenate(([0], ends[:-1] + 1)).astype(np.int64) if len(ends) else ends
     owner = trace.operation[starts] if len(starts) else trace.operation
     deviations, detail = 0, ""
@@ -202,7 +208,7 @@ def _scans_and_order(trace: Trace, params: Params, overlapping: bool) -> Finding
 def _scan_deviation(trace: Trace, params: Params, start: int, end: int, kind: int) -> str:
     """Say what is wrong with the scans of one kind in events ``start`` to ``end - 1``; return "" if nothing is."""
     events = SCANS[kind]
-    name = SCAN_NAMES[kind]
+    name = _scan_name(kind)
     place = np.arange(end - start)
     page = place // len(events) % max(params.pages, 1)
     write = np.array(events)[place % len(events)]
@@ -212,10 +218,10 @@ def _scan_deviation(trace: Trace, params: Params, start: int, end: int, kind: in
     if not same.all():
         at = _first(~same)
         wanted = f"a {'write' if write[at] else 'read'} of page {page[at]}"
-        return f"a {name}: expected {wanted}, came {_event(trace, start + at)} (event {start + at})"
+        return f"{name}: expected {wanted}, came {_event(trace, start + at)} (event {start + at})"
     whole = len(events) * params.pages
     if whole == 0 or (end - start) % whole:
-        return f"a {name}: {end - start} events, expected {whole} for {params.pages} pages, or a multiple"
+        return f"{name}: {end - start} events, expected {whole} for {params.pages} pages, or a multiple"
     return ""
 
 
@@ -237,7 +243,8 @@ def _counts(counts: Ints, params: Params) -> Finding:
 def _submitted(trace: Trace, submitted: Submitted, pages: int) -> Finding:
     """Check that what ran is what was submitted: operations, and if there are pages, scans over them."""
     pairs = {"operations": (submitted.operations, trace.operations)}
-    for kind, asked in ((FORMAT, submitted.formats), (BULK_LOAD, submitted.bulk_loads)) if pages else ():
+    scans = ((FORMAT, submitted.formats), (BULK_LOAD, submitted.bulk_loads), (EXPORT, submitted.exports))
+    for kind, asked in scans if pages else ():
         ran = int((trace.operation == kind).sum()) // (len(SCANS[kind]) * pages)
         pairs[f"{SCAN_NAMES[kind]}s"] = asked, ran
     wrong = [

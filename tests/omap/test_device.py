@@ -177,7 +177,7 @@ def test_a_refusal_of_a_longer_record_has_one_line_and_leaves_room(count):
         host.device.step()
         assert read_header(host.take())[:4] == (RecordType.REFUSED, 3, 1, Refusal.UNKNOWN_SESSION)
         assert client.open(host.take()).sequence == number
-    assert host.device._saved == host.counter(Counter.COMMANDS_FETCHED) - host.counter(Counter.RESPONSES_WRITTEN)
+    assert host.device.rings._saved == host.counter(Counter.COMMANDS_FETCHED) - host.counter(Counter.RESPONSES_WRITTEN)
 
 
 def test_close_runs_as_any_operation_and_ends_the_session_after_its_record():

@@ -147,7 +147,7 @@ def test_no_client_can_pose_as_the_device_or_as_another_client(mine, theirs):
     victim, device = ClientSession(PARAMS, other), DeviceSessions(PARAMS, KEY)
     hello, nonce = victim.hello(), bytes(16)
     forged = session_keys(one.key, hello[16:32], nonce, PARAMS.digest, MAP_ID, 1)
-    answer = Header(RecordType.HELLO, 0, 2, 0, 1, 0).pack() + nonce + MAP_ID + forged.confirm(1)
+    answer = Header(RecordType.HELLO, 0, 2, 0, 1, 0).pack() + nonce + MAP_ID + forged.confirm_device()
     with pytest.raises(WrongKeyError):
         victim.confirm(answer.ljust(128, b"\0"))
     # and under another's credential it confirms nothing
@@ -156,7 +156,7 @@ def test_no_client_can_pose_as_the_device_or_as_another_client(mine, theirs):
     asked = asked[:32] + other.credential.pack() + asked[64:]
     body = device.hello(asked, MAP_ID)[HEADER.size :]
     keys = session_keys(one.key, asked[16:32], body[:16], PARAMS.digest, MAP_ID, 1)
-    confirm = Header(RecordType.CONFIRM, 0, 1, 0, 1, 0).pack() + keys.confirm(2) + bytes(32)
+    confirm = Header(RecordType.CONFIRM, 0, 1, 0, 1, 0).pack() + keys.confirm_client() + bytes(32)
     assert read_header(device.confirm(confirm)).count == Refusal.WRONG_KEY
 
 
@@ -344,10 +344,19 @@ def test_session_keys_from_first_principles():
     blocks = b"".join(cmac(KEY, number.to_bytes(4, "big") + fixed) for number in range(1, 7))
     keys = session_keys(KEY, client, device, digest, map_id, 7)
     assert keys.command + keys.response + keys.confirmation == blocks
-    # CMAC of one whole block by hand: the subkey is the doubled encryption of zero (SP 800-38B section 6.1)
+    # CMAC of whole blocks by hand: the subkey is the doubled encryption of zero (SP 800-38B section 6.1)
     aes = Cipher(algorithms.AES256(keys.confirmation), modes.ECB()).encryptor()
     doubled = int.from_bytes(aes.update(bytes(16)), "big") << 1
     if doubled >> 128:
         doubled = doubled & (1 << 128) - 1 ^ 0x87
-    block = int.from_bytes(bytes([2]) + bytes(11) + (9).to_bytes(4, "big"), "big") ^ doubled
-    assert keys.confirm(2, 9) == aes.update(block.to_bytes(16, "big"))
+
+    def mac(*blocks):
+        state = 0
+        for number, block in enumerate(blocks, 1):
+            state ^= int.from_bytes(block, "big") ^ (doubled if number == len(blocks) else 0)
+            state = int.from_bytes(aes.update(state.to_bytes(16, "big")), "big")
+        return state.to_bytes(16, "big")
+
+    assert keys.confirm_device() == mac(bytes([1]) + bytes(15))
+    assert keys.confirm_client(9, map_id) == mac(bytes([2]) + bytes(11) + (9).to_bytes(4, "big"), map_id)
+    assert keys.confirm_kept(12) == mac(bytes([3]) + bytes(7) + (12).to_bytes(8, "big"))

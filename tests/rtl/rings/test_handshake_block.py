@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from omap.credentials import Credential, Right
 from omap.presets import preset
-from omap.session import CLIENT_ROLE, DEVICE_ROLE
 from omap.sessions import DeviceSessions
 from omap.wire import PENDING_HANDSHAKES, Header, RecordType, Refusal, read_header
 from rtl.rings.handshake import Handshake
@@ -177,10 +176,10 @@ def test_who_holds_the_key_of_another_credential_opens_nothing(what):
     client = twin.client(mine)
     answer = twin.feed(with_credential(client.hello(), theirs.pack()))
     assert (
-        client.keys(answer).confirm(DEVICE_ROLE) != answer[48:64]
+        client.keys(answer).confirm_device() != answer[48:64]
     )  # the device proves that it means the other credential
     header = Header(RecordType.CONFIRM, 0, 1, 0, read_header(answer).session, 0)
-    record = header.pack() + client.keys(answer).confirm(CLIENT_ROLE) + bytes(32)
+    record = header.pack() + client.keys(answer).confirm_client() + bytes(32)
     assert read_header(twin.feed(record)).count == Refusal.WRONG_KEY
     assert not twin.taken_keys()
 

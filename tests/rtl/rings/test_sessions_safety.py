@@ -12,7 +12,7 @@ from omap.credentials import ALL_RIGHTS, ClientKey, Credential, Right, provision
 from omap.errors import WrongKeyError
 from omap.operations import Kind, Operation, Status
 from omap.presets import preset
-from omap.session import CLIENT_ROLE, SESSION_NUMBER, session_keys
+from omap.session import SESSION_NUMBER, session_keys
 from omap.wire import CLOSE, LINE_BYTES, Header, RecordType, Refusal, read_header
 from rtl.rings.sessions import Sessions
 from sim.bench.amaranth_bench import AmaranthBench
@@ -226,7 +226,7 @@ def test_no_client_widens_its_rights(tiny):
     session, nonce = read_header(answer).session, answer[BEAT_BYTES : 2 * BEAT_BYTES]
     keys = session_keys(key.key, forger._nonce, nonce, twin.params.digest, MAP_ID, session)
     confirm = (
-        Header(RecordType.CONFIRM, 0, 1, 0, session, 0).pack() + keys.confirm(CLIENT_ROLE) + SESSION_NUMBER.pack(0)
+        Header(RecordType.CONFIRM, 0, 1, 0, session, 0).pack() + keys.confirm_client() + SESSION_NUMBER.pack(0)
     )
     assert code(twin.feed(confirm.ljust(LINE_BYTES, b"\0"))) == Refusal.WRONG_KEY
 

@@ -60,13 +60,13 @@ REMOVALS = [
     Removal(
         "SESSION.KEY.CONFIRM",
         "omap/session.py",
-        "if not constant_time.bytes_eq(keys.confirm(DEVICE_ROLE), confirmation):",
+        "if not constant_time.bytes_eq(keys.confirm_device(), confirmation):",
         "if False:",
     ),
     Removal(
         "SESSION.KEY.CONFIRM",
         "omap/sessions.py",
-        "if not constant_time.bytes_eq(keys.confirm(CLIENT_ROLE, replaced), body[:16]):",
+        "if not constant_time.bytes_eq(keys.confirm_client(replaced, known), body[:CONFIRMATION_BYTES]):",
         "if False:",
     ),
     Removal(
