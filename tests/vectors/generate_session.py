@@ -18,6 +18,7 @@ from omap.bodies import Reply, pack_answers, reply_text
 from omap.columns import Answers
 from omap.credentials import Credential, provision
 from omap.interface import as_rows
+from omap.lineage import NO_MAP, Ancestor, Lineage
 from omap.operations import Kind, Operation, Status
 from omap.presets import preset
 from omap.session import ClientSession, session_keys
@@ -53,13 +54,14 @@ def drawn(text):
     return hashlib.sha256(f"omap session vectors: {text}".encode()).digest()
 
 
-def make_session(params, client, device, map_id, nonce, replaces=0):
+# Many: what is fixed of both ends.
+def make_session(params, client, device, map_id, nonce, replaces=0, known=NO_MAP):
     """Open a session with a fixed client nonce; return the client's end and the four records."""
     session = ClientSession(params, client, replaces=replaces)
     session._nonce = nonce
     records = [session.hello()]
     records.append(device.hello(records[-1], map_id))
-    records.append(session.confirm(records[-1]))
+    records.append(session.confirm(records[-1], known))
     records.append(device.confirm(records[-1]))
     session.opened(records[-1])
     return session, records
@@ -112,13 +114,13 @@ def vectors(name):
     params, rng = preset(name), random.Random(name)
     root_key, map_id = drawn(f"{name} root key"), drawn(f"{name} map id")[:16]
     nonces = iter(drawn(f"{name} device nonce {number}")[:16] for number in range(9))
-    device = DeviceSessions(params, root_key, nonce=lambda: next(nonces))
+    lineage = Lineage(tuple(Ancestor(drawn(f"{name} ancestor {number}")[:16], 999 - number) for number in range(3)))
+    known = {"TINY": lineage.ancestors[1].map_id, "SMALL": NO_MAP, "WIDE": map_id}[name]
+    device = DeviceSessions(params, root_key, nonce=lambda: next(nonces), lineage=lineage)
     rights, prefix = RIGHTS[name][0]
     holder = provision(root_key, Credential(rights, prefix, b"first client"))
     other, _ = make_session(params, holder, device, map_id, drawn(f"{name} other client")[:16])
-    client, handshake = make_session(
-        params, holder, device, map_id, drawn(f"{name} client")[:16], replaces=other.session
-    )
+    client, handshake = make_session(params, holder, device, map_id, drawn(f"{name} client")[:16], other.session, known)
     third = provision(root_key, Credential(rights, prefix, b"third client"))
     spare, _ = make_session(params, third, device, map_id, drawn(f"{name} third client")[:16])
 
@@ -166,6 +168,9 @@ def vectors(name):
         "session": client.session,
         "session_index": client.session_index,
         "replaces": other.session,
+        "ancestors": [[one.map_id.hex(), one.kept] for one in lineage.ancestors],
+        "known": known.hex(),
+        "kept": client.kept,
         "keys": {part: getattr(keys, part).hex() for part in ("command", "response", "confirmation")},
         "handshake": [record.hex() for record in handshake],
         "exchanges": exchanges,
@@ -222,6 +227,9 @@ def bad_handshakes(name, params, root_key, map_id, session, handshake):
         (1, 8 * 7, "flip", "WrongKeyError"),  # session
         (2, 8 * (HEADER.size + 3), "flip", "WRONG_KEY"),  # confirmation
         (2, 8 * (HEADER.size + 19), "flip", "WRONG_KEY"),  # replaced session
+        (2, 8 * (HEADER.size + 40), "flip", "WRONG_KEY"),  # known map
+        (3, 8 * (HEADER.size + 3), "flip", "AlteredError"),  # confirmation
+        (3, 8 * (HEADER.size + 23), "flip", "AlteredError"),  # kept
     ]:
         bad.append({"step": step, "flag": flag, "record": flipped(handshake[step], bit).hex(), "outcome": outcome})
     other = Credential(name=b"of another").pack()

@@ -15,6 +15,7 @@ from omap.bodies import answers, command_items, unpack_columns
 from omap.columns import Answers
 from omap.credentials import Credential, provision
 from omap.interface import as_rows
+from omap.lineage import Ancestor, Lineage
 from omap.operations import Kind, Status
 from omap.params import Params
 from omap.session import ClientSession
@@ -44,7 +45,9 @@ class Ends:
         self.params = Params.from_dict(case["parameters"])
         self.map_id = bytes.fromhex(case["map_id"])
         root_key = bytes.fromhex(case["root_key"])
-        self.device = DeviceSessions(self.params, root_key, nonce=lambda: bytes.fromhex(case["device_nonce"]))
+        lineage = Lineage(tuple(Ancestor(bytes.fromhex(one), kept) for one, kept in case["ancestors"]))
+        nonce = bytes.fromhex(case["device_nonce"])
+        self.device = DeviceSessions(self.params, root_key, nonce=lambda: nonce, lineage=lineage)
         self.device._last_session = case["session"] - 1
         taken = SimpleNamespace(session=-1, used=0, credential=b"")
         self.device._table[: case["session_index"]] = [taken] * case["session_index"]
@@ -58,7 +61,7 @@ class Ends:
         for number, answer in enumerate(
             [
                 lambda record: self.device.hello(record, self.map_id),
-                self.client.confirm,
+                lambda record: self.client.confirm(record, bytes.fromhex(self.case["known"])),
                 self.device.confirm,
             ],
             1,
@@ -83,6 +86,7 @@ def test_both_ends_follow_the_file(name):
     case, ends = CASES[name], Ends(CASES[name])
     assert [record.hex() for record in ends.shake_hands()] == case["handshake"]
     assert (ends.client.session_index, ends.client.session) == (case["session_index"], case["session"])
+    assert ends.client.kept == case["kept"]
     codec = ends.client.codec
     for exchange in case["exchanges"]:
         command = bytes.fromhex(exchange["command"])
@@ -160,7 +164,8 @@ def test_bad_records_are_called_what_the_file_calls_them(name):
 @pytest.mark.parametrize("name", CASES)
 def test_bad_handshakes_open_nothing(name):
     for bad in CASES[name]["bad_handshakes"]:
-        with pytest.raises(errors.WrongKeyError):  # also where the device refuses it and the client learns of that
+        # also where the device refuses it and the client learns of that
+        with pytest.raises(getattr(errors, bad["outcome"], errors.WrongKeyError)):
             Ends(CASES[name]).shake_hands(bytes.fromhex(bad["record"]), bad["step"])
 
 
@@ -181,6 +186,8 @@ def test_every_flag_is_explained_and_used():
         ("malformed", 3, "answer"),
         ("handshake", 1),
         ("handshake", 2),
+        ("handshake", 3),
+        ("known",),
         ("exchanges", 3, "command"),
         ("exchanges", 3, "response"),
         ("bad_records", 5, "outcome"),

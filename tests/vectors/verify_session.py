@@ -21,6 +21,7 @@ STATUSES = {"OK": 0, "NOT_FOUND": 1, "FULL": 2, "DENIED": 3}
 MALFORMED, CREDENTIAL = 4, 9
 LINE = 64
 READ, WRITE = 1, 2
+NO_ANCESTOR = (1 << 64) - 1
 
 
 def block_cipher(key):
@@ -98,8 +99,8 @@ class Session:
         keys = kdf(self.client_key, b"omap session 2", context, 96)
         self.keys = {"command": keys[:32], "response": keys[32:64], "confirmation": keys[64:]}
 
-    def confirmation(self, role, replaced=0):
-        return cmac(self.keys["confirmation"], bytes([role]) + bytes(11) + replaced.to_bytes(4, "big"))
+    def confirmation(self, role, number=0, known=b""):
+        return cmac(self.keys["confirmation"], bytes([role]) + number.to_bytes(15, "big") + known)
 
     def clear(self, kind, session_index, number, body):
         lines = 2 if kind == HELLO else 1
@@ -180,9 +181,14 @@ def check_handshake(case, session):
     assert hello == session.clear(HELLO, 0, 0, session.client_nonce + session.credential), "hello"
     body = bytes.fromhex(case["device_nonce"]) + session.map_id + session.confirmation(1)
     assert answer == session.clear(HELLO, 0, session.number, body), "answer to hello"
-    body = session.confirmation(2, session.replaces) + session.replaces.to_bytes(4, "big")
+    known = bytes.fromhex(case["known"])
+    body = session.confirmation(2, session.replaces, known) + session.replaces.to_bytes(4, "big") + bytes(12) + known
     assert confirm == session.clear(CONFIRM, 0, session.number, body), "confirm"
-    assert opened == session.clear(CONFIRM, session.session_index, session.number, b""), "answer to confirm"
+    kept = dict(case["ancestors"]).get(case["known"])
+    assert kept == case["kept"], "kept"
+    told = NO_ANCESTOR if kept is None else kept
+    body = session.confirmation(3, told) + told.to_bytes(8, "big")
+    assert opened == session.clear(CONFIRM, session.session_index, session.number, body), "answer to confirm"
 
 
 def check_bad_handshake(case, bad):
@@ -192,9 +198,13 @@ def check_bad_handshake(case, bad):
         session.set_keys(body[:16], body[16:32], number)
         assert session.confirmation(1) != body[32:48], "a bad answer confirms"
         assert bad["outcome"] == "WrongKeyError"
-    else:  # what the device makes of the client's confirmation
-        assert session.confirmation(2, int.from_bytes(body[16:20], "big")) != body[:16], "a bad confirmation confirms"
+    elif bad["step"] == 2:  # what the device makes of the client's confirmation
+        confirmation = session.confirmation(2, int.from_bytes(body[16:20], "big"), body[32:48])
+        assert confirmation != body[:16], "a bad confirmation confirms"
         assert bad["outcome"] == "WRONG_KEY"
+    else:  # what the client makes of the device's confirmation
+        assert session.confirmation(3, int.from_bytes(body[16:24], "big")) != body[:16], "a bad confirmation confirms"
+        assert bad["outcome"] == "AlteredError"
 
 
 def refusal(header, code):
