@@ -91,7 +91,7 @@ class Restore:
         self._root_key = root_key
         self._lineage = NO_ANCESTORS
         self._phase, self._next = _Phase.BEGIN, 0
-        self._source, self._cipher = Source(NO_MAP), AESGCM(bytes(32))
+        self._source, self._fields, self._cipher = Source(NO_MAP), b"", AESGCM(bytes(32))
         self._keys = JournalKeys(root_key, NO_MAP)
 
     @property
@@ -190,6 +190,7 @@ class Restore:
 
     def _begin(self, header: Header, record: bytes) -> bytes | Refusal:
         source = self._source = read_source(record)
+        self._fields = record[HEADER.size :]  # as they came, what has no meaning included
         if header != SOURCE_HEADER or (not source.chunks and record != Source(source.map_id).record()):
             return Refusal.MALFORMED
         self._next = 0
@@ -206,7 +207,7 @@ class Restore:
     def _open(self, header: Header, record: bytes) -> bytes:
         nonce, head = journal_nonce(header.type, header.sequence), record[: HEADER.size]
         if self._phase in (_Phase.CHUNKS, _Phase.LAST_OF_SNAPSHOT):
-            return self._cipher.decrypt(nonce, sealed_part(record), head + self._source.fields())
+            return self._cipher.decrypt(nonce, sealed_part(record), head + self._fields)
         return self._keys.cipher(header.sequence).decrypt(nonce, sealed_part(record), head)
 
     def _started(self, start: Start) -> bytes | Refusal:
