@@ -8,13 +8,14 @@ layer  modules                        import                                    
 1      those in ``host`` itself       ``omap`` alone                              both sides use them
 2      ``client``                     layer 1                                     yes: it sees keys and values
 2      ``device``                     layer 1 without ``keyfile``                 no: it moves sealed records
+2      ``data``                       layer 1 without ``keyfile``                 no: it keeps sealed records
 3      ``redis``                      layer 1, ``client``                         yes: it sees keys and values
-3      ``relay``                      ``device``, layer 1 without ``keyfile``     no: it moves sealed records
+3      ``relay``                      ``device``, ``data``, layer 1 as they do    no: it moves sealed records
 3      ``model``                      layer 1, ``device.transport``               as the card for which it stands
 4      ``commands``                   layers 1 to 3                               as what a command starts
 5      ``benchmark``, ``testing``     layers 1 to 4                               they start both sides
 =====  =============================  ==========================================  ==================================
 
-No trusted folder imports an untrusted one, or the other way round: ``client`` and ``redis`` on the one side, ``relay``
-and ``device`` on the other, have only layer 1 in common.
+No trusted folder imports an untrusted one, or the other way round: ``client`` and ``redis`` on the one side, ``relay``,
+``device`` and ``data`` on the other, have only layer 1 in common.
 """

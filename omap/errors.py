@@ -30,6 +30,14 @@ class OutputError(OmapError):
     """A file or standard output could not be written. A file that was there before is unchanged."""
 
 
+class DataError(OmapError):
+    """The files that keep a map over a restart could not be read or written. The message says what is not kept."""
+
+
+class DamagedError(DataError):
+    """The files that keep a map are not what was written: altered, cut, exchanged, or of other maps or times."""
+
+
 class FullError(OmapError):
     """A PUT of a new key was refused because ``capacity`` keys are live. The map is unchanged."""
 

@@ -30,7 +30,7 @@ ROOMS = {
     "host": [
         {"countermeasures", "framing", "keyfile", "listening", "logs", "paramsfile", "peers", "records"},
         {"socketfile"},
-        {"client", "device"},
+        {"client", "device", "data"},
         {"redis", "relay", "model"},
         {"commands", "measuring"},
         {"benchmark", "testing"},
@@ -53,7 +53,7 @@ ROOMS = {
 ACROSS = {"host": {"faults"}}
 """Folders of tests about several rooms at once."""
 
-TRUSTED, UNTRUSTED = {"client", "redis"}, {"relay", "device"}
+TRUSTED, UNTRUSTED = {"client", "redis"}, {"relay", "device", "data"}
 """Rooms of ``host`` on either side of the wire. What passes between them is sealed."""
 
 
