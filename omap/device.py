@@ -233,19 +233,16 @@ class DeviceModel:
         assert self._fresh is not None
         assert self._journal is not None
         operation = self._map.sequence + self._ahead
-        source = Source(
-            self._map.map_id,
-            self._fresh.export_id(),
-            self.params.digest,
-            operation,
-            self._journal.next,
-            self.codec.chunks,
-        )
+        # SEC_CM: SNAPSHOT.KEY.OWN -- chunk n of another snapshot has another key, so that no nonce repeats under one
+        export_id = self._fresh.export_id()
+        of_map, size = (self._map.map_id, export_id, self.params.digest), self.codec.chunks
+        source = Source(*of_map, operation, self._journal.next, size)
         records = snapshot(self.codec, self._root_key, source, self._map.export(), self._journal.lineage)
         return Output(records, done)
 
     def _go_on(self, job: Output) -> bool:
         """Write more of an output; when it ends, the map is ready. Return whether anything was done."""
+        busy = True
         with self._latching():
             busy = self.rings.write_output(job)
         if self._job is not job:  # a fault has ended it
@@ -351,11 +348,12 @@ class DeviceModel:
         change = ((columns.kinds == Kind.PUT) & ok & ~answers.found).astype(np.int64)
         change -= (columns.kinds == Kind.DELETE) & ok
         texts = work.replies(answers, start, live + np.cumsum(change))
-        if self._journal is not None:
-            counts = [part.header.count for part in work.parts]
-            # SEC_CM: JOURNAL.BEFORE.RESPONSE -- no client learns of an operation that no journal holds
-            self.rings.journal(self._journal.records(counts, columns, answers, start))
         records = [seal(part.header, text) for part, text in zip(work.parts, texts, strict=True)]
+        journal: list[bytes] = []
+        if self._journal is not None:
+            journal = self._journal.records([part.header.count for part in work.parts], columns, answers, start)
+        # SEC_CM: JOURNAL.BEFORE.RESPONSE -- no client learns of an operation that no journal holds
+        self.rings.journal(journal)
         self.rings.answer(records, sum(part.header.lines for part in work.parts))
 
     # -- restore ------------------------------------------------------------------------------------------------

@@ -130,6 +130,7 @@ class Restore:
             As :meth:`~omap.interface.ObliviousMap.execute_arrays`; and which record did not fit.
         """
         found = [self.take(header, record) for header, record in records]
+        # SEC_CM: RESTORE.ITEMS.ALL -- what changes nothing runs as well, so that the count follows from the lengths
         items = [one if isinstance(one, bytes) else b"" for one in found]
         if any(items):
             assert map_ is not None
@@ -153,6 +154,7 @@ class Restore:
             return Refusal.RESTORE_FAILED
         what = header.type, header.lines, header.count
         if self.codec.command_lines(*what):
+            # SEC_CM: RESTORE.CLIENT.WAITS -- nobody takes half a map for a whole one
             return Refusal.RESTORING
         found = self._take(header, record) if self.codec.restore_lines(*what) else Refusal.MALFORMED
         if isinstance(found, Refusal):

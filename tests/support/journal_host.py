@@ -84,10 +84,20 @@ class JournalHost(RingHost):
         assert self.device.state is State.RESTORING
         answers = []
         for record in records:
-            answers += self.exchange(record)
+            self.put(record)
+            while self.device.step() or self.take_journal():
+                pass
+            while self.counter(Counter.RESPONSES_TAKEN) < self.counter(Counter.RESPONSES_WRITTEN):
+                answers.append(self.take())
+                if read_header(answers[-1]).type == RecordType.REFUSED:
+                    self.drop_responses()
             if read_header(answers[-1]).type == RecordType.REFUSED:
                 break
         return answers
+
+    def drop_responses(self) -> None:
+        """Take all responses: lines of a record that is malformed are refused one by one."""
+        write_counter(self.buffer, Counter.RESPONSES_TAKEN, self.counter(Counter.RESPONSES_WRITTEN))
 
     def restore(self, records: Iterable[bytes]) -> None:
         """Have the device restore from records, and demand that it does."""
