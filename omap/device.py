@@ -26,7 +26,8 @@ from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, Request, St
 from omap.restore import Restore
 from omap.session import ROOT_KEY_BYTES
 from omap.sessions import DeviceSessions
-from omap.snapshot import Source, snapshot
+from omap.snapshot import snapshot
+from omap.source import Source
 from omap.trace import Observer
 from omap.wire import (
     ENDS_SESSION,
@@ -224,8 +225,8 @@ class DeviceModel:
         self._journal = Journal(self.codec, self._root_key, self._map.map_id, lineage) if self.journalled else None
 
     def _begin_journal(self, done: Callable[[], None]) -> None:
-        """Write the START of the map's journal, if it has one; then it is ready."""
-        self._job = Output(iter([self._journal.start()] if self._journal else []), done)
+        """Write how the map's journal begins, if it has one; then the map is ready."""
+        self._job = Output(iter(self._journal.begin() if self._journal else []), done)
         self._go_on(self._job)
 
     def _export(self, done: Callable[[], None]) -> Output:

@@ -9,9 +9,9 @@ A journal holds *effects*: the PUTs and DELETEs that answered OK. All other oper
 running a journal again gives the same map, whatever the clients' rights are and whether or not the map was full. A
 record has the lines and the count of its command, whatever the operations are.
 
-Record n of a journal has n as its sequence, and the nonce ``type (32 bits) || n (64)``. Record 0 is a START
-(:mod:`omap.lineage`). :data:`omap.kdf.JOURNAL` gives a key for each map and each 2^32 records. The header is the
-additional data.
+A journal begins with a SOURCE in the clear, which names its map (:mod:`omap.source`). Record n after that has n as its
+sequence, and the nonce ``type (32 bits) || n (64)``. Record 0 is a START (:mod:`omap.lineage`).
+:data:`omap.kdf.JOURNAL` gives a key for each map and each 2^32 records. The header is the additional data.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from omap.columns import Answers, Columns
 from omap.kdf import JOURNAL
 from omap.lineage import Lineage, start_text
 from omap.operations import Kind, Status
+from omap.source import Source
 from omap.wire import HEADER, PREAMBLE_BYTES, Header, RecordCodec, RecordType, start_lines
 
 ERA_BITS = 32
@@ -103,12 +104,13 @@ class Journal:
         self.codec, self.lineage, self.next = codec, lineage, 0
         self._map_id, self._keys = map_id, JournalKeys(root_key, map_id)
 
-    def start(self) -> bytes:
-        """Return the START that begins the journal."""
+    def begin(self) -> list[bytes]:
+        """Return the SOURCE and the START that begin the journal."""
         assert not self.next
         count = len(self.lineage.ancestors)
         header = Header(RecordType.START, 0, start_lines(count), count, 0, 0)
-        return self._seal(header, start_text(self.codec.params.digest, self._map_id, self.lineage))
+        start = self._seal(header, start_text(self.codec.params.digest, self._map_id, self.lineage))
+        return [Source(self._map_id).record(), start]
 
     def records(self, counts: Sequence[int], columns: Columns, answers: Answers, first: int) -> list[bytes]:
         """Return the records of commands that ran.

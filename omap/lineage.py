@@ -5,9 +5,9 @@ operation: its first ``kept`` operations, as clients number them. The operations
 there. A device remembers the last :data:`omap.wire.MOST_ANCESTORS` ancestors of its map. So a client that knows an
 ancestor is told how much of it the new map holds.
 
-START begins the journal of a map, and stands at the end of each of its snapshots. It seals ``digest (32) || map id (16)
-|| parent (16) || kept (64 bits) || zeros (64)``, then ``map id (16) || kept (64) || zeros (64)`` for each ancestor, the
-parent first, and zeros up to the end of its lines. Without a parent these two fields are zeros.
+START is record 0 of the journal of a map, and stands at the end of each of its snapshots. It seals ``digest (32) || map
+id (16) || parent (16) || kept (64 bits) || zeros (64)``, then ``map id (16) || kept (64) || zeros (64)`` for each
+ancestor, the parent first, and zeros up to the end of its lines. Without a parent these two fields are zeros.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ from omap.columns import Answers, Bytes
 from omap.journal import JournalKeys, first_operation, journal_nonce, sealed_part
 from omap.lineage import NO_ANCESTORS, NO_MAP, Lineage, Start, read_start
 from omap.operations import Kind, Status
-from omap.snapshot import SOURCE_HEADER, Source, read_source, snapshot_cipher
+from omap.snapshot import snapshot_cipher
+from omap.source import SOURCE_HEADER, Source, read_source
 from omap.wire import CLOSE, HEADER, LINE_BYTES, Header, RecordCodec, RecordType, Refusal, refusal
 
 END_HEADER = Header(RecordType.END, 0, 1, 0, 0, 0)

@@ -1,23 +1,18 @@
 """A snapshot: all slots of a map, used or not, sealed in records of one size.
 
-A snapshot is a SOURCE in the clear, :attr:`omap.wire.RecordCodec.chunks` SNAPSHOT records, and a START
-(:mod:`omap.lineage`). The fields of SOURCE are ``map id (16) || export id (16) || digest (32) || number of the next
-operation (64 bits) || number of the next journal record (64) || SNAPSHOT records (32) || zeros``. A SNAPSHOT record has
-as many items as a record can have, ``kind || key || value`` after 16 zero bytes: a PUT for each used slot, and a NOP
-with zeros for each free one. The slots of all pages come first, in order, then the waiting slots, and NOPs fill up the
-last record. So size and number of the records follow from the parameters alone.
+A snapshot is a SOURCE in the clear (:mod:`omap.source`), :attr:`omap.wire.RecordCodec.chunks` SNAPSHOT records, and a
+START (:mod:`omap.lineage`). A SNAPSHOT record has as many items as a record can have, ``kind || key || value`` after 16
+zero bytes: a PUT for each used slot, and a NOP with zeros for each free one. The slots of all pages come first, in
+order, then the waiting slots, and NOPs fill up the last record. So size and number of the records follow from the
+parameters alone.
 
 The key is of this snapshot alone (:data:`omap.kdf.SNAPSHOT`). The nonce of SNAPSHOT record n is ``type (32 bits) || n
 (64)``, and START has as its number how many they are. The additional data are the header and all fields of SOURCE.
-
-A SOURCE whose fields but the map id are zeros begins the journal of a map, when a map is restored.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -26,58 +21,14 @@ from omap.columns import Columns
 from omap.journal import journal_nonce
 from omap.kdf import SNAPSHOT
 from omap.lineage import Lineage, start_text
+from omap.source import Source
 from omap.wire import (
-    HEADER,
-    LINE_BYTES,
     PREAMBLE_BYTES,
-    SOURCE_LINES,
     Header,
     RecordCodec,
     RecordType,
     start_lines,
 )
-
-_FIELDS = struct.Struct(">16s16s32sQQI28x")
-assert HEADER.size + _FIELDS.size == SOURCE_LINES * LINE_BYTES
-
-SOURCE_HEADER = Header(RecordType.SOURCE, 0, SOURCE_LINES, 0, 0, 0)
-"""Header of every SOURCE."""
-
-
-class Source(NamedTuple):
-    """What the records that follow belong to.
-
-    Parameters
-    ----------
-    map_id, export_id, digest : bytes
-        16, 16 and 32 bytes. The latter two are zeros before a journal.
-    operation : int
-        Number of the next operation, as clients see it; 0 before a journal.
-    journal : int
-        Number of the journal record that comes next; 0 before a journal.
-    chunks : int
-        SNAPSHOT records that follow; 0 before a journal.
-    """
-
-    map_id: bytes
-    export_id: bytes = bytes(16)
-    digest: bytes = bytes(32)
-    operation: int = 0
-    journal: int = 0
-    chunks: int = 0
-
-    def fields(self) -> bytes:
-        """Return the 112 bytes after the header."""
-        return _FIELDS.pack(*self)
-
-    def record(self) -> bytes:
-        """Return the whole record."""
-        return SOURCE_HEADER.pack() + self.fields()
-
-
-def read_source(record: bytes) -> Source:
-    """Return what a SOURCE says. Nothing of it is authentic before a record that was sealed for it opens."""
-    return Source._make(_FIELDS.unpack_from(record, HEADER.size))
 
 
 def snapshot_cipher(root_key: bytes, source: Source) -> AESGCM:

@@ -87,7 +87,7 @@ class RecordType(IntEnum):
     SNAPSHOT = 6
     """A part of all slots of a map."""
     START = 7
-    """Begins the journal of a map, and ends a snapshot: which map it is, and its ancestors."""
+    """Record 0 of the journal of a map, and the end of a snapshot: which map it is, and its ancestors."""
     SOURCE = 8
     """In the clear: which map or snapshot the records after it belong to."""
     END = 9

@@ -19,7 +19,18 @@ from omap.operations import Kind, Operation, Status
 from omap.presets import preset
 from omap.regmap import BY_NAME, Request, State
 from omap.session import ClientSession
-from omap.wire import CLOSE, HEADER, LINE_BYTES, Counter, RecordCodec, RecordType, read_counter, read_header
+from omap.wire import (
+    CLOSE,
+    HEADER,
+    LINE_BYTES,
+    SOURCE_LINES,
+    Counter,
+    RecordCodec,
+    RecordType,
+    read_counter,
+    read_header,
+    start_lines,
+)
 from tests.support.drawn import drawn_operations, name
 from tests.support.journal_host import JournalHost
 from tests.support.oracle import expected
@@ -67,7 +78,7 @@ def test_a_journal_holds_the_effects_of_each_record_in_its_size(seed, counts):
         assert len(record) == len(command)
         assert opened(host.map_id, record) == (first, list(map(effect, batch, statuses)))
         first += count
-    assert len(host.journal) == 1 + len(counts)
+    assert len(host.journal) == 2 + len(counts)
 
 
 def test_what_is_denied_and_closes_changes_nothing():
@@ -121,7 +132,7 @@ def test_no_nonce_comes_twice_under_a_key(first, counts):
         if first:
             journal.next = first
         else:
-            journal.start()
+            journal.begin()
         total = sum(counts)
         nops = Columns(*(np.zeros(shape, np.uint8) for shape in (total, (total, 4), (total, 4))))
         answers = Answers(nops.kinds, nops.kinds > 0, nops.values)
@@ -199,7 +210,7 @@ def test_mode_says_whether_there_is_a_journal():
 def test_a_format_waits_for_room_for_its_start():
     host = JournalHost()
     client = host.connect()
-    while host.device.rings.journal_room() >= 2:  # lines of a START
+    while host.device.rings.journal_room() >= SOURCE_LINES + start_lines(0):
         host.put(client.seal([Operation(Kind.NOP)]))
         host.device.step()
         client.open(host.take())
@@ -211,7 +222,7 @@ def test_a_format_waits_for_room_for_its_start():
     host.device.step()
     assert (host.device.state, host.device.registers.read("REQUEST")) == (State.READY, Request.NONE)
     host.take_journal()
-    assert [read_header(record).type for record in host.journal] == [RecordType.START]
+    assert [read_header(record).type for record in host.journal] == [RecordType.SOURCE, RecordType.START]
     session = ClientSession(PARAMS, holder())
     session.confirm(host.exchange(session.hello())[0])
     assert session.map_id == host.map_id

@@ -15,7 +15,6 @@ from omap.presets import preset
 from omap.regmap import Fault, Request, State
 from omap.restore import Restore
 from omap.session import ClientSession
-from omap.snapshot import Source
 from omap.trace import Observer
 from omap.wire import (
     HEADER,
@@ -56,7 +55,7 @@ class Kept:
         self.rng, self.options = random.Random(seed), options
         self.host, self.oracle, self.operation = JournalHost(**options), {}, 0
         self.client, self.ancestors = self.host.connect(), []
-        self.before, self.mark = [Source(self.host.map_id).record()], 0
+        self.before, self.mark = [], 0
 
     def run(self, count):
         batch = drawn_operations(PARAMS, self.rng, count, KEYS)
@@ -82,7 +81,7 @@ class Kept:
         self.host.restore(records)
         assert self.host.map_id not in (known, *(one.map_id for one in self.ancestors))
         # a further map of the chain: its parent's records stay, until there is a snapshot
-        self.before, self.mark = [*records, Source(self.host.map_id).record()], 0
+        self.before, self.mark = records, 0
         self.client = ClientSession(PARAMS, holder())
         (answer,) = self.host.exchange(self.client.hello())
         chosen = self.rng.choice(self.ancestors[:MOST_ANCESTORS])
@@ -135,7 +134,7 @@ def test_a_full_map_is_restored_and_refuses_what_it_refused():
     puts = [Operation(Kind.PUT, name(PARAMS, number), bytes(4)) for number in range(PARAMS.capacity + 3)]
     _, told = host.run(client, *puts)
     assert told[-1] == Response(Status.FULL)
-    chain = host.chain()
+    chain = host.journal
     host.restore(chain)
     _, answers = host.run(host.connect(), *puts)
     assert [answer.status for answer in answers] == [answer.status for answer in told]
@@ -144,7 +143,7 @@ def test_a_full_map_is_restored_and_refuses_what_it_refused():
 def test_what_clients_may_not_do_is_not_restored():
     host = JournalHost()
     host.run(host.connect(holder(b"reader", Right.READ)), Operation(Kind.PUT, bytes(4), b"evil"))
-    host.restore(host.chain())
+    host.restore(host.journal)
     assert host.run(host.connect(), Operation(Kind.GET, bytes(4)))[1] == [Response(Status.NOT_FOUND)]
 
 
@@ -241,7 +240,7 @@ def test_records_that_another_root_key_sealed_are_refused():
         found = restore.take(read_header(record), record)
     assert found is Refusal.ALTERED
     restore = Restore(CODEC, bytes(32))
-    for record in host.chain()[:2]:
+    for record in host.journal[:2]:
         found = restore.take(read_header(record), record)
     assert found is Refusal.ALTERED
 
@@ -260,8 +259,8 @@ def test_a_chain_goes_on_exactly_where_the_parent_was_restored_up_to():
     for records in (
         [*parent[:-1], *child],
         child,
-        [*stranger.chain(), *child],
-        [*parent, *stranger.chain()],
+        [*stranger.journal, *child],
+        [*parent, *stranger.journal],
         [*parent, *child, *child],
     ):
         answers = host.give([*records, END])
@@ -295,7 +294,7 @@ def test_an_operation_that_does_not_do_what_it_did_fails_the_restore(monkeypatch
     """A sound device never gets there. So a smaller map stands for the new one."""
     host = JournalHost()
     host.run(host.connect(), *[Operation(Kind.PUT, name(PARAMS, number), bytes(4)) for number in range(5)])
-    chain = [*host.chain(), END]
+    chain = [*host.journal, END]
     target = JournalHost()
     target.request(Request.RESTORE)
     fullest = target.device._map.params.capacity
@@ -361,7 +360,7 @@ def test_the_end_is_answered_when_the_new_journal_has_begun():
     target.request(Request.RESTORE)
     ring = target.layout.ring_lines
     write_counter(target.buffer, Counter.JOURNAL_TAKEN, target.counter(Counter.JOURNAL_WRITTEN) - ring + 5)
-    for record in host.chain():
+    for record in host.journal:
         target.put(record)
     while target.device.step():
         pass
@@ -370,7 +369,7 @@ def test_the_end_is_answered_when_the_new_journal_has_begun():
     while target.device.step():
         pass
     before = target.counter(Counter.RESPONSES_WRITTEN)
-    assert before == len(host.chain())
+    assert before == len(host.journal)
     assert target.device.state is State.RESTORING
     write_counter(target.buffer, Counter.JOURNAL_TAKEN, target.counter(Counter.JOURNAL_WRITTEN))
     target.device.step()
@@ -431,7 +430,10 @@ def test_restore_operations_are_not_journalled():
     (host, snapshots, marks), _ = materials(11)
     target = JournalHost()
     target.restore([*snapshots[0], *host.journal[marks[0] :]])
-    assert [read_header(record)[:4] for record in target.journal] == [(RecordType.START, 0, 3, 1)]
+    assert [read_header(record)[:4] for record in target.journal] == [
+        (RecordType.SOURCE, 0, 2, 0),
+        (RecordType.START, 0, 3, 1),
+    ]
     reply, _ = target.run(target.connect(), *LOOK)
     assert responses(CODEC, reply)
     assert read_header(target.journal[-1]) == (RecordType.JOURNAL, 0, CODEC.lines(len(LOOK)), len(LOOK), 0, 1)

@@ -19,7 +19,8 @@ from omap.operations import Kind, Operation
 from omap.params import Rule
 from omap.presets import preset
 from omap.regmap import Fault, Request, State
-from omap.snapshot import read_source, snapshot_cipher
+from omap.snapshot import snapshot_cipher
+from omap.source import read_source
 from omap.trace import Observer, Submitted
 from omap.wire import (
     HEADER,

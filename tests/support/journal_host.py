@@ -6,7 +6,6 @@ from typing import Any
 from omap.params import Params
 from omap.regmap import Request, State
 from omap.restore import END_HEADER
-from omap.snapshot import Source
 from omap.wire import LINE_BYTES, Counter, RecordType, read_header, write_counter
 from tests.support.ring_host import RingHost
 
@@ -19,7 +18,7 @@ class JournalHost(RingHost):
     Attributes
     ----------
     journal : list of bytes
-        Records of the present map's journal: its START, then one for each command record that ran.
+        Records of the present map's journal: SOURCE, START, then one for each command record that ran.
     """
 
     def __init__(self, ring_lines: int = 128, params: Params | None = None, **options: Any) -> None:
@@ -43,7 +42,7 @@ class JournalHost(RingHost):
         """Take the journal so far and return what is new."""
         new = self.taken()
         for record in new:
-            if read_header(record).type == RecordType.START:
+            if read_header(record).type == RecordType.SOURCE:
                 self.journal = []
             self.journal.append(record)
         return new
@@ -62,10 +61,6 @@ class JournalHost(RingHost):
     def map_id(self) -> bytes:
         """Id of the present map, which is public."""
         return self.device._map.map_id
-
-    def chain(self) -> list[bytes]:
-        """Return the whole journal of the present map, as a restore takes it."""
-        return [Source(self.map_id).record(), *self.journal]
 
     def export(self) -> list[bytes]:
         """Return the records of a snapshot."""

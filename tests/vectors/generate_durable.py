@@ -19,7 +19,8 @@ from omap.lineage import NO_ANCESTORS
 from omap.operations import Kind, Status
 from omap.presets import preset
 from omap.restore import END_HEADER, Restore
-from omap.snapshot import Source, snapshot
+from omap.snapshot import snapshot
+from omap.source import Source
 from omap.wire import HEADER, LINE_BYTES, RecordCodec, Refusal, read_header
 
 HERE = Path(__file__).parent
@@ -88,8 +89,8 @@ class Map:
         self.case, self.name, self.operation = case, name, first
         self.map_id = drawn(f"{case.name} {name}")[:16]
         self.journal = Journal(case.codec, case.root_key, self.map_id, lineage)
-        case.add(f"{name} source", Source(self.map_id).record())
-        case.add(f"{name} 0", self.journal.start())
+        for part, record in zip(("source", "0"), self.journal.begin(), strict=True):
+            case.add(f"{name} {part}", record)
 
     def run(self, *counts):
         """Journal some records."""
@@ -247,12 +248,13 @@ class Case:
             restore([*names, "end"], "end")
         other, params = drawn(f"{self.name} other root key"), PARAMS["long" if self.name == "TINY" else "TINY"]
         journal = Journal(self.codec, other, drawn(f"{self.name} one")[:16], NO_ANCESTORS)
-        restore(["one source", self.add("start under another key", journal.start()), "end"], "key")
+        restore(["one source", self.add("start under another key", journal.begin()[1]), "end"], "key")
         map_id = drawn(f"{self.name} foreign")[:16]
         source = Source(map_id, bytes(16), params.digest, 0, 1, self.codec.chunks)
         restore([self.add("foreign snapshot", source.record()), "end"], "parameters")
         journal = Journal(RecordCodec(params), self.root_key, map_id, NO_ANCESTORS)
-        names = self.add("foreign source", Source(map_id).record()), self.add("foreign start", journal.start())
+        begin = zip(("foreign source", "foreign start"), journal.begin(), strict=True)
+        names = [self.add(name, record) for name, record in begin]
         restore([*names, "end"], "parameters")
 
 
