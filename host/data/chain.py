@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 from host.data.damage import Damage, damaged
 from omap.lineage import NO_MAP
-from omap.snapshot import SOURCE_HEADER, Source, read_source
+from omap.source import SOURCE_HEADER, Source, read_source
 from omap.wire import HEADER, LINE_BYTES, MOST_ANCESTORS, Header, RecordCodec, RecordType
 
 

@@ -24,8 +24,8 @@ from host.data.journal import Journal, Segment
 from host.data.reading import END, SNAPSHOT, Part, Place, Reading, in_force, places
 from omap.errors import InputError
 from omap.params import Params
-from omap.snapshot import read_source
-from omap.wire import LINE_BYTES, MOST_ANCESTORS, RecordCodec, RecordType, read_header
+from omap.source import SOURCE_HEADER, Source, read_source
+from omap.wire import LINE_BYTES, MOST_ANCESTORS, SOURCE_LINES, RecordCodec, RecordType, read_header
 
 SEGMENT_BYTES = 64 << 20
 """Bytes after which a journal goes on in a new file."""
@@ -220,8 +220,8 @@ class DataFolder:
             raise damaged(self.path, Damage.ALTERED, "its files have changed since they were checked")
         yield END
 
-    def begin_map(self, map_id: bytes, start: bytes) -> None:
-        """Begin the journal of a map with its START, which is synced on return: call it in a thread.
+    def begin_map(self, records: bytes) -> None:
+        """Begin the journal of a map with its SOURCE and START, which are synced on return: call it in a thread.
 
         Call it after a format or a restore, before the journal records of the map. Older files stay as they are. If it
         fails, call it again.
@@ -234,18 +234,21 @@ class DataFolder:
         DataError
             If it could not be written.
         """
-        header = read_header(start)
-        expected = min(self._ancestors + 1, MOST_ANCESTORS)
-        if header.type != RecordType.START or header.sequence or len(start) != header.lines * LINE_BYTES:
-            raise InputError("this is no START of a journal: give the first record that the device journals")
+        source, start = records[: SOURCE_LINES * LINE_BYTES], records[SOURCE_LINES * LINE_BYTES :]
+        header = read_header(start) if len(start) >= LINE_BYTES else SOURCE_HEADER
+        whole = header.lines * LINE_BYTES == len(start) and source == Source(read_source(source).map_id).record()
+        if not whole or header.type != RecordType.START or header.sequence:
+            raise InputError("a journal begins with its SOURCE and START: give these, as the device journals them")
+        map_id, expected = read_source(source).map_id, min(self._ancestors + 1, MOST_ANCESTORS)
         if self._journal.map_id not in (b"", map_id):
             raise InputError("another map has begun in this folder: close it and open it again to restore that one")
         if header.count != expected:
+            # SEC_CM: DATA.MAP.CONTINUED -- a format by mistake does not put an empty map in the place of a full one
             raise InputError(
                 f"the map has {header.count} ancestors, and one that continues the folder {self.path} has {expected}: "
                 + ("restore the map that the folder holds, or give another folder" if expected else "ask for a format")
             )
-        self._journal.begin(map_id, start, self.found.operations)
+        self._journal.begin(map_id, records, self.found.operations)
 
     def append(self, records: bytes) -> None:
         """Append whole JOURNAL records in order, as they came from the device. Does not sync.
@@ -340,10 +343,13 @@ class DataFolder:
         Raises
         ------
         InputError
-            If there is nothing to write.
+            If there is nothing to write, or the file is in the data folder itself.
         DataError
             If it could not be written. A file that was there before is unchanged.
         """
+        path = os.path.abspath(path)
+        if os.path.dirname(path) == self.path:
+            raise InputError(f"{path} is in the data folder: a backup belongs elsewhere, best on another disk")
         with self._journal.syncing, self._files_lock, telling(self.path, "read", "nothing was changed"):
             self._journal.sync()
             used = in_force(places(self.layer.names(self.path)))
@@ -353,7 +359,7 @@ class DataFolder:
             ]
             reading = Reading(self.layer, parts, self.codec)
         with contextlib.closing(reading):
-            base = BaseFile(self.layer, os.path.abspath(path), self.params)
+            base = BaseFile(self.layer, path, self.params)
             try:
                 for records in reading:
                     base.add(records)

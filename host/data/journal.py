@@ -122,8 +122,8 @@ class Journal:
 
     # -- segments -----------------------------------------------------------------------------------------------
 
-    def begin(self, map_id: bytes, start: bytes, operation: int) -> None:
-        """Begin the journal of a map with its START, on disk on return. May be called again if it fails.
+    def begin(self, map_id: bytes, records: bytes, operation: int) -> None:
+        """Begin the journal of a map with its SOURCE and START, on disk on return. Call it again if it fails.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class Journal:
             if self.map_id != map_id:
                 self._begin_segment(map_id, Mark(0, operation))
             if not self.appended.next:
-                self._write(start, Mark(1, operation))
+                self._write(records, Mark(1, operation))
             self.sync()
 
     def roll(self) -> None:
@@ -176,7 +176,7 @@ class Journal:
             return
         with self._lock:
             if not self.map_id:
-                raise InputError("no map has begun: give its START to begin_map first")
+                raise InputError("no map has begun: give its SOURCE and START to begin_map first")
             if len(records) > MOST_FRAME_BYTES:
                 raise InputError(f"{len(records)} bytes of records came: append at most {MOST_FRAME_BYTES} at once")
             number, operations = follow(self._codec, records, self.appended.next)

@@ -17,7 +17,6 @@ from host.data.files import Layer, telling
 from host.data.frames import PARAMS_BYTES, FileHead, FileKind, FrameReader
 from host.records import split
 from omap.restore import END_HEADER
-from omap.snapshot import Source
 from omap.wire import LINE_BYTES, RecordCodec
 
 JOURNAL, SNAPSHOT = ".journal", ".snapshot"
@@ -166,15 +165,13 @@ class Reading:
     def _segment(self, reader: FrameReader, torn: str) -> Iterator[bytes]:
         head, chain, begun = reader.head, self.chain, False
         for records in reader.frames():
+            assert head is not None
             if not begun:
                 begun = True
-                assert head is not None
                 self._follow(head, reader.path, torn)
-                if head.map_id != chain.map_id:
-                    source = Source(head.map_id).record()
-                    chain.take(source, reader.path)
-                    yield source
             chain.take(records, reader.path)
+            if head.map_id != chain.map_id:
+                raise damaged(reader.path, Damage.FOREIGN, "its records are of another map than its header says")
             yield records
         reader.refuse_damage()
 
