@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from omap.audit import audit
 from omap.errors import InputError
-from omap.trace import BULK_LOAD, FORMAT, Submitted, join
+from omap.trace import BULK_LOAD, EXPORT, FORMAT, Submitted, join
 from tests.support.leakage.synthetic import PAGE_BYTES, draw, params, scan, trace
 
 ONE = params("one_choice", pages=7)
@@ -42,8 +42,10 @@ def take(seen, places):
 
 @pytest.mark.parametrize("shape", [ONE, TWO], ids=["one_choice", "two_choice"])
 def test_scans_and_operations_in_any_order_pass(shape):
-    load, format_ = scan(BULK_LOAD, shape.pages), scan(FORMAT, shape.pages)
-    seen = join(format_, load, load, sound(shape), load, format_, format_, sound(shape, seed=2))
+    load, format_, export = (scan(kind, shape.pages) for kind in (BULK_LOAD, FORMAT, EXPORT))
+    seen = join(
+        format_, load, load, export, sound(shape), export, export, load, format_, format_, sound(shape, seed=2), export
+    )
     report = audit(seen, shape)
     assert report.passed
     assert report.operations == 120
@@ -157,11 +159,11 @@ def test_a_scan_amid_an_operation_fails():
     )
 
 
-@pytest.mark.parametrize("kind", [FORMAT, BULK_LOAD])
+@pytest.mark.parametrize("kind", [FORMAT, BULK_LOAD, EXPORT])
 @pytest.mark.parametrize("overlapping", [False, True])
 def test_an_irregular_scan_fails(kind, overlapping):
     whole = scan(kind, 7)
-    name = {FORMAT: "a format", BULK_LOAD: "a bulk load"}[kind]
+    name = {FORMAT: "a format", BULK_LOAD: "a bulk load", EXPORT: "an export"}[kind]
 
     def detail(seen):
         found = failures(join(sound(ONE, 50), seen), ONE, overlapping=overlapping)
@@ -192,9 +194,9 @@ def test_operations_that_nobody_submitted_or_that_never_ran_fail(shape, submitte
     }
 
 
-@pytest.mark.parametrize("kind", [FORMAT, BULK_LOAD])
+@pytest.mark.parametrize("kind", [FORMAT, BULK_LOAD, EXPORT])
 def test_scans_that_nobody_asked_for_or_that_never_ran_fail(kind):
-    name = {FORMAT: "formats", BULK_LOAD: "bulk loads"}[kind]
+    name = {FORMAT: "formats", BULK_LOAD: "bulk loads", EXPORT: "exports"}[kind]
     with_scan, without = join(sound(ONE), scan(kind, 7)), sound(ONE)
     assert failures(replace(with_scan, submitted=without.submitted), ONE) == {
         "what was submitted": f"0 {name} were submitted, and 1 ran"
@@ -258,8 +260,8 @@ def test_columns_that_contradict_each_other_are_no_trace():
         audit(edited(seen, write=seen.write[:-1]), ONE)
     with pytest.raises(InputError, match="a trace of 59 operations numbers them from 0"):
         audit(replace(seen, operations=59), ONE)
-    with pytest.raises(InputError, match="has numbers -3 to 59"):
-        audit(with_event(seen, 4, operation=-3), ONE)
+    with pytest.raises(InputError, match="has numbers -4 to 59"):
+        audit(with_event(seen, 4, operation=-4), ONE)
     for chance in (0, 1, -0.1, float("nan")):
         with pytest.raises(InputError, match="false_alarm must be between 0 and 1"):
             audit(seen, ONE, false_alarm=chance)

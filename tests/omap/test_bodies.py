@@ -86,6 +86,35 @@ def test_commands_whose_lines_do_not_fit_are_malformed(name, type_, lines, count
     assert codec.command_lines(type_, lines, count) == (lines if wanted.get(type_, False) else 0)
 
 
+@given(name=names, type_=st.integers(0, 255), lines=st.integers(0, 255), count=st.integers(0, 255))
+def test_records_that_restore_a_map_are_no_commands(name, type_, lines, count):
+    codec = CODECS[name]
+    wanted = {
+        RecordType.JOURNAL: 1 <= count <= codec.most_operations and lines == codec.lines(count),
+        RecordType.SNAPSHOT: (lines, count) == (codec.lines(codec.most_operations), codec.most_operations),
+        RecordType.START: count <= 16 and lines == -(-(16 + 80 + 32 * count + 16) // 64),
+        RecordType.SOURCE: (lines, count) == (2, 0),
+        RecordType.END: (lines, count) == (1, 0),
+    }
+    assert codec.restore_lines(type_, lines, count) == (lines if wanted.get(type_, False) else 0)
+    assert not (codec.restore_lines(type_, lines, count) and codec.command_lines(type_, lines, count))
+
+
+@given(name=names)
+def test_every_record_of_a_restore_has_its_lines(name):
+    codec = CODECS[name]
+    for type_, lines, count in (
+        (RecordType.JOURNAL, codec.lines(1), 1),
+        (RecordType.SNAPSHOT, codec.chunk_lines, codec.most_operations),
+        (RecordType.START, 2, 0),
+        (RecordType.START, 10, 16),
+        (RecordType.SOURCE, 2, 0),
+        (RecordType.END, 1, 0),
+    ):
+        assert codec.restore_lines(type_, lines, count) == lines
+    assert 0 <= codec.chunks * codec.most_operations - codec.params.slots < codec.most_operations
+
+
 @given(name=names, count=st.integers(0, 255))
 def test_every_count_has_its_lines(name, count):
     codec = CODECS[name]
@@ -202,7 +231,8 @@ def test_lines_of_a_ring_lie_one_after_the_other_and_wrap(first, count, filler):
 def test_rings_have_powers_of_two_of_lines(lines):
     if lines in [1 << bits for bits in range(7, 17)]:
         layout = BufferLayout(preset("TINY"), lines)
-        assert layout.pages == 4096 + 2 * 64 * lines
+        assert layout.journal == 4096 + 2 * 64 * lines
+        assert layout.pages == 4096 + 3 * 64 * lines
         return
     with pytest.raises(ParamsError, match=f"ring_lines is {lines}; it must be a power of two from 128 to 65536"):
         BufferLayout(preset("TINY"), lines)

@@ -4,7 +4,7 @@ import numpy as np
 
 from omap.audit.structure import Touches
 from omap.params import Params
-from omap.trace import BULK_LOAD, FORMAT, Submitted, Trace
+from omap.trace import BULK_LOAD, EXPORT, FORMAT, Submitted, Trace
 
 PAGE_BYTES = 128
 
@@ -62,13 +62,15 @@ def trace(operation, page, operations, page_bytes=PAGE_BYTES):
 
 
 def scan(kind, pages):
-    """Return the trace of a format or a bulk load."""
-    events = {FORMAT: [True], BULK_LOAD: [False, True]}[kind]
+    """Return the trace of a scan."""
+    events = {FORMAT: [True], BULK_LOAD: [False, True], EXPORT: [False]}[kind]
     return Trace(
         operation=np.full(pages * len(events), kind, np.int64),
         address=np.repeat(np.arange(pages) * PAGE_BYTES, len(events)).astype(np.uint64),
         length=np.full(pages * len(events), PAGE_BYTES, np.uint64),
         write=np.tile(events, pages).astype(bool),
         operations=0,
-        submitted=Submitted(operations=0, formats=int(kind == FORMAT), bulk_loads=int(kind == BULK_LOAD)),
+        submitted=Submitted(
+            operations=0, formats=int(kind == FORMAT), bulk_loads=int(kind == BULK_LOAD), exports=int(kind == EXPORT)
+        ),
     )
