@@ -77,8 +77,10 @@ def seen_as(layout: BufferLayout, kind: int, address: int, length: int) -> str:
         return f"{verb} {', '.join(names) or 'the state'}"
     if at < layout.responses:
         return f"{verb} {length} bytes of the command ring"
-    if at < layout.pages:
+    if at < layout.journal:
         return f"{verb} {length} bytes of the response ring"
+    if at < layout.pages:
+        return f"{verb} {length} bytes of the journal ring"
     return f"{verb} page {(at - layout.pages) // layout.params.page_bytes}, {length} bytes"
 
 

@@ -10,7 +10,7 @@ from omap.crypto import Secrets
 from omap.device import DeviceModel
 from omap.errors import InputError
 from omap.fresh import Fresh
-from omap.kdf import DERIVATIONS, FORMAT, NONCE, derive
+from omap.kdf import DERIVATIONS, EXPORT, FORMAT, NONCE, derive
 from omap.presets import preset
 from omap.regmap import Request
 from omap.session import ClientSession
@@ -32,17 +32,17 @@ def parts(secrets):
 
 
 def values(key=KEY, device_id=ID, noise=stuck, count=3):
-    """Return the secrets of some formats, each followed by a handshake, and their nonces."""
+    """Return the secrets of some formats, each followed by a handshake and an export, their nonces and ids."""
     fresh = Fresh(key, device_id=device_id, noise=noise)
-    found = [(fresh.secrets(), fresh.nonce()) for _ in range(count)]
-    return [part for secrets, nonce in found for part in (*parts(secrets), nonce)]
+    found = [(fresh.secrets(), fresh.nonce(), fresh.export_id()) for _ in range(count)]
+    return [part for secrets, *others in found for part in (*parts(secrets), *others)]
 
 
 @given(
     key=st.binary(min_size=32, max_size=32),
     device_id=st.binary(min_size=12, max_size=12),
     noise=st.lists(st.binary(min_size=32, max_size=32), min_size=8, max_size=8),
-    takes=st.lists(st.booleans(), max_size=6),
+    takes=st.lists(st.sampled_from(["format", "nonce", "export"]), max_size=6),
 )
 def test_values_are_those_of_the_description(key, device_id, noise, takes):
     """The first is a nonce, and whenever a nonce was taken the next value is one."""
@@ -55,8 +55,10 @@ def test_values_are_those_of_the_description(key, device_id, noise, takes):
         return derive(key, label, context, length)
 
     ahead = following(b"omap nonces 1", 16)
-    for formats in takes:
-        if formats:
+    for take in takes:
+        if take == "export":
+            assert fresh.export_id() == following(b"omap export 1", 16)
+        elif take == "format":
             came = following(b"omap format 1", 96)
             assert fresh.secrets() == Secrets(came[:32], came[32:64], came[64:80], came[80:])
         else:
@@ -70,8 +72,8 @@ def test_known_noise_gives_nothing_away():
     mine, others = values(), values(key=OTHER_KEY)
     assert not set(mine) & set(others)
     assert all(part not in stuck() for part in mine)
-    for zeros, counter in itertools.product((bytes(32), stuck()), range(8)):
-        guess = [use.derive(zeros, ID, stuck(), counter.to_bytes(8, "big")) for use in (FORMAT, NONCE)]
+    for zeros, counter in itertools.product((bytes(32), stuck()), range(11)):
+        guess = [use.derive(zeros, ID, stuck(), counter.to_bytes(8, "big")) for use in (FORMAT, NONCE, EXPORT)]
         assert not any(part in whole for part in mine for whole in guess)
 
 
@@ -79,7 +81,7 @@ def test_known_noise_gives_nothing_away():
 def test_noise_that_stands_still_repeats_no_value():
     mine, other_device = values(count=20), values(count=20, device_id=OTHER_ID)
     found = mine + other_device
-    assert len(set(found)) == len(found) == 2 * 20 * 5
+    assert len(set(found)) == len(found) == 2 * 20 * 6
 
 
 def test_a_device_that_starts_again_with_the_same_noise_repeats_itself():
@@ -116,8 +118,8 @@ def test_labels_are_unique_and_fresh_ones_have_one_length():
     labels = [use.label for use in DERIVATIONS]
     assert len(set(labels)) == len(labels)
     assert all(b"\0" not in label for label in labels)
-    assert len(FORMAT.label) == len(NONCE.label)
-    assert list(FORMAT.context.items()) == list(NONCE.context.items())
+    assert len(FORMAT.label) == len(NONCE.label) == len(EXPORT.label)
+    assert list(FORMAT.context.items()) == list(NONCE.context.items()) == list(EXPORT.context.items())
 
 
 @given(lengths=st.lists(st.integers(0, 40), max_size=4))

@@ -46,6 +46,24 @@ def test_a_table_answers_as_a_dict_does(name, seed, spread):
     assert subject.execute([Operation(Kind.GET, bytes(params.key_bytes))])[0].status is Status.NOT_FOUND
 
 
+@given(seed=st.integers(0, 2**32 - 1))
+def test_an_export_has_all_tuples_and_as_many_slots_as_a_map(seed):
+    params, rng = tight("SMALL", RULE), random.Random(seed)
+    subject, oracle = table.TableMap(params), {}
+    for _ in range(100):
+        operation = Operation(
+            Kind(rng.randrange(4)), rng.randrange(50).to_bytes(8, "big"), rng.randbytes(params.value_bytes)
+        )
+        subject.execute([operation])
+        expected(oracle, params.capacity, operation)
+    (columns,) = subject.export()
+    assert len(columns.kinds) == params.slots
+    used = columns.kinds == Kind.PUT
+    keys, values = (part[used] for part in columns[1:])
+    assert {key.tobytes(): value.tobytes() for key, value in zip(keys, values, strict=True)} == oracle
+    assert not any(part[~used].any() for part in columns)
+
+
 def test_what_was_erased_is_gone():
     subject = table.TableMap(preset("TINY"))
     subject.erase()
@@ -61,7 +79,7 @@ def test_the_device_says_what_it_is():
         said = {
             field.name: BY_NAME["MODE"].field(field.name, registers.read("MODE")) for field in BY_NAME["MODE"].fields
         }
-        assert said == {"hbm_private": 0, "attested": 0, "hardware": 0, "insecure": 1}
+        assert said == {"hbm_private": 0, "attested": 0, "hardware": 0, "insecure": 1, "journal": 0}
 
 
 def test_nobody_gets_it_without_asking_for_it(tmp_path, caplog):
