@@ -118,7 +118,11 @@ def unpack_columns(codec: RecordCodec, items: bytes) -> Columns:
     rows = np.frombuffer(items, np.uint8).reshape(-1, codec.item_bytes)
     key_end = 1 + codec.params.key_bytes
     kinds = np.where(rows[:, 0] > CLOSE, np.uint8(Kind.NOP), rows[:, 0])
-    return Columns(kinds, rows[:, 1:key_end], rows[:, key_end : 1 + codec.params.tuple_bytes])
+    keys = np.empty((len(rows), codec.params.key_bytes), np.uint8)
+    values = np.empty((len(rows), codec.params.value_bytes), np.uint8)
+    copy_rows(keys, rows[:, 1:key_end])
+    copy_rows(values, rows[:, key_end : 1 + codec.params.tuple_bytes])
+    return Columns(kinds, keys, values)
 
 
 # -- responses ----------------------------------------------------------------------------------------------------
@@ -128,7 +132,7 @@ def pack_answers(codec: RecordCodec, answers: Answers) -> bytes:
     """Return the items of answers, one after the other, to be cut into records."""
     items = np.zeros((len(answers.statuses), codec.item_bytes), np.uint8)
     items[:, 0] = answers.statuses | np.where(answers.found, np.uint8(FOUND), np.uint8(0))
-    items[:, 1 : 1 + codec.params.value_bytes] = answers.values
+    copy_rows(items[:, 1 : 1 + codec.params.value_bytes], answers.values)
     return items.tobytes()
 
 
