@@ -42,6 +42,7 @@ def test_what_lies_row_by_row_is_taken_as_it_lies(wanted):
         assert not wanted or np.shares_memory(came, data)
     check(np.asfortranarray(data), wanted)
     check(np.repeat(data, 2, axis=0)[::2], wanted)
+    check(np.repeat(data.view(f"S{WIDTH}").ravel(), 2)[::2], wanted)
 
 
 class Shown:
@@ -66,10 +67,10 @@ def test_sequences_are_taken_one_by_one(wanted):
     [
         (np.zeros((2, WIDTH + 1), np.uint8), r"keys must be an \(n, 8\) array of uint8, not \(2, 9\) of uint8"),
         (np.zeros(2, "S7"), r"not \(2,\) of \|S7"),
-        (
-            np.zeros(2, np.int64),
-            "integers of int64, whose bytes may be meant in either order: .* as .astype.'>u8'. makes",
-        ),
+        (np.zeros(2, np.int64), "integers of int64, whose bytes may be meant in either order: .* as .astype"),
+        (np.array([b"12345678"], "O"), r"not \(1,\) of object"),
+        (np.array(["12345678"]), r"not \(1,\) of <U8"),
+        (np.zeros(2, "S9"), r"not \(2,\) of \|S9"),
         (np.zeros(2, "<u8"), "integers of uint64, whose bytes may be meant in either order"),
         (np.zeros(2, ">i8"), "integers of >i8"),
         (np.zeros(2, ">u4"), r"not \(2,\) of >u4"),
@@ -102,7 +103,7 @@ def test_rows_are_copied_into_part_of_wider_rows(count, width, before):
     assert not to[:, :width].any()
 
 
-# -- other packages, where they are installed ---------------------------------------------------------------------------
+# -- other packages, where they are installed --------------------------------------------------------------------------
 
 
 @given(wanted=rows, cut=st.integers(0, 20))
