@@ -1,7 +1,7 @@
 """What the host side does to protect keys. Each label has a mark ``SEC_CM`` where the code does it, and a test."""
 
 COUNTERMEASURES: dict[str, str] = {
-    "KEY.FILE.OWNER": "A root key file is made and read only if its owner alone can use it, and never overwritten.",
+    "KEY.FILE.OWNER": "A key file is made and read only if its owner alone can use it, and never overwritten.",
     "RELAY.KEY.ABSENT": "The process of a relay holds no root key and loads no code that derives session keys.",
     "RELAY.SESSION.OWNED": "A relay forwards a record only in a session that was opened on the same connection.",
     "SOCKET.FILE.OWNER": "Nobody but the user who started a server connects to its socket file unless let in.",

@@ -239,7 +239,7 @@ class Client(RemoteMap):
             if not outgoing and work.sent < work.wanted:
                 outgoing = _sealed(talk, work)
             if outgoing:
-                try:
+                try:  # noqa: SIM105 - a context manager takes as long as sealing a record
                     outgoing = outgoing[sock.send(outgoing) :]
                 except _WAIT:
                     pass

@@ -73,7 +73,7 @@ REMOVALS = [
     ),
     Removal("CLIENT.FAULT.LATCH", "host/client/sync.py", "any more\n                self._dead = error\n", "\n"),
     Removal("CLIENT.FAULT.LATCH", "host/client/aio.py", "any more\n        self._dead = error\n", "\n"),
-    Removal("CLIENT.RATE.CONSTANT", "host/client/aio.py", "due(), pad=True)", "due(), pad=False)"),
+    Removal("CLIENT.RATE.CONSTANT", "host/client/aio.py", "self._queue.seal_one(talk, self._count)", "self._queue.seal(talk)"),
     Removal(
         "REDIS.AUTH.CONST_TIME",
         "host/redis/connection.py",
