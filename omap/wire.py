@@ -196,10 +196,10 @@ class Counter(IntEnum):
     RESPONSES_TAKEN = 0x008
     """Written by the host: lines ever taken out of the response ring."""
     COMMANDS_SETTLED = 0x010
-    """Written by the host, and read by no device: lines of commands whose responses were taken out, modulo 2**32, in the
-    upper half, and lines of these responses, modulo 2**32, in the lower half. A driver that follows another finds there
-    which responses are due. It is written before RESPONSES_TAKEN, in one store, so that both halves fit together. A host
-    keeps the commands after it, and so there is room for their responses."""
+    """Written by the host, and read by no device: lines of commands whose responses were taken out, modulo 2**32, in
+    the upper half, and lines of these responses, modulo 2**32, in the lower half. A driver that follows another finds
+    there which responses are due. It is written before RESPONSES_TAKEN, in one store, so that both halves fit together.
+    A host keeps the commands after it, and so there is room for their responses."""
     COMMANDS_FETCHED = 0x040
     """Written by the device: lines ever fetched from the command ring. Their places are free again."""
     RESPONSES_WRITTEN = 0x048
