@@ -35,6 +35,7 @@ FOUND = 0x80
 
 STATUS_MASK = 0x0F
 
+_NOP, _PUT = Kind.NOP, Kind.PUT  # an enum is slow to look into
 _AROUND = HEADER.size + TAG_BYTES
 _ZEROS = bytes(PREAMBLE_BYTES)
 _KINDS = tuple(bytes([kind]) for kind in range(CLOSE + 1))
@@ -72,7 +73,7 @@ class Reply(NamedTuple):
 def operation_items(codec: RecordCodec, operations: Sequence[Operation]) -> bytes:
     """Return the items of operations that fit the map, one after the other."""
     room = codec.item_bytes - 1
-    put, nop = Kind.PUT, Kind.NOP
+    put, nop = _PUT, _NOP
     parts = []
     for kind, key, value in operations:
         parts.append(_KINDS[kind])

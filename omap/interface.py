@@ -17,6 +17,8 @@ from omap.rows import BytesLike, Rows, as_bytes, as_rows, describe
 
 D = TypeVar("D")
 
+_KINDS = tuple(Kind)  # an enum is slow to look into
+
 
 class ObliviousMap(ABC):
     """A map of fixed-size keys to fixed-size values that hides which of them are used.
@@ -217,14 +219,14 @@ def settled(params: Params, kind: Kind, response: Response) -> bytes | None:
         If the client's credential does not allow the operation.
     """
     status, previous = response
+    if status < Status.FULL:
+        return previous
     if status is Status.FULL:
         raise FullError(f"the map has no room for a new key: capacity is {params.capacity}; delete keys or plan more")
-    if status is Status.DENIED:
-        raise DeniedError(
-            f"the credential of this client does not allow {kind.name} of this key: provision a client that has the "
-            "right, and whose prefix the key begins with"
-        )
-    return previous
+    raise DeniedError(
+        f"the credential of this client does not allow {kind.name} of this key: provision a client that has the right, "
+        "and whose prefix the key begins with"
+    )
 
 
 def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operation]:
@@ -244,7 +246,7 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
     if type(batch) is not list and (not isinstance(batch, Sequence) or isinstance(batch, (Operation, str, bytes))):
         raise InputError(f"a batch is a list of operations, not {describe(batch)}: put one operation in a list")
     key_bytes, value_bytes = params.key_bytes, params.value_bytes
-    nop, get, put, delete = Kind.NOP, Kind.GET, Kind.PUT, Kind.DELETE  # an enum is slow to look into
+    nop, get, put, delete = _KINDS
     plain = True
     for place, operation in enumerate(batch):
         if not isinstance(operation, tuple) or len(operation) != 3:
