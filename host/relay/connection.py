@@ -89,6 +89,7 @@ class Connection(Port, asyncio.Protocol):
         self.blocked = True  # until it is greeted: what comes before that may wait, but not be answered
         self._relay = relay
         self._limits = relay.limits
+        self._most_waiting = max(relay.limits.input_bytes, 2 * LINE_BYTES * relay.driver.codec.most_lines)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reading = True
         self._transport: asyncio.Transport
@@ -137,7 +138,7 @@ class Connection(Port, asyncio.Protocol):
         if self.closed:
             return
         self.incoming += data
-        if len(self.incoming) >= self._limits.input_bytes:
+        if len(self.incoming) >= self._most_waiting:
             # SEC_CM: RELAY.INPUT.BOUNDED -- the rest stays in the client's socket
             self.read(False)
         self._relay.changed(self)
@@ -193,7 +194,7 @@ class Connection(Port, asyncio.Protocol):
 
     def taken(self) -> None:
         """Read the socket again if there is room."""
-        if not self._reading and len(self.incoming) < self._limits.input_bytes // 2:
+        if not self._reading and len(self.incoming) < self._most_waiting // 2:
             self.read(True)
 
     def read(self, on: bool) -> None:

@@ -21,7 +21,8 @@ class Limits:
     quantum : int
         Lines of one client that go into the ring before it is the turn of another client. One record goes in any case.
     input_bytes : int
-        Bytes of one client that may wait for the ring. While so many wait, its socket is not read.
+        Bytes of one client that may wait for the ring, or twice the longest record if that is more. While so many wait,
+        its socket is not read.
     handshake_seconds : float
         How long a client has to confirm a handshake if somebody else waits for one.
     crowded_seconds : float

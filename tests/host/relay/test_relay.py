@@ -196,14 +196,16 @@ def test_a_client_that_does_not_read_is_held_back_then_dropped(start, key):
         assert relay.transport.device.state is State.READY
 
 
-def test_a_flood_is_not_read_faster_than_it_is_answered(start, key):
-    relay = start(limits=Limits(in_flight=16, input_bytes=1 << 12))
+@pytest.mark.parametrize(("count", "most"), [(1, 16), (253, 64)])
+def test_a_flood_is_not_read_faster_than_it_is_answered(start, key, count, most):
+    """Records that are longer than the limits go one by one."""
+    relay = start(limits=Limits(in_flight=16, input_bytes=1))
     with RawClient(relay, key) as client:
-        thread = threading.Thread(target=client.submit, args=([NOP] * 10_000,))
+        thread = threading.Thread(target=client.submit, args=([NOP] * 10_120, count))
         thread.start()
-        assert len(client.answers(10_000)) == 10_000
+        assert len(client.answers(10_120)) == 10_120
         thread.join()
-        assert relay.relay.driver.statistics.most_in_flight <= 16
+        assert relay.relay.driver.statistics.most_in_flight <= most
 
 
 def test_a_connection_without_a_session_ends(start, key):
