@@ -101,8 +101,8 @@ REMOVALS = [
     Removal(
         "REDIS.INPUT.BOUNDED",
         "host/redis/requests.py",
-        "if not chunk or _announces_more(chunk):",
-        "if not chunk:",
+        "if _announces_more(chunk):",
+        "if False:",
     ),
     Removal(
         "REDIS.INPUT.BOUNDED",
