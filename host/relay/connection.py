@@ -72,7 +72,8 @@ class Connection(Port, asyncio.Protocol):
     since : float
         When it was accepted, on the clock of the event loop.
     proven : bool
-        Whether a session was opened on it, so that its peer holds the root key.
+        Whether a session is open on it, so that its peer is a client of the device. If the device has given the place
+        of its session to another, the connection goes on, but makes room for others if the relay is full.
     surplus : bool
         Whether it is one too many, and is told so.
     greeted : bool
@@ -191,6 +192,10 @@ class Connection(Port, asyncio.Protocol):
         """Let the connection last, because a session is open."""
         self.proven = True
         self._end_timer("idle")
+
+    def over(self) -> None:
+        """Let the connection make room for others, because no session is open any more."""
+        self.proven = False
 
     def taken(self) -> None:
         """Read the socket again if there is room."""

@@ -97,7 +97,7 @@ class Port(ABC):
     in_flight : int
         Lines of the records taken whose answers were not delivered.
     sessions : dict
-        What the commands of the client's open sessions begin with, oldest first.
+        What the commands of the client's open sessions begin with, oldest first: no more than the device has places.
     hellos : int
         Handshakes begun since the last session was opened.
     closed : bool
@@ -131,6 +131,10 @@ class Port(ABC):
     @abstractmethod
     def opened(self) -> None:
         """Take note that a session of the client is open."""
+
+    @abstractmethod
+    def over(self) -> None:
+        """Take note that no session of the client is open any more."""
 
     @abstractmethod
     def taken(self) -> None:

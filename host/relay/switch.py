@@ -32,7 +32,6 @@ from omap.wire import (
     HELLO_LINES,
     LINE_BYTES,
     PENDING_HANDSHAKES,
-    SESSIONS,
     Header,
     RecordType,
     Refusal,
@@ -105,6 +104,7 @@ class Switch:
         self._share = limits.share(driver.ring_lines)
         self._handshakes = Handshakes(PENDING_HANDSHAKES, limits, clock)
         self._active: deque[Port] = deque()
+        self._holders: dict[int, tuple[Port, int]] = {}  # whose the session is that was opened last at an index
         # commands of an earlier relay, whose clients are gone
         self._routes = deque(_Route(None, lines, records) for lines, records in driver.due)
 
@@ -260,6 +260,7 @@ class Switch:
             case _:
                 # SEC_CM: RELAY.SESSION.OWNED -- the records after it in that session would come out of order
                 port.sessions.clear()
+                port.over()
                 return self._refuse(port, lines, header, Refusal.UNKNOWN_SESSION)
 
     def _refuse(self, port: Port, lines: int, header: Header, why: Refusal, ends: str = "") -> bool:
@@ -314,7 +315,7 @@ class Switch:
             self.numbers.records_out += records
             if refused:
                 # SEC_CM: RELAY.SESSION.OWNED -- nobody busies the device with records of a session that has ended
-                port.sessions.pop(_head(read_header(answers[at : at + HEADER.size])), None)
+                _strike(port, _head(read_header(answers[at : at + HEADER.size])))
             self.activate(port)
         return at + records * size
 
@@ -338,12 +339,20 @@ class Switch:
             self._handshakes.answered(handshake, header.session if header.type == RecordType.HELLO else 0)
         elif header.type == RecordType.CONFIRM:
             self.numbers.sessions += 1
+            # SEC_CM: RELAY.CLIENTS.BOUNDED -- whose session made room for this one has no claim to its place any more
+            if (before := self._holders.pop(header.session_index, None)) is not None:
+                _strike(*before)
             if not port.closed:
                 port.hellos = 0
                 port.sessions[_head(header)] = None
-                while len(port.sessions) > SESSIONS:
-                    del port.sessions[next(iter(port.sessions))]
+                self._holders[header.session_index] = port, _head(header)
                 port.opened()
+
+
+def _strike(port: Port, head: int) -> None:
+    """Take note that a session of a port is open no longer."""
+    if port.sessions.pop(head, 0) is None and not port.sessions:
+        port.over()
 
 
 def _deliver(port: Port | None, records: memoryview) -> None:

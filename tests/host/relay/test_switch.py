@@ -186,6 +186,25 @@ def test_a_connection_keeps_as_many_sessions_as_a_device():
     client.check(1)
 
 
+def test_a_connection_whose_place_another_session_took_has_no_session_any_more():
+    """The device says which of its places a new session has, so the relay knows whose session made room."""
+    rig = Rig()
+    first, *others = (Client(rig).handshake() for _ in range(16))
+    last = Client(rig).handshake()
+    assert [client.ends for client in (first, *others, last)] == [1] + [0] * 16
+    assert not first.sessions
+    before = rig.numbers.records_in
+    first.nops(1)
+    rig.run()
+    assert first.refusals == [Refusal.UNKNOWN_SESSION]
+    assert rig.numbers.records_in == before
+    for client in (*others, last):
+        client.nops(1)
+    rig.run()
+    for client in (*others, last):
+        client.check(1)
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------
 
 

@@ -32,13 +32,16 @@ class Client(Port):
         self.session = fresh()
         self.received = []
         self.reasons = []
-        self.open_sessions = 0
+        self.open_sessions = self.ends = 0
 
     def deliver(self, records):
         self.received += split(bytes(records))
 
     def opened(self):
         self.open_sessions += 1
+
+    def over(self):
+        self.ends += 1
 
     def taken(self):
         pass

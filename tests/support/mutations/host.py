@@ -27,7 +27,7 @@ REMOVALS = [
     Removal(
         "RELAY.SESSION.OWNED",
         "host/relay/switch.py",
-        "port.sessions.pop(_head(read_header(answers[at : at + HEADER.size])), None)",
+        "_strike(port, _head(read_header(answers[at : at + HEADER.size])))",
         "pass",
     ),
     Removal(
@@ -48,6 +48,7 @@ REMOVALS = [
     Removal(
         "RELAY.CLIENTS.BOUNDED", "host/relay/relay.py", "if len(self.connections) >= self.limits.clients:", "if False:"
     ),
+    Removal("RELAY.CLIENTS.BOUNDED", "host/relay/switch.py", "_strike(*before)", "pass"),
     Removal(
         "RELAY.TURNS.SHARED",
         "host/relay/handshakes.py",
