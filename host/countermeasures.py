@@ -14,7 +14,7 @@ COUNTERMEASURES: dict[str, str] = {
     "CLIENT.OPERATION.RISES": "Operation numbers rise from answer to answer, or the client reports a rollback.",
     "CLIENT.REFUSAL.DOUBTED": "A refusal proves nothing: the client reports an unknown fate, not that nothing ran.",
     "CLIENT.FAULT.LATCH": "After tampering a client hangs up and refuses all further work.",
-    "CLIENT.RATE.CONSTANT": "At a constant rate as many records leave as the clock says, whatever there is to do.",
+    "CLIENT.RATE.CONSTANT": "At a constant rate records of one size leave when the clock says, whatever comes.",
     "REDIS.AUTH.CONST_TIME": "The proxy compares passwords in a time that does not depend on how far they agree.",
     "REDIS.AUTH.SLOWED": "Wrong passwords make the next from their address wait longer, whatever the connections.",
     "REDIS.IDLE.CLOSED": "Peers that do nothing, take no replies or give no password lose their place at the proxy.",
