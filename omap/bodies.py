@@ -140,7 +140,7 @@ def pack_answers(codec: RecordCodec, answers: Answers) -> bytes:
 def reply_text(codec: RecordCodec, reply: Reply) -> bytes:
     """Return the body of a response record, whose items are the ``text`` of ``reply``."""
     preamble = PREAMBLE.pack(reply.sequence, min(reply.overruns, MOST_TOLD), min(reply.live, MOST_TOLD))
-    return (preamble + reply.text).ljust(codec.text_bytes(reply.count), b"\0")
+    return (preamble + reply.text).ljust(LINE_BYTES * codec.sizes[reply.count] - _AROUND, b"\0")
 
 
 def read_reply(text: bytes, count: int) -> Reply:

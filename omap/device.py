@@ -7,7 +7,7 @@ responses and writes them back. The host only moves ciphertext and counters.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -59,6 +59,14 @@ class DeviceMap(Protocol):
 
     def erase(self) -> None:
         """Forget all keys and contents."""
+
+
+class _Record(NamedTuple):
+    """A command as it was fetched, and whether its lines fit its type and count."""
+
+    header: Header
+    data: bytes
+    fits: bool
 
 
 class DeviceModel:
@@ -211,7 +219,7 @@ class DeviceModel:
                 raise
         return lines + busy
 
-    def _fetch(self, fetched: int, limit: int) -> tuple[list[tuple[Header, bytes]], int]:
+    def _fetch(self, fetched: int, limit: int) -> tuple[list[_Record], int]:
         """Return whole records from line ``fetched`` of the command ring on, and how many lines they have."""
         layout, ring = self.layout, self.layout.ring_lines
         written = read_counter(self.buffer, Counter.COMMANDS_WRITTEN)
@@ -220,24 +228,25 @@ class DeviceModel:
         taken = min(read_counter(self.buffer, Counter.RESPONSES_TAKEN), answered)
         available = max(0, min(written - fetched, taken + self._saved + ring - fetched, ring))
         data = layout.read_lines(self.buffer, layout.commands, fetched, available)  # each line is read once
-        records: list[tuple[Header, bytes]] = []
+        records: list[_Record] = []
         at = 0
         while at < len(data) and limit > 0:
             header = read_header(data[at : at + LINE_BYTES])
-            size = LINE_BYTES * (self.codec.command_lines(header.type, header.lines, header.count) or 1)
-            if at + size > len(data):
+            lines = self.codec.command_lines(header.type, header.lines, header.count)
+            end = at + LINE_BYTES * (lines or 1)
+            if end > len(data):
                 break  # the rest is not there yet, or there is no room for its response
-            records.append((header, data[at : at + size]))
+            records.append(_Record(header, data[at:end], lines > 0))
             limit -= max(1, header.count)
-            at += size
+            at = end
         return records, at // LINE_BYTES
 
-    def _serve(self, records: list[tuple[Header, bytes]]) -> None:
+    def _serve(self, records: list[_Record]) -> None:
         """Run records and write one answer for each."""
         sessions, batch = self._sessions, CommandBatch(self.codec)
         assert sessions is not None
-        for header, record in records:
-            if self.codec.command_lines(header.type, header.lines, header.count) == 0:
+        for header, record, fits in records:
+            if not fits:
                 self._run(batch)
                 self._answer([refusal(header, Refusal.MALFORMED)], 1)
                 continue

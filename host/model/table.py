@@ -76,8 +76,8 @@ class TableMap(ObliviousMap):
         count = len(columns.kinds)
         statuses, found = np.zeros((2, count), np.uint8)
         previous = np.zeros((count, params.value_bytes), np.uint8)
-        # copies, because compiled code is compiled again for arrays that are read-only or not aligned
-        kinds, keys, values = (np.array(part, np.uint8, order="C").ravel() for part in columns)
+        # compiled code is compiled again for arrays that are read-only
+        kinds, keys, values = (np.require(part, requirements=["C", "W"]).ravel() for part in columns)
         live = table_code.run(
             self._table.ravel(), self._table.shape[1],
             params.key_bytes, params.value_bytes, params.capacity, self._live,
