@@ -239,6 +239,8 @@ class Client(RemoteMap):
         assert sock is not None
         outgoing: bytes | memoryview = b""
         while work.answered < work.wanted:
+            if talk.exhausted:  # and not sooner, so that no answer is lost if no other session can be opened
+                talk = self._converse(drive(sock, new_session(settings, self.greeting, self.witness, self._replaces)))
             if not outgoing and work.sent < work.wanted:
                 outgoing = _sealed(talk, work)
             if outgoing:
@@ -262,8 +264,6 @@ class Client(RemoteMap):
                 if answers:
                     self._newest = talk
                     work.take(answers[0] if len(answers) == 1 else b"".join(answers))
-            if talk.exhausted:
-                talk = self._converse(drive(sock, new_session(settings, self.greeting, self.witness, self._replaces)))
 
     def _wait(self, events: int, patience: float) -> None:
         """Wait until the socket can be read, or written if the events say so."""

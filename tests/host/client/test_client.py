@@ -204,6 +204,20 @@ def test_a_session_gives_way_to_the_next_before_its_limit(relay, singles):
         assert sum((record[0], read_header(record).session) == (3, session) for record in relay.commands) <= 10
 
 
+def test_answers_are_not_lost_with_the_session_after_them(relay, singles):
+    """A relay that goes with the last record of a session takes nothing with it that was answered."""
+    with connect(relay, record_limit=4) as client:
+        relay.response = lambda connection, number, record: [record[: None if number < 2 + 4 else 16]]
+        rows = [key(number) for number in range(4)]
+        assert client.put_many(rows, rows) == 4
+        with pytest.raises(UnknownFateError) as caught:
+            client.get_many(rows)
+        assert (caught.value.answered, caught.value.in_doubt, caught.value.not_sent) == (0, 0, 4)
+        values, found = client.get_many(rows)
+        assert found.all()
+        assert [row.tobytes() for row in values] == rows
+
+
 def test_closing_frees_the_session_and_refuses_work(relay):
     client = connect(relay)
     client.put(key(1), b"data")
