@@ -285,6 +285,8 @@ def check_columns(
         If lengths, types or kinds are wrong; says what was wanted and what came.
     """
     read = np.asarray(kinds)
+    if not read.size:  # numpy takes an empty list for numbers with a fraction
+        read = read.astype(np.uint8)
     if read.ndim != 1 or read.dtype.kind not in "ui" or (read.size and not 0 <= read.min() <= read.max() < len(Kind)):
         raise InputError(
             f"kinds must be an (n,) array of numbers of Kind, 0 to {len(Kind) - 1}, not {read.shape} of {read.dtype}"
