@@ -39,6 +39,10 @@ from omap.wire import (
     refusal,
 )
 
+REFUSED_AT_ONCE = 64
+"""Records that the switch refuses before it looks at answers again. They take no room in the ring, so that without this
+a crowd that sends nothing else would hold up all others."""
+
 _HEAD = 8
 """Leading bytes of a header that all commands of a session have in common, but for lines and count."""
 
@@ -104,6 +108,7 @@ class Switch:
         self._share = limits.share(driver.ring_lines)
         self._handshakes = Handshakes(PENDING_HANDSHAKES, limits, clock)
         self._active: deque[Port] = deque()
+        self._refusals = 0  # since the pump began
         self._holders: dict[int, tuple[Port, int]] = {}  # whose the session is that was opened last at an index
         # commands of an earlier relay, whose clients are gone
         self._routes = deque(_Route(None, lines, records) for lines, records in driver.due)
@@ -141,10 +146,16 @@ class Switch:
 
     # -- to the device --------------------------------------------------------------------------------------------
 
-    def pump(self) -> None:
-        """Put records of the ports into the ring, in turns, as long as there are records and room."""
+    def pump(self) -> bool:
+        """Put records of the ports into the ring, in turns, as long as there are records and room.
+
+        Return whether it stopped earlier, to let others work, and is to be called again.
+        """
+        self._refusals = 0
         while self.driver.room >= HELLO_LINES and (self._greet() or self._take()):
-            pass
+            if self._refusals >= REFUSED_AT_ONCE:
+                return True
+        return False
 
     def _greet(self) -> bool:
         """Begin the handshake whose turn it is. Return whether there was one."""
@@ -267,6 +278,7 @@ class Switch:
         """Answer a first record here, after the answers to those before it. ``ends`` ends the connection after that."""
         del port.incoming[: lines * LINE_BYTES]
         self.numbers.refused[why.name.lower()] += 1
+        self._refusals += 1
         port.in_flight += 1
         self._routes.append(_Route(port, 1, 1, _REFUSED, refusal(header, why), ends=ends))
         port.ending = bool(ends)

@@ -95,8 +95,8 @@ class Rig:
     def run(self):
         """Go on until nothing moves."""
         while True:
-            self.switch.pump()
-            if not self.transport.step() + self.switch.collect():
+            more = self.switch.pump()
+            if not self.transport.step() + self.switch.collect() + more:
                 return
 
     @property
