@@ -193,8 +193,13 @@ class ObliviousMap(ABC):
     def __setitem__(self, key: BytesLike, value: BytesLike) -> None:
         self.put(key, value)
 
+    @property
+    def may_read(self) -> bool:
+        """Whether the user is told what keys held; not a client without the right to read."""
+        return True
+
     def __delitem__(self, key: BytesLike) -> None:
-        if self.delete(key) is None:
+        if self.delete(key) is None and self.may_read:
             raise KeyError("the key is not in the map")
 
     def __contains__(self, key: object) -> bool:

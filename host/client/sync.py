@@ -90,6 +90,11 @@ class Client(RemoteMap):
         """Most operations of a record. Batches of so many, or of multiples, take the least of the link."""
         return self._codec.most_operations
 
+    @property
+    def may_read(self) -> bool:
+        """Whether the client is told what keys held."""
+        return self.settings.client.credential.reads
+
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
         """Run operations in order.
 
