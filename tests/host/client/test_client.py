@@ -1,5 +1,6 @@
 """The synchronous client, connected to a model behind a small relay: what it answers, and how it fails."""
 
+# Long: every way to use the client, and every way in which it may fail, share one small relay.
 import threading
 from unittest.mock import patch
 
