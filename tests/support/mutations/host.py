@@ -48,6 +48,7 @@ REMOVALS = [
     Removal(
         "RELAY.CLIENTS.BOUNDED", "host/relay/relay.py", "if len(self.connections) >= self.limits.clients:", "if False:"
     ),
+    Removal("RELAY.INPUT.BOUNDED", "host/relay/connection.py", "write(bytes(records))", "write(records)"),
     Removal("RELAY.CLIENTS.BOUNDED", "host/relay/switch.py", "_strike(*before)", "pass"),
     Removal(
         "RELAY.TURNS.SHARED",
@@ -74,7 +75,12 @@ REMOVALS = [
     ),
     Removal("CLIENT.FAULT.LATCH", "host/client/sync.py", "any more\n                self._dead = error\n", "\n"),
     Removal("CLIENT.FAULT.LATCH", "host/client/aio.py", "any more\n        self._dead = error\n", "\n"),
-    Removal("CLIENT.RATE.CONSTANT", "host/client/aio.py", "self._queue.seal_one(talk, self._count)", "self._queue.seal(talk)"),
+    Removal(
+        "CLIENT.RATE.CONSTANT",
+        "host/client/aio.py",
+        "self._queue.seal_one(talk, self._count)",
+        "self._queue.seal(talk)",
+    ),
     Removal(
         "REDIS.AUTH.CONST_TIME",
         "host/redis/connection.py",
