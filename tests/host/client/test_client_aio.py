@@ -72,6 +72,19 @@ def test_tasks_share_a_connection_and_operations_run_in_the_order_of_submission(
         asyncio.run(run())
 
 
+@pytest.mark.parametrize("change", [list.clear, lambda batch: batch.extend(batch * 100), lambda batch: batch.reverse()])
+def test_a_list_that_changes_after_it_was_submitted_does_not_change_what_runs(relay, change):
+    async def use():
+        async with await connect(relay) as client:
+            batch = puts(8)
+            done = client.submit(batch)
+            change(batch)
+            assert await done == [Response(Status.OK)] * 8
+            assert [await client.get(key(number)) for number in range(8)] == [key(number) for number in range(8)]
+
+    asyncio.run(use())
+
+
 def test_it_takes_whatever_holds_bytes(relay):
     async def run():
         async with await connect(relay) as client:
