@@ -296,7 +296,7 @@ def check_columns(
         raise InputError(
             f"kinds must be an (n,) array of numbers of Kind, 0 to {len(Kind) - 1}, not {read.shape} of {read.dtype}"
         )
-    read = read.astype(np.uint8, copy=False)
+    read = read.astype(np.uint8)  # a copy: what was checked is what runs, also if it is sent later
     key_rows, value_rows = as_rows("keys", params.key_bytes, keys), as_rows("values", params.value_bytes, values)
     if not len(read) == len(key_rows) == len(value_rows):
         raise InputError(
