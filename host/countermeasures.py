@@ -1,7 +1,7 @@
 """What the host side does to protect keys. Each label has a mark ``SEC_CM`` where the code does it, and a test."""
 
 COUNTERMEASURES: dict[str, str] = {
-    "KEY.FILE.OWNER": "A root key file is made and read only if its owner alone can use it, and never overwritten.",
+    "KEY.FILE.OWNER": "A key file is made and read only if its owner alone can use it, and never overwritten.",
     "RELAY.KEY.ABSENT": "The process of a relay holds no root key and loads no code that derives session keys.",
     "RELAY.SESSION.OWNED": "A relay forwards a record only in a session that was opened on the same connection.",
     "SOCKET.FILE.OWNER": "Nobody but the user who started a server connects to its socket file unless let in.",
@@ -14,7 +14,7 @@ COUNTERMEASURES: dict[str, str] = {
     "CLIENT.OPERATION.RISES": "Operation numbers rise from answer to answer, or the client reports a rollback.",
     "CLIENT.REFUSAL.DOUBTED": "A refusal proves nothing: the client reports an unknown fate, not that nothing ran.",
     "CLIENT.FAULT.LATCH": "After tampering a client hangs up and refuses all further work.",
-    "CLIENT.RATE.CONSTANT": "At a constant rate as many records leave as the clock says, whatever there is to do.",
+    "CLIENT.RATE.CONSTANT": "At a constant rate records of one size leave when the clock says, whatever comes.",
     "REDIS.AUTH.CONST_TIME": "The proxy compares passwords in a time that does not depend on how far they agree.",
     "REDIS.AUTH.SLOWED": "Wrong passwords make the next from their address wait longer, whatever the connections.",
     "REDIS.IDLE.CLOSED": "Peers that do nothing, take no replies or give no password lose their place at the proxy.",

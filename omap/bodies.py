@@ -35,6 +35,7 @@ FOUND = 0x80
 
 STATUS_MASK = 0x0F
 
+_NOP, _PUT = Kind.NOP, Kind.PUT  # an enum is slow to look into
 _AROUND = HEADER.size + TAG_BYTES
 _ZEROS = bytes(PREAMBLE_BYTES)
 _KINDS = tuple(bytes([kind]) for kind in range(CLOSE + 1))
@@ -72,7 +73,7 @@ class Reply(NamedTuple):
 def operation_items(codec: RecordCodec, operations: Sequence[Operation]) -> bytes:
     """Return the items of operations that fit the map, one after the other."""
     room = codec.item_bytes - 1
-    put, nop = Kind.PUT, Kind.NOP
+    put, nop = _PUT, _NOP
     parts = []
     for kind, key, value in operations:
         parts.append(_KINDS[kind])
@@ -118,7 +119,11 @@ def unpack_columns(codec: RecordCodec, items: bytes) -> Columns:
     rows = np.frombuffer(items, np.uint8).reshape(-1, codec.item_bytes)
     key_end = 1 + codec.params.key_bytes
     kinds = np.where(rows[:, 0] > CLOSE, np.uint8(Kind.NOP), rows[:, 0])
-    return Columns(kinds, rows[:, 1:key_end], rows[:, key_end : 1 + codec.params.tuple_bytes])
+    keys = np.empty((len(rows), codec.params.key_bytes), np.uint8)
+    values = np.empty((len(rows), codec.params.value_bytes), np.uint8)
+    copy_rows(keys, rows[:, 1:key_end])
+    copy_rows(values, rows[:, key_end : 1 + codec.params.tuple_bytes])
+    return Columns(kinds, keys, values)
 
 
 # -- responses ----------------------------------------------------------------------------------------------------
@@ -128,14 +133,14 @@ def pack_answers(codec: RecordCodec, answers: Answers) -> bytes:
     """Return the items of answers, one after the other, to be cut into records."""
     items = np.zeros((len(answers.statuses), codec.item_bytes), np.uint8)
     items[:, 0] = answers.statuses | np.where(answers.found, np.uint8(FOUND), np.uint8(0))
-    items[:, 1 : 1 + codec.params.value_bytes] = answers.values
+    copy_rows(items[:, 1 : 1 + codec.params.value_bytes], answers.values)
     return items.tobytes()
 
 
 def reply_text(codec: RecordCodec, reply: Reply) -> bytes:
     """Return the body of a response record, whose items are the ``text`` of ``reply``."""
     preamble = PREAMBLE.pack(reply.sequence, min(reply.overruns, MOST_TOLD), min(reply.live, MOST_TOLD))
-    return (preamble + reply.text).ljust(codec.text_bytes(reply.count), b"\0")
+    return (preamble + reply.text).ljust(LINE_BYTES * codec.sizes[reply.count] - _AROUND, b"\0")
 
 
 def read_reply(text: bytes, count: int) -> Reply:

@@ -14,7 +14,7 @@ import numpy as np
 
 from omap.batch import CommandBatch
 from omap.columns import Answers, Bytes, Columns
-from omap.device_rings import DeviceRings, Output
+from omap.device_rings import DeviceRings, Fetched, Output
 from omap.errors import ExhaustedError, InputError, PageAlteredError
 from omap.fresh import NO_DEVICE_ID, Fresh, system_noise
 from omap.journal import Journal
@@ -302,12 +302,12 @@ class DeviceModel:
     def _lines(self, header: Header) -> int:
         return self.codec.command_lines(header.type, header.lines, header.count)
 
-    def _serve(self, records: list[tuple[Header, bytes]]) -> None:
+    def _serve(self, records: list[Fetched]) -> None:
         """Run records and write one answer for each."""
         sessions, batch, answer = self._sessions, CommandBatch(self.codec), self.rings.answer
         assert sessions is not None
-        for header, record in records:
-            if self._lines(header) == 0:
+        for header, record, fits in records:
+            if not fits:
                 self._run(batch)
                 answer([refusal(header, Refusal.MALFORMED)], 1)
                 continue
@@ -359,12 +359,12 @@ class DeviceModel:
 
     # -- restore ------------------------------------------------------------------------------------------------
 
-    def _restore_from(self, records: list[tuple[Header, bytes]]) -> None:
+    def _restore_from(self, records: list[Fetched]) -> None:
         """Take records that restore a map, run their operations, and write one answer for each."""
         restore = self._restore
         assert restore is not None
         answers = restore.run(self._map, records)
-        lines = [restore.lines(header) or 1 for header, _ in records]
+        lines = [restore.lines(header) or 1 for header, *_ in records]
         if not restore.complete:
             # SEC_CM: RESTORE.FAIL.ERASE -- a host that can choose where a restore ends has no use of what is there
             if restore.failed and self._map is not None:

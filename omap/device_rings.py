@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from omap.params import Params
 from omap.wire import (
@@ -16,6 +17,14 @@ from omap.wire import (
     read_header,
     write_counter,
 )
+
+
+class Fetched(NamedTuple):
+    """A record as it was fetched, and whether its lines fit its type and count."""
+
+    header: Header
+    data: bytes
+    fits: bool
 
 
 class Output:
@@ -64,7 +73,7 @@ class DeviceRings:
         self._journals = journal
         self._saved = 0  # lines by which responses were shorter than their commands
 
-    def fetch(self, limit: int, lines_of: Callable[[Header], int]) -> tuple[list[tuple[Header, bytes]], int]:
+    def fetch(self, limit: int, lines_of: Callable[[Header], int]) -> tuple[list[Fetched], int]:
         """Return whole records that wait in the command ring, none after an END, and their lines; these are fetched.
 
         Parameters
@@ -83,16 +92,17 @@ class DeviceRings:
         room = self.journal_room() if self._journals else ring
         available = max(0, min(written - fetched, taken + self._saved + ring - fetched, room, ring))
         data = layout.read_lines(self.buffer, layout.commands, fetched, available)  # each line is read once
-        records: list[tuple[Header, bytes]] = []
+        records: list[Fetched] = []
         at = 0
         while at < len(data) and limit > 0:
             header = read_header(data[at : at + LINE_BYTES])
-            size = LINE_BYTES * (lines_of(header) or 1)
-            if at + size > len(data):
+            lines = lines_of(header)
+            end = at + LINE_BYTES * (lines or 1)
+            if end > len(data):
                 break  # the rest is not there yet, or there is no room for its response
-            records.append((header, data[at : at + size]))
+            records.append(Fetched(header, data[at:end], lines > 0))
             limit -= max(1, header.count)
-            at += size
+            at = end
             if header.type == RecordType.END:
                 break
         if records:

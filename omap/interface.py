@@ -17,6 +17,8 @@ from omap.rows import BytesLike, Rows, as_bytes, as_rows, describe
 
 D = TypeVar("D")
 
+_KINDS = tuple(Kind)  # an enum is slow to look into
+
 
 class ObliviousMap(ABC):
     """A map of fixed-size keys to fixed-size values that hides which of them are used.
@@ -191,8 +193,13 @@ class ObliviousMap(ABC):
     def __setitem__(self, key: BytesLike, value: BytesLike) -> None:
         self.put(key, value)
 
+    @property
+    def may_read(self) -> bool:
+        """Whether the user is told what keys held; not a client without the right to read."""
+        return True
+
     def __delitem__(self, key: BytesLike) -> None:
-        if self.delete(key) is None:
+        if self.delete(key) is None and self.may_read:
             raise KeyError("the key is not in the map")
 
     def __contains__(self, key: object) -> bool:
@@ -217,14 +224,14 @@ def settled(params: Params, kind: Kind, response: Response) -> bytes | None:
         If the client's credential does not allow the operation.
     """
     status, previous = response
+    if status < Status.FULL:
+        return previous
     if status is Status.FULL:
         raise FullError(f"the map has no room for a new key: capacity is {params.capacity}; delete keys or plan more")
-    if status is Status.DENIED:
-        raise DeniedError(
-            f"the credential of this client does not allow {kind.name} of this key: provision a client that has the "
-            "right, and whose prefix the key begins with"
-        )
-    return previous
+    raise DeniedError(
+        f"the credential of this client does not allow {kind.name} of this key: provision a client that has the right, "
+        "and whose prefix the key begins with"
+    )
 
 
 def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operation]:
@@ -244,7 +251,7 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
     if type(batch) is not list and (not isinstance(batch, Sequence) or isinstance(batch, (Operation, str, bytes))):
         raise InputError(f"a batch is a list of operations, not {describe(batch)}: put one operation in a list")
     key_bytes, value_bytes = params.key_bytes, params.value_bytes
-    nop, get, put, delete = Kind.NOP, Kind.GET, Kind.PUT, Kind.DELETE  # an enum is slow to look into
+    nop, get, put, delete = _KINDS
     plain = True
     for place, operation in enumerate(batch):
         if not isinstance(operation, tuple) or len(operation) != 3:
@@ -283,11 +290,13 @@ def check_columns(
         If lengths, types or kinds are wrong; says what was wanted and what came.
     """
     read = np.asarray(kinds)
+    if not read.size:  # numpy takes an empty list for numbers with a fraction
+        read = read.astype(np.uint8)
     if read.ndim != 1 or read.dtype.kind not in "ui" or (read.size and not 0 <= read.min() <= read.max() < len(Kind)):
         raise InputError(
             f"kinds must be an (n,) array of numbers of Kind, 0 to {len(Kind) - 1}, not {read.shape} of {read.dtype}"
         )
-    read = read.astype(np.uint8, copy=False)
+    read = read.astype(np.uint8)  # a copy: what was checked is what runs, also if it is sent later
     key_rows, value_rows = as_rows("keys", params.key_bytes, keys), as_rows("values", params.value_bytes, values)
     if not len(read) == len(key_rows) == len(value_rows):
         raise InputError(

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from omap.bodies import command_items, unpack_columns
 from omap.columns import Answers, Bytes
+from omap.device_rings import Fetched
 from omap.journal import JournalKeys, first_operation, journal_nonce, sealed_part
 from omap.lineage import NO_ANCESTORS, NO_MAP, Lineage, Start, read_start
 from omap.operations import Kind, Status
@@ -115,7 +116,7 @@ class Restore:
         what = header.type, header.lines, header.count
         return self.codec.command_lines(*what) or self.codec.restore_lines(*what)
 
-    def run(self, map_: Runs | None, records: Sequence[tuple[Header, bytes]]) -> list[bytes]:
+    def run(self, map_: Runs | None, records: Sequence[Fetched]) -> list[bytes]:
         """Take records, run their operations on the new map, and return one answer of one line for each.
 
         The record at fault is refused with what is wrong, and all after it as failed.
@@ -124,13 +125,13 @@ class Restore:
         ----------
         map_ : Runs or None
             The new map. None, if the restore has failed before.
-        records : sequence of (Header, bytes)
-            Records in the order in which they came, with their headers.
+        records : sequence of Fetched
+            Records in the order in which they came.
 
         Reveals
             As :meth:`~omap.interface.ObliviousMap.execute_arrays`; and which record did not fit.
         """
-        found = [self.take(header, record) for header, record in records]
+        found = [self.take(header, record) for header, record, _ in records]
         # SEC_CM: RESTORE.ITEMS.ALL -- what changes nothing runs as well, so that the count follows from the lengths
         items = [one if isinstance(one, bytes) else b"" for one in found]
         if any(items):
@@ -146,7 +147,7 @@ class Restore:
                 self._phase = _Phase.FAILED
         return [
             refusal(header, one) if isinstance(one, Refusal) else _taken(header)
-            for (header, _), one in zip(records, found, strict=True)
+            for (header, *_), one in zip(records, found, strict=True)
         ]
 
     def take(self, header: Header, record: bytes) -> bytes | Refusal:

@@ -23,6 +23,7 @@ from omap.session import (
     KEPT,
     NONCE_BYTES,
     RECORD_LIMIT,
+    SESSION_NUMBER,
     SessionKeys,
     record_nonce,
     session_keys,
@@ -115,8 +116,7 @@ class DeviceSessions:
         except InputError:
             return refusal(read_header(record), Refusal.CREDENTIAL)
         nonce = self._new_nonce()
-        self._last_session += 1
-        session = self._last_session
+        session = self._last_session = (self._last_session + 1) % (1 << 8 * SESSION_NUMBER.size)
         client_key = derive_client_key(self._root_key, credential)
         keys = session_keys(client_key, client_nonce, nonce, params.digest, map_id, session)
         self._pending[session % PENDING_HANDSHAKES] = _Pending(session, credential, keys)

@@ -34,6 +34,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:attr", ".*"),  # members and attributes are described by their class, and have no place of their own
     ("py:.*", r"(amaranth|click)\..*"),
+    ("py:class", r"(numpy|collections)\..*"),  # what names of types stand for
 ]
 
 myst_heading_anchors = 3  # so that links to headings work as on the pages of a repository

@@ -47,6 +47,11 @@ class PacedClient(RemoteMap):
             raise
         self.params = self._client.params
 
+    @property
+    def may_read(self) -> bool:
+        """Whether the client is told what keys held."""
+        return self._client.settings.client.credential.reads
+
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
         """Run operations at the next ticks. See :meth:`host.client.sync.Client.execute`.
 

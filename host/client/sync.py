@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ READ_BYTES = 1 << 17
 CLOSE_SECONDS = 2.0
 """How long closing waits for the device to forget the session."""
 
+_EITHER = select.POLLIN | select.POLLOUT
 _WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -73,6 +74,8 @@ class Client(RemoteMap):
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._poll: select.poll
+        self._pending: Callable[[], int]
+        self._events = 0
         self._talk: Conversation | None = None
         self._replaces = 0
         self._dead: TamperedError | None = None
@@ -86,6 +89,11 @@ class Client(RemoteMap):
     def most_operations(self) -> int:
         """Most operations of a record. Batches of so many, or of multiples, take the least of the link."""
         return self._codec.most_operations
+
+    @property
+    def may_read(self) -> bool:
+        """Whether the client is told what keys held."""
+        return self.settings.client.credential.reads
 
     def execute(self, batch: Sequence[Operation]) -> list[Response]:
         """Run operations in order.
@@ -234,17 +242,20 @@ class Client(RemoteMap):
         settings, talk, sock = self.settings, self._talk, self._socket
         assert talk is not None
         assert sock is not None
-        outgoing = memoryview(b"")
+        outgoing: bytes | memoryview = b""
         while work.answered < work.wanted:
+            if talk.exhausted:  # and not sooner, so that no answer is lost if no other session can be opened
+                talk = self._converse(drive(sock, new_session(settings, self.greeting, self.witness, self._replaces)))
             if not outgoing and work.sent < work.wanted:
                 outgoing = _sealed(talk, work)
             if outgoing:
                 try:
-                    outgoing = outgoing[sock.send(outgoing) :]
+                    count = sock.send(outgoing)
+                    outgoing = memoryview(outgoing)[count:] if count < len(outgoing) else b""
                 except _WAIT:
                     pass
-            if outgoing or not _may_seal(talk, work):
-                self._wait(select.POLLIN | (select.POLLOUT if outgoing else 0), patience)
+            if outgoing or work.sent >= work.wanted or talk.crowded or not talk.room():
+                self._wait(_EITHER if outgoing else select.POLLIN, patience)
             try:
                 count = sock.recv_into(self._buffer)
             except _WAIT:
@@ -258,15 +269,15 @@ class Client(RemoteMap):
                 if answers:
                     self._newest = talk
                     work.take(answers[0] if len(answers) == 1 else b"".join(answers))
-            if talk.exhausted:
-                talk = self._converse(drive(sock, new_session(settings, self.greeting, self.witness, self._replaces)))
 
     def _wait(self, events: int, patience: float) -> None:
         """Wait until the socket can be read, or written if the events say so."""
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+        if self._pending():
             return  # what was received and deciphered already does not show in a poll
-        assert self._socket is not None
-        self._poll.register(self._socket, events)
+        if events != self._events:
+            assert self._socket is not None
+            self._poll.register(self._socket, events)
+            self._events = events
         if not self._poll.poll(1000 * patience):
             raise Broken(f"no answer came for {patience:g} s")
 
@@ -284,7 +295,8 @@ class Client(RemoteMap):
             raise
         self.greeting, self.params = opened.greeting, opened.greeting.params
         self._codec = opened.conversation.codec
-        self._socket, self._poll = sock, select.poll()
+        self._socket, self._poll, self._events = sock, select.poll(), 0
+        self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else bool
         self._converse(opened.conversation)
 
     def _converse(self, conversation: Conversation) -> Conversation:
@@ -299,19 +311,15 @@ class Client(RemoteMap):
             self._socket = None
 
 
-def _may_seal(talk: Conversation, work: Work) -> bool:
-    return bool(work.unsent) and not talk.crowded and talk.room() > 0
-
-
-def _sealed(talk: Conversation, work: Work) -> memoryview:
+def _sealed(talk: Conversation, work: Work) -> bytes:
     """Return the next records, a few at a time; none while enough is in flight."""
     records: list[bytes] = []
     if talk.crowded:
-        return memoryview(b"")
+        return b""
     while len(records) < PIECE and (unsent := work.unsent) and (room := talk.room()):
         count = min(unsent, room)
         records.append(talk.seal([work.next(count)], count))
-    return memoryview(records[0] if len(records) == 1 else b"".join(records))
+    return records[0] if len(records) == 1 else b"".join(records)
 
 
 def open_url(url: str, **options: Any) -> RemoteMap:

@@ -115,7 +115,7 @@ class Batch(Work):
     def __init__(self, codec: RecordCodec, operations: Sequence[Operation]) -> None:
         operations = check_batch(codec.params, operations)
         super().__init__(codec, len(operations))
-        self._source = operations
+        self._source = tuple(operations)  # the caller may change a list before it is sent
         self.kept: list[Response] = []
 
     def next(self, count: int) -> Items:

@@ -40,7 +40,7 @@ def read_generation(client: Client) -> int:
     except DeniedError:
         raise DeniedError(
             "this client may not read, and so can't know how often its database was emptied, which is stored with each "
-            "value: use --raw, or a client that may read"
+            "value: use a client that may read, or `omap put --raw`"
         ) from None
     return Register.read(client.params, cell).generations[0]
 
@@ -131,15 +131,16 @@ def get(ctx: click.Context, key: str, where: Where, as_json: bool, form: Form) -
 @connection
 @FORM
 def put(key: str, value: str, where: Where, as_json: bool, form: Form) -> None:
-    """Set KEY to VALUE."""
+    """Set KEY to VALUE, and print whether KEY was in the map, if the client may read."""
     content = typed_bytes(value, form.as_hex)
     with where.connect() as client:
         names = form.names(client, key)
-        new = names.is_new(client.put(names.key, names.pack(content)))
+        before = client.put(names.key, names.pack(content))
+        new = names.is_new(before) if client.may_read else None
     if as_json:
         echo_json(new=new)
     else:
-        click.echo("inserted" if new else "overwritten")
+        click.echo("stored" if new is None else "inserted" if new else "overwritten")
 
 
 @click.command(epilog=EPILOG)
@@ -148,11 +149,20 @@ def put(key: str, value: str, where: Where, as_json: bool, form: Form) -> None:
 @FORM
 @click.pass_context
 def delete(ctx: click.Context, key: str, where: Where, as_json: bool, form: Form) -> None:
-    """Remove KEY and print its value, as `omap get` does. Exit code 1: KEY was not in the map."""
+    """Remove KEY and print its value, as `omap get` does. Exit code 1: KEY was not in the map.
+
+    A client that may not read is told neither.
+    """
     with where.connect() as client:
         names = form.names(client, key)
         value = names.unpack(client.delete(names.key))
-    _tell(ctx, as_json, form, value)
+        told = client.may_read
+    if told:
+        _tell(ctx, as_json, form, value)
+    elif as_json:
+        echo_json(found=None, **json_value(None))
+    else:
+        click.echo("removed, if it was there")
 
 
 def _tell(ctx: click.Context, as_json: bool, form: Form, found: bytes | None) -> None:

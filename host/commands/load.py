@@ -98,13 +98,16 @@ def command(file: Path, source: Source, where: Where, as_json: bool) -> None:
                 values.append(cells.pack(name, value, stamp))
             except InputError as error:
                 raise InputError(f"row {line}: {error}") from None
-        new = _store(client, keys, values)
-        live = len(client)
+        credential = client.settings.client.credential
+        stored = _store(client, keys, values)
+        new = stored if credential.reads else None
+        live = len(client) if credential.sees_map else None
     if as_json:
         echo_json(rows=len(keys), new=new, live_keys=live, seconds=round(time.monotonic() - start, 3))
     else:
-        stored = "1 row" if len(keys) == 1 else f"{len(keys)} rows"
-        click.echo(f"{stored} stored, {new} of them new; the map has {live} key{'' if live == 1 else 's'}")
+        text = "1 row stored" if len(keys) == 1 else f"{len(keys)} rows stored"
+        text += "" if new is None else f", {new} of them new"
+        click.echo(text + ("" if live is None else f"; the map has {live} key{'' if live == 1 else 's'}"))
 
 
 def _store(client: Client, keys: list[bytes], values: list[bytes]) -> int:

@@ -16,16 +16,18 @@ def command(where: Where, as_json: bool) -> None:
     """Print the facts of a relay and of the map behind it.
 
     What the relay says is public and unproven, except the parameters: opening a session proves them. Live keys, number
-    of the operation and overruns come from the device, in the sealed answer to a NOP.
+    of the operation and overruns come from the device, in the sealed answer to a NOP. The first and the last are told
+    only to a client that may read the whole map.
     """
     with where.connect() as client:
         reply, params, greeting = client.ping(), client.params, client.greeting
+        credential = client.settings.client.credential
         facts = {
             "address": client.settings.address,
             "map_id": client.witness.map_id.hex(),
-            "live_keys": reply.live,
+            "live_keys": reply.live if credential.sees_map else None,
             "operation": reply.sequence,
-            "overruns": reply.overruns,
+            "overruns": reply.overruns if credential.sees_map else None,
             "capacity": params.capacity,
             "key_bytes": params.key_bytes,
             "value_bytes": params.value_bytes,
@@ -33,7 +35,7 @@ def command(where: Where, as_json: bool) -> None:
             "digest": params.digest.hex(),
             "most_operations": client.most_operations,
             "ring_lines": greeting.ring_lines,
-            **_who(client.settings.client.credential),
+            **_who(credential),
             "witness": None if client.witness.path is None else str(client.witness.path),
             "mode": greeting.mode,
         }
@@ -44,6 +46,8 @@ def command(where: Where, as_json: bool) -> None:
     facts["mode"] = ", ".join(name for name, value in sorted(greeting.mode.items()) if value) or "none"
     facts["digest"] = params.digest.hex()[:16]
     facts["witness"] = facts["witness"] or "none"
+    for name in ("live_keys", "overruns"):
+        facts[name] = "not told" if facts[name] is None else facts[name]
     for name, value in facts.items():
         label = "board says it is" if name == "mode" else name.replace("_", " ")
         click.echo(f"{label:18}{value}")

@@ -17,8 +17,8 @@ import click
 from host.measuring.processes import running
 from host.measuring.road import BEFORE, verdict
 
-WANTED_PROXY = 5000
-"""Operations a second that ``redis-benchmark`` shall reach."""
+WANTED_RATIO = 0.1
+"""Part of the requests a second of ``redis-server`` that the proxy shall reach in pipelines of SET and of GET."""
 
 CONNECTIONS, PIPELINES, VALUE_BYTES = 50, (16, 1), 32
 """Options of ``redis-benchmark``: ``-c``, ``-P``, ``-d``."""
@@ -130,8 +130,8 @@ def told(figures: dict[str, Any] | None) -> list[str]:
                 f"{rate['redis']:>9,.0f}, ratio {rate['ratio']:.3f}"
             )
     wanted = figures["rates"][str(PIPELINES[0])]
-    slowest = min(wanted["set"]["proxy"], wanted["get"]["proxy"])
+    slowest = min(wanted["set"]["ratio"], wanted["get"]["ratio"])
     lines.append(
-        f"  SET and GET at pipeline {PIPELINES[0]}: {verdict(slowest >= WANTED_PROXY)} {WANTED_PROXY:,} requests/s"
+        f"  SET and GET at pipeline {PIPELINES[0]}: {verdict(slowest >= WANTED_RATIO)} {WANTED_RATIO} of redis-server"
     )
     return lines

@@ -29,6 +29,9 @@ LEAST_SECONDS = 2.0
 CALL_RECORDS = 400
 """Full records in one call. As many as the rings hold are under way: 64 with rings of 4096 lines."""
 
+LIST = 10_000
+"""Operations in each list."""
+
 BEFORE = {"client": 4.6, "relay": 1.3, "model": 71_000.0, "proxy": 0.06}
 """What was measured before records carried many operations: microseconds of processor time an operation of client and
 relay, operations a second on the compiled model, and requests a second of the proxy beside those of redis-server."""
@@ -59,7 +62,7 @@ def road(root_file: Path, owner: ClientKey, seed: int) -> dict[str, Any] | None:
         with Client(settings()) as client:
             client.put_many(workload.keys, workload.values)
             figures["many"] = timed(lambda: client.execute_arrays(*workload.columns), workload.operations, pid)
-            figures["lists"] = timed(lambda: client.execute(workload.mix), workload.operations, pid)
+            figures["lists"] = timed(lambda: workload.lists(client.execute, LIST), workload.operations, pid)
         with Client(settings(window=most)) as client:
             figures["one"] = timed(lambda: client.execute_arrays(*workload.columns), workload.operations, pid)
     with serving("process", root_file, owner) as (settings, pid), Client(settings()) as client:

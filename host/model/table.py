@@ -29,6 +29,10 @@ STEP_OPERATIONS = 4096
 """Operations after which a step fetches no further record."""
 
 
+WIDTH_ALIGNMENT = 16
+"""Places are multiples of so many bytes, so that few of them lie in two lines of the cache."""
+
+
 class TableMap(ObliviousMap):
     """A hash table in open memory, with the answers of a map. It hides nothing.
 
@@ -52,8 +56,8 @@ class TableMap(ObliviousMap):
     def format(self) -> None:
         """Empty the table."""
         params = self.params
-        slots = 1 << (2 * params.capacity).bit_length()
-        self._table = np.zeros(slots * (1 + params.tuple_bytes), np.uint8)
+        slots = 1 << (2 * params.capacity - 1).bit_length()
+        self._table = np.zeros((slots, -(-(1 + params.tuple_bytes) // WIDTH_ALIGNMENT) * WIDTH_ALIGNMENT), np.uint8)
         self._live, self.sequence, self._erased = 0, 0, False
         self.map_id = secrets.token_bytes(MAP_ID_BYTES)
 
@@ -67,7 +71,7 @@ class TableMap(ObliviousMap):
 
     def erase(self) -> None:
         """Forget all. Only a format makes the table usable again."""
-        self._table, self._erased = np.zeros(0, np.uint8), True
+        self._table, self._erased = np.zeros((0, 0), np.uint8), True
 
     def __len__(self) -> int:
         return self._live
@@ -80,11 +84,12 @@ class TableMap(ObliviousMap):
         count = len(columns.kinds)
         statuses, found = np.zeros((2, count), np.uint8)
         previous = np.zeros((count, params.value_bytes), np.uint8)
-        # copies, because compiled code is compiled again for arrays that are read-only or not aligned
-        kinds, keys, values = (np.array(part, np.uint8, order="C").ravel() for part in columns)
+        # compiled code is compiled again for arrays that are read-only
+        kinds, keys, values = (np.require(part, requirements=["C", "W"]).ravel() for part in columns)
         live = table_code.run(
-            self._table, params.key_bytes, params.value_bytes, params.capacity, self._live,
-            kinds, keys, values, statuses, found, previous.ravel(),
+            self._table.ravel(), self._table.shape[1],
+            params.key_bytes, params.value_bytes, params.capacity, self._live,
+            kinds, keys, values, statuses, found, previous.ravel(), np.empty(count, np.int64),
         )  # fmt: skip
         self._live = int(live)
         self.sequence += count

@@ -1,7 +1,7 @@
 """The compiled loop of :mod:`host.model.table`: a hash table with open addressing.
 
-The table is a row of ``slots`` places of ``width`` bytes: ``in use (8 bits) || key || value``. Its slots are a power of
-two, at least twice as many as there may be keys. A key is at the first free place from its own place on, or before it.
+The table is a row of places of ``width`` bytes: ``in use (8 bits) || key || value || unused``. The places are a power
+of two, at least twice as many as there may be keys. A key is at the first free place from its own on, or before it.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def _remove(table: Bytes, width: int, key_bytes: int, place: Int, mask: int) -> 
 @compiled
 def run(
     table: Bytes,
+    width: int,
     key_bytes: int,
     value_bytes: int,
     capacity: int,
@@ -68,6 +69,7 @@ def run(
     statuses: Bytes,
     found: Bytes,
     previous: Bytes,
+    homes: npt.NDArray[np.int64],
 ) -> int:
     """Run operations in order and return how many keys are live then.
 
@@ -75,22 +77,27 @@ def run(
     ----------
     table : uint8 array
         As the module describes.
-    key_bytes, value_bytes, capacity : int
-        Sizes of the map.
+    width, key_bytes, value_bytes, capacity : int
+        Sizes of a place and of the map.
     live : int
         Live keys.
     kinds, keys, values : uint8 array
         Of the operations, one after the other.
     statuses, found, previous : uint8 array
         Written here; zeros at first.
+    homes : int64 array
+        Room for a number for each operation.
     """
-    width = 1 + key_bytes + value_bytes
     mask = len(table) // width - 1
+    for operation in range(len(kinds)):  # the table is far larger than the caches: here loads wait side by side
+        homes[operation] = _home(keys, operation * key_bytes, key_bytes, mask)
+        found[operation] = table[homes[operation] * width]
     for operation in range(len(kinds)):
         kind, key, value = kinds[operation], operation * key_bytes, operation * value_bytes
+        found[operation] = 0
         if kind == NOP:
             continue
-        place = _home(keys, key, key_bytes, mask)
+        place = homes[operation]
         hit = False
         while table[place * width]:
             hit = True

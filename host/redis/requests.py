@@ -112,18 +112,18 @@ class RequestReader:
 
     def _take_alike(self, limit: int) -> list[list[bytes]]:
         """Return commands that come next if all are short arrays; else return none, and leave them to :meth:`next`."""
-        if self._problem is not None or self._arguments >= 0 or not self.authenticated:
+        start = self._start
+        if start == len(self._buffer) or self._arguments >= 0 or self._problem is not None or not self.authenticated:
             return []
-        most = min(AT_ONCE, limit * _LEAST_BYTES)
-        chunk = bytes(memoryview(self._buffer)[self._start : self._start + most])
+        chunk = bytes(memoryview(self._buffer)[start : start + min(AT_ONCE, limit * _LEAST_BYTES)])
         # SEC_CM: REDIS.INPUT.BOUNDED -- hiredis reserves memory for what is announced, so it sees no such thing
-        if not chunk or _announces_more(chunk):
+        if _announces_more(chunk):
             return []
         for end in (len(chunk), chunk.rfind(b"\r\n*") + 2):  # all, or all before what may be a part of a command
             if commands := decode(chunk[:end]):
                 if not _BROWSER.isdisjoint([words[0].lower() for words in commands]):
                     return []
-                self._next_from(self._start + end)
+                self._next_from(start + end)
                 return commands
         return []
 

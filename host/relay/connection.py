@@ -72,7 +72,8 @@ class Connection(Port, asyncio.Protocol):
     since : float
         When it was accepted, on the clock of the event loop.
     proven : bool
-        Whether a session was opened on it, so that its peer holds the root key.
+        Whether a session is open on it, so that its peer is a client of the device. If the device has given the place
+        of its session to another, the connection goes on, but makes room for others if the relay is full.
     surplus : bool
         Whether it is one too many, and is told so.
     greeted : bool
@@ -89,6 +90,7 @@ class Connection(Port, asyncio.Protocol):
         self.blocked = True  # until it is greeted: what comes before that may wait, but not be answered
         self._relay = relay
         self._limits = relay.limits
+        self._most_waiting = max(relay.limits.input_bytes, 2 * LINE_BYTES * relay.driver.codec.most_lines)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reading = True
         self._transport: asyncio.Transport
@@ -137,7 +139,7 @@ class Connection(Port, asyncio.Protocol):
         if self.closed:
             return
         self.incoming += data
-        if len(self.incoming) >= self._limits.input_bytes:
+        if len(self.incoming) >= self._most_waiting:
             # SEC_CM: RELAY.INPUT.BOUNDED -- the rest stays in the client's socket
             self.read(False)
         self._relay.changed(self)
@@ -176,7 +178,8 @@ class Connection(Port, asyncio.Protocol):
 
     def deliver(self, records: bytes | memoryview) -> None:
         """Send records."""
-        self._transport.write(records)
+        # SEC_CM: RELAY.INPUT.BOUNDED -- a copy, so that what waits for a client keeps no answers of others
+        self._transport.write(bytes(records))
 
     def greet(self, greeting: bytes) -> None:
         """Send the greeting and take what comes."""
@@ -191,9 +194,13 @@ class Connection(Port, asyncio.Protocol):
         self.proven = True
         self._end_timer("idle")
 
+    def over(self) -> None:
+        """Let the connection make room for others, because no session is open any more."""
+        self.proven = False
+
     def taken(self) -> None:
         """Read the socket again if there is room."""
-        if not self._reading and len(self.incoming) < self._limits.input_bytes // 2:
+        if not self._reading and len(self.incoming) < self._most_waiting // 2:
             self.read(True)
 
     def read(self, on: bool) -> None:

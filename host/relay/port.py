@@ -21,7 +21,8 @@ class Limits:
     quantum : int
         Lines of one client that go into the ring before it is the turn of another client. One record goes in any case.
     input_bytes : int
-        Bytes of one client that may wait for the ring. While so many wait, its socket is not read.
+        Bytes of one client that may wait for the ring, or twice the longest record if that is more. While so many wait,
+        its socket is not read.
     handshake_seconds : float
         How long a client has to confirm a handshake if somebody else waits for one.
     crowded_seconds : float
@@ -96,7 +97,7 @@ class Port(ABC):
     in_flight : int
         Lines of the records taken whose answers were not delivered.
     sessions : dict
-        What the commands of the client's open sessions begin with, oldest first.
+        What the commands of the client's open sessions begin with, oldest first: no more than the device has places.
     hellos : int
         Handshakes begun since the last session was opened.
     closed : bool
@@ -130,6 +131,10 @@ class Port(ABC):
     @abstractmethod
     def opened(self) -> None:
         """Take note that a session of the client is open."""
+
+    @abstractmethod
+    def over(self) -> None:
+        """Take note that no session of the client is open any more."""
 
     @abstractmethod
     def taken(self) -> None:

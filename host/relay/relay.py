@@ -300,7 +300,8 @@ class Relay:
             moved = self._switch.collect()
             if rung and not moved:  # it rang without an answer: it may have failed
                 self.driver.check()
-            self._switch.pump()
+            if self._switch.pump():
+                self._turn_soon()
             if self.driver.in_flight:
                 self.driver.transport.arm()
                 self._wait(moved)

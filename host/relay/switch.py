@@ -32,13 +32,16 @@ from omap.wire import (
     HELLO_LINES,
     LINE_BYTES,
     PENDING_HANDSHAKES,
-    SESSIONS,
     Header,
     RecordType,
     Refusal,
     read_header,
     refusal,
 )
+
+REFUSED_AT_ONCE = 64
+"""Records that the switch refuses before it looks at answers again. They take no room in the ring, so that without this
+a crowd that sends nothing else would hold up all others."""
 
 _HEAD = 8
 """Leading bytes of a header that all commands of a session have in common, but for lines and count."""
@@ -105,6 +108,8 @@ class Switch:
         self._share = limits.share(driver.ring_lines)
         self._handshakes = Handshakes(PENDING_HANDSHAKES, limits, clock)
         self._active: deque[Port] = deque()
+        self._refusals = 0  # since the pump began
+        self._holders: dict[int, tuple[Port, int]] = {}  # whose the session is that was opened last at an index
         # commands of an earlier relay, whose clients are gone
         self._routes = deque(_Route(None, lines, records) for lines, records in driver.due)
 
@@ -141,10 +146,16 @@ class Switch:
 
     # -- to the device --------------------------------------------------------------------------------------------
 
-    def pump(self) -> None:
-        """Put records of the ports into the ring, in turns, as long as there are records and room."""
+    def pump(self) -> bool:
+        """Put records of the ports into the ring, in turns, as long as there are records and room.
+
+        Return whether it stopped earlier, to let others work, and is to be called again.
+        """
+        self._refusals = 0
         while self.driver.room >= HELLO_LINES and (self._greet() or self._take()):
-            pass
+            if self._refusals >= REFUSED_AT_ONCE:
+                return True
+        return False
 
     def _greet(self) -> bool:
         """Begin the handshake whose turn it is. Return whether there was one."""
@@ -260,12 +271,14 @@ class Switch:
             case _:
                 # SEC_CM: RELAY.SESSION.OWNED -- the records after it in that session would come out of order
                 port.sessions.clear()
+                port.over()
                 return self._refuse(port, lines, header, Refusal.UNKNOWN_SESSION)
 
     def _refuse(self, port: Port, lines: int, header: Header, why: Refusal, ends: str = "") -> bool:
         """Answer a first record here, after the answers to those before it. ``ends`` ends the connection after that."""
         del port.incoming[: lines * LINE_BYTES]
         self.numbers.refused[why.name.lower()] += 1
+        self._refusals += 1
         port.in_flight += 1
         self._routes.append(_Route(port, 1, 1, _REFUSED, refusal(header, why), ends=ends))
         port.ending = bool(ends)
@@ -314,7 +327,7 @@ class Switch:
             self.numbers.records_out += records
             if refused:
                 # SEC_CM: RELAY.SESSION.OWNED -- nobody busies the device with records of a session that has ended
-                port.sessions.pop(_head(read_header(answers[at : at + HEADER.size])), None)
+                _strike(port, _head(read_header(answers[at : at + HEADER.size])))
             self.activate(port)
         return at + records * size
 
@@ -338,12 +351,20 @@ class Switch:
             self._handshakes.answered(handshake, header.session if header.type == RecordType.HELLO else 0)
         elif header.type == RecordType.CONFIRM:
             self.numbers.sessions += 1
+            # SEC_CM: RELAY.CLIENTS.BOUNDED -- whose session made room for this one has no claim to its place any more
+            if (before := self._holders.pop(header.session_index, None)) is not None:
+                _strike(*before)
             if not port.closed:
                 port.hellos = 0
                 port.sessions[_head(header)] = None
-                while len(port.sessions) > SESSIONS:
-                    del port.sessions[next(iter(port.sessions))]
+                self._holders[header.session_index] = port, _head(header)
                 port.opened()
+
+
+def _strike(port: Port, head: int) -> None:
+    """Take note that a session of a port is open no longer."""
+    if port.sessions.pop(head, 0) is None and not port.sessions:
+        port.over()
 
 
 def _deliver(port: Port | None, records: memoryview) -> None:

@@ -76,7 +76,7 @@ class _Device:
 
 
 class _Batch:
-    """Operations as arrays that compiled code may write to.
+    """Operations as arrays; compiled code reads them, and writes what comes of them.
 
     Parameters
     ----------
@@ -109,8 +109,14 @@ class _Batch:
     @classmethod
     def of_columns(cls, params: Params, columns: Columns) -> _Batch:
         """Return operations that :func:`~omap.interface.check_columns` has checked."""
-        # copies, because compiled code is compiled again for arrays that are read-only or not aligned
-        return cls(params, *(np.array(part, np.uint8, order="C").ravel() for part in columns))
+        kinds, keys, values = columns
+        # compiled code is compiled again for arrays that are read-only, or not aligned, as keys that are words must be
+        return cls(
+            params,
+            np.require(kinds, requirements=["C", "W"]),
+            keys.copy().ravel(),
+            np.require(values, requirements=["C", "W"]).ravel(),
+        )
 
     def responses(self) -> list[Response]:
         """Return one response for each operation, after they ran."""

@@ -301,7 +301,7 @@ class GcmCore(wiring.Component):
 class GcmBlock(wiring.Component):
     """What opening and sealing share: parameters, core, and the streams of keys and requests.
 
-    A class that adds its own ports returns them from :meth:`_own_ports`.
+    A class that adds its own ports returns them from ``_own_ports``.
     """
 
     # Many: each is one size of messages or tables, and most have defaults.

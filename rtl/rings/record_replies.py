@@ -10,9 +10,9 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.operations import Status
 from omap.params import Params
-from omap.wire import LINE_BYTES, RecordCodec
+from omap.wire import RecordCodec
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
-from rtl.rings.record import reply_item, reply_layout, reply_preamble
+from rtl.rings.record import LINE_BEATS, reply_item, reply_layout, reply_preamble
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import page_beat
 
@@ -77,9 +77,10 @@ class RecordReplies(wiring.Component):
         m = Module()
         codec = RecordCodec(self.params)
         item_beats = codec.item_bytes // BLOCK_BYTES
-        record_beats = codec.most_lines * LINE_BYTES // BLOCK_BYTES
         m.submodules.replies = replies = Fifo(shape=reply_layout(self.params), depth=REPLIES_KEPT)
-        m.submodules.items = items = Fifo(shape=page_beat(1), depth=2 * record_beats, ram_style="block")
+        m.submodules.items = items = Fifo(
+            shape=page_beat(1), depth=2 * LINE_BEATS * codec.most_lines, ram_style="block"
+        )
         m.submodules.preambles = preambles = Fifo(shape=BLOCK_BITS, depth=PREAMBLES_KEPT)
         connect(m, flipped(self.i_reply), replies.i)
         connect(m, preambles.o, flipped(self.o_preamble))

@@ -41,7 +41,9 @@ def test_relay_and_client(capsys):
     assert "b'Heathrow'" in told
     assert "b'value 07'" in told
     assert "live keys: 21" in told
-    assert "another key: the device does not hold this root key" in told
+    assert "bob reads: b'Heathrow'" in told
+    assert "bob may not write: the credential of this client does not allow PUT" in told
+    assert "a stranger: the device does not hold the root key that this client's key was derived from" in told
 
 
 def test_planted_leak():

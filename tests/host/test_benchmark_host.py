@@ -96,7 +96,7 @@ def test_the_proxy_is_measured_beside_a_redis_server(monkeypatch):
         rates["set"] = {"proxy": 4000.0, "redis": 800000.0, "ratio": 0.005}
     text = benchmark.report(figures)
     assert "-P 16  SET   proxy     4,000 requests/s, redis-server   800,000, ratio 0.005" in text
-    assert "SET and GET at pipeline 16: misses 5,000 requests/s" in text
+    assert "SET and GET at pipeline 16: misses 0.1 of redis-server" in text
 
 
 def test_redis_benchmark_that_fails_says_why(monkeypatch):

@@ -22,6 +22,7 @@ from omap.bodies import (
 from omap.columns import Answers
 from omap.errors import ParamsError
 from omap.interface import blanked, check_columns
+from omap.map import create
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params, Rule
 from omap.presets import preset
@@ -168,6 +169,11 @@ def test_operations_arrive_as_lists_and_as_arrays(name, data):
         kinds, keys, values = zip(*batch, strict=True)
         asked = blanked(check_columns(params, kinds, keys, values))
         assert bytes(column_items(codec, asked)) == items
+
+
+def test_no_operations_have_no_answers():
+    answers = create(preset("TINY")).execute_arrays([], [], [])
+    assert [column.shape for column in answers] == [(0,), (0,), (0, preset("TINY").value_bytes)]
 
 
 @given(kinds=st.binary(min_size=1, max_size=20))

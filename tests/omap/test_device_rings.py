@@ -19,6 +19,7 @@ from omap.wire import (
     HEADER,
     LINE_BYTES,
     Counter,
+    Header,
     RecordCodec,
     RecordType,
     Refusal,
@@ -161,6 +162,19 @@ class Rings(RuleBasedStateMachine):
         self.make_room(LINE_BYTES)
         self.due.append((None, read_header(line), Refusal.MALFORMED, None))
         self.put(line, 8)
+
+    @rule(rights=st.sampled_from([0, 4, 255]), length=st.integers(5, 255), session=st.integers(1 << 20, 2**32 - 1))
+    def strange_handshake(self, rights, length, session):
+        """A HELLO of two lines is refused in one, so that a line is saved."""
+        for type_, lines, body, code in [
+            (RecordType.HELLO, 2, bytes([rights, 0]), Refusal.CREDENTIAL),
+            (RecordType.HELLO, 2, bytes([3, length]), Refusal.CREDENTIAL),
+            (RecordType.CONFIRM, 1, b"", Refusal.NO_HANDSHAKE),
+        ]:
+            head = Header(type_, 0, lines, 0, session, 0)
+            self.make_room(lines * LINE_BYTES)
+            self.due.append((None, head, code, None))
+            self.put((head.pack() + bytes(16) + body).ljust(lines * LINE_BYTES, b"\0"), 8)
 
     @rule(limit=st.integers(1, 600))
     def step(self, limit):

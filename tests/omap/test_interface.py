@@ -2,12 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import omap
 from omap import InputError, Kind, Operation
-from omap.rows import as_rows
 
 PARAMS = omap.preset("TINY")
 KEY, VALUE = bytes(range(1, PARAMS.key_bytes + 1)), bytes(range(1, PARAMS.value_bytes + 1))
@@ -84,22 +81,6 @@ def test_what_is_no_key_is_in_no_map(table):
     for key in ("text", None, 7, b"", (KEY,)):
         with pytest.raises(InputError, match="a key must be"):
             assert key not in table
-
-
-@given(rows=st.lists(st.binary(min_size=5, max_size=5), max_size=20))
-def test_arrays_of_strings_are_rows(rows):
-    wanted = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 5)
-    strings = np.array(rows, dtype="S5")
-    assert np.array_equal(as_rows("keys", 5, strings), wanted)
-    assert np.array_equal(as_rows("keys", 5, np.repeat(strings, 2)[::2]), wanted)
-    assert np.array_equal(as_rows("keys", 5, [bytearray(row) for row in rows]), wanted)
-    assert np.array_equal(as_rows("keys", 5, [memoryview(row) for row in rows]), wanted)
-
-
-@pytest.mark.parametrize("dtype", ["S4", "S6", "U5", "O"])
-def test_arrays_of_other_strings_are_refused(dtype):
-    with pytest.raises(InputError, match=r"an \(n, 5\) array of uint8, not \(1,\) of"):
-        as_rows("keys", 5, np.array([b"five!"], dtype=dtype))
 
 
 def test_bulk_load_takes_arrays_of_strings(table):

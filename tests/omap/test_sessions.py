@@ -144,6 +144,16 @@ def test_a_credential_that_nobody_can_have_is_refused_before_a_key_is_derived(na
         client.confirm(answer)
 
 
+def test_session_numbers_begin_again_after_the_last():
+    """Whoever sends HELLOs for days must not stop the device."""
+    device = DeviceSessions(PARAMS, ROOT_KEY)
+    device._last_session = 2**32 - 2
+    for session in (2**32 - 1, 0, 1):
+        client = ClientSession(PARAMS, holder())
+        client.opened(device.confirm(client.confirm(device.hello(client.hello(), MAP_ID))))
+        assert client.session == session
+
+
 # -- pending handshakes -------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """The synchronous client, connected to a model behind a small relay: what it answers, and how it fails."""
 
+# Long: every way to use the client, and every way in which it may fail, share one small relay.
 import threading
 from unittest.mock import patch
 
@@ -118,6 +119,39 @@ def test_arrays_go_in_and_out_and_progress_is_told(relay):
             client.put_many([key(1), key(2)], [key(1)])
 
 
+@pytest.mark.parametrize("window", [5, None])
+def test_arrays_of_many_records_are_what_single_operations_are(relay, window):
+    told = []
+    with connect(relay, window=window) as client:
+        keys = np.arange(4 * 700, dtype=np.uint32).astype(np.uint8).reshape(700, 4)[:, ::-1] % 3  # many of them equal
+        values = np.arange(4 * 700, dtype=np.uint32).astype(np.uint8).reshape(700, 4)
+        distinct = {row.tobytes(): value.tobytes() for row, value in zip(keys, values, strict=True)}
+        assert client.put_many(keys, values, progress=lambda done, total: told.append(done)) == len(distinct) <= 12
+        assert told[-1] == 700
+        found_values, found = client.get_many(keys)
+        assert found.all()
+        assert [value.tobytes() for value in found_values] == [distinct[row.tobytes()] for row in keys]
+        assert client.delete_many(keys) == len(distinct)
+        assert client.delete_many(keys) == len(client) == 0
+        for kinds in ([4], [-1], [1.5], [[1]], [1, 1]):
+            with pytest.raises(InputError, match="kinds"):
+                client.execute_arrays(kinds, [key(1)], [key(1)])
+        assert client.ping().sequence == 4 * 700 + 1  # what was refused was not sent
+
+
+def test_arrays_whose_fate_is_unknown_count_operations(relay):
+    relay.response = lambda connection, number, record: [record] if connection or number < 2 + 1 else relay.cut() or []
+    keys = np.zeros((600, 4), np.uint8)
+    with connect(relay) as client:
+        with pytest.raises(UnknownFateError, match="of 600 operations 253 were answered") as caught:
+            client.put_many(keys, keys)
+        error = caught.value
+        assert (error.answered, list(error.responses)) == (253, [])
+        assert error.in_doubt in (253, 347)
+        assert error.answered + error.in_doubt + error.not_sent == 600
+        assert client.ping().sequence >= 253
+
+
 def test_bulk_work_that_finds_no_room_says_how_far_it_came(relay):
     with connect(relay, window=4) as client:
         with pytest.raises(FullError, match=r"no room for \d new keys of the first \d+ \(of 200\); .* capacity is 12"):
@@ -169,6 +203,20 @@ def test_a_session_gives_way_to_the_next_before_its_limit(relay, singles):
     assert len(sessions) == 11
     for session in sessions:
         assert sum((record[0], read_header(record).session) == (3, session) for record in relay.commands) <= 10
+
+
+def test_answers_are_not_lost_with_the_session_after_them(relay, singles):
+    """A relay that goes with the last record of a session takes nothing with it that was answered."""
+    with connect(relay, record_limit=4) as client:
+        relay.response = lambda connection, number, record: [record[: None if number < 2 + 4 else 16]]
+        rows = [key(number) for number in range(4)]
+        assert client.put_many(rows, rows) == 4
+        with pytest.raises(UnknownFateError) as caught:
+            client.get_many(rows)
+        assert (caught.value.answered, caught.value.in_doubt, caught.value.not_sent) == (0, 0, 4)
+        values, found = client.get_many(rows)
+        assert found.all()
+        assert [row.tobytes() for row in values] == rows
 
 
 def test_closing_frees_the_session_and_refuses_work(relay):

@@ -97,6 +97,10 @@ def test_what_is_not_allowed_is_an_error_that_changes_nothing(relay):
             assert table.execute([Operation(Kind.NOP)]) == [Response(Status.OK)]
         assert reader.get(OTHERS) == b"them"
         assert writer.put(MINE, b"late") is None  # not told that there was a value
+        writer[OTHERS] = b"them"
+        del writer[OTHERS]  # nor whether there was none
+        assert OTHERS not in owner
+        owner.put(OTHERS, b"them")
         assert small.get(MINE) == b"late"
         assert (owner.get(MINE), owner.get(OTHERS), len(owner)) == (b"late", b"them", 2)
 

@@ -24,6 +24,7 @@ from host.keyfile import read_root_file
 from host.testing import running_relay
 from omap.cells import Cells, Stamp
 from omap.cli import main
+from omap.credentials import Right
 from omap.databases import Register, register_key
 from omap.errors import InputError
 from omap.presets import preset
@@ -283,6 +284,29 @@ def test_the_key_file_may_come_from_the_environment(relay, client_file):
     result = CliRunner().invoke(main, ["status", "--url", relay.address], env={"OMAP_KEY_FILE": None})
     assert result.exit_code == 2
     assert "--key-file" in result.stderr
+
+
+def test_a_client_that_is_not_told_something_does_not_make_it_up(run, tmp_path, key_file):
+    """Zeros stand in answers for what a client may not know. They are no facts."""
+    writer = write_client(tmp_path / "writer.key", key_file, rights=Right.WRITE)
+    small = write_client(tmp_path / "small.key", key_file, prefix=b"pre")
+    name, value = b"sixteen bytes ok".hex(), b"v".ljust(256).hex()
+    last = ("--raw", "--hex")
+    assert run("put", name, value, last=last)[1] == "inserted"
+    assert run("put", name, value, key_file=writer, last=last)[:2] == (0, "stored")
+    assert run("delete", name, key_file=writer, last=last)[:2] == (0, "removed, if it was there")
+    assert json.loads(run("put", name, value, key_file=writer, last=(*last, "--json"))[1]) == {"new": None}
+    assert json.loads(run("delete", name, key_file=writer, last=(*last, "--json"))[1])["found"] is None
+    assert run("get", name, last=last)[0] == 1
+    table = tmp_path / "table.csv"
+    table.write_text("id,name\n1,one\n")
+    assert run("load", table, "--key", "id", key_file=small)[1] == "1 row stored, 1 of them new"
+    assert json.loads(run("load", table, "--key", "id", key_file=small, last=["--json"])[1])["live_keys"] is None
+    assert "a client that may read" in run("load", table, "--key", "id", key_file=writer)[2]
+    for untold in (writer, small):
+        assert "live keys         not told" in run("status", key_file=untold)[1]
+        facts = json.loads(run("status", key_file=untold, last=["--json"])[1])
+        assert (facts["live_keys"], facts["overruns"]) == (None, None)
 
 
 def test_a_witness_notices_another_map(relay, run, tmp_path, client_file):

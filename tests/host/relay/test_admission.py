@@ -124,6 +124,23 @@ def test_a_client_with_a_session_makes_room_for_nobody(start, key):
         assert relay.relay.numbers.disconnected["crowded"] == 0
 
 
+@pytest.mark.sec_cm("RELAY.CLIENTS.BOUNDED")
+def test_a_client_can_not_hold_places_without_end(start, key, monkeypatch):
+    """A device has 16 sessions. So no more connections are safe, however many sessions were opened on others before."""
+    monkeypatch.setattr("host.peers.SETTLE_SECONDS", 0.0)
+    relay = start(limits=Limits(clients=20))
+    hoarder, other = client_of(key, name=b"hoarder"), client_of(key, name=b"other")
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(RawClient(relay, hoarder)) for _ in range(20)]
+        assert [each.proven for each in sorted(relay.relay.connections, key=lambda each: each.number)][:5] == [
+            False
+        ] * 4 + [True]
+        for _ in range(4):
+            stack.enter_context(RawClient(relay, other)).run([NOP])
+        assert relay.relay.numbers.disconnected["crowded"] == 4
+        crowd[-1].run([NOP])
+
+
 @pytest.mark.parametrize("sent", [b"", b"no TLS at all" * 10])
 def test_a_peer_that_breaks_off_its_tls_is_forgotten(secure, sent):
     relay = secure()

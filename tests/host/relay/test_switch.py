@@ -186,6 +186,44 @@ def test_a_connection_keeps_as_many_sessions_as_a_device():
     client.check(1)
 
 
+def test_a_connection_whose_place_another_session_took_has_no_session_any_more():
+    """The device says which of its places a new session has, so the relay knows whose session made room."""
+    rig = Rig()
+    first, *others = (Client(rig).handshake() for _ in range(16))
+    last = Client(rig).handshake()
+    assert [client.ends for client in (first, *others, last)] == [1] + [0] * 16
+    assert not first.sessions
+    before = rig.numbers.records_in
+    first.nops(1)
+    rig.run()
+    assert first.refusals == [Refusal.UNKNOWN_SESSION]
+    assert rig.numbers.records_in == before
+    for client in (*others, last):
+        client.nops(1)
+    rig.run()
+    for client in (*others, last):
+        client.check(1)
+
+
+def test_a_crowd_that_is_refused_does_not_hold_up_others():
+    """A record that the relay refuses takes no room in the ring, and so ends no turn."""
+    rig = Rig()
+    honest, crowd = Client(rig).handshake(), [Client(rig) for _ in range(20)]
+    for client in crowd:
+        client.send(*[Header(RecordType.CONFIRM, 0, 1, 0, 99, 0).pack().ljust(SIZE, b"\0")] * 1000)
+    most = before = 0
+    for _ in range(10):
+        honest.nops(1)
+        assert rig.switch.pump()
+        rig.transport.step()
+        rig.switch.collect()
+        honest.check(1)
+        most, before = max(most, rig.numbers.refused.total() - before), rig.numbers.refused.total()
+    assert most <= 100
+    rig.run()
+    assert [len(client.refusals) for client in crowd] == [1000] * 20
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------
 
 

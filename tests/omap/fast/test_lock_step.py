@@ -241,6 +241,10 @@ def test_arrays_of_any_kind_of_memory_are_run_alike(count):
     kinds = rows[:, 0] % 4
     seen = both.do(lambda map_: listed(map_.execute_arrays(kinds, rows[:, 1:5], rows[:, 5:9])))
     assert [shape for _, shape, _ in seen] == [(count,), (count,), (count, params.value_bytes)]
+    loose = np.frombuffer(bytearray(memory), np.uint8, 8 * count, 1)  # may be written to, but is not aligned
+    keys, values = loose[: 4 * count].reshape(count, 4), loose[4 * count :].reshape(count, 4)
+    both.do(lambda map_: listed(map_.execute_arrays(kinds, keys, values)))
+    assert bytes(loose) == memory[1 : 1 + 8 * count]
     if count > 1:
         both.do(lambda map_: map_.execute_arrays([4] * count, rows[:, 1:5], rows[:, 5:9]))
         compiled_for = [len(function.signatures) for function in (look_up, run, list_pages)]

@@ -12,12 +12,11 @@ from omap.credentials import ALL_RIGHTS, ClientKey, Credential, Right, provision
 from omap.errors import WrongKeyError
 from omap.operations import Kind, Operation, Status
 from omap.presets import preset
-from omap.session import SESSION_NUMBER, session_keys
 from omap.wire import CLOSE, LINE_BYTES, Header, RecordType, Refusal, read_header
 from rtl.rings.sessions import Sessions
 from sim.bench.amaranth_bench import AmaranthBench
 from sim.bench.secrecy import differences, state
-from tests.support.rtl.session_bench import BEAT_BYTES, MAP_ID, OWNER, ROOT_KEY, Twin, code, data, design, flipped
+from tests.support.rtl.session_bench import BEAT_BYTES, OWNER, ROOT_KEY, Twin, code, data, design, flipped
 
 UNERASED = ["fifo.py", "handshake.py"]
 """Memories that no erasure reaches: what has passed, and the public part of pending handshakes."""
@@ -223,11 +222,8 @@ def test_no_client_widens_its_rights(tiny):
     answer = twin.feed(forger.hello())
     with pytest.raises(WrongKeyError):
         forger.confirm(answer)
-    session, nonce = read_header(answer).session, answer[BEAT_BYTES : 2 * BEAT_BYTES]
-    keys = session_keys(key.key, forger._nonce, nonce, twin.params.digest, MAP_ID, session)
-    confirm = (
-        Header(RecordType.CONFIRM, 0, 1, 0, session, 0).pack() + keys.confirm_client() + SESSION_NUMBER.pack(0)
-    )
+    session, proof = read_header(answer).session, forger.keys(answer).confirm_client()
+    confirm = Header(RecordType.CONFIRM, 0, 1, 0, session, 0).pack() + proof  # it replaces no session
     assert code(twin.feed(confirm.ljust(LINE_BYTES, b"\0"))) == Refusal.WRONG_KEY
 
     reader = twin.client(credential=READER)

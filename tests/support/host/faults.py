@@ -37,7 +37,7 @@ class Place:
 
 
 def use(client, oracle, batches=2, each=1):
-    """Run batches of eight records; every answer must be right. Return the error that ended it, its answers checked too.
+    """Run batches of eight records, whose answers must be right. Return the error that ended it, with its answers.
 
     ``each`` is how many operations the client puts into a record.
     """

@@ -32,13 +32,16 @@ class Client(Port):
         self.session = fresh()
         self.received = []
         self.reasons = []
-        self.open_sessions = 0
+        self.open_sessions = self.ends = 0
 
     def deliver(self, records):
         self.received += split(bytes(records))
 
     def opened(self):
         self.open_sessions += 1
+
+    def over(self):
+        self.ends += 1
 
     def taken(self):
         pass
@@ -92,8 +95,8 @@ class Rig:
     def run(self):
         """Go on until nothing moves."""
         while True:
-            self.switch.pump()
-            if not self.transport.step() + self.switch.collect():
+            more = self.switch.pump()
+            if not self.transport.step() + self.switch.collect() + more:
                 return
 
     @property

@@ -27,7 +27,7 @@ REMOVALS = [
     Removal(
         "RELAY.SESSION.OWNED",
         "host/relay/switch.py",
-        "port.sessions.pop(_head(read_header(answers[at : at + HEADER.size])), None)",
+        "_strike(port, _head(read_header(answers[at : at + HEADER.size])))",
         "pass",
     ),
     Removal(
@@ -48,6 +48,8 @@ REMOVALS = [
     Removal(
         "RELAY.CLIENTS.BOUNDED", "host/relay/relay.py", "if len(self.connections) >= self.limits.clients:", "if False:"
     ),
+    Removal("RELAY.INPUT.BOUNDED", "host/relay/connection.py", "write(bytes(records))", "write(records)"),
+    Removal("RELAY.CLIENTS.BOUNDED", "host/relay/switch.py", "_strike(*before)", "pass"),
     Removal(
         "RELAY.TURNS.SHARED",
         "host/relay/handshakes.py",
@@ -73,7 +75,12 @@ REMOVALS = [
     ),
     Removal("CLIENT.FAULT.LATCH", "host/client/sync.py", "any more\n                self._dead = error\n", "\n"),
     Removal("CLIENT.FAULT.LATCH", "host/client/aio.py", "any more\n        self._dead = error\n", "\n"),
-    Removal("CLIENT.RATE.CONSTANT", "host/client/aio.py", "due(), pad=True)", "due(), pad=False)"),
+    Removal(
+        "CLIENT.RATE.CONSTANT",
+        "host/client/aio.py",
+        "self._queue.seal_one(talk, self._count)",
+        "self._queue.seal(talk)",
+    ),
     Removal(
         "REDIS.AUTH.CONST_TIME",
         "host/redis/connection.py",
@@ -101,8 +108,8 @@ REMOVALS = [
     Removal(
         "REDIS.INPUT.BOUNDED",
         "host/redis/requests.py",
-        "if not chunk or _announces_more(chunk):",
-        "if not chunk:",
+        "if _announces_more(chunk):",
+        "if False:",
     ),
     Removal(
         "REDIS.INPUT.BOUNDED",

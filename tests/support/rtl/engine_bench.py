@@ -73,8 +73,9 @@ class Twin:
         self.ask(request, by_register=by_register)
         self.forget()
 
-    def ask(self, request, *, by_register=True, limit=20000):
+    def ask(self, request, *, by_register=True):
         """Have the engine serve a request."""
+        limit = 20_000 + 20 * self.params.pages * self.config.page_beats
         if by_register:
             self.run.write("REQUEST", request)
             self.run.until(lambda: self.run.read("REQUEST") == 0, limit=limit)
@@ -98,7 +99,7 @@ class Twin:
         """Put a record before the engine alone, as soon as there is room."""
         written, lines = read_counter(self.buffer, Counter.COMMANDS_WRITTEN), len(record) // LINE_BYTES
         while sum(self.due) + lines > self.layout.ring_lines:
-            self.run.until(lambda: self.answered > len(self.lines), limit=40000)
+            self.run.until(lambda: self.answered > len(self.lines), limit=self.patience)
             self.take()
         self.layout.write_lines(self.buffer, self.layout.commands, written, record)
         write_counter(self.buffer, Counter.COMMANDS_WRITTEN, written + lines)
@@ -117,6 +118,11 @@ class Twin:
     def answered(self):
         """Lines of answers that the engine has written."""
         return read_counter(self.buffer, Counter.RESPONSES_WRITTEN)
+
+    @property
+    def patience(self):
+        """Cycles in which all that was given to the engine is answered."""
+        return 40_000 + 200 * sum(self.due)
 
     @property
     def all_answered(self):
@@ -245,7 +251,7 @@ class Twin:
 
     def rest(self):
         """Let the engine answer everything and come to rest, and compare it with the model."""
-        self.run.until(lambda: self.all_answered, limit=40000)
+        self.run.until(lambda: self.all_answered, limit=self.patience)
         self.run.step(SETTLED)
         self.take()
         self.compare()

@@ -67,9 +67,10 @@ class Client(session_ends.Client):
         return self.seal([self.draw(rng, kind)])
 
     def operations(self, rng, count=None):
-        """Return the record of so many operations; by default of a few, of all that fit, or of any number."""
+        """Return the record of so many operations; by default mostly of a few, or of any number, or of all that fit."""
         most = self.codec.most_operations
-        count = rng.choice([rng.randint(1, min(6, most)), rng.randint(1, most), most]) if count is None else count
+        if count is None:
+            count = rng.choice([*[rng.randint(1, min(6, most))] * 6, rng.randint(1, most), most])
         return self.seal([self.draw(rng) for _ in range(count)])
 
 
