@@ -46,6 +46,7 @@ COUNTERMEASURES = {
     "SESSIONS.KEY.CONFIRM": "A session opens for a client alone that proved to hold the key of its credential.",
     "SESSIONS.CREDENTIAL.CHECKED": "A credential with undefined rights or prefix is refused before a key is derived.",
     "SESSIONS.CONFIRM.CONST_TIME": "Confirmations are compared in a time that does not depend on how far they agree.",
+    "SESSIONS.LINEAGE.PROVEN": "Client and device confirm which map is known and how much of it is there.",
     "SESSIONS.OLD.FENCED": "A new session closes the one it replaces before it opens.",
     "SESSIONS.OLD.OWN": "A new session replaces one of its own credential alone.",
     "SESSIONS.SHARE.BOUNDED": "A client that opens ever more sessions closes its own before those of others.",

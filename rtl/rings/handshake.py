@@ -11,19 +11,21 @@ from amaranth.lib.wiring import In, Out
 
 from omap.credentials import ALL_RIGHTS, MOST_PREFIX_BYTES
 from omap.params import Params
-from omap.session import CLIENT_ROLE, DEVICE_ROLE, ROOT_KEY_BYTES
+from omap.session import CLIENT_ROLE, DEVICE_ROLE, LINEAGE_ROLE, ROOT_KEY_BYTES
 from omap.wire import PENDING_HANDSHAKES, Refusal
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.cmac import Cmac
 from rtl.rings.record import CREDENTIAL_FIELDS, SESSION_BITS
 from rtl.rings.session_keys import HANDSHAKE, SessionKeys
+from rtl.stream.interfaces import swap_bytes
 
+KEPT_BITS = 64
 KEY_BITS = 8 * ROOT_KEY_BYTES
 REFUSAL_BITS = max(Refusal).bit_length()
 
 HANDSHAKE_BODY = StructLayout({"first": BLOCK_BITS, "second": CREDENTIAL_FIELDS})
-"""How the body of a handshake's command begins: nonce and credential of a HELLO; the confirmation of a CONFIRM, and the
-session that is replaced, in the bits where a credential begins."""
+"""How the body of a handshake's command begins: nonce and credential of a HELLO; the confirmation of a CONFIRM, and in
+the bits of a credential the session that is replaced, zeros, and the id of the map that is known."""
 
 
 class RootKey(wiring.Component):
@@ -92,6 +94,10 @@ class Handshake(wiring.Component):
         There is one; without it a HELLO waits.
     map_id : In(128)
         The map's id.
+    known : Out(128)
+        Id of the map that the client of a CONFIRM knows, while ``i`` is on offer.
+    kept : In(64)
+        How many operations of that map are kept, all ones if it is no ancestor. Used 50 cycles later.
     i_nonce : In(stream.Signature(128))
         Fresh random bytes, an item for each HELLO.
     i : In(stream.Signature(StructLayout({"confirm": 1, "session": 32, "body": HANDSHAKE_BODY})))
@@ -113,6 +119,8 @@ class Handshake(wiring.Component):
         No answer shows a key, or the confirmation that is expected of a client.
     SESSIONS.CONFIRM.CONST_TIME
         Confirmations are compared at once.
+    SESSIONS.LINEAGE.PROVEN
+        A confirmation covers what the client knows of the map's ancestors, and one what the device does.
     """
 
     def __init__(self, params: Params) -> None:
@@ -125,6 +133,8 @@ class Handshake(wiring.Component):
                 "root_key": In(KEY_BITS),
                 "present": In(1),
                 "map_id": In(BLOCK_BITS),
+                "known": Out(BLOCK_BITS),
+                "kept": In(KEPT_BITS),
                 "i_nonce": In(stream.Signature(BLOCK_BITS)),
                 "i": In(stream.Signature(request)),
                 "o": Out(stream.Signature(answer)),
@@ -149,19 +159,25 @@ class Handshake(wiring.Component):
         confirm = self.i.p.confirm
         replaced = Value.cast(self.i.p.body.second)[:SESSION_BITS]
         tag = Signal(BLOCK_BITS)
+        kept = swap_bytes(self.kept)
+        proven = Signal()  # the client's confirmation was right, and its answer is being confirmed
         expected = Signal()  # a CONFIRM of a handshake that is pending, and later the right one
         allowed = Signal()  # a HELLO with a credential that there is
         refusal = Signal(REFUSAL_BITS)
-        role = Mux(confirm, Const(CLIENT_ROLE, 8), Const(DEVICE_ROLE, 8))
-        zeros = Const(0, BLOCK_BITS - 8 - SESSION_BITS)
+        role = Mux(proven, Const(LINEAGE_ROLE, 8), Mux(confirm, Const(CLIENT_ROLE, 8), DEVICE_ROLE))
+        said = Mux(proven, kept, Mux(confirm, Cat(Const(0, KEPT_BITS - SESSION_BITS), replaced), 0))
+        names_map = Signal()  # the block that names the known map goes
+        block = Cat(role, Const(0, BLOCK_BITS - 8 - KEPT_BITS), said)
         m.d.comb += [
             keys.root_key.eq(self.root_key),
             keys.map_id.eq(self.map_id),
             keys.i.p.eq(current),
             cmac.i_key.p.eq(keys.o.p.confirmation),
-            cmac.i_message.p.data.eq(Cat(role, zeros, Mux(confirm, replaced, 0))),
+            self.known.eq(Value.cast(self.i.p.body.second)[BLOCK_BITS:]),
+            # SEC_CM: SESSIONS.LINEAGE.PROVEN -- the host can't put another map in the place of the known one
+            cmac.i_message.p.data.eq(Mux(names_map, self.known, block)),
+            cmac.i_message.p.last.eq(names_map | ~confirm | proven),
             cmac.i_message.p.bytes.eq(BLOCK_BYTES),
-            cmac.i_message.p.last.eq(1),
             self.o.p.refusal.eq(refusal),
             self.o.p.session.eq(current.session),
             self.credential.eq(current.credential),
@@ -179,6 +195,7 @@ class Handshake(wiring.Component):
                     expected.eq(pending.bit_select(read.addr, 1) & (self.i.p.session == read.data.session)),
                     refusal.eq(0),
                     tag.eq(0),
+                    proven.eq(0),
                 ]
                 with m.If(self.i.valid):
                     m.next = "BEGIN"
@@ -221,22 +238,32 @@ class Handshake(wiring.Component):
                 m.d.comb += cmac.i_message.valid.eq(1)
                 with m.If(cmac.i_message.ready):
                     m.next = "TAG"
+                    with m.If(~cmac.i_message.p.last):
+                        m.next = "KNOWN"
+            with m.State("KNOWN"):
+                m.d.comb += [cmac.i_message.valid.eq(1), names_map.eq(1)]
+                with m.If(cmac.i_message.ready):
+                    m.next = "TAG"
             with m.State("TAG"):
                 m.d.comb += cmac.o_tag.ready.eq(1)
                 with m.If(cmac.o_tag.valid):
                     m.d.sync += tag.eq(cmac.o_tag.p)
                     m.next = "COMPARE"
+                    with m.If(proven):
+                        m.d.comb += cmac.erase.eq(1)
+                        m.next = "KEYS"
             with m.State("COMPARE"):
-                m.d.comb += cmac.erase.eq(1)
                 # SEC_CM: SESSIONS.CONFIRM.CONST_TIME -- all bits in one cycle
                 m.d.sync += expected.eq(tag == self.i.p.body.first)
                 m.next = "VERDICT"
             with m.State("VERDICT"):
+                m.d.comb += cmac.erase.eq(~confirm | ~expected)
                 with m.If(~confirm):
                     m.next = "ANSWER"
                 # SEC_CM: SESSIONS.KEY.CONFIRM -- no session is opened for who does not hold the client's key
                 with m.Elif(expected):
-                    m.next = "KEYS"
+                    m.d.sync += proven.eq(1)
+                    m.next = "MESSAGE"
                 with m.Else():
                     m.d.sync += refusal.eq(Refusal.WRONG_KEY)
                     m.next = "ANSWER"
@@ -250,6 +277,9 @@ class Handshake(wiring.Component):
                 with m.If(~confirm & (refusal == 0)):
                     # SEC_CM: SESSIONS.KEY.UNREADABLE -- what is expected of a client never shows
                     m.d.comb += self.o.p.body.eq(Cat(current.device, self.map_id, tag))
+                with m.Elif(proven):
+                    # SEC_CM: SESSIONS.LINEAGE.PROVEN -- the host can't say for the device how much is kept
+                    m.d.comb += self.o.p.body.eq(Cat(tag, kept))
                 with m.If(self.o.ready):
                     m.next = "IDLE"
         return m

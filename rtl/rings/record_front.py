@@ -8,6 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from omap.lineage import NO_ANCESTOR
 from omap.params import Params
 from omap.wire import HELLO_LINES, SESSIONS, Direction, RecordType, Refusal
 from rtl.constants import BLOCK_BITS
@@ -142,6 +143,7 @@ class RecordFront(wiring.Component):
             handshake.root_key.eq(self.root_key),
             handshake.present.eq(self.present),
             handshake.map_id.eq(self.map_id),
+            handshake.kept.eq(NO_ANCESTOR),  # this device restores no map, so that its maps have no ancestors
             self.open_sessions.eq(table.open),
             table.rights_index.eq(self.rights_index),
             self.rights.eq(table.rights),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omap.credentials import Credential, Right
+from omap.lineage import NO_ANCESTORS, NO_MAP, Ancestor, Lineage
 from omap.presets import preset
 from omap.sessions import DeviceSessions
 from omap.wire import PENDING_HANDSHAKES, Header, RecordType, Refusal, read_header
@@ -43,10 +44,11 @@ def design(name):
 class Twin:
     """The block and the reference; each command is given to both."""
 
-    def __init__(self, make, params, rng, *, root_key=ROOT_KEY, idle=0.0):
+    def __init__(self, make, params, rng, *, root_key=ROOT_KEY, idle=0.0, lineage=NO_ANCESTORS):
         self.params, self.rng, self.root_key = params, rng, root_key
         self.bench = make(rng.randrange(1 << 30))
-        self.model = DeviceSessions(params, root_key, nonce=self._nonce)
+        self.model = DeviceSessions(params, root_key, nonce=self._nonce, lineage=lineage)
+        self.lineage = lineage
         for name, value in {"root_key": number(root_key), "present": 1, "map_id": number(MAP_ID)}.items():
             self.bench.set(name, value)
         for name in ("i", "i_nonce"):
@@ -70,6 +72,7 @@ class Twin:
         header = read_header(record)
         confirm = header.type == RecordType.CONFIRM
         answer = self.model.confirm(record) if confirm else self.model.hello(record, MAP_ID)
+        self.bench.set("kept", self.lineage.kept(record[48:64]) if confirm else 0)
         self.bench.source("i").push([confirm | header.session << 1 | number(record[16:64]) << 33])
         begin, sink = self.bench.cycle, self.bench.sink("o")
         while not (came := sink.take()):
@@ -115,7 +118,7 @@ def with_credential(hello, credential):
 @given(
     seed=st.integers(0, 1 << 32),
     steps=st.lists(
-        st.tuples(st.sampled_from(["hello", "damaged", "confirm", "wrong"]), st.integers(0, 99)), max_size=12
+        st.tuples(st.sampled_from(["hello", "damaged", "confirm", "wrong"]), st.integers(0, 383)), max_size=12
     ),
     idle=st.sampled_from([0.0, 0.7]),
 )
@@ -123,19 +126,23 @@ def with_credential(hello, credential):
 @pytest.mark.sec_cm("SESSIONS.KEY.CONFIRM")
 @pytest.mark.sec_cm("SESSIONS.KEY.UNREADABLE")
 @pytest.mark.sec_cm("SESSIONS.CREDENTIAL.CHECKED")
+@pytest.mark.sec_cm("SESSIONS.LINEAGE.PROVEN")
 def test_answers_and_keys_equal_the_reference(seed, steps, idle):
     for name in ("TINY", "WIDE"):
-        twin = Twin(*compiled(name), random.Random(seed), idle=idle)
+        rng = random.Random(seed)
+        ancestors = [Ancestor(rng.randbytes(16), rng.getrandbits(64)) for _ in range(rng.randint(0, 3))]
+        twin = Twin(*compiled(name), rng, idle=idle, lineage=Lineage(tuple(ancestors)))
+        maps = [NO_MAP, MAP_ID, *(ancestor.map_id for ancestor in ancestors)]
         begun = []
         for step, draw in steps:
             if step == "hello":
                 client = twin.client(replaces=draw)
                 begun.append((client, twin.feed(client.hello())))
             elif step == "damaged":
-                twin.feed(flipped(twin.client().hello(), 128 + draw))  # rights, length and prefix have 80 bits
+                twin.feed(flipped(twin.client().hello(), 128 + draw % 100))  # rights, length and prefix have 80 bits
             elif begun:
                 client, answer = begun[draw % len(begun)]
-                record = client.confirm(answer)
+                record = client.confirm(answer, rng.choice(maps))
                 twin.feed(flipped(record, draw) if step == "wrong" else record)
                 keys = client.keys(answer)
                 assert twin.taken_keys() in ([], [keys.command + keys.response])
@@ -175,26 +182,26 @@ def test_who_holds_the_key_of_another_credential_opens_nothing(what):
     twin = Twin(*compiled("TINY"), random.Random(3))
     client = twin.client(mine)
     answer = twin.feed(with_credential(client.hello(), theirs.pack()))
-    assert (
-        client.keys(answer).confirm_device() != answer[48:64]
-    )  # the device proves that it means the other credential
+    assert client.keys(answer).confirm_device() != answer[48:64]  # the device proves that it means the other credential
     header = Header(RecordType.CONFIRM, 0, 1, 0, read_header(answer).session, 0)
     record = header.pack() + client.keys(answer).confirm_client() + bytes(32)
     assert read_header(twin.feed(record)).count == Refusal.WRONG_KEY
     assert not twin.taken_keys()
 
 
-def test_pending_handshakes_keep_their_credentials():
+def test_pending_handshakes_keep_their_credentials_and_known_maps_show():
     twin = Twin(*compiled("TINY"), random.Random(4))
     clients = [twin.client() for _ in range(PENDING_HANDSHAKES)]
     answers = [twin.feed(client.hello()) for client in clients]
     for at in twin.rng.sample(range(PENDING_HANDSHAKES), PENDING_HANDSHAKES):
         client, answer = clients[at], answers[at]
         header = read_header(answer)
-        record = client.confirm(answer)
+        known = twin.rng.randbytes(16)
+        record = client.confirm(answer, known)
         twin.bench.sink("o", waits=[100])
         twin.bench.source("i").push([1 | header.session << 1 | number(record[16:64]) << 33])
         twin.bench.run_until(limit=ANSWER_CYCLES, transfers={"o_keys": 1})
+        assert twin.bench.get("known") == number(known)
         assert twin.bench.get("credential") == number(client.credential.pack())
         twin.bench.run_until(limit=ANSWER_CYCLES, transfers={"o": 1})
         keys = client.keys(answer)

@@ -54,7 +54,7 @@ REMOVALS = [
         "SESSIONS.KEY.UNREADABLE",
         "rtl/rings/handshake.py",
         "with m.If(~confirm & (refusal == 0)):\n                    # SEC_CM: SESSIONS.KEY.UNREADABLE",
-        "with m.If(refusal == 0):\n                    #",
+        "with m.If(~proven):\n                    #",
     ),
     Removal(
         "SESSIONS.KEY.OWN",
@@ -90,6 +90,18 @@ REMOVALS = [
         '                    m.next = "SECOND HALF"\n'
         '            with m.State("SECOND HALF"):\n'
         '                m.next = "VERDICT"\n',
+    ),
+    Removal(
+        "SESSIONS.LINEAGE.PROVEN",
+        "rtl/rings/handshake.py",
+        "Mux(names_map, self.known, block)",
+        "Mux(names_map, 0, block)",
+    ),
+    Removal(
+        "SESSIONS.LINEAGE.PROVEN",
+        "rtl/rings/handshake.py",
+        "Mux(proven, kept, Mux(confirm",
+        "Mux(proven, 0, Mux(confirm",
     ),
     Removal(
         "SESSIONS.OLD.FENCED", "rtl/rings/session_table.py", "m.d.sync += self.open.bit_select(place, 1).eq(0)", "pass"
