@@ -1,5 +1,9 @@
 """Restores through a device model: equal to a plain dict, in strict order, and nothing half restored."""
 
+import random
+from dataclasses import replace
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +12,7 @@ from omap import map as reference
 from omap.bodies import responses
 from omap.credentials import Right
 from omap.operations import Kind, Operation, Response, Status
+from omap.params import Rule
 from omap.regmap import Fault, Request, State
 from omap.session import ClientSession
 from omap.trace import Observer
@@ -20,10 +25,11 @@ from omap.wire import (
     read_header,
     write_counter,
 )
-from tests.support.drawn import name
+from tests.support.drawn import drawn_operations, name
 from tests.support.journal_host import END, JournalHost
-from tests.support.kept_maps import LOOK, PARAMS, Kept, materials
-from tests.support.omap_maps import compiled
+from tests.support.kept_maps import KEYS, LOOK, PARAMS, Kept, materials
+from tests.support.omap_maps import compiled, tight
+from tests.support.oracle import expected
 from tests.support.sessions import ROOT_KEY, holder
 
 CODEC = RecordCodec(PARAMS)
@@ -227,3 +233,60 @@ def test_restore_operations_are_not_journalled():
     reply, _ = target.run(target.connect(), *LOOK)
     assert responses(CODEC, reply)
     assert read_header(target.journal[-1]) == (RecordType.JOURNAL, 0, CODEC.lines(len(LOOK)), len(LOOK), 0, 1)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_reference_and_compiled_map_seal_the_same_and_end_with_the_same_pages(seed):
+    rng, hosts = random.Random(seed), []
+    for create in (reference.create, compiled):
+        hosts.append(JournalHost(create=create, noise=partial(random.Random(seed).randbytes, 32)))
+
+    def both(*records):
+        answers, others = (host.exchange(*records) for host in hosts)
+        assert answers == others
+        return answers
+
+    def connect():
+        session = ClientSession(PARAMS, holder())
+        session.opened(both(session.confirm(both(session.hello())[0]))[0])
+        return session
+
+    session = connect()
+    for _ in range(3):
+        both(session.seal(drawn_operations(PARAMS, rng, 30, KEYS)))
+    snapshot, other = (host.export() for host in hosts)
+    assert snapshot == other
+    mark = len(hosts[0].journal)
+    both(*[session.seal(drawn_operations(PARAMS, rng, 20, KEYS)) for _ in range(3)])
+    assert hosts[0].journal == hosts[1].journal
+    records = [*snapshot, *hosts[0].journal[mark:], END]
+    for host in hosts:
+        host.request(Request.RESTORE)
+    both(*records[:2])
+    both(*records[2:])
+    session = connect()
+    both(session.seal(LOOK))
+    assert hosts[0].journal == hosts[1].journal
+    assert hosts[0].buffer[hosts[0].layout.pages :] == hosts[1].buffer[hosts[1].layout.pages :]
+
+
+@pytest.mark.parametrize("name_", ["SMALL", "WIDE"])
+@pytest.mark.parametrize("rule", Rule)
+def test_maps_of_every_rule_and_size_are_restored(rule, name_):
+    shape = tight(name_, rule)
+    params = replace(shape, buckets=shape.capacity)  # with few buckets it would follow from the hash what is FULL
+    host = JournalHost(params=params, create=compiled)
+    rng, oracle, client = random.Random(1), {}, host.connect()
+    most = host.device.codec.most_operations
+    for count in (most, 3, most, 5):
+        batch = drawn_operations(params, rng, count, keys=30)
+        _, answers = host.run(client, *batch)
+        assert answers == [expected(oracle, params.capacity, operation) for operation in batch]
+        if count == 3:
+            snapshot, mark = host.export(), len(host.journal)
+    host.restore([*snapshot, *host.journal[mark:]])
+    client = host.connect()
+    for number in range(30):
+        look = Operation(Kind.GET, name(params, number))
+        assert host.run(client, look)[1] == [expected(oracle, params.capacity, look)]
