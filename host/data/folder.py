@@ -23,6 +23,7 @@ from host.data.identity import identify
 from host.data.journal import Journal, Segment
 from host.data.reading import END, SNAPSHOT, Part, Place, Reading, in_force, places
 from omap.errors import InputError
+from omap.lineage import NO_MAP
 from omap.params import Params
 from omap.source import SOURCE_HEADER, Source, read_source
 from omap.wire import LINE_BYTES, MOST_ANCESTORS, SOURCE_LINES, RecordCodec, RecordType, read_header
@@ -181,7 +182,6 @@ class DataFolder:
             # SEC_CM: DATA.FOUND.SYNCED -- a START names what was restored, so that must be there ever after
             for place in used:
                 self.layer.sync_file(self.path_of(place))
-            self.layer.sync_folder(self.path)
         self._files_lock = Lock()
         self._numbers = itertools.count(max((place.number for place in there), default=0) + 1)
         self._parts = [Part(self.path_of(place), place.suffix != SNAPSHOT) for place in used]
@@ -234,12 +234,14 @@ class DataFolder:
         DataError
             If it could not be written.
         """
-        source, start = records[: SOURCE_LINES * LINE_BYTES], records[SOURCE_LINES * LINE_BYTES :]
-        header = read_header(start) if len(start) >= LINE_BYTES else SOURCE_HEADER
-        whole = header.lines * LINE_BYTES == len(start) and source == Source(read_source(source).map_id).record()
+        at = SOURCE_LINES * LINE_BYTES
+        whole = len(records) > at and len(records) % LINE_BYTES == 0
+        header = read_header(records[at:]) if whole else SOURCE_HEADER
+        source = read_source(records) if whole else Source(NO_MAP)
+        whole &= records[:at] == Source(source.map_id).record() and header.lines * LINE_BYTES == len(records) - at
         if not whole or header.type != RecordType.START or header.sequence:
             raise InputError("a journal begins with its SOURCE and START: give these, as the device journals them")
-        map_id, expected = read_source(source).map_id, min(self._ancestors + 1, MOST_ANCESTORS)
+        map_id, expected = source.map_id, min(self._ancestors + 1, MOST_ANCESTORS)
         if self._journal.map_id not in (b"", map_id):
             raise InputError("another map has begun in this folder: close it and open it again to restore that one")
         if header.count != expected:

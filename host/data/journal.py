@@ -9,6 +9,7 @@ written again, because nobody knows what a failed sync has left on disk.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from host.data.damage import Damage, damaged
 from host.data.files import File, Layer, remove, telling
 from host.data.frames import HEAD_BYTES, MOST_FRAME_BYTES, PARAMS_BYTES, FileHead, FileKind, frame
 from host.data.reading import JOURNAL, Place
-from omap.errors import InputError
+from omap.errors import DataError, InputError
 from omap.wire import HEADER, LINE_BYTES, Header, RecordCodec, RecordType
 
 
@@ -233,7 +234,7 @@ class Journal:
 
     def roll_if_long(self) -> None:
         """Begin a new segment if the present one is long. If that can't be done, it grows on."""
-        with self.syncing:
+        with self.syncing, contextlib.suppress(DataError):
             if self.map_id and self.appended.size >= self._segment_bytes:
                 self.roll()
 

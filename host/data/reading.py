@@ -181,6 +181,10 @@ class Reading:
         expected = (chain.next if head.map_id == chain.map_id else 0), chain.operation
         if torn and there > expected:
             raise damaged(torn, Damage.ALTERED, f"bytes at its end do not fit their checksum, and {path} follows them")
+        if not chain.maps and head.first:
+            raise damaged(path, Damage.MISSING, f"it begins with record {head.first}, and nothing is before it")
+        if head.map_id != chain.map_id and head.first:
+            raise damaged(path, Damage.FOREIGN, "it is of another map than what is before it, and does not begin one")
         if there != expected:
             raise damaged(
                 path,

@@ -1,0 +1,509 @@
+"""A data folder in use: what it says, whom it refuses, what a full or failing disk does, and whole trips."""
+
+import contextlib
+import random
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from host.data.backup import restore_backup
+from host.data.folder import DataFolder
+from omap.errors import DamagedError, DataError, InputError
+from omap.operations import Kind, Operation, Status
+from omap.presets import preset
+from omap.wire import LINE_BYTES, RecordType, read_header
+from tests.support.host.crash_disk import CrashDisk
+from tests.support.host.lives import PARAMS, Life, restored, table_of
+from tests.support.journal_host import JournalHost
+
+SEED = 77
+
+
+@pytest.fixture
+def life():
+    return Life(random.Random(SEED))
+
+
+def names(path):
+    return sorted(file.name for file in path.iterdir())
+
+
+def begun(path, life, **options):
+    folder = DataFolder.open(path, PARAMS, **options)
+    folder.begin_map(life.beginning)
+    return folder
+
+
+def snapshot(folder, life):
+    source, *rest = life.snapshot()
+    writer = folder.snapshot_writer(source)
+    for record in rest:
+        writer.add(record)
+    writer.finish()
+
+
+# -- what is found ------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_folder_asks_for_a_format(tmp_path):
+    folder = DataFolder.open(tmp_path / "data", PARAMS)
+    assert folder.found.empty
+    assert list(folder.records()) == []
+    assert folder.found.sentences == ("Nothing is there to restore: the device is asked for a format.",)
+    assert (folder.status.appended, folder.status.synced, folder.status.lines) == (0, 0, 0)
+    assert folder.sync() == 0
+    folder.close()
+    folder.close()
+    DataFolder.open(tmp_path / "data", PARAMS).close()
+
+
+def test_status_and_sentences_say_how_far_it_is(tmp_path, life):
+    folder = begun(tmp_path / "data", life)
+    first = life.records(3, 4)
+    folder.append(first)
+    assert (folder.status.appended, folder.status.synced, folder.status.operation) == (3, 1, 0)
+    assert folder.sync() == 3
+    assert (folder.status.map_id, folder.status.synced, folder.status.operation) == (life.map_id, 3, 7)
+    assert folder.status.lines == len(life.beginning + first) // LINE_BYTES
+    assert folder.status.bytes == sum(file.stat().st_size for file in (tmp_path / "data").glob("*.journal"))
+    snapshot(folder, life)
+    assert (folder.status.lines, folder.status.segments) == (0, 1)
+    assert folder.status.snapshot_time > 0
+    folder.append(life.records(2))
+    folder.sync()
+    status = folder.status
+    folder.close()
+    again = DataFolder.open(tmp_path / "data", PARAMS)
+    assert again.found.operations == status.operation == 9
+    assert (again.status.lines, again.status.bytes) == (status.lines, status.bytes)
+    assert again.found.snapshot_time == pytest.approx(status.snapshot_time, abs=0.001)
+    when, journal, restore = again.found.sentences
+    assert "is a snapshot of 20" in when
+    assert journal == "The journal has 1 segments."
+    assert restore.startswith("The device is asked to restore 9 operations from 5 records. All files stay until")
+    again.close()
+
+
+def test_bytes_that_nobody_was_told_of_are_left_out(tmp_path, life):
+    folder = begun(tmp_path / "data", life)
+    folder.append(life.records(3))
+    folder.sync()
+    folder.close()
+    (segment,) = (tmp_path / "data").glob("*.journal")
+    whole = segment.read_bytes()
+    segment.write_bytes(whole + whole[-70:])
+    folder = DataFolder.open(tmp_path / "data", PARAMS)
+    assert (folder.found.cut_bytes, folder.found.operations) == (70, 3)
+    assert any(sentence.startswith("70 bytes at the end") for sentence in folder.found.sentences)
+    restored(folder.records())
+    folder.close()
+
+
+# -- whom it refuses ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.sec_cm("DATA.FOLDER.HELD")
+def test_a_second_user_is_refused_until_the_first_is_gone(tmp_path):
+    folder = DataFolder.open(tmp_path / "data", PARAMS)
+    with pytest.raises(InputError, match="is in use by another process: end it first, or give another folder"):
+        DataFolder.open(tmp_path / "data", PARAMS)
+    with pytest.raises(InputError, match="in use by another process"):
+        restore_backup(backup_of(tmp_path), tmp_path / "data", PARAMS)
+    folder.close()
+    DataFolder.open(tmp_path / "data", PARAMS).close()
+    program = (
+        "import sys\nfrom host.data.folder import DataFolder\nfrom omap.presets import preset\n"
+        "folder = DataFolder.open(sys.argv[1], preset('TINY'))\nprint('open', flush=True)\nsys.stdin.read()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "data")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdout.readline() == b"open\n"
+    with pytest.raises(InputError, match="in use"):
+        DataFolder.open(tmp_path / "data", PARAMS)
+    child.kill()
+    child.communicate()
+    DataFolder.open(tmp_path / "data", PARAMS).close()
+
+
+def backup_of(tmp_path):
+    life = Life(random.Random(SEED + 1))
+    folder = begun(tmp_path / "other", life)
+    folder.append(life.records(1))
+    folder.backup_to(tmp_path / "backup")
+    folder.close()
+    return tmp_path / "backup"
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match=r"is no data folder and holds other files, such as letter.txt"):
+        DataFolder.open(tmp_path, PARAMS)
+    (tmp_path / "letter.txt").unlink()
+    DataFolder.open(tmp_path, PARAMS).close()
+
+
+def test_other_parameters_and_other_versions_are_refused(tmp_path):
+    DataFolder.open(tmp_path / "data", PARAMS).close()
+    with pytest.raises(InputError, match="belongs to a map with other parameters: give these"):
+        DataFolder.open(tmp_path / "data", preset("SMALL"))
+    known = tmp_path / "data" / "omap-data"
+    known.write_text(known.read_text().replace("version 1", "version 2"))
+    with pytest.raises(InputError, match="has another version than 1: use the omap that wrote it"):
+        DataFolder.open(tmp_path / "data", PARAMS)
+    known.write_text("dear")
+    with pytest.raises(InputError, match="is not what a data folder is known by"):
+        DataFolder.open(tmp_path / "data", PARAMS)
+
+
+def test_a_path_that_is_no_folder_or_can_not_be_made_gets_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "no" / "such", tmp_path / "file" / "below"):
+        with pytest.raises(DataError, match="can't be used as a data folder: .*; give one that can be written"):
+            DataFolder.open(path, PARAMS)
+
+
+@pytest.mark.sec_cm("DATA.MAP.CONTINUED")
+def test_a_format_by_mistake_does_not_take_the_place_of_a_map(tmp_path, life):
+    folder = begun(tmp_path / "data", life)
+    folder.append(life.records(3))
+    folder.sync()
+    folder.close()
+    before = {name: (tmp_path / "data" / name).read_bytes() for name in names(tmp_path / "data")}
+    folder = DataFolder.open(tmp_path / "data", PARAMS)
+    with pytest.raises(InputError, match="the map has 0 ancestors, and one that continues .* has 1: restore the map"):
+        folder.begin_map(Life(random.Random(1)).beginning)
+    assert {name: (tmp_path / "data" / name).read_bytes() for name in names(tmp_path / "data")} == before
+    restore, _ = restored(folder.records())
+    child = Life(random.Random(2), life.log, restore.lineage)
+    folder.begin_map(child.beginning)
+    with pytest.raises(InputError, match="another map has begun in this folder"):
+        folder.begin_map(Life(random.Random(3), life.log, restore.lineage).beginning)
+    folder.close()
+    empty = DataFolder.open(tmp_path / "empty", PARAMS)
+    with pytest.raises(InputError, match="the map has 1 ancestors, .* has 0: ask for a format"):
+        empty.begin_map(child.beginning)
+    empty.close()
+
+
+def test_what_does_not_belong_into_a_journal_is_refused_and_changes_nothing(tmp_path, life):
+    folder = DataFolder.open(tmp_path / "data", PARAMS)
+    one, two, three = (life.records(2) for _ in range(3))
+    with pytest.raises(InputError, match="no map has begun"):
+        folder.append(one)
+    for wrong in (b"", one, life.beginning[:-1], life.beginning[:128], life.beginning + one, life.beginning[128:]):
+        with pytest.raises(InputError, match="a journal begins with its SOURCE and START"):
+            folder.begin_map(wrong)
+    folder.begin_map(life.beginning)
+    folder.append(b"")
+    folder.append(one)
+    for wrong, why in ((three, "missing"), (one, "repeated"), (two[:-1], "altered"), (life.beginning, "altered")):
+        with pytest.raises(DamagedError, match=rf"the journal ring is damaged \({why}\)"):
+            folder.append(wrong)
+    with pytest.raises(InputError, match="append at most"):
+        folder.append(bytes(9 << 20))
+    folder.append(two + three)
+    assert folder.sync() == 4
+    folder.close()
+    again = DataFolder.open(tmp_path / "data", PARAMS)
+    assert b"".join(list(again.records())[:-1]) == life.beginning + one + two + three
+    again.close()
+
+
+def test_a_snapshot_that_does_not_fit_is_refused(tmp_path, life):
+    folder = begun(tmp_path / "data", life)
+    early = life.snapshot()
+    folder.append(life.records(2))
+    late = life.snapshot()
+    for source in (early[0], Life(random.Random(1)).snapshot()[0]):
+        with pytest.raises(DamagedError, match="a snapshot is not of the end of the present journal"):
+            folder.snapshot_writer(source)
+    writer = folder.snapshot_writer(late[0])
+    with pytest.raises(DamagedError, match="START"):
+        writer.add(late[-1])
+    with pytest.raises(InputError, match="the snapshot is not whole"):
+        writer.finish()
+    writer.abort()
+    writer.abort()
+    assert not list((tmp_path / "data").glob("*.snapshot*"))
+    snapshot(folder, life)
+    writer.abort()
+    assert len(list((tmp_path / "data").glob("*.snapshot"))) == 1
+    folder.close()
+
+
+# -- what is kept and dropped -------------------------------------------------------------------------------------
+
+
+@pytest.mark.sec_cm("DATA.OLD.KEPT")
+def test_old_files_stay_until_the_first_snapshot_of_the_restored_map_is_on_disk(tmp_path, life):
+    path = tmp_path / "data"
+    folder = begun(path, life, segment_bytes=300)
+    folder.append(life.records(9))
+    folder.sync()
+    snapshot(folder, life)
+    folder.append(life.records(9))
+    folder.close()
+    old = set(names(path))
+    folder = DataFolder.open(path, PARAMS)
+    restore, _ = restored(folder.records())
+    child = Life(random.Random(5), life.log, restore.lineage)
+    folder.begin_map(child.beginning)
+    folder.append(child.records(4))
+    folder.sync()
+    source, *rest = child.snapshot()
+    writer = folder.snapshot_writer(source)
+    for record in rest:
+        writer.add(record)
+        assert old <= set(names(path))
+    (path / "00000001.snapshot.part").write_bytes(b"left over")
+    writer.finish()
+    assert [name.split(".")[1] for name in names(path) if "." in name] == ["snapshot", "journal"]
+    assert not (old - {"lock", "omap-data"}) & set(names(path))
+    folder.close()
+    again = DataFolder.open(path, PARAMS)
+    assert again.found.maps == (child.map_id,)
+    assert restored(again.records())[1].table == child.table
+    again.close()
+
+
+@pytest.mark.sec_cm("DATA.FOUND.SYNCED")
+def test_what_a_restore_reads_is_on_disk_before(life):
+    disk = CrashDisk()
+    folder = begun("/data", life, layer=disk)
+    folder.append(life.records(5))
+    killed = disk.killed()
+    folder = DataFolder.open("/data", PARAMS, layer=killed)
+    assert folder.found.operations == 5
+    after = DataFolder.open("/data", PARAMS, layer=CrashDisk(killed.image(Nothing())))
+    assert after.found.operations == 5
+
+
+class Nothing:
+    """Draws that keep nothing of what is pending."""
+
+    def choice(self, choices):
+        return 0.0
+
+    def random(self):
+        return 1.0
+
+
+# -- a disk that is full, read-only or fails ----------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def telling(folder):
+    """Let the block fail, if it says then what is not acknowledged."""
+    failed = ""
+    try:
+        yield
+    except DataError as error:
+        failed = str(error)
+    told = f"operations from number {folder.status.operation} on are not acknowledged until it can"
+    assert not failed or told in failed
+
+
+@pytest.mark.parametrize("kind", ["full", "write", "sync", "truncate"])
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_disk_that_fails_loses_nothing_and_can_be_used_again(kind, seed):
+    rng = random.Random(seed)
+    life, disk = Life(rng), CrashDisk()
+    folder = begun("/data", life, layer=disk, segment_bytes=3000)
+    for _ in range(6):
+        records = life.records(rng.randint(1, 20), rng.randint(1, 20))
+        disk.room = rng.randint(0, 500) if kind == "full" else None
+        disk.failing = {kind, "write"} if kind == "truncate" else {kind}
+        for _ in range(rng.randint(1, 3)):
+            with telling(folder):
+                folder.append(records)
+                records = b""
+                folder.sync()
+            if rng.random() < 0.3:
+                disk.failing, disk.room = set(), rng.randint(0, 700) if kind == "full" else None
+        disk.room, disk.failing = None, set()
+        folder.append(records)
+        folder.sync()
+        assert folder.status.operation == len(life.log)
+    opened = DataFolder.open("/data", PARAMS, layer=CrashDisk(disk.image(Nothing())))
+    assert restored(opened.records())[1].table == life.table
+
+
+def test_a_snapshot_for_which_there_is_no_room_leaves_all_as_it_was(life):
+    disk = CrashDisk()
+    folder = begun("/data", life, layer=disk)
+    folder.append(life.records(9))
+    source, chunk, _ = life.snapshot()
+    writer = folder.snapshot_writer(source)
+    disk.room = 2000
+    with pytest.raises(DataError, match="No space left on device; what was there before stays in force"):
+        writer.add(chunk)
+    writer.abort()
+    disk.room = None
+    assert not [path for path in disk.contents() if "snapshot" in path]
+    folder.append(life.records(1))
+    folder.sync()
+    snapshot(folder, life)
+    folder.close()
+    again = DataFolder.open("/data", PARAMS, layer=disk)
+    assert restored(again.records())[1].table == life.table
+
+
+def test_a_journal_that_could_not_begin_can_be_begun_again(life):
+    for kind in ("create", "write", "sync"):
+        disk = CrashDisk()
+        folder = DataFolder.open("/data", PARAMS, layer=disk)
+        for room in (0, 30, 100, 200):
+            disk.failing, disk.room = {kind}, room
+            if kind == "write":
+                disk.failing = set()
+            with pytest.raises(DataError):
+                folder.begin_map(life.beginning)
+        disk.failing, disk.room = set(), None
+        folder.begin_map(life.beginning)
+        folder.close()
+        again = DataFolder.open("/data", PARAMS, layer=disk)
+        assert restored(again.records())[0].operation == 0
+
+
+# -- two threads ----------------------------------------------------------------------------------------------------
+
+
+def test_appends_and_syncs_of_two_threads_lose_nothing(tmp_path, life):
+    folder = begun(tmp_path / "data", life, segment_bytes=2000)
+    batches, synced = [life.records(1, 2) for _ in range(200)], []
+    ended, once = threading.Event(), threading.Event()
+
+    def sync():
+        while not ended.is_set():
+            synced.append(folder.sync())
+            once.set()
+
+    thread = threading.Thread(target=sync)
+    thread.start()
+    for number, batch in enumerate(batches):
+        folder.append(batch)
+        if number == 100:
+            folder.backup_to(tmp_path / "backup")
+        if number % 20 == 0:
+            once.clear()
+            once.wait()
+    ended.set()
+    thread.join()
+    assert folder.sync() == 401
+    assert synced == sorted(synced)
+    assert folder.status.segments > 3
+    folder.close()
+    again = DataFolder.open(tmp_path / "data", PARAMS)
+    assert restored(again.records())[1].table == life.table
+    again.close()
+
+
+# -- backups ------------------------------------------------------------------------------------------------------
+
+
+def test_a_backup_fills_an_empty_folder_and_no_other(tmp_path, life):
+    folder = DataFolder.open(tmp_path / "data", PARAMS)
+    with pytest.raises(InputError, match="holds nothing yet"):
+        folder.backup_to(tmp_path / "backup")
+    folder.begin_map(life.beginning)
+    folder.append(life.records(5))
+    snapshot(folder, life)
+    folder.append(life.records(5))
+    with pytest.raises(InputError, match="is in the data folder"):
+        folder.backup_to(tmp_path / "data" / "backup")
+    with pytest.raises(DataError, match="No such file or directory; what was there before stays in force"):
+        folder.backup_to(tmp_path / "no" / "backup")
+    assert folder.backup_to(tmp_path / "backup") == 10
+    kept = table_of(life.log)
+    folder.append(life.records(5))
+    folder.close()
+    with pytest.raises(InputError, match="holds a map: give an empty folder"):
+        restore_backup(tmp_path / "backup", tmp_path / "data", PARAMS)
+    assert restore_backup(tmp_path / "backup", tmp_path / "filled", PARAMS) == 10
+    filled = DataFolder.open(tmp_path / "filled", PARAMS)
+    restore, map_ = restored(filled.records())
+    assert (restore.operation, map_.table) == (10, kept)
+    child = Life(random.Random(6), life.log[:10], restore.lineage)
+    filled.begin_map(child.beginning)
+    filled.append(child.records(7))
+    filled.sync()
+    filled.close()
+    again = DataFolder.open(tmp_path / "filled", PARAMS)
+    assert restored(again.records())[1].table == child.table
+    again.close()
+
+
+def test_a_backup_that_is_not_whole_fills_nothing(tmp_path):
+    whole = backup_of(tmp_path).read_bytes()
+    for broken in (whole[:-1], whole[: len(whole) // 2], whole[:20], b"", whole[:100] + b"!" + whole[101:]):
+        (tmp_path / "backup").write_bytes(broken)
+        with pytest.raises(DamagedError, match="is damaged"):
+            restore_backup(tmp_path / "backup", tmp_path / "filled", PARAMS)
+        assert not (tmp_path / "filled").exists()
+    (tmp_path / "backup").write_bytes(whole)
+    with pytest.raises(DamagedError, match=r"\(foreign\)"):
+        restore_backup(tmp_path / "backup", tmp_path / "filled", preset("SMALL"))
+    with pytest.raises(DataError, match="can't be read: No such file or directory"):
+        restore_backup(tmp_path / "none", tmp_path / "filled", PARAMS)
+    assert restore_backup(tmp_path / "backup", tmp_path / "filled", PARAMS) == 1
+
+
+# -- whole trips with a device ------------------------------------------------------------------------------------
+
+
+class Served:
+    """A device model whose host keeps everything in a data folder."""
+
+    def __init__(self, path):
+        self.folder, self.host = DataFolder.open(path, PARAMS), JournalHost()
+        if not self.folder.found.empty:
+            self.host.restore(list(self.folder.records())[:-1])
+            self.host.take_journal()
+        assert read_header(self.host.journal[1]).type == RecordType.START
+        self.folder.begin_map(b"".join(self.host.journal[:2]))
+        self.taken, self.client = len(self.host.journal), self.host.connect()
+
+    def run(self, *operations):
+        reply, answers = self.host.run(self.client, *operations)
+        self.folder.append(b"".join(self.host.journal[self.taken :]))
+        self.taken = len(self.host.journal)
+        self.folder.sync()
+        return reply, answers
+
+    def snapshot(self):
+        source, *rest = self.host.export()
+        writer = self.folder.snapshot_writer(source)
+        for record in rest:
+            writer.add(record)
+        writer.finish()
+
+
+def key(number):
+    return bytes([0, 0, 0, number])
+
+
+def test_a_map_lives_on_through_restarts_with_and_without_snapshots(tmp_path):
+    rng, table, operations = random.Random(SEED), {}, 0
+    print("seed", SEED)
+    for life in range(6):
+        served = Served(tmp_path / "data")
+        for batch in range(4):
+            wanted = [Operation(Kind.GET, key(number)) for number in range(12)]
+            reply, answers = served.run(*wanted)
+            assert reply.sequence == operations
+            found = {key(number): one.previous for number, one in enumerate(answers) if one.status is Status.OK}
+            assert found == table
+            puts = [Operation(Kind.PUT, key(rng.randrange(12)), rng.randbytes(4)) for _ in range(rng.randint(1, 5))]
+            served.run(*puts)
+            table.update((put.key, put.value) for put in puts)
+            operations += len(wanted) + len(puts)
+            if life % 3 and batch == 2:
+                served.snapshot()
+        assert served.folder.status.operation == operations
+        served.folder.close()
