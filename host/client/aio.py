@@ -317,7 +317,9 @@ class AsyncClient(AsyncMap):
         self._replaces = conversation.session.session
         self._progress = self._now()
         before, self.map_id = self.map_id, conversation.session.map_id
-        if before not in (b"", self.map_id):
+        if before not in (b"", self.map_id) and self.witness.complete:
+            LOG.warning("the map was restored", extra={"map": self.map_id.hex(), "before": before.hex()})
+        elif before not in (b"", self.map_id):
             LOG.warning("another map was accepted", extra={"map": self.map_id.hex(), "before": before.hex()})
             # whoever submitted this work may have read in the other map what it is about to write
             self._queue.fail_all(lambda _: MapChangedError("another map was accepted meanwhile: read before you write"))

@@ -247,20 +247,21 @@ def handshake(
     Raises
     ------
     Busy
-        If another session was being opened at the same time: try again after a pause.
+        If another session was being opened at the same time, or another client has seen another map meanwhile: try
+        again after a pause.
     WrongKeyError, AlteredError, MapChangedError, SessionError
         As :class:`~omap.session.ClientSession` and :class:`~host.client.witness.Witness` do.
     DeviceFaultError
         If the device has latched a fault, as the relay says.
     """
-    session = ClientSession(params, client, replaces=replaces)
+    session, known = ClientSession(params, client, replaces=replaces), witness.known()
     answer = yield session.hello()
     _check_refusal(answer)
-    confirm = session.confirm(answer)  # the answer proves which map it is
-    witness.session_opens(session.map_id)  # so no session is opened with another map
-    answer = yield confirm
+    answer = yield session.confirm(answer, known)
     _check_refusal(answer)
-    session.opened(answer)
+    session.opened(answer)  # the answers have proved which map it is, and what it holds of the known one
+    if not witness.session_opens(session.map_id, known, session.kept):
+        raise Busy
     return session
 
 

@@ -3,6 +3,10 @@
 The device numbers operations from 0 at every format, and each sealed answer carries the number of its operation. A
 client demands that the numbers rise. A witness file carries the highest number, and the map's id, from run to run and
 between clients.
+
+A map that was restored has another id, and goes on with the numbers of the map that it was restored from
+(:mod:`omap.lineage`). When a session opens, the device says how many operations of the known map its map holds. If the
+client has seen none beyond these, nothing is missing, and it goes on without a question.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from pathlib import Path
 
 from omap.crypto import MAP_ID_BYTES
 from omap.errors import InputError, MapChangedError, RollbackError
+from omap.lineage import NO_MAP
 
 FILE_VERSION = 1
 MAX_FILE_BYTES = 4096
@@ -45,6 +50,8 @@ class Witness:
         The map's id; empty before the first session.
     operation : int
         Highest operation number seen, -1 before the first.
+    complete : bool
+        Whether the map holds all that was seen of the map before it.
     """
 
     def __init__(self, path: Path | str | None = None, accept: str | None = None) -> None:
@@ -52,11 +59,34 @@ class Witness:
         self._accept = accept
         self.map_id = b""
         self.operation = -1
+        self.complete = True
 
-    def session_opens(self, map_id: bytes) -> None:
-        """Compare the map of a session that is about to open with the map that is remembered.
+    def known(self) -> bytes:
+        """Return the id of the map to ask a device about: the one that is remembered, :data:`NO_MAP` if none is."""
+        if not self.map_id and self.path is not None:
+            with self._locked():
+                return self._read()[0] or NO_MAP
+        return self.map_id or NO_MAP
 
-        No operation may be in flight.
+    def session_opens(self, map_id: bytes, known: bytes | None = None, kept: int | None = None) -> bool:
+        """Compare the map of a session that has just opened with the map that is remembered.
+
+        No operation may be in flight, and none was sent in the session.
+
+        Parameters
+        ----------
+        map_id : bytes
+            Id of the session's map.
+        known : bytes, optional
+            Id of the map that the device was asked about: what :meth:`known` said.
+        kept : int, optional
+            How many operations of that map the session's map holds; None if it was not restored from it.
+
+        Returns
+        -------
+        bool
+            Whether all is well. Else another client has seen a map meanwhile that the device was not asked about: open
+            another session, and ask about that one.
 
         A file that names another map than before was changed by a client that was told to accept this map. So the file
         counts, and all clients that share it go on with the map that one of them accepted.
@@ -64,42 +94,55 @@ class Witness:
         Raises
         ------
         MapChangedError
-            If it is another map, and nobody accepted it.
+            If it is another map, or a restored one that lacks operations, and nobody accepted it.
         InputError
             If the file can't be read or written.
         """
         if self.path is None:
-            self._compare(map_id)
-            return
+            self._compare(map_id, kept)
+            return True
         with self._locked():
             told = self._read()
             if told[0] not in (b"", self.map_id):
                 self.map_id, self.operation = told
+                self.complete = False  # nobody has compared it with what this client knew
             # other clients saw these numbers before this session sends anything
             self.operation = max(self.operation, told[1])
-            self._compare(map_id)
+            if known not in (None, self.map_id or NO_MAP) and map_id != self.map_id:
+                return False
+            self._compare(map_id, kept)
             if told != (self.map_id, self.operation):
                 self._write()
+        return True
 
-    def _compare(self, map_id: bytes) -> None:
+    def _compare(self, map_id: bytes, kept: int | None) -> None:
         # SEC_CM: CLIENT.MAP.REMEMBERED -- an emptied or exchanged map is never taken for the known one
         if self.map_id and map_id != self.map_id:
-            if self._accept not in (ANY, map_id.hex()):
-                raise self._another(map_id)
-            self._accept = ANY if self._accept == ANY else None  # or the same map could take the place of a later one
-            self.operation = -1
+            # SEC_CM: CLIENT.RESTORE.COMPLETE -- a restored map is the known one only if it holds all that was seen
+            self.complete = kept is not None and self.operation < kept
+            if not self.complete:
+                if self._accept not in (ANY, map_id.hex()):
+                    raise self._another(map_id, kept)
+                self._accept = ANY if self._accept == ANY else None  # or it could take the place of a later map
+                self.operation = -1 if kept is None else kept - 1
         self.map_id = map_id
 
-    def _another(self, map_id: bytes) -> MapChangedError:
+    def _another(self, map_id: bytes, kept: int | None) -> MapChangedError:
         how = (
             "connect anew, or start the proxy again"
             if self.path is None
             else f"accept it: `omap status --accept {map_id.hex()}` (address, key and witness file as before)"
         )
+        what = (
+            "it was formatted, or another was put in its place (a model without --data-dir starts with a new one), and "
+            "what was stored is gone"
+            if kept is None
+            else f"it was restored from that one as it was before operation {kept}, so operations {kept} to "
+            f"{self.operation}, which had been answered, are gone: the files that it was restored from are older, or cut"
+        )
         error = MapChangedError(
-            f"this is map {map_id.hex()}, and the client knows map {self.map_id.hex()}: "
-            "it was formatted, or another was put in its place (a model starts with a new one), and what was stored is "
-            f"gone; if that was meant, {how}"
+            f"this is map {map_id.hex()}, and the client knows map {self.map_id.hex()}: {what}; if that was meant, "
+            f"{how}"
         )
         error.map_id = map_id.hex()
         return error

@@ -24,7 +24,8 @@ from omap.errors import (
 )
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
-from omap.wire import HELLO_LINES, LINE_BYTES, Header, RecordType, Refusal, read_header
+from omap.session import CONFIRM_FIELDS, CONFIRMATION_BYTES
+from omap.wire import HEADER, HELLO_LINES, LINE_BYTES, Header, RecordType, Refusal, read_header
 from tests.support.host.keys import client_of
 from tests.support.host.rogue import CLIENT, RogueRelay
 
@@ -321,5 +322,25 @@ def test_another_map_than_the_witness_knows_is_refused():
     peer.relay.format()
     peer.steps.clear()
     with pytest.raises(MapChangedError, match="another was put in its place"):
+        peer.open(witness=witness, replaces=1)
+    assert kinds(peer) == [RecordType.HELLO, RecordType.CONFIRM]
+    replaced, known = CONFIRM_FIELDS.unpack_from(peer.steps[-1].data, HEADER.size + CONFIRMATION_BYTES)
+    assert replaced == 0  # no session is closed there, because the number was of the known map
+    assert known == witness.map_id
+
+
+def test_another_map_that_another_client_saw_meanwhile_is_asked_about_anew(tmp_path):
+    peer, path = Peer(), tmp_path / "witness"
+    witness = Witness(path)
+    peer.open(witness=witness)
+    first = witness.map_id
+    peer.relay.format()
+    path.unlink()
+    peer.open(witness=Witness(path))  # another client has seen this map, and witnesses share the file
+    peer.relay.format()
+    peer.steps.clear()
+    with pytest.raises(MapChangedError):
         peer.open(witness=witness)
-    assert kinds(peer) == [RecordType.HELLO]  # no session was opened, which might have closed another client's
+    confirms = [step.data for step in peer.steps if isinstance(step, Exchange) and step.data[:1] == b"\2"]
+    asked = [CONFIRM_FIELDS.unpack_from(data, HEADER.size + CONFIRMATION_BYTES)[1] for data in confirms]
+    assert asked == [first, Witness(path).known()]

@@ -123,3 +123,53 @@ def test_a_witness_file_of_something_else_is_refused(relay, tmp_path, text):
     with pytest.raises(InputError, match="is no witness file of this version"):
         connect(relay, witness=tmp_path / "witness")
     assert (tmp_path / "witness").read_text() == text
+
+
+# -- a restored map ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.sec_cm("CLIENT.RESTORE.COMPLETE")
+@pytest.mark.parametrize("file", [False, True])
+def test_a_restored_map_is_taken_if_nothing_is_missing(tmp_path, file):
+    witness = Witness(tmp_path / "witness" if file else None)
+    assert witness.session_opens(A)
+    witness.note(0, 10)  # operations 0 to 9
+    assert witness.known() == A
+    with pytest.raises(MapChangedError, match="so operations 9 to 9, which had been answered, are gone"):
+        witness.session_opens(B, A, 9)
+    assert witness.map_id == A
+    assert witness.session_opens(B, A, 10)
+    assert (witness.map_id, witness.complete) == (B, True)
+    with pytest.raises(RollbackError, match="operation 9 after 9"):  # the numbers go on
+        witness.note(9)
+    witness.note(10)
+    with pytest.raises(MapChangedError, match="another was put in its place"):
+        witness.session_opens(C, B, None)
+
+
+def test_a_restored_map_that_lacks_something_can_be_accepted(tmp_path):
+    path = tmp_path / "witness"
+    before = Witness(path)
+    before.session_opens(A)
+    before.note(0, 10)
+    before.save()
+    witness = Witness(path, accept=B.hex())
+    assert witness.known() == A
+    assert witness.session_opens(B, A, 4)
+    assert not witness.complete
+    with pytest.raises(RollbackError, match="operation 3 after 3"):
+        witness.note(3)
+    witness.note(4)
+
+
+def test_a_device_that_was_asked_about_another_map_is_asked_again(tmp_path):
+    path = tmp_path / "witness"
+    one, other = Witness(path), Witness(path)
+    one.session_opens(A)
+    one.note(0)
+    one.save()
+    assert other.session_opens(B, other.known(), 1)
+    assert not one.session_opens(C, A, 1)  # the other has seen B, of which nothing was asked
+    assert one.known() == B
+    with pytest.raises(MapChangedError):
+        one.session_opens(C, B, None)
