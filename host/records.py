@@ -39,7 +39,7 @@ def repeated(heads: list[int]) -> int:
     return sum(1 for _ in itertools.takewhile(first.__eq__, heads))
 
 
-def runs(codec: RecordCodec, commands: memoryview, room: int) -> Iterator[Run]:
+def runs(codec: RecordCodec, commands: memoryview, room: int, *, restoring: bool = False) -> Iterator[Run]:
     """Find the records in whole lines of commands, as the device does: what is malformed counts as one line.
 
     Parameters
@@ -50,6 +50,8 @@ def runs(codec: RecordCodec, commands: memoryview, room: int) -> Iterator[Run]:
         Whole records, one after the other.
     room : int
         Most lines to return. What lies behind them is not looked at.
+    restoring : bool
+        Whether the device is told to restore a map, so that it takes records of a journal and of a snapshot too.
 
     Raises
     ------
@@ -60,7 +62,8 @@ def runs(codec: RecordCodec, commands: memoryview, room: int) -> Iterator[Run]:
         at, total, step = 0, len(octets) // LINE_BYTES, LINE_BYTES // WORD_BYTES
         while at < total:
             fields = words[at * step].to_bytes(WORD_BYTES, sys.byteorder)
-            lines = codec.command_lines(fields[TYPE_AT], fields[LINES_AT], fields[COUNT_AT]) or 1
+            what = fields[TYPE_AT], fields[LINES_AT], fields[COUNT_AT]
+            lines = codec.command_lines(*what) or (restoring and codec.restore_lines(*what)) or 1
             if at + lines > total:
                 raise InputError(f"a record of {lines} lines is cut short after {total - at}: give whole records")
             fit = min(min(total - at, room) // lines, LOOK)

@@ -6,9 +6,9 @@ The driver holds no key and does not look into records.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from host.device.rings import Rings, Statistics
 from host.device.transport import Transport
@@ -71,7 +71,9 @@ class Driver:
         self._check_identity()
         mode = transport.read("MODE")
         self.mode = {field.name: bool(BY_NAME["MODE"].field(field.name, mode)) for field in BY_NAME["MODE"].fields}
-        self._rings = Rings(self.layout, transport.buffer, transport.notify)
+        # a driver before this one may have ended half way through a restore
+        restoring = self.mode["journal"] and self.state in (State.RESTORING, State.IDLE)
+        self._rings = Rings(self.layout, transport.buffer, transport.notify, restoring=restoring)
 
     # -- opening --------------------------------------------------------------------------------------------------
 
@@ -124,7 +126,7 @@ class Driver:
             raise DeviceError(f"the device reports fault {code}, which this version does not know") from None
 
     def check(self) -> None:
-        """Raise unless the device is ready.
+        """Raise unless the device is ready, or will be as soon as it has written a snapshot.
 
         Raises
         ------
@@ -141,7 +143,7 @@ class Driver:
                 f"the device has latched the fault {fault.name} and erased its keys: {FAULT_TEXT[fault]}; "
                 "its map is lost, restart the device"
             )
-        if state is not State.READY:
+        if state not in (State.READY, State.EXPORTING):
             remedy = "restart it" if state is State.STOPPED else "format it"
             raise DeviceError(f"the device is {state.name.lower()}, not ready: {remedy}")
 
@@ -169,8 +171,40 @@ class Driver:
         Reveals
             That the map was formatted.
         """
+        self._rings.take_journal()  # of a map that is gone now
+        self._rings.restoring = False
         self._request(Request.FORMAT, timeout)
         self.check()
+
+    def begin_restore(self) -> None:
+        """Have the device take records that restore a map, see :mod:`host.device.restoring`. Its own map is lost.
+
+        Reveals
+            That a restore begins.
+
+        Raises
+        ------
+        DeviceError
+            If the device does not do it.
+        """
+        self._request(Request.RESTORE, None)
+        if self.state is not State.RESTORING:
+            raise DeviceError(f"the device is {self.state.name.lower()} and does not restore a map: restart it")
+        self._rings.take_journal()
+        self._rings.restoring = True
+
+    def end_restore(self) -> None:
+        """Take note that all records were answered; raise as :meth:`check`."""
+        self._rings.restoring = False
+        self.check()
+
+    def ask_export(self) -> None:
+        """Have the device write a snapshot of its map into the journal ring. Does not wait for it.
+
+        Reveals
+            That a snapshot is taken.
+        """
+        self.transport.write("REQUEST", Request.EXPORT)
 
     def stop(self) -> None:
         """Make the device erase its keys. The map is lost.
@@ -235,6 +269,15 @@ class Driver:
         """Take all answers out of the ring and return their records, see :meth:`host.device.rings.Rings.take`."""
         return self._rings.take()
 
+    @property
+    def journalled(self) -> int:
+        """Lines of the journal ring that can be taken now."""
+        return self._rings.journalled
+
+    def take_journal(self) -> bytes:
+        """Take all records out of the journal ring, see :meth:`host.device.rings.Rings.take_journal`."""
+        return self._rings.take_journal()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until an answer is there. Return whether there is one.
 
@@ -254,7 +297,8 @@ class Driver:
             self.transport.arm()
             if self.answered:
                 return True
-            self.check()
+            if not self._rings.restoring or self.state not in (State.RESTORING, State.READY, State.IDLE):
+                self.check()
             rest = end - time.monotonic()
             if rest <= 0:
                 return False
@@ -304,9 +348,9 @@ class Driver:
 
     # -- for a relay ------------------------------------------------------------------------------------------------
 
-    def greeting(self, refused: str = "") -> Greeting:
+    def greeting(self, refused: str = "", kept: Mapping[str, Any] | None = None) -> Greeting:
         """Return what a relay tells its clients of this device."""
-        return Greeting(self.params, self.ring_lines, self.mode, refused)
+        return Greeting(self.params, self.ring_lines, self.mode, refused, dict(kept or {}))
 
     def close(self) -> None:
         """Let go of the device. A device that the transport did not start goes on running."""

@@ -17,6 +17,9 @@ from host.records import LINES_AT, LOOK, TYPE_AT, Run, runs
 from omap.errors import DeviceError, InputError
 from omap.wire import LINE_BYTES, BufferLayout, Counter, RecordCodec, RecordType
 
+_SHORT = frozenset({RecordType.REFUSED, *range(RecordType.JOURNAL, RecordType.END + 1)})
+"""Answers of one line to commands of any length: refusals, and answers to records that restore a map."""
+
 _HALF = 32
 _MASK = (1 << _HALF) - 1
 
@@ -52,7 +55,7 @@ class Statistics:
 
 
 class Rings:
-    """The host's end of both rings. The counters that the host writes have one writer: this object.
+    """The host's end of all rings. The counters that the host writes have one writer: this object.
 
     Parameters
     ----------
@@ -62,11 +65,15 @@ class Rings:
         The shared buffer.
     notify : callable
         Tells the device that there is something to do.
+    restoring : bool
+        Whether the records in flight, if there are any, were meant to restore a map.
 
     Attributes
     ----------
     statistics : Statistics
         Numbers since this object was made.
+    restoring : bool
+        Whether records that are put from now on restore a map.
 
     Raises
     ------
@@ -77,10 +84,13 @@ class Rings:
         When and how many records come and go, and of how many lines; the host of the device sees that anyway.
     """
 
-    def __init__(self, layout: BufferLayout, buffer: memoryview, notify: Callable[[], None]) -> None:
+    def __init__(
+        self, layout: BufferLayout, buffer: memoryview, notify: Callable[[], None], *, restoring: bool = False
+    ) -> None:
         self.statistics = Statistics()
         self._layout, self._buffer, self._notify = layout, buffer, notify
         self._codec = RecordCodec(layout.params)
+        self.restoring = restoring
         self._due: deque[Run] = deque()
         self._counters = buffer[: layout.commands].cast("Q")
         self._attach()
@@ -98,13 +108,14 @@ class Rings:
         # a driver that ended between the two stores of take() has taken what only the first one says
         self._taken = taken + (both - taken & _MASK)
         self._fetched, self._answered = self._settled, self._taken
+        self._journalled = self._get(Counter.JOURNAL_TAKEN)
         if self._settled < 0 or self.in_flight > self._layout.ring_lines:
             raise self._nonsense(self._get(Counter.COMMANDS_FETCHED), self._get(Counter.RESPONSES_WRITTEN))
         self._look()
         self._counters[Counter.RESPONSES_TAKEN >> 3] = self._taken
         commands = self._layout.read_lines(self._buffer, self._layout.commands, self._settled, self.in_flight)
         try:
-            self._expect(runs(self._codec, memoryview(commands), self.in_flight))
+            self._expect(runs(self._codec, memoryview(commands), self.in_flight, restoring=self.restoring))
         except InputError as error:
             raise DeviceError(f"the command ring makes no sense: {error}; restart the device") from None
 
@@ -179,7 +190,7 @@ class Rings:
         with memoryview(records) as view:
             if len(view) % LINE_BYTES:
                 raise InputError(f"{len(view)} bytes are no whole number of {LINE_BYTES}-byte lines")
-            found = list(runs(self._codec, view, self.room))
+            found = list(runs(self._codec, view, self.room, restoring=self.restoring))
             lines = sum(run.lines * run.records for run in found)
             size = lines * LINE_BYTES
             self.statistics.ring_full += size < len(view)
@@ -215,7 +226,8 @@ class Rings:
     def take(self) -> bytes:
         """Take all answers out of the ring and return their records, one after the other; ``b""`` if there are none.
 
-        The answers come in the order of the commands. Each has the lines of its command, or is a refusal of one line.
+        The answers come in the order of the commands. Each has the lines of its command, or has one line: a refusal, or
+        the answer to a record that restores a map.
         If a driver crashes right after it took answers, its successor may get them once more, because the counter is
         written after the copy.
 
@@ -239,6 +251,38 @@ class Rings:
         self._notify()  # the device may wait for room
         return answers
 
+    @property
+    def journalled(self) -> int:
+        """Lines of the journal ring that can be taken now."""
+        return self._get(Counter.JOURNAL_WRITTEN) - self._journalled
+
+    def take_journal(self) -> bytes:
+        """Take all records out of the journal ring and return them, one after the other; ``b""`` if there are none.
+
+        If answers were taken before, the journal records of their commands are among these, or were taken before.
+
+        Reveals
+            When and how many records were taken.
+
+        Raises
+        ------
+        DeviceError
+            If the device's counter makes no sense.
+        """
+        written, taken = self._get(Counter.JOURNAL_WRITTEN), self._journalled
+        if written == taken:
+            return b""
+        if not 0 < written - taken <= self._layout.ring_lines:
+            raise DeviceError(
+                f"the device's counters make no sense: {written} lines of the journal written, and {taken} taken; "
+                "restart the device"
+            )
+        records = self._layout.read_lines(self._buffer, self._layout.journal, taken, written - taken)
+        self._journalled = written
+        self._counters[Counter.JOURNAL_TAKEN >> 3] = written
+        self._notify()  # the device may wait for room
+        return records
+
     def _settle(self, answers: bytes) -> None:
         """Strike out the commands that were answered."""
         at, due = 0, self._due
@@ -248,7 +292,7 @@ class Rings:
             here = answers[at + LINES_AT : at + min(records, LOOK) * size : size] if size else b""
             fit = min(len(here) - len(here.lstrip(bytes([lines]))), (len(answers) - at) // (size or 1))
             if not fit:
-                if not size or (answers[at + TYPE_AT], answers[at + LINES_AT]) != (RecordType.REFUSED, 1):
+                if not size or answers[at + TYPE_AT] not in _SHORT or answers[at + LINES_AT] != 1:
                     raise DeviceError(
                         f"the device's answers make no sense: one of {answers[at + LINES_AT]} lines answers a command "
                         f"of {lines}; restart the device"

@@ -37,6 +37,8 @@ class ModelTransport(SharedTransport):
         Records every access to the pages.
     model : str, optional
         Which map runs, see :mod:`host.model.choice`.
+    journal : bool
+        Whether the device writes a journal.
 
     Attributes
     ----------
@@ -56,6 +58,7 @@ class ModelTransport(SharedTransport):
         stepped: bool = False,
         observer: Observer | None = None,
         model: str | None = None,
+        journal: bool = False,
     ) -> None:
         layout = BufferLayout(params, ring_lines)
         memory = memoryview(bytearray(memory_bytes(layout)))
@@ -64,6 +67,7 @@ class ModelTransport(SharedTransport):
             root_key,
             memory[WINDOW_BYTES:],
             ring_lines=ring_lines,
+            journal=journal,
             registers=device_registers(memory),
             observer=observer,
         )
@@ -108,6 +112,7 @@ def open_model(
     stepped: bool = False,
     observer: Observer | None = None,
     model: str | None = None,
+    journal: bool = False,
 ) -> ModelTransport:
     """Open the transport with the root key of a file; see :class:`ModelTransport`.
 
@@ -119,4 +124,6 @@ def open_model(
     if key_file is None:
         raise InputError("a model needs a root key file: `omap provision FILE` writes one")
     key = read_root_file(key_file)
-    return ModelTransport(params, key, ring_lines=ring_lines, stepped=stepped, observer=observer, model=model)
+    return ModelTransport(
+        params, key, ring_lines=ring_lines, stepped=stepped, observer=observer, model=model, journal=journal
+    )

@@ -38,17 +38,19 @@ _LOOK_SECONDS = 0.2
 class _Program:
     """A device and its memory."""
 
-    def __init__(self, params: Params, ring_lines: int, key_file: str, model: str) -> None:
+    def __init__(self, params: Params, ring_lines: int, key_file: str, model: str, journal: bool) -> None:
         self.layout = BufferLayout(params, ring_lines)
         key = read_root_file(key_file)
         self.descriptor = _make_memory(memory_bytes(self.layout))
         self.memory = memoryview(mmap.mmap(self.descriptor, memory_bytes(self.layout)))
+        options = {"journal": True} if journal else {}  # a stand-in knows none
         self.device = maker_of_device(model)(
             params,
             key,
             self.memory[WINDOW_BYTES:],
             ring_lines=ring_lines,
             registers=device_registers(self.memory),
+            **options,
         )
 
     def introduce(self, bell: socket.socket) -> None:
@@ -104,7 +106,7 @@ def _serve_parent(descriptor: int) -> None:
         try:
             params = Params.from_dict(order["params"])
             with _ending_with(bell):
-                program = _Program(params, order["ring_lines"], order["key_file"], order["model"])
+                program = _Program(params, order["ring_lines"], order["key_file"], order["model"], order["journal"])
             program.introduce(bell)
         except OmapError as error:
             _complain(bell, error)
@@ -186,6 +188,7 @@ def _end(number: int, frame: object) -> None:
 @click.option("--params", "file", type=click.Path(), help="Parameters of the map, a JSON file.")
 @click.option("--ring-lines", default=RING_LINES, show_default=True, help="Lines of each ring.")
 @click.option("--model", type=click.Choice(NAMES), help="Which map runs, as for `omap serve`.")
+@click.option("--journal", is_flag=True, help="Write a journal, for drivers that keep it (`omap serve --data-dir`).")
 def main(
     descriptor: int | None,
     listen: str | None,
@@ -194,6 +197,7 @@ def main(
     file: str | None,
     ring_lines: int,
     model: str | None,
+    journal: bool,
 ) -> None:
     """Run the model in this process."""
     if descriptor is not None:
@@ -204,7 +208,7 @@ def main(
             raise InputError("give --listen, --key-file, and either --preset or --params")
         params = preset(name) if name is not None else read_params_file(file or "")
         signal.signal(signal.SIGTERM, _end)
-        _serve_file(listen, _Program(params, ring_lines, key_file, choose(model, params)))
+        _serve_file(listen, _Program(params, ring_lines, key_file, choose(model, params), journal))
     except OmapError as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:

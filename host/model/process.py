@@ -92,6 +92,7 @@ def open_process(
     key_file: str | os.PathLike[str] | None,
     attach: str | os.PathLike[str] | None = None,
     model: str | None = None,
+    journal: bool = False,
 ) -> ProcessTransport:
     """Start a device in a process of its own, or attach to one that is running.
 
@@ -107,6 +108,8 @@ def open_process(
         Socket file of a running device, in place of ``key_file``.
     model : str, optional
         Which map a device that is started here runs, see :mod:`host.model.choice`.
+    journal : bool
+        Whether a device that is started here writes a journal.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def open_process(
         if model is not None:
             raise InputError("a running device has its model already: give either --attach or --model")
         return _attach(params, attach)
-    return _start(params, ring_lines, key_file, choose(model, params))
+    return _start(params, ring_lines, key_file, choose(model, params), journal)
 
 
 def open_table(
@@ -154,7 +157,9 @@ def open_table(
     return _start(params, ring_lines, key_file, TABLE)
 
 
-def _start(params: Params, ring_lines: int, key_file: str | os.PathLike[str] | None, chosen: str) -> ProcessTransport:
+def _start(
+    params: Params, ring_lines: int, key_file: str | os.PathLike[str] | None, chosen: str, journal: bool = False
+) -> ProcessTransport:
     if key_file is None:
         raise InputError("a model needs a root key file: `omap provision FILE` writes one")
     bell, far_end = socket.socketpair()
@@ -167,7 +172,7 @@ def _start(params: Params, ring_lines: int, key_file: str | os.PathLike[str] | N
                 stdin=subprocess.DEVNULL,
             )
         # SEC_CM: RELAY.KEY.ABSENT -- the name of the key file goes to the device, which alone reads it
-        order = {"params": params.to_dict(), "ring_lines": ring_lines, "model": chosen}
+        order = {"params": params.to_dict(), "ring_lines": ring_lines, "model": chosen, "journal": journal}
         order |= {"key_file": os.path.abspath(key_file)}
         bell.sendall(json.dumps(order).encode() + b"\n")
         layout, memory = _receive(bell, params)
