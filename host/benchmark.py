@@ -19,7 +19,7 @@ import click
 
 from host.client.settings import Settings
 from host.client.sync import Client
-from host.commands.serve import MapOptions
+from host.commands.planned import MapOptions
 from host.keyfile import write_client_file, write_root_file
 from host.measuring import proxy, road
 from host.measuring.processes import processor_seconds, running

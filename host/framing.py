@@ -60,12 +60,15 @@ class Greeting:
         What the relay says that the board guarantees: the fields of MODE in :mod:`omap.regmap`.
     refused : str
         Why the relay takes no client now; empty if it takes clients.
+    kept : dict of str to str, int or float
+        How far the map is kept on disk, as :meth:`host.relay.keeper.Keeper.facts` says; empty if it is not.
     """
 
     params: Params
     ring_lines: int
     mode: dict[str, bool] = field(default_factory=dict)
     refused: str = ""
+    kept: dict[str, Any] = field(default_factory=dict)
 
     @property
     def most_lines(self) -> int:
@@ -119,16 +122,18 @@ def read_greeting(prefix: bytes, facts: bytes) -> Greeting:
     try:
         told = json.loads(facts)
         params = Params.from_dict(told["params"])
-        ring_lines, mode, refused = told["ring_lines"], told["mode"], told["refused"]
+        ring_lines, mode, refused, kept = told["ring_lines"], told["mode"], told["refused"], told.get("kept", {})
         well_formed = type(ring_lines) is int and LEAST_RING_LINES <= ring_lines <= MAX_RING_LINES
         well_formed = well_formed and isinstance(refused, str)
+        well_formed = well_formed and all(type(value) in (str, int, float) for value in kept.values())
         well_formed = well_formed and all(type(value) is bool for value in mode.values())
         digest_fits = told["digest"] == params.digest.hex()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OmapError):
         well_formed = digest_fits = False
     if not well_formed or not digest_fits:
         raise SessionError("the relay's greeting is not well-formed: it was altered, or the relay is broken")
-    greeting = Greeting(params, ring_lines, dict(mode), "".join(filter(str.isprintable, refused))[:MAX_REFUSAL])
+    refused = "".join(filter(str.isprintable, refused))[:MAX_REFUSAL]
+    greeting = Greeting(params, ring_lines, dict(mode), refused, dict(kept))
     if greeting.most_lines != most_lines:
         raise SessionError(
             f"the relay announces records of up to {most_lines} lines; its parameters make {greeting.most_lines}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 import signal
@@ -13,72 +14,29 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from host.commands.data import OPTIONS as DATA_OPTIONS
+from host.commands.data import DataOptions, begin
 from host.commands.options import PORT, ROOT_FILE_VARIABLE, gathered
+from host.commands.planned import MAP_OPTIONS, MapOptions
 from host.device.driver import Driver
-from host.device.transport import Transport, names, open_transport
+from host.device.transport import Transport, load, names, open_transport
 from host.framing import DEFAULT_PORT
 from host.listening import allow_connections
 from host.logs import log_to_stderr
 from host.model.choice import NAMES as MODELS
-from host.paramsfile import read_params_file
+from host.relay.control import Control
 from host.relay.monitor import Monitor
 from host.relay.port import Limits
 from host.relay.relay import Relay
 from omap.commands.numbers import SIZE, Whole
 from omap.errors import DeviceFaultError, InputError, OmapError
-from omap.params import Params, Rule
+from omap.params import Params
 from omap.wire import RING_LINES
-
-CAPACITY, KEY_BYTES, VALUE_BYTES = 1 << 16, 16, 256
-"""Sizes of the map that is served if no option says otherwise: room for hashed keys and short texts."""
 
 NEED_KEY = ("model", "process", "table")
 """Back ends whose device reads a key file."""
 
 _WATCH_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class MapOptions:
-    """Which map to serve, as the options say.
-
-    Parameters
-    ----------
-    preset : str or None
-        Parameters by name.
-    params_file : Path or None
-        Parameters in a JSON file.
-    capacity, key_bytes, value_bytes : int or None
-        Sizes of a map to plan.
-    """
-
-    preset: str | None = None
-    params_file: Path | None = None
-    capacity: int | None = None
-    key_bytes: int | None = None
-    value_bytes: int | None = None
-
-    def params(self) -> Params:
-        """Return the parameters that the options ask for; raises InputError if the options contradict each other."""
-        sizes = (self.capacity, self.key_bytes, self.value_bytes)
-        planned = any(size is not None for size in sizes)
-        if (self.preset is not None) + (self.params_file is not None) + planned > 1:
-            raise InputError("give one of --preset, --params, and sizes (--capacity, --key-bytes, --value-bytes)")
-        if self.preset is not None:
-            from omap.presets import preset as named
-
-            return named(self.preset)
-        if self.params_file is not None:
-            return read_params_file(self.params_file)
-        from omap.sizing.planner import plan
-
-        return plan(
-            capacity=CAPACITY if self.capacity is None else self.capacity,
-            key_bytes=KEY_BYTES if self.key_bytes is None else self.key_bytes,
-            value_bytes=VALUE_BYTES if self.value_bytes is None else self.value_bytes,
-            hbm_bytes=16 << 30,
-            rule=Rule.ONE_CHOICE,
-        ).params
 
 
 @dataclass(frozen=True)
@@ -119,8 +77,16 @@ class DeviceOptions:
         if self.backend not in names():
             raise InputError(f"no transport is called {self.backend!r}; installed are {', '.join(names())}")
 
-    def open(self, params: Params) -> Transport:
-        """Return an open transport to the device."""
+    def open(self, params: Params, journal: bool = False) -> Transport:
+        """Return an open transport to the device, which writes a journal if that is asked for.
+
+        Raises
+        ------
+        InputError
+            If this back end has no journal, or options contradict each other.
+        DeviceError
+            If the device can't be opened.
+        """
         key_file = self.key_file
         source = click.get_current_context().get_parameter_source("key_file")
         if source is ParameterSource.ENVIRONMENT and (self.attach is not None or self.backend not in NEED_KEY):
@@ -129,6 +95,12 @@ class DeviceOptions:
         given: dict[str, object] = {name: value for name, value in options.items() if value is not None}
         if self.insecure:
             given["insecure"] = True
+        if journal and self.attach is None:
+            if "journal" not in inspect.signature(load(self.backend)).parameters:
+                raise InputError(
+                    f"the back end {self.backend!r} has no journal, so that nothing can be kept: leave --data-dir out"
+                )
+            given["journal"] = True
         return open_transport(self.backend, params, ring_lines=self.ring_lines, key_file=key_file, **given)
 
 
@@ -172,15 +144,7 @@ class ListenOptions:
 
 
 @click.command()
-@gathered(
-    "wanted",
-    MapOptions,
-    click.option("--preset", help="Parameters of the map, by name."),
-    click.option("--params", "params_file", type=click.Path(path_type=Path), help="The same from `omap plan --json`."),
-    click.option("--capacity", type=SIZE, help=f"Most keys of a map to plan.  [default: {CAPACITY}]"),
-    click.option("--key-bytes", type=SIZE, help=f"Bytes of its keys: 4, 8 or 16.  [default: {KEY_BYTES}]"),
-    click.option("--value-bytes", type=SIZE, help=f"Bytes of its values.  [default: {VALUE_BYTES}]"),
-)
+@gathered("wanted", MapOptions, *MAP_OPTIONS)
 @gathered(
     "device",
     DeviceOptions,
@@ -220,13 +184,17 @@ class ListenOptions:
     click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM): speak TLS."),
     click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM)."),
 )
+@gathered("data", DataOptions, *DATA_OPTIONS)
 @click.option("--json-log", is_flag=True, help="Log in JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(wanted: MapOptions, device: DeviceOptions, listen: ListenOptions, json_log: bool, as_json: bool) -> None:
+def command(
+    wanted: MapOptions, device: DeviceOptions, listen: ListenOptions, data: DataOptions, json_log: bool, as_json: bool
+) -> None:
     """Run a map and let clients in, until SIGTERM or Ctrl-C.
 
-    Prints one line when it is ready. On a signal it takes no more clients, answers what it has read, and ends. With a
-    model the map is lost then, unless the model was started separately and --attach is used.
+    Prints one line when it is ready. On a signal it takes no more clients, answers what it has read, and ends. With
+    --data-dir the next start restores the map. Without it a model's map is lost then, unless the model was started
+    separately and --attach is used.
     """
     device.check()
     listen.check()
@@ -234,12 +202,12 @@ def command(wanted: MapOptions, device: DeviceOptions, listen: ListenOptions, js
     params = wanted.params()
     tls = tls_context(listen.tls_cert, listen.tls_key)
     allow_connections(listen.max_clients)
-    with device.open(params) as transport:
+    with data.opened(params) as folder, device.open(params, folder is not None) as transport:
         driver = Driver(transport, params)
-        driver.start()
+        keeper = begin(driver, folder, data.keeping)
         host = None if listen.no_tcp else listen.host
         limits = Limits(clients=listen.max_clients)
-        relay = Relay(driver, host, listen.port, limits=limits, tls=tls, unix=listen.unix)
+        relay = Relay(driver, host, listen.port, limits=limits, tls=tls, unix=listen.unix, keeper=keeper)
         asyncio.run(_serve(relay, device.backend, listen.metrics_port, as_json))
 
 
@@ -249,7 +217,10 @@ async def _serve(relay: Relay, backend: str, metrics_port: int | None, as_json: 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     monitor = None if metrics_port is None else Monitor(relay, metrics_port)
+    control = None if relay.keeper is None else Control(relay.keeper, relay.keeper.folder.path)
     async with relay:
+        if control is not None:
+            await control.start()
         if monitor is not None:
             await monitor.start()
         _say_ready(relay, backend, monitor, as_json)
@@ -260,6 +231,8 @@ async def _serve(relay: Relay, backend: str, metrics_port: int | None, as_json: 
                 continue
         if monitor is not None:
             await monitor.stop()
+        if control is not None:
+            await control.stop()
     if _gone(relay):
         raise relay.failure or OmapError("the device is gone")
 

@@ -21,6 +21,7 @@ HOST = "127.0.0.1"
 _HEAD_BYTES = 8192
 _HEAD_SECONDS = 5.0
 _MOST_CONNECTIONS = 16
+_READY = ("ready", "exporting")
 
 
 def health(relay: Relay) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def health(relay: Relay) -> dict[str, Any]:
         state, fault = driver.state, driver.fault
     except OmapError:
         state, fault = None, Fault.NONE
-    ready = state is State.READY and relay.failure is None and not relay.draining
+    ready = state in (State.READY, State.EXPORTING) and relay.failure is None and not relay.draining
     return {
         "healthy": ready,
         "address": relay.address,
@@ -73,7 +74,7 @@ def metrics(relay: Relay) -> str:
     page.add("omap_ring_in_flight", "gauge", "Lines of commands whose answers were not taken.", driver.in_flight)
     page.add("omap_ring_most_in_flight", "gauge", "The most there were.", statistics.most_in_flight)
     page.add("omap_ring_batches_total", "counter", "Times that records were put into the ring.", statistics.batches)
-    page.add("omap_device_ready", "gauge", "1 if the device serves commands.", int(said["device"] == "ready"))
+    page.add("omap_device_ready", "gauge", "1 if the device serves commands.", int(said["device"] in _READY))
     page.add("omap_device_fault", "gauge", "Fault that it has latched, 0 for none.", Fault[said["fault"].upper()])
     labels = {"digest": said["digest"]} | {name: str(value).lower() for name, value in driver.mode.items()}
     page.add("omap_device_info", "gauge", "What the device says it is.", 1, labels)

@@ -21,6 +21,7 @@ from host.framing import DEFAULT_PORT, socket_url
 from host.listening import cannot_listen, cannot_listen_at
 from host.peers import who_makes_room
 from host.relay.connection import Connection
+from host.relay.keeper import Keeper
 from host.relay.port import Limits, Numbers
 from host.relay.switch import Switch
 from host.socketfile import SocketFile
@@ -62,6 +63,8 @@ class Relay:
         For TLS on TCP, which hides records from the network. The secrecy of their contents does not depend on it.
     unix : path, optional
         Socket file for clients on this machine.
+    keeper : Keeper, optional
+        What keeps the map on disk.
 
     Attributes
     ----------
@@ -87,8 +90,10 @@ class Relay:
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
         unix: str | os.PathLike[str] | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
-        self.driver = driver
+        self.driver, self.keeper = driver, keeper
+        self._source = keeper or driver
         self.host, self.port = host, port
         self.limits = limits or Limits()
         self.numbers = Numbers()
@@ -96,8 +101,7 @@ class Relay:
         self.connections: set[Connection] = set()
         self.draining = False
         self._tls, self._unix = tls, unix
-        self._switch = Switch(driver, self.limits, self.numbers)
-        self._greeting = driver.greeting().pack()
+        self._switch = Switch(driver, self.limits, self.numbers, answers=self._source.take)
         self._servers: list[asyncio.Server] = []
         self._file: SocketFile | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -150,6 +154,9 @@ class Relay:
         if self._bell is not None:
             loop.add_reader(self._bell, self._rung)
         self._keep(self._heartbeat())
+        if self.keeper is not None:
+            self.keeper.wake = self._turn_soon
+            self.keeper.start()
         self._turn_soon()
         LOG.info("listening", extra={"address": " ".join(self.addresses), "inherited": self.driver.in_flight})
 
@@ -205,6 +212,8 @@ class Relay:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.keeper is not None:
+            await self.keeper.stop()
         self._forget_bell()
         if self._timer is not None:
             self._timer.cancel()
@@ -254,12 +263,19 @@ class Relay:
         if connection.surplus or self.draining:
             reason = "shutdown" if self.draining else "full"
             refused = "it is shutting down" if self.draining else f"{self.limits.clients} clients are its limit"
-            connection.greet(self.driver.greeting(f"{refused}: try again later").pack())
+            connection.greet(self._greeting(f"{refused}: try again later"))
             connection.disconnect(reason)
             return
-        connection.greet(self._greeting)
+        if self.keeper is not None and self.keeper.trouble:
+            connection.greet(self._greeting(f"it can't keep what is written: {self.keeper.trouble}"))
+            connection.disconnect("disk")
+            return
+        connection.greet(self._greeting())
         if self.failure is not None:
             self._end_failed(connection)
+
+    def _greeting(self, refused: str = "") -> bytes:
+        return self.driver.greeting(refused, None if self.keeper is None else self.keeper.facts()).pack()
 
     def changed(self, connection: Connection) -> None:
         """Give a turn to a client that has sent something, or reads its answers again."""
@@ -302,7 +318,7 @@ class Relay:
                 self.driver.check()
             if self._switch.pump():
                 self._turn_soon()
-            if self.driver.in_flight:
+            if self.driver.in_flight or (self.keeper is not None and self.keeper.exporting):
                 self.driver.transport.arm()
                 self._wait(moved)
         except OmapError as error:
@@ -316,7 +332,7 @@ class Relay:
             self._turn_in(max(0.0, self._switch.deadline - time.monotonic()))
 
     def _wait(self, moved: int) -> None:
-        if self.driver.answered:
+        if self._source.answered:
             self._turn_soon()
         elif self._bell is None:
             now = time.monotonic()

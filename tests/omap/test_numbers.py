@@ -94,7 +94,8 @@ def test_commands_refuse_alike(arguments):
 
 
 def test_what_one_command_takes_every_command_takes():
-    from host.commands.serve import MapOptions, command
+    from host.commands.planned import MapOptions
+    from host.commands.serve import command
 
     context = command.make_context("serve", ["--capacity", "1e6", "--value-bytes", "1_00", "--ring-lines", "2^8"])
     assert (context.params["capacity"], context.params["value_bytes"]) == (10**6, 100)

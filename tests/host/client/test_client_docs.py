@@ -11,7 +11,7 @@ import omap
 from host.client.aio import AsyncClient
 from host.client.settings import Settings
 from host.client.sync import Client
-from host.commands.serve import CAPACITY, MapOptions
+from host.commands.planned import CAPACITY, MapOptions
 from host.testing import running_relay
 from omap import errors
 from omap.cli import main

@@ -251,7 +251,7 @@ def test_status(run, relay):
     assert facts["address"] == f"127.0.0.1:{relay.port}"
     assert (facts["live_keys"], facts["operation"], facts["overruns"]) == (0, 0, 0)
     assert facts["digest"] == WIDE.digest.hex()
-    assert facts["mode"] == dict.fromkeys(["hbm_private", "attested", "hardware", "insecure"], False)
+    assert facts["mode"] == dict.fromkeys(["hbm_private", "attested", "hardware", "insecure", "journal"], False)
     assert (facts["ring_lines"], facts["key_bytes"], facts["value_bytes"]) == (256, 16, 256)
     assert facts["most_operations"] == 14
     assert (facts["client"], facts["rights"], facts["prefix"]) == ("", ["read", "write"], "")

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from host.commands.serve import MapOptions
+from host.commands.planned import MapOptions
 from host.keyfile import read_root_file
 from host.paramsfile import read_params_file
 from omap.bodies import responses
@@ -66,7 +66,7 @@ def test_serve_says_where_it_is_serves_and_ends_in_order(key_file):
         (child,) = children_of(served.process.pid)
         assert served.facts["backend"] == "process"
         assert served.facts["digest"] == TINY.digest.hex()
-        assert served.facts["mode"] == dict.fromkeys(["hbm_private", "attested", "hardware", "insecure"], False)
+        assert served.facts["mode"] == dict.fromkeys(["hbm_private", "attested", "hardware", "insecure", "journal"], False)
         with RawClient(served, read_root_file(key_file)) as client:
             assert len(client.run([Operation(Kind.NOP)] * 50)) == 50
         with urllib.request.urlopen(served.facts["monitor"] + "/healthz", timeout=20) as answer:

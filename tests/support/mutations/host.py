@@ -69,6 +69,13 @@ REMOVALS = [
     Removal(
         "CLIENT.MAP.REMEMBERED", "host/client/witness.py", "if self.map_id and map_id != self.map_id:", "if False:"
     ),
+    Removal("CLIENT.RESTORE.COMPLETE", "host/client/witness.py", " and self.operation < kept\n", "\n"),
+    Removal(
+        "RELAY.ACK.SYNCED",
+        "host/relay/keeper.py",
+        "            self.folder.append(records)\n        self._appended = True",
+        "            self.folder.append(records)\n            return\n        self._appended = True",
+    ),
     Removal("CLIENT.OPERATION.RISES", "host/client/witness.py", "if operation <= self.operation:", "if False:"),
     Removal(
         "CLIENT.REFUSAL.DOUBTED", "host/client/conversation.py", "if record[0] == RecordType.REFUSED:", "if False:"
