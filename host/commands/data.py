@@ -28,7 +28,7 @@ _TELL_SECONDS = 2.0
 ALWAYS, INTERVAL = "always", "interval"
 
 
-class Sync(click.ParamType):
+class Sync(click.ParamType):  # type: ignore[type-arg]  # as in omap.commands.numbers
     """``always``, or ``interval MS`` in one word: milliseconds. The value is seconds, None for always."""
 
     name = "always|interval MS"

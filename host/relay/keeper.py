@@ -176,7 +176,8 @@ class Keeper:
                 if self._items[0][0] == "export":
                     await self._begin_export(self._items.popleft()[1])
                     continue
-                records, answers = [], []
+                records: list[bytes] = []
+                answers: list[bytes] = []
                 while self._items and self._items[0][0] != "export":
                     what, part = self._items.popleft()
                     (records if what == "journal" else answers).append(part)
@@ -184,7 +185,7 @@ class Keeper:
                     await self._keep(b"".join(records))
                 # SEC_CM: RELAY.ACK.SYNCED -- all journal records that came before these answers are on disk
                 self._ready += answers
-                self._waiting -= sum(map(len, answers))
+                self._waiting -= sum([len(each) for each in answers])
                 self.wake()
         except OmapError as error:  # the folder and the device contradict each other
             self._failure = error
