@@ -6,7 +6,7 @@ import asyncio
 import os
 import ssl
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +18,7 @@ from host.relay.relay import Relay
 from omap.params import Params
 
 if TYPE_CHECKING:
+    from host.relay.keeper import Keeper
     from omap.credentials import ClientKey
 
 T = TypeVar("T")
@@ -91,6 +92,7 @@ def running_relay(
     transport: Transport | None = None,
     tls: ssl.SSLContext | None = None,
     unix: str | os.PathLike[str] | None = None,
+    begin: Callable[[Driver], Keeper | None] = Driver.start,
     **options: Any,
 ) -> Iterator[RunningRelay]:
     """Run a relay on a loopback port, in a thread, until the end of the ``with`` block.
@@ -117,6 +119,8 @@ def running_relay(
         For TLS.
     unix : path, optional
         Socket file to listen at too.
+    begin : callable
+        Has the device hold a map, and returns what keeps it, if anything does.
     **options
         Options of the back end.
 
@@ -129,8 +133,8 @@ def running_relay(
     thread.start()
     try:
         driver = Driver(opened, params)
-        driver.start()
-        relay = Relay(driver, port=port, limits=limits, tls=tls, unix=unix)
+        keeper = begin(driver)
+        relay = Relay(driver, port=port, limits=limits, tls=tls, unix=unix, keeper=keeper)
         running = RunningRelay(relay, opened, key_file, loop)
         running.run(relay.start())
         try:
