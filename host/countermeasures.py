@@ -11,7 +11,7 @@ COUNTERMEASURES: dict[str, str] = {
     "RELAY.CLIENTS.BOUNDED": "A connection counts against the limit from its start; a crowd of one address makes room.",
     "RELAY.TURNS.SHARED": "Handshakes take turns by address, and none holds up others long, whatever its client sends.",
     "CLIENT.MAP.REMEMBERED": "A client refuses another map than it, or its witness file, knows, until told to take it.",
-    "CLIENT.RESTORE.COMPLETE": "A client takes a restored map for the known one only if it lacks nothing that was seen.",
+    "CLIENT.RESTORE.COMPLETE": "A client takes a restored map for the known one only if it lacks nothing seen.",
     "CLIENT.WITNESS.DEFAULT": "Commands and proxy keep a witness file unless they are told not to.",
     "CLIENT.OPERATION.RISES": "Operation numbers rise from answer to answer, or the client reports a rollback.",
     "CLIENT.REFUSAL.DOUBTED": "A refusal proves nothing: the client reports an unknown fate, not that nothing ran.",

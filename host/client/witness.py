@@ -138,7 +138,7 @@ class Witness:
             "what was stored is gone"
             if kept is None
             else f"it was restored from that one as it was before operation {kept}, so operations {kept} to "
-            f"{self.operation}, which had been answered, are gone: the files that it was restored from are older, or cut"
+            f"{self.operation}, which had been answered, are gone: what it was restored from is older, or was cut"
         )
         error = MapChangedError(
             f"this is map {map_id.hex()}, and the client knows map {self.map_id.hex()}: {what}; if that was meant, "

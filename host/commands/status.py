@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
@@ -38,6 +39,7 @@ def command(where: Where, as_json: bool) -> None:
             **_who(credential),
             "witness": None if client.witness.path is None else str(client.witness.path),
             "mode": greeting.mode,
+            "kept": greeting.kept or None,
         }
     if as_json:
         echo_json(**facts)
@@ -46,11 +48,26 @@ def command(where: Where, as_json: bool) -> None:
     facts["mode"] = ", ".join(name for name, value in sorted(greeting.mode.items()) if value) or "none"
     facts["digest"] = params.digest.hex()[:16]
     facts["witness"] = facts["witness"] or "none"
+    facts.pop("kept")
+    facts |= _kept(greeting.kept)
     for name in ("live_keys", "overruns"):
         facts[name] = "not told" if facts[name] is None else facts[name]
     for name, value in facts.items():
         label = "board says it is" if name == "mode" else name.replace("_", " ")
         click.echo(f"{label:18}{value}")
+
+
+def _kept(kept: dict[str, Any]) -> dict[str, Any]:
+    """Return what the relay says of its data folder, for people."""
+    if not kept:
+        return {"kept on disk": "no"}
+    taken = kept.get("snapshot_time", 0)
+    return {
+        "kept on disk": f"up to operation {kept.get('synced_operation')}, sync {kept.get('sync')}",
+        "journal bytes": kept.get("journal_bytes"),
+        "snapshot": f"{max(0.0, time.time() - taken):.0f} s old" if taken else "none",
+        **({"trouble": kept["trouble"]} if kept.get("trouble") else {}),
+    }
 
 
 def _who(credential: Credential) -> dict[str, Any]:

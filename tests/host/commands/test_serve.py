@@ -66,7 +66,9 @@ def test_serve_says_where_it_is_serves_and_ends_in_order(key_file):
         (child,) = children_of(served.process.pid)
         assert served.facts["backend"] == "process"
         assert served.facts["digest"] == TINY.digest.hex()
-        assert served.facts["mode"] == dict.fromkeys(["hbm_private", "attested", "hardware", "insecure", "journal"], False)
+        assert served.facts["mode"] == dict.fromkeys(
+            ["hbm_private", "attested", "hardware", "insecure", "journal"], False
+        )
         with RawClient(served, read_root_file(key_file)) as client:
             assert len(client.run([Operation(Kind.NOP)] * 50)) == 50
         with urllib.request.urlopen(served.facts["monitor"] + "/healthz", timeout=20) as answer:

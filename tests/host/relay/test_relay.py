@@ -45,7 +45,9 @@ def test_the_greeting_tells_the_public_facts(relay, params):
     with RawClient(relay) as client:
         assert client.greeting.params == params
         assert client.greeting.ring_lines == 256
-        assert client.greeting.mode == dict.fromkeys(["hbm_private", "attested", "hardware", "insecure", "journal"], False)
+        assert client.greeting.mode == dict.fromkeys(
+            ["hbm_private", "attested", "hardware", "insecure", "journal"], False
+        )
         assert client.greeting.refused == ""
 
 
