@@ -19,7 +19,7 @@ from omap.errors import DamagedError
 from omap.presets import preset
 from omap.regmap import State
 from omap.wire import HEADER, LINE_BYTES, RecordType, Refusal, read_header
-from tests.support.host.lives import PARAMS, Life, restored
+from tests.support.host.lives import PARAMS, Life, restored, take_snapshot
 from tests.support.journal_host import JournalHost
 
 SEED = 18
@@ -44,14 +44,6 @@ def grow(path, life, batches=4, each=3):
         path.sync()
 
 
-def snapshot(folder, life):
-    source, *rest = life.snapshot()
-    writer = folder.snapshot_writer(source)
-    for record in rest:
-        writer.add(record)
-    writer.finish()
-
-
 def filled(path, seed=SEED, *, snapshots=1, maps=2):
     """Fill a folder: a snapshot, then segments, then those of a map that was restored from it."""
     rng = random.Random(seed)
@@ -60,7 +52,7 @@ def filled(path, seed=SEED, *, snapshots=1, maps=2):
     folder.begin_map(life.beginning)
     grow(folder, life)
     for _ in range(snapshots):
-        snapshot(folder, life)
+        take_snapshot(folder, life)
         grow(folder, life)
     for _ in range(maps - 1):
         folder.close()

@@ -1,24 +1,17 @@
 """A data folder in use: what it says, whom it refuses, what a full or failing disk does, and whole trips."""
 
-import contextlib
 import random
 import subprocess
 import sys
-import threading
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from host.data.backup import restore_backup
 from host.data.folder import DataFolder
 from omap.errors import DamagedError, DataError, InputError
-from omap.operations import Kind, Operation, Status
 from omap.presets import preset
-from omap.wire import LINE_BYTES, RecordType, read_header
-from tests.support.host.crash_disk import CrashDisk
-from tests.support.host.lives import PARAMS, Life, restored, table_of
-from tests.support.journal_host import JournalHost
+from omap.wire import LINE_BYTES
+from tests.support.host.lives import PARAMS, Life, a_backup, begun, restored, take_snapshot
 
 SEED = 77
 
@@ -30,20 +23,6 @@ def life():
 
 def names(path):
     return sorted(file.name for file in path.iterdir())
-
-
-def begun(path, life, **options):
-    folder = DataFolder.open(path, PARAMS, **options)
-    folder.begin_map(life.beginning)
-    return folder
-
-
-def snapshot(folder, life):
-    source, *rest = life.snapshot()
-    writer = folder.snapshot_writer(source)
-    for record in rest:
-        writer.add(record)
-    writer.finish()
 
 
 # -- what is found ------------------------------------------------------------------------------------------------
@@ -70,7 +49,7 @@ def test_status_and_sentences_say_how_far_it_is(tmp_path, life):
     assert (folder.status.map_id, folder.status.synced, folder.status.operation) == (life.map_id, 3, 7)
     assert folder.status.lines == len(life.beginning + first) // LINE_BYTES
     assert folder.status.bytes == sum(file.stat().st_size for file in (tmp_path / "data").glob("*.journal"))
-    snapshot(folder, life)
+    take_snapshot(folder, life)
     assert (folder.status.lines, folder.status.segments) == (0, 1)
     assert folder.status.snapshot_time > 0
     folder.append(life.records(2))
@@ -112,7 +91,7 @@ def test_a_second_user_is_refused_until_the_first_is_gone(tmp_path):
     with pytest.raises(InputError, match="is in use by another process: end it first, or give another folder"):
         DataFolder.open(tmp_path / "data", PARAMS)
     with pytest.raises(InputError, match="in use by another process"):
-        restore_backup(backup_of(tmp_path), tmp_path / "data", PARAMS)
+        restore_backup(a_backup(tmp_path / "other", tmp_path / "backup"), tmp_path / "data", PARAMS)
     folder.close()
     DataFolder.open(tmp_path / "data", PARAMS).close()
     program = (
@@ -128,15 +107,6 @@ def test_a_second_user_is_refused_until_the_first_is_gone(tmp_path):
     child.kill()
     child.communicate()
     DataFolder.open(tmp_path / "data", PARAMS).close()
-
-
-def backup_of(tmp_path):
-    life = Life(random.Random(SEED + 1))
-    folder = begun(tmp_path / "other", life)
-    folder.append(life.records(1))
-    folder.backup_to(tmp_path / "backup")
-    folder.close()
-    return tmp_path / "backup"
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path):
@@ -230,7 +200,7 @@ def test_a_snapshot_that_does_not_fit_is_refused(tmp_path, life):
     writer.abort()
     writer.abort()
     assert not list((tmp_path / "data").glob("*.snapshot*"))
-    snapshot(folder, life)
+    take_snapshot(folder, life)
     writer.abort()
     assert len(list((tmp_path / "data").glob("*.snapshot"))) == 1
     folder.close()
@@ -245,7 +215,7 @@ def test_old_files_stay_until_the_first_snapshot_of_the_restored_map_is_on_disk(
     folder = begun(path, life, segment_bytes=300)
     folder.append(life.records(9))
     folder.sync()
-    snapshot(folder, life)
+    take_snapshot(folder, life)
     folder.append(life.records(9))
     folder.close()
     old = set(names(path))
@@ -269,241 +239,3 @@ def test_old_files_stay_until_the_first_snapshot_of_the_restored_map_is_on_disk(
     assert again.found.maps == (child.map_id,)
     assert restored(again.records())[1].table == child.table
     again.close()
-
-
-@pytest.mark.sec_cm("DATA.FOUND.SYNCED")
-def test_what_a_restore_reads_is_on_disk_before(life):
-    disk = CrashDisk()
-    folder = begun("/data", life, layer=disk)
-    folder.append(life.records(5))
-    killed = disk.killed()
-    folder = DataFolder.open("/data", PARAMS, layer=killed)
-    assert folder.found.operations == 5
-    after = DataFolder.open("/data", PARAMS, layer=CrashDisk(killed.image(Nothing())))
-    assert after.found.operations == 5
-
-
-class Nothing:
-    """Draws that keep nothing of what is pending."""
-
-    def choice(self, choices):
-        return 0.0
-
-    def random(self):
-        return 1.0
-
-
-# -- a disk that is full, read-only or fails ----------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def telling(folder):
-    """Let the block fail, if it says then what is not acknowledged."""
-    failed = ""
-    try:
-        yield
-    except DataError as error:
-        failed = str(error)
-    told = f"operations from number {folder.status.operation} on are not acknowledged until it can"
-    assert not failed or told in failed
-
-
-@pytest.mark.parametrize("kind", ["full", "write", "sync", "truncate"])
-@settings(max_examples=20)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_a_disk_that_fails_loses_nothing_and_can_be_used_again(kind, seed):
-    rng = random.Random(seed)
-    life, disk = Life(rng), CrashDisk()
-    folder = begun("/data", life, layer=disk, segment_bytes=3000)
-    for _ in range(6):
-        records = life.records(rng.randint(1, 20), rng.randint(1, 20))
-        disk.room = rng.randint(0, 500) if kind == "full" else None
-        disk.failing = {kind, "write"} if kind == "truncate" else {kind}
-        for _ in range(rng.randint(1, 3)):
-            with telling(folder):
-                folder.append(records)
-                records = b""
-                folder.sync()
-            if rng.random() < 0.3:
-                disk.failing, disk.room = set(), rng.randint(0, 700) if kind == "full" else None
-        disk.room, disk.failing = None, set()
-        folder.append(records)
-        folder.sync()
-        assert folder.status.operation == len(life.log)
-    opened = DataFolder.open("/data", PARAMS, layer=CrashDisk(disk.image(Nothing())))
-    assert restored(opened.records())[1].table == life.table
-
-
-def test_a_snapshot_for_which_there_is_no_room_leaves_all_as_it_was(life):
-    disk = CrashDisk()
-    folder = begun("/data", life, layer=disk)
-    folder.append(life.records(9))
-    source, chunk, _ = life.snapshot()
-    writer = folder.snapshot_writer(source)
-    disk.room = 2000
-    with pytest.raises(DataError, match="No space left on device; what was there before stays in force"):
-        writer.add(chunk)
-    writer.abort()
-    disk.room = None
-    assert not [path for path in disk.contents() if "snapshot" in path]
-    folder.append(life.records(1))
-    folder.sync()
-    snapshot(folder, life)
-    folder.close()
-    again = DataFolder.open("/data", PARAMS, layer=disk)
-    assert restored(again.records())[1].table == life.table
-
-
-def test_a_journal_that_could_not_begin_can_be_begun_again(life):
-    for kind in ("create", "write", "sync"):
-        disk = CrashDisk()
-        folder = DataFolder.open("/data", PARAMS, layer=disk)
-        for room in (0, 30, 100, 200):
-            disk.failing, disk.room = {kind}, room
-            if kind == "write":
-                disk.failing = set()
-            with pytest.raises(DataError):
-                folder.begin_map(life.beginning)
-        disk.failing, disk.room = set(), None
-        folder.begin_map(life.beginning)
-        folder.close()
-        again = DataFolder.open("/data", PARAMS, layer=disk)
-        assert restored(again.records())[0].operation == 0
-
-
-# -- two threads ----------------------------------------------------------------------------------------------------
-
-
-def test_appends_and_syncs_of_two_threads_lose_nothing(tmp_path, life):
-    folder = begun(tmp_path / "data", life, segment_bytes=2000)
-    batches, synced = [life.records(1, 2) for _ in range(200)], []
-    ended, once = threading.Event(), threading.Event()
-
-    def sync():
-        while not ended.is_set():
-            synced.append(folder.sync())
-            once.set()
-
-    thread = threading.Thread(target=sync)
-    thread.start()
-    for number, batch in enumerate(batches):
-        folder.append(batch)
-        if number == 100:
-            folder.backup_to(tmp_path / "backup")
-        if number % 20 == 0:
-            once.clear()
-            once.wait()
-    ended.set()
-    thread.join()
-    assert folder.sync() == 401
-    assert synced == sorted(synced)
-    assert folder.status.segments > 3
-    folder.close()
-    again = DataFolder.open(tmp_path / "data", PARAMS)
-    assert restored(again.records())[1].table == life.table
-    again.close()
-
-
-# -- backups ------------------------------------------------------------------------------------------------------
-
-
-def test_a_backup_fills_an_empty_folder_and_no_other(tmp_path, life):
-    folder = DataFolder.open(tmp_path / "data", PARAMS)
-    with pytest.raises(InputError, match="holds nothing yet"):
-        folder.backup_to(tmp_path / "backup")
-    folder.begin_map(life.beginning)
-    folder.append(life.records(5))
-    snapshot(folder, life)
-    folder.append(life.records(5))
-    with pytest.raises(InputError, match="is in the data folder"):
-        folder.backup_to(tmp_path / "data" / "backup")
-    with pytest.raises(DataError, match="No such file or directory; what was there before stays in force"):
-        folder.backup_to(tmp_path / "no" / "backup")
-    assert folder.backup_to(tmp_path / "backup") == 10
-    kept = table_of(life.log)
-    folder.append(life.records(5))
-    folder.close()
-    with pytest.raises(InputError, match="holds a map: give an empty folder"):
-        restore_backup(tmp_path / "backup", tmp_path / "data", PARAMS)
-    assert restore_backup(tmp_path / "backup", tmp_path / "filled", PARAMS) == 10
-    filled = DataFolder.open(tmp_path / "filled", PARAMS)
-    restore, map_ = restored(filled.records())
-    assert (restore.operation, map_.table) == (10, kept)
-    child = Life(random.Random(6), life.log[:10], restore.lineage)
-    filled.begin_map(child.beginning)
-    filled.append(child.records(7))
-    filled.sync()
-    filled.close()
-    again = DataFolder.open(tmp_path / "filled", PARAMS)
-    assert restored(again.records())[1].table == child.table
-    again.close()
-
-
-def test_a_backup_that_is_not_whole_fills_nothing(tmp_path):
-    whole = backup_of(tmp_path).read_bytes()
-    for broken in (whole[:-1], whole[: len(whole) // 2], whole[:20], b"", whole[:100] + b"!" + whole[101:]):
-        (tmp_path / "backup").write_bytes(broken)
-        with pytest.raises(DamagedError, match="is damaged"):
-            restore_backup(tmp_path / "backup", tmp_path / "filled", PARAMS)
-        assert not (tmp_path / "filled").exists()
-    (tmp_path / "backup").write_bytes(whole)
-    with pytest.raises(DamagedError, match=r"\(foreign\)"):
-        restore_backup(tmp_path / "backup", tmp_path / "filled", preset("SMALL"))
-    with pytest.raises(DataError, match="can't be read: No such file or directory"):
-        restore_backup(tmp_path / "none", tmp_path / "filled", PARAMS)
-    assert restore_backup(tmp_path / "backup", tmp_path / "filled", PARAMS) == 1
-
-
-# -- whole trips with a device ------------------------------------------------------------------------------------
-
-
-class Served:
-    """A device model whose host keeps everything in a data folder."""
-
-    def __init__(self, path):
-        self.folder, self.host = DataFolder.open(path, PARAMS), JournalHost()
-        if not self.folder.found.empty:
-            self.host.restore(list(self.folder.records())[:-1])
-            self.host.take_journal()
-        assert read_header(self.host.journal[1]).type == RecordType.START
-        self.folder.begin_map(b"".join(self.host.journal[:2]))
-        self.taken, self.client = len(self.host.journal), self.host.connect()
-
-    def run(self, *operations):
-        reply, answers = self.host.run(self.client, *operations)
-        self.folder.append(b"".join(self.host.journal[self.taken :]))
-        self.taken = len(self.host.journal)
-        self.folder.sync()
-        return reply, answers
-
-    def snapshot(self):
-        source, *rest = self.host.export()
-        writer = self.folder.snapshot_writer(source)
-        for record in rest:
-            writer.add(record)
-        writer.finish()
-
-
-def key(number):
-    return bytes([0, 0, 0, number])
-
-
-def test_a_map_lives_on_through_restarts_with_and_without_snapshots(tmp_path):
-    rng, table, operations = random.Random(SEED), {}, 0
-    print("seed", SEED)
-    for life in range(6):
-        served = Served(tmp_path / "data")
-        for batch in range(4):
-            wanted = [Operation(Kind.GET, key(number)) for number in range(12)]
-            reply, answers = served.run(*wanted)
-            assert reply.sequence == operations
-            found = {key(number): one.previous for number, one in enumerate(answers) if one.status is Status.OK}
-            assert found == table
-            puts = [Operation(Kind.PUT, key(rng.randrange(12)), rng.randbytes(4)) for _ in range(rng.randint(1, 5))]
-            served.run(*puts)
-            table.update((put.key, put.value) for put in puts)
-            operations += len(wanted) + len(puts)
-            if life % 3 and batch == 2:
-                served.snapshot()
-        assert served.folder.status.operation == operations
-        served.folder.close()

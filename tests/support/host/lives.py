@@ -3,9 +3,13 @@
 Opening and ordering records is :class:`omap.restore.Restore`'s work here as in a device, with the same keys.
 """
 
+import random
+
 import numpy as np
 
+from host.data.folder import DataFolder
 from omap.columns import Answers, Columns
+from omap.device_rings import Fetched
 from omap.journal import Journal
 from omap.lineage import NO_ANCESTORS
 from omap.operations import Kind
@@ -18,6 +22,7 @@ from tests.support.sessions import ROOT_KEY
 
 PARAMS = preset("TINY")
 CODEC = RecordCodec(PARAMS)
+SEED = 78
 
 
 class Dict:
@@ -121,8 +126,36 @@ def table_of(log):
 def restored(records):
     """Return the restore that took all records, and the map that came of it."""
     restore, map_, records = Restore(CODEC, ROOT_KEY), Dict(), list(records)
-    answers = restore.run(map_, [(read_header(record), record) for record in records])
+    answers = restore.run(map_, [Fetched(read_header(record), record, True) for record in records])
     types = [read_header(answer).type for answer in answers]
     assert RecordType.REFUSED not in types, [read_header(answer) for answer in answers]
     assert restore.complete
     return restore, map_
+
+
+# -- data folders ---------------------------------------------------------------------------------------------------
+
+
+def begun(path, life, **options):
+    """Return a data folder in which a map has begun its life."""
+    folder = DataFolder.open(path, PARAMS, **options)
+    folder.begin_map(life.beginning)
+    return folder
+
+
+def take_snapshot(folder, life):
+    source, *rest = life.snapshot()
+    writer = folder.snapshot_writer(source)
+    for record in rest:
+        writer.add(record)
+    writer.finish()
+
+
+def a_backup(folder, file):
+    """Write a backup of a map with one operation, by way of a data folder."""
+    life = Life(random.Random(SEED))
+    made = begun(folder, life)
+    made.append(life.records(1))
+    made.backup_to(file)
+    made.close()
+    return file

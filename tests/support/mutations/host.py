@@ -38,6 +38,23 @@ REMOVALS = [
     ),
     Removal("RELAY.RECORD.CHECKED", "host/relay/switch.py", 'Refusal.MALFORMED, "malformed")', "Refusal.MALFORMED)"),
     Removal("SOCKET.FILE.OWNER", "host/socketfile.py", "mask = os.umask(_OTHERS)", "mask = os.umask(0)"),
+    Removal(
+        "DATA.FOLDER.HELD", "host/data/files.py", "return layer.lock(os.path.join(folder, LOCK))", "return lambda: None"
+    ),
+    Removal("DATA.FOUND.SYNCED", "host/data/folder.py", "self.layer.sync_file(self.path_of(place))", "pass"),
+    Removal(
+        "DATA.DAMAGE.TOLD",
+        "host/data/frames.py",
+        "if self._frame(self.end + at, above=self.end) is not None:",
+        "if False:",
+    ),
+    Removal("DATA.MAP.CONTINUED", "host/data/folder.py", "if header.count != expected:", "if False:"),
+    Removal(
+        "DATA.OLD.KEPT",
+        "host/data/folder.py",
+        "journal.roll()  # so",
+        "journal.roll()\n            self.replaced(place, 0.0)  # so",
+    ),
     Removal("RELAY.INPUT.BOUNDED", "host/relay/connection.py", "self.read(False)", "pass"),
     Removal(
         "RELAY.INPUT.BOUNDED",
