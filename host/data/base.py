@@ -10,10 +10,13 @@ import os
 import time
 
 from host.data.files import PART, File, Layer, remove, telling
-from host.data.frames import HEAD_BYTES, PARAMS_BYTES, FileHead, FileKind, frame
+from host.data.frames import HEAD_BYTES, PARAMS_BYTES, FileHead, FileKind, frames
 from host.data.reading import END
 from omap.lineage import NO_MAP
 from omap.params import Params
+
+SYNC_BYTES = 32 << 20
+"""Bytes after which a file is synced while it is written, so that no sync of a journal has to wait for all of it."""
 
 
 class BaseFile:
@@ -43,7 +46,7 @@ class BaseFile:
 
     def __init__(self, layer: Layer, path: str, params: Params) -> None:
         self.path, self.time = path, time.time()
-        self._layer, self._size, self._params = layer, HEAD_BYTES, params
+        self._layer, self._size, self._synced = layer, HEAD_BYTES, HEAD_BYTES
         self._file: File | None = None
         head = FileHead(FileKind.BASE, params.digest[:PARAMS_BYTES], NO_MAP, 0, 0, int(self.time * 1000))
         self._head = head.pack()
@@ -59,10 +62,13 @@ class BaseFile:
     def add(self, records: bytes) -> None:
         """Write whole records."""
         assert self._file is not None
-        data = frame(self._head, self._size, 0, records)
+        data = frames(self._head, self._size, 0, records)
         with telling(self.path, "written", self.then):
             self._file.write(data)
-        self._size += len(data)
+            self._size += len(data)
+            if self._size - self._synced > SYNC_BYTES:
+                self._file.sync()
+                self._synced = self._size
 
     def finish(self) -> None:
         """Put the file in force, on disk on return."""

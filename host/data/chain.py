@@ -78,18 +78,28 @@ class Chain:
         DamagedError
             If they can't follow those before; names ``path``. Some may have been taken.
         """
-        at, end, unpack = 0, len(records), HEADER.unpack_from
+        at, end, unpack, sizes, journal = (
+            0,
+            len(records),
+            HEADER.unpack_from,
+            self.codec.sizes,
+            RecordType.JOURNAL.value,
+        )
         while at < end:
             fits = end - at >= LINE_BYTES
+            if fits and self.phase is Phase.JOURNAL:  # nearly all records, so it goes quickly
+                type_, index, lines, count, session, sequence = unpack(records, at)
+                known = type_ == journal and 0 < count < len(sizes) and lines == sizes[count]
+                after = at + lines * LINE_BYTES
+                if known and sequence == self.next and after <= end and not index and not session:
+                    self.next, self.operation = sequence + 1, self.operation + count
+                    self.records, self.lines, at = self.records + 1, self.lines + lines, after
+                    continue
             header = Header._make(unpack(records, at)) if fits else SOURCE_HEADER
             lines = self.codec.restore_lines(header.type, header.lines, header.count) if fits else 0
             if not lines or header.session or header.session_index or end - at < lines * LINE_BYTES:
                 raise damaged(path, Damage.ALTERED, "a record in it has a header that no device writes")
-            if header.type == RecordType.JOURNAL and self.phase is Phase.JOURNAL and header.sequence == self.next:
-                self.next += 1
-                self.operation += header.count
-            else:
-                self._take(header, records[at : at + lines * LINE_BYTES], path)
+            self._take(header, records[at : at + lines * LINE_BYTES], path)
             self.records += 1
             self.lines += lines
             at += lines * LINE_BYTES

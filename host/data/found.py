@@ -50,7 +50,7 @@ def sentences(reading: Reading, used: Sequence[Place]) -> Found:
         told.append(f"{name} is a snapshot of {when}.")
     segments = sum(place.suffix != SNAPSHOT for place in used)
     if segments:
-        told.append(f"The journal has {segments} segments.")
+        told.append(f"The journal has {segments} segment{'s' * (segments > 1)}.")
     if len(chain.maps) > 1:
         told.append(f"They are of {len(chain.maps)} maps, each restored from the one before.")
     if reading.cut_bytes:

@@ -25,7 +25,9 @@ from enum import IntEnum
 from typing import BinaryIO, NamedTuple
 
 from host.data.damage import Damage, damaged
+from host.records import LINES_AT
 from omap.errors import InputError
+from omap.wire import LINE_BYTES
 
 VERSION = 1
 """Version of folders, of their files and of backups."""
@@ -39,7 +41,7 @@ _CRC = struct.Struct(">I")
 HEAD_BYTES = _HEAD.size + _CRC.size
 FRAME_BYTES = _FRAME.size + _CRC.size
 MOST_FRAME_BYTES = 8 << 20
-"""Most bytes of records in a frame: more than the longest ring holds, and so little that a reader needs no room."""
+"""Most bytes of records in a frame, so that a reader needs little memory."""
 
 
 class FileKind(IntEnum):
@@ -83,10 +85,26 @@ class FileHead(NamedTuple):
         return head + _CRC.pack(zlib.crc32(head))
 
 
-def frame(head: bytes, offset: int, synced: int, records: bytes) -> bytes:
-    """Return a frame that stands at an offset of the file with a header."""
-    fields = _FRAME.pack(FRAME_MAGIC, len(records), synced)
-    return b"".join((fields, _CRC.pack(_check(head, offset, fields, records)), records))
+def frames(head: bytes, offset: int, synced: int, records: bytes) -> bytes:
+    """Return whole records in frames, as few as can be, that stand at an offset of the file with a header."""
+    parts = []
+    for piece in _pieces(records):
+        fields = _FRAME.pack(FRAME_MAGIC, len(piece), synced)
+        parts += [fields, _CRC.pack(_check(head, offset, fields, piece)), piece]
+        offset += FRAME_BYTES + len(piece)
+    return b"".join(parts)
+
+
+def _pieces(records: bytes) -> Iterator[bytes]:
+    """Yield whole records in pieces that each fit a frame."""
+    at = start = 0
+    while len(records) - start > MOST_FRAME_BYTES:
+        end = at + max(1, records[at + LINES_AT]) * LINE_BYTES
+        if end - start > MOST_FRAME_BYTES:
+            yield records[start:at]
+            start = at
+        at = end
+    yield records[start:]
 
 
 def _check(head: bytes, offset: int, fields: bytes, records: bytes | memoryview) -> int:

@@ -18,10 +18,10 @@ from threading import RLock
 
 from host.data.damage import Damage, damaged
 from host.data.files import File, Layer, remove, telling
-from host.data.frames import HEAD_BYTES, MOST_FRAME_BYTES, PARAMS_BYTES, FileHead, FileKind, frame
+from host.data.frames import HEAD_BYTES, PARAMS_BYTES, FileHead, FileKind, frames
 from host.data.reading import JOURNAL, Place
 from omap.errors import DataError, InputError
-from omap.wire import HEADER, LINE_BYTES, Header, RecordCodec, RecordType
+from omap.wire import HEADER, LINE_BYTES, RecordCodec, RecordType
 
 
 @dataclass
@@ -68,17 +68,17 @@ def follow(codec: RecordCodec, records: bytes, number: int) -> tuple[int, int]:
     DamagedError
         If they are not whole JOURNAL records in order.
     """
-    at, operations, first = 0, 0, number
+    at, operations, first, sizes = 0, 0, number, codec.sizes
+    whole, journal, unpack = len(records) - LINE_BYTES, RecordType.JOURNAL.value, HEADER.unpack_from
     while at < len(records):
-        header = Header._make(HEADER.unpack_from(records, at)) if len(records) - at >= LINE_BYTES else None
-        lines = codec.restore_lines(header.type, header.lines, header.count) if header else 0
+        type_, _, lines, count, _, sequence = unpack(records, at) if at <= whole else (0,) * 6
         end = at + lines * LINE_BYTES
-        if header is None or header.type != RecordType.JOURNAL or not at < end <= len(records):
+        if type_ != journal or not 0 < count < len(sizes) or sizes[count] != lines or end > len(records):
             raise damaged("the journal ring", Damage.ALTERED, "what came is no whole JOURNAL record")
-        if header.sequence != number:
-            damage = Damage.MISSING if header.sequence > number else Damage.REPEATED
-            raise damaged("the journal ring", damage, f"record {header.sequence} came, and {number} is the next")
-        at, number, operations = end, number + 1, operations + header.count
+        if sequence != number:
+            damage = Damage.MISSING if sequence > number else Damage.REPEATED
+            raise damaged("the journal ring", damage, f"record {sequence} came, and {number} is the next")
+        at, number, operations = end, number + 1, operations + count
     return number - first, operations
 
 
@@ -178,8 +178,6 @@ class Journal:
         with self._lock:
             if not self.map_id:
                 raise InputError("no map has begun: give its SOURCE and START to begin_map first")
-            if len(records) > MOST_FRAME_BYTES:
-                raise InputError(f"{len(records)} bytes of records came: append at most {MOST_FRAME_BYTES} at once")
             number, operations = follow(self._codec, records, self.appended.next)
             self._write(records, Mark(self.appended.next + number, self.appended.operation + operations))
 
@@ -187,7 +185,7 @@ class Journal:
         """Write records that lead to a mark, whose size is filled in."""
         with self._lock:
             size, segment = self.appended.size, self.segments[-1]
-            data = frame(self._head, size, self.synced.size, records)
+            data = frames(self._head, size, self.synced.size, records)
             with telling(self._path, "written", self._told):
                 self._mend()
                 self._torn = True

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host.data import frames
 from host.data.folder import DataFolder
 from omap.errors import DataError
 from tests.support.host.crash_disk import CrashDisk
@@ -149,3 +150,20 @@ def test_appends_and_syncs_of_two_threads_lose_nothing(tmp_path, life):
     again = DataFolder.open(tmp_path / "data", PARAMS)
     assert restored(again.records())[1].table == life.table
     again.close()
+
+
+def test_much_at_once_is_appended_as_a_whole_or_not_at_all(life, monkeypatch):
+    monkeypatch.setattr(frames, "MOST_FRAME_BYTES", 300)
+    disk = CrashDisk()
+    folder = begun("/data", life, layer=disk)
+    records = life.records(*[5] * 20)
+    disk.room = 1000
+    with pytest.raises(DataError):
+        folder.append(records)
+    disk.room = None
+    assert folder.status.appended == 1
+    folder.append(records)
+    assert folder.sync() == 21
+    folder.close()
+    again = DataFolder.open("/data", PARAMS, layer=disk)
+    assert restored(again.records())[1].table == life.table
