@@ -16,7 +16,7 @@ FULL_STAMP := $(VENV)/installed-full
 CHECK = status=0; $(BIN)/ruff check . || status=1; $(BIN)/ruff format --check . || status=1; $(BIN)/mypy || status=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format docs lock bench-model bench-host bench-sim bench-engine clean
+.PHONY: help demo test test-long lint format docs lock bench-model bench-host bench-durable bench-sim bench-engine clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ bench-model: $(FULL_STAMP)  ## operations a second of the reference and of compi
 
 bench-host: $(FULL_STAMP)  ## operations a second through client and relay, and of the proxy beside redis-server
 	$(BIN)/python -m host.benchmark
+
+bench-durable: $(FULL_STAMP)  ## operations a second on disk beside redis-server, seconds of a snapshot and a restore
+	$(BIN)/python -m host.measuring.durable
 
 bench-sim: $(FULL_STAMP)  ## simulated cycles a second of the GCM pair under each simulator
 	$(BIN)/python -m sim.measure.simulators

@@ -74,11 +74,11 @@ def redis_benchmark(where: list[str], requests: int, keys: int, pipeline: int) -
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path) -> Iterator[list[str]]:
+def redis_server(folder: Path, *options: str) -> Iterator[list[str]]:
     """Run ``redis-server`` at a free port until the end of the block. Yields how ``redis-benchmark`` finds it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    line = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    line = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *options]
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
     try:
         for _ in range(200):
