@@ -1,4 +1,4 @@
-"""``python -m host.measuring.durable``: what it costs to keep a map on disk, and how long a snapshot and a restore take.
+"""``python -m host.measuring.durable``: what keeping a map on disk costs, and how long a snapshot and a restore take.
 
 Servers with and without a data folder, and a Redis server that syncs each write, take turns on one disk, so that a busy
 machine slows all. The report shows medians.
@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ def full_records(bare: str, kept: str, owner: ClientKey) -> dict[str, float]:
     return _medians(turns)
 
 
-def _medians(turns: list[tuple[float, ...]]) -> dict[str, float]:
+def _medians(turns: Sequence[tuple[float, ...]]) -> dict[str, float]:
     return {
         "ours": statistics.median(ours for ours, _ in turns),
         "theirs": statistics.median(theirs for _, theirs in turns),

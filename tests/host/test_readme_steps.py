@@ -2,8 +2,10 @@
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from host.framing import DEFAULT_PORT as RELAY_PORT
@@ -24,52 +26,89 @@ def blocks():
     return [block.splitlines() for block in re.findall(r"^```sh\n(.*?)^```", section(), re.MULTILINE | re.DOTALL)]
 
 
-def test_the_steps_do_what_they_say(tmp_path):
-    relay_port, proxy_port = free_port(), free_port()
-    elsewhere = {
-        "serve": ["--port", str(relay_port)],
-        "proxy": ["--url", f"omap://127.0.0.1:{relay_port}", "--port", str(proxy_port)],
-    }
-    setting_up, using, reading = blocks()
-    assert len(setting_up) == 4
-    running = []
-    try:
-        for line in setting_up:
-            omap, command, *rest = shlex.split(line)
-            assert omap == "omap"
-            process = subprocess.Popen(
-                [sys.executable, "-m", "omap.cli", command, *rest, *elsewhere.get(command, [])],
-                cwd=tmp_path,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            running.append(process)
-            assert process.stdout.readline(), line  # it says that it is ready
-            if command == "provision":
-                assert process.wait(60) == 0
+def answers_of(lines, proxy_port, check=True):
+    answers = []
+    for line in lines:
+        redis_cli, *rest = shlex.split(line)
+        assert rest[:2] == ["-p", str(PROXY_PORT)]
+        run = [program(redis_cli), "-p", str(proxy_port), *rest[2:]]
+        answers.append(subprocess.run(run, capture_output=True, text=True, timeout=60, check=check).stdout)
+    return answers
+
+
+class Steps:
+    """Runs the lines of a terminal each, at free ports, in a folder."""
+
+    def __init__(self, folder):
+        self.folder, self.running = folder, {}
+        self.relay_port, self.proxy_port = free_port(), free_port()
+        self.url = f"omap://127.0.0.1:{self.relay_port}"
+
+    def start(self, line):
+        omap, command, *rest = shlex.split(line)
+        assert omap == "omap"
+        elsewhere = {
+            "serve": ["--port", str(self.relay_port)],
+            "proxy": ["--url", self.url, "--port", str(self.proxy_port)],
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "omap.cli", command, *rest, *elsewhere.get(command, [])],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout.readline(), line  # it says that it is ready
+        if command == "provision":
+            self.end(process)
+        else:
+            self.running[command] = process
+
+    def end(self, process, number=0):
+        if number:
+            process.send_signal(number)
+        code = process.wait(60)
+        process.stdout.close()
+        assert code == (-number if number == signal.SIGKILL else 0)
+
+    def read(self, lines):
         answers = []
-        for line in using:
-            redis_cli, *rest = shlex.split(line)
-            assert rest[:2] == ["-p", str(PROXY_PORT)]
-            run = [program(redis_cli), "-p", str(proxy_port), *rest[2:]]
-            answers.append(subprocess.run(run, capture_output=True, text=True, timeout=60, check=True).stdout)
-        assert answers == ["OK\n", "hello, world\n", "1\n"]
-        answers = []
-        for line in reading:
-            omap, *rest = shlex.split(line)
-            run = [sys.executable, "-m", "omap.cli", *rest, "--url", f"omap://127.0.0.1:{relay_port}"]
-            answers.append(
-                subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True).stdout
-            )
-        assert answers[:2] == ["hello, world", "inserted\n"]
+        for line in lines:
+            _, *rest = shlex.split(line)
+            run = [sys.executable, "-m", "omap.cli", *rest, "--url", self.url]
+            done = subprocess.run(run, cwd=self.folder, capture_output=True, text=True, timeout=60, check=True)
+            answers.append(done.stdout)
         # greeting, visits, colour, and what the proxy keeps beside them
         assert int(re.search(r"^live keys +(\d+)$", answers[2], re.MULTILINE)[1]) >= 3
+        return answers[:2]
+
+
+def test_the_steps_do_what_they_say_and_a_restart_keeps_everything(tmp_path):
+    steps = Steps(tmp_path)
+    setting_up, using, reading = blocks()
+    assert len(setting_up) == 4
+    try:
+        for line in setting_up:
+            steps.start(line)
+        assert answers_of(using, steps.proxy_port) == ["OK\n", "hello, world\n", "1\n"]
+        assert steps.read(reading) == ["hello, world", "inserted\n"]
+        for number, visits in ((signal.SIGTERM, "2\n"), (signal.SIGKILL, "3\n")):
+            steps.end(steps.running.pop("serve"), number)
+            steps.start(next(line for line in setting_up if " serve " in line))
+            patiently(lambda: answers_of(using[1:2], steps.proxy_port, check=False) == ["hello, world\n"])
+            assert answers_of(using, steps.proxy_port) == ["OK\n", "hello, world\n", visits]
+            assert steps.read(reading) == ["hello, world", "overwritten\n"]
     finally:
-        for process in reversed(running):
-            process.terminate()
-            process.wait(60)
-            process.stdout.close()
-    assert [process.returncode for process in running] == [0, 0, 0, 0]
+        for process in reversed(steps.running.values()):
+            steps.end(process, signal.SIGTERM)
+
+
+def patiently(done):
+    """Wait until the proxy has noticed that the server is there again."""
+    for _ in range(100):
+        if done():
+            return
+        time.sleep(0.1)
+    raise AssertionError("the proxy does not go on")
 
 
 def test_what_of_redis_works_is_what_the_proxy_has():
