@@ -40,12 +40,15 @@ class Crashes:
         Digests of images, by what was going on.
     acknowledged : int
         Operations that somebody was told are kept.
+    backup, backups : int or None, list of int
+        Operations that the backup holds which somebody was told of, and that each one ever made holds.
     """
 
     def __init__(self, seed, each, deeper=2):
         self.rng, self.each, self.deeper = random.Random(seed), each, deeper
         self.seen, self.checked = defaultdict(set), Counter()
-        self.doing, self.acknowledged, self.life, self.disk, self.backup = "append", 0, None, None, None
+        self.doing, self.acknowledged, self.life, self.disk = "append", 0, None, None
+        self.backup, self.backups = None, []
 
     def begin(self, disk, life, acknowledged=0):
         self.disk, self.life, self.acknowledged, self.doing = disk, life, acknowledged, "append"
@@ -82,6 +85,9 @@ class Crashes:
             self.restores(DataFolder.open(UNUSED, PARAMS, layer=filled), wanted)
         else:
             assert self.backup is None
+        if any(path.startswith(ELSEWHERE + "/") for path in image):  # all of the backup, or nothing
+            elsewhere = DataFolder.open(ELSEWHERE, PARAMS, layer=CrashDisk(image))
+            assert elsewhere.found.empty or self.restores(elsewhere, 0)[1] in self.backups
         folder = DataFolder.open(FOLDER, PARAMS, layer=disk)
         restore, count = self.restores(folder, self.acknowledged)
         if self.deeper and count is not None and self.rng.random() < AGAIN:
@@ -110,12 +116,15 @@ class Crashes:
         inner = Crashes(self.rng.random(), 1, self.deeper - 1)
         life = Life(self.rng, self.life.log[:count], restore.lineage)
         inner.begin(disk, life, count)
+        inner.backups = self.backups
         folder.begin_map(life.beginning)
         for _ in range(2):
             folder.append(life.records(self.rng.randint(1, 4)))
             folder.sync()
             inner.acknowledged = len(life.log)
         assert folder.status.operation == len(life.log)
+        if self.rng.random() < 0.3:
+            snapshot(inner, folder, life)
         folder.close()
         self.checked["again"] += sum(map(len, inner.seen.values()))
         for kind, digests in inner.seen.items():
@@ -179,6 +188,7 @@ def a_backup(crashes, folder, life):
     operations = folder.backup_to(BACKUP)
     assert operations == folder.status.operation
     crashes.backup = operations
+    crashes.backups.append(operations)
     crashes.disk.names_now = {
         path: inode for path, inode in crashes.disk.names_now.items() if not path.startswith(ELSEWHERE)
     }
