@@ -64,7 +64,10 @@ def kept(params, key_file, path, keeping=None, **options):
 
     try:
         with running_relay(params, key_file, journal=True, begin=begin, **options) as relay:
-            yield relay, disk
+            try:
+                yield relay, disk
+            finally:
+                disk.may_sync.set()  # or the relay would wait for ever to end
     finally:
         folder.close()
 
