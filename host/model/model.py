@@ -49,6 +49,7 @@ class ModelTransport(SharedTransport):
         To the host: every access to the shared buffer, and the root key, because it is in this process.
     """
 
+    # Many: a model stands for a card with all its options; all but two have defaults.
     def __init__(
         self,
         params: Params,
@@ -104,6 +105,7 @@ class ModelTransport(SharedTransport):
         self._far_end.close()
 
 
+# Many: a model stands for a card with all its options; all but three have defaults.
 def open_model(
     params: Params,
     *,

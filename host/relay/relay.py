@@ -81,6 +81,7 @@ class Relay:
         To whoever runs the relay: who connects, when, and how many records come and go; not what is in them.
     """
 
+    # Many: places to listen at, limits and the disk are each a matter of their own; all but one have defaults.
     def __init__(
         self,
         driver: Driver,
