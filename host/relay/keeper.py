@@ -81,9 +81,6 @@ class Keeper:
     ----------
     wake : callable
         Called when answers may leave that could not before.
-    trouble : str
-        Why nothing can be kept at the moment; empty if all is well.
-
     Reveals
         To the disk: how many records of which lengths ran, and when.
     """
@@ -91,7 +88,7 @@ class Keeper:
     def __init__(self, driver: Driver, folder: DataFolder, keeping: Keeping | None = None) -> None:
         self.driver, self.folder, self.keeping = driver, folder, keeping or Keeping()
         self.wake: Callable[[], object] = lambda: None
-        self.trouble = ""
+        self._troubles: dict[str, str] = {}  # by what can't be done
         self._failure: OmapError | None = None
         self._items: deque[tuple[str, Any]] = deque()  # in the order of the rings: journal, answers, a snapshot
         self._waiting = 0  # bytes of answers that may not leave yet
@@ -113,6 +110,11 @@ class Keeper:
     def start(self) -> None:
         """Look for moments to take a snapshot in, from now on."""
         self._run(self._watch())
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be kept at the moment; empty if all is well."""
+        return next(iter(self._troubles.values()), "")
 
     @property
     def _stopped(self) -> bool:
@@ -227,13 +229,12 @@ class Keeper:
             except DamagedError:
                 raise
             except DataError as error:
-                if not self.trouble:
+                if not self._troubles:
                     LOG.error("no write is acknowledged", extra={"why": str(error)})
-                self.trouble = str(error)
+                self._troubles[work.__name__] = str(error)
             await asyncio.sleep(RETRY_SECONDS)
-        if self.trouble:
+        if self._troubles.pop(work.__name__, "") and not self._troubles:
             LOG.warning("writes are acknowledged again")
-            self.trouble = ""
             self.wake()
 
     # -- snapshots ------------------------------------------------------------------------------------------------
@@ -251,11 +252,10 @@ class Keeper:
         Reveals
             That a snapshot is taken. For the time that it takes, the device does nothing else.
         """
-        if self._export is None:
+        if self._asked is None or self._asked.taken.done():
             self._export = self._asked = Export(self._loop().create_future())
             self.driver.ask_export()
             self.wake()
-        assert self._asked is not None
         return await asyncio.shield(self._asked.taken)
 
     async def _begin_export(self, export: Export) -> None:

@@ -35,20 +35,23 @@ def health(relay: Relay) -> dict[str, Any]:
         state, fault = driver.state, driver.fault
     except OmapError:
         state, fault = None, Fault.NONE
+    kept = {} if relay.keeper is None else relay.keeper.facts()
     ready = state in (State.READY, State.EXPORTING) and relay.failure is None and not relay.draining
+    ready = ready and not kept.get("trouble")
     return {
         "healthy": ready,
         "address": relay.address,
         "addresses": relay.addresses,
         "device": "gone" if state is None else state.name.lower(),
         "fault": fault.name.lower(),
-        "reason": "" if relay.failure is None else str(relay.failure),
+        "reason": kept.get("trouble", "") if relay.failure is None else str(relay.failure),
         "draining": relay.draining,
         "clients": len(relay.connections),
         "in_flight": driver.in_flight,
         "ring_lines": driver.ring_lines,
         "digest": driver.params.digest.hex(),
         "mode": dict(driver.mode),
+        "kept": kept or None,
     }
 
 
@@ -76,6 +79,16 @@ def metrics(relay: Relay) -> str:
     page.add("omap_ring_batches_total", "counter", "Times that records were put into the ring.", statistics.batches)
     page.add("omap_device_ready", "gauge", "1 if the device serves commands.", int(said["device"] in _READY))
     page.add("omap_device_fault", "gauge", "Fault that it has latched, 0 for none.", Fault[said["fault"].upper()])
+    if kept := said["kept"]:
+        page.add("omap_journal_bytes", "gauge", "Bytes of journal since the last snapshot.", kept["journal_bytes"])
+        page.add(
+            "omap_journal_synced_operation",
+            "counter",
+            "Operations up to which all is on disk.",
+            kept["synced_operation"],
+        )
+        page.add("omap_snapshot_time_seconds", "gauge", "When the snapshot was taken.", int(kept["snapshot_time"]))
+        page.add("omap_disk_trouble", "gauge", "1 if nothing can be kept at the moment.", int(bool(kept["trouble"])))
     labels = {"digest": said["digest"]} | {name: str(value).lower() for name, value in driver.mode.items()}
     page.add("omap_device_info", "gauge", "What the device says it is.", 1, labels)
     return page.text

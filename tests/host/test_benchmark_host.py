@@ -108,3 +108,13 @@ def test_redis_benchmark_that_fails_says_why(monkeypatch):
 def test_a_command_that_does_not_start_says_why(tmp_path):
     with pytest.raises(ClickException, match=r"`omap serve` did not start: omap: .*can't be read"):
         running("serve", "--preset", "TINY", "--key-file", tmp_path / "absent", "--port", 0).__enter__()
+
+
+@pytest.mark.long
+def test_what_keeping_a_map_costs(tmp_path):
+    from host.measuring import durable
+
+    figures = durable.run(tmp_path, 200, 1000)
+    assert figures["recovery"]["keys"] == 1000
+    assert all(figures[name][each] > 0 for name in ("one", "many") for each in ("ours", "theirs", "ratio"))
+    assert "operations under way, one each" in durable.report(figures)

@@ -24,19 +24,27 @@ class Kept:
     """`omap serve` with a data folder, on one port, whatever happens to it."""
 
     def __init__(self, folder, *options):
+        self.prepare(folder, *options)
+        self.start()
+
+    def prepare(self, folder, *options):
         self.folder, self.options = folder, options
         self.key_file, self.data = root_file(folder / "root.key"), folder / "data"
         self.client_file = client_file(folder / "client.key", self.key_file)
         self.port = free_port()
         self.url = f"omap://127.0.0.1:{self.port}"
         self.process = None
-        self.start()
+
+    def serve(self):
+        where = ["--preset", "SMALL", "--port", self.port, "--json", *self.options]
+        where += [] if "--attach" in self.options else ["--key-file", self.key_file]
+        where += [] if self.data is None else ["--data-dir", self.data]
+        return self.run("serve", *where)
 
     def start(self):
         if self.process is not None and self.process.poll() is None:
             return
-        where = ["--preset", "SMALL", "--key-file", self.key_file, "--port", self.port, "--data-dir", self.data]
-        self.process = self.run("serve", *where, "--json", *self.options)
+        self.process = self.serve()
         self.facts = self.process.stdout.readline()
         assert self.facts, f"omap serve did not start: {self.said}"
 
@@ -236,6 +244,64 @@ def test_a_device_without_a_journal_is_refused(kept, tmp_path):
     process.communicate(timeout=60)
     assert process.returncode == 2
     assert "the back end 'table' has no journal" in kept.said
+
+
+def attached(kept, tmp_path, *options):
+    """Start a device of its own, and have `omap serve` attach to it; return its process."""
+    socket = tmp_path / "device"
+    where = ["--listen", socket, "--key-file", kept.key_file, "--preset", "SMALL", *options]
+    device = subprocess.Popen(
+        [sys.executable, "-m", "host.model.model_process", *map(str, where)], stdout=subprocess.PIPE, text=True
+    )
+    assert device.stdout.readline()
+    return device
+
+
+def test_a_device_that_outlives_its_server_gets_the_map_of_the_folder_anew(tmp_path):
+    server = Kept.__new__(Kept)
+    server.prepare(tmp_path, "--attach", tmp_path / "device")
+    device = attached(server, tmp_path, "--journal")
+    try:
+        server.start()
+        with server.connect() as client:
+            client.put(b"the keys", b"one     ")
+            server.kill()
+            server.start()
+            patiently(lambda: client.get(b"the keys"))
+            assert client.get(b"the keys") == b"one     "
+        server.end(signal.SIGTERM)
+        kept, server.data = server.data, tmp_path / "another"
+        process = server.serve()  # it would take the place of a map that is not in it
+        process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert "the device holds a map that is not the one in" in server.said
+        server.data = kept
+        server.start()
+        with server.connect() as client:
+            assert client.get(b"the keys") == b"one     "
+        server.end(signal.SIGTERM)
+    finally:
+        device.terminate()
+        device.communicate()
+
+
+@pytest.mark.parametrize(
+    ("device_options", "data", "said"),
+    [([], True, "this device writes no journal"), (["--journal"], False, "this device writes a journal")],
+)
+def test_journal_and_data_folder_need_each_other(tmp_path, device_options, data, said):
+    server = Kept.__new__(Kept)
+    server.prepare(tmp_path, "--attach", tmp_path / "device")
+    server.data = server.data if data else None
+    device = attached(server, tmp_path, *device_options)
+    try:
+        process = server.serve()
+        process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert said in server.said
+    finally:
+        device.terminate()
+        device.communicate()
 
 
 def test_a_folder_in_use_is_refused(kept):
