@@ -111,6 +111,13 @@ def record_nonce(direction: Direction, sequence: ValueLike) -> Value:
     return nonce
 
 
+def journal_nonce(type: ValueLike, number: ValueLike) -> Value:
+    """Return the nonce of a record of a journal, ``type (32) || number (64)``."""
+    nonce = Cat(swap_bytes(_resized(type, 32)), swap_bytes(_resized(number, 64)))
+    assert len(nonce) == NONCE_BITS
+    return nonce
+
+
 def read_kind(item: Value) -> Value:
     """Return the byte of a command's item that says its kind."""
     return item[:8]
@@ -131,6 +138,12 @@ def read_command(params: Params, item: Value) -> dict[str, Value]:
 def reply_item(params: Params, *, status: ValueLike, found: ValueLike, value: ValueLike) -> Value:
     """Return the item that says what became of an operation."""
     item = Cat(_resized(status, FOUND_BIT), Value.cast(found)[0], Mux(found, value, 0))
+    return _resized(item, 8 * RecordCodec(params).item_bytes)
+
+
+def effect_item(params: Params, *, kind: ValueLike, key: ValueLike, value: ValueLike) -> Value:
+    """Return the item of a journal that says what an operation changed."""
+    item = Cat(_resized(kind, 8), _resized(key, 8 * params.key_bytes), _resized(value, 8 * params.value_bytes))
     return _resized(item, 8 * RecordCodec(params).item_bytes)
 
 

@@ -22,7 +22,7 @@ from rtl.rings.record import (
 )
 from rtl.rings.record_commands import CONTEXT
 from rtl.rings.record_front import ANSWER
-from rtl.rings.record_replies import PREAMBLES_KEPT, RecordReplies
+from rtl.rings.record_replies import RecordReplies, lay_out
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import page_beat
 
@@ -109,7 +109,8 @@ class RecordBack(wiring.Component):
             sealed.eq(self.i_sealed.valid & self.i_sealed.ready & self.i_sealed.p.last),
         ]
         m.d.sync += sealing.eq(sealing + load - sealed)
-        m.d.comb += load.eq(self._seal(m, replies, contexts.o.valid & ~refused, header, context.lines))
+        awaits = contexts.o.valid & ~refused
+        m.d.comb += load.eq(lay_out(m, replies, self.o_text, awaits=awaits, header=header, lines=context.lines))
         gone = self._pass(m, refused, header, sealing == 0)
         m.d.comb += [
             contexts.o.ready.eq(load | (gone & refused)),
@@ -126,7 +127,7 @@ class RecordBack(wiring.Component):
         turn = StructLayout({"session_index": SESSION_INDEX, "turn": TURN_BITS, "lines": 8})
         m.submodules.expected = awaited = Fifo(shape=expected.p.shape(), depth=self.in_flight)
         m.submodules.requests = requests = Fifo(shape=turn, depth=self.in_flight)
-        connect(m, flipped(self.i_denied), replies.i_denied)
+        connect(m, flipped(self.i_denied), replies.i_given)
         connect(m, flipped(self.i_reply), replies.i_reply)
         connect(m, awaited.o, expected)
         put = self.i_context.valid & self.i_context.ready
@@ -146,39 +147,6 @@ class RecordBack(wiring.Component):
             self.o_request.p.beats.eq(requests.o.p.lines * LINE_BEATS),
             requests.o.ready.eq(self.o_request.ready),
         ]
-
-    def _seal(self, m: Module, replies: RecordReplies, awaits: Value, header: Value, lines: Value) -> Value:
-        """Give text to be sealed once all replies to a record are there; return whether its header is loaded now.
-
-        ``awaits`` says that the oldest record without an answer awaits replies; ``header`` and ``lines`` are its own.
-        """
-        complete = Signal(range(PREAMBLES_KEPT + 1))  # records whose replies are all there
-        left = Signal(range(LINE_BEATS * 256))  # beats of the text that are still to be loaded
-        second, items = Signal(), Signal()  # the preamble comes next; there are still items
-        text, free, load = self.o_text, Signal(), Signal()
-        m.d.comb += [
-            free.eq(~text.valid | text.ready),
-            load.eq(free & (left == 0) & awaits & ((complete != 0) | replies.complete)),
-            replies.o_preamble.ready.eq(free & second),
-            replies.o_items.ready.eq(free & items & ~second),
-        ]
-        m.d.sync += complete.eq(complete + replies.complete - load)
-        with m.If(free):
-            m.d.sync += [text.valid.eq(load | (left != 0)), text.p.eq(0)]
-            with m.If(left == 0):
-                # the tag is no part of the text
-                m.d.sync += [text.p.eq(header), second.eq(load), items.eq(load)]
-                with m.If(load):
-                    m.d.sync += left.eq(Cat(Const(LINE_BEATS - 2, 2), (lines - 1)[:8]))
-            with m.Elif(second):
-                m.d.sync += [text.p.eq(replies.o_preamble.p), second.eq(0), left.eq(left - 1)]
-            with m.Elif(~items):
-                m.d.sync += left.eq(left - 1)
-            with m.Elif(replies.o_items.valid):
-                m.d.sync += [text.p.eq(replies.o_items.p.data), items.eq(~replies.o_items.p.last), left.eq(left - 1)]
-            with m.Else():
-                m.d.sync += text.valid.eq(0)
-        return load
 
     def _pass(self, m: Module, refused: Value, header: Value, drained: Value) -> Value:
         """Pass on sealed records, and refusals and answers in the clear behind them; return whether one is out."""
