@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -14,6 +14,7 @@ from rtl.constants import BLOCK_BITS
 from rtl.crypto.gcm import GcmOpenEach, GcmSeal
 from rtl.rings.fresh import Fresh
 from rtl.rings.handshake import KEY_BITS, RootKey
+from rtl.rings.journal_back import JournalBack
 from rtl.rings.record import RECORD_BEAT, command_layout, reply_layout
 from rtl.rings.record_back import RecordBack
 from rtl.rings.record_commands import RecordCommands
@@ -41,6 +42,8 @@ class Sessions(wiring.Component):
         The map.
     in_flight : int
         Commands that can be without a reply, at least 1.
+    journal : bool
+        Write a journal, see :class:`rtl.rings.journal_back.JournalBack`.
 
     Members
     -------
@@ -64,6 +67,10 @@ class Sessions(wiring.Component):
         A reply to each, in order.
     o_record : Out(stream.Signature(page_beat(1)))
         Response records, one for each that came in.
+    o_journal : Out(stream.Signature(page_beat(1)))
+        Records of the journal, if there is one; each for commands before the last beat of their response.
+    begin, begun : In(1), Out(1)
+        If there is a journal: the map is formatted, so that the journal begins; it has begun.
     clear : In(1)
         A format begins: ends all sessions, and makes the secrets of the new map. For a block that is idle, and whose
         ``o_secrets`` were taken.
@@ -80,12 +87,15 @@ class Sessions(wiring.Component):
         ``clear`` ends all sessions and clears their keys.
     SESSIONS.TIME.CONST
         Times depend on handshakes and on headers alone.
+    JOURNALS.BEFORE.RESPONSE
+        No response leaves before the journal has the record of its commands.
     """
 
-    def __init__(self, params: Params, *, in_flight: int = 64) -> None:
+    def __init__(self, params: Params, *, in_flight: int = 64, journal: bool = False) -> None:
         require_whole("in_flight", in_flight, 1, 1 << 16)
         self.params = params
         self.in_flight = in_flight
+        self.journal = journal
         sealed_bytes = RecordCodec(params).most_lines * LINE_BYTES
         self._opener = GcmOpenEach(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS, lengths=True)
         self._sealer = GcmSeal(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS, lengths=True)
@@ -105,6 +115,7 @@ class Sessions(wiring.Component):
                 "erase": In(1),
                 "idle": Out(1),
             }
+            | ({"o_journal": Out(stream.Signature(page_beat(1))), "begin": In(1), "begun": Out(1)} if journal else {})
         )
 
     @property
@@ -141,7 +152,6 @@ class Sessions(wiring.Component):
         m.submodules.sealer = sealer = self._sealer
         connect(m, fresh.o_nonce, front.i_nonce)
         connect(m, flipped(self.i_record), front.i_record)
-        connect(m, flipped(self.i_reply), back.i_reply)
         connect(m, back.o_record, flipped(self.o_record))
         connect(m, front.o_command_key, opener.i_key)
         connect(m, front.o_response_key, sealer.i_key)
@@ -149,12 +159,16 @@ class Sessions(wiring.Component):
         connect(m, front.o_sealed, opener.i_sealed)
         connect(m, front.o_answer, back.i_answer)
         connect(m, opener.o_text, commands.i_text)
-        connect(m, commands.o_command, flipped(self.o_command))
-        connect(m, commands.o_context, back.i_context)
+        if self.journal:
+            self._elaborate_journal(m, root, commands, back, sealer)
+        else:
+            connect(m, flipped(self.i_reply), back.i_reply)
+            connect(m, commands.o_command, flipped(self.o_command))
+            connect(m, commands.o_context, back.i_context)
+            connect(m, sealer.o_sealed, back.i_sealed)
         connect(m, commands.o_denied, back.i_denied)
         connect(m, back.o_request, sealer.i_request)
         connect(m, back.o_text, sealer.i_text)
-        connect(m, sealer.o_sealed, back.i_sealed)
         m.d.comb += [
             front.root_key.eq(root.root_key),
             front.present.eq(root.present),
@@ -171,3 +185,45 @@ class Sessions(wiring.Component):
             sealer.forget.eq(front.forget | back.forget),
         ]
         return m
+
+    # Many: the journal stands beside all parts that records pass on their way back.
+    def _elaborate_journal(
+        self, m: Module, root: RootKey, commands: RecordCommands, back: RecordBack, sealer: GcmSeal
+    ) -> None:
+        """Give records, commands and replies to the journal, too, and hold responses back until it has theirs."""
+        m.submodules.journal = journal = JournalBack(self.params, in_flight=self.in_flight)
+        connect(m, journal.o_record, flipped(self.o_journal))
+        m.d.comb += [
+            journal.root_key.eq(root.root_key),
+            journal.map_id.eq(self.map_id),
+            journal.begin.eq(self.begin),
+            self.begun.eq(journal.begun),
+        ]
+        for source, *sinks in (
+            (flipped(self.i_reply), back.i_reply, journal.i_reply),
+            (commands.o_command, flipped(self.o_command), journal.i_command),
+            (commands.o_context, back.i_context, journal.i_context),
+        ):
+            split(m, source, *sinks)
+        ahead = Signal(range(self.in_flight + MOST_BEFORE))  # records that the journal has and no response has left for
+        sealed, passes, gone = sealer.o_sealed, Signal(), Signal()
+        m.d.comb += [
+            # SEC_CM: JOURNALS.BEFORE.RESPONSE -- no client learns of an operation that no journal holds
+            passes.eq(~sealed.p.last | (ahead != 0)),
+            back.i_sealed.p.eq(sealed.p),
+            back.i_sealed.valid.eq(sealed.valid & passes),
+            sealed.ready.eq(back.i_sealed.ready & passes),
+            gone.eq(sealed.valid & sealed.ready & sealed.p.last),
+        ]
+        m.d.sync += ahead.eq(ahead + journal.journalled - gone)
+
+
+def split(m: Module, source: stream.Interface, first: stream.Interface, second: stream.Interface) -> None:
+    """Give what a stream carries to two others, each item to both at once."""
+    m.d.comb += [
+        source.ready.eq(first.ready & second.ready),
+        first.valid.eq(source.valid & second.ready),
+        second.valid.eq(source.valid & first.ready),
+        first.p.eq(source.p),
+        second.p.eq(source.p),
+    ]

@@ -185,10 +185,14 @@ class Twin:
             self.replies.append(packed(self.reply, fields))
         previous = np.frombuffer(b"".join(values), np.uint8).reshape(count, size) * np.array(found)[:, None]
         answers = Answers(np.array(statuses, np.uint8), np.array(found), previous)
+        self.ran(batch.columns(), answers, first)
         (text,) = batch.replies(answers, first, np.array(live, np.int64))
         reply = read_reply(text, count)  # the reference has no time, so it counts no overruns
         told = overruns[-1] if credential.sees_map else 0
         return PREAMBLE.pack(reply.sequence, told, reply.live) + text[PREAMBLE.size :]
+
+    def ran(self, columns, answers, first):
+        """Take note of the operations of a record, and of the answers to them."""
 
     def step(self, cycles):
         """Run the block, then reply to commands that it gave out, maybe not to all."""
