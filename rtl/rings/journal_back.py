@@ -15,11 +15,19 @@ from omap.lineage import NO_ANCESTORS, start_text
 from omap.operations import Kind, Status
 from omap.params import Params
 from omap.source import SOURCE_HEADER
-from omap.wire import HEADER, LINE_BYTES, SOURCE_LINES, Header, RecordCodec, RecordType, start_lines
+from omap.wire import HEADER, LINE_BYTES, SOURCE_LINES, Header, RecordCodec, RecordType
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.gcm import GcmSeal
 from rtl.crypto.kdf import KEY_BITS, Kdf, fixed_input
-from rtl.rings.record import LINE_BEATS, command_layout, effect_item, header_beat, journal_nonce, reply_layout
+from rtl.rings.record import (
+    LINE_BEATS,
+    START_LINES,
+    command_layout,
+    effect_item,
+    header_beat,
+    journal_nonce,
+    reply_layout,
+)
 from rtl.rings.record_commands import CONTEXT
 from rtl.rings.record_replies import RecordReplies, lay_out
 from rtl.stream.fifo import Fifo
@@ -27,11 +35,6 @@ from rtl.stream.interfaces import page_beat, require_whole, swap_bytes
 
 NUMBER_BITS = 64
 """Bits of the number of a record."""
-
-START_LINES = start_lines(len(NO_ANCESTORS.ancestors))
-
-BEGIN_LINES = SOURCE_LINES + START_LINES
-"""Lines with which a journal begins."""
 
 
 class JournalItems(RecordReplies):
@@ -177,7 +180,8 @@ class JournalBack(wiring.Component):
             m.d.sync += laid_number.eq(laid_number + 1)
 
         starting, start_text_on, source_on = Signal(), Signal(), Signal()
-        beat, under_way, fresh = Signal(range(LINE_BEATS * BEGIN_LINES)), Signal(range(self.in_flight + 17)), Signal()
+        beat, fresh = Signal(range(LINE_BEATS * max(SOURCE_LINES, START_LINES))), Signal()
+        under_way = Signal(range(self.in_flight + 17))  # records from their request to their last beat
         ask, asked, sealed = Signal(), Signal(), Signal()
         request, era = sealer.i_request, number[self.era_bits :][:32]
         m.d.comb += [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
@@ -12,7 +14,7 @@ from omap.wire import MAX_RING_LINES, Counter, RecordCodec
 from rtl.constants import LINE_BITS, LINE_BYTES
 from rtl.memory.bursts import ADDRESS_BITS
 from rtl.rings.framing import Framing
-from rtl.rings.record import RECORD_BEAT
+from rtl.rings.record import BEGIN_LINES, RECORD_BEAT
 
 COUNTER_BITS = 64
 RING_BITS = MAX_RING_LINES.bit_length()
@@ -24,7 +26,8 @@ PLENTY = 128
 RARER = 8
 """So many times more rarely."""
 
-assert Counter.COMMANDS_WRITTEN // LINE_BYTES == Counter.RESPONSES_TAKEN // LINE_BYTES, "one read fetches both"
+assert len({Counter.COMMANDS_WRITTEN // LINE_BYTES, Counter.RESPONSES_TAKEN // LINE_BYTES}) == 1, "one read has both"
+assert Counter.COMMANDS_WRITTEN // LINE_BYTES == Counter.JOURNAL_TAKEN // LINE_BYTES
 
 
 def clamped(value: Value, most: int) -> Value:
@@ -59,6 +62,8 @@ class CounterPolls(wiring.Component):
         Ids to use: so many reads may be under way.
     every : int
         Cycles from one read to the next at least.
+    journal : bool
+        There is a journal.
 
     Members
     -------
@@ -74,14 +79,17 @@ class CounterPolls(wiring.Component):
         What was read, of any id.
     responses : In(64)
         Lines of responses ever written: no more can have been taken.
-    commands_written, responses_taken : Out(64)
-        Both counters, as far as this block knows them. They only grow.
+    journal : In(64)
+        Lines of the journal ever written, if there is one.
+    commands_written, responses_taken, journal_taken : Out(64)
+        The counters, as far as this block knows them. They only grow. The last one is there if there is a journal.
     """
 
-    def __init__(self, *, request: StructLayout, first_id: int, polls: int, every: int) -> None:
-        self.first_id, self.polls, self.every = first_id, polls, every
+    def __init__(self, *, request: StructLayout, first_id: int, polls: int, every: int, journal: bool = False) -> None:
+        self.first_id, self.polls, self.every, self.journalled = first_id, polls, every, journal
         super().__init__(
-            {
+            ({"journal": In(COUNTER_BITS), "journal_taken": Out(COUNTER_BITS)} if journal else {})
+            | {
                 "run": In(1),
                 "rarer": In(1),
                 "base": In(ADDRESS_BITS),
@@ -141,6 +149,11 @@ class CounterPolls(wiring.Component):
         # SEC_CM: RING.COUNTERS.BOUND -- room that the host claims for responses it can't have taken is not believed
         with m.If(mine & (read > self.responses_taken) & (read <= self.responses)):
             m.d.sync += self.responses_taken.eq(read)
+        if self.journalled:
+            taken_lines = counter_in(line.data, Counter.JOURNAL_TAKEN)
+            # SEC_CM: RING.COUNTERS.BOUND -- nor is room for a journal that it can't have taken
+            with m.If(mine & (taken_lines > self.journal_taken) & (taken_lines <= self.journal)):
+                m.d.sync += self.journal_taken.eq(taken_lines)
         return m
 
 
@@ -160,6 +173,8 @@ class CommandFetch(wiring.Component):
         Most lines of one read, a power of two.
     depth : int
         Lines that are here or on their way at most.
+    journal : bool
+        Records are journalled: they need room in the journal ring, too.
 
     Members
     -------
@@ -169,10 +184,15 @@ class CommandFetch(wiring.Component):
         Bus address of the command ring; still while ``serve`` is high.
     ring_lines : In(17)
         Lines of the ring, a power of two; still while ``serve`` is high.
-    commands_written, responses_taken : In(64)
-        As :class:`CounterPolls` knows them.
+    commands_written, responses_taken, journal_taken : In(64)
+        As :class:`CounterPolls` knows them. The last one is there if there is a journal.
     saved : In(range(most_lines + 1))
         Lines by which a response has turned out shorter than its command; 0 in all other cycles.
+    answered, journal_lines : In(range(most_lines + 1))
+        If there is a journal: lines of a command whose response is whole, and of a record of the journal that is, which
+        comes before; 0 in all other cycles.
+    journal_room : Out(1)
+        If there is a journal, and no line is here or on its way: what begins a journal has room.
     o_read : Out(stream.Signature(request))
         Reads of lines.
     i_data : In(stream.Signature({"id", "data", "last"}, always_ready=True))
@@ -189,12 +209,19 @@ class CommandFetch(wiring.Component):
         No line is here or on its way.
     """
 
-    def __init__(self, params: Params, *, request: StructLayout, most: int, depth: int) -> None:
-        self.most, self.depth = most, depth
+    def __init__(self, params: Params, *, request: StructLayout, most: int, depth: int, journal: bool = False) -> None:
+        self.most, self.depth, self.journal = most, depth, journal
         self.framing = Framing(params, depth=depth)
         most_lines = RecordCodec(params).most_lines
+        ports = {
+            "journal_taken": In(COUNTER_BITS),
+            "answered": In(range(most_lines + 1)),
+            "journal_lines": In(range(most_lines + 1)),
+            "journal_room": Out(1),
+        }
         super().__init__(
-            {
+            (ports if journal else {})
+            | {
                 "serve": In(1),
                 "base": In(ADDRESS_BITS),
                 "ring_lines": In(RING_BITS),
@@ -226,7 +253,11 @@ class CommandFetch(wiring.Component):
         known, room, limit = Signal(COUNTER_BITS), Signal(COUNTER_BITS), Signal(COUNTER_BITS)
         ahead = Signal(RING_BITS)
         bits = self.most.bit_length()
-        parts = [Signal(bits, name=f"part_{name}") for name in ("room", "ahead")]
+        limits = {"room": room, "ahead": ahead}
+        if self.journal:
+            journal_room = Signal(COUNTER_BITS)
+            limits["journal"] = Mux(journal_room[-1], 0, journal_room)
+        parts = [Signal(bits, name=f"part_{name}") for name in limits]
         allowed, some = Signal(bits), Signal(bits)
         wait = Signal(range(5))
         taken = Signal()
@@ -234,8 +265,8 @@ class CommandFetch(wiring.Component):
             limit.eq(self.responses_taken + self.ring_lines),
             room.eq(limit - promised),
             ahead.eq(self.ring_lines - place),
-            *(part.eq(clamped(value, self.most)) for part, value in zip(parts, (room, ahead), strict=True)),
-            allowed.eq(Mux(free >= self.most, lesser(*parts), 0)),  # a full buffer is not refilled line by line
+            *(part.eq(clamped(value, self.most)) for part, value in zip(parts, limits.values(), strict=True)),
+            allowed.eq(Mux(free >= self.most, reduce(lesser, parts), 0)),  # a full buffer is not refilled line by line
             known.eq(self.commands_written - asked),
             self.plenty.eq(free <= self.depth - PLENTY),
             self.o_read.p.address.eq(self.base + (place << LINE_SHIFT)),
@@ -269,6 +300,17 @@ class CommandFetch(wiring.Component):
             promised.eq(promised + new - self.saved),
             free.eq(free - new + framing.freed),
         ]
+        if self.journal:
+            # Lines that the journal has, and those that it may come to have of all that is here or on its way. For a
+            # while a record counts as both, so that there may seem to be less room than none.
+            reserved, journal_limit = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
+            m.d.sync += [
+                # SEC_CM: JOURNALS.ROOM.RESERVED -- nothing runs whose record could wait for the host
+                reserved.eq(reserved + new - self.answered + self.journal_lines),
+                journal_limit.eq(self.journal_taken + self.ring_lines),
+                journal_room.eq(journal_limit - reserved),
+                self.journal_room.eq(~journal_room[-1] & (journal_room >= BEGIN_LINES)),
+            ]
         return m
 
 

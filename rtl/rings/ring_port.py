@@ -53,6 +53,8 @@ class RingPort(wiring.Component):
         Cycles from one write of responses to the next, unless they fill a packet.
     counter_cycles : int
         Cycles from one write of the device's counters to the next, unless 64 lines are untold.
+    journal : bool
+        There is a journal, which goes into a ring of its own.
     hbm_private, attested, hardware : bool
         What register MODE says.
 
@@ -70,6 +72,10 @@ class RingPort(wiring.Component):
         Commands, each without a pause of this block's making.
     i_record : In(stream.Signature(page_beat(1)))
         Responses, one for each command, in order.
+    i_journal : In(stream.Signature(page_beat(1)))
+        Records of the journal, if there is one; each for a command before the last beat of its response.
+    journal_room : Out(1)
+        If there is a journal: what begins it has room in its ring, as far as is known while no command is under way.
     i_mirror : In(stream.Signature({"state": 4, "fault": 4}))
         A request to write a copy of the registers to the buffer, with this STATUS and FAULT.
     o_request : Out(stream.Signature(8))
@@ -85,6 +91,8 @@ class RingPort(wiring.Component):
     ---------------
     RING.COUNTERS.BOUND
         However the host sets its counters, the responses to all commands under way fit the ring.
+    JOURNALS.ROOM.RESERVED
+        A command is fetched if the journal ring has room for its record, so that no record waits for the host.
     """
 
     # Many: each is a number or a fact that the engine's configuration has on its own. All but
@@ -99,6 +107,7 @@ class RingPort(wiring.Component):
         request_cycles: int = 256,
         gather_cycles: int = 32,
         counter_cycles: int = 64,
+        journal: bool = False,
         hbm_private: bool = False,
         attested: bool = False,
         hardware: bool = False,
@@ -109,15 +118,16 @@ class RingPort(wiring.Component):
             require_whole(name, cycles, 2, 1 << 16)
         for name, cycles in (("gather_cycles", gather_cycles), ("counter_cycles", counter_cycles)):
             require_whole(name, cycles, 1, 1 << 16)
-        self.params = params
+        self.params, self.journal = params, journal
         self.access_lines = min(access_lines, 1 << max_lines.bit_length() - 1)
         self.poll_cycles, self.request_cycles = poll_cycles, request_cycles
         self.gather_cycles, self.counter_cycles = gather_cycles, counter_cycles
-        self.identity = identity(params, hbm_private=hbm_private, attested=attested, hardware=hardware)
+        self.identity = identity(params, hbm_private=hbm_private, attested=attested, hardware=hardware, journal=journal)
         self.request = access(max_lines, ID_BITS)
         line = line_read(self.request)
         super().__init__(
-            {
+            ({"i_journal": In(stream.Signature(page_beat(1))), "journal_room": Out(1)} if journal else {})
+            | {
                 "run": In(1),
                 "serve": In(1),
                 "base": In(ADDRESS_BITS),
@@ -140,10 +150,10 @@ class RingPort(wiring.Component):
         m = Module()
         connect, flipped = wiring.connect, wiring.flipped
         m.submodules.polls = polls = CounterPolls(
-            request=self.request, first_id=1, polls=REQUEST_ID - 1, every=self.poll_cycles
+            request=self.request, first_id=1, polls=REQUEST_ID - 1, every=self.poll_cycles, journal=self.journal
         )
         m.submodules.fetch = fetch = CommandFetch(
-            self.params, request=self.request, most=self.access_lines, depth=BUFFERED_LINES
+            self.params, request=self.request, most=self.access_lines, depth=BUFFERED_LINES, journal=self.journal
         )
         m.submodules.requests = requests = RequestPolls(
             request=self.request, read_id=REQUEST_ID, every=self.request_cycles
@@ -155,6 +165,7 @@ class RingPort(wiring.Component):
             gather_cycles=self.gather_cycles,
             counter_cycles=self.counter_cycles,
             identity=self.identity,
+            journal=self.journal,
         )
         for outer, inner in (
             (self.o_record, fetch.o_record),
@@ -182,7 +193,6 @@ class RingPort(wiring.Component):
         m.d.comb += unanswered.o.ready.eq(writer.whole)
         m.d.sync += fetch.saved.eq(Mux(writer.whole & unanswered.o.valid, unanswered.o.p - writer.whole_lines, 0))
         m.d.comb += [
-            polls.run.eq(self.run & self.serve),
             polls.rarer.eq(fetch.plenty),
             polls.base.eq(self.base),
             polls.responses.eq(writer.responses),
@@ -199,6 +209,24 @@ class RingPort(wiring.Component):
             writer.ring_lines.eq(self.ring_lines),
             writer.fetched.eq(fetch.fetched),
         ]
+        if self.journal:
+            connect(m, flipped(self.i_journal), writer.i_journal)
+            journal_base = Signal(ADDRESS_BITS)
+            m.d.sync += [
+                journal_base.eq(responses_base + (self.ring_lines << LINE_SHIFT)),
+                fetch.answered.eq(Mux(writer.whole & unanswered.o.valid, unanswered.o.p, 0)),
+                fetch.journal_lines.eq(Mux(writer.journal_whole, writer.journal_lines, 0)),
+            ]
+            m.d.comb += [
+                writer.journal_base.eq(journal_base),
+                polls.journal.eq(writer.journal_written),
+                # a journal that has no room to begin waits for the host
+                polls.run.eq(self.run & (self.serve | ~fetch.journal_room)),
+                fetch.journal_taken.eq(polls.journal_taken),
+                self.journal_room.eq(fetch.journal_room),
+            ]
+        else:
+            m.d.comb += polls.run.eq(self.run & self.serve)
         for reader in (fetch, polls, requests):
             m.d.comb += [reader.i_data.valid.eq(self.i_data.valid), reader.i_data.p.eq(self.i_data.p)]
         self._reads(m, [fetch.o_read, polls.o_read, requests.o_read])

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, ValueLike
+from amaranth.hdl import Array, Cat, Const, Module, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
 from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES
-from omap.wire import Counter, RecordCodec
-from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES
+from omap.wire import Counter
+from rtl.constants import LINE_BITS, LINE_BYTES
 from rtl.memory.bursts import ADDRESS_BITS
-from rtl.rings.record import LINE_BEATS
-from rtl.rings.ring_commands import COUNTER_BITS, LINE_SHIFT, RING_BITS, clamped, lesser
-from rtl.stream.fifo import Fifo
+from rtl.rings.ring_commands import COUNTER_BITS, RING_BITS
+from rtl.rings.ring_lines import RingLines
 from rtl.stream.interfaces import page_beat
 
 WORD_BITS = 32
-
-PACKET_LINES = 4
-"""Lines that fill a packet of PCIe. So many don't wait to be gathered with others."""
 
 MOST_UNTOLD = 64
 """Lines of responses written before the counters are told under load."""
@@ -73,6 +69,8 @@ class RingWriter(wiring.Component):
         Cycles from one write of the counters to the next at least, unless 64 lines wait to be told.
     identity : dict of str to int
         Registers that never change, by name.
+    journal : bool
+        Write a journal as well.
 
     Members
     -------
@@ -80,12 +78,16 @@ class RingWriter(wiring.Component):
         Commands are fetched, and responses to them are expected.
     base, responses_base : In(64)
         Bus addresses of the shared buffer and of the response ring.
+    journal_base : In(64)
+        Bus address of the journal ring, if there is a journal.
     ring_lines : In(17)
-        Lines of the ring, a power of two.
+        Lines of each ring, a power of two.
     fetched : In(64)
         The value of COMMANDS_FETCHED that the host is to see.
     i_record : In(stream.Signature(page_beat(1)))
         Responses of whole lines.
+    i_journal : In(stream.Signature(page_beat(1)))
+        Records of the journal, if there is one.
     i_mirror : In(stream.Signature({"state": 4, "fault": 4}))
         A request to write the mirror with this STATUS and FAULT.
     i_done : In(stream.Signature(64))
@@ -98,10 +100,18 @@ class RingWriter(wiring.Component):
         Its lines.
     responses : Out(64)
         Lines of whole responses ever handed on.
+    journal_whole, journal_lines, journal_written : Out
+        As ``whole``, ``whole_lines`` and ``responses``, for the journal if there is one.
     idle : Out(1)
-        Nothing waits to be written, and no part of a response is here.
+        Nothing waits to be written, and no part of a record is here.
+
+    Countermeasures
+    ---------------
+    JOURNALS.BEFORE.RESPONSE
+        What the journal has is written before the responses that are whole.
     """
 
+    # Many: each is a time, a size or a fact that the ring port's configuration has on its own.
     def __init__(
         self,
         params: Params,
@@ -111,11 +121,23 @@ class RingWriter(wiring.Component):
         gather_cycles: int,
         counter_cycles: int,
         identity: dict[str, int],
+        journal: bool = False,
     ) -> None:
-        self.most_lines, self.most = RecordCodec(params).most_lines, most
-        self.gather_cycles, self.counter_cycles, self.identity = gather_cycles, counter_cycles, identity
+        self.most, self.counter_cycles, self.identity, self.journal = most, counter_cycles, identity, journal
+        self._responses = RingLines(params, most=most, gather_cycles=gather_cycles)
+        ports = {}
+        if journal:
+            self._journal = RingLines(params, most=most, gather_cycles=gather_cycles)
+            ports = {
+                "journal_base": In(ADDRESS_BITS),
+                "i_journal": In(stream.Signature(page_beat(1))),
+                "journal_whole": Out(1),
+                "journal_lines": Out(range(self._journal.most_lines + 1)),
+                "journal_written": Out(COUNTER_BITS),
+            }
         super().__init__(
-            {
+            ports
+            | {
                 "serve": In(1),
                 "base": In(ADDRESS_BITS),
                 "responses_base": In(ADDRESS_BITS),
@@ -127,7 +149,7 @@ class RingWriter(wiring.Component):
                 "o_write": Out(stream.Signature(request)),
                 "o_lines": Out(stream.Signature(LINE_BITS)),
                 "whole": Out(1),
-                "whole_lines": Out(range(self.most_lines + 1)),
+                "whole_lines": Out(range(self._responses.most_lines + 1)),
                 "responses": Out(COUNTER_BITS),
                 "idle": Out(1),
             }
@@ -136,38 +158,30 @@ class RingWriter(wiring.Component):
     # Long: one state machine writes all that is written, and what it chooses from stands before it.
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        depth = 2 * self.most_lines
-        m.submodules.lines = kept = Fifo(
-            shape=StructLayout({"data": LINE_BITS, "last": 1}), depth=depth, ram_style="block"
-        )
-        begun = self._gather(m, kept)
-
-        # Lines of whole responses that no access has taken yet, and how many the next access takes.
-        waiting, taking = Signal(range(depth + 1)), Signal(range(self.most + 1))
-        place, ahead = Signal(RING_BITS), Signal(range(self.most + 1))  # of the next line, and lines from it to the end
-        address, next_place = Signal(ADDRESS_BITS), Signal(RING_BITS)
-        write_now, gathering = Signal(), Signal(range(self.gather_cycles))
+        m.submodules.responses = responses = self._responses
         m.d.comb += [
-            taking.eq(lesser(clamped(waiting, self.most), ahead)),
-            next_place.eq(place + taking),
-            write_now.eq((waiting >= PACKET_LINES) | ((waiting != 0) & (gathering == 0))),
+            responses.base.eq(self.responses_base),
+            responses.ring_lines.eq(self.ring_lines),
+            self.whole.eq(responses.whole),
+            self.whole_lines.eq(responses.whole_lines),
+            self.responses.eq(responses.written),
         ]
-        m.d.sync += [
-            ahead.eq(clamped(self.ring_lines - place, self.most)),
-            address.eq(self.responses_base + (place << LINE_SHIFT)),
-        ]
-        take = Signal()
-        m.d.sync += waiting.eq(waiting + Mux(self.whole, self.whole_lines, 0) - Mux(take, taking, 0))
-        with m.If(take):
-            m.d.sync += [
-                place.eq(Mux(next_place == self.ring_lines, 0, next_place)),
-                gathering.eq(self.gather_cycles - 1),
+        wiring.connect(m, wiring.flipped(self.i_record), responses.i_record)
+        rings = [responses]
+        if self.journal:
+            m.submodules.journal = journal = self._journal
+            m.d.comb += [
+                journal.base.eq(self.journal_base),
+                journal.ring_lines.eq(self.ring_lines),
+                self.journal_whole.eq(journal.whole),
+                self.journal_lines.eq(journal.whole_lines),
+                self.journal_written.eq(journal.written),
             ]
-        with m.Elif(gathering != 0):
-            m.d.sync += gathering.eq(gathering - 1)
+            wiring.connect(m, wiring.flipped(self.i_journal), journal.i_record)
+            rings.append(journal)
 
         told, handed = Signal(), Signal()
-        tell, telling, news = self._counters(m, told, handed, waiting == 0)
+        tell, telling, news = self._counters(m, told, handed, responses.waiting == 0)
 
         # The mirror and REQUESTS_DONE.
         mirror, mirrored = Signal(), Signal(self.i_mirror.p.shape())
@@ -215,9 +229,15 @@ class RingWriter(wiring.Component):
                         offer(self.base + Counter.COMMANDS_FETCHED // LINE_BYTES * LINE_BYTES, 1)
                         m.d.comb += told.eq(1)
                         m.next = "COUNTERS"
-                    with m.Elif(write_now):
-                        offer(address, taking)
-                        m.d.comb += take.eq(1)
+                    if self.journal:
+                        # SEC_CM: JOURNALS.BEFORE.RESPONSE -- what is whole goes first, so it arrives first
+                        with m.Elif(journal.due | (responses.due & (journal.waiting != 0))):
+                            offer(journal.address, journal.taking)
+                            m.d.comb += journal.take.eq(1)
+                            m.next = "JOURNAL"
+                    with m.Elif(responses.due):
+                        offer(responses.address, responses.taking)
+                        m.d.comb += responses.take.eq(1)
                         m.next = "RECORDS"
             with m.State("MIRROR"):
                 m.d.comb += [line.eq(Array(registers)[len(registers) - remaining]), load.eq(free)]
@@ -233,22 +253,20 @@ class RingWriter(wiring.Component):
                 m.d.comb += [line.eq(telling), load.eq(free)]
                 with m.If(load):
                     m.next = "CHOOSE"
-            with m.State("RECORDS"):
-                m.d.comb += [
-                    line.eq(kept.o.p.data),
-                    load.eq(free & kept.o.valid),
-                    kept.o.ready.eq(load),
-                    handed.eq(load & kept.o.p.last),
-                ]
-                with m.If(load & final):
-                    m.next = "CHOOSE"
+            for ring, state in zip(rings, ("RECORDS", "JOURNAL"), strict=False):
+                with m.State(state):
+                    m.d.comb += [
+                        line.eq(ring.o_line.p.data),
+                        load.eq(free & ring.o_line.valid),
+                        ring.o_line.ready.eq(load),
+                    ]
+                    with m.If(load & final):
+                        m.next = "CHOOSE"
 
-        at = Signal(COUNTER_BITS)  # lines handed on
-        with m.If(kept.o.ready & kept.o.valid):
-            m.d.sync += at.eq(at + 1)
-        with m.If(handed):
-            m.d.sync += self.responses.eq(at + 1)
-        busy = begun | (waiting != 0) | ~machine.ongoing("CHOOSE") | mirror | self.o_lines.valid | write.valid
+        m.d.comb += handed.eq(responses.o_line.valid & responses.o_line.ready & responses.o_line.p.last)
+        busy = ~machine.ongoing("CHOOSE") | mirror | self.o_lines.valid | write.valid
+        for ring in rings:
+            busy |= ring.begun | (ring.waiting != 0)
         m.d.comb += self.idle.eq(~(busy | news | self.i_done.valid))
         return m
 
@@ -259,6 +277,7 @@ class RingWriter(wiring.Component):
         """
         told_fetched, told_responses = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
         unseen, untold = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
+        told_journal, unseen_journal = Signal(COUNTER_BITS), Signal()
         fresh, many = Signal(), Signal()  # a response was handed on; many lines of responses are untold
         since = Signal(range(SETTLED * self.counter_cycles), init=SETTLED * self.counter_cycles - 1)
         cooled, settled = Signal(init=1), Signal(init=1)
@@ -268,7 +287,13 @@ class RingWriter(wiring.Component):
             untold.eq(self.responses - told_responses),
             many.eq(untold >= MOST_UNTOLD),
         ]
-        m.d.comb += tell.eq((fresh & cooled & quiet) | many | ((unseen != 0) & (settled | (cooled & ~self.serve))))
+        counters = {Counter.COMMANDS_FETCHED: told_fetched, Counter.RESPONSES_WRITTEN: told_responses}
+        waits = unseen != 0
+        if self.journal:
+            counters |= {Counter.JOURNAL_WRITTEN: told_journal}
+            m.d.sync += unseen_journal.eq(self.journal_written != told_journal)
+            waits |= unseen_journal  # a response will follow, as a rule
+        m.d.comb += tell.eq((fresh & cooled & quiet) | many | (waits & (settled | (cooled & ~self.serve))))
         with m.If(told):
             m.d.sync += [
                 told_fetched.eq(self.fetched),
@@ -277,6 +302,7 @@ class RingWriter(wiring.Component):
                 many.eq(0),
                 unseen.eq(0),
                 untold.eq(0),
+                unseen_journal.eq(0),
                 since.eq(0),
                 cooled.eq(self.counter_cycles == 1),
                 settled.eq(0),
@@ -290,31 +316,9 @@ class RingWriter(wiring.Component):
                 cooled.eq(cooled | (since == self.counter_cycles - 2)),
                 settled.eq(settled | (since == SETTLED * self.counter_cycles - 2)),
             ]
-        line = counter_line({Counter.COMMANDS_FETCHED: told_fetched, Counter.RESPONSES_WRITTEN: told_responses})
-        return tell, line, fresh | (unseen != 0) | (told_fetched != self.fetched)
-
-    def _gather(self, m: Module, kept: Fifo) -> Signal:
-        """Turn beats into lines; return whether part of a record is here."""
-        gathered, beat = Signal(LINE_BITS - BLOCK_BITS), Signal(range(LINE_BEATS))
-        lines = Signal(range(self.most_lines + 1), init=1)  # of the record, with the one that is gathered
-        begun, moved = Signal(), Signal()
-        m.d.comb += [
-            self.i_record.ready.eq(kept.i.ready),
-            moved.eq(self.i_record.valid & self.i_record.ready),
-            kept.i.valid.eq(moved & (beat == LINE_BEATS - 1)),
-            kept.i.p.data.eq(Cat(gathered, self.i_record.p.data)),
-            kept.i.p.last.eq(self.i_record.p.last),
-            self.whole.eq(moved & self.i_record.p.last),
-            self.whole_lines.eq(lines),
-        ]
-        with m.If(moved):
-            m.d.sync += [
-                beat.eq(beat + 1),
-                gathered.eq(Cat(gathered, self.i_record.p.data)[BLOCK_BITS:]),
-                begun.eq(~self.i_record.p.last),
-            ]
-        with m.If(self.whole):
-            m.d.sync += lines.eq(1)
-        with m.Elif(kept.i.valid):
-            m.d.sync += lines.eq(lines + 1)
-        return begun
+            if self.journal:
+                m.d.sync += told_journal.eq(self.journal_written)
+        news = fresh | waits | (told_fetched != self.fetched)
+        if self.journal:
+            news |= told_journal != self.journal_written
+        return tell, counter_line(counters), news

@@ -17,7 +17,8 @@ from omap.lineage import NO_ANCESTORS
 from omap.operations import Kind, Status
 from omap.presets import preset
 from omap.wire import LINE_BYTES, RecordCodec
-from rtl.rings.journal_back import BEGIN_LINES, JournalBack
+from rtl.rings.journal_back import JournalBack
+from rtl.rings.record import BEGIN_LINES
 from sim.bench.compiled import Design
 from tests.support.rtl.session_ends import MAP_ID, ROOT_KEY, number
 

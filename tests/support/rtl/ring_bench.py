@@ -44,11 +44,12 @@ class Rig(wiring.Component):
     OWN = ("run", "serve", "base", "ring_lines", "o_record", "i_record", "i_mirror", "o_request", "i_request_done")
     PAGE = ("i_page_read", "o_page_data", "i_page_write", "i_page_lines", "o_page_written")
 
-    def __init__(self, name):
+    def __init__(self, name, journal=False):
         lines = LINES[name]
         self.host = HostPort(page_ids=32, ring_ids=RING_IDS, max_lines=lines)
-        self.ring = RingPort(preset(name), max_lines=lines, **MODES)
-        self.owners = dict.fromkeys((*self.PAGE, "m_axi"), self.host) | dict.fromkeys((*self.OWN, "idle"), self.ring)
+        self.ring = RingPort(preset(name), max_lines=lines, journal=journal, **MODES)
+        own = (*self.OWN, "idle", *(("i_journal", "journal_room") if journal else ()))
+        self.owners = dict.fromkeys((*self.PAGE, "m_axi"), self.host) | dict.fromkeys(own, self.ring)
         members = {name: owner.signature.members[name] for name, owner in self.owners.items()}
         super().__init__(members | {"error": Out(1)})
 
@@ -73,18 +74,20 @@ class Rig(wiring.Component):
 
 
 @cache
-def design(name):
-    return Design(Rig(name))
+def design(name, journal=False):
+    return Design(Rig(name, journal))
 
 
 class Host:
     """The host's side of the rings, and the engine between them: it answers a record by its inverse, or shorter."""
 
+    journal = False
+
     def __init__(self, name, ring_lines, *, timing=CALM, seed=0, serve=1):
         self.layout = BufferLayout(preset(name), ring_lines)
         self.codec = RecordCodec(preset(name))
         self.rng = random.Random(seed)
-        self.bench = design(name).bench(seed=seed)
+        self.bench = design(name, self.journal).bench(seed=seed)
         self.memory = Memory(self.layout.pages + (1 << 20), BASE)
         self.buffer = memoryview(self.memory.data)
         self.bench.memory("m_axi", self.memory, timing)
@@ -155,10 +158,18 @@ class Host:
         for record in records:
             reply = bytes(byte ^ 0xFF for byte in (record[:64] if self.shorter(record) else record))
             self.answers.append(reply)
-            beats = [reply[at : at + 16] for at in range(0, len(reply), 16)]
-            self.bench.source("i_record").push(
-                [{"data": int.from_bytes(beat, "little"), "last": k == len(beats) - 1} for k, beat in enumerate(beats)]
-            )
+            self.respond(record, reply)
+
+    def respond(self, record, reply):
+        """Give the port the response to a record."""
+        self.push("i_record", reply)
+
+    def push(self, source, data):
+        """Give the port a record."""
+        beats = [data[at : at + 16] for at in range(0, len(data), 16)]
+        self.bench.source(source).push(
+            [{"data": int.from_bytes(beat, "little"), "last": k == len(beats) - 1} for k, beat in enumerate(beats)]
+        )
 
     def exchange(self, records, *, limit, chunk=lambda: 20):
         """Send the records that were not sent yet and take all responses."""
@@ -180,3 +191,56 @@ class Host:
     def reads(self, low, high):
         """Return when something in a part of the buffer was read."""
         return self.events(EventKind.READ, low, high)["cycle"]
+
+
+class JournalHost(Host):
+    """A host that takes a journal, too, and an engine that writes one: for each record that is answered in full.
+
+    The host takes no more than ``eager`` lines of the journal at a time.
+    """
+
+    journal = True
+
+    def __init__(self, *args, eager=1 << 16, **options):
+        self.eager = eager
+        self.begun, self.given, self.held = b"", [], []  # given: the journal's records, b"" for a response without one
+        self.journal_beats = self.journal_taken = 0
+        self.got_journal = b""
+        super().__init__(*args, **options)
+
+    def begin(self, data):
+        """Give the port what begins a journal."""
+        self.begun += data
+        self._give(data)
+
+    def _give(self, data):
+        self.push("i_journal", data)
+        self.journal_beats += len(data) // 16
+
+    def respond(self, record, reply):
+        journalled = read_header(record).type == RecordType.DATA and len(reply) == len(record)
+        entry = self.rng.randbytes(len(record)) if journalled else b""
+        self.given.append(entry)
+        if entry:
+            self._give(entry)
+        self.held.append((self.journal_beats, reply))
+
+    def collect(self):
+        while self.held and self.bench.source("i_journal").transfers >= self.held[0][0]:
+            self.push("i_record", self.held.pop(0)[1])
+        self.take_journal()
+        super().collect()
+        # what the host has been told of was written before
+        told = self.given[: len(self.responses)]
+        wanted = b"".join([self.begun, *told]) if told else b""
+        assert self.counter(Counter.JOURNAL_WRITTEN) * 64 >= len(wanted)
+
+    def take_journal(self):
+        """Take some of the journal."""
+        written = self.counter(Counter.JOURNAL_WRITTEN)
+        assert written - self.journal_taken <= self.layout.ring_lines
+        lines = min(written - self.journal_taken, self.eager)
+        self.got_journal += self.layout.read_lines(self.buffer, self.layout.journal, self.journal_taken, lines)
+        self.journal_taken += lines
+        assert (self.begun + b"".join(self.given)).startswith(self.got_journal)
+        write_counter(self.buffer, Counter.JOURNAL_TAKEN, self.journal_taken)
