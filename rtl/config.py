@@ -76,6 +76,8 @@ class EngineConfig:
         Cycles after which a transfer that was not answered is a fault.
     channel_bits : int
         Address bits within a pseudo-channel: :attr:`omap.board.Board.channel_bits`. Default: the U55C's.
+    journal : bool
+        Write a journal (:mod:`omap.journal`). It does not export or restore the map.
     insecure_unpaced : bool
         DANGEROUS: everything leaves as soon as it is there, so that times tell which keys are asked for. A test uses
         it to show that they do. Never use it for a map that holds anything.
@@ -101,6 +103,7 @@ class EngineConfig:
     transit_entries: int = 64
     timeout: int = 1 << 16
     channel_bits: int = CHANNEL_BITS
+    journal: bool = False
     insecure_unpaced: bool = False
 
     def __post_init__(self) -> None:

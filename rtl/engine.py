@@ -70,9 +70,14 @@ class Engine(wiring.Component):
         self, config: EngineConfig, *, hbm_private: bool = False, attested: bool = False, hardware: bool = False
     ) -> None:
         self.config = config
-        mode = {"hbm_private": hbm_private, "attested": attested, "hardware": hardware}
+        mode = {
+            "hbm_private": hbm_private,
+            "attested": attested,
+            "hardware": hardware,
+            "journal": config.journal,
+        }
         self.core = Core(config)
-        self.sessions = Sessions(config.params, in_flight=config.in_flight)
+        self.sessions = Sessions(config.params, in_flight=config.in_flight, journal=config.journal)
         self.ring = RingPort(config.params, max_lines=config.host_lines, **mode)
         self.csr = Csr(config.params, **mode)
         self.port = HostPort(
@@ -108,6 +113,8 @@ class Engine(wiring.Component):
             connect(m, getattr(port, f"o_{client}_written"), block.i_written)
         connect(m, ring.o_record, sessions.i_record)
         connect(m, sessions.o_record, ring.i_record)
+        if self.config.journal:
+            connect(m, sessions.o_journal, ring.i_journal)
         connect(m, sessions.o_command, core.i_command)
         connect(m, core.o_reply, sessions.i_reply)
         connect(m, flipped(self.i_root_key), sessions.i_root_key)
@@ -194,8 +201,13 @@ class Engine(wiring.Component):
                 with m.If(erase):
                     m.next = "DONE"
                 with m.Elif(core.formatted):
-                    m.d.sync += state.eq(State.READY)
-                    m.next = "DONE"
+                    if self.config.journal:
+                        m.next = "JOURNAL"
+                    else:
+                        m.d.sync += state.eq(State.READY)
+                        m.next = "DONE"
+            if self.config.journal:
+                self._begin_journal(m, state, erase)
             with m.State("DONE"):
                 # The buffer cannot be written when the bus does not answer; the register still can.
                 m.d.comb += [
@@ -208,6 +220,16 @@ class Engine(wiring.Component):
         # SEC_CM: ENGINE.FAULT.LATCH -- whatever is in flight; `erase` follows from the state in the next cycle
         with m.If((found != Fault.NONE) & ~erase):
             m.d.sync += [state.eq(State.FAULT), fault.eq(found)]
+
+    def _begin_journal(self, m: Module, state: Value, erase: Value) -> None:
+        """Have the journal of a formatted map begin, once there is room for that; then the map is ready."""
+        with m.State("JOURNAL"):
+            m.d.comb += self.sessions.begin.eq(self.ring.journal_room)
+            with m.If(erase):
+                m.next = "DONE"
+            with m.Elif(self.sessions.begun):
+                m.d.sync += state.eq(State.READY)
+                m.next = "DONE"
 
     def _show(self, m: Module, state: Value, fault: Value) -> Signal:
         """Have state and fault written to the buffer whenever they change; return whether the buffer shows them."""

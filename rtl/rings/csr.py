@@ -32,7 +32,7 @@ class Csr(wiring.Component):
     ----------
     params : Params
         The map.
-    hbm_private, attested, hardware : bool
+    hbm_private, attested, hardware, journal : bool
         What register MODE says.
 
     Members
@@ -57,8 +57,10 @@ class Csr(wiring.Component):
         The request was served. Until then REQUEST shows it, and takes no other.
     """
 
-    def __init__(self, params: Params, *, hbm_private: bool, attested: bool, hardware: bool) -> None:
-        self.identity = identity(params, hbm_private=hbm_private, attested=attested, hardware=hardware)
+    def __init__(
+        self, params: Params, *, hbm_private: bool, attested: bool, hardware: bool, journal: bool = False
+    ) -> None:
+        self.identity = identity(params, hbm_private=hbm_private, attested=attested, hardware=hardware, journal=journal)
         super().__init__(
             {
                 "s_axi_control": In(AxiLiteSignature(addr_width=ADDRESS_BITS, data_width=WORD_BITS)),

@@ -96,11 +96,11 @@ class JournalBack(wiring.Component):
     Members
     -------
     root_key : In(256)
-        Root key, still while ``begin`` is high.
+        Root key.
     map_id : In(128)
-        Id of the map, likewise.
+        Id of the map, still from ``begin`` on.
     begin : In(1)
-        The map is formatted: the journal begins. Stays high.
+        The map is formatted, and there is room in the ring: the journal begins. A cycle of it is enough.
     begun : Out(1)
         SOURCE and START have left.
     i_context : In(stream.Signature(CONTEXT))

@@ -70,7 +70,7 @@ class Sessions(wiring.Component):
     o_journal : Out(stream.Signature(page_beat(1)))
         Records of the journal, if there is one; each for commands before the last beat of their response.
     begin, begun : In(1), Out(1)
-        If there is a journal: the map is formatted, so that the journal begins; it has begun.
+        If there is a journal: the map is formatted and the journal's ring has room, so that it begins; it has begun.
     clear : In(1)
         A format begins: ends all sessions, and makes the secrets of the new map. For a block that is idle, and whose
         ``o_secrets`` were taken.

@@ -188,4 +188,27 @@ REMOVALS = [
         "tick = Signal()\n        m.d.sync += tick.eq(~tick)\n        there = (reply.found | tick) & replies.o.valid",
     ),
     Removal("RING.COUNTERS.BOUND", "rtl/rings/ring_commands.py", " & (read <= self.responses)", ""),
+    Removal("RING.COUNTERS.BOUND", "rtl/rings/ring_commands.py", " & (taken_lines <= self.journal)", ""),
+    Removal(
+        "JOURNALS.EFFECTS.UNIFORM",
+        "rtl/rings/journal_back.py",
+        "& (reply.status == Status.OK)",
+        "",
+    ),
+    Removal("JOURNALS.EFFECTS.UNIFORM", "rtl/rings/journal_back.py", "Mux(changed & puts, given", "Mux(changed, given"),
+    Removal(
+        "JOURNALS.NONCE.UNIQUE",
+        "rtl/rings/journal_back.py",
+        "RecordType.JOURNAL), number)",
+        "RecordType.JOURNAL), number[:4])",
+    ),
+    Removal("JOURNALS.NONCE.UNIQUE", "rtl/rings/journal_back.py", "swap_bytes(era)", "Const(0, 32)"),
+    Removal("JOURNALS.BEFORE.RESPONSE", "rtl/rings/sessions.py", "~sealed.p.last | (ahead != 0)", "1"),
+    Removal(
+        "JOURNALS.BEFORE.RESPONSE",
+        "rtl/rings/ring_writer.py",
+        "journal.due | (responses.due & (journal.waiting != 0))",
+        "journal.due & ~responses.due",
+    ),
+    Removal("JOURNALS.ROOM.RESERVED", "rtl/rings/ring_commands.py", "reserved + new -", "reserved -"),
 ]
