@@ -1,0 +1,141 @@
+"""A driver has a device write a journal and snapshots, and restore maps from them."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from host.device.driver import Driver
+from host.device.restoring import begin_empty, map_id, restore
+from host.model.model import ModelTransport
+from host.records import split
+from omap.errors import DamagedError, DeviceError
+from omap.operations import Kind
+from omap.presets import preset
+from omap.regmap import State
+from omap.restore import END_HEADER
+from omap.source import Source, read_source
+from omap.wire import LEAST_RING_LINES, LINE_BYTES, Counter, RecordType, read_header, write_counter
+from tests.support.host.clients import DriverClient, mixed
+
+PARAMS = preset("TINY")
+KEY = bytes(range(32))
+END = END_HEADER.pack().ljust(LINE_BYTES, b"\0")
+
+
+class Rig:
+    """A device in this thread, and a driver that keeps what it journals."""
+
+    def __init__(self):
+        self.transport = ModelTransport(PARAMS, KEY, ring_lines=LEAST_RING_LINES, stepped=True, journal=True)
+        self.driver = Driver(self.transport, PARAMS)
+        self.journal = begin_empty(self.driver)
+
+    def work(self, seed, count=20, each=3):
+        client = DriverClient(self.driver, KEY)
+        for operation in range(0, count, each):
+            client.run(mixed(PARAMS, seed + operation, each), each)
+            self.journal += self.driver.take_journal()
+
+    def export(self):
+        self.driver.ask_export()
+        records = b""
+        while not records or self.driver.state is State.EXPORTING or self.driver.journalled:
+            self.transport.step()
+            records += self.driver.take_journal()
+        return split(records)
+
+    def contents(self):
+        """Return what the map holds, by a look into the device."""
+        return {
+            key.tobytes(): value.tobytes()
+            for columns in self.transport.device._map.export()
+            for kind, key, value in zip(*columns, strict=True)
+            if kind == Kind.PUT
+        }
+
+    def restore(self, records):
+        self.journal = restore(self.driver, [*records, END])
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1 << 30), st.booleans(), st.integers(0, 40))
+def test_a_map_is_restored_from_its_journal_or_a_snapshot(seed, exported, after):
+    rig = Rig()
+    rig.work(seed)
+    records = split(rig.journal)
+    if exported:
+        records = rig.export()
+        rig.journal = b""
+        rig.work(seed + 99, after)
+        records += split(rig.journal)
+    before, old = rig.contents(), map_id(rig.driver)
+    rig.restore(records)
+    assert rig.contents() == before
+    assert map_id(rig.driver) == read_source(rig.journal).map_id != old
+    rig.work(seed)  # it works
+
+
+def test_progress_is_told_in_lines(rig):
+    rig.work(1, 90)
+    told, records = [], [*split(rig.journal), END]
+    restore(rig.driver, records, told.append)
+    assert told == sorted(told)
+    assert told[-1] == sum(len(record) for record in records) // LINE_BYTES
+
+
+@pytest.mark.parametrize("where", range(3))
+def test_a_refused_record_leaves_the_device_empty_and_ready_for_the_next_try(rig, where):
+    rig.work(1, 60)
+    good = split(rig.journal)
+    place = [1, len(good) // 2, len(good) - 1][where]
+    bad = bytearray(good[place])
+    bad[20] ^= 1
+    with pytest.raises(DamagedError, match=r"refuses to restore the map \(ALTERED, at record"):
+        rig.restore([*good[:place], bytes(bad), *good[place + 1 :]])
+    assert rig.driver.state is State.IDLE
+    assert rig.driver.in_flight == 0
+    rig.restore(good)
+    assert rig.driver.state is State.READY
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_another_driver_takes_over_in_the_middle_of_a_restore(rig, steps):
+    rig.work(1, 60)
+    good, before = split(rig.journal), rig.contents()
+    rig.driver.begin_restore()
+    rig.driver.put(b"".join(good[:10]))
+    for _ in range(steps):
+        rig.transport.step()
+    rig.driver._rings.close()  # it ends without a word
+    rig.driver = Driver(rig.transport, PARAMS)
+    assert rig.driver.in_flight
+    rig.restore(good)
+    assert rig.contents() == before
+
+
+def test_what_was_journalled_before_a_restore_is_not_taken_for_the_new_journal(rig):
+    rig.work(1)
+    good = split(rig.journal)
+    DriverClient(rig.driver, KEY).run(mixed(PARAMS, 2, 9))  # its journal stays in the ring
+    rig.restore(good)
+    assert [read_header(record).type for record in split(rig.journal)] == [RecordType.SOURCE, RecordType.START]
+    assert read_source(rig.journal) == Source(map_id(rig.driver))
+
+
+def test_a_journal_counter_without_sense_is_refused(rig):
+    write_counter(rig.transport.buffer, Counter.JOURNAL_WRITTEN, 1 << 40)
+    with pytest.raises(DeviceError, match="lines of the journal written"):
+        rig.driver.take_journal()
+
+
+def test_a_device_without_a_journal_does_not_restore():
+    with ModelTransport(PARAMS, KEY, ring_lines=LEAST_RING_LINES, stepped=True) as transport:
+        driver = Driver(transport, PARAMS)
+        driver.start()
+        with pytest.raises(DeviceError, match="is ready and does not restore a map"):
+            driver.begin_restore()
