@@ -13,7 +13,7 @@ import click
 
 from host.data.folder import DataFolder
 from host.device.driver import Driver
-from host.device.restoring import begin_empty, map_id, restore
+from host.device.restoring import begin_empty, map_id, restore, settle, unused
 from host.relay.keeper import Keeper, Keeping
 from omap.commands.numbers import SIZE, Real
 from omap.errors import InputError
@@ -142,19 +142,19 @@ def begin(driver: Driver, folder: DataFolder | None, keeping: Keeping) -> Keeper
     _check_empty(driver, folder)
     begun = begin_empty(driver) if folder.found.empty else _restored(driver, folder)
     folder.begin_map(begun)
+    driver.take_journal()  # only now, so that another driver finds out that nothing of it was kept before
     return Keeper(driver, folder, keeping)
 
 
 def _check_empty(driver: Driver, folder: DataFolder) -> None:
     """Refuse a device with a map that is not in the folder."""
-    if driver.state in (State.IDLE, State.RESTORING):
+    if driver.state in (State.FAULT, State.STOPPED):
+        driver.check()
+    if driver.state in (State.IDLE, State.RESTORING) or unused(driver):
         return
-    driver.check()
-    while driver.in_flight:  # commands of a driver that ended; nobody waits for their answers
-        driver.wait()
-        driver.take()
-        driver.take_journal()
+    settle(driver)  # nobody waits for the answers
     driver.take_journal()
+    driver.check()
     if folder.found.maps[-1:] != (map_id(driver),):
         raise InputError(
             f"the device holds a map that is not the one in {folder.path}: give the folder of that map, or restart the "

@@ -274,6 +274,10 @@ class Driver:
         """Lines of the journal ring that can be taken now."""
         return self._rings.journalled
 
+    def look_at_journal(self) -> bytes:
+        """Return what is in the journal ring, see :meth:`host.device.rings.Rings.look_at_journal`."""
+        return self._rings.look_at_journal()
+
     def take_journal(self) -> bytes:
         """Take all records out of the journal ring, see :meth:`host.device.rings.Rings.take_journal`."""
         return self._rings.take_journal()

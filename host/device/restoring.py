@@ -6,11 +6,14 @@ failed stays on the device, and the records are as they were.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 
 from host.device.driver import Driver
 from host.records import TYPE_AT
 from omap.errors import DamagedError, DeviceError
+from omap.regmap import State
+from omap.source import read_source
 from omap.wire import HEADER, HELLO_LINES, LINE_BYTES, SOURCE_LINES, Header, RecordType, Refusal, read_header
 
 _ID_BYTES = 16
@@ -21,12 +24,43 @@ _ANYBODY = b"\x03".ljust(32, b"\0")
 
 _SOURCE_BYTES = SOURCE_LINES * LINE_BYTES
 
+_LOOK_SECONDS = 0.02
+
 _SHARE = 2
 """A part of the ring is filled at once, so that the device works while the host reads on."""
 
 
+def settle(driver: Driver) -> None:
+    """Let a device end what another driver has begun, and drop the answers and the journal of that.
+
+    Reveals
+        When the device is done.
+
+    Raises
+    ------
+    DeviceError
+        If it does not end.
+    """
+    end = time.monotonic() + driver.timeout
+    while driver.in_flight or driver.state in (State.EXPORTING, State.FORMATTING):
+        if driver.take_journal() + driver.take():
+            end = time.monotonic() + driver.timeout
+        elif time.monotonic() > end:
+            raise DeviceError(f"the device has not ended what another driver asked for in {driver.timeout:g} s")
+        driver.transport.arm()
+        driver.transport.wait(_LOOK_SECONDS)
+
+
+def unused(driver: Driver) -> bool:
+    """Return whether nobody has kept the journal of the device's map yet, so that nobody was told of the map."""
+    records = driver.look_at_journal()
+    return records[:1] == bytes([RecordType.SOURCE]) and not read_source(records).chunks
+
+
 def begin_empty(driver: Driver) -> bytes:
     """Format the device, and return the SOURCE and the START that begin the journal of its map.
+
+    They stay in the ring until they are kept and :meth:`~host.device.driver.Driver.take_journal` takes them.
 
     Reveals
         That the map was formatted.
@@ -36,13 +70,15 @@ def begin_empty(driver: Driver) -> bytes:
     DeviceFaultError, DeviceError
         If the device does not do it.
     """
-    driver.recover()
+    settle(driver)
     driver.format()
     return _begun(driver)
 
 
 def restore(driver: Driver, records: Iterable[bytes], told: Callable[[int], object] = lambda lines: None) -> bytes:
     """Have the device restore a map, and return the SOURCE and the START that begin its journal.
+
+    They stay in the ring, as with :func:`begin_empty`.
 
     Parameters
     ----------
@@ -63,7 +99,7 @@ def restore(driver: Driver, records: Iterable[bytes], told: Callable[[int], obje
     DeviceFaultError, DeviceError
         If the device does not do it.
     """
-    driver.recover()
+    settle(driver)
     driver.begin_restore()
     feed, most = _Feed(driver, told), driver.ring_lines // _SHARE * LINE_BYTES
     waiting = bytearray()
@@ -92,7 +128,7 @@ def map_id(driver: Driver) -> bytes:
 
 
 def _begun(driver: Driver) -> bytes:
-    records = driver.take_journal()
+    records = driver.look_at_journal()
     types = records[TYPE_AT : TYPE_AT + 1], records[_SOURCE_BYTES:][TYPE_AT : TYPE_AT + 1]
     if types != (bytes([RecordType.SOURCE]), bytes([RecordType.START])):
         raise DeviceError("the device has not begun its journal with a SOURCE and a START: restart it")

@@ -256,6 +256,16 @@ class Rings:
         """Lines of the journal ring that can be taken now."""
         return self._get(Counter.JOURNAL_WRITTEN) - self._journalled
 
+    def look_at_journal(self) -> bytes:
+        """Return all records of the journal ring, one after the other, and leave them there. Raises as taking does."""
+        lines = self.journalled
+        if not 0 <= lines <= self._layout.ring_lines:
+            raise DeviceError(
+                f"the device's counters make no sense: {lines} lines of the journal were written and not taken; "
+                "restart the device"
+            )
+        return self._layout.read_lines(self._buffer, self._layout.journal, self._journalled, lines)
+
     def take_journal(self) -> bytes:
         """Take all records out of the journal ring and return them, one after the other; ``b""`` if there are none.
 
@@ -269,18 +279,11 @@ class Rings:
         DeviceError
             If the device's counter makes no sense.
         """
-        written, taken = self._get(Counter.JOURNAL_WRITTEN), self._journalled
-        if written == taken:
-            return b""
-        if not 0 < written - taken <= self._layout.ring_lines:
-            raise DeviceError(
-                f"the device's counters make no sense: {written} lines of the journal written, and {taken} taken; "
-                "restart the device"
-            )
-        records = self._layout.read_lines(self._buffer, self._layout.journal, taken, written - taken)
-        self._journalled = written
-        self._counters[Counter.JOURNAL_TAKEN >> 3] = written
-        self._notify()  # the device may wait for room
+        records = self.look_at_journal()
+        if records:
+            self._journalled += len(records) // LINE_BYTES
+            self._counters[Counter.JOURNAL_TAKEN >> 3] = self._journalled
+            self._notify()  # the device may wait for room
         return records
 
     def _settle(self, answers: bytes) -> None:

@@ -285,6 +285,21 @@ def test_a_device_that_outlives_its_server_gets_the_map_of_the_folder_anew(tmp_p
         device.communicate()
 
 
+@pytest.mark.parametrize("rounds", [3, pytest.param(25, marks=pytest.mark.long)])
+def test_a_server_in_front_of_a_device_that_stays_is_killed_under_load(tmp_path, rounds):
+    server = Kept.__new__(Kept)
+    server.prepare(tmp_path, "--attach", tmp_path / "device")
+    device = attached(server, tmp_path, "--journal")
+    try:
+        server.start()
+        writers = storm(server, rounds, int.from_bytes(os.urandom(4), "big"))
+        judge(server, writers)
+        server.end(signal.SIGTERM)
+    finally:
+        device.terminate()
+        device.communicate()
+
+
 @pytest.mark.parametrize(
     ("device_options", "data", "said"),
     [([], True, "this device writes no journal"), (["--journal"], False, "this device writes a journal")],

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.device.driver import Driver
-from host.device.restoring import begin_empty, map_id, restore
+from host.device.restoring import begin_empty, map_id, restore, settle, unused
 from host.model.model import ModelTransport
 from host.records import split
 from omap.errors import DamagedError, DeviceError
@@ -29,6 +29,9 @@ class Rig:
         self.transport = ModelTransport(PARAMS, KEY, ring_lines=LEAST_RING_LINES, stepped=True, journal=True)
         self.driver = Driver(self.transport, PARAMS)
         self.journal = begin_empty(self.driver)
+        assert unused(self.driver)
+        assert self.driver.take_journal() == self.journal
+        assert not unused(self.driver)
 
     def work(self, seed, count=20, each=3):
         client = DriverClient(self.driver, KEY)
@@ -55,6 +58,7 @@ class Rig:
 
     def restore(self, records):
         self.journal = restore(self.driver, [*records, END])
+        assert self.driver.take_journal() == self.journal
 
 
 @pytest.fixture
@@ -127,9 +131,22 @@ def test_what_was_journalled_before_a_restore_is_not_taken_for_the_new_journal(r
     assert read_source(rig.journal) == Source(map_id(rig.driver))
 
 
+def test_a_device_ends_what_a_driver_has_begun_that_is_gone(rig):
+    rig.work(1, 90)
+    good, before = split(rig.journal), rig.contents()
+    rig.driver.ask_export()
+    rig.transport.step()
+    rig.driver._rings.close()
+    rig.driver = Driver(rig.transport, PARAMS)
+    assert not unused(rig.driver)  # there is a SOURCE at the front of the ring, but it is of a snapshot
+    settle(rig.driver)
+    rig.restore(good)
+    assert rig.contents() == before
+
+
 def test_a_journal_counter_without_sense_is_refused(rig):
     write_counter(rig.transport.buffer, Counter.JOURNAL_WRITTEN, 1 << 40)
-    with pytest.raises(DeviceError, match="lines of the journal written"):
+    with pytest.raises(DeviceError, match="lines of the journal were written and not taken"):
         rig.driver.take_journal()
 
 

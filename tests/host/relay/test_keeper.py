@@ -60,6 +60,7 @@ def kept(params, key_file, path, keeping=None, **options):
 
     def begin(driver: Driver) -> Keeper:
         folder.begin_map(begin_empty(driver))
+        driver.take_journal()
         return Keeper(driver, disk, keeping)
 
     try:
