@@ -165,8 +165,8 @@ class AsyncMap(ABC):
     """A map behind a connection, for asyncio. Tasks that wait at the same time share the connection, pipelined.
 
     Operations run in the order in which they were submitted. They reveal and hide what
-    :meth:`omap.interface.ObliviousMap.execute` reveals and hides. Keys and values in arrays are not copied, so they must
-    stay as they are until the call is done.
+    :meth:`omap.interface.ObliviousMap.execute` reveals and hides. Keys and values in arrays are not copied, so they
+    must stay as they are until the call is done.
 
     Attributes
     ----------
