@@ -97,7 +97,8 @@ class Settings:
             if value is None and name in _OPTIONAL:
                 continue
             kind, what = (Integral, "a whole number") if isinstance(least, int) else (Real, "a number")
-            if not isinstance(value, kind) or not least <= value <= most:
+            fits = isinstance(value, kind)
+            if not fits or not least <= value <= most:
                 raise InputError(f"{name} is {value!r}; it must be {what} from {least} to {most}")
         if self.where.path and self.tls:
             raise InputError(f"{self.where} is a socket file, to which nobody else listens: leave out TLS")
