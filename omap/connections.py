@@ -122,7 +122,8 @@ class RemoteMap(ObliviousMap):
         """Insert n new keys, one operation after another, because there is no scan over a connection.
 
         This method first looks up whether the keys are new and find room. Another client can change that before the
-        keys are inserted. :meth:`put_many` does not look them up.
+        keys are inserted. :meth:`put_many` does not look them up. A client that is not told how many keys are live
+        learns only from FullError that there is no room, when some of the keys were inserted.
 
         Reveals
             That 2n + 1 operations ran, and hence n, which a bulk load in the device hides.
@@ -165,8 +166,8 @@ class AsyncMap(ABC):
     """A map behind a connection, for asyncio. Tasks that wait at the same time share the connection, pipelined.
 
     Operations run in the order in which they were submitted. They reveal and hide what
-    :meth:`omap.interface.ObliviousMap.execute` reveals and hides. Keys and values in arrays are not copied, so they must
-    stay as they are until the call is done.
+    :meth:`omap.interface.ObliviousMap.execute` reveals and hides. Keys and values in arrays are not copied, so they
+    must stay as they are until the call is done.
 
     Attributes
     ----------

@@ -77,6 +77,8 @@ def as_rows(what: str, width: int, rows: Rows) -> npt.NDArray[np.uint8]:
 
 def _of_array(what: str, width: int, array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     kind = array.dtype.kind
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise InputError(f"{what} have rows that are masked: give only those that are there")
     if array.ndim == 1 and array.dtype.itemsize == width and array.dtype.names is None:
         if kind in "SV" or (kind == "u" and array.dtype.str.startswith(">")):
             return np.ascontiguousarray(array).view(np.uint8).reshape(-1, width)

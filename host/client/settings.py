@@ -8,6 +8,7 @@ import re
 import ssl
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,22 @@ from omap.crypto import MAP_ID_BYTES
 from omap.errors import DeviceError, InputError
 from omap.params import Params
 from omap.session import RECORD_LIMIT
+
+MOST_SECONDS = 1_000_000
+"""Longest of times. The system's calls take no more than twice as many."""
+
+_BOUNDS = {
+    "timeout": (0.001, MOST_SECONDS),
+    "idle": (0.001, MOST_SECONDS),
+    "rate": (0.001, 10**9),
+    "window": (1, 1 << 32),
+    "record_limit": (1, 1 << 64),
+    "count": (1, 1 << 16),
+}
+"""Options that are numbers: the least and the most of each, as whole numbers where the option must be one."""
+
+_OPTIONAL = "idle", "rate", "window"
+"""Those that may be missing."""
 
 _MAP_ID = re.compile(f"[0-9a-f]{{{2 * MAP_ID_BYTES}}}")
 
@@ -75,11 +92,14 @@ class Settings:
     def __post_init__(self) -> None:
         if not isinstance(self.client, ClientKey):
             raise InputError(f"client is a {type(self.client).__name__}; it must be a ClientKey, as a key file holds")
-        times = {"timeout": 0.001, "rate": 0.001, "idle": 0.001}
-        for name, least in (times | {"window": 1, "record_limit": 1, "count": 1}).items():
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise InputError(f"{name} is {value!r}; it must be at least {least}")
+        for name, (least, most) in _BOUNDS.items():
+            value: Any = getattr(self, name)
+            if value is None and name in _OPTIONAL:
+                continue
+            kind, what = (Integral, "a whole number") if isinstance(least, int) else (Real, "a number")
+            fits = isinstance(value, kind)
+            if not fits or not least <= value <= most:
+                raise InputError(f"{name} is {value!r}; it must be {what} from {least} to {most}")
         if self.where.path and self.tls:
             raise InputError(f"{self.where} is a socket file, to which nobody else listens: leave out TLS")
         if self.accept is not None and self.accept != ANY and not _MAP_ID.fullmatch(self.accept):

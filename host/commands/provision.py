@@ -57,7 +57,7 @@ class Client:
         return Credential(rights, prefix, (self.client or "").encode("utf-8", "surrogateescape"))
 
     def check_alone(self) -> None:
-        """Refuse options of a client where a root key is made, and a client without a root file.
+        """Refuse options of a client where a root key is made, and a client without a name or a root file.
 
         Raises
         ------
@@ -67,6 +67,8 @@ class Client:
         given = [f"--{name}" for name in ("rights", "prefix") if getattr(self, name) is not None]
         if self.client is None and given:
             raise InputError(f"{given[0]} is for a client: name it with --client, or leave {given[0]} out")
+        if self.client == "":
+            raise InputError("the name of the client is empty, as that of another may be: give --client a name")
         if self.client is not None and self.root is None:
             raise InputError("the key of a client is derived from a root key: give its file with --root")
 

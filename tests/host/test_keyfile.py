@@ -135,6 +135,7 @@ def test_provision_makes_a_root_key_and_clients_from_it(tmp_path):
     [
         (["--rights", "read"], "--rights is for a client: name it with --client, or leave --rights out"),
         (["--prefix", "00"], "--prefix is for a client"),
+        (["--client", "", "--root", "ROOT"], "the name of the client is empty"),
         (["--client", "a"], "derived from a root key: give its file with --root"),
         (["--client", "a", "--root", "ROOT", "--rights", "admin"], "'admin' is no right: --rights takes read, write"),
         (["--client", "a", "--root", "ROOT", "--rights", ""], "'' is no right"),

@@ -84,6 +84,7 @@ def test_sequences_are_taken_one_by_one(wanted):
         ({b"12345678"}, "a sequence of bytes, not a set"),
         ([b"12345678", b"short"], r"keys\[1\] must be 8 bytes, not 5 bytes"),
         (7, "a sequence of bytes, not a int"),
+        (np.ma.masked_array(np.zeros((2, 8), np.uint8), [[True] * 8, [False] * 8]), "rows that are masked"),
     ],
 )
 def test_anything_else_is_refused_without_being_shown(forms, says):

@@ -14,6 +14,7 @@ from boards.folder import disk as folder
 from boards.targets import TARGETS
 from omap.errors import InputError, ParamsError
 from tests.support.boards.folders import KEY, key_file, plan
+from tests.support.host.keys import root_file
 from tests.support.rtl.engines import TIGHT
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,7 +110,7 @@ def test_a_key_is_never_replaced_or_lost(tmp_path):
     assert contents(out) == before
     assert build.build(plan("u55c_vitis"), out, key) == []
     assert contents(out) == before
-    key.write_text("55" * 32 + "\n")
+    root_file(key, b"U" * 32)
     with pytest.raises(InputError, match="another root key") as caught:
         build.build(plan("u55c_vitis"), out, key)
     assert "55" * 32 not in str(caught.value)

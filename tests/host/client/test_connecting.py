@@ -70,7 +70,12 @@ def test_a_scheme_that_nobody_speaks():
     ("options", "match"),
     [
         ({"windows": 1}, "'windows' is no option of a connection"),
-        ({"window": 0}, "window is 0; it must be at least 1"),
+        ({"window": 0}, "window is 0; it must be a whole number from 1 to"),
+        ({"count": 1.5}, "count is 1.5; it must be a whole number from 1 to"),
+        ({"record_limit": None}, "record_limit is None; it must be a whole number from 1 to"),
+        ({"timeout": "5"}, "timeout is '5'; it must be a number from 0.001 to 1000000"),
+        ({"timeout": float("inf")}, "timeout is inf; it must be a number from 0.001 to 1000000"),
+        ({"rate": float("nan")}, "rate is nan; it must be a number from 0.001 to"),
         ({"timeout": -1}, "timeout is -1"),
         ({"params": preset("SMALL")}, "parameters with digest .*: check the address"),
     ],

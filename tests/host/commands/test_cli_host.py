@@ -1,4 +1,5 @@
 """provision, get, put, delete, load, status on the command line, against a relay over a model."""
+# Long: all commands share a relay and the function that runs them.
 
 import json
 import os

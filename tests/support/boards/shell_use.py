@@ -19,7 +19,7 @@ from host.records import split
 from omap.fresh import NO_DEVICE_ID
 from omap.operations import Kind, Status
 from omap.regmap import BY_NAME, MIRROR, REGISTER_BYTES, RegisterFile, Request, State
-from omap.wire import LEAST_RING_LINES, BufferLayout, Counter, read_counter, write_counter
+from omap.wire import LEAST_RING_LINES, LINE_BYTES, BufferLayout, Counter, read_counter, write_counter
 from sim.device.client import open_all, open_session, responses_of, seal_all
 from sim.device.map_bench import WORD_BYTES
 from tests.support.boards.top_run import KEY
@@ -151,9 +151,16 @@ class Use:
             else:
                 assert model.feed(step) == came
         ours, theirs = self.transport.buffer, model.buffer
-        rings = slice(LAYOUT.commands, LAYOUT.responses + LAYOUT.ring_bytes)
-        for part in (rings, slice(LAYOUT.pages, LAYOUT.size)):
-            assert ours[part] == theirs[part]
+        for ring, counter in (
+            (LAYOUT.commands, Counter.COMMANDS_WRITTEN),
+            (LAYOUT.responses, Counter.RESPONSES_WRITTEN),
+        ):
+            lines = read_counter(ours, counter)
+            assert lines == read_counter(theirs, counter)
+            used = slice(ring, ring + min(lines, RING) * LINE_BYTES)  # behind it lies what was there before
+            assert ours[used] == theirs[used]
+        pages = slice(LAYOUT.pages, LAYOUT.size)
+        assert ours[pages] == theirs[pages]
         mirror = RegisterFile(ours[MIRROR : MIRROR + REGISTER_BYTES])
         for name in ("STATUS", "FAULT", *(f"DIGEST_{word}" for word in range(8))):
             assert mirror.read(name) == model.device.registers.read(name)
