@@ -204,8 +204,7 @@ class ClientSession:
         answer : bytes
             What came.
         known : bytes
-            Id of the map that the client saw last, to be told in :attr:`kept` how much of it is there. The session to
-            replace was one of that map; if this is another, none is replaced.
+            Id of the map that the client saw last, to be told in :attr:`kept` how much of it is there.
 
         Reveals
             The number of the session that this one replaces, and the id of the known map.
@@ -231,8 +230,6 @@ class ClientSession:
                 "parameters than it was said to have: check the key file and the address"
             )
         self.session = header.session
-        if known not in (NO_MAP, self.map_id):
-            self.replaces = 0  # here that number is another session's
         self._command, self._response = AESGCM(keys.command), AESGCM(keys.response)
         self._keys = keys
         confirmation = keys.confirm_client(self.replaces, known)

@@ -19,16 +19,21 @@ from host.client.strangers import ANSWER_BYTES, QUESTION, SILENCE_SECONDS, check
 from host.client.witness import Witness
 from host.framing import PREFIX, Greeting, facts_length, read_greeting
 from omap.credentials import ClientKey
+from omap.crypto import MAP_ID_BYTES
 from omap.errors import AlteredError, DeviceError, DeviceFaultError, InputError, SessionError
+from omap.lineage import NO_MAP
 from omap.params import Params
-from omap.session import ClientSession, refused
-from omap.wire import HELLO_LINES, LINE_BYTES, MOST_COUNT, RecordCodec, RecordType, Refusal, read_header
+from omap.session import NONCE_BYTES, ClientSession, refused
+from omap.wire import HEADER, HELLO_LINES, LINE_BYTES, MOST_COUNT, RecordCodec, RecordType, Refusal, read_header
 
 HANDSHAKES = 20
 """How often a client asks for a session while other clients open theirs at the same time."""
 
 BUSY_SECONDS = 0.02
 """First pause between two such attempts. The next pauses are longer."""
+
+_MAP_ID = slice(HEADER.size + NONCE_BYTES, HEADER.size + NONCE_BYTES + MAP_ID_BYTES)
+"""Place of the map id in the answer to a HELLO."""
 
 T = TypeVar("T")
 
@@ -257,11 +262,14 @@ def handshake(
     session, known = ClientSession(params, client, replaces=replaces), witness.known()
     answer = yield session.hello()
     _check_refusal(answer)
+    session.replaces = witness.replaces(answer[_MAP_ID], replaces)
     answer = yield session.confirm(answer, known)
     _check_refusal(answer)
     session.opened(answer)  # the answers have proved which map it is, and what it holds of the known one
+    witness.refused = session.map_id, session.session
     if not witness.session_opens(session.map_id, known, session.kept):
         raise Busy
+    witness.refused = NO_MAP, 0
     return session
 
 

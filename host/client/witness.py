@@ -52,6 +52,8 @@ class Witness:
         Highest operation number seen, -1 before the first.
     complete : bool
         Whether the map holds all that was seen of the map before it.
+    refused : tuple of bytes and int
+        Id of the map that was refused last, and number of the session that was opened there; :data:`NO_MAP` if none.
     """
 
     def __init__(self, path: Path | str | None = None, accept: str | None = None) -> None:
@@ -60,6 +62,21 @@ class Witness:
         self.map_id = b""
         self.operation = -1
         self.complete = True
+        self.refused = NO_MAP, 0
+
+    def replaces(self, map_id: bytes, session: int) -> int:
+        """Return the number of the session that a new one replaces, 0 for none.
+
+        Parameters
+        ----------
+        map_id : bytes
+            Id of the map where the new session opens.
+        session : int
+            Number of the last session that was used. In another map this number may be another client's session.
+        """
+        if map_id == self.map_id:
+            return session
+        return self.refused[1] if map_id == self.refused[0] else 0  # so that trying again leaves one session there
 
     def known(self) -> bytes:
         """Return the id of the map to ask a device about: the one that is remembered, :data:`NO_MAP` if none is."""

@@ -54,7 +54,7 @@ class Twin:
         noise = (int.from_bytes(word, "little") for word in words(seed))
         self.run = EngineRun(engine(config), config, ROOT_KEY, ring_lines=ring_lines, noise=noise, seed=seed, **options)
         self.layout, self.buffer, self.codec = self.run.layout, self.run.buffer, RecordCodec(self.params)
-        self.model = Prediction(seed, self.params, ring_lines)
+        self.model = Prediction(seed, self.params, ring_lines, journal=config.journal)
         self.got, self.lines = [], []  # records, and their lines
         self.due = deque()  # lines of the commands whose answers were not taken
         self.torn = False  # lines of a response may be missing: their places hold those before
@@ -268,7 +268,7 @@ class Twin:
         if not self.late:
             assert ours[layout.responses : layout.pages] == theirs[layout.responses : layout.pages]
         assert ours[layout.pages :] == theirs[layout.pages :]
-        for counter in (Counter.COMMANDS_FETCHED, Counter.RESPONSES_WRITTEN):
+        for counter in (Counter.COMMANDS_FETCHED, Counter.RESPONSES_WRITTEN, Counter.JOURNAL_WRITTEN):
             assert read_counter(ours, counter) == read_counter(theirs, counter)
         self.compare_registers()
         seen = self.run.bench.observer.trace(

@@ -34,9 +34,12 @@ class Prediction:
         Of the device.
     taken : iterable of bytes, optional
         Words of noise to use instead of those of the seed.
+    journal : bool
+        Whether the device writes a journal. It is kept in :attr:`journal`.
     """
 
-    def __init__(self, seed, params, ring_lines, *, root_key=ROOT_KEY, device_id=DEVICE_ID, taken=None):
+    # Many: each is something that one test or another draws, and most have a default.
+    def __init__(self, seed, params, ring_lines, *, root_key=ROOT_KEY, device_id=DEVICE_ID, taken=None, journal=False):
         self.layout, self.codec = BufferLayout(params, ring_lines), RecordCodec(params)
         self.buffer = memoryview(bytearray(self.layout.size))
         self._words = words(seed) if taken is None else iter(taken)
@@ -46,16 +49,19 @@ class Prediction:
             root_key,
             self.buffer,
             ring_lines=ring_lines,
+            journal=journal,
             observer=self.observer,
             device_id=device_id,
             noise=lambda: next(self._words) + next(self._words),
         )
         self.answers = []
+        self.journal = b""
 
     def request(self, request):
         """Serve a request."""
         self.device.registers.write("REQUEST", request)
         self.device.step()
+        self._take_journal()
 
     def feed(self, record):
         """Take a record and return the answer; None from a device that has stopped.
@@ -68,6 +74,7 @@ class Prediction:
         write_counter(buffer, Counter.COMMANDS_WRITTEN, number + len(record) // LINE_BYTES)
         while self.device.step():
             pass
+        self._take_journal()
         taken, written = (
             read_counter(buffer, counter) for counter in (Counter.RESPONSES_TAKEN, Counter.RESPONSES_WRITTEN)
         )
@@ -75,3 +82,11 @@ class Prediction:
         answers = split(layout.read_lines(buffer, layout.responses, taken, written - taken))
         self.answers += answers
         return answers[0] if answers else None
+
+    def _take_journal(self):
+        """Keep what the journal has now, and make room for more."""
+        taken, written = (
+            read_counter(self.buffer, counter) for counter in (Counter.JOURNAL_TAKEN, Counter.JOURNAL_WRITTEN)
+        )
+        self.journal += self.layout.read_lines(self.buffer, self.layout.journal, taken, written - taken)
+        write_counter(self.buffer, Counter.JOURNAL_TAKEN, written)
