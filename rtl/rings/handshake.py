@@ -143,6 +143,7 @@ class Handshake(wiring.Component):
             }
         )
 
+    # Long: one state machine answers both records, and its states share the signals that stand before them.
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.rows = rows = Memory(

@@ -13,7 +13,8 @@ from omap.wire import CONTROL_BYTES
 from rtl.constants import LINE_BITS, LINE_BYTES, RING_ACCESS_LINES, RING_IDS
 from rtl.memory.bursts import ADDRESS_BITS, access
 from rtl.rings.record import RECORD_BEAT
-from rtl.rings.ring_commands import LINE_SHIFT, RING_BITS, CommandFetch, CounterPolls, RequestPolls, line_read
+from rtl.rings.request_polls import RequestPolls
+from rtl.rings.ring_commands import LINE_SHIFT, RING_BITS, CommandFetch, CounterPolls, line_read
 from rtl.rings.ring_writer import RingWriter
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import page_beat, require_one_of, require_whole
