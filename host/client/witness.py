@@ -53,7 +53,8 @@ class Witness:
     complete : bool
         Whether the map holds all that was seen of the map before it.
     refused : tuple of bytes and int
-        Id of the map that was refused last, and number of the session that was opened there; :data:`omap.lineage.NO_MAP` if none.
+        Id of the map that was refused last, :data:`omap.lineage.NO_MAP` if none was, and number of the session that was
+        opened there.
     """
 
     def __init__(self, path: Path | str | None = None, accept: str | None = None) -> None:
@@ -79,7 +80,10 @@ class Witness:
         return self.refused[1] if map_id == self.refused[0] else 0  # so that trying again leaves one session there
 
     def known(self) -> bytes:
-        """Return the id of the map to ask a device about: the one that is remembered, :data:`omap.lineage.NO_MAP` if none is."""
+        """Return the id of the map to ask a device about, the one that is remembered.
+
+        It is :data:`omap.lineage.NO_MAP` if none is.
+        """
         if not self.map_id and self.path is not None:
             with self._locked():
                 return self._read()[0] or NO_MAP
