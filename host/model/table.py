@@ -63,7 +63,7 @@ class TableMap(ObliviousMap):
 
     def export(self) -> Iterator[Columns]:
         """Yield all tuples, and free slots up to as many as a map has. Reveals everything."""
-        rows = self._table.reshape(-1, 1 + self.params.tuple_bytes)
+        rows = self._table[:, : 1 + self.params.tuple_bytes]
         used = np.zeros((self.params.slots, rows.shape[1]), np.uint8)
         used[: self._live] = rows[rows[:, 0] != 0]
         key_end = 1 + self.params.key_bytes

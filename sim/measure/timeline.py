@@ -68,12 +68,16 @@ class Moment:
     bus: str = ""
 
 
+COUNTERS = tuple(counter for counter in Counter if counter not in (Counter.JOURNAL_TAKEN, Counter.JOURNAL_WRITTEN))
+"""Counters of an engine without a journal."""
+
+
 def seen_as(layout: BufferLayout, kind: int, address: int, length: int) -> str:
     """Return what an access to the shared buffer is to the host."""
     at = address - BUFFER_ADDRESS
     verb = "reads" if kind == EventKind.READ else "writes"
     if at < CONTROL_BYTES:
-        names = [counter.name for counter in Counter if at <= counter < at + length]
+        names = [counter.name for counter in COUNTERS if at <= counter < at + length]
         return f"{verb} {', '.join(names) or 'the state'}"
     if at < layout.responses:
         return f"{verb} {length} bytes of the command ring"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from omap.presets import preset
+from omap.wire import LEAST_RING_LINES
 
 PROGRAM = """
 import sys, time
@@ -29,7 +30,8 @@ def test_a_map_that_is_being_made_does_not_outlive_whoever_wanted_it(tmp_path):
         line = [sys.executable, "-c", PROGRAM, str(its.fileno())]
         child = subprocess.Popen(line, pass_fds=[its.fileno()], stdout=subprocess.PIPE, text=True)
     try:
-        order = {"params": preset("TINY").to_dict(), "ring_lines": 8, "key_file": os.devnull, "model": "reference"}
+        order = {"params": preset("TINY").to_dict(), "ring_lines": LEAST_RING_LINES, "key_file": os.devnull}
+        order |= {"model": "reference", "journal": False}
         mine.sendall(json.dumps(order).encode() + b"\n")
         assert child.stdout.readline() == "making the map\n"
         mine.close()

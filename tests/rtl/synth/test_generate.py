@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from omap import sizing
 from omap.errors import ParamsError
 from omap.presets import NAMES, preset
-from omap.wire import RecordCodec
+from omap.wire import LINE_BYTES, RecordCodec
 from rtl.commands import command
 from rtl.config import EngineConfig
 from rtl.engine import Engine
@@ -96,7 +96,7 @@ def test_the_blocks_have_the_sizes_of_the_map():
     params = preset("PAPER")
     found = {name: block.arguments for name, block in blocks(params).items()}
     assert found["page_open"]["sealed_bytes"] == found["page_seal"]["sealed_bytes"] == params.page_bytes
-    assert found["record_open"]["sealed_bytes"] == RecordCodec(params).record_bytes
+    assert found["record_open"]["sealed_bytes"] == LINE_BYTES * RecordCodec(params).most_lines
     assert found["key_hash"]["message_bytes"] == params.key_bytes
     assert found["draws"]["pages"] == params.pages
     # Label, zero byte, two nonces, digest, map id, session number, length: see omap.session.
