@@ -57,7 +57,7 @@ def run(params: Params, operations: int, seed: int) -> dict[str, Any]:
         figures["road"] = road.road(root_file, owner, seed)
         with running("serve", "--params", parameters, "--key-file", root_file, "--port", 0) as (served, pid):
             figures |= turns(workload, served["address"], owner, pid)
-            figures["proxy"] = proxy.measured(served["address"], key_file, folder, operations, params.capacity // 4)
+            figures["proxy"] = proxy.measured(served["address"], key_file, folder, operations, params.capacity // 5)
     return figures
 
 

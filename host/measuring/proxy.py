@@ -35,6 +35,10 @@ REDIS_SHARE = 10
 """So many times more requests go to ``redis-server``, which would be done before it could be timed."""
 
 
+PIPELINE_SHARE = 4
+"""So many times more requests go out in pipelines, so that they last longer than it takes to connect."""
+
+
 def measured(address: str, key_file: Path, folder: Path, requests: int, keys: int) -> dict[str, Any] | None:
     """Return what the proxy of a server reaches beside ``redis-server``; None without the programs of Redis.
 
@@ -95,10 +99,11 @@ def beside(proxy: list[str], server: list[str], requests: int, keys: int) -> dic
     """Return requests a second through the proxy and of a Redis server, in turns, and their ratio, by pipeline."""
     found: dict[str, Any] = {}
     for pipeline in PIPELINES:
+        count = requests if pipeline == 1 else PIPELINE_SHARE * requests
         turns = [
             (
-                redis_benchmark(proxy, requests, keys, pipeline),
-                redis_benchmark(server, REDIS_SHARE * requests, keys, pipeline),
+                redis_benchmark(proxy, count, keys, pipeline),
+                redis_benchmark(server, REDIS_SHARE * count, keys, pipeline),
             )
             for _ in range(REDIS_TURNS)
         ]
@@ -120,7 +125,7 @@ def told(figures: dict[str, Any] | None) -> list[str]:
     lines = [
         f"  proxy beside redis-server {figures['version']}, medians of {REDIS_TURNS}: redis-benchmark "
         f"-t {','.join(REDIS_COMMANDS)} -c {CONNECTIONS} -d {VALUE_BYTES} -r {figures['keys']} "
-        f"-n {figures['requests']} (redis-server: {REDIS_SHARE * figures['requests']}); "
+        f"-n {figures['requests']} (in pipelines {PIPELINE_SHARE} times as many, redis-server {REDIS_SHARE} times); "
         f"before: ratio {BEFORE['proxy']} in pipelines"
     ]
     for pipeline, rates in figures["rates"].items():
