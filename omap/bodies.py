@@ -21,8 +21,7 @@ import numpy as np
 
 from omap.columns import Answers, Columns, copy_rows
 from omap.operations import Kind, Operation, Response, Status
-from omap.params import TAG_BYTES
-from omap.wire import CLOSE, HEADER, LINE_BYTES, PREAMBLE_BYTES, RecordCodec
+from omap.wire import CLOSE, PREAMBLE_BYTES, RecordCodec
 
 PREAMBLE = struct.Struct(">QII")
 """Before the items of a response: number of the first operation, overruns, live keys."""
@@ -36,11 +35,10 @@ FOUND = 0x80
 STATUS_MASK = 0x0F
 
 _NOP, _PUT = Kind.NOP, Kind.PUT  # an enum is slow to look into
-_AROUND = HEADER.size + TAG_BYTES
 _ZEROS = bytes(PREAMBLE_BYTES)
 _KINDS = tuple(bytes([kind]) for kind in range(CLOSE + 1))
 _STATUSES = tuple(Status)
-_OLD = tuple(Response(status) for status in Status)
+_WITHOUT_VALUE = tuple(Response(status) for status in Status)
 
 
 class Reply(NamedTuple):
@@ -49,7 +47,7 @@ class Reply(NamedTuple):
     Parameters
     ----------
     sequence : int
-        Number of the record's first operation since the map was formatted.
+        Number of the record's first operation. A format starts at 0; a restored map goes on where its parent was.
     overruns : int
         Events so far that departed later than their fixed offset; 0 in the model, which has no time.
     live : int
@@ -96,7 +94,7 @@ def column_items(codec: RecordCodec, columns: Columns) -> memoryview:
 
 def command_text(codec: RecordCodec, items: Iterable[bytes | memoryview], count: int) -> bytes:
     """Return the body of a command record that has ``count`` items, in one piece or several."""
-    return b"".join((_ZEROS, *items)).ljust(LINE_BYTES * codec.sizes[count] - _AROUND, b"\0")
+    return b"".join((_ZEROS, *items)).ljust(codec.text_bytes(count), b"\0")
 
 
 def pack_operations(codec: RecordCodec, operations: Sequence[Operation]) -> bytes:
@@ -140,7 +138,7 @@ def pack_answers(codec: RecordCodec, answers: Answers) -> bytes:
 def reply_text(codec: RecordCodec, reply: Reply) -> bytes:
     """Return the body of a response record, whose items are the ``text`` of ``reply``."""
     preamble = PREAMBLE.pack(reply.sequence, min(reply.overruns, MOST_TOLD), min(reply.live, MOST_TOLD))
-    return (preamble + reply.text).ljust(LINE_BYTES * codec.sizes[reply.count] - _AROUND, b"\0")
+    return (preamble + reply.text).ljust(codec.text_bytes(reply.count), b"\0")
 
 
 def read_reply(text: bytes, count: int) -> Reply:
@@ -157,13 +155,13 @@ def reply_items(codec: RecordCodec, reply: Reply) -> memoryview:
 def read_responses(codec: RecordCodec, items: bytes | memoryview) -> list[Response]:
     """Return one response for each item."""
     text, size, value_bytes = bytes(items), codec.item_bytes, codec.params.value_bytes
-    make, statuses, old = tuple.__new__, _STATUSES, _OLD
+    make, statuses, without_value = tuple.__new__, _STATUSES, _WITHOUT_VALUE
     at, result = 1, []
     for head in text[::size]:
         if head & FOUND:
             result.append(make(Response, (statuses[head & STATUS_MASK], text[at : at + value_bytes])))
         else:
-            result.append(old[head])
+            result.append(without_value[head])
         at += size
     return result
 

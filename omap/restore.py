@@ -33,10 +33,10 @@ from omap.columns import Answers, Bytes
 from omap.device_rings import Fetched
 from omap.journal import JournalKeys, first_operation, journal_nonce, sealed_part
 from omap.lineage import NO_ANCESTORS, NO_MAP, Lineage, Start, read_start
-from omap.operations import Kind, Status
+from omap.operations import Status
 from omap.snapshot import snapshot_cipher
 from omap.source import SOURCE_HEADER, Source, read_source
-from omap.wire import CLOSE, HEADER, LINE_BYTES, Header, RecordCodec, RecordType, Refusal, refusal
+from omap.wire import HEADER, LINE_BYTES, Header, RecordCodec, RecordType, Refusal, refusal
 
 END_HEADER = Header(RecordType.END, 0, 1, 0, 0, 0)
 """Header of every END."""
@@ -137,8 +137,7 @@ class Restore:
         if any(items):
             assert map_ is not None
             columns = unpack_columns(self.codec, b"".join(items))
-            kinds = np.where(columns.kinds == CLOSE, np.uint8(Kind.NOP), columns.kinds)
-            answers = map_.execute_arrays(kinds, columns.keys, columns.values)
+            answers = map_.execute_arrays(*columns)
             wrong = np.flatnonzero(answers.statuses != Status.OK)
             if len(wrong):
                 ends = np.cumsum([len(one) // self.codec.item_bytes for one in items])

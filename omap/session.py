@@ -241,7 +241,7 @@ class ClientSession:
         Raises
         ------
         SessionError
-            If the device refused; WrongKeyError if it does not hold the same root key.
+            If the device refused; WrongKeyError if it derives another key for this client.
         AlteredError
             If the answer is a record of another type, or was altered.
         """

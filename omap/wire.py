@@ -188,7 +188,7 @@ class RecordCodec:
 
     def text_bytes(self, count: int) -> int:
         """Return the bytes that a DATA record of ``count`` operations seals."""
-        return LINE_BYTES * self.lines(count) - HEADER.size - TAG_BYTES
+        return LINE_BYTES * self.sizes[count] - HEADER.size - TAG_BYTES
 
     @property
     def bytes_each_way(self) -> float:
@@ -203,11 +203,15 @@ class RecordCodec:
     def command_lines(self, type_: int, lines: int, count: int) -> int:
         """Return the lines of a command with this type, lines and count in its header; 0 if it is malformed."""
         if type_ == RecordType.DATA:
-            fits = 0 < count < len(self.sizes) and lines == self.sizes[count]
+            fits = self._fits(lines, count)
         else:
             wanted = HELLO_LINES if type_ == RecordType.HELLO else 1 if type_ == RecordType.CONFIRM else 0
             fits = lines == wanted and count == 0
         return lines if fits else 0
+
+    def _fits(self, lines: int, count: int) -> bool:
+        """Whether a record of ``count`` operations has ``lines`` lines."""
+        return 0 < count < len(self.sizes) and lines == self.sizes[count]
 
     # -- journals and snapshots -----------------------------------------------------------------------------------
 
@@ -224,7 +228,7 @@ class RecordCodec:
     def restore_lines(self, type_: int, lines: int, count: int) -> int:
         """Return the lines of a record that restores a map, as :meth:`command_lines` does; 0 if it is malformed."""
         if type_ == RecordType.JOURNAL:
-            fits = 0 < count < len(self.sizes) and lines == self.sizes[count]
+            fits = self._fits(lines, count)
         elif type_ == RecordType.SNAPSHOT:
             fits = (lines, count) == (self.chunk_lines, self.most_operations)
         elif type_ == RecordType.START:
