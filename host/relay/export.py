@@ -94,11 +94,10 @@ class Export:
                 yield "source", b""
                 start = end
             elif self._source and type_ == RecordType.START:
-                self.ended, self._pause = True, time.monotonic() - self._began
+                self._pause = time.monotonic() - self._began
+                self._add(records[start:end])
+                self.ended, start = True, end  # only now: the thread that writes takes it for the end of what waits
             at = end
-            if self.ended:
-                self._add(records[start:at])
-                start = at
         if self._source and not self.ended:
             self._add(records[start:])
         else:

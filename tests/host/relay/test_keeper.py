@@ -1,5 +1,6 @@
 """What a relay with a data folder tells its clients, and when: nothing before the journal of it is on disk."""
 
+import asyncio
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -10,10 +11,12 @@ import omap
 from host.data.folder import DataFolder
 from host.device.driver import Driver
 from host.device.restoring import begin_empty
-from host.relay.export import Taken
+from host.relay.export import Export, Taken
 from host.relay.keeper import Keeper, Keeping
 from host.testing import running_relay
 from omap.errors import DataError, DeviceError
+from omap.source import Source
+from omap.wire import LINE_BYTES, Header, RecordType
 from tests.support.host.clients import RawClient, key, puts
 
 
@@ -162,6 +165,24 @@ def test_snapshots_are_taken_under_load(keep, key_file, params):
         assert disk.status.snapshot_time > 0
         with omap.connect(relay.address, client=relay.client) as reader:
             assert reader.get(key(3)) == key(99)
+
+
+def test_a_snapshot_has_ended_only_when_its_last_record_waits_to_be_written(monkeypatch):
+    source = Source(bytes(range(16))).record()
+    start = Header(RecordType.START, 0, 2, 0, 0, 1).pack().ljust(2 * LINE_BYTES, b"\0")
+    journal = Header(RecordType.JOURNAL, 0, 1, 1, 0, 5).pack().ljust(LINE_BYTES, b"\0")
+    seen = []
+
+    async def sort():
+        export = Export(asyncio.get_running_loop().create_future())
+        add = export._add
+        monkeypatch.setattr(export, "_add", lambda records: (seen.append((export.ended, records)), add(records)))
+        parts = list(export.sort(journal + source + start + journal))
+        assert parts == [("journal", journal), ("source", b""), ("journal", journal)]
+        return export
+
+    assert asyncio.run(sort()).ended
+    assert seen == [(False, start)]
 
 
 def test_a_snapshot_that_can_not_be_written_leaves_the_older_files(keep, key_file, monkeypatch):
