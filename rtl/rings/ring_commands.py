@@ -192,7 +192,7 @@ class CommandFetch(wiring.Component):
         If there is a journal: lines of a command whose response is whole, and of a record of the journal that is, which
         comes before; 0 in all other cycles.
     journal_room : Out(1)
-        If there is a journal, and no line is here or on its way: what begins a journal has room.
+        If there is a journal: what begins one has room, besides the records of all that is here or on its way.
     o_read : Out(stream.Signature(request))
         Reads of lines.
     i_data : In(stream.Signature({"id", "data", "last"}, always_ready=True))
@@ -301,14 +301,15 @@ class CommandFetch(wiring.Component):
             free.eq(free - new + framing.freed),
         ]
         if self.journal:
-            # Lines that the journal has, and those that it may come to have of all that is here or on its way. For a
-            # while a record counts as both, so that there may seem to be less room than none.
-            reserved, journal_limit = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
+            # Lines that the journal has, those that it may come to have of all that is here or on its way, and those
+            # with which another one begins: a format may come at any time, and what is here waits for its end. For a
+            # while a record counts twice, so that there may seem to be less room than none.
+            reserved, journal_limit = Signal(COUNTER_BITS, init=BEGIN_LINES), Signal(COUNTER_BITS)
             m.d.sync += [
                 # SEC_CM: JOURNALS.ROOM.RESERVED -- nothing runs whose record could wait for the host
                 reserved.eq(reserved + new - self.answered + self.journal_lines),
                 journal_limit.eq(self.journal_taken + self.ring_lines),
                 journal_room.eq(journal_limit - reserved),
-                self.journal_room.eq(~journal_room[-1] & (journal_room >= BEGIN_LINES)),
+                self.journal_room.eq(~journal_room[-1]),
             ]
         return m

@@ -76,7 +76,7 @@ class RingPort(wiring.Component):
     i_journal : In(stream.Signature(page_beat(1)))
         Records of the journal, if there is one; each for a command before the last beat of its response.
     journal_room : Out(1)
-        If there is a journal: what begins it has room in its ring, as far as is known while no command is under way.
+        If there is a journal: what begins one has room in its ring, besides the records of all commands under way.
     i_mirror : In(stream.Signature({"state": 4, "fault": 4}))
         A request to write a copy of the registers to the buffer, with this STATUS and FAULT.
     o_request : Out(stream.Signature(8))
