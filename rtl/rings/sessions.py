@@ -196,7 +196,7 @@ class Sessions(wiring.Component):
         m.d.comb += [
             journal.root_key.eq(root.root_key),
             journal.map_id.eq(self.map_id),
-            journal.begin.eq(self.begin),
+            journal.begin.eq(self.begin & root.present),  # never under the zeros that an erasure leaves
             self.begun.eq(journal.begun),
         ]
         for source, *sinks in (

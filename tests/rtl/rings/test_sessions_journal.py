@@ -126,3 +126,26 @@ def test_a_response_leaves_as_soon_as_its_record_of_the_journal(count):
         last = int(twin.bench.source("i_reply").cycles[-1])
         took.append(int(twin.bench.sink("o_record").cycles[-1]) - last)
     assert took[1] <= took[0] + 1
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 1 << 32), cycles=st.integers(0, 1200))
+@pytest.mark.sec_cm("SESSIONS.KEY.ERASE")
+def test_no_journal_comes_after_an_erasure(seed, cycles):
+    """Neither what was under way, nor the beginning of another one under the root key that is no more."""
+    twin = JournalTwin(*design("TINY"), random.Random(seed))
+    client = twin.opened()
+    for _ in range(20):
+        twin.feed(client.operations(twin.rng))
+    for _ in range(cycles // 10):
+        twin.step(10)
+    twin.bench.set("erase", 1)
+    twin.bench.run(1)
+    twin.bench.set("erase", 0)
+    sink = twin.bench.sink("o_journal")
+    before = sink.transfers
+    for begin in (1, 0, 1):
+        twin.bench.set("begin", begin)
+        twin.bench.run(1500)
+    assert sink.transfers == before
+    assert not twin.bench.get("begun")
