@@ -302,7 +302,14 @@ class PutRows(_OneKind):
         return self.answered - self.found
 
 
-class DeleteRows(_OneKind):
+class _KeyRows(_OneKind):
+    """Operations of one kind that need keys alone."""
+
+    def __init__(self, codec: RecordCodec, keys: Rows, progress: Progress | None) -> None:
+        super().__init__(codec, as_rows("keys", codec.params.key_bytes, keys), None, progress)
+
+
+class DeleteRows(_KeyRows):
     """DELETEs of keys in an array.
 
     Parameters
@@ -317,16 +324,13 @@ class DeleteRows(_OneKind):
 
     KIND = Kind.DELETE
 
-    def __init__(self, codec: RecordCodec, keys: Rows, progress: Progress | None) -> None:
-        super().__init__(codec, as_rows("keys", codec.params.key_bytes, keys), None, progress)
-
     def result(self) -> int:
         """Return how many keys were there. Raises DeniedError if the map refused some."""
         self.check()
         return self.found
 
 
-class GetRows(_OneKind):
+class GetRows(_KeyRows):
     """GETs of keys in an array.
 
     Parameters
@@ -342,7 +346,7 @@ class GetRows(_OneKind):
     KIND = Kind.GET
 
     def __init__(self, codec: RecordCodec, keys: Rows, progress: Progress | None) -> None:
-        super().__init__(codec, as_rows("keys", codec.params.key_bytes, keys), None, progress)
+        super().__init__(codec, keys, progress)
         self._values = np.zeros((self.total, codec.params.value_bytes), np.uint8)
         self._found = np.zeros(self.total, np.bool_)
 
