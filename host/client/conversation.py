@@ -16,13 +16,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from host.client.witness import Witness
+from host.records import LINES_AT
 from omap.bodies import Reply, command_text, reply_items
 from omap.errors import AlteredError
 from omap.session import RECORD_LIMIT, ClientSession, refused
 from omap.wire import LINE_BYTES, RING_LINES, RecordType, read_header
-
-LINES_AT = 2
-"""Place of the number of lines in a record."""
 
 CROWDED = 3 / 4
 """Part of what may be in flight from which on no more is sealed, so that records leave a few at a time."""
