@@ -1,6 +1,6 @@
 """The driver: checks a device, formats it, and moves records through its rings (:mod:`host.device.rings`) in bulk.
 
-The driver holds no key and does not look into records.
+The driver holds no key, and reads nothing of a record but its header.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from omap.errors import DeviceError, DeviceFaultError
 from omap.params import Params
 from omap.regmap import BY_NAME, IDENTITY, Fault, Request, State
 from omap.wire import WIRE_VERSION, RecordCodec
+
+SERVING = State.READY, State.EXPORTING
+"""States in which a device takes commands."""
 
 FAULT_TEXT = {
     Fault.NONE: "no reason is given",
@@ -143,7 +146,7 @@ class Driver:
                 f"the device has latched the fault {fault.name} and erased its keys: {FAULT_TEXT[fault]}; "
                 "its map is lost, restart the device"
             )
-        if state not in (State.READY, State.EXPORTING):
+        if state not in SERVING:
             remedy = "restart it" if state is State.STOPPED else "format it"
             raise DeviceError(f"the device is {state.name.lower()}, not ready: {remedy}")
 

@@ -12,16 +12,17 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from host.device.driver import SERVING
 from host.listening import cannot_listen
 from host.relay.relay import Relay
 from omap.errors import OmapError
-from omap.regmap import Fault, State
+from omap.regmap import Fault
 
 HOST = "127.0.0.1"
 _HEAD_BYTES = 8192
 _HEAD_SECONDS = 5.0
 _MOST_CONNECTIONS = 16
-_READY = ("ready", "exporting")
+_SERVING = [state.name.lower() for state in SERVING]
 
 
 def health(relay: Relay) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def health(relay: Relay) -> dict[str, Any]:
     except OmapError:
         state, fault = None, Fault.NONE
     kept = {} if relay.keeper is None else relay.keeper.facts()
-    ready = state in (State.READY, State.EXPORTING) and relay.failure is None and not relay.draining
+    ready = state in SERVING and relay.failure is None and not relay.draining
     ready = ready and not kept.get("trouble")
     return {
         "healthy": ready,
@@ -77,7 +78,7 @@ def metrics(relay: Relay) -> str:
     page.add("omap_ring_in_flight", "gauge", "Lines of commands whose answers were not taken.", driver.in_flight)
     page.add("omap_ring_most_in_flight", "gauge", "The most there were.", statistics.most_in_flight)
     page.add("omap_ring_batches_total", "counter", "Times that records were put into the ring.", statistics.batches)
-    page.add("omap_device_ready", "gauge", "1 if the device serves commands.", int(said["device"] in _READY))
+    page.add("omap_device_ready", "gauge", "1 if the device serves commands.", int(said["device"] in _SERVING))
     page.add("omap_device_fault", "gauge", "Fault that it has latched, 0 for none.", Fault[said["fault"].upper()])
     if kept := said["kept"]:
         page.add("omap_journal_bytes", "gauge", "Bytes of journal since the last snapshot.", kept["journal_bytes"])
