@@ -40,6 +40,9 @@ MAX_FACTS_BYTES = 1 << 16
 MAX_REFUSAL = 200
 """Most characters of a relay's reason that a client repeats."""
 
+MOST_NUMBER = 1 << 64
+"""Numbers in a greeting are smaller."""
+
 
 def socket_url(path: str) -> str:
     """Return the address of a relay at a socket file, whose path is absolute."""
@@ -125,17 +128,28 @@ def read_greeting(prefix: bytes, facts: bytes) -> Greeting:
         ring_lines, mode, refused, kept = told["ring_lines"], told["mode"], told["refused"], told.get("kept", {})
         well_formed = type(ring_lines) is int and LEAST_RING_LINES <= ring_lines <= MAX_RING_LINES
         well_formed = well_formed and isinstance(refused, str)
-        well_formed = well_formed and all(type(value) in (str, int, float) for value in kept.values())
+        well_formed = well_formed and all(map(_is_fact, kept.values()))
         well_formed = well_formed and all(type(value) is bool for value in mode.values())
         digest_fits = told["digest"] == params.digest.hex()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OmapError):
         well_formed = digest_fits = False
     if not well_formed or not digest_fits:
         raise SessionError("the relay's greeting is not well-formed: it was altered, or the relay is broken")
-    refused = "".join(filter(str.isprintable, refused))[:MAX_REFUSAL]
-    greeting = Greeting(params, ring_lines, dict(mode), refused, dict(kept))
+    mode = {_printable(name): value for name, value in mode.items()}
+    kept = {name: _printable(value) if isinstance(value, str) else value for name, value in kept.items()}
+    greeting = Greeting(params, ring_lines, mode, _printable(refused)[:MAX_REFUSAL], kept)
     if greeting.most_lines != most_lines:
         raise SessionError(
             f"the relay announces records of up to {most_lines} lines; its parameters make {greeting.most_lines}"
         )
     return greeting
+
+
+def _is_fact(value: Any) -> bool:
+    """Return whether a relay may say this of what is kept: a text, or a number of bytes, operations or seconds."""
+    return type(value) is str or (type(value) in (int, float) and abs(value) < MOST_NUMBER)
+
+
+def _printable(text: str) -> str:
+    """Return a text without what would move the cursor of a terminal, because nobody trusts the relay that sent it."""
+    return "".join(filter(str.isprintable, text))

@@ -61,11 +61,12 @@ def _kept(kept: dict[str, Any]) -> dict[str, Any]:
     """Return what the relay says of its data folder, for people."""
     if not kept:
         return {"kept on disk": "no"}
-    taken = kept.get("snapshot_time", 0)
+    taken = kept.get("snapshot_time")
+    age = f"{max(0.0, time.time() - taken):.0f} s old" if isinstance(taken, (int, float)) and taken else "none"
     return {
         "kept on disk": f"up to operation {kept.get('synced_operation')}, sync {kept.get('sync')}",
         "journal bytes": kept.get("journal_bytes"),
-        "snapshot": f"{max(0.0, time.time() - taken):.0f} s old" if taken else "none",
+        "snapshot": age,
         **({"trouble": kept["trouble"]} if kept.get("trouble") else {}),
     }
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from host.client.conversation import Broken, Conversation
 from host.client.opening import Busy, handshake
 from host.client.witness import Witness
+from host.commands import status
 from host.framing import MAX_FACTS_BYTES, MAX_REFUSAL, PREFIX, Greeting, facts_length, read_greeting
 from omap.device import read_counter, write_counter
 from omap.errors import OmapError, SessionError, TamperedError
@@ -112,10 +113,14 @@ json_values = st.recursive(
 )
 
 
-@given(name=st.sampled_from(["params", "digest", "ring_lines", "mode", "refused"]), value=json_values)
+@given(name=st.sampled_from(["params", "digest", "ring_lines", "mode", "refused", "kept"]), value=json_values)
 @example(name="ring_lines", value=float("inf"))
 @example(name="mode", value=[])
+@example(name="mode", value={"\x1b[2J": True})
 @example(name="params", value=[[]])
+@example(name="kept", value={"trouble": "\x1b[2J"})
+@example(name="kept", value={"snapshot_time": 10**400})
+@example(name="kept", value={"snapshot_time": float("nan")})
 def test_a_greeting_with_any_other_fact_is_refused_or_says_the_same(name, value):
     facts = json.loads(GREETING[PREFIX.size :])
     facts[name] = value
@@ -127,7 +132,8 @@ def test_a_greeting_with_any_other_fact_is_refused_or_says_the_same(name, value)
         return
     assert greeting.params == PARAMS
     assert len(greeting.refused) <= MAX_REFUSAL
-    assert greeting.refused.isprintable()
+    assert "".join([greeting.refused, *greeting.mode, *map(str, greeting.kept.values())]).isprintable()
+    status._kept(greeting.kept)
 
 
 @given(facts=st.binary(max_size=200))
