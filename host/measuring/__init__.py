@@ -1,1 +1,1 @@
-"""Parts of ``python -m host.benchmark``: what is timed, where, and how it is told."""
+"""What is timed of the host side: parts of ``python -m host.benchmark``, and ``python -m host.measuring.durable``."""

@@ -34,7 +34,6 @@ REDIS_TURNS = 3
 REDIS_SHARE = 10
 """So many times more requests go to ``redis-server``, which would be done before it could be timed."""
 
-
 PIPELINE_SHARE = 4
 """So many times more requests go out in pipelines, so that they last longer than it takes to connect."""
 

@@ -10,12 +10,13 @@ import numpy as np
 from host.device.driver import Driver
 from host.measuring.workload import Workload
 from host.model.model import ModelTransport
+from host.records import split
 from omap.bodies import Reply, answers, command_items, pack_answers, reply_text, unpack_columns
 from omap.columns import Answers, Columns
 from omap.credentials import Credential, provision
 from omap.session import ClientSession
 from omap.sessions import DeviceSessions
-from omap.wire import LINE_BYTES, RecordCodec, Refusal, read_header
+from omap.wire import RecordCodec, Refusal, read_header
 
 RECORDS = 4
 """Records in each step of the device."""
@@ -49,11 +50,8 @@ def shares(workload: Workload) -> dict[str, float]:
         def execute(columns: Columns) -> None:
             driver.put(b"".join([session.seal_columns(part) for part in cut(columns, most)]))
             transport.step(len(columns.kinds))
-            taken, at = bytes(driver.take()), 0
-            while at < len(taken):
-                end = at + LINE_BYTES * read_header(taken[at : at + LINE_BYTES]).lines
-                answers(session.codec, session.open(taken[at:end]))
-                at = end
+            for record in split(driver.take()):
+                answers(session.codec, session.open(record))
 
         for columns in cut(workload.columns, RECORDS * most):
             timed("all", execute, columns)
