@@ -43,14 +43,13 @@ class _Program:
         key = read_root_file(key_file)
         self.descriptor = _make_memory(memory_bytes(self.layout))
         self.memory = memoryview(mmap.mmap(self.descriptor, memory_bytes(self.layout)))
-        options = {"journal": True} if journal else {}  # a stand-in knows none
         self.device = maker_of_device(model)(
             params,
             key,
             self.memory[WINDOW_BYTES:],
             ring_lines=ring_lines,
+            journal=journal,
             registers=device_registers(self.memory),
-            **options,
         )
 
     def introduce(self, bell: socket.socket) -> None:

@@ -28,7 +28,6 @@ from omap.trace import Observer
 STEP_OPERATIONS = 4096
 """Operations after which a step fetches no further record."""
 
-
 WIDTH_ALIGNMENT = 16
 """Places are multiples of so many bytes, so that few of them lie in two lines of the cache."""
 

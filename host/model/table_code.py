@@ -12,16 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from omap.fast.compiled import compiled
+from omap.operations import Kind, Status
 
 Bytes = npt.NDArray[np.uint8]
 Int = int | np.int64
 
-PUT: Final = 2
-DELETE: Final = 3
-NOP: Final = 0
-OK: Final = np.uint8(0)
-NOT_FOUND: Final = np.uint8(1)
-FULL: Final = np.uint8(2)
+PUT: Final = int(Kind.PUT)
+DELETE: Final = int(Kind.DELETE)
+NOP: Final = int(Kind.NOP)
+NOT_FOUND: Final = np.uint8(Status.NOT_FOUND)
+FULL: Final = np.uint8(Status.FULL)
 
 _PRIME: Final = np.uint64(0x100_0000_01B3)
 _BASIS: Final = np.uint64(0xCBF2_9CE4_8422_2325)
