@@ -13,6 +13,7 @@ layer  modules                        import                                    
 3      ``relay``                      ``device``, ``data``, layer 1 as they do    no: it moves sealed records
 3      ``model``                      layer 1, ``device.transport``               as the card for which it stands
 4      ``commands``                   layers 1 to 3                               as what a command starts
+4      ``measuring``                  layers 1 to 3                               it starts both sides
 5      ``benchmark``, ``testing``     layers 1 to 4                               they start both sides
 =====  =============================  ==========================================  ==================================
 

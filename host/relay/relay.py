@@ -124,7 +124,7 @@ class Relay:
 
     @property
     def address(self) -> str:
-        """The first of them."""
+        """The first of the addresses that clients connect to."""
         return self.addresses[0]
 
     # -- start and stop -------------------------------------------------------------------------------------------
