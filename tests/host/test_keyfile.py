@@ -65,10 +65,21 @@ def test_a_file_that_others_can_use_is_refused_and_none_is_replaced(tmp_path, ki
         again(path)
     assert path.read_bytes() == before
     read(path)
-    for mode in (0o640, 0o604, 0o601):
+    for mode in (0o640, 0o604, 0o620, 0o601):
         path.chmod(mode)
         with pytest.raises(InputError, match=f"has mode {mode:04o}, so that others can use it: chmod 600"):
             read(path)
+    path.chmod(0o400)
+    read(path)
+
+
+def test_a_place_that_can_not_be_used_is_named(tmp_path):
+    for write in (write_root_file, lambda path: write_client_file(path, client_of(KEY))):
+        with pytest.raises(InputError, match="can't be written: No such file"):
+            write(tmp_path / "none" / "key")
+    for read in (read_root_file, read_client_file):
+        with pytest.raises(InputError, match="can't be read: Is a directory"):
+            read(tmp_path)
 
 
 def damages(text):

@@ -21,7 +21,7 @@ from omap.errors import (
 )
 from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
-from omap.wire import LEAST_RING_LINES, LINE_BYTES, Header, RecordCodec, RecordType, Refusal, read_header
+from omap.wire import LEAST_RING_LINES, LINE_BYTES, RecordCodec, RecordType, Refusal, read_header, refusal
 from tests.support.host.clients import at_most, columns, key, listed, number_from, puts
 from tests.support.host.rogue import CLIENT
 from tests.support.oracle import expected
@@ -331,8 +331,7 @@ def test_silence_is_an_unknown_fate(relay, singles):
 def test_a_refusal_proves_nothing(relay, code):
     def refuse(connection, number, record):  # although the device has run the command
         if connection == 0 and number == 2:
-            header = read_header(record)
-            return [Header(RecordType.REFUSED, 0, 1, code, header.session, 0).pack().ljust(64, b"\0")]
+            return [refusal(read_header(record), code)]
         return [record]
 
     relay.response = refuse

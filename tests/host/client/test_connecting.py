@@ -9,7 +9,7 @@ import omap
 from host.client.settings import Settings
 from omap.errors import DeviceError, InputError, SessionError, WrongKeyError
 from omap.presets import preset
-from omap.wire import Header, RecordType, Refusal
+from omap.wire import Refusal, read_header, refusal
 from tests.support.host.keys import client_file, client_of
 from tests.support.host.rogue import CLIENT, KEY
 
@@ -120,7 +120,7 @@ def test_a_relay_that_hangs_up_at_once(relay):
 
 def test_a_device_fault_is_told_at_the_handshake(relay):
     def fault(connection, number, record):
-        return [Header(RecordType.REFUSED, 0, 1, Refusal.FAULT, 0, 0).pack().ljust(64, b"\0")]
+        return [refusal(read_header(record), Refusal.FAULT)]
 
     relay.response = fault
     with pytest.raises(omap.DeviceFaultError, match="has latched a fault and erased its keys"):
@@ -130,7 +130,7 @@ def test_a_device_fault_is_told_at_the_handshake(relay):
 def test_sessions_opened_at_the_same_time_are_tried_again(relay):
     def busy(connection, number, record):
         if number in (1, 3):
-            return [Header(RecordType.REFUSED, 0, 1, Refusal.NO_HANDSHAKE, 0, 0).pack().ljust(64, b"\0")]
+            return [refusal(read_header(record), Refusal.NO_HANDSHAKE)]
         return [record]
 
     relay.response = busy
