@@ -35,11 +35,8 @@ from omap.journal import JournalKeys, first_operation, journal_nonce, sealed_par
 from omap.lineage import NO_ANCESTORS, NO_MAP, Lineage, Start, read_start
 from omap.operations import Status
 from omap.snapshot import snapshot_cipher
-from omap.source import SOURCE_HEADER, Source, read_source
+from omap.source import END_HEADER, SOURCE_HEADER, Source, read_source
 from omap.wire import HEADER, LINE_BYTES, Header, RecordCodec, RecordType, Refusal, refusal
-
-END_HEADER = Header(RecordType.END, 0, 1, 0, 0, 0)
-"""Header of every END."""
 
 
 class Runs(Protocol):

@@ -1,8 +1,11 @@
-"""SOURCE: a record in the clear that says which map or snapshot the records after it belong to.
+"""SOURCE and END: the records of a restore that are in the clear.
 
-Its fields are ``map id (16) || export id (16) || digest (32) || number of the next operation (64 bits) || number of the
-next journal record (64) || SNAPSHOT records (32) || zeros``. It begins each snapshot, and also the journal of each map:
-then all fields but the map id are zeros. Nothing of it is authentic before a record that was sealed for it opens.
+SOURCE says which map or snapshot the records after it belong to. Its fields are ``map id (16) || export id (16) ||
+digest (32) || number of the next operation (64 bits) || number of the next journal record (64) || SNAPSHOT records (32)
+|| zeros``. It begins each snapshot, and also the journal of each map: then all fields but the map id are zeros. Nothing
+of it is authentic before a record that was sealed for it opens.
+
+END says that a restore has all its records. It is a header and zeros.
 """
 
 from __future__ import annotations
@@ -17,6 +20,12 @@ assert HEADER.size + _FIELDS.size == SOURCE_LINES * LINE_BYTES
 
 SOURCE_HEADER = Header(RecordType.SOURCE, 0, SOURCE_LINES, 0, 0, 0)
 """Header of every SOURCE."""
+
+END_HEADER = Header(RecordType.END, 0, 1, 0, 0, 0)
+"""Header of END."""
+
+END = END_HEADER.pack().ljust(LINE_BYTES, b"\0")
+"""The last record of a restore."""
 
 
 class Source(NamedTuple):

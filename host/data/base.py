@@ -11,9 +11,9 @@ import time
 
 from host.data.files import PART, File, Layer, remove, telling
 from host.data.frames import HEAD_BYTES, PARAMS_BYTES, FileHead, FileKind, frames
-from host.data.reading import END
 from omap.lineage import NO_MAP
 from omap.params import Params
+from omap.source import END
 
 SYNC_BYTES = 32 << 20
 """Bytes after which a file is synced while it is written, so that no sync of a journal has to wait for all of it."""

@@ -21,11 +21,11 @@ from host.data.files import DISK, PART, Layer, hold, remove, telling
 from host.data.found import Found, sentences
 from host.data.identity import identify
 from host.data.journal import Journal, Segment
-from host.data.reading import END, SNAPSHOT, Part, Place, Reading, in_force, places
+from host.data.reading import SNAPSHOT, Part, Place, Reading, in_force, places
 from omap.errors import InputError
 from omap.lineage import NO_MAP
 from omap.params import Params
-from omap.source import SOURCE_HEADER, Source, read_source
+from omap.source import END, SOURCE_HEADER, Source, read_source
 from omap.wire import LINE_BYTES, MOST_ANCESTORS, SOURCE_LINES, RecordCodec, RecordType, read_header
 
 SEGMENT_BYTES = 64 << 20

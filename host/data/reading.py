@@ -16,12 +16,10 @@ from host.data.damage import Damage, damaged
 from host.data.files import Layer, telling
 from host.data.frames import PARAMS_BYTES, FileHead, FileKind, FrameReader
 from host.records import split
-from omap.restore import END_HEADER
-from omap.wire import LINE_BYTES, RecordCodec
+from omap.source import END
+from omap.wire import RecordCodec
 
 JOURNAL, SNAPSHOT = ".journal", ".snapshot"
-END = END_HEADER.pack().ljust(LINE_BYTES, b"\0")
-"""The last record of a restore."""
 
 
 class Place(NamedTuple):

@@ -15,6 +15,7 @@ from omap.operations import Kind, Operation, Response, Status
 from omap.params import Rule
 from omap.regmap import Fault, Request, State
 from omap.session import ClientSession
+from omap.source import END
 from omap.trace import Observer
 from omap.wire import (
     Counter,
@@ -26,7 +27,7 @@ from omap.wire import (
     write_counter,
 )
 from tests.support.drawn import drawn_operations, name
-from tests.support.journal_host import END, JournalHost
+from tests.support.journal_host import JournalHost
 from tests.support.kept_maps import KEYS, LOOK, PARAMS, Kept, materials
 from tests.support.omap_maps import compiled, tight
 from tests.support.oracle import expected

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from omap.regmap import State
 from omap.restore import Restore
+from omap.source import END
 from omap.wire import HEADER, LINE_BYTES, Header, RecordCodec, RecordType, Refusal, read_header
-from tests.support.journal_host import END, JournalHost
+from tests.support.journal_host import JournalHost
 from tests.support.kept_maps import PARAMS, Kept, materials
 
 CODEC = RecordCodec(PARAMS)

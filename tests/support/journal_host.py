@@ -5,11 +5,9 @@ from typing import Any
 
 from omap.params import Params
 from omap.regmap import Request, State
-from omap.restore import END_HEADER
-from omap.wire import LINE_BYTES, Counter, RecordType, read_header, write_counter
+from omap.source import END
+from omap.wire import Counter, RecordType, read_header, write_counter
 from tests.support.ring_host import RingHost
-
-END = END_HEADER.pack().ljust(LINE_BYTES, b"\0")
 
 
 class JournalHost(RingHost):

@@ -18,10 +18,10 @@ from omap.journal import Journal
 from omap.lineage import NO_ANCESTORS
 from omap.operations import Kind, Status
 from omap.presets import preset
-from omap.restore import END_HEADER, Restore
+from omap.restore import Restore
 from omap.snapshot import snapshot
-from omap.source import Source
-from omap.wire import HEADER, LINE_BYTES, RecordCodec, Refusal, read_header
+from omap.source import END, Source
+from omap.wire import HEADER, RecordCodec, Refusal, read_header
 
 HERE = Path(__file__).parent
 PARAMS = {
@@ -165,7 +165,7 @@ class Case:
 
     def document(self):
         most = self.codec.most_operations
-        self.add("end", END_HEADER.pack().ljust(LINE_BYTES, b"\0"))
+        self.add("end", END)
         one = Map(self, "one")
         one.run(1, 3, most)
         early = one.export("early snapshot")

@@ -2,7 +2,7 @@
 
 from host.data import base
 from host.data.frames import FRAME_BYTES, HEAD_BYTES, MOST_FRAME_BYTES, FrameReader
-from host.data.reading import END
+from omap.source import END
 from omap.wire import LINE_BYTES, Header, RecordType
 from tests.support.host.crash_disk import CrashDisk
 from tests.support.host.lives import PARAMS

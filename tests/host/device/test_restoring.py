@@ -12,14 +12,12 @@ from omap.errors import DamagedError, DeviceError
 from omap.operations import Kind
 from omap.presets import preset
 from omap.regmap import State
-from omap.restore import END_HEADER
-from omap.source import Source, read_source
+from omap.source import END, Source, read_source
 from omap.wire import LEAST_RING_LINES, LINE_BYTES, Counter, RecordType, read_header, write_counter
 from tests.support.host.clients import DriverClient, mixed
 
 PARAMS = preset("TINY")
 KEY = bytes(range(32))
-END = END_HEADER.pack().ljust(LINE_BYTES, b"\0")
 
 
 class Rig:
