@@ -9,16 +9,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from host.client.address import DEFAULT_URL
-from host.client.settings import Settings
-from host.client.sync import Client
-from host.client.witness import ANY
 from omap.commands.numbers import Real, Whole
 from omap.errors import InputError
+
+if TYPE_CHECKING:
+    from host.client.settings import Settings
+    from host.client.sync import Client
 
 HEX = click.option("--hex", "as_hex", is_flag=True, help="Keys and values are hexadecimal digits, not text.")
 """The option of a command that takes or prints keys or values."""
@@ -105,6 +106,10 @@ class Where:
         InputError
             If options contradict each other, or one can't be used.
         """
+        # here, because `omap serve` loads this module and must load no code that derives keys (RELAY.KEY.ABSENT)
+        from host.client.settings import Settings
+        from host.client.witness import ANY
+
         if self.no_witness and self.witness is not None:
             raise InputError("--witness and --no-witness exclude each other: give one of them")
         if self.no_witness and self.accept not in (None, ANY):
@@ -120,6 +125,8 @@ class Where:
 
     def connect(self) -> Client:
         """Return a connected client."""
+        from host.client.sync import Client
+
         return Client(self.settings())
 
 

@@ -320,6 +320,7 @@ def test_a_relay_takes_over_a_running_device(params, key, key_file):
 def test_the_relays_process_holds_no_key(key_file):
     script = """
 import gc, sys
+import host.commands.serve  # what `omap serve` loads, data folder included
 from host.testing import running_relay
 from omap.presets import preset
 with running_relay(preset("TINY"), sys.argv[1], backend="process") as relay:
