@@ -78,13 +78,8 @@ class Chain:
         DamagedError
             If they can't follow those before; names ``path``. Some may have been taken.
         """
-        at, end, unpack, sizes, journal = (
-            0,
-            len(records),
-            HEADER.unpack_from,
-            self.codec.sizes,
-            RecordType.JOURNAL.value,
-        )
+        at, end, unpack = 0, len(records), HEADER.unpack_from
+        sizes, journal = self.codec.sizes, RecordType.JOURNAL.value
         while at < end:
             fits = end - at >= LINE_BYTES
             if fits and self.phase is Phase.JOURNAL:  # nearly all records, so it goes quickly

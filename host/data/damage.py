@@ -22,8 +22,11 @@ class Damage(StrEnum):
     """It belongs to another map, or to other parameters."""
 
 
+RING = "the journal ring"
+"""Stands in the place of a file for what a device writes at the moment."""
+
+
 def damaged(path: str, damage: Damage, what: str) -> DamagedError:
     """Return the error that says what is wrong with a file."""
-    return DamagedError(
-        f"{path} is damaged ({damage}): {what}. Nothing was changed; give back the file as it was, or restore a backup"
-    )
+    remedy = "restart the device" if path == RING else "give back the file as it was, or restore a backup"
+    return DamagedError(f"{path} is damaged ({damage}): {what}. Nothing was changed; {remedy}")

@@ -16,9 +16,9 @@ from threading import Lock
 
 from host.data.base import BaseFile
 from host.data.chain import Chain
-from host.data.damage import Damage, damaged
+from host.data.damage import RING, Damage, damaged
 from host.data.files import DISK, PART, Layer, hold, remove, telling
-from host.data.found import Found, sentences
+from host.data.found import Found, found_in
 from host.data.identity import identify
 from host.data.journal import Journal, Segment
 from host.data.reading import SNAPSHOT, Part, Place, Reading, in_force, places
@@ -84,7 +84,7 @@ class SnapshotWriter:
         DataError
             If they could not be written. Then only :meth:`abort` is left to do.
         """
-        self._chain.take(records, "the journal ring")
+        self._chain.take(records, RING)
         self._base.add(records)
 
     @property
@@ -188,7 +188,7 @@ class DataFolder:
         with contextlib.closing(Reading(self.layer, self._parts, self.codec)) as reading:
             for _ in reading:
                 pass
-        self.found = sentences(reading, used)
+        self.found = found_in(reading, used)
         self._snapshot_time = reading.snapshot_time
         self._ancestors = reading.chain.ancestors
         self._journal = Journal(self.layer, self.path, self.codec, lambda: next(self._numbers), segment_bytes)
@@ -299,7 +299,7 @@ class DataFolder:
         with journal.syncing:
             at = journal.appended
             if (said.map_id, said.journal, said.operation) != (journal.map_id, at.next, at.operation):
-                raise damaged("the journal ring", Damage.FOREIGN, "a snapshot is not of the end of the present journal")
+                raise damaged(RING, Damage.FOREIGN, "a snapshot is not of the end of the present journal")
             place = Place(next(self._numbers), SNAPSHOT)
             journal.roll()  # so that nothing of the snapshot's time is in the files that it replaces
             self._writer = SnapshotWriter(self, place, source)

@@ -26,7 +26,7 @@ class Found:
     snapshot_time : float
         When the snapshot was taken, in seconds since 1970; 0 if there is none.
     cut_bytes : int
-        Bytes at the end of journals that were not whole; nobody was told that they were kept.
+        Bytes at the end of journals that were not whole, because a crash came before they were synced.
     sentences : tuple of str
         What was found and what will be done, for people.
     """
@@ -41,7 +41,7 @@ class Found:
     sentences: tuple[str, ...]
 
 
-def sentences(reading: Reading, used: Sequence[Place]) -> Found:
+def found_in(reading: Reading, used: Sequence[Place]) -> Found:
     """Return what was found, after all files were read."""
     chain, told = reading.chain, []
     if reading.snapshot_time:
@@ -56,7 +56,7 @@ def sentences(reading: Reading, used: Sequence[Place]) -> Found:
     if reading.cut_bytes:
         told.append(
             f"{reading.cut_bytes} bytes at the end of the journal are not whole and are left out, because a crash came "
-            "before anybody was told that they were kept."
+            "before they were synced."
         )
     empty = not chain.maps
     if empty:

@@ -205,5 +205,6 @@ class FrameReader:
         while at >= 0:
             # SEC_CM: DATA.DAMAGE.TOLD -- what was synced once and is no more is no crash's torn end
             if self._frame(self.end + at, above=self.end) is not None:
-                raise damaged(self.path, Damage.ALTERED, f"{self.end + at - self.end} bytes from byte {self.end} on")
+                what = f"{at} bytes from byte {self.end} on do not fit their checksum"
+                raise damaged(self.path, Damage.ALTERED, what)
             at = rest.find(FRAME_MAGIC, at + 1)

@@ -18,7 +18,7 @@ _MOST_BYTES = 1024
 
 
 def identify(layer: Layer, folder: str, params: Params) -> None:
-    """Refuse a folder that is not one for these parameters; make an empty one that.
+    """Refuse what is no data folder of these parameters; make an empty folder one.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import RLock
 
-from host.data.damage import Damage, damaged
+from host.data.damage import RING, Damage, damaged
 from host.data.files import File, Layer, remove, telling
 from host.data.frames import HEAD_BYTES, PARAMS_BYTES, FileHead, FileKind, frames
 from host.data.reading import JOURNAL, Place
@@ -74,10 +74,10 @@ def follow(codec: RecordCodec, records: bytes, number: int) -> tuple[int, int]:
         type_, _, lines, count, _, sequence = unpack(records, at) if at <= whole else (0,) * 6
         end = at + lines * LINE_BYTES
         if type_ != journal or not 0 < count < len(sizes) or sizes[count] != lines or end > len(records):
-            raise damaged("the journal ring", Damage.ALTERED, "what came is no whole JOURNAL record")
+            raise damaged(RING, Damage.ALTERED, "what came is no whole JOURNAL record")
         if sequence != number:
             damage = Damage.MISSING if sequence > number else Damage.REPEATED
-            raise damaged("the journal ring", damage, f"record {sequence} came, and {number} is the next")
+            raise damaged(RING, damage, f"record {sequence} came, and {number} is the next")
         at, number, operations = end, number + 1, operations + count
     return number - first, operations
 
