@@ -29,12 +29,12 @@ ALWAYS, INTERVAL = "always", "interval"
 
 
 class Sync(click.ParamType):  # type: ignore[type-arg]  # as in omap.commands.numbers
-    """``always``, or ``interval MS`` in one word: milliseconds. The value is seconds, None for always."""
+    """``always``, or ``interval MS`` in one word: milliseconds. The value is the words; see :func:`seconds`."""
 
     name = "always|interval MS"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        """Return the seconds, or None."""
+        """Return the words if they say when to sync."""
         words = str(value).split()
         if words == [ALWAYS]:
             return ALWAYS
@@ -45,7 +45,7 @@ class Sync(click.ParamType):  # type: ignore[type-arg]  # as in omap.commands.nu
 
 
 def seconds(sync: str) -> float | None:
-    """Return the seconds of an interval, None for always."""
+    """Return the seconds of an interval that :class:`Sync` took; None for always."""
     return None if sync == ALWAYS else float(sync.split()[1]) / 1e3
 
 

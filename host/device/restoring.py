@@ -20,7 +20,9 @@ _ID_BYTES = 16
 """Bytes of a nonce, and of a map's id."""
 
 _ANYBODY = b"\x03".ljust(32, b"\0")
-"""A credential. Whoever asks for a map's id needs no key."""
+"""A credential with all rights. Whoever asks for a map's id needs no key.
+
+It is not made by :mod:`omap.credentials`, because the process of a relay loads no code that derives keys."""
 
 _SOURCE_BYTES = SOURCE_LINES * LINE_BYTES
 

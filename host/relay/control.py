@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ def ask(folder: str | os.PathLike[str], **request: Any) -> dict[str, Any] | None
 
 
 @contextlib.contextmanager
-def _short(path: Path):  # type: ignore[no-untyped-def]
+def _short(path: Path) -> Iterator[str]:
     """Yield a short name of a socket file, because an address holds no more than 107 bytes."""
     if len(os.fsencode(path.absolute())) < 100:
         yield str(path.absolute())

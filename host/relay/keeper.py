@@ -81,6 +81,7 @@ class Keeper:
     ----------
     wake : callable
         Called when answers may leave that could not before.
+
     Reveals
         To the disk: how many records of which lengths ran, and when.
     """
