@@ -182,7 +182,7 @@ def test_proxy_and_server_are_killed_under_load(kept, rounds):
     proxy.communicate()
 
 
-def test_an_older_state_is_refused_and_says_what_is_gone(kept, tmp_path):
+def test_an_older_folder_that_knows_nothing_of_the_last_map_is_refused(kept, tmp_path):
     witness = tmp_path / "witness"
     with kept.connect(witness=witness) as client:
         client.put(b"the keys", b"one     ")

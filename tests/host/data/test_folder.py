@@ -1,4 +1,4 @@
-"""A data folder in use: what it says, whom it refuses, what a full or failing disk does, and whole trips."""
+"""A data folder in use: what it says of what it found, whom and what it refuses, what it keeps and drops."""
 
 import random
 import subprocess
