@@ -131,13 +131,17 @@ class PageCodec:
         self._ciphers: dict[int, PageCipher] = {}
 
     def _cipher(self, version: int) -> PageCipher:
-        """Return the cipher of a version's epoch; only the two newest epochs are kept."""
+        """Return the cipher of a version's epoch; only the newest ones are kept.
+
+        They are three, because a bulk load that passes from one epoch to the next opens pages of both and of the one
+        before.
+        """
         # SEC_CM: PAGE.KEY.EPOCH -- a key of its own for each epoch, so that none encrypts too many blocks
         number = epoch(version, self._epoch_bits)
         if number not in self._ciphers:
             self._ciphers[number] = PageCipher(page_key(self._page_secret, self._map_id, number), self._map_id)
-            if len(self._ciphers) > 2:
-                del self._ciphers[min(self._ciphers)]
+            if len(self._ciphers) > 3:
+                del self._ciphers[min(self._ciphers.keys() - {number})]
         return self._ciphers[number]
 
     def seal(self, page: int, version: int, plaintext: bytes | bytearray) -> bytes:

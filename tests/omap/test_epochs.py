@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.cmac import CMAC
 
+from omap.crypto import PageCodec
 from omap.errors import ExhaustedError, FaultError
 from omap.hazmat.fixed import fixed_secrets
 from omap.hazmat.inspect import contents
@@ -107,6 +108,15 @@ def test_a_bulk_load_over_the_ends_of_epochs_opens_what_was_sealed_before():
     watched.versions = [12] * PAGES
     watched.check()
     assert len(contents(watched.map)) == 12
+
+
+def test_pages_of_three_epochs_are_opened_and_sealed_in_any_order():
+    """A bulk load opens pages of the epoch before it and of its first, and seals them in its last."""
+    secrets = fixed_secrets(1)
+    codec = PageCodec(secrets.page_secret, secrets.map_id, 2)
+    sealed = {version: codec.seal(0, version, bytes(48)) for version in (4, 8, 12)}
+    for version in (4, 12, 8, 4, 8, 12):
+        assert codec.open(0, version, sealed[version], present=version) == bytes(48)
 
 
 @pytest.mark.parametrize("make", [create, compiled], ids=["reference", "compiled"])
