@@ -16,7 +16,7 @@ from omap.params import Params, Rule
 from omap.position_map import Words
 from omap.reference import Draw, ReferenceMap
 from omap.trace import Observer
-from omap.versions import KEPT_MASK
+from omap.versions import epoch, whole
 from omap.waiting import Descriptor
 
 PAGES_AT_ONCE = 1 << 10
@@ -101,8 +101,8 @@ class PagedMap(ReferenceMap):
         for first in range(0, params.pages, PAGES_AT_ONCE):
             pages = np.arange(first, min(first + PAGES_AT_ONCE, params.pages))
             kept, occupancy = self.waiting.kept(pages + params.hbm_bins)
-            versions = present - (present - kept & KEPT_MASK)
-            stale = (present >> params.epoch_bits) - (versions >> params.epoch_bits) > 1
+            versions = whole(kept, present)
+            stale = epoch(present, params.epoch_bits) - epoch(versions, params.epoch_bits) > 1
             for page in pages[stale].tolist():
                 self._codec.open(page, int(kept[page - first]), b"", present=present)  # says what is wrong
             size = params.page_bytes

@@ -103,6 +103,11 @@ class Register:
                 return value >> field.low & (1 << field.width) - 1
         raise KeyError(f"{self.name} has no field {name!r}")
 
+    def word(self, **values: int) -> int:
+        """Return the register value whose fields have ``values``; fields that are not named are 0."""
+        fields = {field.name: field for field in self.fields}
+        return sum(value << fields[name].low for name, value in values.items())
+
 
 _READ, _WRITE, _BOTH = Access
 
@@ -219,8 +224,10 @@ def identity(
     """Return the values of the registers that say what a device is."""
     values = {
         "IDENTITY": IDENTITY,
-        "VERSION": WIRE_VERSION | SESSIONS << 16,
-        "MODE": hbm_private | attested << 1 | hardware << 2 | insecure << 3 | journal << 4,
+        "VERSION": BY_NAME["VERSION"].word(wire=WIRE_VERSION, sessions=SESSIONS),
+        "MODE": BY_NAME["MODE"].word(
+            hbm_private=hbm_private, attested=attested, hardware=hardware, insecure=insecure, journal=journal
+        ),
     }
     for word in range(8):
         values[f"DIGEST_{word}"] = int.from_bytes(params.digest[4 * word : 4 * word + 4], "big")

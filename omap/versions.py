@@ -9,6 +9,13 @@ out with the number of blocks that one key encrypts.
 from __future__ import annotations
 
 import math
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Versions = TypeVar("Versions", int, npt.NDArray[np.int64])
+"""A version, or many in an array."""
 
 KEPT_BITS = 48
 """Bits of a version that HBM keeps."""
@@ -43,11 +50,14 @@ def choose_epoch_bits(pages: int, touches: float) -> int:
     return max(LEAST_EPOCH_BITS, math.ceil(math.log2(operations)))
 
 
-def epoch(version: int, epoch_bits: int) -> int:
-    """Return the epoch of a version."""
+def epoch(version: Versions, epoch_bits: int) -> Versions:
+    """Return the epoch of a version, or of each in an array."""
     return version >> epoch_bits
 
 
-def whole(kept: int, present: int) -> int:
-    """Return the version of which HBM kept the low 48 bits: the last one that is not above ``present``."""
+def whole(kept: Versions, present: int) -> Versions:
+    """Return the version of which HBM kept the low 48 bits: the last one that is not above ``present``.
+
+    ``kept`` may be an array; then so is what is returned.
+    """
     return present - ((present - kept) & KEPT_MASK)
