@@ -12,7 +12,7 @@ from rtl.crypto.gcm import GcmOpen, GcmSeal
 from sim.bench.amaranth_bench import AmaranthBench
 from sim.bench.compiled import Design
 from sim.bench.secrecy import state
-from tests.support.rtl.gcm_messages import Messages, Pair, number, open_all, taken
+from tests.support.rtl.gcm_messages import Messages, Pair, no_text_before_the_tag, number, open_all, taken
 
 WAITS = st.lists(st.integers(0, 4), max_size=20)
 
@@ -191,25 +191,7 @@ def test_a_flipped_bit_gives_zeros_and_a_fault(pages, records, seed, count, whic
 @pytest.mark.sec_cm("GCM.TEXT.VERIFIED")
 def test_no_text_before_the_tag(kind):
     pair, design = kind
-    bench = design.bench()
-    messages = Messages(pair.opener, random.Random(1), 1)
-    messages.load(bench, "open__")
-    messages.request(bench, "open__")
-    head, tag = messages.sealed[0][:-16], messages.sealed[0][-16:]
-    messages.push(bench, "open__i_sealed", [head])
-    data = (1 << 128) - 1
-    for _ in range(120):  # the tag is held back
-        bench.run(1)
-        assert bench.get("open__o_text__valid") == 0
-        assert bench.get("open__o_text__payload") & data == 0
-    messages.push(bench, "open__i_sealed", [tag])
-    bench.run_until(limit=5, transfers={"open__i_sealed": 1})
-    for _ in range(pair.opener.latency - 1):
-        assert bench.get("open__o_text__valid") == 0
-        assert bench.get("open__o_text__payload") & data == 0
-        bench.run(1)
-    assert bench.get("open__o_text__valid") == 1
-    assert bench.get("open__o_text__payload") & data == number(messages.clear[0][:16])
+    no_text_before_the_tag(pair, design.bench(), Messages(pair.opener, random.Random(1), 1))
 
 
 @pytest.mark.sec_cm("GCM.TIME.CONST")

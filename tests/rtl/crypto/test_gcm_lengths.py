@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omap.errors import ParamsError
 from rtl.crypto.gcm import GcmOpenEach, GcmSeal
 from sim.bench.compiled import Design
-from tests.support.rtl.gcm_messages import Messages, Pair, number, open_all, taken
+from tests.support.rtl.gcm_messages import Messages, Pair, no_text_before_the_tag, number, open_all, taken
 
 MOST = 256
 """Beats of the longest record of 64 lines."""
@@ -85,25 +85,7 @@ def test_no_beat_waits_whatever_the_lengths(records, seed, beats):
 @pytest.mark.parametrize("beats", [4, 33, MOST])
 def test_no_text_before_the_tag(records, beats):
     pair, design = records
-    bench = design.bench()
-    messages = Messages(pair.opener, random.Random(1), 1, [beats])
-    messages.load(bench, "open__")
-    messages.request(bench, "open__")
-    head, tag = messages.sealed[0][:-16], messages.sealed[0][-16:]
-    messages.push(bench, "open__i_sealed", [head])
-    data = (1 << 128) - 1
-    for _ in range(beats + 60):  # the tag is held back
-        bench.run(1)
-        assert bench.get("open__o_text__valid") == 0
-        assert bench.get("open__o_text__payload") & data == 0
-    messages.push(bench, "open__i_sealed", [tag])
-    bench.run_until(limit=5, transfers={"open__i_sealed": 1})
-    for _ in range(pair.opener.latency - 1):
-        assert bench.get("open__o_text__valid") == 0
-        assert bench.get("open__o_text__payload") & data == 0
-        bench.run(1)
-    assert bench.get("open__o_text__valid") == 1
-    assert bench.get("open__o_text__payload") & data == number(messages.clear[0][:16])
+    no_text_before_the_tag(pair, design.bench(), Messages(pair.opener, random.Random(1), 1, [beats]))
 
 
 @pytest.mark.sec_cm("GCM.TEXT.ZERO_ON_FAULT")

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omap.wire import Counter, RecordType, write_counter
+from omap.wire import Counter, write_counter
 from rtl.rings.record import BEGIN_LINES
 from sim.models.observer import EventKind
-from sim.models.timing import HostTiming
-from tests.support.rtl.ring_bench import CALM, LEAST, ROUGH, Host, JournalHost, design
+from tests.support.rtl.ring_bench import LEAST, ROUNDS, Host, JournalHost, design
 
 
 @pytest.mark.sec_cm("JOURNALS.BEFORE.RESPONSE")
@@ -22,11 +21,7 @@ def test_journals_and_responses_go_round_the_rings_in_order(name):
 
     @settings(max_examples=15)
     @given(
-        ring=st.sampled_from([LEAST, 2 * LEAST, 1024]),
-        timing=st.sampled_from([CALM, ROUGH, HostTiming(reads=2, writes=1)]),
-        seed=st.integers(0, 2**32 - 1),
-        idle=st.tuples(*[st.sampled_from([0.0, 0.7])] * 2),
-        chunk=st.sampled_from([3, 20, 200]),
+        **ROUNDS,
         shorter=st.sampled_from([0.0, 0.3]),
         eager=st.sampled_from([7, 100, 1 << 16]),
     )
@@ -35,10 +30,7 @@ def test_journals_and_responses_go_round_the_rings_in_order(name):
         host.bench.source("i_journal", idle=idle[0])
         host.bench.source("i_record", idle=idle[1])
         host.shorter = lambda record: rng.random() < shorter
-        types = [RecordType.HELLO, RecordType.CONFIRM, *[RecordType.DATA] * 8]
-        records, lines = [], rng.randrange(1, 3 * ring)
-        while sum(map(len, records)) < 64 * lines:
-            records.append(host.record(type=rng.choice(types)))
+        records = host.records_of(rng.randrange(1, 3 * ring))
         host.begin(rng.randbytes(64 * BEGIN_LINES))
         host.exchange(records, limit=200_000, chunk=lambda: rng.randint(1, chunk))
         host.bench.run_until(limit=9000, values={"idle": 1})

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from omap.errors import ParamsError
 from omap.presets import preset
 from omap.regmap import MIRROR, REGISTER_BYTES, Fault, RegisterFile, State, identity
-from omap.wire import Counter, RecordType, write_counter
+from omap.wire import Counter, write_counter
 from rtl.rings.ring_port import RingPort
 from sim.models.observer import EventKind
 from sim.models.timing import HostTiming
-from tests.support.rtl.ring_bench import BASE, CALM, LEAST, MODES, ROUGH, Host, design
+from tests.support.rtl.ring_bench import BASE, CALM, LEAST, MODES, ROUGH, ROUNDS, Host, design
 
 
 @pytest.mark.parametrize("name", ["TINY", "WIDE"])
@@ -24,11 +24,7 @@ def test_records_and_responses_go_round_the_rings_in_order(name):
 
     @settings(max_examples=25)
     @given(
-        ring=st.sampled_from([LEAST, 2 * LEAST, 1024]),
-        timing=st.sampled_from([CALM, ROUGH, HostTiming(reads=2, writes=1)]),
-        seed=st.integers(0, 2**32 - 1),
-        idle=st.tuples(*[st.sampled_from([0.0, 0.7])] * 2),
-        chunk=st.sampled_from([3, 20, 200]),
+        **ROUNDS,
         shorter=st.sampled_from([0.0, 0.3, 1.0]),
     )
     def check(ring, timing, seed, idle, chunk, shorter):
@@ -36,10 +32,7 @@ def test_records_and_responses_go_round_the_rings_in_order(name):
         host.bench.sink("o_record", idle=idle[0])
         host.bench.source("i_record", idle=idle[1])
         host.shorter = lambda record: rng.random() < shorter
-        types = [RecordType.HELLO, RecordType.CONFIRM, *[RecordType.DATA] * 8]
-        records, lines = [], rng.randrange(1, 3 * ring)
-        while sum(map(len, records)) < 64 * lines:
-            records.append(host.record(type=rng.choice(types)))
+        records = host.records_of(rng.randrange(1, 3 * ring))
         host.exchange(records, limit=100_000, chunk=lambda: rng.randint(1, chunk))
         host.bench.run_until(limit=9000, values={"idle": 1})
         assert host.counter(Counter.COMMANDS_FETCHED) == sum(map(len, records)) // 64

@@ -123,3 +123,27 @@ def taken(bench, stream, lanes):
 def open_all(bench, messages, prefix="", sealed=None):
     messages.request(bench, prefix)
     messages.push(bench, f"{prefix}i_sealed", messages.sealed if sealed is None else sealed)
+
+
+def no_text_before_the_tag(pair, bench, messages):
+    """Give the opener of a pair a message, its tag last and late, and look for text before the tag was judged."""
+    messages.load(bench, "open__")
+    messages.request(bench, "open__")
+    head, tag = messages.sealed[0][:-16], messages.sealed[0][-16:]
+    messages.push(bench, "open__i_sealed", [head])
+    data = (1 << 128) - 1
+
+    def nothing_shows():
+        assert bench.get("open__o_text__valid") == 0
+        assert bench.get("open__o_text__payload") & data == 0
+
+    for _ in range(messages.sealed_beats + 120):  # the tag is held back
+        bench.run(1)
+        nothing_shows()
+    messages.push(bench, "open__i_sealed", [tag])
+    bench.run_until(limit=5, transfers={"open__i_sealed": 1})
+    for _ in range(pair.opener.latency - 1):
+        nothing_shows()
+        bench.run(1)
+    assert bench.get("open__o_text__valid") == 1
+    assert bench.get("open__o_text__payload") & data == number(messages.clear[0][:16])

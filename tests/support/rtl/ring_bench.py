@@ -8,6 +8,7 @@ import numpy as np
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from hypothesis import strategies as st
 
 from omap.presets import preset
 from omap.wire import (
@@ -36,6 +37,15 @@ CALM = HostTiming(quantiles=((0.0, 600.0), (1.0, 600.0)))
 ROUGH = HostTiming(quantiles=((0.0, 300.0), (0.5, 600.0), (1.0, 1500.0)), ready_withheld=0.4, valid_withheld=0.3)
 LINES = {"TINY": 16, "WIDE": 64}
 LEAST = LEAST_RING_LINES
+
+ROUNDS = {
+    "ring": st.sampled_from([LEAST, 2 * LEAST, 1024]),
+    "timing": st.sampled_from([CALM, ROUGH, HostTiming(reads=2, writes=1)]),
+    "seed": st.integers(0, 2**32 - 1),
+    "idle": st.tuples(*[st.sampled_from([0.0, 0.7])] * 2),
+    "chunk": st.sampled_from([3, 20, 200]),
+}
+"""What is drawn for records that go round the rings: a ring's lines, times of host and engine, cycles between looks."""
 
 
 class Rig(wiring.Component):
@@ -108,6 +118,13 @@ class Host:
         lines = next(n for n in range(1, 80) if self.codec.command_lines(type, n, count))
         header = Header(type, self.rng.randrange(256), lines, count, self.rng.getrandbits(32), self.rng.getrandbits(64))
         return header.pack() + self.rng.randbytes(64 * lines - HEADER.size)
+
+    def records_of(self, lines):
+        """Return drawn records, handshakes among them, of at least so many lines."""
+        types, records = [RecordType.HELLO, RecordType.CONFIRM, *[RecordType.DATA] * 8], []
+        while sum(map(len, records)) < 64 * lines:
+            records.append(self.record(type=self.rng.choice(types)))
+        return records
 
     def ring(self):
         """Tell the device what is written."""
