@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-Versions = TypeVar("Versions", int, npt.NDArray[np.int64])
+_Versions = TypeVar("_Versions", int, npt.NDArray[np.int64])
 """A version, or many in an array."""
 
 KEPT_BITS = 48
@@ -50,12 +50,12 @@ def choose_epoch_bits(pages: int, touches: float) -> int:
     return max(LEAST_EPOCH_BITS, math.ceil(math.log2(operations)))
 
 
-def epoch(version: Versions, epoch_bits: int) -> Versions:
+def epoch(version: _Versions, epoch_bits: int) -> _Versions:
     """Return the epoch of a version, or of each in an array."""
     return version >> epoch_bits
 
 
-def whole(kept: Versions, present: int) -> Versions:
+def whole(kept: _Versions, present: int) -> _Versions:
     """Return the version of which HBM kept the low 48 bits: the last one that is not above ``present``.
 
     ``kept`` may be an array; then so is what is returned.

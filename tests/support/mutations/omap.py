@@ -160,8 +160,8 @@ REMOVALS = [
     Removal(
         "RESTORE.ITEMS.ALL",
         "omap/restore.py",
-        "answers = map_.execute_arrays(kinds, columns.keys, columns.values)",
-        "answers = map_.execute_arrays(*(part[kinds != Kind.NOP] for part in (kinds, *columns[1:])))",
+        "answers = map_.execute_arrays(*columns)",
+        "answers = map_.execute_arrays(*(part[columns.kinds != Kind.NOP] for part in columns))",
     ),
     Removal("RESTORE.ORDER.STRICT", "omap/restore.py", "if header.sequence != self._next:", "if False:"),
     Removal("RESTORE.CHAIN.MATCHED", "omap/restore.py", "start.parent != (self.map_id, self.operation)", "False"),
