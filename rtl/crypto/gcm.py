@@ -25,8 +25,9 @@ class GcmOpen(GcmBlock):
 
     One beat a cycle, back to back, whatever the lengths. The first plaintext of a message is on offer :attr:`latency`
     cycles after its last beat was taken, good or bad, unless earlier plaintext is still waiting to be taken. A message
-    that fails comes out as zeros marked ``fault``, behind its header if it has one, which is in the clear anyway; the
-    block then erases its keys, latches :py:`fault` and takes nothing more.
+    that fails comes out as zeros marked ``fault``, behind its header if it has one, which is in the clear anyway, and
+    with zeros in place of ``more_header_bytes``; the block then erases its keys, latches :py:`fault` and takes nothing
+    more.
 
     Parameters
     ----------
@@ -46,6 +47,9 @@ class GcmOpen(GcmBlock):
     lengths : :class:`bool`
         Every message has a length of its own, from 48 bytes to ``sealed_bytes``. Needs ``lanes`` 1, ``header_bytes``
         16 and ``aad_bytes`` 0.
+    more_header_bytes : :class:`int`
+        Bytes of additional data behind the header of those messages whose requests say ``more``, in the clear: a
+        multiple of 16. 0 if none has them. Needs ``lengths``. They count as bytes of a sealed message.
 
     Members
     -------
@@ -54,11 +58,12 @@ class GcmOpen(GcmBlock):
     i_request : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "nonce": 96})))`
         Announces a message, in the order in which they come. May run ahead of the data: keystream of 32 beats is
         made beforehand, which hides the latency of the cipher. With ``lengths`` there is a further field, ``beats``:
-        those of the whole message, header and tag included, from 3 to :attr:`beats`.
+        those of the whole message, header and tag included, from 3 to :attr:`beats`. With ``more_header_bytes`` there
+        is ``more``, a bit: the message has them, and ``beats`` counts them too.
     i_sealed : :py:`In(stream.Signature(128 * lanes))`
-        Header, ciphertext and tag, :attr:`beats` for every request, or as many as it says.
+        Headers, ciphertext and tag, :attr:`beats` for every request, or as many as it says.
     o_text : :py:`Out(stream.Signature(StructLayout({"data": 128 * lanes, "last": 1, "fault": 1})))`
-        Header and plaintext, verified, :attr:`text_beats` for every message, or one less than its request said;
+        Headers and plaintext, verified, :attr:`text_beats` for every message, or one less than its request said;
         ``last`` marks the last beat. With more than one lane the last beat ends in 16 zero bytes, where the tag was.
     fault : :py:`Out(1)`
         A tag was wrong. Stays until ``erase``.
@@ -230,7 +235,7 @@ class GcmOpenEach(GcmOpen):
 
     Parameters
     ----------
-    sealed_bytes, aad_bytes, header_bytes, key_bits, keys, lanes : :class:`int`
+    sealed_bytes, aad_bytes, header_bytes, key_bits, keys, lanes, more_header_bytes : :class:`int`
         As :class:`GcmOpen`.
     lengths : :class:`bool`
         As :class:`GcmOpen`.
@@ -273,7 +278,7 @@ class GcmSeal(GcmBlock):
 
     Parameters
     ----------
-    sealed_bytes, aad_bytes, header_bytes, key_bits, keys, lanes : :class:`int`
+    sealed_bytes, aad_bytes, header_bytes, key_bits, keys, lanes, more_header_bytes : :class:`int`
         As :class:`GcmOpen`.
     lengths : :class:`bool`
         As :class:`GcmOpen`.
@@ -284,12 +289,12 @@ class GcmSeal(GcmBlock):
         A key, its index and its additional data, see :class:`rtl.crypto.gcm_core.GcmCore`.
     i_request : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "nonce": 96})))`
         Announces a message, in the order in which they come. A nonce must never come twice under one key. With
-        ``lengths`` there is a further field, ``beats``, see :class:`GcmOpen`.
+        ``lengths`` there is a further field, ``beats``, and with ``more_header_bytes``, ``more``; see :class:`GcmOpen`.
     i_text : :py:`In(stream.Signature(128 * lanes))`
-        Header and plaintext, :attr:`text_beats` for every request, or one less than it says. With more than one lane
+        Headers and plaintext, :attr:`text_beats` for every request, or one less than it says. With more than one lane
         the last 16 bytes of the last beat, where the tag goes, are ignored.
     o_sealed : :py:`Out(stream.Signature(StructLayout({"data": 128 * lanes, "last": 1})))`
-        Header, ciphertext and tag, :attr:`beats` for every request, or as many as it says; ``last`` marks the last.
+        Headers, ciphertext and tag, :attr:`beats` for every request, or as many as it says; ``last`` marks the last.
     forget : :py:`In(keys)`
         A bit a key: overwrites these keys, see :class:`rtl.crypto.gcm_core.GcmCore`. Only when no message under them is
         under way.

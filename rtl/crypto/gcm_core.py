@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES, LANES
 from rtl.crypto.aes import Aes
-from rtl.crypto.ghash import SEGMENT, Ghash, hash_beat
+from rtl.crypto.ghash import SEGMENT, Ghash
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import NONCE_BITS, require, require_one_of, require_whole, swap_bytes
 
@@ -25,7 +25,7 @@ class GcmCore(wiring.Component):
     """Keystream and GHASH for messages of ``sealed_bytes``, or at most so many, tag included, a beat of each a cycle.
 
     The place of the tag in the last beat gets the block that masks the tag, so that a message of n blocks and a tag
-    costs n + 1 encryptions in as many places: the cipher never falls behind the data. A header gets zeros: it passes
+    costs n + 1 encryptions in as many places: the cipher never falls behind the data. Headers get zeros: they pass
     in the clear.
 
     Parameters
@@ -46,6 +46,9 @@ class GcmCore(wiring.Component):
     lengths : :class:`bool`
         Every message has a length of its own, from 48 bytes to ``sealed_bytes``, which comes with its request. Needs
         ``lanes`` 1, ``header_bytes`` 16 and ``aad_bytes`` 0.
+    more_header_bytes : :class:`int`
+        Bytes of additional data behind the header of those messages whose requests say ``more``, in the clear: a
+        multiple of 16. 0 if none has them. Needs ``lengths``.
 
     Members
     -------
@@ -54,11 +57,12 @@ class GcmCore(wiring.Component):
         are taken from then on. A key may be replaced only when no message under it is under way.
     i_request : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "nonce": 96})))`
         Asks for the keystream of one message. Not taken while there is no key at its index. With ``lengths`` there is
-        a further field, ``beats``: those of the whole message, from 3 to :attr:`beats`.
-    o_keystream : :py:`Out(stream.Signature(rtl.crypto.ghash.hash_beat(keys=keys, lanes=lanes, lengths=lengths)))`
+        a further field, ``beats``: those of the whole message, from 3 to :attr:`beats`. With ``more_header_bytes``
+        there is ``more``, a bit: the message has so many bytes behind its header, and ``beats`` counts them too.
+    o_keystream : :py:`Out(stream.Signature(Ghash.beat_shape))`
         Keystream, a beat for each beat of the message, and the index of its key. With ``lengths`` it says as well
-        where in its message a beat stands.
-    i_hash : :py:`In(stream.Signature(hash_beat(keys=keys, lanes=lanes, lengths=lengths), always_ready=True))`
+        where in its message a beat stands, and with ``more_header_bytes``, whether that message has them.
+    i_hash : :py:`In(stream.Signature(Ghash.beat_shape, always_ready=True))`
         Ciphertext to hash, beat by beat; what lies in the place of the tag does not count. All but ``data`` as it
         came with the keystream.
     o_digest : :py:`Out(stream.Signature(128, always_ready=True))`
@@ -91,6 +95,7 @@ class GcmCore(wiring.Component):
         keys: int,
         lanes: int,
         lengths: bool = False,
+        more_header_bytes: int = 0,
     ) -> None:
         require_one_of("lanes", lanes, LANES)
         require_whole("sealed_bytes", sealed_bytes, 2 * BLOCK_BYTES, MAX_SEALED_BYTES)
@@ -107,6 +112,7 @@ class GcmCore(wiring.Component):
             keys=keys,
             lanes=lanes,
             lengths=lengths,
+            more_header_bytes=more_header_bytes,
         )
         self.sealed_bytes = sealed_bytes
         self.aad_bytes = aad_bytes
@@ -115,10 +121,12 @@ class GcmCore(wiring.Component):
         self.keys = keys
         self.lanes = lanes
         self.lengths = lengths
+        self.more_header_bytes = more_header_bytes
         self.beats = sealed_bytes // beat_bytes
         key_index = range(keys)
-        self.beat_shape = hash_beat(keys=keys, lanes=lanes, lengths=lengths)
+        self.beat_shape = self._ghash.beat_shape
         length = {"beats": range(self.beats + 1)} if lengths else {}
+        length |= {"more": 1} if more_header_bytes else {}
         super().__init__(
             {
                 "i_key": In(
@@ -159,7 +167,8 @@ class GcmCore(wiring.Component):
         counter = Signal(32)  # of the first lane
         room = Signal(range(keystream.depth + 1), init=keystream.depth)
         issue, begin = Signal(), Signal()
-        first, last, places = self._elaborate_places(m, issue, begin)
+        header, last, places = self._elaborate_places(m, issue, begin)
+        header_blocks = self.header_bytes // BLOCK_BYTES
         m.d.comb += [
             issue.eq(active & (room != 0) & ~probe),
             begin.eq(self.i_request.valid & self.i_request.ready),
@@ -182,21 +191,24 @@ class GcmCore(wiring.Component):
                 active.eq(1),
                 key_index.eq(self.i_request.p.key_index),
                 nonce.eq(self.i_request.p.nonce),
-                counter.eq(FIRST_TEXT_COUNTER - self.header_bytes // BLOCK_BYTES),
+                counter.eq(FIRST_TEXT_COUNTER - header_blocks),
             ]
+            if self.more_header_bytes:
+                with m.If(self.i_request.p.more):
+                    m.d.sync += counter.eq(FIRST_TEXT_COUNTER - header_blocks - self.more_header_bytes // BLOCK_BYTES)
         taken = self.o_keystream.valid & self.o_keystream.ready
         m.d.sync += room.eq(room - issue + taken)
 
         index_bits = len(key_index)
-        companions = [Cat(aes.i_blocks.p.key_index, places, first, probe)]
+        companions = [Cat(aes.i_blocks.p.key_index, places, header, probe)]
         for stage in range(aes.latency):
             companions.append(Signal.like(companions[-1], name=f"companion{stage}", reset_less=True))
             m.d.sync += companions[-1].eq(companions[-2])
         index_after, places_after = (companions[-1][part] for part in (slice(index_bits), slice(index_bits, -2)))
-        of_first, of_probe = companions[-1][-2:]
+        of_header, of_probe = companions[-1][-2:]
         stream_blocks = [aes.o_blocks.p[lane] for lane in range(self.lanes)]
         if self.header_bytes:
-            stream_blocks[0] = Mux(of_first, 0, stream_blocks[0])
+            stream_blocks[0] = Mux(of_header, 0, stream_blocks[0])
         m.d.comb += [
             hash_key_here.eq(aes.o_blocks.valid & of_probe),
             # SEC_CM: GCM.KEY.UNREADABLE -- the block that is the hash key goes to the hash alone
@@ -205,14 +217,15 @@ class GcmCore(wiring.Component):
             keystream.i.p.data.eq(Cat(stream_blocks)),
         ]
         if self.lengths:
-            m.d.comb += Cat(keystream.i.p.places, keystream.i.p.ends_text).eq(places_after)
+            of_places = [keystream.i.p.more] if self.more_header_bytes else []
+            m.d.comb += Cat(keystream.i.p.places, keystream.i.p.ends_text, of_places).eq(places_after)
         # SEC_CM: GCM.KEY.ERASE -- cipher and hash, which erase themselves on a reset, and all that is under way
         return ResetInserter(self.erase)(m)
 
     def _elaborate_places(self, m: Module, issue: Signal, begin: Signal) -> tuple[Value, Value, Value]:
         """Count the beats that are issued, from ``begin`` on.
 
-        Return whether the next one is the first of its message and whether it is the last; and, if messages have
+        Return whether the next one is of a header and whether it is the last of its message; and, if messages have
         lengths of their own, where it stands, as a beat of keystream says it.
         """
         if not self.lengths:
@@ -223,13 +236,22 @@ class GcmCore(wiring.Component):
             with m.If(begin):
                 m.d.sync += beat.eq(0)
             return beat == 0, last, Cat()
-        behind, first, last = Signal(range(self.beats)), Signal(), Signal()
+        behind, header, last = Signal(range(self.beats)), Signal(), Signal()
         ends_text = behind == 1
+        places = Cat(behind[: (SEGMENT - 1).bit_length()], ends_text)
         with m.If(issue):
-            m.d.sync += [behind.eq(behind - 1), first.eq(0), last.eq(ends_text)]
+            m.d.sync += [behind.eq(behind - 1), header.eq(0), last.eq(ends_text)]
         with m.If(begin):
-            m.d.sync += [behind.eq(self.i_request.p.beats - 1), first.eq(1), last.eq(0)]
-        return first, last, Cat(behind[: (SEGMENT - 1).bit_length()], ends_text)
+            m.d.sync += [behind.eq(self.i_request.p.beats - 1), header.eq(1), last.eq(0)]
+        if not self.more_header_bytes:
+            return header, last, places
+        more, blocks = Signal(), self.more_header_bytes // BLOCK_BYTES
+        headers = Signal(range(blocks + 1))  # behind this beat
+        with m.If(issue & (headers != 0)):
+            m.d.sync += [headers.eq(headers - 1), header.eq(1)]
+        with m.If(begin):
+            m.d.sync += [more.eq(self.i_request.p.more), headers.eq(Mux(self.i_request.p.more, blocks, 0))]
+        return header, last, Cat(places, more)
 
     def _elaborate_keys(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
         """Load and forget keys, one at a time.
@@ -315,6 +337,7 @@ class GcmBlock(wiring.Component):
         keys: int = 1,
         lanes: int = 1,
         lengths: bool = False,
+        more_header_bytes: int = 0,
     ) -> None:
         self._core = core = GcmCore(
             sealed_bytes=sealed_bytes,
@@ -324,6 +347,7 @@ class GcmBlock(wiring.Component):
             keys=keys,
             lanes=lanes,
             lengths=lengths,
+            more_header_bytes=more_header_bytes,
         )
         self.sealed_bytes = sealed_bytes
         self.aad_bytes = aad_bytes
@@ -332,6 +356,7 @@ class GcmBlock(wiring.Component):
         self.keys = keys
         self.lanes = lanes
         self.lengths = lengths
+        self.more_header_bytes = more_header_bytes
         self.beats = core.beats
         super().__init__(
             {

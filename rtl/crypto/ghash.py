@@ -56,16 +56,6 @@ class _Step(enum.Enum, shape=2):
     SHARE = 2  # additional data times its power
 
 
-def hash_beat(*, keys: int, lanes: int, lengths: bool) -> StructLayout:
-    """Return the payload of a stream of blocks to hash.
-
-    If messages have lengths of their own, every beat says how many ``places`` are behind it in its message, modulo 32,
-    and whether it ``ends_text``, so that the tag's place alone is behind it.
-    """
-    behind = {"places": range(SEGMENT), "ends_text": 1} if lengths else {}
-    return StructLayout({"key_index": range(keys), "data": lanes * BLOCK_BITS, **behind})
-
-
 class Ghash(wiring.Component):
     """Hashes ``lanes`` blocks a cycle, messages back to back. Must equal :func:`omap.ghash.ghash`.
 
@@ -89,14 +79,19 @@ class Ghash(wiring.Component):
     lengths : :class:`bool`
         Every message has a length of its own, 3 places to ``blocks``. Needs ``lanes`` 1, ``header_bytes`` 16 and
         ``aad_bytes`` 0.
+    more_header_bytes : :class:`int`
+        Bytes of additional data behind the header of those messages that have ``more``: a multiple of 16. 0 if none
+        has. Needs ``lengths``.
 
     Members
     -------
     i_key : :py:`In(stream.Signature(StructLayout({"key_index": range(keys), "hash_key": 128, "aad": 128})))`
         Hash key (AES of the zero block) and additional data, padded with zeros. Its powers are in the table
         when ``ready`` returns, :attr:`load_cycles` later; other keys can be used meanwhile.
-    i_blocks : :py:`In(stream.Signature(hash_beat(keys=keys, lanes=lanes, lengths=lengths), always_ready=True))`
-        Blocks of text. The key must stay the same for a whole message.
+    i_blocks : :py:`In(stream.Signature(beat_shape, always_ready=True))`
+        ``data``, blocks of headers and text, and the ``key_index`` of their message. With ``lengths`` every beat says
+        how many ``places`` are behind it in its message, modulo 32, and whether it ``ends_text``, so that the tag's
+        place alone is behind it. With ``more_header_bytes`` it says whether its message has ``more``.
     o_digest : :py:`Out(stream.Signature(128, always_ready=True))`
         Digest of a message; zero while there is none.
     erase : :py:`In(1)`
@@ -129,6 +124,7 @@ class Ghash(wiring.Component):
         keys: int = 1,
         lanes: int = 1,
         lengths: bool = False,
+        more_header_bytes: int = 0,
     ) -> None:
         require_one_of("lanes", lanes, LANES)
         require_whole("aad_bytes", aad_bytes, 0, BLOCK_BYTES)
@@ -138,7 +134,11 @@ class Ghash(wiring.Component):
             f"aad_bytes is {aad_bytes} and header_bytes {header_bytes}; additional data comes with the key or with "
             "every message, so one of them must be 0",
         )
-        require_whole("blocks", blocks, 2 + header_bytes // BLOCK_BYTES, MAX_BLOCKS)
+        require(
+            more_header_bytes >= 0 and more_header_bytes % BLOCK_BYTES == 0 and (lengths or not more_header_bytes),
+            f"more_header_bytes is {more_header_bytes}; it must be a multiple of {BLOCK_BYTES}, and 0 without lengths",
+        )
+        require_whole("blocks", blocks, 2 + (header_bytes + more_header_bytes) // BLOCK_BYTES, MAX_BLOCKS)
         require(blocks % lanes == 0, f"blocks is {blocks}; it must be a multiple of lanes, {lanes}")
         require_whole("keys", keys, 1, MAX_KEYS)
         require(
@@ -146,19 +146,21 @@ class Ghash(wiring.Component):
             f"lanes is {lanes}, header_bytes {header_bytes} and aad_bytes {aad_bytes}; messages with lengths of their "
             f"own need 1, {BLOCK_BYTES} and 0",
         )
+        self.aad_bytes, self.header_bytes, self.more_header_bytes = aad_bytes, header_bytes, more_header_bytes
         self.blocks = blocks
-        self.aad_bytes = aad_bytes
-        self.header_bytes = header_bytes
         self.keys = keys
         self.lanes = lanes
         self.lengths = lengths
         key_index = range(keys)
+        places = {"places": range(SEGMENT), "ends_text": 1} if lengths else {}
+        more = {"more": 1} if more_header_bytes else {}
+        self.beat_shape = StructLayout({"key_index": key_index, "data": lanes * BLOCK_BITS, **places, **more})
         super().__init__(
             {
                 "i_key": In(
                     stream.Signature(StructLayout({"key_index": key_index, "hash_key": BLOCK_BITS, "aad": BLOCK_BITS}))
                 ),
-                "i_blocks": In(stream.Signature(hash_beat(keys=keys, lanes=lanes, lengths=lengths), always_ready=True)),
+                "i_blocks": In(stream.Signature(self.beat_shape, always_ready=True)),
                 "o_digest": Out(stream.Signature(BLOCK_BITS, always_ready=True)),
                 "erase": In(1),
                 "forget": In(1),
@@ -327,14 +329,19 @@ class Ghash(wiring.Component):
         """Multiply every block with the power of its place in its segment, and sum up segment by segment."""
         incoming = self.i_blocks
         first, last = Signal(init=1), Signal()  # what the next beat is in its message
-        text_blocks = Signal(range(self.blocks))  # of this message, so far
+        text_blocks = Signal(range(self.blocks))  # of this message, so far; less than 0 in its headers
+        aad_bits, before_text = 8 * BLOCK_BYTES << 64, 0
+        if self.more_header_bytes:
+            more = incoming.p.more
+            aad_bits = Mux(more, aad_bits + (8 * self.more_header_bytes << 64), aad_bits)
+            before_text = Mux(more, -(self.more_header_bytes // BLOCK_BYTES), 0)
         with m.If(incoming.valid):
             m.d.sync += [
                 last.eq(incoming.p.ends_text),
                 first.eq(last),
-                text_blocks.eq(Mux(first, 0, text_blocks + 1)),
+                text_blocks.eq(Mux(first, before_text, text_blocks + 1)),
             ]
-        length_block = 8 * BLOCK_BYTES << 64 | Cat(Const(0, (8 * BLOCK_BYTES - 1).bit_length()), text_blocks)
+        length_block = aad_bits | Cat(Const(0, (8 * BLOCK_BYTES - 1).bit_length()), text_blocks)
         port = powers.read_port()
         block = Signal(BLOCK_BITS, reset_less=True)
         m.submodules.multiplier = multiplier = GfMultiplier()

@@ -11,7 +11,7 @@ from rtl.crypto.gcm import GcmOpenEach, GcmSeal
 from sim.bench.amaranth_bench import AmaranthBench
 from sim.bench.compiled import Design
 from sim.bench.secrecy import differences, state
-from tests.support.rtl.gcm_messages import Messages, Pair, open_all, taken
+from tests.support.rtl.gcm_messages import Messages, Pair, expected_each, open_all, spoil, taken
 
 WAITS = st.lists(st.integers(0, 4), max_size=20)
 
@@ -35,26 +35,6 @@ def lengths():
 @pytest.fixture(params=["one_length", "lengths"])
 def each(request):
     return request.getfixturevalue(request.param)
-
-
-def spoil(messages, bad, bit):
-    """Return the sealed messages with one bit of some changed."""
-    sealed = [bytearray(message) for message in messages.sealed]
-    for place in bad:
-        sealed[place][bit // 8 % len(sealed[place])] ^= 1 << bit % 8
-    return sealed
-
-
-def expected_each(messages, sealed, bad):
-    """Return what must come out: zeros behind the header once a message under the same key was bad."""
-    dead, wanted = set(), []
-    for place, key_index in enumerate(messages.indices):
-        text = messages.texts()[place]
-        dead |= {key_index} if place in bad else set()
-        if key_index in dead:
-            text = bytes(sealed[place][:16]) + bytes(len(text) - 16)
-        wanted += [(*beat, key_index in dead) for beat in messages.beats([text])]
-    return wanted
 
 
 @settings(max_examples=60)

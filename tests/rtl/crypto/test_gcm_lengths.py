@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from omap.errors import ParamsError
 from rtl.crypto.gcm import GcmOpenEach, GcmSeal
 from sim.bench.compiled import Design
-from tests.support.rtl.gcm_messages import Messages, Pair, no_text_before_the_tag, number, open_all, taken
+from tests.support.rtl.gcm_messages import (
+    STREAMS,
+    Messages,
+    Pair,
+    no_text_before_the_tag,
+    number,
+    open_all,
+    run,
+    taken,
+)
 
 MOST = 256
 """Beats of the longest record of 64 lines."""
@@ -18,31 +27,12 @@ MOST = 256
 SEEDS = st.integers(0, (1 << 32) - 1)
 WAITS = st.lists(st.integers(0, 4), max_size=20)
 BEATS = st.one_of(st.integers(3, MOST), st.sampled_from([3, 4, 8, 31, 32, 33, 34, 35, 64, 65, 66, 96, 97, MOST]))
-STREAMS = ["open__i_request", "open__i_sealed", "open__o_text", "seal__i_request", "seal__i_text", "seal__o_sealed"]
 
 
 @pytest.fixture(scope="module")
 def records():
     pair = Pair(each=True, sealed_bytes=16 * MOST, header_bytes=16, key_bits=128, keys=3, lengths=True)
     return pair, Design(pair)
-
-
-def run(pair, bench, messages):
-    """Open and seal all messages at once, check what comes out, and return the cycles of both."""
-    messages.load(bench, "open__")
-    messages.load(bench, "seal__")
-    open_all(bench, messages, "open__")
-    messages.request(bench, "seal__")
-    messages.push(bench, "seal__i_text", messages.texts())
-    wanted = {"open__o_text": messages.text_beats, "seal__o_sealed": messages.sealed_beats}
-    bench.run_until(limit=1000 + 10 * messages.sealed_beats, transfers=wanted)
-    texts, sealed = messages.beats(messages.texts()), messages.beats(messages.sealed)
-    assert taken(bench, "open__o_text", 1) == [(*beat, False) for beat in texts]
-    assert taken(bench, "seal__o_sealed", 1) == [(*beat, False) for beat in sealed]
-    return (
-        int(bench.sink("open__o_text").cycles[-1] - bench.source("open__i_sealed").cycles[0]),
-        int(bench.sink("seal__o_sealed").cycles[-1] - bench.source("seal__i_text").cycles[0]),
-    )
 
 
 @settings(max_examples=40)

@@ -8,6 +8,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from omap.crypto import PageCipher
 from rtl.crypto.gcm import GcmOpen, GcmOpenEach, GcmSeal
 
+STREAMS = ["open__i_request", "open__i_sealed", "open__o_text", "seal__i_request", "seal__i_text", "seal__o_sealed"]
+"""All streams of a :class:`Pair` but those of keys."""
+
 
 def number(data):
     return int.from_bytes(data, "little")
@@ -32,10 +35,11 @@ class Pair(wiring.Component):
 class Messages:
     """Messages of one kind under drawn keys, as the reference seals them.
 
-    If they have lengths of their own, ``beats`` are those of each, or else they are drawn.
+    If they have lengths of their own, ``beats`` are those of each, or else they are drawn. ``more`` says of each
+    whether it has more headers; none has, if it is empty.
     """
 
-    def __init__(self, design, seed, count, beats=()):
+    def __init__(self, design, seed, count, beats=(), more=()):
         self.design = design
         self.keys = [seed.randbytes(design.key_bits // 8) for _ in range(design.keys)]
         self.aads = [seed.randbytes(16) for _ in self.keys]
@@ -44,9 +48,10 @@ class Messages:
         if design.lengths and not beats:
             beats = [seed.choice([3, 4, 8, seed.randint(3, design.beats)]) for _ in range(count)]
         self.lengths = [16 * length for length in beats] or [design.sealed_bytes] * count
-        for key_index, length in zip(self.indices, self.lengths, strict=True):
-            header = seed.randbytes(design.header_bytes)
-            text = seed.randbytes(length - 16 - design.header_bytes)
+        self.more = list(more) or [False] * count
+        for key_index, length, longer in zip(self.indices, self.lengths, self.more, strict=True):
+            header = seed.randbytes(design.header_bytes + longer * design.more_header_bytes)
+            text = seed.randbytes(length - 16 - len(header))
             if design.header_bytes:
                 nonce = seed.randbytes(12)
                 sealed = header + AESGCM(self.keys[key_index]).encrypt(nonce, text, header)
@@ -74,9 +79,10 @@ class Messages:
 
     def request(self, bench, prefix):
         requests = []
-        for key_index, nonce, length in zip(self.indices, self.nonces, self.lengths, strict=True):
+        for key_index, nonce, length, more in zip(self.indices, self.nonces, self.lengths, self.more, strict=True):
             beats = {"beats": length // 16} if self.design.lengths else {}
-            requests.append({"key_index": key_index, "nonce": number(nonce), **beats})
+            longer = {"more": more} if self.design.more_header_bytes else {}
+            requests.append({"key_index": key_index, "nonce": number(nonce), **beats, **longer})
         bench.source(f"{prefix}i_request").push(requests)
 
     def push(self, bench, stream, messages):
@@ -86,7 +92,7 @@ class Messages:
 
     def keep(self, places):
         """Drop all messages but those at these places."""
-        for name in ("indices", "nonces", "clear", "sealed", "lengths"):
+        for name in ("indices", "nonces", "clear", "sealed", "lengths", "more"):
             setattr(self, name, [getattr(self, name)[place] for place in places])
 
     @property
@@ -123,6 +129,44 @@ def taken(bench, stream, lanes):
 def open_all(bench, messages, prefix="", sealed=None):
     messages.request(bench, prefix)
     messages.push(bench, f"{prefix}i_sealed", messages.sealed if sealed is None else sealed)
+
+
+def spoil(messages, bad, bit):
+    """Return the sealed messages with one bit of some changed."""
+    sealed = [bytearray(message) for message in messages.sealed]
+    for place in bad:
+        sealed[place][bit // 8 % len(sealed[place])] ^= 1 << bit % 8
+    return sealed
+
+
+def expected_each(messages, sealed, bad):
+    """Return what must come out: zeros behind the header once a message under the same key was bad."""
+    dead, wanted = set(), []
+    for place, key_index in enumerate(messages.indices):
+        text = messages.texts()[place]
+        dead |= {key_index} if place in bad else set()
+        if key_index in dead:
+            text = bytes(sealed[place][:16]) + bytes(len(text) - 16)
+        wanted += [(*beat, key_index in dead) for beat in messages.beats([text])]
+    return wanted
+
+
+def run(pair, bench, messages):
+    """Open and seal all messages at once, check what comes out, and return the cycles of both."""
+    messages.load(bench, "open__")
+    messages.load(bench, "seal__")
+    open_all(bench, messages, "open__")
+    messages.request(bench, "seal__")
+    messages.push(bench, "seal__i_text", messages.texts())
+    wanted = {"open__o_text": messages.text_beats, "seal__o_sealed": messages.sealed_beats}
+    bench.run_until(limit=1000 + 10 * messages.sealed_beats, transfers=wanted)
+    texts, sealed = messages.beats(messages.texts()), messages.beats(messages.sealed)
+    assert taken(bench, "open__o_text", 1) == [(*beat, False) for beat in texts]
+    assert taken(bench, "seal__o_sealed", 1) == [(*beat, False) for beat in sealed]
+    return (
+        int(bench.sink("open__o_text").cycles[-1] - bench.source("open__i_sealed").cycles[0]),
+        int(bench.sink("seal__o_sealed").cycles[-1] - bench.source("seal__i_text").cycles[0]),
+    )
 
 
 def no_text_before_the_tag(pair, bench, messages):
