@@ -66,6 +66,7 @@ COUNTERMEASURES = {
     "JOURNALS.NONCE.UNIQUE": "Type and number make every nonce unique under a journal's key, and each era has its own.",
     "JOURNALS.BEFORE.RESPONSE": "What a command changed is in the journal ring before its response is told.",
     "JOURNALS.ROOM.RESERVED": "A command is fetched if the journal ring has room for its record.",
+    "RESTORES.FAIL.ERASE": "Nothing stays of a map whose restore has failed, and the state says so.",
     "RING.COUNTERS.BOUND": "However the host sets its counters, the responses to all commands under way fit the ring.",
     "EVENT.TIME.PACED": "Pages are read and written, and replies leave, a fixed time after public events.",
     "OVERRUN.COUNT.SEALED": "What was not in time for its offset is counted, and told in sealed replies alone.",

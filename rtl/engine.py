@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.fresh import DEVICE_ID_BYTES
-from omap.regmap import Fault, Request, State
+from omap.regmap import Fault, State
 from omap.wire import CONTROL_BYTES, RINGS
 from rtl.config import EngineConfig
 from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES, RING_IDS
@@ -16,6 +16,7 @@ from rtl.map.core import PROGRESS, Core
 from rtl.memory.bursts import ADDRESS_BITS
 from rtl.memory.hbm import HBM_AXI
 from rtl.memory.host_port import AXI_ID_BITS, HostPort
+from rtl.rings.control import Control
 from rtl.rings.csr import Csr
 from rtl.rings.handshake import KEY_BITS
 from rtl.rings.ring_port import RingPort
@@ -59,11 +60,6 @@ class Engine(wiring.Component):
         The board has found something broken that it depends on, such as its source of entropy. Latches a fault.
     progress : Out(len(ENGINE_PROGRESS))
         For simulation alone; no board connects it.
-
-    Countermeasures
-    ---------------
-    ENGINE.FAULT.LATCH
-        After a fault all keys are gone, nothing is served, and a register says why. Only a reset ends this.
     """
 
     def __init__(
@@ -80,6 +76,7 @@ class Engine(wiring.Component):
         self.sessions = Sessions(config.params, in_flight=config.in_flight, journal=config.journal)
         self.ring = RingPort(config.params, max_lines=config.host_lines, **mode)
         self.csr = Csr(config.params, **mode)
+        self.control = Control(journal=config.journal)
         self.port = HostPort(
             page_ids=config.page_ids, ring_ids=RING_IDS, max_lines=config.host_lines, timeout=config.timeout
         )
@@ -100,7 +97,7 @@ class Engine(wiring.Component):
         m = Module()
         core, sessions, ring, csr, port = self.core, self.sessions, self.ring, self.csr, self.port
         m.submodules.core, m.submodules.sessions, m.submodules.ring = core, sessions, ring
-        m.submodules.csr, m.submodules.port = csr, port
+        m.submodules.csr, m.submodules.port, m.submodules.control = csr, port, self.control
         connect(m, flipped(self.s_axi_control), csr.s_axi_control)
         connect(m, port.m_axi, flipped(self.m_axi_host))
         for place in range(len(self.m_axi_hbm)):
@@ -144,92 +141,44 @@ class Engine(wiring.Component):
         ]
 
     def _control(self, m: Module) -> None:
-        """Serve requests, latch faults, and show the state in the register and in the buffer."""
-        core, sessions, ring, csr, port = self.core, self.sessions, self.ring, self.csr, self.port
-        state, fault, erase = Signal(State, init=State.IDLE), Signal(Fault), Signal()
-        found, ready = Signal(Fault), Signal()
+        """Connect what serves requests and latches faults with all that it rules."""
+        control, core, sessions, ring, csr, port = (
+            self.control, self.core, self.sessions, self.ring, self.csr, self.port
+        )  # fmt: skip
+        connect(m, csr.o_request, control.i_register)
+        connect(m, ring.o_request, control.i_twin)
+        connect(m, control.o_register_done, csr.i_request_done)
+        connect(m, control.o_twin_done, ring.i_request_done)
         with m.If(core.page_fault):
-            m.d.comb += found.eq(Fault.PAGE_TAG)
+            m.d.comb += control.found.eq(Fault.PAGE_TAG)
         with m.Elif(core.exhausted):
-            m.d.comb += found.eq(Fault.EXHAUSTED)
+            m.d.comb += control.found.eq(Fault.EXHAUSTED)
         with m.Elif(core.bus_fault | port.error):
-            m.d.comb += found.eq(Fault.BUS)
+            m.d.comb += control.found.eq(Fault.BUS)
         with m.Elif(self.broken):
-            m.d.comb += found.eq(Fault.INTERNAL)
-
+            m.d.comb += control.found.eq(Fault.INTERNAL)
         m.d.comb += [
-            ready.eq(state == State.READY),
-            erase.eq((state == State.FAULT) | (state == State.STOPPED)),
-            core.erase.eq(erase),
-            sessions.erase.eq(erase),
-            port.abort.eq(erase),
-            sessions.open_.eq(ready),
-            ring.serve.eq(ready),
+            control.idle.eq(sessions.idle & core.idle),
+            control.formatted.eq(core.formatted),
+            control.shown.eq(self._show(m, control.state, control.fault)),
+            control.mute.eq(port.error),
+            core.format.eq(control.clear),
+            sessions.clear.eq(control.clear),
+            core.erase.eq(control.erase),
+            sessions.erase.eq(control.erase),
+            port.abort.eq(control.erase),
+            sessions.open_.eq(control.serve),
+            ring.serve.eq(control.serve),
             ring.run.eq(csr.running),
-            csr.state.eq(state),
-            csr.fault.eq(fault),
+            csr.stopped.eq(control.stopped),
+            csr.state.eq(control.state),
+            csr.fault.eq(control.fault),
         ]
-        shown = self._show(m, state, fault)
-        code, from_ring = Signal(8), Signal()
-        done = Signal()
-        with m.FSM(name="control"):
-            with m.State("IDLE"):
-                m.d.comb += [csr.o_request.ready.eq(1), ring.o_request.ready.eq(~csr.o_request.valid)]
-                m.d.comb += csr.stopped.eq((state == State.STOPPED) & shown)
-                m.d.sync += [
-                    from_ring.eq(~csr.o_request.valid),
-                    code.eq(Mux(csr.o_request.valid, csr.o_request.p, ring.o_request.p)),
-                ]
-                with m.If(csr.o_request.valid | ring.o_request.valid):
-                    m.next = "REQUEST"
-            with m.State("REQUEST"):
-                m.next = "DONE"
-                with m.If((code == Request.FORMAT) & ((state == State.IDLE) | ready)):
-                    m.d.sync += state.eq(State.FORMATTING)
-                    m.next = "DRAIN"
-                with m.Elif((code == Request.STOP) & (state != State.FAULT)):
-                    m.d.sync += state.eq(State.STOPPED)
-            with m.State("DRAIN"):
-                with m.If(erase):
-                    m.next = "DONE"
-                with m.Elif(sessions.idle & core.idle):
-                    m.d.comb += [sessions.clear.eq(1), core.format.eq(1)]
-                    m.next = "BEGUN"
-            with m.State("BEGUN"):
-                m.next = "FORMAT"
-            with m.State("FORMAT"):
-                with m.If(erase):
-                    m.next = "DONE"
-                with m.Elif(core.formatted):
-                    if self.config.journal:
-                        m.next = "JOURNAL"
-                    else:
-                        m.d.sync += state.eq(State.READY)
-                        m.next = "DONE"
-            if self.config.journal:
-                self._begin_journal(m, state, erase)
-            with m.State("DONE"):
-                # The buffer cannot be written when the bus does not answer; the register still can.
-                m.d.comb += [
-                    done.eq(shown | port.error),
-                    csr.i_request_done.valid.eq(done & ~from_ring),
-                    ring.i_request_done.valid.eq(done & from_ring),
-                ]
-                with m.If(done & Mux(from_ring, ring.i_request_done.ready, csr.i_request_done.ready)):
-                    m.next = "IDLE"
-        # SEC_CM: ENGINE.FAULT.LATCH -- whatever is in flight; `erase` follows from the state in the next cycle
-        with m.If((found != Fault.NONE) & ~erase):
-            m.d.sync += [state.eq(State.FAULT), fault.eq(found)]
-
-    def _begin_journal(self, m: Module, state: Value, erase: Value) -> None:
-        """Have the journal of a formatted map begin, once there is room for that; then the map is ready."""
-        with m.State("JOURNAL"):
-            m.d.comb += self.sessions.begin.eq(self.ring.journal_room)
-            with m.If(erase):
-                m.next = "DONE"
-            with m.Elif(self.sessions.begun):
-                m.d.sync += state.eq(State.READY)
-                m.next = "DONE"
+        if self.config.journal:
+            m.d.comb += [
+                sessions.begin.eq(control.begin & ring.journal_room),
+                control.begun.eq(sessions.begun),
+            ]
 
     def _show(self, m: Module, state: Value, fault: Value) -> Signal:
         """Have state and fault written to the buffer whenever they change; return whether the buffer shows them."""

@@ -70,10 +70,11 @@ REMOVALS = [
     Removal("ENGINE.STATE.ERASE", "rtl/map/core.py", "ResetInserter(self.erase)(inner)", "inner"),
     Removal(
         "ENGINE.FAULT.LATCH",
-        "rtl/engine.py",
-        "with m.If((found != Fault.NONE) & ~erase):",
-        "with m.If(found != Fault.NONE):",
+        "rtl/rings/control.py",
+        "with m.If((self.found != Fault.NONE) & ~self.erase):",
+        "with m.If(self.found != Fault.NONE):",
     ),
-    Removal("ENGINE.FAULT.LATCH", "rtl/engine.py", "core.erase.eq(erase)", "core.erase.eq(0)"),
-    Removal("ENGINE.FAULT.LATCH", "rtl/engine.py", "sessions.erase.eq(erase)", "sessions.erase.eq(0)"),
+    Removal("ENGINE.FAULT.LATCH", "rtl/engine.py", "core.erase.eq(control.erase)", "core.erase.eq(0)"),
+    Removal("ENGINE.FAULT.LATCH", "rtl/engine.py", "sessions.erase.eq(control.erase)", "sessions.erase.eq(0)"),
+    Removal("RESTORES.FAIL.ERASE", "rtl/rings/control.py", "self.drop.eq(1)", "self.drop.eq(0)"),
 ]
