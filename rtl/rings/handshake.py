@@ -15,11 +15,11 @@ from omap.session import CLIENT_ROLE, DEVICE_ROLE, LINEAGE_ROLE, ROOT_KEY_BYTES
 from omap.wire import PENDING_HANDSHAKES, Refusal
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.crypto.cmac import Cmac
+from rtl.rings.lineage import KEPT_BITS
 from rtl.rings.record import CREDENTIAL_FIELDS, SESSION_BITS
 from rtl.rings.session_keys import HANDSHAKE, SessionKeys
 from rtl.stream.interfaces import swap_bytes
 
-KEPT_BITS = 64
 KEY_BITS = 8 * ROOT_KEY_BYTES
 REFUSAL_BITS = max(Refusal).bit_length()
 

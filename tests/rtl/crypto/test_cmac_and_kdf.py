@@ -113,9 +113,25 @@ def test_one_derivation_after_another():
     assert sink.take() == [number(derive(key, b"a", b"", 32)) for key in keys]
 
 
+@settings(max_examples=4)
+@given(key=st.binary(min_size=32, max_size=32), short=st.integers(5, 40), more=st.integers(1, 30))
+def test_one_block_derives_from_inputs_of_two_lengths(key, short, more):
+    design = Kdf(fixed_bytes=short + more, output_bytes=32, short_bytes=short)
+    bench = AmaranthBench(design)
+    labels = [b"s" * (short - 5), b"l" * (short + more - 5), b"t" * (short - 5)]
+    fixed = [label + b"\0" + (256).to_bytes(4, "big") for label in labels]
+    fixed[2] += b"\xff" * more
+    bench.source("i").push(
+        [{"key": number(key), "fixed": number(each), "short": place != 1} for place, each in enumerate(fixed)]
+    )
+    bench.run_until(limit=2000, transfers={"o": 3})
+    assert bench.sink("o").take() == [number(derive(key, label, b"", 32)) for label in labels]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        ({"short_bytes": 10}, "short_bytes is 10; it must be a whole number from 0 to 9"),
         ({"fixed_bytes": 0}, "fixed_bytes is 0; it must be a whole number from 1 to 252"),
         ({"output_bytes": 24}, "output_bytes is 24; it must be a multiple of 16"),
         ({"output_bytes": 512}, "output_bytes is 512; it must be a whole number from 16 to 256"),

@@ -203,6 +203,19 @@ REMOVALS = [
         "RecordType.JOURNAL), number[:4])",
     ),
     Removal("JOURNALS.NONCE.UNIQUE", "rtl/rings/journal_back.py", "swap_bytes(era)", "Const(0, 32)"),
+    Removal(
+        "JOURNALS.NONCE.UNIQUE",
+        "rtl/rings/durable_keys.py",
+        "swap_bytes(which.context[:ERA_FIELD_BITS])",
+        "swap_bytes(which.context[:ERA_FIELD_BITS] & 0)",
+    ),
+    Removal("JOURNALS.KEY.ERASE", "rtl/rings/durable_keys.py", "kdf.erase.eq(self.erase)", "kdf.erase.eq(0)"),
+    Removal(
+        "SNAPSHOTS.KEY.OWN",
+        "rtl/rings/durable_keys.py",
+        "fixed_input(SNAPSHOT, which.map_id, which.context)",
+        "fixed_input(SNAPSHOT, which.map_id, which.context & 0)",
+    ),
     Removal("JOURNALS.BEFORE.RESPONSE", "rtl/rings/sessions.py", "~sealed.p.last | (ahead != 0)", "1"),
     Removal(
         "JOURNALS.BEFORE.RESPONSE",
