@@ -15,6 +15,7 @@ from rtl.map.page import PageMerge
 from rtl.map.position_map import PositionMap
 from rtl.map.waiting import WaitingBins
 from rtl.memory.line_buffer import LineBuffer
+from rtl.rings.journal_back import JournalBack
 from rtl.stream.interfaces import require
 from rtl.synth.blocks import Block, blocks
 from rtl.synth.netlist import FAMILY, U55C, Area
@@ -37,7 +38,7 @@ COLUMNS = ("block", "LUT", "FF", "BRAM", "URAM", "DSP", "levels", "share of LUTs
 
 
 def reported(params: Params) -> dict[str, Block]:
-    """Return the blocks that the report shows: those of the map, and what the largest of them are made of."""
+    """Return the blocks that the report shows: those of the map, what they are made of, and what a journal adds."""
     found = blocks(params)
     sealed = found["page_open"].arguments
     config = EngineConfig(params=params)
@@ -54,6 +55,7 @@ def reported(params: Params) -> dict[str, Block]:
         "aes, 32 keys": Block(Aes, {"keys": 32}),
         "aes_iterative": Block(AesIterative),
         "ghash": Block(Ghash, {"blocks": sealed["sealed_bytes"] // BLOCK_BYTES, "aad_bytes": sealed["aad_bytes"]}),
+        "journal_back": Block(JournalBack, {"params": params, "in_flight": config.in_flight}),
     }
     return found | parts
 
