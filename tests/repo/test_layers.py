@@ -22,7 +22,7 @@ ROOMS = {
         {"crypto", "memory", "offsets"},
         {"config"},
         {"rings"},
-        {"map"},
+        {"map", "pcie"},
         {"engine"},
         {"synth"},
         {"commands"},

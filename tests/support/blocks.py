@@ -12,7 +12,7 @@ from omap.presets import preset
 from rtl.synth.blocks import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
-WINGS = ("stream", "crypto", "memory", "rings", "map")
+WINGS = ("stream", "crypto", "memory", "rings", "map", "pcie")
 SUPPORT = re.compile(r"^(?:from|import) tests\.support\.([\w.]+)", re.MULTILINE)
 
 
