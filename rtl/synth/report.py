@@ -15,7 +15,9 @@ from rtl.map.page import PageMerge
 from rtl.map.position_map import PositionMap
 from rtl.map.waiting import WaitingBins
 from rtl.memory.line_buffer import LineBuffer
+from rtl.rings.durable_keys import DurableKeys
 from rtl.rings.journal_back import JournalBack
+from rtl.rings.lineage import Lineage
 from rtl.stream.interfaces import require
 from rtl.synth.blocks import Block, blocks
 from rtl.synth.netlist import FAMILY, U55C, Area
@@ -56,6 +58,8 @@ def reported(params: Params) -> dict[str, Block]:
         "aes_iterative": Block(AesIterative),
         "ghash": Block(Ghash, {"blocks": sealed["sealed_bytes"] // BLOCK_BYTES, "aad_bytes": sealed["aad_bytes"]}),
         "journal_back": Block(JournalBack, {"params": params, "in_flight": config.in_flight}),
+        "durable_keys": Block(DurableKeys),
+        "lineage": Block(Lineage),
     }
     return found | parts
 
