@@ -8,11 +8,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from omap.lineage import NO_ANCESTOR
 from omap.params import Params
 from omap.wire import HELLO_LINES, SESSIONS, Direction, RecordType, Refusal
 from rtl.constants import BLOCK_BITS
-from rtl.rings.handshake import HANDSHAKE_BODY, KEY_BITS, Handshake
+from rtl.rings.handshake import HANDSHAKE_BODY, KEPT_BITS, KEY_BITS, Handshake
 from rtl.rings.record import (
     HEADER_FIELDS,
     LINE_BEATS,
@@ -27,15 +26,10 @@ from rtl.rings.record import (
     record_nonce,
     record_request,
 )
+from rtl.rings.record_intake import RecordIntake
 from rtl.rings.session_table import SessionTable
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import swap_bytes
-
-BEATS_KEPT = 32
-"""Beats that wait for their keystream, which comes about 20 cycles after the header."""
-
-HEADERS_KEPT = BEATS_KEPT // LINE_BEATS
-"""Headers of the records that wait; a record has at least a line."""
 
 ANSWER = StructLayout({"header": BLOCK_BITS, "body": 3 * BLOCK_BITS, "lines": range(HELLO_LINES + 1)})
 """An answer in the clear: its first four beats, and its lines, 1 or 2; the other beats are zeros."""
@@ -60,7 +54,7 @@ class RecordFront(wiring.Component):
 
     Members
     -------
-    root_key, present, map_id, i_nonce
+    root_key, present, map_id, known, kept, i_nonce
         See :class:`rtl.rings.handshake.Handshake`.
     open_ : In(1)
         Records are taken, whole ones.
@@ -108,6 +102,8 @@ class RecordFront(wiring.Component):
                 "root_key": In(KEY_BITS),
                 "present": In(1),
                 "map_id": In(BLOCK_BITS),
+                "known": Out(BLOCK_BITS),
+                "kept": In(KEPT_BITS),
                 "i_nonce": In(stream.Signature(BLOCK_BITS)),
                 "open_": In(1),
                 "i_record": In(stream.Signature(RECORD_BEAT)),
@@ -131,19 +127,20 @@ class RecordFront(wiring.Component):
     # stand before them, so methods would do no more than hand twenty signals to each other.
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.beats = beats = Fifo(shape=RECORD_BEAT, depth=BEATS_KEPT)
-        m.submodules.headers = headers = Fifo(shape=RECORD_BEAT, depth=HEADERS_KEPT)
+        m.submodules.intake = intake = RecordIntake()
         m.submodules.requests = requests = Fifo(
             shape=StructLayout({"session_index": SESSION_INDEX, "turn": TURN_BITS, "lines": 8}), depth=4
         )
         m.submodules.table = table = SessionTable()
         m.submodules.handshake = handshake = Handshake(self.params)
         connect(m, flipped(self.i_nonce), handshake.i_nonce)
+        connect(m, flipped(self.i_record), intake.i_record)
         m.d.comb += [
             handshake.root_key.eq(self.root_key),
             handshake.present.eq(self.present),
             handshake.map_id.eq(self.map_id),
-            handshake.kept.eq(NO_ANCESTOR),  # this device restores no map, so that its maps have no ancestors
+            self.known.eq(handshake.known),
+            handshake.kept.eq(self.kept),
             self.open_sessions.eq(table.open),
             table.rights_index.eq(self.rights_index),
             self.rights.eq(table.rights),
@@ -154,41 +151,26 @@ class RecordFront(wiring.Component):
             requests.o.ready.eq(self.o_request.ready),
         ]
 
-        first = Signal(init=1)  # the coming beat is a header
-        begin = ~first | (self.open_ & headers.i.ready)
-        m.d.comb += [
-            self.i_record.ready.eq(beats.i.ready & begin),
-            beats.i.valid.eq(self.i_record.valid & begin),
-            beats.i.p.eq(self.i_record.p),
-            headers.i.valid.eq(self.i_record.valid & beats.i.ready & first & self.open_),
-            headers.i.p.eq(self.i_record.p),
-        ]
-        with m.If(self.i_record.valid & self.i_record.ready):
-            m.d.sync += first.eq(self.i_record.p.last)
-
         going = Signal()  # a record goes on
-        due = Signal(4)  # records that went on and have beats here
         unanswered = Signal(range(self.most + 1))
-        skip = Signal()  # the beats here belong to a record that does not go on
-        leave = self.o_sealed.valid & self.o_sealed.ready & beats.o.p.last
+        headers, beats = intake.o_header, intake.o_staying
         m.d.comb += [
-            self.o_sealed.valid.eq(beats.o.valid & (due != 0)),
-            self.o_sealed.p.eq(beats.o.p.data),
-            beats.o.ready.eq((self.o_sealed.ready & (due != 0)) | skip),
+            intake.open_.eq(self.open_),
+            intake.goes.eq(going),
+            self.o_sealed.valid.eq(intake.o_going.valid),
+            self.o_sealed.p.eq(intake.o_going.p.data),
+            intake.o_going.ready.eq(self.o_sealed.ready),
         ]
-        m.d.sync += [
-            due.eq(due + going - leave),
-            unanswered.eq(unanswered + going - self.answered),
-        ]
+        m.d.sync += unanswered.eq(unanswered + going - self.answered)
 
         # One record after another: look its session up, compare, decide.
-        header = read_header(headers.o.p.data)
+        header = read_header(headers.p.data)
         index = header.session_index[:SESSION_INDEX_BITS]
         data, hello, confirm, known, over, turn = (
             Signal(name=name) for name in ("data", "hello", "confirm", "known", "over", "turn")
         )
         alone = Signal()  # all records before this one are answered
-        room = Signal()
+        room, roomy = Signal(), Signal()
         place = Signal(SESSION_INDEX)
         beat = Signal(range(LINE_BEATS + 1))
         body = Signal(HANDSHAKE_BODY)
@@ -199,7 +181,7 @@ class RecordFront(wiring.Component):
         m.d.comb += [
             table.close.eq(self.close | ending),
             table.close_index.eq(Mux(ending, index, self.close_index)),
-            headers.o.ready.eq(going | done),
+            headers.ready.eq(going | done),
             table.index.eq(index),
             table.use.eq(going | opening),
             table.opens.eq(opening),
@@ -222,15 +204,16 @@ class RecordFront(wiring.Component):
             self.o_answer.p.header.eq(header_beat(**{name: answer[name] for name, _ in HEADER_FIELDS})),
             self.o_answer.p.lines.eq(answer.lines),
         ]
-        m.d.sync += room.eq((due < 14) & (unanswered < self.most - 1) & (requests.level < 3))
+        m.d.sync += roomy.eq((unanswered < self.most - 1) & (requests.level < 3))
+        m.d.comb += room.eq(roomy & intake.room)
 
         with m.FSM():
             with m.State("LOOK"):
-                m.d.comb += self.idle.eq(~headers.o.valid & ~beats.o.valid & (unanswered == 0))
-                with m.If(headers.o.valid):
+                m.d.comb += self.idle.eq(intake.empty & (unanswered == 0))
+                with m.If(headers.valid):
                     m.next = "COMPARE"
             with m.State("COMPARE"):
-                sound = ~headers.o.p.malformed
+                sound = ~headers.p.malformed
                 m.d.sync += [
                     data.eq(sound & (header.type == RecordType.DATA)),
                     hello.eq(sound & (header.type == RecordType.HELLO)),
@@ -263,7 +246,7 @@ class RecordFront(wiring.Component):
                     m.d.sync += alone.eq(1)
                     m.next = "LOOK"
             with m.State("BODY"):
-                m.d.comb += skip.eq(1)
+                m.d.comb += beats.ready.eq(1)
                 m.d.sync += [
                     answer.eq(header),
                     answer.type.eq(RecordType.REFUSED),
@@ -274,10 +257,10 @@ class RecordFront(wiring.Component):
                     m.d.sync += answer.count.eq(
                         Mux(known, Mux(over, Refusal.REKEY, Refusal.OUT_OF_TURN), Refusal.UNKNOWN_SESSION)
                     )
-                with m.If(beats.o.valid):
+                with m.If(beats.valid):
                     with m.If(beat != LINE_BEATS):  # the first beat, the header, is moved out again by the fourth
-                        m.d.sync += [body.eq(Cat(body, beats.o.p.data)[BLOCK_BITS:]), beat.eq(beat + 1)]
-                    with m.If(beats.o.p.last):
+                        m.d.sync += [body.eq(Cat(body, beats.p.data)[BLOCK_BITS:]), beat.eq(beat + 1)]
+                    with m.If(beats.p.last):
                         m.d.sync += beat.eq(0)
                         m.next = "ANSWER"
                         with m.If(hello | confirm):

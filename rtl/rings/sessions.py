@@ -8,6 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.fresh import DEVICE_ID_BYTES
+from omap.lineage import NO_ANCESTOR
 from omap.params import Params
 from omap.wire import HEADER, LINE_BYTES, SESSIONS, RecordCodec
 from rtl.constants import BLOCK_BITS
@@ -173,6 +174,7 @@ class Sessions(wiring.Component):
             front.root_key.eq(root.root_key),
             front.present.eq(root.present),
             front.map_id.eq(self.map_id),
+            front.kept.eq(NO_ANCESTOR),  # this device restores no map, so that its maps have no ancestors
             front.open_.eq(self.open_ & ~root.dead),
             front.answered.eq(back.answered),
             front.close.eq(commands.close),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omap.lineage import NO_ANCESTOR
 from omap.operations import Operation
 from omap.presets import preset
 from omap.session import RECORD_LIMIT, record_nonce
@@ -42,7 +43,8 @@ class Twin:
         self.params, self.rng = params, rng
         self.bench = design.bench(seed=rng.randrange(1 << 30))
         self.model = DeviceSessions(params, ROOT_KEY, nonce=self._nonce)
-        for name, value in {"root_key": number(ROOT_KEY), "present": 1, "map_id": number(MAP_ID), "open_": 1}.items():
+        ports = {"root_key": number(ROOT_KEY), "present": 1, "map_id": number(MAP_ID), "kept": NO_ANCESTOR, "open_": 1}
+        for name, value in ports.items():
             self.bench.set(name, value)
         self.requests, self.sealed, self.answers, self.keys = [], [], [], []
         self.going = []  # records that went on before each answer
