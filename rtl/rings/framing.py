@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
@@ -22,22 +22,27 @@ def command_shape(params: Params) -> StructLayout:
     return StructLayout({"lines": range(RecordCodec(params).most_lines + 1), "malformed": 1})
 
 
-def read_shape(params: Params, line: Value) -> dict[str, Value]:
+def read_shape(params: Params, line: Value, restore: Value | None = None) -> dict[str, Value]:
     """Return the fields of :func:`command_shape` for a record's first line; a malformed record is one line.
 
-    It must equal :meth:`omap.wire.RecordCodec.command_lines`.
+    It must equal :meth:`omap.wire.RecordCodec.command_lines`, and :meth:`omap.restore.Restore.lines` while there is a
+    ``restore``.
     """
     codec, header = RecordCodec(params), read_header(line[:BLOCK_BITS])
-
-    def wanted(type: RecordType, count: int) -> int:
-        """Return the lines of a record that is not malformed, 0 if there is none."""
-        return next((n for n in range(1, codec.most_lines + 1) if codec.command_lines(type, n, count)), 0)
-
-    lines = Array(wanted(RecordType.DATA, count) for count in range(1 << len(header.count)))[header.count]
-    for type in (RecordType.HELLO, RecordType.CONFIRM):
-        lines = Mux(header.type == type, Mux(header.count == 0, wanted(type, 0), 0), lines)
-    known = reduce(or_, (header.type == type for type in (RecordType.HELLO, RecordType.CONFIRM, RecordType.DATA)))
-    fits = known & (lines != 0) & (lines == header.lines)
+    counts, all_lines = range(1 << len(header.count)), range(1, codec.most_lines + 1)
+    tables: dict[tuple[int, ...], list[Value]] = {}  # by the lines for each count, 0 if there is none: the types
+    for type in RecordType:
+        for lines_of, asked in ((codec.command_lines, None), (codec.restore_lines, restore)):
+            table = tuple(next((n for n in all_lines if lines_of(type, n, count)), 0) for count in counts)
+            if any(table) and not (lines_of == codec.restore_lines and restore is None):
+                known = header.type == type
+                tables.setdefault(table, []).append(known if asked is None else known & asked)
+    lines: Value = Const(0, len(header.lines))
+    for table, types in tables.items():
+        used = [count for count in counts if table[count]]
+        size = Mux(header.count == used[0], table[used[0]], 0) if len(used) == 1 else Array(table)[header.count]
+        lines = Mux(reduce(or_, types), size, lines)
+    fits = (lines != 0) & (lines == header.lines)
     return {"lines": Mux(fits, lines, 1), "malformed": ~fits}
 
 
@@ -50,9 +55,16 @@ class Framing(wiring.Component):
         The map.
     depth : int
         Lines that are kept at most; whoever sends them counts.
+    restores : bool
+        The records may be those of a restore.
 
     Members
     -------
+    restore : In(1)
+        If they may be: they are. It falls behind an END, and else changes when no record leaves.
+    failed : In(1)
+        If they may be: the restore has failed. Until then, and while ``restore`` is high, nothing leaves behind an END,
+        because what comes after it is no part of the restore.
     i_line : In(stream.Signature(512, always_ready=True))
         Lines of the ring, in order. The first one begins a record.
     o_record : Out(stream.Signature(RECORD_BEAT))
@@ -63,11 +75,12 @@ class Framing(wiring.Component):
         A line has left its place.
     """
 
-    def __init__(self, params: Params, *, depth: int) -> None:
-        self.params, self.depth = params, depth
+    def __init__(self, params: Params, *, depth: int, restores: bool = False) -> None:
+        self.params, self.depth, self.restores = params, depth, restores
         self.shape = command_shape(params)
         super().__init__(
-            {
+            ({"restore": In(1), "failed": In(1)} if restores else {})
+            | {
                 "i_line": In(stream.Signature(LINE_BITS, always_ready=True)),
                 "o_record": Out(stream.Signature(RECORD_BEAT)),
                 "o_lines": Out(stream.Signature(self.shape.members["lines"])),
@@ -84,9 +97,10 @@ class Framing(wiring.Component):
         checked, shape = Signal(), Signal(self.shape)
         remaining = Signal.like(shape.lines)  # lines of the record that leaves, still kept
         begin, take, free = Signal(), Signal(), Signal()
+        held = self._hold(m, begin, kept.o.p, checked) if self.restores else Const(0, 1)
         m.d.comb += [
             self.o_lines.p.eq(shape.lines),
-            self.o_lines.valid.eq(checked & free & (kept.level >= shape.lines)),
+            self.o_lines.valid.eq(checked & free & ~held & (kept.level >= shape.lines)),
             begin.eq(self.o_lines.valid & self.o_lines.ready),
             take.eq(begin | (free & (remaining != 0))),
             kept.o.ready.eq(take),
@@ -95,11 +109,12 @@ class Framing(wiring.Component):
         with m.If(begin):
             m.d.sync += [checked.eq(0), remaining.eq(shape.lines - 1)]
         with m.Else():
-            m.d.sync += checked.eq(kept.o.valid & (remaining == 0))
+            m.d.sync += checked.eq(kept.o.valid & (remaining == 0) & ~held)
             with m.If(take):
                 m.d.sync += remaining.eq(remaining - 1)
         with m.If(~checked):
-            m.d.sync += [shape[name].eq(value) for name, value in read_shape(self.params, kept.o.p).items()]
+            read = read_shape(self.params, kept.o.p, self.restore if self.restores else None)
+            m.d.sync += [shape[name].eq(value) for name, value in read.items()]
 
         # Beats: the line on offer moves down by one beat after the other.
         line, beat, last = Signal(LINE_BITS), Signal(range(LINE_BEATS)), Signal()
@@ -124,3 +139,16 @@ class Framing(wiring.Component):
         with m.If(moved):
             m.d.sync += beat.eq(beat + 1)
         return m
+
+    def _hold(self, m: Module, begin: Signal, line: Value, checked: Signal) -> Value:
+        """Return whether the header on offer must not be looked at: an END is before it, or it may mean another now."""
+        was, ends, behind_end, changed = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += was.eq(self.restore)
+        m.d.comb += changed.eq(was ^ self.restore)
+        with m.If(~checked):
+            m.d.sync += ends.eq(read_header(line[:BLOCK_BITS]).type == RecordType.END)
+        with m.If(begin):
+            m.d.sync += behind_end.eq(ends & self.restore & ~self.failed)
+        with m.Elif(~self.restore | self.failed):
+            m.d.sync += behind_end.eq(0)
+        return behind_end | changed

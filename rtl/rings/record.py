@@ -28,6 +28,9 @@ LINE_BEATS = LINE_BYTES // BLOCK_BYTES
 START_LINES = start_lines(len(NO_ANCESTORS.ancestors))
 """Lines of the START of a map without ancestors."""
 
+SOURCE_FIELD_BYTES = SOURCE_LINES * LINE_BYTES - HEADER.size
+"""Bytes of the fields of a SOURCE: additional data of each record of its snapshot, behind the header."""
+
 BEGIN_LINES = SOURCE_LINES + START_LINES
 """Lines with which the journal of such a map begins."""
 
@@ -62,10 +65,20 @@ assert HEADER_FIELDS.size == 8 * HEADER.size == 8 * BLOCK_BYTES
 assert CREDENTIAL_FIELDS.size == 8 * CREDENTIAL_BYTES
 
 
-def record_request(params: Params) -> StructLayout:
-    """Return what announces a record to be opened or sealed; its beats are all, header and tag among them."""
-    beats = range(LINE_BEATS * RecordCodec(params).most_lines + 1)
-    return StructLayout({"key_index": SESSION_INDEX, "nonce": NONCE_BITS, "beats": beats})
+def record_request(params: Params, *, more: bool = False) -> StructLayout:
+    """Return what announces a record to be opened or sealed; its beats are all, header and tag among them.
+
+    With ``more`` it may be one of a snapshot, which has the fields of its SOURCE behind its header.
+    """
+    beats = range(sealed_bytes(params, more=more) // BLOCK_BYTES + 1)
+    return StructLayout(
+        {"key_index": SESSION_INDEX, "nonce": NONCE_BITS, "beats": beats} | ({"more": 1} if more else {})
+    )
+
+
+def sealed_bytes(params: Params, *, more: bool = False) -> int:
+    """Return the most bytes of a record that is opened or sealed, as :func:`record_request` says."""
+    return RecordCodec(params).most_lines * LINE_BYTES + (SOURCE_FIELD_BYTES if more else 0)
 
 
 def command_layout(params: Params) -> StructLayout:

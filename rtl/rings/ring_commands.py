@@ -193,6 +193,8 @@ class CommandFetch(wiring.Component):
         comes before; 0 in all other cycles.
     journal_room : Out(1)
         If there is a journal: what begins one has room, besides the records of all that is here or on its way.
+    restore, failed : In(1)
+        If there is a journal: see :class:`rtl.rings.framing.Framing`.
     o_read : Out(stream.Signature(request))
         Reads of lines.
     i_data : In(stream.Signature({"id", "data", "last"}, always_ready=True))
@@ -211,13 +213,15 @@ class CommandFetch(wiring.Component):
 
     def __init__(self, params: Params, *, request: StructLayout, most: int, depth: int, journal: bool = False) -> None:
         self.most, self.depth, self.journal = most, depth, journal
-        self.framing = Framing(params, depth=depth)
+        self.framing = Framing(params, depth=depth, restores=journal)
         most_lines = RecordCodec(params).most_lines
         ports = {
             "journal_taken": In(COUNTER_BITS),
             "answered": In(range(most_lines + 1)),
             "journal_lines": In(range(most_lines + 1)),
             "journal_room": Out(1),
+            "restore": In(1),
+            "failed": In(1),
         }
         super().__init__(
             (ports if journal else {})
@@ -301,6 +305,7 @@ class CommandFetch(wiring.Component):
             free.eq(free - new + framing.freed),
         ]
         if self.journal:
+            m.d.comb += [framing.restore.eq(self.restore), framing.failed.eq(self.failed)]
             # Lines that the journal has, those that it may come to have of all that is here or on its way, and those
             # with which another one begins: a format may come at any time, and what is here waits for its end. For a
             # while a record counts twice, so that there may seem to be less room than none.

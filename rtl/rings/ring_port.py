@@ -77,6 +77,9 @@ class RingPort(wiring.Component):
         Records of the journal, if there is one; each for a command before the last beat of its response.
     journal_room : Out(1)
         If there is a journal: what begins one has room in its ring, besides the records of all commands under way.
+    restore, failed : In(1)
+        If there is a journal: commands are the records of a restore, and it has failed; see
+        :class:`rtl.rings.framing.Framing`.
     i_mirror : In(stream.Signature({"state": 4, "fault": 4}))
         A request to write a copy of the registers to the buffer, with this STATUS and FAULT.
     o_request : Out(stream.Signature(8))
@@ -126,8 +129,14 @@ class RingPort(wiring.Component):
         self.identity = identity(params, hbm_private=hbm_private, attested=attested, hardware=hardware, journal=journal)
         self.request = access(max_lines, ID_BITS)
         line = line_read(self.request)
+        ports = {
+            "i_journal": In(stream.Signature(page_beat(1))),
+            "journal_room": Out(1),
+            "restore": In(1),
+            "failed": In(1),
+        }
         super().__init__(
-            ({"i_journal": In(stream.Signature(page_beat(1))), "journal_room": Out(1)} if journal else {})
+            (ports if journal else {})
             | {
                 "run": In(1),
                 "serve": In(1),
@@ -225,6 +234,8 @@ class RingPort(wiring.Component):
                 polls.run.eq(self.run & (self.serve | ~fetch.journal_room)),
                 fetch.journal_taken.eq(polls.journal_taken),
                 self.journal_room.eq(fetch.journal_room),
+                fetch.restore.eq(self.restore),
+                fetch.failed.eq(self.failed),
             ]
         else:
             m.d.comb += polls.run.eq(self.run & self.serve)

@@ -3,27 +3,50 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter, Signal
+from typing import NamedTuple
+
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.fresh import DEVICE_ID_BYTES
 from omap.lineage import NO_ANCESTOR
 from omap.params import Params
-from omap.wire import HEADER, LINE_BYTES, SESSIONS, RecordCodec
+from omap.wire import HEADER, SESSIONS
 from rtl.constants import BLOCK_BITS
 from rtl.crypto.gcm import GcmOpenEach, GcmSeal
+from rtl.rings.durable_keys import DurableKeys
 from rtl.rings.fresh import Fresh
 from rtl.rings.handshake import KEY_BITS, RootKey
 from rtl.rings.journal_back import JournalBack
-from rtl.rings.record import RECORD_BEAT, command_layout, reply_layout
+from rtl.rings.lineage import Lineage
+from rtl.rings.record import (
+    RECORD_BEAT,
+    RIGHTS,
+    SOURCE_FIELD_BYTES,
+    command_layout,
+    reply_layout,
+    sealed_bytes,
+)
 from rtl.rings.record_back import RecordBack
-from rtl.rings.record_commands import RecordCommands
+from rtl.rings.record_commands import CONTEXT, TEXT_BEAT, RecordCommands
 from rtl.rings.record_front import RecordFront
+from rtl.rings.restore import Restore
 from rtl.stream.interfaces import page_beat, require_whole
+from rtl.stream.ways import choose, route, split
 
 MOST_BEFORE = 48
 """Records that may have passed the check of their header beyond those whose commands run: more than hide the opener."""
+
+
+class Parts(NamedTuple):
+    """What opens records, runs them and seals their answers."""
+
+    front: RecordFront
+    opener: GcmOpenEach
+    commands: RecordCommands
+    back: RecordBack
+    sealer: GcmSeal
 
 
 class Sessions(wiring.Component):
@@ -72,6 +95,15 @@ class Sessions(wiring.Component):
         Records of the journal, if there is one; each for commands before the last beat of their response.
     begin, begun : In(1), Out(1)
         If there is a journal: the map is formatted and the journal's ring has room, so that it begins; it has begun.
+    restore : In(1)
+        If there is a journal: the map was formatted for a restore, whose records come, see
+        :class:`rtl.rings.restore.Restore`. It changes while the block is idle: it rises with ``clear``, and falls when
+        END is answered, or with the next ``clear``.
+    restored : Out(1)
+        END was taken, and the map goes on where the one goes on that was restored. The answer to END leaves when the
+        journal has begun. Stays until ``clear``.
+    failed : Out(1)
+        A record of a restore was refused for good, as all after it will be. Stays until ``clear``.
     clear : In(1)
         A format begins: ends all sessions, and makes the secrets of the new map. For a block that is idle, and whose
         ``o_secrets`` were taken.
@@ -97,9 +129,22 @@ class Sessions(wiring.Component):
         self.params = params
         self.in_flight = in_flight
         self.journal = journal
-        sealed_bytes = RecordCodec(params).most_lines * LINE_BYTES
-        self._opener = GcmOpenEach(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS, lengths=True)
-        self._sealer = GcmSeal(sealed_bytes=sealed_bytes, header_bytes=HEADER.size, keys=SESSIONS, lengths=True)
+        self._opener = GcmOpenEach(
+            sealed_bytes=sealed_bytes(params, more=journal),
+            header_bytes=HEADER.size,
+            more_header_bytes=SOURCE_FIELD_BYTES if journal else 0,
+            keys=SESSIONS,
+            lengths=True,
+        )
+        self._sealer = GcmSeal(sealed_bytes=sealed_bytes(params), header_bytes=HEADER.size, keys=SESSIONS, lengths=True)
+        ports = {
+            "o_journal": Out(stream.Signature(page_beat(1))),
+            "begin": In(1),
+            "begun": Out(1),
+            "restore": In(1),
+            "restored": Out(1),
+            "failed": Out(1),
+        }
         super().__init__(
             {
                 "i_root_key": In(stream.Signature(KEY_BITS)),
@@ -116,7 +161,7 @@ class Sessions(wiring.Component):
                 "erase": In(1),
                 "idle": Out(1),
             }
-            | ({"o_journal": Out(stream.Signature(page_beat(1))), "begin": In(1), "begun": Out(1)} if journal else {})
+            | (ports if journal else {})
         )
 
     @property
@@ -152,47 +197,120 @@ class Sessions(wiring.Component):
         m.submodules.back = back = RecordBack(self.params, in_flight=self.in_flight)
         m.submodules.sealer = sealer = self._sealer
         connect(m, fresh.o_nonce, front.i_nonce)
-        connect(m, flipped(self.i_record), front.i_record)
         connect(m, back.o_record, flipped(self.o_record))
-        connect(m, front.o_command_key, opener.i_key)
         connect(m, front.o_response_key, sealer.i_key)
-        connect(m, front.o_request, opener.i_request)
-        connect(m, front.o_sealed, opener.i_sealed)
-        connect(m, front.o_answer, back.i_answer)
-        connect(m, opener.o_text, commands.i_text)
-        if self.journal:
-            self._elaborate_journal(m, root, commands, back, sealer)
-        else:
-            connect(m, flipped(self.i_reply), back.i_reply)
-            connect(m, commands.o_command, flipped(self.o_command))
-            connect(m, commands.o_context, back.i_context)
-            connect(m, sealer.o_sealed, back.i_sealed)
-        connect(m, commands.o_denied, back.i_denied)
         connect(m, back.o_request, sealer.i_request)
         connect(m, back.o_text, sealer.i_text)
         m.d.comb += [
             front.root_key.eq(root.root_key),
             front.present.eq(root.present),
             front.map_id.eq(self.map_id),
-            front.kept.eq(NO_ANCESTOR),  # this device restores no map, so that its maps have no ancestors
-            front.open_.eq(self.open_ & ~root.dead),
             front.answered.eq(back.answered),
-            front.close.eq(commands.close),
             front.close_index.eq(commands.close_index),
             front.rights_index.eq(commands.rights_index),
+            sealer.forget.eq(front.forget | back.forget),
+        ]
+        if self.journal:
+            parts = Parts(front, opener, commands, back, sealer)
+            self._elaborate_journal(m, root, parts, *self._elaborate_restore(m, root, parts))
+            return m
+        for source, sink in (
+            (flipped(self.i_record), front.i_record),
+            (front.o_command_key, opener.i_key),
+            (front.o_request, opener.i_request),
+            (front.o_sealed, opener.i_sealed),
+            (front.o_answer, back.i_answer),
+            (opener.o_text, commands.i_text),
+            (flipped(self.i_reply), back.i_reply),
+            (commands.o_command, flipped(self.o_command)),
+            (commands.o_context, back.i_context),
+            (commands.o_denied, back.i_denied),
+            (sealer.o_sealed, back.i_sealed),
+        ):
+            connect(m, source, sink)
+        m.d.comb += [
+            front.kept.eq(NO_ANCESTOR),  # this device restores no map, so that its maps have no ancestors
+            front.open_.eq(self.open_ & ~root.dead),
+            front.close.eq(commands.close),
             commands.rights.eq(front.rights),
             commands.open_sessions.eq(front.open_sessions),
             self.idle.eq(front.idle),
             opener.forget.eq(front.forget),
-            sealer.forget.eq(front.forget | back.forget),
         ]
         return m
 
+    def _elaborate_restore(self, m: Module, root: RootKey, parts: Parts) -> tuple[stream.Interface, stream.Interface]:
+        """Have a restore in the place of the front while there is one; return contexts and replies of sessions."""
+        front, opener, commands, back = parts.front, parts.opener, parts.commands, parts.back
+        m.submodules.restore = restore = Restore(
+            self.params, in_flight=self.in_flight, most=self.in_flight + MOST_BEFORE
+        )
+        m.submodules.lineage = lineage = Lineage()
+        m.submodules.keys = keys = DurableKeys()
+        connect(m, restore.o_derive, keys.i)
+        connect(m, keys.o, restore.i_derived)
+        connect(m, restore.o_ancestor, lineage.i_ancestor)
+        request, text, context, reply, numbered = (
+            stream.Signature(shape).create()
+            for shape in (
+                restore.o_request.p.shape(),
+                TEXT_BEAT,
+                CONTEXT,
+                *(2 * [reply_layout(self.params)]),
+            )
+        )
+        restores = self.restore
+        route(m, restores, flipped(self.i_record), front.i_record, restore.i_record)
+        choose(m, restores, front.o_command_key, restore.o_key, opener.i_key)
+        choose(m, restores, request, restore.o_request, opener.i_request)
+        choose(m, restores, front.o_sealed, restore.o_sealed, opener.i_sealed)
+        route(m, restores, opener.o_text, text, restore.i_text)
+        choose(m, restores, text, restore.o_text, commands.i_text)
+        route(m, restores, commands.o_context, context, restore.i_context)
+        route(m, restores, numbered, reply, restore.i_reply)
+        choose(m, restores, front.o_answer, restore.o_answer, back.i_answer)
+
+        ran, ahead = Signal(64), Signal(64)  # operations of this map, and by how much clients count more
+        m.d.sync += ran.eq(ran + (numbered.valid & numbered.ready))
+        with m.If(restore.end):
+            m.d.sync += ahead.eq(restore.operation - ran)
+        m.d.comb += [
+            numbered.valid.eq(self.i_reply.valid),
+            self.i_reply.ready.eq(numbered.ready),
+            numbered.p.eq(self.i_reply.p),
+            numbered.p.operation.eq(self.i_reply.p.operation + ahead),
+            request.valid.eq(front.o_request.valid),
+            front.o_request.ready.eq(request.ready),
+            *(request.p[name].eq(front.o_request.p[name]) for name, _ in front.o_request.p.shape()),
+            keys.root_key.eq(root.root_key),
+            lineage.reset.eq(restore.start),
+            lineage.child.eq(restore.end),
+            lineage.map_id.eq(restore.map_id),
+            lineage.operation.eq(restore.operation),
+            lineage.known.eq(front.known),
+            front.kept.eq(lineage.kept),
+            front.open_.eq(self.open_ & ~root.dead & ~restores),
+            front.close.eq(commands.close & ~restores),
+            restore.open_.eq(self.open_ & ~root.dead & restores),
+            restore.begun.eq(self.begun),
+            commands.rights.eq(Mux(restores, RIGHTS.const({"read": 1, "write": 1}), front.rights)),
+            commands.open_sessions.eq(Mux(restores, restore.runs.replicate(SESSIONS), front.open_sessions)),
+            back.i_denied.p.eq(commands.o_denied.p),
+            back.i_denied.valid.eq(commands.o_denied.valid & ~restores),
+            commands.o_denied.ready.eq(Mux(restores, numbered.valid & numbered.ready, back.i_denied.ready)),
+            self.idle.eq(front.idle & restore.idle),
+            opener.forget.eq(front.forget | restore.forget),
+            self.restored.eq(restore.restored),
+            self.failed.eq(restore.failed),
+        ]
+        return context, reply
+
     # Many: the journal stands beside all parts that records pass on their way back.
     def _elaborate_journal(
-        self, m: Module, root: RootKey, commands: RecordCommands, back: RecordBack, sealer: GcmSeal
+        self, m: Module, root: RootKey, parts: Parts, context: stream.Interface, reply: stream.Interface
     ) -> None:
         """Give records, commands and replies to the journal, too, and hold responses back until it has theirs."""
+        back, sealed = parts.back, parts.sealer.o_sealed
         m.submodules.journal = journal = JournalBack(self.params, in_flight=self.in_flight)
         connect(m, journal.o_record, flipped(self.o_journal))
         m.d.comb += [
@@ -201,14 +319,11 @@ class Sessions(wiring.Component):
             journal.begin.eq(self.begin & root.present),  # never under the zeros that an erasure leaves
             self.begun.eq(journal.begun),
         ]
-        for source, *sinks in (
-            (flipped(self.i_reply), back.i_reply, journal.i_reply),
-            (commands.o_command, flipped(self.o_command), journal.i_command),
-            (commands.o_context, back.i_context, journal.i_context),
-        ):
-            split(m, source, *sinks)
+        split(m, reply, back.i_reply, journal.i_reply)
+        split(m, parts.commands.o_command, flipped(self.o_command), journal.i_command, alone=self.restore)
+        split(m, context, back.i_context, journal.i_context)
         ahead = Signal(range(self.in_flight + MOST_BEFORE))  # records that the journal has and no response has left for
-        sealed, passes, gone = sealer.o_sealed, Signal(), Signal()
+        passes, gone = Signal(), Signal()
         m.d.comb += [
             # SEC_CM: JOURNALS.BEFORE.RESPONSE -- no client learns of an operation that no journal holds
             passes.eq(~sealed.p.last | (ahead != 0)),
@@ -218,14 +333,3 @@ class Sessions(wiring.Component):
             gone.eq(sealed.valid & sealed.ready & sealed.p.last),
         ]
         m.d.sync += ahead.eq(ahead + journal.journalled - gone)
-
-
-def split(m: Module, source: stream.Interface, first: stream.Interface, second: stream.Interface) -> None:
-    """Give what a stream carries to two others, each item to both at once."""
-    m.d.comb += [
-        source.ready.eq(first.ready & second.ready),
-        first.valid.eq(source.valid & second.ready),
-        second.valid.eq(source.valid & first.ready),
-        first.p.eq(source.p),
-        second.p.eq(source.p),
-    ]

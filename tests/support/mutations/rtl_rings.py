@@ -224,4 +224,18 @@ REMOVALS = [
         "journal.due & ~responses.due",
     ),
     Removal("JOURNALS.ROOM.RESERVED", "rtl/rings/ring_commands.py", "reserved + new -", "reserved -"),
+    Removal(
+        "RESTORES.ITEMS.ALL",
+        "rtl/rings/restore_texts.py",
+        "self.o_text.valid.eq(passes & ~self.start)",
+        "self.o_text.valid.eq(passes & ~self.start & (text.p.data != 0))",
+    ),
+    Removal("RESTORES.ORDER.STRICT", "rtl/rings/restore_front.py", "~(in_turn | is_source | is_end)", "0"),
+    Removal("RESTORES.ORDER.STRICT", "rtl/rings/restore_front.py", "~right_type | ~(", "~("),
+    Removal("RESTORES.ORDER.STRICT", "rtl/rings/restore_texts.py", "~journal | (number == self.operation)", "1"),
+    Removal("RESTORES.CHAIN.MATCHED", "rtl/rings/restore_texts.py", "(data == self.map_id)", "1"),
+    Removal("RESTORES.CHAIN.MATCHED", "rtl/rings/restore_texts.py", "(kept == self.operation)", "1"),
+    Removal("RESTORES.FAIL.ENDS", "rtl/rings/restore_texts.py", " & ~stopped & ~self.failed", ""),
+    Removal("RESTORES.FAIL.ENDS", "rtl/rings/restore_back.py", "Mux(self.failed, Refusal.RESTORE_FAILED, ", "("),
+    Removal("RESTORES.CLIENT.WAITS", "rtl/rings/restore_front.py", "m.Elif(of_client)", "m.Elif(of_client & 0)"),
 ]

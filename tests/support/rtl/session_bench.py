@@ -91,6 +91,7 @@ class Twin:
         self.commands, self.answers, self.replies = [], [], []
         self.got_commands, self.got_beats = [], []
         self.replied = 0
+        self.ahead = 0  # how far the numbers that clients see are ahead of the map's own
         self.secrets = []
         self.fresh = Fresh(root_key, device_id=DEVICE_ID, noise=self._noise)
         self.format()
@@ -131,6 +132,13 @@ class Twin:
         header = read_header(record)
         malformed = not self.codec.command_lines(header.type, header.lines, header.count)
         record = record[: LINE_BYTES if malformed else LINE_BYTES * header.lines]
+        self.push(record, malformed=malformed)
+        answer = refusal(header, Refusal.MALFORMED) if malformed else self._answer(record, header)
+        self.answers.append(answer)
+        return answer
+
+    def push(self, record, *, malformed=False):
+        """Give a record to the block."""
         width = BEAT_BYTES
         last = len(record) - width
         self.bench.source("i_record").push(
@@ -139,9 +147,6 @@ class Twin:
                 for at in range(0, len(record), width)
             ]
         )
-        answer = refusal(header, Refusal.MALFORMED) if malformed else self._answer(record, header)
-        self.answers.append(answer)
-        return answer
 
     def _answer(self, record, header):
         """As DeviceModel._serve, with replies that are drawn."""
@@ -179,7 +184,7 @@ class Twin:
                 "found": found[index],
                 "value": number(values[index]),
                 "overruns": overruns[index],
-                "operation": first + index,
+                "operation": (first + index - self.ahead) % (1 << 64),
                 "live": live[index],
             }
             self.replies.append(packed(self.reply, fields))
