@@ -140,7 +140,6 @@ def test_the_tag_says_where_the_headers_end(records, seed, beats, more):
     assert taken(bench, "open__o_text", 1) == [(*beat, True) for beat in messages.beats([header])]
 
 
-@pytest.mark.sec_cm("GCM.FAULT.KEY_ERASE")
 @pytest.mark.parametrize("place", [15, 16, 100, 127, 128])
 def test_an_opener_of_pages_opens_them_too_and_stops_at_a_changed_bit(pages, place):
     opener, design = pages
