@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omap.operations import Status
 from omap.presets import preset
 from omap.source import END
 from rtl.rings.sessions import Sessions
 from sim.bench.compiled import Design
 from tests.support.rtl.restore_bench import RestoreTwin
 from tests.support.rtl.restore_histories import drawn_history
-from tests.support.rtl.session_bench import IN_FLIGHT, ROOT_KEY
+from tests.support.rtl.session_bench import IN_FLIGHT, ROOT_KEY, flipped
 
 
 @cache
@@ -56,5 +57,53 @@ def test_a_restore_equals_the_reference_in_any_schedule(name):
         for _ in range(3):
             twin.feed(client.operations(twin.rng))
         twin.settle()
+        lineage = history.lineage.child(history.map_id, history.operation)
+        for known, kept in [*lineage.ancestors[:3], lineage.ancestors[-1], (history.map_id[::-1], None)]:
+            assert twin.kept(known) == kept
+        twin.settle()
 
     check()
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 1 << 32), full=st.booleans(), **SCHEDULE)
+def test_after_a_restore_that_failed_another_one_or_a_format_does(seed, full, stall, idle, chunk, cuts):
+    twin = twin_of("TINY", seed, stall=stall, idle=idle, chunk=chunk)
+    rng, client = twin.rng, twin.opened()
+    twin.feed(client.operations(rng))
+    history = drawn_history(twin.codec, ROOT_KEY, rng).run(2)
+    good = [*history.records, END]
+    at = rng.randrange(len(good) - 1)
+    bad = [*good[:at], flipped(good[at], 8 * 16 + rng.randrange(8 * len(good[at]) - 128)), *good[at + 1 :]]
+    twin.restore(good if full else bad, full={0: Status.FULL} if full else {}, cuts=cuts)
+    assert twin.law.failed
+    if rng.random() < 0.5:
+        twin.restore(good, cuts=cuts)
+        assert twin.law.complete
+    else:
+        twin.format()
+        assert twin.kept(history.map_id) is None
+    client = twin.opened()
+    for _ in range(3):
+        twin.feed(client.operations(rng))
+    twin.settle()
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 1 << 32), cycles=st.integers(0, 3000))
+@pytest.mark.sec_cm("SESSIONS.KEY.ERASE")
+def test_nothing_of_a_restore_comes_after_an_erasure(seed, cycles):
+    twin = twin_of("TINY", seed, stall={}, idle=0.0, chunk=1)
+    twin.begin_restore()
+    for record in [*drawn_history(twin.codec, ROOT_KEY, twin.rng).records, END]:
+        twin.push(record)
+    twin.bench.run(cycles)
+    twin.bench.set("erase", 1)
+    twin.bench.run(1)
+    twin.bench.set("erase", 0)
+    before = {name: twin.bench.sink(name).transfers for name in ("o_record", "o_command", "o_journal")}
+    twin.bench.run(3000)
+    twin.bench.set("begin", 1)
+    twin.bench.run(1500)
+    assert before == {name: twin.bench.sink(name).transfers for name in before}
+    assert not twin.bench.get("restored")

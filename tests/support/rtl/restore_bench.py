@@ -54,6 +54,12 @@ class RestoreTwin(Twin):
                 self.step(self.schedule.randint(1, self.chunk))
         self._end_restore(first, new_map.refused)
 
+    def kept(self, map_id):
+        """Open a session that knows a map; return how much of it is kept, None if it is no ancestor."""
+        client = self.client()
+        client.opened(self.feed(client.confirm(self.feed(client.hello()), map_id)))
+        return client.kept
+
     def begin_restore(self):
         """Format for a restore."""
         self.settle()
