@@ -18,6 +18,8 @@ from rtl.memory.line_buffer import LineBuffer
 from rtl.rings.durable_keys import DurableKeys
 from rtl.rings.journal_back import JournalBack
 from rtl.rings.lineage import Lineage
+from rtl.rings.restore import Restore
+from rtl.rings.sessions import MOST_BEFORE
 from rtl.stream.interfaces import require
 from rtl.synth.blocks import Block, blocks
 from rtl.synth.netlist import FAMILY, U55C, Area
@@ -45,6 +47,7 @@ def reported(params: Params) -> dict[str, Block]:
     sealed = found["page_open"].arguments
     config = EngineConfig(params=params)
     line = {"address_bits": (params.buckets - 1).bit_length(), "line_bits": 8 * params.bucket_bytes}
+    most = config.in_flight + MOST_BEFORE
     parts = {
         "position_map": Block(
             PositionMap,
@@ -60,6 +63,7 @@ def reported(params: Params) -> dict[str, Block]:
         "journal_back": Block(JournalBack, {"params": params, "in_flight": config.in_flight}),
         "durable_keys": Block(DurableKeys),
         "lineage": Block(Lineage),
+        "restore": Block(Restore, {"params": params, "in_flight": config.in_flight, "most": most}),
     }
     return found | parts
 
