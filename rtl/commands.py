@@ -11,7 +11,7 @@ from omap.outfiles import try_file, write_text
 from omap.presets import preset
 from rtl.synth import generate as generation
 from rtl.synth import report as reporting
-from rtl.synth.netlist import synthesise
+from rtl.synth.netlist import mapped, synthesise
 
 PRESET = click.option("--preset", "name", default="PAPER", show_default=True, help="Parameters of the map.")
 
@@ -58,3 +58,67 @@ def report(name: str, names: tuple[str, ...], update: Path | None) -> None:
         areas = reporting.read_table(document) | areas
         heading = f"Preset {name.upper()}; {reporting.tools()}; {datetime.now(UTC):%Y-%m-%d}."
         write_text(update, reporting.with_table(document, areas, heading))
+
+
+@command.command()
+@PRESET
+@click.option(
+    "--block", "names", multiple=True, help="Only this block; may be given several times. Default: all but the engine."
+)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Placements of each block.")
+@click.option(
+    "--anchors",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder with checked-out repositories of public designs, whose rows to make as well.",
+)
+@click.option("--anchors-only", is_flag=True, help="Make no rows of blocks.")
+@click.option(
+    "--box", "boxes", multiple=True, help="Pattern of parts to leave out, such as *.seal.gcm; paths end there."
+)
+@click.option(
+    "--update",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Document whose figures to replace by what is found, such as docs/timing.md.",
+)
+def timing(  # Many: one for each option
+    name: str,
+    names: tuple[str, ...],
+    seeds: int,
+    anchors: Path | None,
+    anchors_only: bool,
+    boxes: tuple[str, ...],
+    update: Path | None,
+) -> None:
+    """Estimate the clock of the blocks: placement and static timing with public delays. No timing closure.
+
+    A block takes minutes, most of them for its synthesis. The whole engine, 265,000 cells, takes 4 GB and an hour: it
+    is left out unless named by --block engine, best with --seeds 1.
+    """
+    from rtl.timing import report as telling
+    from rtl.timing.anchors import ANCHORS, load
+    from rtl.timing.estimate import estimate
+    from rtl.timing.netlist import read
+
+    known = reporting.reported(preset(name))
+    if update is not None:
+        try_file(update)
+    chosen = {} if anchors_only else reporting.choose(known, names, "block")
+    if not names:
+        chosen.pop("engine", None)
+    netlists = {
+        block: lambda made=made: read(mapped(made.make(), emptied=boxes), boxes) for block, made in chosen.items()
+    }
+    if anchors is not None:
+        netlists |= {anchor: lambda its=its: load(its, anchors) for anchor, its in ANCHORS.items()}
+    found = {}
+    click.echo(telling.head())
+    for netlist, make in netlists.items():
+        found[netlist] = estimate(make(), range(1, seeds + 1))
+        click.echo(telling.row(netlist, found[netlist]))
+    if update is not None:
+        heading = f"Preset {name.upper()}; {telling.tools()}; {datetime.now(UTC):%Y-%m-%d}."
+        document = update.read_text("utf-8")
+        write_text(update, telling.updated(document, found, (*known, *ANCHORS), heading))
+    else:
+        for netlist, its in found.items():
+            click.echo(f"\n{telling.paths(netlist, its)}")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -111,12 +111,27 @@ def synthesise(component: wiring.Component, boxes: Mapping[str, str] = MappingPr
     SynthesisError
         If the synthesiser fails; the message holds the end of what it said.
     """
+    return measure(mapped(component, boxes), boxes)
+
+
+def mapped(
+    component: wiring.Component, boxes: Mapping[str, str] = MappingProxyType({}), emptied: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Synthesise ``component`` as `synthesise` does, and return the flat netlist as the synthesiser writes it in JSON.
+
+    Parameters
+    ----------
+    component, boxes
+        See `synthesise`.
+    emptied : sequence of str
+        Patterns of hierarchical names, such as ``*.seal``. Parts with such names become boxes, too.
+    """
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "block.il").write_text(rtlil.convert(component, name=TOP, ports=ports_of(component)))
         (Path(folder) / "boxes.v").write_text("".join(boxes.values()))
-        script = "; ".join(("read_verilog -lib boxes.v", "read_rtlil block.il", *FLOW, "write_json block.json"))
-        yosys(["-q", "-p", script], Path(folder))
-        return measure(json.loads((Path(folder) / "block.json").read_text())["modules"][TOP], boxes)
+        reading = ["read_verilog -lib boxes.v", "read_rtlil block.il", *(f"blackbox {TOP}{name}" for name in emptied)]
+        yosys(["-q", "-p", "; ".join((*reading, *FLOW, "write_json block.json"))], Path(folder))
+        return json.loads((Path(folder) / "block.json").read_text())["modules"][TOP]
 
 
 def yosys(arguments: list[str], folder: Path) -> str:

@@ -25,6 +25,7 @@ ROOMS = {
         {"map", "pcie"},
         {"engine"},
         {"synth"},
+        {"timing"},
         {"commands"},
     ],
     "host": [
