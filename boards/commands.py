@@ -23,6 +23,7 @@ from omap.outfiles import try_file, write_text
 from omap.params import Params
 from omap.presets import preset
 from rtl.synth import report as table
+from rtl.synth.generate import JOURNAL
 
 
 def _target(ctx: click.Context, param: click.Parameter, value: str) -> Target:
@@ -55,6 +56,12 @@ def list_targets() -> None:
 @click.option("--key-file", type=click.Path(path_type=Path), help="Root key of the card, from `omap provision`.")
 @click.option("--attested", is_flag=True, help="The card is fused to boot this encrypted bitstream alone.")
 @click.option("--plain", is_flag=True, help="Leave the bitstream unencrypted: for trials, it protects nothing.")
+@click.option(
+    "--journal/--no-journal",
+    default=JOURNAL,
+    show_default=True,
+    help="The card writes a journal, so that `omap serve --data-dir` keeps the map over a restart.",
+)
 @click.option("--run/--no-run", default=None, help="Run the vendor's tools.  [default: if they are on PATH]")
 def build(  # a parameter for each option: click hands them over so
     target: Target,
@@ -64,13 +71,14 @@ def build(  # a parameter for each option: click hands them over so
     key_file: Path | None,
     attested: bool,
     plain: bool,
+    journal: bool,
     run: bool | None,
 ) -> None:
     """Write a complete build folder for TARGET (minutes), then run the vendor's tools on it (hours).
 
     The same inputs give the same bytes. Without --key-file the folder has no root key, and nothing is run.
     """
-    plan = Plan(target, _params(name, params_file), attested, plain)
+    plan = Plan(target, _params(name, params_file), attested, plain, journal)
     folder = out or Path("build") / target.name
     for note in building.build(plan, folder, key_file):
         click.echo(note)

@@ -20,7 +20,9 @@ from boards.gateware.ports import Ports, port_table
 from omap.board import BOARDS
 from omap.errors import ParamsError
 from omap.params import Params
+from omap.regmap import identity
 from rtl.config import EngineConfig
+from rtl.synth.generate import JOURNAL
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Plan:
         Whether the user says that the card is fused to boot this bitstream alone.
     plain : bool
         Whether the bitstream is left unencrypted, where it could be encrypted.
+    journal : bool
+        Whether the card writes a journal, so that its map can be kept.
 
     Raises
     ------
@@ -100,6 +104,7 @@ class Plan:
     params: Params
     attested: bool = False
     plain: bool = False
+    journal: bool = JOURNAL
 
     def __post_init__(self) -> None:
         if not self.target.fusable and (self.attested or self.plain):
@@ -119,12 +124,32 @@ class Plan:
     @property
     def options(self) -> tuple[str, ...]:
         """The options of ``omap board build`` that say the same, beside the map's."""
-        return (*(["--attested"] if self.attested else []), *(["--plain"] if self.plain else []))
+        said = {
+            "--attested": self.attested,
+            "--plain": self.plain,
+            "--journal": self.journal and not JOURNAL,
+            "--no-journal": JOURNAL and not self.journal,
+        }
+        return tuple(option for option, given in said.items() if given)
 
     @property
     def claims(self) -> dict[str, bool]:
-        """What register MODE will say."""
+        """What register MODE will say that the board guarantees."""
         return {"hbm_private": self.target.hbm_private, "attested": self.attested, "hardware": True}
+
+    @property
+    def identity(self) -> dict[str, int]:
+        """The registers that will say what the card is."""
+        return identity(self.params, **self.claims, journal=self.journal)
+
+    @property
+    def engine(self) -> EngineConfig:
+        """The engine."""
+        return self.target.config(self.params, journal=self.journal)
+
+    def top(self) -> Top:
+        """Return the top, to be elaborated once. Raises as :meth:`Target.top`."""
+        return self.target.top(self.params, attested=self.attested, journal=self.journal)
 
 
 class Target(ABC):
@@ -171,15 +196,15 @@ class Target(ABC):
             If the card reaches less host memory than they may take.
         """
 
-    def config(self, params: Params) -> EngineConfig:
+    def config(self, params: Params, *, journal: bool = JOURNAL) -> EngineConfig:
         """Return the engine for a map."""
-        return EngineConfig(params=params, channel_bits=BOARDS[self.board].channel_bits)
+        return EngineConfig(params=params, channel_bits=BOARDS[self.board].channel_bits, journal=journal)
 
     def channels(self, params: Params) -> int:
         """Return how many channels of HBM a map takes."""
         return sum(self.config(params).channels.values())
 
-    def top(self, params: Params, *, attested: bool = False) -> Top:
+    def top(self, params: Params, *, attested: bool = False, journal: bool = JOURNAL) -> Top:
         """Return the top for a map, to be elaborated once.
 
         Raises
@@ -189,7 +214,7 @@ class Target(ABC):
         """
         if attested and not self.fusable:
             raise ParamsError(f"{self.name} can't be attested: its host loads the bitstream. Use a direct target")
-        return self.make(self.config(params), attested=attested)
+        return self.make(self.config(params, journal=journal), attested=attested)
 
     def ports(self, params: Params) -> Ports:
         """Return direction (``input``, ``output``) and width of each port of the top."""

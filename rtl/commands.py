@@ -24,13 +24,19 @@ def command() -> None:
 @command.command()
 @PRESET
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build/rtl"), show_default=True)
-def generate(name: str, out: Path) -> None:
+@click.option(
+    "--journal/--no-journal",
+    default=generation.JOURNAL,
+    show_default=True,
+    help="The engine writes a journal, so that `omap serve --data-dir` keeps the map over a restart.",
+)
+def generate(name: str, out: Path, journal: bool) -> None:
     """Write the engine and its cryptographic blocks as Verilog-2005, with a manifest. Takes minutes.
 
     The times of public events, in cycles, are computed from the map and from what HBM must keep to; they stand in
     the manifest and go to standard error.
     """
-    manifest = generation.generate(preset(name), out)
+    manifest = generation.generate(preset(name), out, journal=journal)
     click.echo(", ".join(f"{item} {number}" for item, number in manifest["times"].items()), err=True)
     for file in (*manifest["files"], generation.MANIFEST):
         click.echo(out / file)

@@ -20,7 +20,6 @@ from boards.folder import manifest
 from boards.gateware import entropy, root_key
 from boards.target import Plan, Target
 from omap.errors import InputError, OmapError
-from omap.regmap import identity
 
 
 @dataclass(frozen=True)
@@ -150,8 +149,7 @@ def _scripts(folder: Folder) -> list[str]:
 
 
 def _answers(folder: Folder) -> list[str]:
-    plan = folder.plan
-    return probe.problems(folder.top, identity(plan.params, **plan.claims))
+    return probe.problems(folder.top, folder.plan.identity)
 
 
 def _paths(folder: Folder) -> list[str]:

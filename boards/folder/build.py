@@ -22,7 +22,7 @@ def contents(plan: Plan) -> dict[str, bytes]:
     """
     target = plan.target
     texts = {
-        f"{target.module}.v": to_verilog(target.top(plan.params, attested=plan.attested), target.module),
+        f"{target.module}.v": to_verilog(plan.top(), target.module),
         entropy.FILE: entropy.source_text(entropy.FILE),
         **target.scripts(plan),
         "Makefile": makefile.text(plan),

@@ -15,7 +15,6 @@ from boards.target import Plan, Target
 from omap.cli import DISTRIBUTION
 from omap.errors import InputError, ParamsError
 from omap.params import Params
-from omap.regmap import identity
 from rtl.synth.generate import TOOLS
 
 NAME = "manifest.json"
@@ -31,7 +30,7 @@ def digest(content: bytes) -> str:
 
 def facts(plan: Plan) -> dict[str, Any]:
     """Return the manifest without files and tools: all that follows from the plan alone."""
-    target, config = plan.target, plan.target.config(plan.params)
+    target, config = plan.target, plan.engine
     engine = {field.name: getattr(config, field.name) for field in fields(config) if field.name != "params"}
     return {
         "kind": KIND,
@@ -44,7 +43,7 @@ def facts(plan: Plan) -> dict[str, Any]:
         "engine": engine,
         "claims": plan.claims,
         "encrypted": plan.encrypted,
-        "identity": identity(plan.params, **plan.claims),
+        "identity": plan.identity,
         "registers": listed(),
     }
 
@@ -105,6 +104,10 @@ def plan_of(manifest: Mapping[str, Any], targets: Mapping[str, Target]) -> Plan:
         raise ParamsError(
             f"the manifest's parameters have the digest {params.digest.hex()}, it says {manifest.get('digest')}"
         )
-    claims = manifest.get("claims")
-    attested = isinstance(claims, dict) and claims.get("attested") is True
-    return Plan(target, params, attested, plain=target.fusable and manifest.get("encrypted") is False)
+
+    def true(part: str, name: str) -> bool:
+        said = manifest.get(part)
+        return isinstance(said, dict) and said.get(name) is True
+
+    plain = target.fusable and manifest.get("encrypted") is False
+    return Plan(target, params, true("claims", "attested"), plain, true("engine", "journal"))

@@ -9,6 +9,9 @@ from boards.folder import registers, steps
 from boards.target import Plan
 from omap.board import BOARDS
 
+JOURNALS = "yes: `omap serve --data-dir` keeps the map over a restart; the card is not served without such a folder"
+NO_JOURNAL = "no (`--no-journal`): nothing of the map is left when its server ends"
+
 
 def text(plan: Plan) -> str:
     """Return the README of a folder."""
@@ -28,6 +31,7 @@ def text(plan: Plan) -> str:
         f"| HBM | {target.channels(params)} of the card's pseudo-channels |",
         f"| digest | `{params.digest.hex()}` |",
         f"| what the card will claim | {claims} |",
+        f"| journal | {JOURNALS if plan.journal else NO_JOURNAL} |",
         "",
         "## Steps",
         "",

@@ -15,6 +15,9 @@ PREPARE = f"install -d -m 700 {folders.OUT}"
 DEVICE = "BDF"
 """Stands for the card's PCIe address where none is given."""
 
+DATA = "../data"
+"""The data folder, as seen from the build folder: beside it, because a build folder holds what was built alone."""
+
 
 def vivado(script: str, name: str, *arguments: str) -> tuple[str, ...]:
     """Return the command that runs a Tcl script."""
@@ -25,6 +28,11 @@ def vivado(script: str, name: str, *arguments: str) -> tuple[str, ...]:
 def device_option(device: str | None) -> tuple[str, ...]:
     """Return the option that names a card to a program."""
     return ("--device", device or DEVICE)
+
+
+def data_option(journal: bool) -> tuple[str, ...]:
+    """Return the option by which ``omap serve`` keeps the map of a card with a journal."""
+    return ("--data-dir", DATA) if journal else ()
 
 
 def no_key() -> str:

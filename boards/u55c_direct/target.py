@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 
 from boards.check import connectivity
 from boards.folder import disk as folders
-from boards.folder.steps import device_option, vivado
+from boards.folder.steps import data_option, device_option, vivado
 from boards.gateware.bar import BarAdapter
 from boards.gateware.clear import Clear
 from boards.gateware.core import Top
@@ -76,7 +76,8 @@ class DirectTarget(Target):
         """Return what serves the map through VFIO."""
         return Step(
             "Serve the map",
-            ("omap", "serve", "--backend", "vfio", "--params", "manifest.json", *device_option(device)),
+            ("omap", "serve", "--backend", "vfio", "--params", "manifest.json")
+            + (*device_option(device), *data_option(plan.journal)),
         )
 
     def flash_notes(self, plan: Plan) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from boards.folder import disk as folders
-from boards.folder.steps import device_option, vivado
+from boards.folder.steps import data_option, device_option, vivado
 from boards.gateware.core import Top
 from boards.target import Plan, Step, Target
 from boards.u55c_vitis import checks, files, top
@@ -79,7 +79,7 @@ class VitisTarget(Target):
 
     def serve_step(self, plan: Plan, device: str | None) -> Step:
         """Return what serves the map through XRT."""
-        card = ("--params", "manifest.json", *device_option(device))
+        card = ("--params", "manifest.json", *device_option(device), *data_option(plan.journal))
         return Step("Serve the map", ("omap", "serve", "--backend", "xrt", "--xclbin", files.program(plan), *card))
 
     def variants(self, plan: Plan) -> dict[str, Step]:

@@ -131,13 +131,17 @@ def begin(driver: Driver, folder: DataFolder | None, keeping: Keeping) -> Keeper
     """
     if folder is None:
         if driver.mode["journal"]:
-            raise InputError("this device writes a journal, which must be kept: give --data-dir")
+            raise InputError(
+                "this device writes a journal, which must be kept: give --data-dir, or take a device that writes none "
+                "(a card that was built with --no-journal)"
+            )
         driver.start()
         return None
     if not driver.mode["journal"]:
         raise InputError(
             "this device writes no journal, so that nothing can be kept: leave --data-dir out, or take a device that "
-            "does (a model that is attached: start it with --journal)"
+            "does (a card: `omap board build` makes one, unless it is told --no-journal; a model that is attached: "
+            "start it with --journal)"
         )
     _check_empty(driver, folder)
     begun = begin_empty(driver) if folder.found.empty else _restored(driver, folder)

@@ -33,7 +33,7 @@ from omap.errors import DeviceFaultError, InputError, OmapError
 from omap.params import Params
 from omap.wire import RING_LINES
 
-NEED_KEY = ("model", "process", "table")
+NEED_KEY = ("model", "process", "rtl", "table")
 """Back ends whose device reads a key file."""
 
 _WATCH_SECONDS = 0.1
@@ -78,12 +78,14 @@ class DeviceOptions:
             raise InputError(f"no transport is called {self.backend!r}; installed are {', '.join(names())}")
 
     def open(self, params: Params, journal: bool = False) -> Transport:
-        """Return an open transport to the device, which writes a journal if that is asked for.
+        """Return an open transport to the device. A device that is started here writes a journal if that is asked for.
+
+        A card was built with a journal or without one, and says so in MODE.
 
         Raises
         ------
         InputError
-            If this back end has no journal, or options contradict each other.
+            If options contradict each other.
         DeviceError
             If the device can't be opened.
         """
@@ -95,11 +97,7 @@ class DeviceOptions:
         given: dict[str, object] = {name: value for name, value in options.items() if value is not None}
         if self.insecure:
             given["insecure"] = True
-        if journal and self.attach is None:
-            if "journal" not in inspect.signature(load(self.backend)).parameters:
-                raise InputError(
-                    f"the back end {self.backend!r} has no journal, so that nothing can be kept: leave --data-dir out"
-                )
+        if journal and self.attach is None and "journal" in inspect.signature(load(self.backend)).parameters:
             given["journal"] = True
         return open_transport(self.backend, params, ring_lines=self.ring_lines, key_file=key_file, **given)
 
@@ -149,7 +147,7 @@ class ListenOptions:
     "device",
     DeviceOptions,
     click.option(
-        "--backend", default="process", show_default=True, help="Runs the map: model, process, xrt, vfio, ..."
+        "--backend", default="process", show_default=True, help="Runs the map: model, process, xrt, vfio, rtl, ..."
     ),
     click.option(
         "--key-file",

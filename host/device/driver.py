@@ -201,8 +201,15 @@ class Driver:
         self._rings.restoring = False
         self.check()
 
+    @property
+    def asked(self) -> bool:
+        """Whether the device still works for a request."""
+        return self.transport.read("REQUEST") != Request.NONE
+
     def ask_export(self) -> None:
         """Have the device write a snapshot of its map into the journal ring. Does not wait for it.
+
+        No other request may be under way, see :attr:`asked`.
 
         Reveals
             That a snapshot is taken.
@@ -219,7 +226,7 @@ class Driver:
 
     def _request(self, request: Request, timeout: float | None) -> None:
         self.transport.write("REQUEST", request)
-        self._until(lambda: self.transport.read("REQUEST") == Request.NONE, request.name.lower(), timeout)
+        self._until(lambda: not self.asked, request.name.lower(), timeout)
 
     def _until(self, done: Callable[[], bool], what: str, timeout: float | None) -> None:
         if timeout is None:

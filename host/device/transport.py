@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 
 from omap.errors import InputError
 from omap.params import Params
-from omap.wire import RING_LINES, BufferLayout
+from omap.wire import RING_LINES, BufferLayout, Counter, read_counter, write_counter
 
 GROUP = "omap.transports"
 """Entry-point group of the factories."""
@@ -70,6 +70,10 @@ class Transport(ABC):
     def check(self) -> None:
         """Raise DeviceError if the device is gone. The error says why."""
         return None
+
+    def drop_journal(self) -> None:
+        """Make room in the journal ring, so that a device ends what it writes there: nobody keeps what comes now."""
+        write_counter(self.buffer, Counter.JOURNAL_TAKEN, read_counter(self.buffer, Counter.JOURNAL_WRITTEN))
 
     # -- doorbell; a back end without one is polled ---------------------------------------------------------------
 

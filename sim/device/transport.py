@@ -19,6 +19,9 @@ from sim.device.engine_run import EngineRun, engine_design
 CYCLES = 512
 """Cycles that pass while the host waits."""
 
+PATIENCE = 100.0
+"""A simulated cycle takes thousands of times as long as one of a card, but a host waits for few of them."""
+
 
 class RtlTransport(Transport):
     """A simulated engine.
@@ -33,6 +36,8 @@ class RtlTransport(Transport):
     run : EngineRun
         The same.
     """
+
+    patience = PATIENCE
 
     def __init__(self, run: EngineRun) -> None:
         super().__init__(run.layout)
@@ -72,6 +77,7 @@ def open_rtl(
     key_file: str | os.PathLike[str] | None,
     seed: int = 0,
     noise: Iterable[int] | None = None,
+    journal: bool = False,
 ) -> RtlTransport:
     """Open the transport; compiles the engine at the first use of its parameters, which takes a minute or two.
 
@@ -87,9 +93,11 @@ def open_rtl(
         Of the simulated latencies.
     noise : iterable of int, optional
         128-bit words; the operating system's by default.
+    journal : bool
+        Whether the engine writes a journal.
     """
     if key_file is None:
         raise InputError("a simulated engine needs a root key file: `omap provision FILE` writes one")
     key = read_root_file(key_file)
-    config = EngineConfig(params=params)
+    config = EngineConfig(params=params, journal=journal)
     return RtlTransport(EngineRun(engine_design(config), config, key, ring_lines=ring_lines, seed=seed, noise=noise))

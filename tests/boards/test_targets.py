@@ -61,7 +61,7 @@ def test_a_third_target_is_listed_built_and_checked(tmp_path, third):
     flashed = run("flash", out, "--device", "1", "--no-run")
     assert flashed.exit_code == 0, flashed.output
     assert "  thirdload --device 1\n" in flashed.output
-    assert "  omap serve --device 1\n" in flashed.output
+    assert "  omap serve --device 1 --data-dir ../data\n" in flashed.output
 
 
 def test_a_target_that_claims_private_hbm_must_prove_it(tmp_path, third, monkeypatch):

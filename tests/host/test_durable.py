@@ -14,72 +14,11 @@ import pytest
 
 import omap
 from omap.errors import MapChangedError
-from tests.support.host.keys import client_file, root_file
-from tests.support.host.processes import children_of, gone
+from tests.support.host.kept import Kept
+from tests.support.host.keys import root_file
+from tests.support.host.processes import gone
 from tests.support.host.writers import judge, storm
 from tests.support.redis.stack import free_port
-
-
-class Kept:
-    """`omap serve` with a data folder, on one port, whatever happens to it."""
-
-    def __init__(self, folder, *options):
-        self.prepare(folder, *options)
-        self.start()
-
-    def prepare(self, folder, *options):
-        self.folder, self.options = folder, options
-        self.key_file, self.data = root_file(folder / "root.key"), folder / "data"
-        self.client_file = client_file(folder / "client.key", self.key_file)
-        self.port = free_port()
-        self.url = f"omap://127.0.0.1:{self.port}"
-        self.process = None
-
-    def serve(self):
-        where = ["--preset", "SMALL", "--port", self.port, "--json", *self.options]
-        where += [] if "--attach" in self.options else ["--key-file", self.key_file]
-        where += [] if self.data is None else ["--data-dir", self.data]
-        return self.run("serve", *where)
-
-    def start(self):
-        if self.process is not None and self.process.poll() is None:
-            return
-        self.process = self.serve()
-        self.facts = self.process.stdout.readline()
-        assert self.facts, f"omap serve did not start: {self.said}"
-
-    def run(self, command, *arguments):
-        line = [sys.executable, "-m", "omap.cli", command, *map(str, arguments)]
-        with (self.folder / f"{command}.log").open("a") as log:
-            return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=log, text=True)
-
-    def ask(self, command, *arguments):
-        """Run another command to its end, and return what it printed."""
-        process = self.run(command, *arguments)
-        said = process.communicate(timeout=60)[0]
-        assert process.returncode == 0, (self.folder / f"{command}.log").read_text()
-        return said
-
-    @property
-    def said(self):
-        return (self.folder / "serve.log").read_text()
-
-    def end(self, number):
-        self.process.send_signal(number)
-        self.process.wait(60)
-        self.process.stdout.close()
-
-    def kill(self):
-        self.end(signal.SIGKILL)
-
-    def kill_device(self):
-        (device,) = children_of(self.process.pid)
-        os.kill(device, signal.SIGKILL)
-        self.process.wait(60)
-        self.process.stdout.close()
-
-    def connect(self, **options):
-        return omap.connect(self.url, **{"key_file": self.client_file, "timeout": 20} | options)
 
 
 @pytest.fixture
@@ -243,7 +182,7 @@ def test_a_device_without_a_journal_is_refused(kept, tmp_path):
     process = kept.run("serve", *where, "--backend", "table", "--insecure")
     process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "the back end 'table' has no journal" in kept.said
+    assert "this device writes no journal, so that nothing can be kept: leave --data-dir out, or take" in kept.said
 
 
 def attached(kept, tmp_path, *options):

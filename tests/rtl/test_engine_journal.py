@@ -1,8 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """The engine with a journal equals the device model with one, in all that a host can look at."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,9 +10,7 @@ from omap.regmap import Request, State
 from omap.wire import LINE_BYTES, Counter, RecordType, read_counter, read_header, write_counter
 from sim.models.timing import HostTiming
 from tests.support.rtl.engine_bench import Twin
-from tests.support.rtl.engines import TIGHT
-
-JOURNALLED = replace(TIGHT, journal=True)
+from tests.support.rtl.engines import JOURNALLED
 
 
 class JournalTwin(Twin):

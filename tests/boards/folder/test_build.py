@@ -56,11 +56,12 @@ def test_other_processes_give_the_same_bytes(tmp_path):
 
 
 def test_the_plan_shows_in_the_manifest():
-    for options in ({}, {"attested": True}, {"plain": True}):
+    for options, mode in (({}, 21), ({"attested": True}, 23), ({"plain": True}, 21), ({"journal": False}, 5)):
         facts = json.loads(manifest.text(plan("u55c_direct", **options), {}))
         assert manifest.plan_of(facts, TARGETS) == plan("u55c_direct", **options)
-        assert facts["identity"]["MODE"] == (7 if options == {"attested": True} else 5)
+        assert facts["identity"]["MODE"] == mode
         assert facts["encrypted"] == (options != {"plain": True})
+        assert facts["engine"]["journal"] == (options != {"journal": False})
     with pytest.raises(ParamsError, match="its host loads the program"):
         plan("u55c_vitis", attested=True)
     with pytest.raises(ParamsError, match="boots encrypted bitstreams alone"):

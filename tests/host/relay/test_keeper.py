@@ -15,6 +15,7 @@ from host.relay.export import Export, Taken
 from host.relay.keeper import Keeper, Keeping
 from host.testing import running_relay
 from omap.errors import DataError, DeviceError
+from omap.regmap import Request
 from omap.source import Source
 from omap.wire import LINE_BYTES, Header, RecordType
 from tests.support.host.clients import RawClient, key, puts
@@ -207,3 +208,35 @@ def test_a_long_journal_makes_a_snapshot_by_itself(keep, key_file):
     with RawClient(relay, key_file) as client:
         client.run(puts(50))
         settled(lambda: disk.status.snapshot_time > 0)
+
+
+def test_the_next_snapshot_is_asked_for_when_the_device_is_done_with_the_last(keep, key_file, monkeypatch):
+    relay, _ = keep()
+    driver, asked = relay.relay.driver, []
+    write, read, busy = driver.transport.write, driver.transport.read, iter([Request.EXPORT] * 3)
+
+    def writes(name, value):
+        asked.append((name, value, next(busy, None)))
+        write(name, value)
+
+    monkeypatch.setattr(driver.transport, "write", writes)
+    monkeypatch.setattr(
+        driver.transport, "read", lambda name: next(busy, Request.NONE) if name == "REQUEST" else read(name)
+    )
+    assert relay.run(relay.relay.keeper.snapshot()).bytes
+    assert asked == [("REQUEST", Request.EXPORT, None)]
+
+
+def test_a_device_that_can_not_be_asked_for_a_snapshot_can_be_asked_again(keep, key_file, monkeypatch):
+    relay, _ = keep()
+    keeper = relay.relay.keeper
+
+    def refuses():
+        raise DeviceError("the device is still serving an earlier request")
+
+    monkeypatch.setattr(keeper.driver, "ask_export", refuses)
+    with pytest.raises(DeviceError, match="still serving"):
+        relay.run(keeper.snapshot())
+    assert not keeper.exporting
+    monkeypatch.undo()
+    assert relay.run(keeper.snapshot()).bytes

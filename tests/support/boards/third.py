@@ -8,7 +8,7 @@ from amaranth.hdl import Module
 from amaranth.lib.wiring import In
 
 from boards.folder import disk as folders
-from boards.folder.steps import device_option
+from boards.folder.steps import data_option, device_option
 from boards.gateware.core import BoardCore, Top
 from boards.gateware.flat import clock, join_master, join_slave, members
 from boards.target import Plan, Step, Target
@@ -63,7 +63,7 @@ class ThirdTarget(Target):
         return (Step("Load the program", ("thirdload", *device_option(device))),)
 
     def serve_step(self, plan, device):
-        return Step("Serve the map", ("omap", "serve", *device_option(device)))
+        return Step("Serve the map", ("omap", "serve", *device_option(device), *data_option(plan.journal)))
 
     def script_problems(self, folder: Path, plan):
         have = (folder / SCRIPT).read_text()

@@ -34,8 +34,8 @@ class ModelCard:
     address = None
     """The only bus address at which the card takes its buffer; None if it takes any."""
 
-    def __init__(self, params, root_key, *, observer=None):
-        self.params, self.root_key, self.observer = params, root_key, observer
+    def __init__(self, params, root_key, *, observer=None, journal=False):
+        self.params, self.root_key, self.observer, self.journal = params, root_key, observer, journal
         self.bus = None
         self.reset()
 
@@ -45,7 +45,8 @@ class ModelCard:
     def reset(self):
         self.device, self.running = None, False
         self.registers = RegisterFile()
-        for name, value in identity(self.params, hbm_private=False, attested=False, hardware=False).items():
+        claims = {"hbm_private": False, "attested": False, "hardware": False, "journal": self.journal}
+        for name, value in identity(self.params, **claims).items():
             self.registers.write(name, value)
         self.registers.write("CTRL", IDLE)
 
@@ -73,6 +74,7 @@ class ModelCard:
             ring_lines=entries,
             registers=self.registers,
             observer=self.observer,
+            journal=self.journal,
         )
         self.running = True  # last, because the thread of an earlier run may take a step at any time
 

@@ -16,12 +16,14 @@ from host.device.transport import open_transport
 from host.keyfile import read_root_file
 from host.model.model import ModelTransport
 from omap.wire import LEAST_RING_LINES
+from sim.device.engine_run import EngineRun
+from sim.device.transport import RtlTransport
 from tests.support.boards.top_run import KEY, DirectRun, VitisRun
 from tests.support.host.cards import ModelCard, RunCard
 from tests.support.host.fake_pyxrt import FakeXrt
 from tests.support.host.fake_vfio import FakeVfio
 from tests.support.host.keys import root_file
-from tests.support.rtl.engines import TIGHT
+from tests.support.rtl.engines import JOURNALLED, TIGHT, engine
 
 TOPS = ("xrt on the kernel", "vfio on the card")
 """Transports of cards whose top is simulated."""
@@ -49,36 +51,41 @@ def fitting(name, params, key_file):
 
 
 @contextmanager
-def opened(name, params, key_file, ring_lines=LEAST_RING_LINES, tmp_path=None, observer=None):
-    """Open a transport by name. The transport of a card has an attribute ``machine``.
+def opened(name, params, key_file, ring_lines=LEAST_RING_LINES, tmp_path=None, observer=None, journal=False):
+    """Open a transport by name, to a device with a journal or without one. A card's has an attribute ``machine``.
+
+    There are more than six parameters, because each of the last ones is an option that few tests give.
 
     An observer records the accesses of a device model to the pages.
     """
-    key = read_root_file(key_file)
+    key, config = read_root_file(key_file), JOURNALLED if journal else TIGHT
     with ExitStack() as stack:
         match name:
             case "model" | "stepped":
                 transport = ModelTransport(
-                    params, key, ring_lines=ring_lines, stepped=name == "stepped", observer=observer
+                    params, key, ring_lines=ring_lines, stepped=name == "stepped", observer=observer, journal=journal
                 )
+            case "rtl" if journal:  # an engine that other tests compile, too
+                transport = RtlTransport(EngineRun(engine(config), config, key, ring_lines=ring_lines))
             case "process" | "rtl":
-                transport = open_transport(name, params, ring_lines=ring_lines, key_file=key_file)
+                options = {"journal": True} if journal else {}
+                transport = open_transport(name, params, ring_lines=ring_lines, key_file=key_file, **options)
             case "attached":
-                path = stack.enter_context(listening(params, key_file, tmp_path, ring_lines))
+                path = stack.enter_context(listening(params, key_file, tmp_path, ring_lines, journal=journal))
                 transport = open_transport("process", params, attach=path)
             case "xrt" | "xrt on the kernel":
-                card = ModelCard(params, key, observer=observer)
+                card = ModelCard(params, key, observer=observer, journal=journal)
                 if name in TOPS:
-                    card = RunCard(lambda: VitisRun(TIGHT, ring_lines=ring_lines, start=False))
+                    card = RunCard(lambda: VitisRun(config, ring_lines=ring_lines, start=False))
                     patient(stack, xrt, "_SHOW_SECONDS", "_STOP_SECONDS")
                 machine = stack.enter_context(FakeXrt(params, key, card=card))
                 options = {"xclbin": machine.xclbin(tmp_path)}
                 transport = open_transport("xrt", params, ring_lines=ring_lines, **options)
                 transport.machine = machine
             case "vfio" | "vfio on the card":
-                card = ModelCard(params, key, observer=observer)
+                card = ModelCard(params, key, observer=observer, journal=journal)
                 if name in TOPS:
-                    card = RunCard(lambda: DirectRun(TIGHT, ring_lines=ring_lines, opened=False), hbm_late=HBM_LATE)
+                    card = RunCard(lambda: DirectRun(config, ring_lines=ring_lines, opened=False), hbm_late=HBM_LATE)
                     patient(stack, vfio, "_WAKE_SECONDS", "_SHOW_SECONDS", "_STOP_SECONDS")
                 machine = stack.enter_context(FakeVfio(tmp_path, params, key, card=card))
                 transport = open_transport("vfio", params, ring_lines=ring_lines, system=machine)
@@ -94,12 +101,12 @@ def patient(stack, module, *limits):
 
 
 @contextmanager
-def listening(params, key_file, tmp_path, ring_lines=LEAST_RING_LINES):
+def listening(params, key_file, tmp_path, ring_lines=LEAST_RING_LINES, journal=False):
     """Run a device that outlives its drivers, at the socket file that is yielded."""
     path, file = tmp_path / "device", tmp_path / "params.json"
     file.write_text(json.dumps(params.to_dict()))
     command = [sys.executable, "-m", "host.model.model_process", "--listen", path, "--key-file", key_file]
-    command += ["--params", file, "--ring-lines", str(ring_lines)]
+    command += ["--params", file, "--ring-lines", str(ring_lines), *(["--journal"] if journal else [])]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == f"omap: device ready at {path}\n"

@@ -35,6 +35,9 @@ TIGHT = EngineConfig(params=tight("TINY"), turnaround_cycles=400, in_flight=64, 
 """Five pages of 64 bytes: everything overflows, and most operations touch a page that is under way. No map is so tight:
 its lists are too long for offsets by the law, so that the turnaround is given."""
 
+JOURNALLED = replace(TIGHT, journal=True)
+"""The same with a journal."""
+
 ROOMY = EngineConfig(params=sizing.one_choice(capacity=40_000, key_bytes=4, value_bytes=8, page_bytes=128))
 """Keys, values, pages and descriptors of PAPER, and so many pages that operations rarely meet: for what is said of
 times. Times are tested on shapes that ship, because a roomier one hides what is late in them."""
