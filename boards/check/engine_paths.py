@@ -11,13 +11,14 @@ from boards.check.connectivity import Ends
 
 def followed(core: str) -> tuple[str, ...]:
     """Return the modules that hold the registers, by their places; ``core`` is the place of the core in the top."""
-    return (core, f"{core}.engine", f"{core}.engine.csr")
+    return (core, *(f"{core}.engine{part}" for part in ("", ".csr", ".control")))
 
 
 def takes(core: str) -> Ends:
     """Return where a path from the registers may end in the core, also through the registers' control state."""
     return {
         "where the shared buffer is, and how long its rings are": _parts(core, core="base", ring="base ring_lines"),
+        "what is kept of the map": _parts(core, core="scan drop", sessions="begin export restore"),
         "whether it runs": _parts(core, ring="run serve", sessions="open_"),
         "requests": _parts(
             core,
@@ -39,8 +40,8 @@ def gives(core: str) -> Ends:
         "progress of requests": _parts(
             core,
             core="formatted idle",
-            sessions="idle",
-            ring="i_mirror__ready o_request__valid o_request__payload i_request_done__ready",
+            sessions="idle begun exported restored failed",
+            ring="journal_room i_mirror__ready o_request__valid o_request__payload i_request_done__ready",
         ),
     }
 

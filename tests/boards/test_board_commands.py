@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from boards.folder import disk as folder
-from boards.folder import steps
+from boards.folder import manifest, steps
 from boards.targets import TARGETS
 from boards.u55c_direct.files import KEY_VARIABLE
 from boards.u55c_vitis.files import TEMPORARY
@@ -17,6 +17,7 @@ from omap.board import BOARDS
 from omap.presets import preset
 from omap.units import format_bytes
 from omap.wire import BufferLayout
+from rtl.synth.generate import JOURNAL
 from tests.support.boards.commands import run
 from tests.support.boards.folders import KEY, key_file, plan
 
@@ -74,6 +75,24 @@ def test_with_tools_and_a_key_it_runs_them(tmp_path, params_file, tools, target,
     assert all(TEMPORARY in step.command for step in wanted if step.command[0] == "v++")  # so does this
     assert KEY[::-1].hex() not in result.output
     assert run("check", out).exit_code == 0
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_card_has_a_journal_unless_it_is_told_otherwise(tmp_path, params_file, target):
+    for options, journal in (((), JOURNAL), (("--no-journal",), False), (("--journal",), True)):
+        out = tmp_path / "".join(("out", *options))
+        result = run("build", target, "--params", params_file, "--out", out, "--no-run", *options)
+        assert result.exit_code == 0, result.output
+        plan = manifest.plan_of(manifest.read(out), TARGETS)
+        assert plan.journal is plan.engine.journal is journal
+        assert plan.identity["MODE"] >> 4 == journal
+        readme = (out / "README.md").read_text()
+        assert f"| journal | {'yes' if journal else 'no'}" in readme
+        assert ("--no-journal --key-file" in readme) == (JOURNAL and not journal)
+        flashed = run("flash", out, "--device", "1", "--no-run").output
+        for text in (readme, flashed):
+            (serve,) = [line for line in text.splitlines() if "omap serve --backend" in line]
+            assert serve.endswith(" --data-dir ../data") == journal
 
 
 def test_without_a_key_tools_are_not_run(tmp_path, params_file, tools):

@@ -19,7 +19,7 @@ from rtl.map.pages import Pages
 from rtl.rings.csr import Csr
 from rtl.rings.ring_port import RingPort
 from rtl.synth.blocks import blocks
-from rtl.synth.generate import MANIFEST, PREFIX, generate
+from rtl.synth.generate import JOURNAL, MANIFEST, PREFIX, generate
 from rtl.synth.verilog import to_verilog
 from tests.support.rtl.synthesis import lint
 
@@ -40,7 +40,7 @@ def test_every_block_of_a_small_map(tmp_path, monkeypatch):
     params = preset("TINY")
     found = blocks(params)
     del found["engine"]  # takes as long as all others: see below
-    monkeypatch.setattr("rtl.synth.generate.blocks", lambda params: found)
+    monkeypatch.setattr("rtl.synth.generate.blocks", lambda params, journal: found)
     check(params, tmp_path, found)
 
 
@@ -74,17 +74,22 @@ def test_the_engine_is_generated_for_the_map_and_described_in_the_manifest(tmp_p
     engine = blocks(params)["engine"]
     assert engine.component is Engine
     assert engine.arguments == {"config": EngineConfig(params=params)}
-    monkeypatch.setattr("rtl.synth.generate.blocks", lambda params: {"engine": engine})
+    monkeypatch.setattr(
+        "rtl.synth.generate.blocks", lambda params, journal: {"engine": blocks(params, journal=journal)["engine"]}
+    )
 
     def stub(component, name):
         component._MustUse__silence = True
         return f"module {name}(); endmodule\n"
 
     monkeypatch.setattr("rtl.synth.generate.to_verilog", stub)
-    (entry,) = generate(params, tmp_path)["files"].values()
-    assert entry["component"] == "rtl.engine.Engine"
-    config = json.loads((tmp_path / MANIFEST).read_text())["files"]["omap_engine.v"]["arguments"]["config"]
-    assert EngineConfig(params=params, **config) == engine.arguments["config"]
+    for options, journal in (({}, JOURNAL), ({"journal": False}, False), ({"journal": True}, True)):
+        (entry,) = generate(params, tmp_path, **options)["files"].values()
+        assert entry["component"] == "rtl.engine.Engine"
+        told = json.loads((tmp_path / MANIFEST).read_text())
+        assert told["journal"] is journal
+        config = told["files"]["omap_engine.v"]["arguments"]["config"]
+        assert EngineConfig(params=params, **config) == EngineConfig(params=params, journal=journal)
 
 
 def test_the_same_design_gives_the_same_text():
@@ -110,9 +115,16 @@ def test_other_rules_are_refused():
 
 
 def test_the_command_writes_what_it_says(tmp_path, monkeypatch):
-    monkeypatch.setattr("rtl.synth.generate.blocks", lambda params: {"key_hash": blocks(params)["key_hash"]})
-    result = CliRunner().invoke(command, ["generate", "--preset", "tiny", "--out", str(tmp_path / "out")])
-    assert result.exit_code == 0, result.output
+    seen = []
+    monkeypatch.setattr(
+        "rtl.synth.generate.blocks",
+        lambda params, journal: seen.append(journal) or {"key_hash": blocks(params)["key_hash"]},
+    )
+    for options in (["--no-journal"], []):
+        arguments = ["generate", "--preset", "tiny", "--out", str(tmp_path / "out"), *options]
+        result = CliRunner().invoke(command, arguments)
+        assert result.exit_code == 0, result.output
+    assert seen == [False, JOURNAL]
     files = result.stdout.split()
     assert [os.path.basename(file) for file in files] == ["omap_key_hash.v", "manifest.json"]
     assert all(os.path.exists(file) for file in files)
