@@ -87,6 +87,9 @@ COUNTERMEASURES = {
     "PAGE.FOLLOW.PACED": "A page touched again starts a fixed time after its write has left, whenever it was sealed.",
     "FORMAT.KEY.CLEARED": "The secrets of a format stay where they were gathered only until they are handed out.",
     "FORMAT.TIME.FIXED": "A format begins a fixed time after the last page, whatever still goes on in HBM.",
+    "SCAN.TIME.FIXED": "Slots of a scan leave a fixed time after public events, however many tuples wait, and where.",
+    "SCAN.SLOTS.ALL": "A scan yields used and free slots alike, so that their number and order follow from no key.",
+    "ENGINE.DROP.ERASE": "`drop` erases secrets, keys and state of a map; a format may follow.",
     "ENGINE.STATE.ERASE": "`erase` clears all keys and registers of the core; HBM transfers under way end properly.",
     "ENGINE.FAULT.LATCH": "A fault of any block erases all of them, shows in a register, and lasts until a reset.",
 }

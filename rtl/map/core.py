@@ -16,10 +16,12 @@ from rtl.map.map_memory import FROM_BINS, TO_BINS, MapMemory
 from rtl.map.merging import Merging
 from rtl.map.pages import Pages
 from rtl.map.position_map import PositionMap
+from rtl.map.scan import Scan
 from rtl.map.sealing import Sealing
 from rtl.map.waiting import WaitingBins
 from rtl.memory.hbm import HBM_AXI
 from rtl.rings.record import command_layout, reply_layout
+from rtl.stream.lend import lend_input, lend_output
 
 PROGRESS = ("admitted", "located", "read", "arrived", "started", "merged", "sealed", "written", "replied")
 """Bits of :attr:`Core.progress`: each turns over when an operation passes this point."""
@@ -64,9 +66,16 @@ class Core(wiring.Component):
         A page failed authentication; a structure ran out or lost a tuple, or a page was not touched for a whole epoch;
         HBM failed. They stay.
     idle : Out(1)
-        No operation is under way, and no page.
+        No operation is under way, no page, no scan and no drop.
     erase : In(1)
         Clears all secrets and all state; HBM transfers under way end properly.
+    scan : In(1)
+        For one cycle when ``idle``: all slots leave, and commands wait until then. This and the next two exist with
+        the option ``journal`` alone.
+    o_slot : Out(stream of command_layout)
+        All slots, see :class:`rtl.map.scan.Scan`.
+    drop : In(1)
+        For one cycle when ``idle``: a fixed time later map and secrets are forgotten. A format may follow.
     progress : Out(len(PROGRESS))
         For simulation: stages that operations have passed, see :data:`PROGRESS`. No board connects it.
 
@@ -80,6 +89,8 @@ class Core(wiring.Component):
         An absent key touches the dummy drawn for it, and everything else happens as for a hit.
     ENGINE.STATE.ERASE
         ``erase`` clears the registers of all blocks but those that drive HBM ports.
+    ENGINE.DROP.ERASE
+        ``drop`` erases secrets, keys and state of the map, when HBM is at rest.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -92,10 +103,12 @@ class Core(wiring.Component):
         self.admission = Admission(config, self.position_map, self.bins)
         self.sealing = Sealing(config)
         self.merging = Merging(config, self.position_map, self.bins)
-        self.formatter = Format(params)
+        self.formatter = Format(params, drops=config.journal)
         self.pages = Pages(config)
         self.memory = MapMemory(config, self.position_map, self.bins)
+        self.scanner = Scan(config, self.bins) if config.journal else None
         pages = self.pages.signature.members
+        of_journal = {"scan": In(1), "o_slot": Out(stream.Signature(command_layout(params))), "drop": In(1)}
         super().__init__(
             {
                 "i_command": In(stream.Signature(command_layout(params))),
@@ -113,6 +126,7 @@ class Core(wiring.Component):
                 "idle": Out(1),
                 "erase": In(1),
                 "progress": Out(len(PROGRESS)),
+                **(of_journal if config.journal else {}),
             }
         )
 
@@ -121,6 +135,9 @@ class Core(wiring.Component):
         inner = Module()  # all that an erasure resets
         for name in ("position_map", "bins", "admission", "sealing", "merging", "formatter", "pages"):
             inner.submodules[name] = getattr(self, name)
+        if self.scanner is not None:
+            inner.submodules.scanner = self.scanner
+            self._scan(inner, self.scanner)
         m.submodules.memory = self.memory  # outside: what drives an HBM port is never reset
         self._operations(inner)
         self._pages(inner)
@@ -134,7 +151,7 @@ class Core(wiring.Component):
     def _operations(self, m: Module) -> None:
         """Connect what operations pass: admission, position map, bins, merge."""
         admission, merging, bins = self.admission, self.merging, self.bins
-        connect(m, flipped(self.i_command), admission.i_command)
+        self._commands(m)
         connect(m, admission.o_lookup, self.position_map.i_operation)
         connect(m, self.position_map.o_located, admission.i_located)
         connect(m, admission.o_touch, bins.i_touch)
@@ -148,8 +165,44 @@ class Core(wiring.Component):
         m.d.comb += [
             admission.replied.eq(self.o_reply.valid & self.o_reply.ready),
             merging.started.eq(self.pages.started),
-            merging.late.eq(Cat(admission.late, self.pages.late, self.formatter.late)),
+            merging.late.eq(
+                Cat(block.late for block in (admission, self.pages, self.formatter, self.scanner) if block is not None)
+            ),
         ]
+
+    def _commands(self, m: Module) -> None:
+        """Connect commands with the admission; they wait while a scan goes on."""
+        command = self.admission.i_command
+        if self.scanner is None:
+            connect(m, flipped(self.i_command), command)
+            return
+        waits = self.scanner.busy | self.scan
+        m.d.comb += [
+            command.p.eq(self.i_command.p),
+            command.valid.eq(self.i_command.valid & ~waits),
+            self.i_command.ready.eq(command.ready & ~waits),
+        ]
+
+    def _scan(self, m: Module, scanner: Scan) -> None:
+        """Connect what the scan does not borrow."""
+        connect(m, scanner.o_slot, flipped(self.o_slot))
+        m.d.comb += [
+            scanner.scan.eq(self.scan),
+            scanner.base.eq(self.base),
+            scanner.quiet.eq(self.bins.quiet),
+            scanner.fault.eq(self.sealing.fault),
+            self.sealing.opens_only.eq(scanner.borrows),
+            self.formatter.drop.eq(self.drop),
+        ]
+
+    def _share(self, m: Module, name: str, owner: stream.Interface, other: stream.Interface) -> None:
+        """Connect a stream. A scan borrows it while it goes on, if the scan has one of this name."""
+        if self.scanner is None or name not in self.scanner.signature.members:
+            connect(m, owner, other)
+        elif name.startswith("o_"):
+            lend_output(m, self.scanner.borrows, owner=owner, borrower=getattr(self.scanner, name), out=other)
+        else:
+            lend_input(m, self.scanner.borrows, owner=owner, borrower=getattr(self.scanner, name), source=other)
 
     def _pages(self, m: Module) -> None:
         """Connect what pages pass: format, the way to and from host memory, opening, merge, sealing."""
@@ -157,16 +210,14 @@ class Core(wiring.Component):
         connect(m, self.admission.o_read, self.formatter.i_page)
         connect(m, self.formatter.o_page, pages.i_page)
         connect(m, self.formatter.o_blank, sealing.i_blank)
-        connect(m, self.admission.o_page, sealing.i_page)
-        connect(m, self.bins.o_version, sealing.i_version)
-        connect(m, pages.o_sealed, sealing.i_sealed)
-        connect(m, sealing.o_text, self.merging.i_text)
+        self._share(m, "o_page", self.admission.o_page, sealing.i_page)
+        self._share(m, "o_version", self.bins.o_version, sealing.i_version)
+        self._share(m, "o_sealed", pages.o_sealed, sealing.i_sealed)
+        self._share(m, "i_text", self.merging.i_text, sealing.o_text)
         connect(m, self.merging.o_text, sealing.i_text)
         connect(m, sealing.o_sealed, pages.i_sealed)
-        for name in ("o_read", "o_write", "o_lines"):
-            connect(m, getattr(pages, name), flipped(getattr(self, name)))
-        for name in ("i_data", "i_written"):
-            connect(m, flipped(getattr(self, name)), getattr(pages, name))
+        for name in ("o_read", "o_write", "o_lines", "i_data", "i_written"):
+            self._share(m, name, getattr(pages, name), flipped(getattr(self, name)))
         m.d.comb += [pages.base.eq(self.base), sealing.blank.eq(self.formatter.blank)]
 
     def _state(self, m: Module) -> None:
@@ -177,16 +228,22 @@ class Core(wiring.Component):
         connect(m, formatter.o_page_secret, sealing.i_secret)
         connect(m, formatter.o_draw_seed, admission.i_seed)
         connect(m, formatter.o_hash_key, position_map.i_key)
+        erase, idle = Signal(), Signal()
+        m.d.comb += [erase.eq(self.erase), idle.eq(admission.idle & pages.idle)]
+        if self.scanner is not None:
+            # SEC_CM: ENGINE.DROP.ERASE -- all that a fault erases but the registers of blocks that are at rest
+            m.d.comb += erase.eq(self.erase | formatter.forget)
+            m.d.comb += idle.eq(admission.idle & pages.idle & ~self.scanner.busy & ~formatter.dropping)
         m.d.comb += [
             formatter.format.eq(self.format),
             formatter.quiet.eq(position_map.quiet & bins.quiet & memory.quiet & pages.idle),
             formatter.pages_idle.eq(pages.idle),
             formatter.filling.eq(memory.filling),
             *(block.clear.eq(formatter.clear) for block in (position_map, bins, memory)),
-            *(block.erase.eq(self.erase) for block in (position_map, bins, sealing, merging)),
+            *(block.erase.eq(erase) for block in (position_map, bins, sealing, merging)),
             # What these two hold a format forgets as an erasure does.
-            admission.erase.eq(formatter.clear | self.erase),
-            memory.clear_free.eq(formatter.clear | self.erase),
+            admission.erase.eq(formatter.clear | erase),
+            memory.clear_free.eq(formatter.clear | erase),
             *(block.restart.eq(self.format) for block in (admission, merging)),
             *(block.formatted.eq(formatter.formatted) for block in (admission, merging, self)),
             self.map_id.eq(formatter.map_id),
@@ -194,7 +251,7 @@ class Core(wiring.Component):
             self.page_fault.eq(sealing.fault),
             self.exhausted.eq(merging.lost | bins.exhausted | sealing.exhausted | memory.exhausted),
             self.bus_fault.eq(memory.error),
-            self.idle.eq(admission.idle & pages.idle),
+            self.idle.eq(idle),
         ]
 
     def _memory(self, m: Module) -> None:
@@ -206,9 +263,9 @@ class Core(wiring.Component):
             for name in ("fetched", "flushed"):
                 connect(m, getattr(memory, f"o_{name}")[t], getattr(position_map, f"i_{name}")[t])
         for name in FROM_BINS:
-            connect(m, getattr(bins, f"o_{name}"), getattr(memory, f"i_{name}"))
+            self._share(m, f"o_{name}", getattr(bins, f"o_{name}"), getattr(memory, f"i_{name}"))
         for name in TO_BINS:
-            connect(m, getattr(memory, f"o_{name}"), getattr(bins, f"i_{name}"))
+            self._share(m, f"i_{name}", getattr(bins, f"i_{name}"), getattr(memory, f"o_{name}"))
         for index in range(len(self.m_axi_hbm)):
             connect(m, memory.m_axi_hbm[index], flipped(self.m_axi_hbm[index]))
 

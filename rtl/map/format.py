@@ -22,11 +22,19 @@ class Format(wiring.Component):
     ----------
     params : Params
         The map.
+    drops : bool
+        Whether there are ``drop`` and what belongs to it.
 
     Members
     -------
     format : In(1)
         Begins; given when no operation and no page is under way.
+    drop : In(1)
+        Ends the map; given as ``format`` is.
+    dropping : Out(1)
+        From the cycle after ``drop`` until the map is forgotten.
+    forget : Out(1)
+        For one cycle: map and secrets are to be forgotten, as for ``clear``, but nothing comes after them.
     formatted : Out(1)
         A map is there. Falls with ``format``.
     i_secrets : In(stream.Signature(128))
@@ -60,8 +68,8 @@ class Format(wiring.Component):
         A format begins a fixed time after the last page was written, whatever still goes on in HBM.
     """
 
-    def __init__(self, params: Params) -> None:
-        self.params = params
+    def __init__(self, params: Params, *, drops: bool = False) -> None:
+        self.params, self.drops = params, drops
         self.secrets = FormatSecrets()
         handed = self.secrets.signature.members
         super().__init__(
@@ -80,6 +88,7 @@ class Format(wiring.Component):
                 "blank": Out(1),
                 "o_blank": Out(stream.Signature(range(params.pages))),
                 "late": Out(1),
+                **({"drop": In(1), "dropping": Out(1), "forget": Out(1)} if drops else {}),
             }
         )
 
@@ -103,6 +112,10 @@ class Format(wiring.Component):
                 with m.If(self.format):
                     m.d.sync += self.formatted.eq(0)
                     m.next = "QUIET"
+                if self.drops:
+                    with m.Elif(self.drop):
+                        m.d.sync += [self.formatted.eq(0), self.dropping.eq(1)]
+                        m.next = "DROP"
             with m.State("QUIET"):
                 # SEC_CM: FORMAT.TIME.FIXED -- by then all that entries in transit and late writes may need is over
                 with m.If(settled != SETTLE):
@@ -121,6 +134,15 @@ class Format(wiring.Component):
                 with m.If(sealed & written & self.pages_idle & ~self.filling):
                     m.d.sync += self.formatted.eq(1)
                     m.next = "IDLE"
+            if self.drops:
+                with m.State("DROP"):
+                    # Not before HBM is at rest: what is forgotten must not be needed for an answer that still comes.
+                    with m.If(settled != SETTLE):
+                        m.d.sync += settled.eq(settled + 1)
+                    with m.Elif(self.quiet):
+                        m.d.comb += self.forget.eq(1)
+                        m.d.sync += self.dropping.eq(0)
+                        m.next = "IDLE"
         return m
 
     def _blank_pages(self, m: Module, begins: Signal) -> tuple[Signal, Signal]:

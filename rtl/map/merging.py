@@ -87,7 +87,7 @@ class Merging(wiring.Component):
                 "o_text": Out(stream.Signature(page_beat(config.lanes))),
                 "o_reply": Out(stream.Signature(reply_layout(params))),
                 "started": In(1),
-                "late": In(3),
+                "late": In(3 + config.journal),
                 "formatted": In(1),
                 "restart": In(1),
                 "merged": Out(1),

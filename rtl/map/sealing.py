@@ -55,6 +55,8 @@ class Sealing(wiring.Component):
         Plaintext to seal; ``last`` is ignored.
     o_sealed : Out(stream.Signature(page_beat(lanes)))
         What is to be written to host memory.
+    opens_only : In(1)
+        Pages of ``i_page`` are opened and not sealed, and take no version. Only with the option ``journal``.
     blank : In(1)
         A format is sealing pages: ``i_blank`` counts, ``i_page`` and ``i_text`` wait.
     i_blank : In(stream.Signature(range(pages)))
@@ -100,6 +102,7 @@ class Sealing(wiring.Component):
                 "o_text": Out(stream.Signature(page_beat(lanes))),
                 "i_text": In(stream.Signature(page_beat(lanes))),
                 "o_sealed": self.sealer.signature.members["o_sealed"],
+                **({"opens_only": In(1)} if config.journal else {}),
                 "blank": In(1),
                 "i_blank": In(stream.Signature(pages)),
                 "fault": Out(1),
@@ -159,8 +162,12 @@ class Sealing(wiring.Component):
         for queue in (awaited, seals):
             m.d.comb += [queue.i.valid.eq(self.i_page.valid & self.i_page.ready), queue.i.p.eq(self.i_page.p)]
 
-        present, moves = Signal(VERSION_BITS, init=1), Signal()
-        version, fresh = whole_version(self.i_version.p, present, params.epoch_bits)
+        present, moves, step = Signal(VERSION_BITS, init=1), Signal(), Const(1)
+        before: Value = present
+        if self.config.journal:  # what is only opened belongs to the operation before, and no version is used up
+            m.d.comb += seals.i.valid.eq(self.i_page.valid & self.i_page.ready & ~self.opens_only)
+            step, before = ~self.opens_only, (present - self.opens_only)[:VERSION_BITS]
+        version, fresh = whole_version(self.i_version.p, before, params.epoch_bits)
         m.d.comb += [
             moves.eq(self.i_version.valid & awaited.o.valid & ~self.exhausted),
             self.i_version.ready.eq(awaited.o.valid & ~self.exhausted),
@@ -170,7 +177,7 @@ class Sealing(wiring.Component):
             opens.i.p.version.eq(version),
         ]
         with m.If(moves):
-            m.d.sync += [present.eq(present + 1), self.exhausted.eq(~fresh)]
+            m.d.sync += [present.eq(present + step), self.exhausted.eq(~fresh)]
         with m.If(self.keys.renewed):
             m.d.sync += present.eq(1)
         return opens, seals

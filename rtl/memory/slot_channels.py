@@ -16,6 +16,9 @@ from rtl.memory.write_port import WritePort
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole
 
+OUTSTANDING_READS = 32
+"""Bursts that are read at a time from each channel."""
+
 
 class SlotChannels(wiring.Component):
     """Reads and writes waiting slots, as :class:`~rtl.map.waiting.WaitingBins` asks for them.
@@ -84,7 +87,7 @@ class SlotChannels(wiring.Component):
             channel_bits=channel_bits,
         )
         numbers = range(first_channel, first_channel + channels)
-        self.reads = [ReadPort(items, channel=number, outstanding=32) for number in numbers]
+        self.reads = [ReadPort(items, channel=number, outstanding=OUTSTANDING_READS) for number in numbers]
         writes = 32 if items.beats == 1 else 16
         self.writes = [WritePort(items, channel=number, outstanding=writes) for number in numbers]
         super().__init__(

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from omap.columns import Columns
 from omap.crypto import Secrets
 from omap.operations import Kind, Operation, Response, Status
+from omap.wire import RecordCodec
 from rtl.config import EngineConfig
 from rtl.map.core import PROGRESS
 from sim.bench.base import Bench
@@ -100,12 +102,43 @@ class CoreRun:
     def format(self, secrets: Secrets) -> None:
         """Format the map under given secrets."""
         self.bench.source("i_secrets").push(secret_words(secrets))
-        self.bench.set("format", 1)
-        self.bench.run(1)
-        self.bench.set("format", 0)
-        self.bench.run(1)
+        self._pulse("format")
         limit = 20_000 + 40 * self.config.params.pages * self.config.page_beats + 40 * self.config.params.buckets
         self.bench.run_until(limit=limit, values={"formatted": 1})
+
+    def begin_scan(self) -> int:
+        """Begin a scan, and return how many slots will leave."""
+        self._pulse("scan")
+        codec = RecordCodec(self.config.params)
+        return codec.chunks * codec.most_operations
+
+    def scan(self) -> Columns:
+        """Return all slots, and the NOPs behind them."""
+        self.settle()
+        slots = self.begin_scan()
+        limit = 50_000 + 40 * slots + 5000 * self.config.params.pages
+        self.bench.run_until(limit=limit, transfers={"o_slot": slots})
+        return self.slots()
+
+    def slots(self) -> Columns:
+        """Return the slots that have come since the last call."""
+        key, value = self.config.params.key_bytes, self.config.params.value_bytes
+        taken = self.bench.sink("o_slot").take()
+        rows = b"".join((slot >> 2).to_bytes(key + value, "little") for slot in taken)
+        tuples = np.frombuffer(rows, np.uint8).reshape(-1, key + value)
+        return Columns(np.array([slot & 3 for slot in taken], np.uint8), tuples[:, :key], tuples[:, key:])
+
+    def drop(self) -> None:
+        """Have the map forgotten."""
+        self.settle()
+        self._pulse("drop")
+        self.settle()
+
+    def _pulse(self, name: str) -> None:
+        self.bench.set(name, 1)
+        self.bench.run(1)
+        self.bench.set(name, 0)
+        self.bench.run(1)
 
     def push(self, batch: Sequence[Operation]) -> None:
         """Queue operations."""

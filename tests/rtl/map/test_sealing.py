@@ -231,6 +231,28 @@ def test_a_page_that_was_not_touched_for_a_whole_epoch_is_a_fault(design, operat
     assert not run.bench.get("fault")
 
 
+def test_what_is_only_opened_takes_no_version_and_belongs_to_the_operation_before():
+    """After 255 operations a page of version 0 can still be opened; the next operation begins an epoch."""
+    run = Run(Design(Sealing(replace(SHORT, journal=True))).bench(seed=5), seed=5)
+    wanted = [run.push(0)[1] for _ in range(255)]
+    assert run.sealed(255) == wanted
+    bench = run.bench
+    bench.sink("o_text").take()
+    bench.set("opens_only", 1)
+    for page in (1, 0, 4):
+        version, _, sealed = run.pages[page]
+        bench.source("i_page").push([page])
+        bench.source("i_version").push([version])
+        bench.source("i_sealed").push(beats(sealed))
+    bench.run_until(limit=500, transfers={"o_text": 3 * (BEATS - 1)})
+    texts = [(raw & (1 << 128) - 1).to_bytes(16, "little") for raw in bench.sink("o_text").take()]
+    assert b"".join(texts) == b"".join(run.pages[page][1] for page in (1, 0, 4))
+    bench.set("opens_only", 0)
+    wanted = [run.push(page)[1] for page in (0, 0)]
+    assert run.sealed(2) == wanted
+    assert not bench.get("exhausted")
+
+
 def test_an_engine_whose_epochs_are_too_short_is_refused():
     with pytest.raises(ParamsError, match=r"epoch_bits is 6; .* epoch of 92 operations: make it 7 or more"):
         Sealing(EngineConfig(params=replace(tight("SMALL"), epoch_bits=6)))

@@ -31,17 +31,18 @@ class CoreOnHost(wiring.Component):
         self.config, self.core = config, Core(config)
         self.port = HostPort(page_ids=config.page_ids, max_lines=config.host_lines, timeout=config.timeout)
         core, port = self.core.signature.members, self.port.signature.members
-        own = {name: core[name] for name in (*FLOWS, *INPUTS, *OUTPUTS, "m_axi_hbm")}
+        self.inputs = (*INPUTS, *(("scan", "drop") if config.journal else ()))
+        self.flows = (*FLOWS, *(("o_slot",) if config.journal else ()))
+        own = {name: core[name] for name in (*self.flows, *self.inputs, *OUTPUTS, "m_axi_hbm")}
         super().__init__(own | {"m_axi_host": port["m_axi"], "host_error": Out(1)})
 
     def elaborate(self, platform):
         """Return the circuit."""
         m = Module()
         m.submodules.core, m.submodules.port = core, port = self.core, self.port
-        for name in ("i_command", "i_secrets"):
-            connect(m, flipped(getattr(self, name)), getattr(core, name))
-        connect(m, core.o_reply, flipped(self.o_reply))
-        m.d.comb += [getattr(core, name).eq(getattr(self, name)) for name in INPUTS]
+        for name in self.flows:
+            connect(m, getattr(core, name), flipped(getattr(self, name)))
+        m.d.comb += [getattr(core, name).eq(getattr(self, name)) for name in self.inputs]
         m.d.comb += [getattr(self, name).eq(getattr(core, name)) for name in OUTPUTS]
         m.d.comb += [port.abort.eq(self.erase), self.host_error.eq(port.error)]
         connect(m, port.m_axi, flipped(self.m_axi_host))

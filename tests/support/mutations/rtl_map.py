@@ -67,6 +67,20 @@ REMOVALS = [
     Removal("PAGE.KEY.EPOCH", "rtl/map/epoch_keys.py", "swap_bytes(epoch))", "swap_bytes(Mux(0, epoch, 0)))"),
     Removal("PAGE.SECRET.ERASE", "rtl/map/epoch_keys.py", "return ResetInserter(self.erase)(m)", "return m"),
     Removal("FORMAT.KEY.CLEARED", "rtl/map/secrets.py", "[words.eq(0), offered.eq(0)]", "offered.eq(0)"),
+    Removal(
+        "SCAN.SLOTS.ALL",
+        "rtl/map/scan.py",
+        'gives["waiting"] & entries.o.valid & self._used',
+        'gives["waiting"] & entries.o.valid',
+        ("tests/rtl/map/test_scan.py",),
+    ),
+    Removal(
+        "ENGINE.DROP.ERASE",
+        "rtl/map/core.py",
+        "self.erase | formatter.forget",
+        "self.erase",
+        ("tests/rtl/map/test_core_scan.py::test_a_dropped_map_opens_no_page_any_more",),
+    ),
     Removal("ENGINE.STATE.ERASE", "rtl/map/core.py", "ResetInserter(self.erase)(inner)", "inner"),
     Removal(
         "ENGINE.FAULT.LATCH",

@@ -48,5 +48,22 @@ REMOVALS = [
         "bit_select(entries.turn, 1) & ~entries.started",
         ("tests/rtl/map/test_pages.py",),
     ),
-    Removal("FORMAT.TIME.FIXED", "rtl/map/format.py", "with m.If(settled != SETTLE):", "with m.If(0):"),
+    Removal(
+        "SCAN.TIME.FIXED",
+        "rtl/map/scan.py",
+        "wait(times.page_cycles if paced else 1)",
+        "wait(1)",
+    ),
+    Removal(
+        "SCAN.TIME.FIXED",
+        "rtl/map/scan.py",
+        "wait(times.slot_cycles if paced else 1)",
+        "wait(1)",
+    ),
+    Removal(
+        "FORMAT.TIME.FIXED",
+        "rtl/map/format.py",
+        "is over\n                with m.If(settled != SETTLE):",
+        "is over\n                with m.If(0):",
+    ),
 ]

@@ -57,6 +57,11 @@ GROUPED = EngineConfig(
 )
 """Channels of 4 KB, so that structures get 3, 6 and 10 of them: for what a map of a card's size needs."""
 
+SCANNED = EngineConfig(
+    params=tight("TINY", capacity=90, pages=11), turnaround_cycles=400, in_flight=64, bin_entries=128, journal=True
+)
+"""As TIGHT, with a journal and with more pages and waiting slots than a scan reads at once."""
+
 
 @cache
 def engine(config: EngineConfig) -> Design:
