@@ -3,18 +3,22 @@
 
 import random
 from functools import cache
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omap.lineage import Ancestor, Lineage
 from omap.operations import Status
 from omap.presets import preset
 from omap.source import END
+from omap.wire import RecordCodec
 from rtl.rings.sessions import Sessions
 from sim.bench.compiled import Design
 from tests.support.rtl.restore_bench import RestoreTwin
-from tests.support.rtl.restore_histories import drawn_history
+from tests.support.rtl.restore_histories import History, drawn_history
 from tests.support.rtl.session_bench import IN_FLIGHT, ROOT_KEY, flipped
 
 
@@ -107,3 +111,37 @@ def test_nothing_of_a_restore_comes_after_an_erasure(seed, cycles):
     twin.bench.run(1500)
     assert before == {name: twin.bench.sink(name).transfers for name in before}
     assert not twin.bench.get("restored")
+
+
+def cycles_of(seed, make):
+    """Restore what ``make`` adds to a history of drawn contents; return when commands and answers left."""
+    design_, params = design("TINY")
+    twin = RestoreTwin(design_, params, random.Random(seed), schedule=random.Random(1), chunk=1)
+    twin.schedule = SimpleNamespace(randint=lambda least, most: most)  # replies come as soon as they can
+    step = twin.step
+    twin.step = lambda cycles: [step(1) for _ in range(cycles)]
+    history = History(twin.codec, ROOT_KEY, random.Random(seed))
+    make(history)
+    twin.restore([*history.records, END])
+    assert twin.law.complete
+    return [twin.bench.sink(name).cycles for name in ("o_command", "o_record")]
+
+
+def test_full_records_give_a_command_a_cycle():
+    """But for the beats of a record that are no item: header, preamble and tag."""
+    most = RecordCodec(preset("TINY")).most_operations
+    commands, _ = cycles_of(3, lambda history: history.format().run(*[most] * 6))
+    lines = np.arange(6) * most
+    assert all(np.diff(commands[at : at + most]).max() == 1 for at in lines)
+    assert commands[-1] - commands[0] < 6 * (most + 4)
+
+
+def test_times_of_a_restore_do_not_depend_on_what_is_restored():
+    """Keys, operations, numbers, ids and versions are others; the lengths of records are the same."""
+
+    def make(history):
+        lineage = Lineage((Ancestor(history.rng.randbytes(16), history.rng.getrandbits(60)),) * 3)
+        history.snapshot(lineage=lineage).run(2, 60).child().run(1, 1)
+
+    first, second = cycles_of(4, make), cycles_of(5, make)
+    assert all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
