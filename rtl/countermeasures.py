@@ -73,6 +73,7 @@ COUNTERMEASURES = {
     "RESTORES.CLIENT.WAITS": "No session opens and no command runs before a restore has ended.",
     "RESTORES.FAIL.ERASE": "Nothing stays of a map whose restore has failed, and the state says so.",
     "JOURNALS.KEY.ERASE": "`erase` clears keys of journals and snapshots, those that are being derived among them.",
+    "SNAPSHOTS.SOURCE.BOUND": "Each record of a snapshot is sealed with all that its SOURCE says.",
     "SNAPSHOTS.KEY.OWN": "The key of a snapshot follows from an export id that no other snapshot has.",
     "RING.COUNTERS.BOUND": "However the host sets its counters, the responses to all commands under way fit the ring.",
     "EVENT.TIME.PACED": "Pages are read and written, and replies leave, a fixed time after public events.",

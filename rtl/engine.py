@@ -176,8 +176,10 @@ class Engine(wiring.Component):
         ]
         if self.config.journal:
             m.d.comb += [
-                sessions.begin.eq(control.begin & ring.journal_room),
+                sessions.begin.eq(control.begin),
                 control.begun.eq(sessions.begun),
+                sessions.room.eq(ring.journal_room),
+                sessions.fits.eq(ring.journal_fits),
             ]
 
     def _show(self, m: Module, state: Value, fault: Value) -> Signal:

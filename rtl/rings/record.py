@@ -7,10 +7,9 @@ from amaranth.lib.data import StructLayout, View
 
 from omap.bodies import FOUND, MOST_TOLD
 from omap.credentials import CREDENTIAL_BYTES, MOST_PREFIX_BYTES, NAME_BYTES
-from omap.lineage import NO_ANCESTORS
 from omap.operations import Kind
 from omap.params import Params
-from omap.wire import HEADER, PREAMBLE_BYTES, SESSIONS, SOURCE_LINES, Direction, RecordCodec, start_lines
+from omap.wire import HEADER, PREAMBLE_BYTES, SESSIONS, SOURCE_LINES, Direction, RecordCodec
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES, LINE_BYTES
 from rtl.stream.interfaces import NONCE_BITS, swap_bytes
 
@@ -25,14 +24,8 @@ SESSION_BITS = 32
 LINE_BEATS = LINE_BYTES // BLOCK_BYTES
 """Beats of a line."""
 
-START_LINES = start_lines(len(NO_ANCESTORS.ancestors))
-"""Lines of the START of a map without ancestors."""
-
 SOURCE_FIELD_BYTES = SOURCE_LINES * LINE_BYTES - HEADER.size
 """Bytes of the fields of a SOURCE: additional data of each record of its snapshot, behind the header."""
-
-BEGIN_LINES = SOURCE_LINES + START_LINES
-"""Lines with which the journal of such a map begins."""
 
 RECORD_BEAT = StructLayout({"data": BLOCK_BITS, "last": 1, "malformed": 1})
 """A beat of a command record. ``last`` marks its last beat, and ``malformed`` every beat of one that is malformed."""

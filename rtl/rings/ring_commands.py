@@ -14,7 +14,7 @@ from omap.wire import MAX_RING_LINES, Counter, RecordCodec
 from rtl.constants import LINE_BITS, LINE_BYTES
 from rtl.memory.bursts import ADDRESS_BITS
 from rtl.rings.framing import Framing
-from rtl.rings.record import BEGIN_LINES, RECORD_BEAT
+from rtl.rings.record import RECORD_BEAT
 
 COUNTER_BITS = 64
 RING_BITS = MAX_RING_LINES.bit_length()
@@ -192,7 +192,10 @@ class CommandFetch(wiring.Component):
         If there is a journal: lines of a command whose response is whole, and of a record of the journal that is, which
         comes before; 0 in all other cycles.
     journal_room : Out(1)
-        If there is a journal: what begins one has room, besides the records of all that is here or on its way.
+        If there is a journal: the longest record has room in its ring, besides all that it has.
+    journal_fits : Out(1)
+        If there is a journal: the records of all commands that are here or on their way have room in its ring, besides
+        all that it has. So it is unless a journal's beginning or a snapshot was written there.
     restore, failed : In(1)
         If there is a journal: see :class:`rtl.rings.framing.Framing`.
     o_read : Out(stream.Signature(request))
@@ -214,12 +217,13 @@ class CommandFetch(wiring.Component):
     def __init__(self, params: Params, *, request: StructLayout, most: int, depth: int, journal: bool = False) -> None:
         self.most, self.depth, self.journal = most, depth, journal
         self.framing = Framing(params, depth=depth, restores=journal)
-        most_lines = RecordCodec(params).most_lines
+        self.most_lines = most_lines = RecordCodec(params).most_lines
         ports = {
             "journal_taken": In(COUNTER_BITS),
             "answered": In(range(most_lines + 1)),
             "journal_lines": In(range(most_lines + 1)),
             "journal_room": Out(1),
+            "journal_fits": Out(1),
             "restore": In(1),
             "failed": In(1),
         }
@@ -306,15 +310,19 @@ class CommandFetch(wiring.Component):
         ]
         if self.journal:
             m.d.comb += [framing.restore.eq(self.restore), framing.failed.eq(self.failed)]
-            # Lines that the journal has, those that it may come to have of all that is here or on its way, and those
-            # with which another one begins: a format may come at any time, and what is here waits for its end. For a
-            # while a record counts twice, so that there may seem to be less room than none.
-            reserved, journal_limit = Signal(COUNTER_BITS, init=BEGIN_LINES), Signal(COUNTER_BITS)
+            # Lines that the journal has, and with those that it may come to have of all that is here or on its way. For
+            # a while a record counts twice, so that there may seem to be less room than none.
+            has, reserved, journal_limit = Signal(COUNTER_BITS), Signal(COUNTER_BITS), Signal(COUNTER_BITS)
+            unused = Signal(COUNTER_BITS)
             m.d.sync += [
+                has.eq(has + self.journal_lines),
                 # SEC_CM: JOURNALS.ROOM.RESERVED -- nothing runs whose record could wait for the host
                 reserved.eq(reserved + new - self.answered + self.journal_lines),
                 journal_limit.eq(self.journal_taken + self.ring_lines),
                 journal_room.eq(journal_limit - reserved),
-                self.journal_room.eq(~journal_room[-1]),
+                unused.eq(journal_limit - has),
+                # what is here waits for the end of a snapshot: its room serves until then
+                self.journal_room.eq(unused >= self.most_lines),
+                self.journal_fits.eq(~journal_room[-1]),
             ]
         return m

@@ -75,8 +75,9 @@ class RingPort(wiring.Component):
         Responses, one for each command, in order.
     i_journal : In(stream.Signature(page_beat(1)))
         Records of the journal, if there is one; each for a command before the last beat of its response.
-    journal_room : Out(1)
-        If there is a journal: what begins one has room in its ring, besides the records of all commands under way.
+    journal_room, journal_fits : Out(1)
+        If there is a journal: the longest record has room in its ring, and the records of all commands that are here
+        have. Both know of a record 8 cycles after its last beat.
     restore, failed : In(1)
         If there is a journal: commands are the records of a restore, and it has failed; see
         :class:`rtl.rings.framing.Framing`.
@@ -132,6 +133,7 @@ class RingPort(wiring.Component):
         ports = {
             "i_journal": In(stream.Signature(page_beat(1))),
             "journal_room": Out(1),
+            "journal_fits": Out(1),
             "restore": In(1),
             "failed": In(1),
         }
@@ -230,10 +232,11 @@ class RingPort(wiring.Component):
             m.d.comb += [
                 writer.journal_base.eq(journal_base),
                 polls.journal.eq(writer.journal_written),
-                # a journal that has no room to begin waits for the host
-                polls.run.eq(self.run & (self.serve | ~fetch.journal_room)),
+                # what begins a journal, or a snapshot, waits for the host
+                polls.run.eq(self.run & (self.serve | ~fetch.journal_room | ~fetch.journal_fits)),
                 fetch.journal_taken.eq(polls.journal_taken),
                 self.journal_room.eq(fetch.journal_room),
+                self.journal_fits.eq(fetch.journal_fits),
                 fetch.restore.eq(self.restore),
                 fetch.failed.eq(self.failed),
             ]

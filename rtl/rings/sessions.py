@@ -93,8 +93,14 @@ class Sessions(wiring.Component):
         Response records, one for each that came in.
     o_journal : Out(stream.Signature(page_beat(1)))
         Records of the journal, if there is one; each for commands before the last beat of their response.
-    begin, begun : In(1), Out(1)
-        If there is a journal: the map is formatted and the journal's ring has room, so that it begins; it has begun.
+    begin, begun, room, fits : In(1), Out(1), In(1), In(1)
+        If there is a journal: it begins, and has begun; what there is room for in its ring. See
+        :class:`rtl.rings.journal_back.JournalBack`.
+    export, exported : In(1), Out(1)
+        If there is a journal: for a cycle, while the block is idle and its journal has begun: a snapshot begins. It has
+        left. No record is taken in between.
+    i_slot : In(stream.Signature(command_layout(params)))
+        If there is a journal: all slots of the map for a snapshot, and NOPs with zeros that fill its last chunk.
     restore : In(1)
         If there is a journal: the map was formatted for a restore, whose records come, see
         :class:`rtl.rings.restore.Restore`. It changes while the block is idle: it rises with ``clear``, and falls when
@@ -141,6 +147,11 @@ class Sessions(wiring.Component):
             "o_journal": Out(stream.Signature(page_beat(1))),
             "begin": In(1),
             "begun": Out(1),
+            "room": In(1),
+            "fits": In(1),
+            "export": In(1),
+            "exported": Out(1),
+            "i_slot": In(stream.Signature(command_layout(params))),
             "restore": In(1),
             "restored": Out(1),
             "failed": Out(1),
@@ -173,7 +184,7 @@ class Sessions(wiring.Component):
         m = Module()
         m.submodules.root = root = RootKey()
         connect(m, flipped(self.i_root_key), root.i_root_key)
-        m.submodules.fresh = fresh = Fresh()
+        m.submodules.fresh = fresh = Fresh(exports=self.journal)
         connect(m, flipped(self.i_noise), fresh.i_noise)
         connect(m, fresh.o_secrets, flipped(self.o_secrets))
         m.d.comb += [
@@ -212,7 +223,9 @@ class Sessions(wiring.Component):
         ]
         if self.journal:
             parts = Parts(front, opener, commands, back, sealer)
-            self._elaborate_journal(m, root, parts, *self._elaborate_restore(m, root, parts))
+            m.submodules.journal = journal = JournalBack(self.params, in_flight=self.in_flight)
+            self._elaborate_journal(m, parts, journal, *self._elaborate_restore(m, root, parts, journal))
+            self._elaborate_export(m, root, fresh, journal)
             return m
         for source, sink in (
             (flipped(self.i_record), front.i_record),
@@ -239,7 +252,9 @@ class Sessions(wiring.Component):
         ]
         return m
 
-    def _elaborate_restore(self, m: Module, root: RootKey, parts: Parts) -> tuple[stream.Interface, stream.Interface]:
+    def _elaborate_restore(
+        self, m: Module, root: RootKey, parts: Parts, journal: JournalBack
+    ) -> tuple[stream.Interface, stream.Interface]:
         """Have a restore in the place of the front while there is one; return contexts and replies of sessions."""
         front, opener, commands, back = parts.front, parts.opener, parts.commands, parts.back
         m.submodules.restore = restore = Restore(
@@ -247,8 +262,6 @@ class Sessions(wiring.Component):
         )
         m.submodules.lineage = lineage = Lineage()
         m.submodules.keys = keys = DurableKeys()
-        connect(m, restore.o_derive, keys.i)
-        connect(m, keys.o, restore.i_derived)
         connect(m, restore.o_ancestor, lineage.i_ancestor)
         request, text, context, reply, numbered = (
             stream.Signature(shape).create()
@@ -260,6 +273,9 @@ class Sessions(wiring.Component):
             )
         )
         restores = self.restore
+        needs_keys = restores & ~restore.restored  # then the journal does, while END still awaits its answer
+        choose(m, needs_keys, journal.o_derive, restore.o_derive, keys.i)
+        route(m, needs_keys, keys.o, journal.i_key, restore.i_derived)
         route(m, restores, flipped(self.i_record), front.i_record, restore.i_record)
         choose(m, restores, front.o_command_key, restore.o_key, opener.i_key)
         choose(m, restores, request, restore.o_request, opener.i_request)
@@ -283,11 +299,16 @@ class Sessions(wiring.Component):
             front.o_request.ready.eq(request.ready),
             *(request.p[name].eq(front.o_request.p[name]) for name, _ in front.o_request.p.shape()),
             keys.root_key.eq(root.root_key),
+            keys.erase.eq(self.erase | self.clear),
             lineage.reset.eq(restore.start),
             lineage.child.eq(restore.end),
             lineage.map_id.eq(restore.map_id),
             lineage.operation.eq(restore.operation),
             lineage.known.eq(front.known),
+            lineage.index.eq(journal.index),
+            journal.count.eq(lineage.count),
+            journal.ancestor.eq(lineage.ancestor),
+            journal.operation.eq(ran + ahead),
             front.kept.eq(lineage.kept),
             front.open_.eq(self.open_ & ~root.dead & ~restores),
             front.close.eq(commands.close & ~restores),
@@ -307,18 +328,10 @@ class Sessions(wiring.Component):
 
     # Many: the journal stands beside all parts that records pass on their way back.
     def _elaborate_journal(
-        self, m: Module, root: RootKey, parts: Parts, context: stream.Interface, reply: stream.Interface
+        self, m: Module, parts: Parts, journal: JournalBack, context: stream.Interface, reply: stream.Interface
     ) -> None:
         """Give records, commands and replies to the journal, too, and hold responses back until it has theirs."""
         back, sealed = parts.back, parts.sealer.o_sealed
-        m.submodules.journal = journal = JournalBack(self.params, in_flight=self.in_flight)
-        connect(m, journal.o_record, flipped(self.o_journal))
-        m.d.comb += [
-            journal.root_key.eq(root.root_key),
-            journal.map_id.eq(self.map_id),
-            journal.begin.eq(self.begin & root.present),  # never under the zeros that an erasure leaves
-            self.begun.eq(journal.begun),
-        ]
         split(m, reply, back.i_reply, journal.i_reply)
         split(m, parts.commands.o_command, flipped(self.o_command), journal.i_command, alone=self.restore)
         split(m, context, back.i_context, journal.i_context)
@@ -333,3 +346,19 @@ class Sessions(wiring.Component):
             gone.eq(sealed.valid & sealed.ready & sealed.p.last),
         ]
         m.d.sync += ahead.eq(ahead + journal.journalled - gone)
+
+    def _elaborate_export(self, m: Module, root: RootKey, fresh: Fresh, journal: JournalBack) -> None:
+        """Have the journal begin, and a snapshot written, when they are asked for."""
+        connect(m, journal.o_record, flipped(self.o_journal))
+        connect(m, fresh.o_export_id, journal.i_export_id)
+        connect(m, flipped(self.i_slot), journal.i_slot)
+        m.d.comb += [
+            fresh.export.eq(self.export),
+            journal.map_id.eq(self.map_id),
+            journal.begin.eq(self.begin & root.present),  # never under the zeros that an erasure leaves
+            journal.room.eq(self.room),
+            journal.fits.eq(self.fits),
+            journal.export.eq(self.export),
+            self.begun.eq(journal.begun),
+            self.exported.eq(journal.exported),
+        ]

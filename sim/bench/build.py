@@ -164,7 +164,7 @@ def _glue(folder: Path) -> str:
     header = (folder / "Vtop.h").read_text()
     for name, width, inward in _header_ports(header):
         at = f"top.{name}.data()" if width > 64 else f"&top.{name}"
-        plain = name.replace("___05F", "__")
+        plain = name.removeprefix("__SYM__").replace("___05F", "__")  # Verilator marks words of C++ so
         rows.append(f'\n        {{"{plain}", {at}, {width}, {"true" if inward else "false"}}},')
         clocked |= name == "clk"
     made = "".join(file.read_text() for file in folder.glob("Vtop___024root__*.cpp"))

@@ -28,12 +28,12 @@ class Rig(wiring.Component):
     """The block, a port that takes a nonce when it is told to, and the gathering of secrets behind it."""
 
     def __init__(self):
-        own = Fresh().signature.members
+        own = Fresh(exports=True).signature.members
         keys = FormatSecrets().signature.members
-        self.inputs = "root_key", "present", "device_id", "format", "erase"
+        self.inputs = "root_key", "present", "device_id", "format", "export", "erase"
         super().__init__(
             {
-                **{name: own[name] for name in (*self.inputs, "i_noise")},
+                **{name: own[name] for name in (*self.inputs, "i_noise", "o_export_id")},
                 **{name: keys[name] for name in ("o_page_secret", "o_draw_seed", "o_hash_key")},
                 "load": In(1, init=1),
                 "map_id": Out(128),
@@ -46,9 +46,10 @@ class Rig(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.fresh, m.submodules.secrets = fresh, secrets = Fresh(), FormatSecrets()
+        m.submodules.fresh, m.submodules.secrets = fresh, secrets = Fresh(exports=True), FormatSecrets()
         connect(m, flipped(self.i_noise), fresh.i_noise)
         connect(m, fresh.o_secrets, secrets.i_secrets)
+        connect(m, fresh.o_export_id, flipped(self.o_export_id))
         for name in ("o_page_secret", "o_draw_seed", "o_hash_key"):
             connect(m, getattr(secrets, name), flipped(getattr(self, name)))
         m.d.comb += [
@@ -112,14 +113,24 @@ class Twin:
         self.bench.run_until(limit=2 * VALUE_CYCLES, transfers={"o_word": SECRETS_WORDS})
         return self.bench.sink("o_word").take(), wanted
 
+    def export(self):
+        """Begin a snapshot; return its id, the block's and the reference's."""
+        self._pulse("export")
+        wanted = number(self.reference.export_id())
+        self.bench.run_until(limit=2 * VALUE_CYCLES, transfers={"o_export_id": 1})
+        return self.bench.sink("o_export_id").take()[-1], wanted
+
 
 @settings(max_examples=4)
-@given(seed=st.integers(0, 1 << 32), formats=st.lists(st.booleans(), min_size=1, max_size=4))
-def test_values_equal_the_reference_in_any_order(seed, formats):
+@given(
+    seed=st.integers(0, 1 << 32),
+    values=st.lists(st.sampled_from([Twin.format, Twin.take, Twin.export]), min_size=1, max_size=5),
+)
+def test_values_equal_the_reference_in_any_order(seed, values):
     twin = Twin(*drawn(seed))
     twin.ready()
-    for formatted in formats:
-        ours, theirs = twin.format() if formatted else twin.take()
+    for value in values:
+        ours, theirs = value(twin)
         assert ours == theirs
 
 
@@ -133,17 +144,17 @@ def test_nothing_is_taken_or_derived_without_a_root_key():
 
 
 def life(key, device_id, formats=2):
-    """Return every word that comes out of a device whose noise stands still: all of its secrets, and its nonces."""
+    """Return every word that comes out of a device whose noise stands still: its secrets, nonces and export ids."""
     twin = Twin(key, device_id, lambda: STUCK)
     found = []
     for _ in range(formats):
         found += twin.format()[0]
-        found.append(twin.take()[0])
+        found += [twin.take()[0], twin.export()[0]]
     keys = [*twin.bench.sink("o_page_secret").take(), *twin.bench.sink("o_draw_seed").take()]
     assert keys == [
-        low | high << 128 for at in (0, 2) for low, high in zip(found[at::7], found[at + 1 :: 7], strict=True)
+        low | high << 128 for at in (0, 2) for low, high in zip(found[at::8], found[at + 1 :: 8], strict=True)
     ]
-    assert twin.bench.get("map_id") == found[-2]
+    assert twin.bench.get("map_id") == found[-3]
     return found
 
 
@@ -162,32 +173,35 @@ def test_noise_that_stands_still_gives_no_secret_away_and_repeats_none():
 def shown(seed):
     """Return in every cycle: whether noise is wanted, and what both outputs show, the words of secrets after a wait."""
     key, device_id, noise = drawn(seed)
-    bench, rows = AmaranthBench(Fresh()), []
+    bench, rows = AmaranthBench(Fresh(exports=True)), []
     for name, value in {"root_key": number(key), "device_id": number(device_id), "present": 1, "format": 1}.items():
         bench.set(name, value)
-    bench.source("i_noise").push([noise()[:16] for _ in range(8)])
-    bench.sink("o_nonce", waits=[VALUE_CYCLES])
+    bench.source("i_noise").push([noise()[:16] for _ in range(10)])
+    bench.sink("o_nonce", waits=[VALUE_CYCLES, 0, 1 << 20])
     bench.sink("o_secrets", waits=[2 * VALUE_CYCLES])
-    for _ in range(3 * VALUE_CYCLES):
+    bench.sink("o_export_id", waits=[VALUE_CYCLES])
+    for cycle in range(8 * VALUE_CYCLES):
         bench.run(1)
         bench.set("format", 0)
+        bench.set("export", cycle == 5 * VALUE_CYCLES)
         rows.append([bench.get(name) for name in OUTPUTS])
     assert bench.sink("o_secrets").transfers == SECRETS_WORDS
     assert bench.sink("o_nonce").transfers == 2
+    assert bench.sink("o_export_id").transfers == 1
     return rows
 
 
-OUTPUTS = "i_noise__ready", "o_nonce__valid", "o_secrets__valid", "o_nonce__payload", "o_secrets__payload"
+OFFERED = "o_nonce", "o_secrets", "o_export_id"
+OUTPUTS = ("i_noise__ready", *(f"{name}__valid" for name in OFFERED), *(f"{name}__payload" for name in OFFERED))
 
 
 @pytest.mark.sec_cm("FRESH.SECRET.UNREADABLE")
 @pytest.mark.sec_cm("FRESH.TIME.CONST")
 def test_outputs_are_zero_while_nothing_is_on_offer_and_times_do_not_depend_on_keys_or_noise():
     one, other = shown(5), shown(6)
-    assert [row[:3] for row in one] == [row[:3] for row in other]
-    for _, nonce_valid, secrets_valid, nonce, secrets in one + other:
-        assert bool(nonce) == bool(nonce_valid)
-        assert bool(secrets) == bool(secrets_valid)
+    assert [row[:4] for row in one] == [row[:4] for row in other]
+    for row in one + other:
+        assert [bool(payload) for payload in row[4:]] == [bool(valid) for valid in row[1:4]]
 
 
 @pytest.mark.sec_cm("FRESH.SECRET.ERASE")

@@ -6,6 +6,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module, ResetInserter
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,22 +16,72 @@ import omap.journal
 from omap.columns import Answers, Columns
 from omap.errors import ParamsError
 from omap.journal import Journal
-from omap.lineage import NO_ANCESTORS
+from omap.lineage import NO_ANCESTORS, Ancestor
+from omap.lineage import Lineage as Ancestors
 from omap.operations import Kind, Status
 from omap.presets import preset
-from omap.wire import LINE_BYTES, RecordCodec
-from rtl.rings.journal_back import JournalBack
-from rtl.rings.record import BEGIN_LINES
+from omap.snapshot import snapshot
+from omap.source import Source
+from omap.wire import MOST_ANCESTORS, RecordCodec
+from rtl.rings.durable_keys import DurableKeys
+from rtl.rings.journal_back import ROOM_CYCLES, JournalBack
+from rtl.rings.lineage import ANCESTOR, Lineage
 from sim.bench.compiled import Design
 from tests.support.rtl.session_ends import MAP_ID, ROOT_KEY, number
+from tests.support.rtl.snapshots import CHUNKED, MAPS, drawn_slots, fields_of, slot_items
 
 ERA_BITS = 3
 IN_FLIGHT = 16
 
 
+class Rig(wiring.Component):
+    """The block, and what tells it the ancestors of the map and its keys."""
+
+    OWN = (
+        *("map_id", "begin", "begun", "room", "fits", "export", "i_export_id", "operation", "i_slot"),
+        *("i_context", "i_command", "i_reply", "o_record", "journalled"),
+    )
+
+    def __init__(self, params):
+        self.block = JournalBack(params, in_flight=IN_FLIGHT, era_bits=ERA_BITS)
+        own = self.block.signature.members
+        super().__init__(
+            {name: own[name] for name in self.OWN}
+            | {"root_key": In(256), "i_ancestor": In(stream.Signature(ANCESTOR)), "erase": In(1), "snapshots": Out(8)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.block, m.submodules.lineage, m.submodules.keys = self.block, Lineage(), DurableKeys()
+        block, lineage, keys = self.block, m.submodules.lineage, m.submodules.keys
+        for name in self.OWN:
+            outer, inner = getattr(self, name), getattr(block, name)
+            member = block.signature.members[name]
+            if member.is_signature:
+                connect(m, *((flipped(outer), inner) if member.flow is In else (inner, flipped(outer))))
+            else:
+                m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        connect(m, flipped(self.i_ancestor), lineage.i_ancestor)
+        connect(m, block.o_derive, keys.i)
+        connect(m, keys.o, block.i_key)
+        m.d.comb += [
+            keys.root_key.eq(self.root_key),
+            lineage.index.eq(block.index),
+            block.count.eq(lineage.count),
+            block.ancestor.eq(lineage.ancestor),
+        ]
+        m.d.sync += self.snapshots.eq(self.snapshots + block.exported)
+        return ResetInserter(self.erase)(m)
+
+
 @cache
 def design(name):
-    return Design(JournalBack(preset(name), in_flight=IN_FLIGHT, era_bits=ERA_BITS))
+    return Design(Rig(MAPS[name]))
+
+
+def drawn_lineage(rng, most=MOST_ANCESTORS):
+    """Return up to so many ancestors."""
+    return Ancestors(tuple(Ancestor(rng.randbytes(16), rng.getrandbits(64)) for _ in range(rng.randint(0, most))))
 
 
 class Drawn:
@@ -48,24 +101,46 @@ class Drawn:
         found = rng.integers(0, 2, total, np.uint8).astype(bool)
         self.answers = Answers(statuses, found, rng.integers(0, 256, (total, params.value_bytes), np.uint8))
 
-    def wanted(self):
-        """Return the records of the reference, and the SOURCE before them."""
-        journal = Journal(RecordCodec(self.params), ROOT_KEY, MAP_ID, NO_ANCESTORS)
-        return [*journal.begin(), *journal.records(self.counts, self.columns, self.answers, self.first)]
+    def records(self, journal):
+        """Return the records that a journal of the reference has of them."""
+        return journal.records(self.counts, self.columns, self.answers, self.first)
+
+    def wanted(self, lineage=NO_ANCESTORS):
+        """Return the records of a whole journal, and the SOURCE before them."""
+        journal = Journal(RecordCodec(self.params), ROOT_KEY, MAP_ID, lineage)
+        return [*journal.begin(), *self.records(journal)]
 
 
 class Block:
     """The block, and streams that feed it."""
 
-    def __init__(self, name, *, seed=0, idle=0.0):
-        self.params, self.codec = preset(name), RecordCodec(preset(name))
+    def __init__(self, name, *, seed=0, idle=0.0, lineage=NO_ANCESTORS):
+        self.params, self.codec, self.lineage = MAPS[name], RecordCodec(MAPS[name]), lineage
         self.bench = bench = design(name).bench(seed=seed)
+        self.beats = []
         bench.set("root_key", number(ROOT_KEY))
         bench.set("map_id", number(MAP_ID))
-        for stream in ("i_context", "i_command", "i_reply"):
-            bench.source(stream, idle=idle)
+        for source in ("i_context", "i_command", "i_reply", "i_slot"):
+            bench.source(source, idle=idle)
         bench.sink("o_record", idle=idle)
-        bench.set("begin", 1)
+        bench.source("i_ancestor").push(
+            [{"map_id": number(each.map_id), "kept": each.kept} for each in lineage.ancestors]
+        )
+        bench.run(20)
+        for port in ("room", "fits", "begin"):
+            bench.set(port, 1)
+
+    def export(self, export_id, operation):
+        """Ask for a snapshot."""
+        self.bench.set("operation", operation)
+        self.bench.source("i_export_id").push([number(export_id)])
+        self.bench.set("export", 1)
+        self.bench.run(1)
+        self.bench.set("export", 0)
+
+    def give(self, slots):
+        """Give all slots, and what fills the last chunk."""
+        self.bench.source("i_slot").push(slot_items(self.params, slots))
 
     def feed(self, drawn, refused=()):
         """Give records; ``refused`` are the places of records that are refused, between the others."""
@@ -77,12 +152,7 @@ class Block:
             at += count
         self.bench.source("i_context").push(contexts)
         columns, answers = drawn.columns, drawn.answers
-        self.bench.source("i_command").push(
-            [
-                {"kind": int(kind), "key": number(key.tobytes()), "value": number(value.tobytes())}
-                for kind, key, value in zip(*columns, strict=True)
-            ]
-        )
+        self.bench.source("i_command").push(fields_of(columns))
         self.bench.source("i_reply").push(
             [
                 {
@@ -99,16 +169,20 @@ class Block:
 
     def records(self, wanted, limit=40_000):
         """Return as many records as are wanted, and the cycle of the last beat of each."""
-        sink, beats, cycles = self.bench.sink("o_record"), [], []
+        sink, end = self.bench.sink("o_record"), self.bench.cycle + limit
         total = sum(map(len, wanted)) // 16
-        while len(beats) < total:
-            assert self.bench.cycle < limit, f"{len(beats)} beats of {total}"
+        while len(self.beats) < total:
+            assert self.bench.cycle < end, f"{len(self.beats)} beats of {total}"
             self.bench.run(100)
-            beats += sink.take()
-        ends = [at + 1 for at, beat in enumerate(beats) if beat >> 128]
-        cycles = [int(sink.cycles[end - 1]) for end in ends]
-        data = [(beat & (1 << 128) - 1).to_bytes(16, "little") for beat in beats]
-        return [b"".join(data[a:b]) for a, b in zip([0, *ends], ends, strict=False)], cycles
+            self.beats += sink.take()
+        return self.whole(), [int(sink.cycles[at]) for at, beat in enumerate(self.beats) if beat >> 128]
+
+    def whole(self):
+        """Return the whole records that have left."""
+        self.beats += self.bench.sink("o_record").take()
+        ends = [at + 1 for at, beat in enumerate(self.beats) if beat >> 128]
+        data = [(beat & (1 << 128) - 1).to_bytes(16, "little") for beat in self.beats]
+        return [b"".join(data[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
 
 
 @pytest.mark.sec_cm("JOURNALS.EFFECTS.UNIFORM")
@@ -127,11 +201,12 @@ def test_records_equal_the_reference(name, monkeypatch):
     )
     def check(counts, seed, idle):
         rng = random.Random(seed)
-        drawn, block = Drawn(preset(name), counts, seed), Block(name, seed=seed, idle=idle)
+        lineage = drawn_lineage(rng)
+        drawn, block = Drawn(preset(name), counts, seed), Block(name, seed=seed, idle=idle, lineage=lineage)
         block.feed(drawn, refused=[rng.randrange(len(counts)) for _ in range(rng.randint(0, 3))] if counts else ())
-        wanted = drawn.wanted()
+        wanted = drawn.wanted(lineage)
         assert block.records(wanted)[0] == wanted
-        assert sum(map(len, wanted[:2])) == BEGIN_LINES * LINE_BYTES
+        block.bench.run(2 * ROOM_CYCLES)
         assert block.bench.get("begun")
 
     check()
@@ -167,6 +242,127 @@ def test_nothing_leaves_before_the_map_is_there():
     block.bench.set("begin", 1)
     wanted = drawn.wanted()
     assert block.records(wanted)[0] == wanted
+
+
+def test_the_journal_begins_whatever_the_number_of_ancestors():
+    for count in range(MOST_ANCESTORS + 1):
+        rng = random.Random(count)
+        lineage = Ancestors(tuple(Ancestor(rng.randbytes(16), rng.getrandbits(64)) for _ in range(count)))
+        block, drawn = Block("TINY", lineage=lineage), Drawn(preset("TINY"), [1], count)
+        block.feed(drawn)
+        wanted = drawn.wanted(lineage)
+        assert block.records(wanted)[0] == wanted
+
+
+@pytest.mark.sec_cm("SNAPSHOTS.SOURCE.BOUND")
+@pytest.mark.sec_cm("SNAPSHOTS.KEY.OWN")
+@pytest.mark.parametrize("name", ["TINY", "CHUNKED"])
+def test_snapshots_equal_the_reference_and_the_journal_goes_on(name, monkeypatch):
+    monkeypatch.setattr(omap.journal, "ERA_BITS", ERA_BITS)
+    assert design(name)
+    params, codec = MAPS[name], RecordCodec(MAPS[name])
+
+    @settings(max_examples=8)
+    @given(
+        counts=st.lists(st.lists(st.integers(1, 5), max_size=10), min_size=1, max_size=3),
+        seed=st.integers(0, 2**32 - 1),
+        idle=st.sampled_from([0.0, 0.6]),
+    )
+    def check(counts, seed, idle):
+        rng = random.Random(seed)
+        lineage = drawn_lineage(rng)
+        journal, block = Journal(codec, ROOT_KEY, MAP_ID, lineage), Block(name, seed=seed, idle=idle, lineage=lineage)
+        wanted = journal.begin()
+        assert block.records(wanted)[0] == wanted
+        for number_, some in enumerate(counts):
+            some = [min(count, codec.most_operations) for count in some]
+            drawn, slots = Drawn(params, some, seed + number_), drawn_slots(params, seed + number_)
+            block.feed(drawn)
+            wanted += drawn.records(journal)
+            assert block.records(wanted)[0] == wanted
+            block.bench.run(2 * ROOM_CYCLES)
+            export_id, operation = rng.randbytes(16), rng.getrandbits(64)
+            source = Source(MAP_ID, export_id, params.digest, operation, journal.next, codec.chunks)
+            wanted += snapshot(codec, ROOT_KEY, source, [slots], lineage)
+            block.export(export_id, operation)
+            block.give(slots)
+            assert block.records(wanted)[0] == wanted
+            block.bench.run(2 * ROOM_CYCLES)
+            assert block.bench.get("snapshots") == number_ + 1
+        drawn = Drawn(params, [1, 1], seed)
+        block.feed(drawn)
+        wanted += drawn.records(journal)
+        assert block.records(wanted)[0] == wanted
+
+    check()
+
+
+def exported(name, seed, slots):
+    """Return a block that was asked for a snapshot of slots, and the records that are wanted of it until then."""
+    block = Block(name, seed=seed)
+    wanted = Journal(block.codec, ROOT_KEY, MAP_ID, NO_ANCESTORS).begin()
+    block.records(wanted)
+    block.bench.run(2 * ROOM_CYCLES)
+    block.export(bytes(16), 7)
+    block.give(slots)
+    source = Source(MAP_ID, bytes(16), block.params.digest, 7, 1, block.codec.chunks)
+    return block, [*wanted, *snapshot(block.codec, ROOT_KEY, source, [slots], NO_ANCESTORS)]
+
+
+@pytest.mark.sec_cm("JOURNALS.EFFECTS.UNIFORM")
+def test_a_snapshot_takes_the_same_time_whatever_the_map_holds():
+    seen = set()
+    for seed in range(6):
+        block, wanted = exported("CHUNKED", 1, drawn_slots(CHUNKED, seed))
+        records, cycles = block.records(wanted)
+        assert records == wanted
+        seen.add(tuple(cycles))
+    assert len(seen) == 1
+
+
+@pytest.mark.sec_cm("JOURNALS.ROOM.RESERVED")
+def test_each_record_of_a_snapshot_and_of_a_beginning_waits_for_room():
+    block = Block("CHUNKED")
+    for port in ("room", "fits"):
+        block.bench.set(port, 0)
+
+    def one_more(wanted):
+        block.bench.run(1500)
+        assert block.whole() == wanted[:-1]
+        sink = block.bench.sink("o_record")
+        before = sink.transfers
+        block.bench.set("room", 1)
+        while sink.transfers == before:
+            block.bench.run(1)
+        block.bench.set("room", 0)
+        block.bench.run(1500)
+        assert block.whole() == wanted
+
+    slots = drawn_slots(CHUNKED, 3)
+    begin = Journal(block.codec, ROOT_KEY, MAP_ID, NO_ANCESTORS).begin()
+    source = Source(MAP_ID, bytes(16), CHUNKED.digest, 7, 1, block.codec.chunks)
+    for records, port, ended in (
+        (begin, "begun", 1),
+        ([*begin, *snapshot(block.codec, ROOT_KEY, source, [slots], NO_ANCESTORS)], "snapshots", 1),
+    ):
+        for count in range(len(block.whole()), len(records)):
+            one_more(records[: count + 1])
+        assert not block.bench.get(port)
+        block.bench.set("fits", 1)
+        block.bench.run(2)
+        assert block.bench.get(port) == ended
+        block.bench.set("fits", 0)
+        if port == "begun":
+            block.export(bytes(16), 7)
+            block.give(slots)
+
+
+def test_a_map_without_room_for_its_commands_is_not_ready():
+    block = Block("TINY")
+    block.bench.set("fits", 0)
+    block.records(Journal(block.codec, ROOT_KEY, MAP_ID, NO_ANCESTORS).begin())
+    block.bench.run(1000)
+    assert not block.bench.get("begun")
 
 
 @pytest.mark.parametrize("bits", [0, 33])

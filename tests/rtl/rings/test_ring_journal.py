@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omap.wire import Counter, write_counter
-from rtl.rings.record import BEGIN_LINES
+from omap.wire import SOURCE_LINES, Counter, start_lines, write_counter
+from rtl.rings.journal_back import ROOM_CYCLES
+from rtl.rings.record import LINE_BEATS
 from sim.models.observer import EventKind
 from tests.support.rtl.ring_bench import LEAST, ROUNDS, Host, JournalHost, design
+
+BEGIN_LINES = SOURCE_LINES + start_lines(3)
+"""Lines with which a journal begins in these tests."""
 
 
 @pytest.mark.sec_cm("JOURNALS.BEFORE.RESPONSE")
@@ -56,29 +60,56 @@ def test_nothing_is_fetched_while_the_journal_has_no_room(count):
     fetched = host.counter(Counter.COMMANDS_FETCHED)
     assert LEAST - 64 < fetched <= LEAST
     assert len(host.responses) == len(host.seen)
-    assert host.counter(Counter.JOURNAL_WRITTEN) <= LEAST - BEGIN_LINES
+    assert host.counter(Counter.JOURNAL_WRITTEN) <= LEAST
     host.eager = 20
     host.exchange(records[: len(host.seen) + 3 if host.sent < len(host.seen) + 3 else host.sent], limit=200_000)
 
 
 @pytest.mark.sec_cm("JOURNALS.ROOM.RESERVED")
 @pytest.mark.parametrize("count", [1, None])
-def test_another_journal_can_begin_while_as_many_commands_wait_as_may(count):
-    """A format that overtakes commands ends before they run: what begins its journal must not wait for them."""
-    host = JournalHost("TINY", LEAST)
+@pytest.mark.parametrize("name", ["TINY", "WIDE"])
+def test_a_snapshot_goes_through_a_ring_whose_room_is_promised_to_commands(name, count):
+    """Commands that are here run after it: it must not wait for them, and they must find their room again."""
+    host = JournalHost(name, LEAST)
+    most = host.codec.most_lines
     host.begin(bytes(64 * BEGIN_LINES))
     host.bench.run(1000)
     host.take_journal()
-    host.bench.sink("o_record", waits=[1 << 20])  # an engine that is about to be formatted takes none
-    host.submit([host.record(count) for _ in range(LEAST)])
+    commands = [host.record(count) for _ in range(LEAST)]
+    host.bench.sink("o_record", waits=[40_000])  # an engine that is about to be exported takes none
+    host.submit(commands)
     host.bench.run(3000)
     host.bench.set("serve", 0)
     host.bench.run(1000)
     assert host.counter(Counter.COMMANDS_FETCHED) > LEAST - 64
-    assert host.bench.get("journal_room")
-    host.begin(bytes(64 * BEGIN_LINES))
-    host.bench.run(3000)
-    assert host.counter(Counter.JOURNAL_WRITTEN) == 2 * BEGIN_LINES
+    assert host.bench.get("journal_fits")
+    for chunk in range(4):
+        host.bench.run_until(limit=3000, values={"journal_room": 1})
+        host.begin(bytes([chunk]) * (64 * most))
+        host.bench.run(ROOM_CYCLES + LINE_BEATS * most)
+        host.bench.run(3000)
+        if chunk % 2:
+            assert not host.bench.get("journal_room")
+            assert not host.bench.get("journal_fits")
+            host.take_journal()
+    assert host.counter(Counter.JOURNAL_WRITTEN) == BEGIN_LINES + 4 * most
+    host.bench.run_until(limit=3000, values={"journal_fits": 1})
+    assert host.bench.sink("o_record").transfers <= 1  # the sink was ready for a beat
+    host.bench.set("serve", 1)
+    host.exchange(commands[: host.sent], limit=200_000)
+
+
+@pytest.mark.sec_cm("JOURNALS.ROOM.RESERVED")
+def test_the_port_knows_soon_of_a_record_how_much_room_it_leaves():
+    host = JournalHost("TINY", LEAST, eager=0, serve=0)
+    host.bench.run(50)
+    for _ in range(2):
+        assert host.bench.get("journal_room")
+        host.begin(bytes(64 * 64))
+        host.bench.run_until(limit=2000, transfers={"i_journal": 64 * LINE_BEATS})
+        host.bench.run(ROOM_CYCLES)
+    assert not host.bench.get("journal_room")
+    assert host.bench.get("journal_fits")
 
 
 @pytest.mark.sec_cm("RING.COUNTERS.BOUND")

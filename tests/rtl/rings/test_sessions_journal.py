@@ -9,86 +9,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omap.credentials import ALL_RIGHTS, Credential, Right
-from omap.journal import Journal
-from omap.lineage import NO_ANCESTORS
-from omap.presets import preset
-from omap.wire import CLOSE, RecordType, read_header
+from omap.wire import CLOSE
 from rtl.rings.sessions import Sessions
 from sim.bench.compiled import Design
 from tests.support.rtl import session_bench
+from tests.support.rtl.journal_twin import JournalTwin
 from tests.support.rtl.session_bench import IN_FLIGHT, OWNER, Twin, flipped
-from tests.support.rtl.session_ends import MAP_ID
+from tests.support.rtl.snapshots import MAPS
 
 CREDENTIALS = [OWNER, Credential(Right.READ, name=b"reader"), Credential(ALL_RIGHTS, b"\x05")]
 
 
 @cache
 def design(name):
-    return Design(Sessions(preset(name), in_flight=IN_FLIGHT, journal=True)), preset(name)
-
-
-class JournalTwin(Twin):
-    """A run whose journal is compared, too."""
-
-    def __init__(self, *args, **options):
-        self.journalled, self.got_journal = [], []
-        super().__init__(*args, **options)
-
-    def format(self):
-        self.bench.set("begin", 0)
-        super().format()
-        self.journal = Journal(self.codec, self.root_key, MAP_ID, NO_ANCESTORS)
-        self.journalled += self.journal.begin()
-        self.bench.set("begin", 1)
-
-    def ran(self, columns, answers, first):
-        self.journalled += self.journal.records([len(columns.kinds)], columns, answers, first)
-
-    def step(self, cycles):
-        super().step(cycles)
-        self.got_journal += self.bench.sink("o_journal").take()
-
-    def settle(self, limit=200000):
-        super().settle(limit)
-        while not self.bench.get("begun"):
-            assert self.bench.cycle < limit
-            self.step(40)
-        data = b"".join((beat & (1 << 128) - 1).to_bytes(16, "little") for beat in self.got_journal)
-        assert data == b"".join(self.journalled)
-        self.check_order()
-
-    def check_order(self):
-        """Compare when the last beats of responses and of their journal records left."""
-        sinks = {name: self.bench.sink(name).cycles for name in ("o_record", "o_journal")}
-        ends = {
-            "o_record": [sinks["o_record"][at] for at, beat in enumerate(self.got_beats) if beat >> 128],
-            "o_journal": [sinks["o_journal"][at] for at, beat in enumerate(self.got_journal) if beat >> 128],
-        }
-        responses = [
-            end
-            for end, answer in zip(ends["o_record"], self.answers, strict=True)
-            if read_header(answer).type == RecordType.DATA
-        ]
-        records = [
-            end
-            for end, record in zip(ends["o_journal"], self.journalled, strict=True)
-            if read_header(record).type == RecordType.JOURNAL
-        ]
-        assert all(record < response for record, response in zip(records, responses, strict=True))
+    return Design(Sessions(MAPS[name], in_flight=IN_FLIGHT, journal=True)), MAPS[name]
 
 
 @settings(max_examples=20)
 @given(
     seed=st.integers(0, 1 << 32),
-    actions=st.lists(st.sampled_from(["operate", "operate", "open", "attack", "close", "format"]), max_size=12),
+    actions=st.lists(
+        st.sampled_from(["operate", "operate", "open", "attack", "close", "format", "export"]), max_size=12
+    ),
     stall=st.fixed_dictionaries(
         dict.fromkeys(["o_command", "o_record", "o_journal"], st.sampled_from([0.0, 0.1, 0.8]))
     ),
     chunk=st.sampled_from([1, 7, 40]),
 )
 @pytest.mark.sec_cm("JOURNALS.BEFORE.RESPONSE")
+@pytest.mark.sec_cm("SNAPSHOTS.KEY.OWN")
 def test_journals_equal_the_reference_in_any_schedule(seed, actions, stall, chunk):
-    for kind in (design("TINY"), design("WIDE")):
+    for kind in (design("TINY"), design("CHUNKED")):
         twin = JournalTwin(*kind, random.Random(seed), chunk=chunk)
         for name, share in stall.items():
             twin.bench.sink(name, idle=share)
@@ -106,6 +57,8 @@ def test_journals_equal_the_reference_in_any_schedule(seed, actions, stall, chun
                     twin.feed(client.operations(rng))
                 case "close":
                     twin.feed(client.seal([client.draw(rng, CLOSE), client.draw(rng)]))
+                case "export":
+                    twin.export()
                 case "format":
                     twin.settle()
                     twin.format()
@@ -146,6 +99,7 @@ def test_no_journal_comes_after_an_erasure(seed, cycles):
     before = sink.transfers
     for begin in (1, 0, 1):
         twin.bench.set("begin", begin)
+        twin.bench.set("export", begin)
         twin.bench.run(1500)
     assert sink.transfers == before
     assert not twin.bench.get("begun")

@@ -24,9 +24,9 @@ REMOVALS = [
     Removal(
         "FRESH.TIME.CONST",
         "rtl/rings/fresh.py",
-        "with m.If(self.present & whole & (~self.o_nonce.valid | due)):",
+        "with m.If(self.present & whole & (~self.o_nonce.valid | wanted)):",
         "m.d.sync += noise[0].eq(noise[0] | whole)\n"
-        "                with m.If(self.present & whole & noise[0] & (~self.o_nonce.valid | due)):",
+        "                with m.If(self.present & whole & noise[0] & (~self.o_nonce.valid | wanted)):",
     ),
     Removal(
         "SESSIONS.ROOT.ONCE",
@@ -191,18 +191,32 @@ REMOVALS = [
     Removal("RING.COUNTERS.BOUND", "rtl/rings/ring_commands.py", " & (taken_lines <= self.journal)", ""),
     Removal(
         "JOURNALS.EFFECTS.UNIFORM",
-        "rtl/rings/journal_back.py",
+        "rtl/rings/journal_items.py",
         "& (reply.status == Status.OK)",
         "",
     ),
-    Removal("JOURNALS.EFFECTS.UNIFORM", "rtl/rings/journal_back.py", "Mux(changed & puts, given", "Mux(changed, given"),
+    Removal(
+        "JOURNALS.EFFECTS.UNIFORM", "rtl/rings/journal_items.py", "Mux(changed & puts, given", "Mux(changed, given"
+    ),
+    Removal(
+        "JOURNALS.NONCE.UNIQUE",
+        "rtl/rings/journal_sealer.py",
+        "journal_nonce(which.type, which.number)",
+        "journal_nonce(which.type, which.number[:4])",
+    ),
     Removal(
         "JOURNALS.NONCE.UNIQUE",
         "rtl/rings/journal_back.py",
-        "RecordType.JOURNAL), number)",
-        "RecordType.JOURNAL), number[:4])",
+        "Mux(exporting, export_id, era)",
+        "Mux(exporting, export_id, 0)",
     ),
-    Removal("JOURNALS.NONCE.UNIQUE", "rtl/rings/journal_back.py", "swap_bytes(era)", "Const(0, 32)"),
+    Removal("JOURNALS.ROOM.RESERVED", "rtl/rings/journal_back.py", "with m.If(self.fits):", "with m.If(1):"),
+    Removal(
+        "SNAPSHOTS.SOURCE.BOUND",
+        "rtl/rings/journal_sealer.py",
+        "gcm.i_text.p.eq(Mux(adds, field, self.i_text.p))",
+        "gcm.i_text.p.eq(Mux(adds, 0, self.i_text.p))",
+    ),
     Removal(
         "JOURNALS.NONCE.UNIQUE",
         "rtl/rings/durable_keys.py",

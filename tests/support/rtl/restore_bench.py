@@ -2,11 +2,12 @@
 
 from omap.operations import Status
 from omap.sessions import DeviceSessions
+from tests.support.rtl.journal_twin import JournalTwin
 from tests.support.rtl.restore_histories import law_of
-from tests.support.rtl.session_bench import BEAT_BYTES, Twin, number, packed
+from tests.support.rtl.session_bench import BEAT_BYTES, number, packed
 
 
-class RestoreTwin(Twin):
+class RestoreTwin(JournalTwin):
     """A run of the block with a journal, with restores and what follows them.
 
     Attributes
@@ -18,11 +19,9 @@ class RestoreTwin(Twin):
     law = None
 
     def format(self):
-        for name in ("begin", "restore"):
-            self.bench.set(name, 0)
-        super().format()
         self.ahead = 0
-        self.bench.set("begin", 1)
+        self.bench.set("restore", 0)
+        super().format()
 
     def restore(self, records, *, full=None, cuts=0):
         """Restore from records; return the answers of the reference. ``full`` says which operations are not OK.
@@ -63,8 +62,9 @@ class RestoreTwin(Twin):
     def begin_restore(self):
         """Format for a restore."""
         self.settle()
-        self.format()
-        self.bench.set("begin", 0)
+        self.ahead = 0
+        self.bench.set("restore", 0)
+        self.begin_format()
         self.bench.set("restore", 1)
 
     def _end_restore(self, first, refused, *, limit=400000):
@@ -78,7 +78,7 @@ class RestoreTwin(Twin):
                 last = sum(map(len, self.answers[:-1])) // BEAT_BYTES
                 self.step(300)
                 assert len(self.got_beats) == last  # the answer to END waits for the journal
-                self.bench.set("begin", 1)
+                self.begin_journal(self.law.lineage, self.law.operation)
         self.step(400)
         assert self.got_answers() == self.answers
         assert (self.bench.get("restored"), self.bench.get("failed")) == (self.law.complete, self.law.failed)
