@@ -47,7 +47,9 @@ class Runs(Protocol):
         ...
 
 
-class _Phase(Enum):
+class Phase(Enum):
+    """What a restore waits for, if it still waits for something."""
+
     BEGIN = auto()
     CHUNKS = auto()
     LAST_OF_SNAPSHOT = auto()
@@ -57,13 +59,14 @@ class _Phase(Enum):
     FAILED = auto()
 
 
-_EXPECTED = {
-    RecordType.SOURCE: (_Phase.BEGIN, _Phase.JOURNAL),
-    RecordType.SNAPSHOT: (_Phase.CHUNKS,),
-    RecordType.START: (_Phase.LAST_OF_SNAPSHOT, _Phase.FIRST_OF_JOURNAL),
-    RecordType.JOURNAL: (_Phase.JOURNAL,),
-    RecordType.END: (_Phase.JOURNAL,),
+EXPECTED = {
+    RecordType.SOURCE: (Phase.BEGIN, Phase.JOURNAL),
+    RecordType.SNAPSHOT: (Phase.CHUNKS,),
+    RecordType.START: (Phase.LAST_OF_SNAPSHOT, Phase.FIRST_OF_JOURNAL),
+    RecordType.JOURNAL: (Phase.JOURNAL,),
+    RecordType.END: (Phase.JOURNAL,),
 }
+"""When a record of each type may come."""
 
 
 class Restore:
@@ -89,19 +92,19 @@ class Restore:
         self.map_id, self.operation = NO_MAP, 0
         self._root_key = root_key
         self._lineage = NO_ANCESTORS
-        self._phase, self._next = _Phase.BEGIN, 0
+        self._phase, self._next = Phase.BEGIN, 0
         self._source, self._fields, self._cipher = Source(NO_MAP), b"", AESGCM(bytes(32))
         self._keys = JournalKeys(root_key, NO_MAP)
 
     @property
     def complete(self) -> bool:
         """Whether END was taken."""
-        return self._phase is _Phase.COMPLETE
+        return self._phase is Phase.COMPLETE
 
     @property
     def failed(self) -> bool:
         """Whether a record was refused, or did not do what it should. Then nothing more is taken."""
-        return self._phase is _Phase.FAILED
+        return self._phase is Phase.FAILED
 
     @property
     def lineage(self) -> Lineage:
@@ -140,7 +143,7 @@ class Restore:
                 ends = np.cumsum([len(one) // self.codec.item_bytes for one in items])
                 at = int(np.searchsorted(ends, wrong[0], side="right"))
                 found[at:] = [Refusal.RESTORE_FAILED] * (len(found) - at)
-                self._phase = _Phase.FAILED
+                self._phase = Phase.FAILED
         return [
             refusal(header, one) if isinstance(one, Refusal) else _taken(header)
             for (header, *_), one in zip(records, found, strict=True)
@@ -156,18 +159,18 @@ class Restore:
             return Refusal.RESTORING
         found = self._take(header, record) if self.codec.restore_lines(*what) else Refusal.MALFORMED
         if isinstance(found, Refusal):
-            self._phase = _Phase.FAILED
+            self._phase = Phase.FAILED
         return found
 
     def _take(self, header: Header, record: bytes) -> bytes | Refusal:
         # SEC_CM: RESTORE.ORDER.STRICT -- nothing is left out, repeated or exchanged, and nothing comes after the end
-        if self._phase not in _EXPECTED.get(RecordType(header.type), ()):
+        if self._phase not in EXPECTED.get(RecordType(header.type), ()):
             return Refusal.OUT_OF_TURN
         match header.type:
             case RecordType.SOURCE:
                 return self._begin(header, record)
             case RecordType.END:
-                self._phase = _Phase.COMPLETE
+                self._phase = Phase.COMPLETE
                 return b"" if header == END_HEADER else Refusal.MALFORMED
         if header.sequence != self._next:
             return Refusal.OUT_OF_TURN
@@ -181,7 +184,7 @@ class Restore:
                 return self._started(read_start(text, header.count))
             case RecordType.SNAPSHOT:
                 if self._next == self._source.chunks:
-                    self._phase = _Phase.LAST_OF_SNAPSHOT
+                    self._phase = Phase.LAST_OF_SNAPSHOT
             case RecordType.JOURNAL:
                 if first_operation(text) != self.operation:
                     return Refusal.RESTORE_FAILED
@@ -195,23 +198,23 @@ class Restore:
             return Refusal.MALFORMED
         self._next = 0
         if not source.chunks:
-            self._keys, self._phase = JournalKeys(self._root_key, source.map_id), _Phase.FIRST_OF_JOURNAL
+            self._keys, self._phase = JournalKeys(self._root_key, source.map_id), Phase.FIRST_OF_JOURNAL
             return b""
-        if self._phase is not _Phase.BEGIN:
+        if self._phase is not Phase.BEGIN:
             return Refusal.OUT_OF_TURN
         if (source.digest, source.chunks) != (self.codec.params.digest, self.codec.chunks):
             return Refusal.RESTORE_FAILED
-        self._cipher, self._phase = snapshot_cipher(self._root_key, source), _Phase.CHUNKS
+        self._cipher, self._phase = snapshot_cipher(self._root_key, source), Phase.CHUNKS
         return b""
 
     def _open(self, header: Header, record: bytes) -> bytes:
         nonce, head = journal_nonce(header.type, header.sequence), record[: HEADER.size]
-        if self._phase in (_Phase.CHUNKS, _Phase.LAST_OF_SNAPSHOT):
+        if self._phase in (Phase.CHUNKS, Phase.LAST_OF_SNAPSHOT):
             return self._cipher.decrypt(nonce, sealed_part(record), head + self._fields)
         return self._keys.cipher(header.sequence).decrypt(nonce, sealed_part(record), head)
 
     def _started(self, start: Start) -> bytes | Refusal:
-        source, of_snapshot = self._source, self._phase is _Phase.LAST_OF_SNAPSHOT
+        source, of_snapshot = self._source, self._phase is Phase.LAST_OF_SNAPSHOT
         # SEC_CM: RESTORE.CHAIN.MATCHED -- a map goes on where its parent was restored up to, and nowhere else
         if not of_snapshot and start.parent != (self.map_id, self.operation):
             return Refusal.RESTORE_FAILED
@@ -220,7 +223,7 @@ class Restore:
         if of_snapshot:
             self.operation, self._next = source.operation, source.journal
             self._keys = JournalKeys(self._root_key, source.map_id)
-        self.map_id, self._lineage, self._phase = source.map_id, start.lineage, _Phase.JOURNAL
+        self.map_id, self._lineage, self._phase = source.map_id, start.lineage, Phase.JOURNAL
         return b""
 
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import enum, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout, View
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from omap.journal import ERA_BITS
 from omap.params import Params
+from omap.restore import EXPECTED, Phase
 from omap.wire import RecordCodec, RecordType, Refusal
 from rtl.constants import BLOCK_BITS
 from rtl.rings.durable_keys import DURABLE, ERA_FIELD_BITS
@@ -43,27 +44,6 @@ _FIELDS = {
 }
 SOURCE_FIELDS = StructLayout(_FIELDS | {"rest": SOURCE_BEATS * BLOCK_BITS - sum(_FIELDS.values())})
 """The fields of a SOURCE as its bytes lie, see :mod:`omap.source`."""
-
-
-class Phase(enum.Enum, shape=3):
-    """What a restore waits for."""
-
-    BEGIN = 0
-    CHUNKS = 1
-    LAST_OF_SNAPSHOT = 2
-    FIRST_OF_JOURNAL = 3
-    JOURNAL = 4
-    COMPLETE = 5
-
-
-EXPECTED = {
-    RecordType.SOURCE: (Phase.BEGIN, Phase.JOURNAL),
-    RecordType.SNAPSHOT: (Phase.CHUNKS,),
-    RecordType.START: (Phase.LAST_OF_SNAPSHOT, Phase.FIRST_OF_JOURNAL),
-    RecordType.JOURNAL: (Phase.JOURNAL,),
-    RecordType.END: (Phase.JOURNAL,),
-}
-"""When a record of each type may come."""
 
 
 class RestoreFront(wiring.Component):
