@@ -50,11 +50,11 @@ def test_every_header_is_read_as_the_reference_reads_it(name, restores):
     m = Module()
     read = read_shape(preset(name), line, restore if restores else None)
     m.d.comb += [shape[field].eq(value) for field, value in read.items()]
-    rng = random.Random(3)
+    rng, counted = random.Random(3), (RecordType.DATA, RecordType.JOURNAL, RecordType.START)
 
     async def bench(context):
         for type_ in (*range(11), 255):
-            for count in range(256):
+            for count in range(256) if type_ in counted else (0, 1, 17, codec.most_operations, 255):
                 some = {0, 1, 2, 255, codec.lines(count), codec.lines(count) + 1, start_lines(count), codec.chunk_lines}
                 for lines in {*some, rng.randrange(256)} - {*range(256, 4096)}:
                     header = Header(type_, 7, lines, count, rng.getrandbits(32), rng.getrandbits(64)).pack()

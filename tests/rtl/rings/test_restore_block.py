@@ -39,7 +39,7 @@ def test_a_snapshot_of_many_records_is_restored():
 def test_restores_equal_the_reference(name):
     assert rig(name)
 
-    @settings(max_examples=40)
+    @settings(max_examples=25)
     @given(seed=st.integers(0, 1 << 32), lot=LOTS)
     def check(seed, lot):
         rng = random.Random(seed)
