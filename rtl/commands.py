@@ -11,7 +11,7 @@ from omap.outfiles import try_file, write_text
 from omap.presets import preset
 from rtl.synth import generate as generation
 from rtl.synth import report as reporting
-from rtl.synth.netlist import mapped, synthesise
+from rtl.synth.netlist import synthesise
 
 PRESET = click.option("--preset", "name", default="PAPER", show_default=True, help="Parameters of the map.")
 
@@ -69,62 +69,46 @@ def report(name: str, names: tuple[str, ...], update: Path | None) -> None:
 @command.command()
 @PRESET
 @click.option(
-    "--block", "names", multiple=True, help="Only this block; may be given several times. Default: all but the engine."
+    "--block", "names", multiple=True, help="Only this block; may be given several times. Default: all but engines."
 )
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Placements of each block.")
 @click.option(
     "--anchors",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder with checked-out repositories of public designs, whose rows to make as well.",
-)
-@click.option("--anchors-only", is_flag=True, help="Make no rows of blocks.")
-@click.option(
-    "--box", "boxes", multiple=True, help="Pattern of parts to leave out, such as *.seal.gcm; paths end there."
+    help="Folder with checked-out repositories of public designs: make their rows, and those of blocks that are named.",
 )
 @click.option(
     "--update",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Document whose figures to replace by what is found, such as docs/timing.md.",
 )
-def timing(  # Many: one for each option
-    name: str,
-    names: tuple[str, ...],
-    seeds: int,
-    anchors: Path | None,
-    anchors_only: bool,
-    boxes: tuple[str, ...],
-    update: Path | None,
-) -> None:
-    """Estimate the clock of the blocks: placement and static timing with public delays. No timing closure.
+def timing(name: str, names: tuple[str, ...], seeds: int, anchors: Path | None, update: Path | None) -> None:
+    """Estimate the clock of blocks: placement and static timing with public delays. It is no timing closure.
 
-    A block takes minutes, most of them for its synthesis. The whole engine, 265,000 cells, takes 4 GB and an hour: it
-    is left out unless named by --block engine, best with --seeds 1.
+    A block takes minutes, most of them for its synthesis. An engine takes an hour and 4 GB. It has to be named
+    (--block engine), and is placed once; with 4 lanes, the ciphers of the lanes are left out.
     """
     from rtl.timing import report as telling
     from rtl.timing.anchors import ANCHORS, load
     from rtl.timing.estimate import estimate
-    from rtl.timing.netlist import read
+    from rtl.timing.subjects import subjects
 
-    known = reporting.reported(preset(name))
+    known = subjects(preset(name))
     if update is not None:
         try_file(update)
-    chosen = {} if anchors_only else reporting.choose(known, names, "block")
-    if not names:
-        chosen.pop("engine", None)
-    netlists = {
-        block: lambda made=made: read(mapped(made.make(), emptied=boxes), boxes) for block, made in chosen.items()
-    }
-    if anchors is not None:
-        netlists |= {anchor: lambda its=its: load(its, anchors) for anchor, its in ANCHORS.items()}
+    blocks = {} if anchors and not names else reporting.choose(known, names, "block")
     found = {}
     click.echo(telling.head())
-    for netlist, make in netlists.items():
-        found[netlist] = estimate(make(), range(1, seeds + 1))
-        click.echo(telling.row(netlist, found[netlist]))
-    if update is not None:
-        heading = f"Preset {name.upper()}; {telling.tools()}; {datetime.now(UTC):%Y-%m-%d}."
-        document = update.read_text("utf-8")
-        write_text(update, telling.updated(document, found, (*known, *ANCHORS), heading))
-    else:
+    for block, subject in blocks.items():
+        if names or not subject.whole:
+            found[block] = estimate(subject.netlist(), range(1, 2 if subject.whole else seeds + 1))
+            click.echo(telling.row(block, found[block]))
+    for anchor, its in ANCHORS.items() if anchors else ():
+        found[anchor] = estimate(load(its, anchors), range(1, seeds + 1))
+        click.echo(telling.row(anchor, found[anchor]))
+    if update is None:
         for netlist, its in found.items():
             click.echo(f"\n{telling.paths(netlist, its)}")
+        return
+    heading = f"Preset {name.upper()}; {telling.tools()}; {datetime.now(UTC):%Y-%m-%d}."
+    write_text(update, telling.updated(update.read_text("utf-8"), found, (*known, *ANCHORS), heading))

@@ -144,10 +144,13 @@ def read(module: Mapping[str, Any], boxes: Collection[str] = ()) -> Netlist:
     Raises
     ------
     SynthesisError
-        If a cell is of a kind without delays.
+        If a cell is of a kind without delays, or no part was left out by one of the patterns.
     """
     names = _net_names(module)
     maker = _Maker()
+    for pattern in boxes:
+        if not any(fnmatch(cell["type"], f"{TOP}{pattern}") for cell in module["cells"].values()):
+            raise SynthesisError(f"no part is called {pattern}, so none could be left out")
     for name, cell in module["cells"].items():
         if cell["type"] in NOTHING or cell["type"] in TRANSPARENT:
             continue

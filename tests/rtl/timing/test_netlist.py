@@ -59,6 +59,8 @@ def test_strangers_are_refused_and_parts_that_were_left_out_end_paths():
     stranger = cell("top.lane.gcm", there=[2], O=[3])
     with pytest.raises(SynthesisError, match=r"no delays are known of cells top\.lane\.gcm"):
         read(module(stranger))
+    with pytest.raises(SynthesisError, match=r"no part is called \*\.aes"):
+        read(module(stranger), ["*.aes"])
     netlist = read(module(stranger), ["*.gcm"])
     assert ((netlist.start < 0) != (netlist.end < 0)).all()
     assert len(netlist.start) == 2

