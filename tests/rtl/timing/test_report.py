@@ -18,8 +18,7 @@ from rtl.synth.blocks import Block
 from rtl.timing import delays
 from rtl.timing.anchors import ANCHORS, load
 from rtl.timing.estimate import Estimate, Step, Worst, estimate
-from rtl.timing.netlist import read
-from rtl.timing.netlist import PORT
+from rtl.timing.netlist import PORT, read
 from rtl.timing.report import BEGIN, END, PATHS_BEGIN, PATHS_END, periods, read_paths, read_rows, row, updated
 from rtl.timing.subjects import Subject, subjects
 from tests.support.rtl.netlists import chain
