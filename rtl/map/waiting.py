@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Waiting tuples on chip: bins in flight, each with its descriptor and the tuples that wait for it."""
 
 from __future__ import annotations

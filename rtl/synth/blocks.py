@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The blocks of a map's accelerator by name, each with the parameters that the map gives it."""
 
 from __future__ import annotations

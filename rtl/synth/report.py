@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What the blocks cost, as a table: synthesis for the UltraScale+ family, and the share of an Alveo U55C."""
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from rtl.crypto.aes import Aes, AesIterative
 from rtl.crypto.ghash import Ghash
 from rtl.map.page import PageMerge
 from rtl.map.position_map import PositionMap
+from rtl.map.scan import Scan
 from rtl.map.waiting import WaitingBins
 from rtl.memory.line_buffer import LineBuffer
 from rtl.rings.durable_keys import DurableKeys
@@ -47,14 +49,14 @@ def reported(params: Params) -> dict[str, Block]:
     sealed = found["page_open"].arguments
     config = EngineConfig(params=params)
     line = {"address_bits": (params.buckets - 1).bit_length(), "line_bits": 8 * params.bucket_bytes}
-    most = config.in_flight + MOST_BEFORE
+    bins, most = Block(WaitingBins, {"params": params, "entries": config.bin_entries}), config.in_flight + MOST_BEFORE
     parts = {
         "position_map": Block(
             PositionMap,
             {"params": params, "line_entries": config.line_entries, "transit_entries": config.transit_entries},
         ),
         "line_buffer": Block(LineBuffer, {**line, "entries": config.line_entries}),
-        "waiting_bins": Block(WaitingBins, {"params": params, "entries": config.bin_entries}),
+        "waiting_bins": bins,
         "page_merge": Block(PageMerge, {"params": params, "lanes": config.lanes}),
         "aes, 1 key": Block(Aes),
         "aes, 32 keys": Block(Aes, {"keys": 32}),
@@ -64,6 +66,7 @@ def reported(params: Params) -> dict[str, Block]:
         "durable_keys": Block(DurableKeys),
         "lineage": Block(Lineage),
         "restore": Block(Restore, {"params": params, "in_flight": config.in_flight, "most": most}),
+        "scan": Block(Scan, {"config": config, "bins": bins.make()}),
     }
     return found | parts
 
