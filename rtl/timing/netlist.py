@@ -35,7 +35,7 @@ class Netlist:
     Attributes
     ----------
     kinds, names, sources : list of str
-        Of each cell: its kind; its name for a reader; file and line that it comes from, or nothing.
+        Of each cell: its kind; its name for a reader, or its kind; file and line that it comes from, or nothing.
     nets : int
         How many nets there are.
     driver : ndarray of int
@@ -158,7 +158,7 @@ def read(module: Mapping[str, Any], boxes: Collection[str] = ()) -> Netlist:
         left_out = any(fnmatch(cell["type"], f"{TOP}{pattern}") for pattern in boxes)
         made = _register(_ints(cell, "input"), outputs) if left_out else ways(cell)
         label = names[outputs[0]] if outputs and outputs[0] in names else name
-        maker.add(cell["type"], _plain(label), _source(cell.get("attributes", {})), made, outputs)
+        maker.add(cell["type"], _plain(label) or cell["type"], _source(cell.get("attributes", {})), made, outputs)
     for name, port in module["ports"].items():
         if name in UNTIMED:
             continue

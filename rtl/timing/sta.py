@@ -127,7 +127,7 @@ def worst(netlist: Netlist, timing: Timing, count: int) -> list[Path]:
 
 def _word(netlist: Netlist, cell: int) -> str:
     """Return what all bits, and all registers of an array, have in common: their name without numbers."""
-    return re.sub(r"[\d.]+", "", netlist.names[cell].partition("[")[0]) or netlist.sources[cell] or str(cell)
+    return re.sub(r"[\d.]+", "", netlist.names[cell].partition("[")[0]) + netlist.sources[cell]
 
 
 def _by_end(netlist: Netlist) -> tuple[np.ndarray, np.ndarray]:
