@@ -38,6 +38,7 @@ CONTENTS = {
         "/docs/hardware/blocks",
         "/docs/hardware/change-a-block",
         "/docs/hardware/*",
+        "/docs/timing",
         "/boards/README",
         "/boards/*/README",
     ],
