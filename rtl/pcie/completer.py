@@ -15,6 +15,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.pcie.layouts import ANSWER, ASKED, BEAT, DWORD_BITS, REFUSED, Status, Type
 from rtl.rings.csr import ADDRESS_BITS, WORD_BITS
 from rtl.stream.axi import RESP_OKAY, AxiLiteSignature
+from rtl.stream.skid import SkidBuffer
 
 WORD_BYTES = WORD_BITS // 8
 WHOLE_WORD = (1 << WORD_BYTES) - 1
@@ -30,6 +31,10 @@ class Completer(wiring.Component):
     2.2.5, wants of what a host uses to push its writes. Address bits above the window of the registers belong to the
     BAR and are ignored. Every request that asks for a completion gets one, provided that ``m_axi`` answers.
 
+    A posted request must be taken even if completions can't leave, or two ends could wait for each other (PCI Express
+    4.0, section 2.4.1). So the block is given credit for one request with a completion at a time, and the next one when
+    that completion has left. What comes meanwhile is posted, and waits for the registers alone.
+
     Members
     -------
     i : In(stream.Signature(BEAT["cq"]))
@@ -40,8 +45,10 @@ class Completer(wiring.Component):
         To the registers.
     open_ : In(1)
         Requests may touch the registers; while it is low all are treated as those that may not.
+    credit : Out(1)
+        Credit for one request that asks for a completion: one cycle. The first is given after reset.
     idle : Out(1)
-        No request is under way.
+        No request is under way, though a completion may wait to leave.
     """
 
     def __init__(self) -> None:
@@ -51,12 +58,15 @@ class Completer(wiring.Component):
                 "o": Out(stream.Signature(BEAT["cc"])),
                 "m_axi": Out(AxiLiteSignature(addr_width=ADDRESS_BITS, data_width=WORD_BITS)),
                 "open_": In(1),
+                "credit": Out(1),
                 "idle": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        m.submodules.answer = answer = SkidBuffer(shape=BEAT["cc"])
+        wiring.connect(m, answer.o, wiring.flipped(self.o))
         registers = self.m_axi
         heard, fresh = Signal(HEARD), Signal(HEARD)
         status, word = Signal(3), Signal(WORD_BITS)
@@ -116,13 +126,15 @@ class Completer(wiring.Component):
                 with m.If(registers.rvalid):
                     m.next = "ANSWER"
             with m.State("ANSWER"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.If(self.o.ready):
+                m.d.comb += answer.i.valid.eq(1)
+                with m.If(answer.i.ready):
                     m.next = "HEAR"
-        self._answer(m, heard, status, word)
+        self._answer(m, answer.i.p, heard, status, word)
+        began = Signal()
+        m.d.sync += [began.eq(1), self.credit.eq(~began | (self.o.valid & self.o.ready))]
         return m
 
-    def _answer(self, m: Module, heard: data.View, status: Signal, word: Signal) -> None:
+    def _answer(self, m: Module, beat: data.View, heard: data.View, status: Signal, word: Signal) -> None:
         """Make the completion of what was heard."""
         asked, refused = heard.asked, Signal(REFUSED)
         answer, served, is_read = refused.answer, Signal(), Signal()
@@ -154,10 +166,10 @@ class Completer(wiring.Component):
         ]
         dwords = Mux(served, ANSWER.size // DWORD_BITS + 1, REFUSED.size // DWORD_BITS)
         m.d.comb += [
-            self.o.p.data.eq(Mux(served, Cat(answer, word), refused)),
-            self.o.p.keep.eq((1 << dwords) - 1),
-            self.o.p.last.eq(1),
-            self.o.p.user.begins.eq(1),
-            self.o.p.user.ends.eq(1),
-            self.o.p.user.end_at.eq(dwords - 1),
+            beat.data.eq(Mux(served, Cat(answer, word), refused)),
+            beat.keep.eq((1 << dwords) - 1),
+            beat.last.eq(1),
+            beat.user.begins.eq(1),
+            beat.user.ends.eq(1),
+            beat.user.end_at.eq(dwords - 1),
         ]

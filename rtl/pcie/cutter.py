@@ -57,17 +57,18 @@ class BurstCutter(wiring.Component):
         m = Module()
         m.submodules.out = out = SkidBuffer(shape=self.o.p.shape())
         wiring.connect(m, out.o, wiring.flipped(self.o))
-        here, name = Signal(), Signal.like(self.i.p.id)
-        line, remaining = Signal(LINE_ADDRESS_BITS), Signal(range((1 << len(self.i.p.len)) + 1))
-        room, lines, sent = Signal.like(self.limit), Signal.like(self.limit), Signal()
+        here, name, sent = Signal(), Signal.like(self.i.p.id), Signal()
+        line, more = Signal(LINE_ADDRESS_BITS), Signal.like(self.i.p.len)  # `more` lines follow the first
+        mask, space = Signal(range(WINDOW_LINES)), Signal(range(WINDOW_LINES))
+        place = line[: len(mask)]
+        m.d.sync += mask.eq(self.limit - 1)
         m.d.comb += [
-            room.eq(self.limit - (line[: len(self.limit)] & (self.limit - 1))),
-            lines.eq(Mux(out.i.p.last, remaining, room)),
+            space.eq(~place & mask),
             out.i.valid.eq(here),
             out.i.p.line.eq(line),
-            out.i.p.lines.eq(lines),
+            out.i.p.last.eq(more <= space),
+            out.i.p.lines.eq(Mux(out.i.p.last, more[: len(space)], space) + 1),
             out.i.p.id.eq(name),
-            out.i.p.last.eq(remaining <= room),
             sent.eq(out.i.valid & out.i.ready),
             self.i.ready.eq(~here | (sent & out.i.p.last)),
         ]
@@ -76,10 +77,10 @@ class BurstCutter(wiring.Component):
                 here.eq(self.i.valid),
                 name.eq(self.i.p.id),
                 line.eq(self.i.p.addr[-LINE_ADDRESS_BITS:]),
-                remaining.eq(self.i.p.len + 1),
+                more.eq(self.i.p.len),
             ]
-        with m.Elif(sent):
-            m.d.sync += [line.eq(line + lines), remaining.eq(remaining - lines)]
+        with m.Elif(sent):  # a burst stays in its window of 4096 bytes, so that no carry leaves the place in it
+            m.d.sync += [place.eq((place | mask) + 1), more.eq(more - space - 1)]
         return m
 
 

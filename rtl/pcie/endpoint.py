@@ -23,6 +23,7 @@ BLOCK = {
     "max_payload": In(2),
     "max_read_request": In(3),
     "bus_master": In(1),
+    "credit": Out(1),
     "mgmt_address": Out(10),
     "mgmt_read": Out(1),
     "mgmt_data": In(32),
@@ -71,6 +72,8 @@ class PcieEndpoint(wiring.Component):
     max_read_request : In(3)
     bus_master : In(1)
         What the host has set: limits of requests, and whether there may be any.
+    credit : Out(1)
+        Credit for a request that asks for a completion, as of :class:`rtl.pcie.completer.Completer`.
     mgmt_address : Out(10)
     mgmt_read : Out(1)
     mgmt_data : In(32)
@@ -106,8 +109,8 @@ class PcieEndpoint(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         settings, restart = self.settings, self.restart
-        m.submodules.settings, m.submodules.restart = settings, restart
-        again = ResetInserter(restart.link)
+        again = ResetInserter(restart.link)  # the limits too: those of the host are as after a reset
+        m.submodules.settings, m.submodules.restart = again(settings), restart
         reads, writes = self.reads, self.writes
         m.submodules.reads, m.submodules.writes = again(reads), again(writes)
         m.submodules.merge = merge = RequestMerge()
@@ -140,6 +143,7 @@ class PcieEndpoint(wiring.Component):
             restart.idle.eq(reads.idle & writes.idle),
             merge.open_.eq(restart.open_ & self.bus_master),
             completer.open_.eq(restart.open_),
+            self.credit.eq(completer.credit),
             self.card_reset.eq(restart.card),
             self.reset_done.eq(restart.done),
         ]

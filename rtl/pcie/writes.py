@@ -14,6 +14,7 @@ from rtl.pcie.layouts import BEAT, DWORD_BITS, DWORDS, ORDERED, REQUEST, SEQUENC
 from rtl.pcie.request import begin_request
 from rtl.stream.axi import RESP_OKAY, RESP_SLVERR, AxiWriteSignature
 from rtl.stream.fifo import Fifo
+from rtl.stream.skid import SkidBuffer
 
 MOST_LINES = 16
 """Lines of the longest write that the hard block is made for, 1024 bytes."""
@@ -71,6 +72,7 @@ class WriteSide(wiring.Component):
         m = Module()
         m.submodules.cutter = self.cutter
         m.submodules.lines = self._lines = Fifo(shape=LINE_BITS, depth=2 * MOST_LINES)
+        m.submodules.whole = self._whole = SkidBuffer(shape=self.cutter.o.p.shape())
         m.submodules.account = account = Fifo(shape=StructLayout({"id": self.id_bits, "last": 1}), depth=SENT)
         take_bursts(m, self.s_axi, "aw", self.cutter)
         m.d.comb += [
@@ -79,14 +81,30 @@ class WriteSide(wiring.Component):
             self._lines.i.p.eq(self.s_axi.wdata),
             self.s_axi.wready.eq(self._lines.i.ready),
         ]
+        self._gather(m)
         sending = self._send(m, account)
         self._answer(m, account)
         m.d.comb += self.idle.eq(~sending & ~account.o.valid)
         return m
 
+    def _gather(self, m: Module) -> None:
+        """Pass each piece on once all its lines are here."""
+        piece, whole = self.cutter.o, self._whole.i
+        spare = Signal(range(2 * MOST_LINES + 1))  # lines that belong to no piece that was passed on
+        enough, passes = Signal(), Signal()
+        m.d.comb += [
+            enough.eq(spare >= piece.p.lines),
+            whole.valid.eq(piece.valid & enough),
+            whole.p.eq(piece.p),
+            piece.ready.eq(whole.ready & enough),
+            passes.eq(whole.valid & whole.ready),
+        ]
+        taken = self._lines.i.valid & self._lines.i.ready
+        m.d.sync += spare.eq(spare + taken - Mux(passes, piece.p.lines, 0))
+
     def _send(self, m: Module, account: Fifo) -> Signal:
         """Send a request for each piece; return whether one is begun. Its beats follow each other without a gap."""
-        piece, lines = self.cutter.o, self._lines
+        piece, lines = self._whole.o, self._lines
         first, later = Signal(BEAT["rq"]), Signal(BEAT["rq"])
         begun, remaining, final = Signal(), Signal(range(MOST_LINES + 1)), Signal()
         rest = Signal(REQUEST.size)  # the line's end, which goes into the next beat
@@ -104,7 +122,7 @@ class WriteSide(wiring.Component):
             later.user.ends[0].eq(final),
             later.user.end_at.eq(Mux(final, head // DWORD_BITS - 1, 0)),
             final.eq(remaining == 0),
-            ready.eq(piece.valid & (lines.level >= piece.p.lines) & account.i.ready),
+            ready.eq(piece.valid & account.i.ready),
             self.o.valid.eq(begun | ready),
             self.o.p.eq(Mux(begun, later, first)),
             moves.eq(self.o.valid & self.o.ready),
@@ -126,19 +144,22 @@ class WriteSide(wiring.Component):
         """Answer a burst when the sequence numbers of all its requests have come back."""
         axi, mine = self.s_axi, [Signal(name=f"mine_{k}") for k in range(2)]
         awaited, back = Signal(range(SENT)), Signal(range(2 * SENT))
-        wrong, out_of_turn, take = Signal(), Signal(), Signal()
+        came, out_of_turn, wrong, take = Signal(2), Signal(), Signal(), Signal()
         m.d.comb += [
             *(ours.eq(sent.valid & sent.number[-1]) for ours, sent in zip(mine, self.sent, strict=True)),
-            out_of_turn.eq(
-                (mine[0] & (self.sent[0].number[:-1] != awaited))
-                | (mine[1] & (self.sent[1].number[:-1] != (awaited + mine[0])[: len(awaited)]))
-            ),
             take.eq(account.o.valid & (back != 0) & (~account.o.p.last | ~axi.bvalid | axi.bready)),
             account.o.ready.eq(take),
         ]
+        turns = awaited, (awaited + mine[0])[: len(awaited)]
         m.d.sync += [
+            came.eq(mine[0] + mine[1]),
+            out_of_turn.eq(
+                Cat(
+                    ours & (sent.number[:-1] != turn) for ours, sent, turn in zip(mine, self.sent, turns, strict=True)
+                ).any()
+            ),
             awaited.eq(awaited + mine[0] + mine[1]),
-            back.eq(back + mine[0] + mine[1] - take),
+            back.eq(back + came - take),
             wrong.eq(wrong | out_of_turn),
         ]
         with m.If(take & account.o.p.last):

@@ -39,7 +39,7 @@ class Rig(wiring.Component):
         m.submodules.dut = dut = Completer()
         for name in ("i", "o"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(dut, name))
-        m.d.comb += [dut.open_.eq(self.open_), self.idle.eq(dut.idle)]
+        m.d.comb += [dut.open_.eq(self.open_), self.idle.eq(dut.idle), self.credit.eq(dut.credit)]
         lite, gates = dut.m_axi, Signal(5)
         m.d.comb += [self.i_gate.ready.eq(1), gates.eq(self.i_gate.p | ~self.i_gate.valid.replicate(5))]
         aw, w, b, ar, r = gates
@@ -208,6 +208,44 @@ def test_a_word_is_served_while_nothing_else_is():
     bench.run(60)
     assert bench.sink("o_read").take() == [8, 16]
     assert len(bench.sink("o_wrote").take()) == 1
+
+
+def test_posted_requests_are_served_while_a_completion_can_not_leave():
+    bench = design().bench()
+    bench.set("open_", 1)
+    bench.sink("o", waits=[1000])
+    bench.source("i").push(request(Type.READ, 8))
+    for at in range(0, 400, 4):
+        bench.source("i").push(request(Type.WRITE, at, data=bytes(4)))
+    bench.run(900)
+    assert not bench.sink("o").transfers
+    assert len(bench.sink("o_wrote").take()) == 100
+
+
+def test_the_block_has_credit_for_one_request_with_a_completion_at_a_time():
+    bench = design().bench()
+    bench.set("open_", 1)
+    bench.sink("o", waits=[150])
+    credits = []
+
+    def turn(cycles):
+        for _ in range(cycles):
+            credits.append(bench.get("credit"))
+            bench.run(1)
+
+    turn(20)
+    assert sum(credits) == 1
+    bench.source("i").push(request(Type.READ, 8))
+    turn(90)
+    assert sum(credits) == 1
+    turn(60)
+    assert sum(credits) == 2
+    bench.source("i").push(request(Type.WRITE, 8, data=bytes(4)))
+    turn(20)
+    assert sum(credits) == 2
+    bench.source("i").push(request(Type.READ, 8, dwords=2, last=15))
+    turn(20)
+    assert sum(credits) == 3
 
 
 @pytest.mark.parametrize("kind", [Type.READ, Type.WRITE])

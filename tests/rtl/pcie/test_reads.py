@@ -88,7 +88,7 @@ class Host:
                 assert answer["data"].to_bytes(LINE, "little") == memory(line * LINE, LINE)
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(
     seed=st.integers(0, 2**32 - 1),
     limit=st.sampled_from([2, 4, 8, 64]),
