@@ -1,4 +1,4 @@
-"""What there is to estimate: the blocks of the synthesis report, and engines."""
+"""What there is to estimate: the blocks of the synthesis report, how pages travel, and engines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from omap.params import Params
 from rtl.config import EngineConfig
 from rtl.constants import LANES
 from rtl.engine import Engine
+from rtl.map.pages import Pages
 from rtl.synth.blocks import Block
 from rtl.synth.netlist import mapped
 from rtl.synth.report import reported
@@ -43,6 +44,7 @@ class Subject:
 def subjects(params: Params) -> dict[str, Subject]:
     """Return all that can be estimated, by name."""
     found = {name: Subject(block, whole=name == "engine") for name, block in reported(params).items()}
+    found["pages"] = Subject(Block(Pages, {"config": EngineConfig(params=params)}))
     for lanes in LANES[1:]:
         config = EngineConfig(params=params, lanes=lanes)
         block = Block(Engine, {"config": config})
