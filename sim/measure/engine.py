@@ -17,12 +17,16 @@ from itertools import pairwise, repeat
 import numpy as np
 
 from host.device.driver import Driver
+from host.device.restoring import restore
+from host.records import split
 from omap import sizing
 from omap.operations import Kind, Operation
 from omap.params import Params
+from omap.regmap import Request
 from omap.session import ROOT_KEY_BYTES
+from omap.source import END
 from omap.units import parse
-from omap.wire import CONTROL_BYTES, LINE_BYTES, BufferLayout, Counter, RecordCodec, read_counter
+from omap.wire import CONTROL_BYTES, LINE_BYTES, BufferLayout, Counter, RecordCodec, read_counter, write_counter
 from rtl.config import EngineConfig
 from rtl.constants import RING_ACCESS_LINES
 from rtl.engine import ENGINE_PROGRESS
@@ -53,7 +57,7 @@ BARS = {"PAPER": 16.0, "STANDARD": 1.25 * 40, "WIDE": 1.25 * 256}
 
 SEED = 1
 
-UP_PARTS = ("pages", "responses", "command reads", "counters")
+UP_PARTS = ("pages", "journal", "responses", "command reads", "counters")
 """What goes over the link from the device to the host."""
 
 
@@ -85,18 +89,27 @@ class Measured:
     up: dict[str, float]
 
 
+class TakingTransport(RtlTransport):
+    """A transport whose host takes the journal as soon as it looks, and drops it."""
+
+    def wait(self, timeout: float, turn: int = 0) -> None:
+        """Let the engine run for some cycles."""
+        super().wait(timeout, turn)
+        write_counter(self.buffer, Counter.JOURNAL_TAKEN, read_counter(self.buffer, Counter.JOURNAL_WRITTEN))
+
+
 class Subject:
     """An engine with an open session, which gets records of ``count`` operations, or full ones."""
 
-    def __init__(self, params: Params, count: int = 0) -> None:
-        self.config = EngineConfig(params=params)
+    def __init__(self, params: Params, count: int = 0, *, journal: bool = False) -> None:
+        self.config = EngineConfig(params=params, journal=journal)
         self.count = count or RecordCodec(params).most_operations
         key = random.Random(SEED).randbytes(ROOT_KEY_BYTES)
         started = time.perf_counter()
         design = engine_design(self.config)
         self.compile_seconds = time.perf_counter() - started
         self.run = EngineRun(design, self.config, key, seed=SEED)
-        self.driver = Driver(RtlTransport(self.run), params, timeout=600)
+        self.driver = Driver((TakingTransport if journal else RtlTransport)(self.run), params, timeout=600)
         begun = self.run.bench.cycle
         self.driver.format(timeout=3600)
         self.format_cycles = self.run.bench.cycle - begun
@@ -163,6 +176,20 @@ class Subject:
             ),
         }
 
+    def recovery(self) -> tuple[float, float, int]:
+        """Write a snapshot and restore it; return cycles a slot of both, and how many records the snapshot has."""
+        bench, driver, slots = self.run.bench, self.driver, self.config.params.slots
+        begun, records = bench.cycle, bytearray()
+        driver.ask_export()
+        while driver.transport.read("REQUEST") == Request.EXPORT:
+            self.run.step()
+            records += driver.take_journal()
+        records += driver.take_journal()
+        written = bench.cycle
+        snapshot = [*split(bytes(records)), END]
+        restore(driver, snapshot)
+        return (written - begun) / slots, (bench.cycle - written) / slots, len(snapshot) - 1
+
     def latencies(self, operations: Sequence[Operation]) -> np.ndarray:
         """Return for single operations the cycles from their doorbell to the response, and to its counter."""
         run, driver = self.run, self.driver
@@ -186,7 +213,7 @@ class Subject:
 
 def part_of(layout: BufferLayout, place: np.ndarray) -> np.ndarray:
     """Return for places in the shared buffer the numbers of their :data:`UP_PARTS`."""
-    begins = [place >= layout.pages, place >= layout.responses, place >= CONTROL_BYTES]
+    begins = [place >= begin for begin in (layout.pages, layout.journal, layout.responses, CONTROL_BYTES)]
     return np.select(begins, range(len(begins)), len(begins))
 
 
@@ -221,10 +248,10 @@ def fill(params: Params, keys: int) -> list[Operation]:
     ]
 
 
-def report(name: str, keys: int, operations: int, count: int) -> None:
+def report(name: str, keys: int, operations: int, count: int, *, journal: bool) -> None:
     """Fill a map of ``keys`` keys, measure with records of ``count`` operations or full ones, and print."""
     params = sizing.one_choice(capacity=keys, **SHAPES[name])
-    subject = Subject(params, count)
+    subject = Subject(params, count, journal=journal)
     config = subject.config
     filled = subject.measure(fill(params, keys))
     found = subject.measure(mixed(params, operations, keys, SEED))
@@ -248,6 +275,10 @@ def report(name: str, keys: int, operations: int, count: int) -> None:
         f"{microseconds[:, 0].max():.2f} us; to its counter: median {np.median(microseconds[:, 1]):.2f} us"
     )
     print(f"  format: {subject.format_cycles / params.pages:.2f} cycles a page")
+    if journal:
+        exported, restored, records = subject.recovery()
+        print(f"  snapshot: {exported:.2f} cycles a slot, {params.slots:,} slots in {records:,} records")
+        print(f"  restore: {restored:.2f} cycles a slot, each of which is an operation")
     print(f"  simulation: {found.simulated:,.0f} operations/s; compiled in {subject.compile_seconds:.0f} s")
     print("  cycles from the stage before:      mean    least     99 %     most   operations there")
     for stage, cycles in found.stages.items():
@@ -267,11 +298,12 @@ def main() -> None:
     parser.add_argument("--shape", choices=[*SHAPES, "all"], default="all")
     parser.add_argument("--keys", type=parse, nargs="*", help="capacities, instead of the usual ones")
     parser.add_argument("--record", type=int, default=0, help="operations of a record, instead of as many as fit")
+    parser.add_argument("--journal", action="store_true", help="with a journal, a snapshot and a restore")
     arguments = parser.parse_args()
     print(f"engine in simulation; default memory models, 32 outstanding host reads; {platform.machine()}")
     for name in SHAPES if arguments.shape == "all" else (arguments.shape,):
         for keys in arguments.keys or CAPACITIES[name]:
-            report(name, keys, arguments.operations, arguments.record)
+            report(name, keys, arguments.operations, arguments.record, journal=arguments.journal)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ LAYOUT = BufferLayout(preset("TINY"), 128)
 
 
 def test_each_place_of_the_buffer_belongs_to_one_part():
-    places = [0, CONTROL_BYTES - 1, LAYOUT.commands, LAYOUT.responses - 1, LAYOUT.responses, LAYOUT.pages - 1]
-    wanted = ["counters"] * 2 + ["command reads"] * 2 + ["responses"] * 2 + ["pages"] * 2
+    places = [0, CONTROL_BYTES - 1, LAYOUT.commands, LAYOUT.responses - 1, LAYOUT.responses, LAYOUT.journal - 1]
+    places += [LAYOUT.journal, LAYOUT.pages - 1]
+    wanted = [name for name in reversed(UP_PARTS) for _ in range(2)]
     found = part_of(LAYOUT, np.array([*places, LAYOUT.pages, LAYOUT.size - 1]))
     assert [UP_PARTS[part] for part in found] == wanted
 
