@@ -60,8 +60,9 @@ class Prediction:
     def request(self, request):
         """Serve a request."""
         self.device.registers.write("REQUEST", request)
-        self.device.step()
-        self._take_journal()
+        while self.device.registers.read("REQUEST"):
+            self.device.step()
+            self._take_journal()
 
     def feed(self, record):
         """Take a record and return the answer; None from a device that has stopped.
