@@ -112,6 +112,7 @@ class Engine(wiring.Component):
         connect(m, sessions.o_record, ring.i_record)
         if self.config.journal:
             connect(m, sessions.o_journal, ring.i_journal)
+            connect(m, core.o_slot, sessions.i_slot)
         connect(m, sessions.o_command, core.i_command)
         connect(m, core.o_reply, sessions.i_reply)
         connect(m, flipped(self.i_root_key), sessions.i_root_key)
@@ -178,8 +179,18 @@ class Engine(wiring.Component):
             m.d.comb += [
                 sessions.begin.eq(control.begin),
                 control.begun.eq(sessions.begun),
+                control.told.eq(ring.journal_told),
                 sessions.room.eq(ring.journal_room),
                 sessions.fits.eq(ring.journal_fits),
+                core.scan.eq(control.export),
+                sessions.export.eq(control.export),
+                control.exported.eq(sessions.exported),
+                core.drop.eq(control.drop),
+                sessions.restore.eq(control.restore),
+                ring.restore.eq(control.restore),
+                ring.failed.eq(sessions.failed),
+                control.restored.eq(sessions.restored),
+                control.failed.eq(sessions.failed),
             ]
 
     def _show(self, m: Module, state: Value, fault: Value) -> Signal:

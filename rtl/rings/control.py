@@ -12,6 +12,7 @@ from omap.regmap import Fault, Request, State
 KEEPING = {
     "begin": Out(1),
     "begun": In(1),
+    "told": In(1),
     "export": Out(1),
     "exported": In(1),
     "restore": Out(1),
@@ -61,6 +62,9 @@ class Control(wiring.Component):
         All keys and all that is under way are to be cleared. It stays.
     begin, begun : Out(1), In(1)
         With a journal: it begins when its ring has room; it has begun.
+    told : In(1)
+        With a journal: the host has all that was written into its ring. A format, an export or a restore ends after
+        that, because the host looks into the ring then.
     export, exported : Out(1), In(1)
         With a journal: a snapshot begins; it has left. One cycle each.
     restore : Out(1)
@@ -208,7 +212,7 @@ class Control(wiring.Component):
                 m.next = "DONE"
             with m.Elif(stop):
                 m.d.sync += state.eq(State.STOPPED)
-            with m.Elif(self.begun):
+            with m.Elif(self.begun & self.told):
                 m.d.sync += state.eq(State.READY)
                 m.next = "DONE"
         with m.State("REST"):
@@ -223,13 +227,18 @@ class Control(wiring.Component):
             with m.Elif(stop):
                 m.d.sync += state.eq(State.STOPPED)
             with m.Elif(self.exported):
+                m.next = "EXPORTED"
+        with m.State("EXPORTED"):
+            with m.If(self.erase):
+                m.next = "DONE"
+            with m.Elif(self.told):
                 m.d.sync += state.eq(State.READY)
                 m.next = "DONE"
         with m.State("COMPLETE"):
             m.d.comb += self.begin.eq(1)
             with m.If(self.erase | self._stops(self.i_register) | self._stops(self.i_twin)):
                 m.next = "IDLE"
-            with m.Elif(self.begun):
+            with m.Elif(self.begun & self.told):
                 m.d.sync += state.eq(State.READY)
                 m.next = "ANSWER"
         with m.State("ANSWER"):

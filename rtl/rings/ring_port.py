@@ -78,6 +78,8 @@ class RingPort(wiring.Component):
     journal_room, journal_fits : Out(1)
         If there is a journal: the longest record has room in its ring, and the records of all commands that are here
         have. Both know of a record 8 cycles after its last beat.
+    journal_told : Out(1)
+        If there is a journal: the host has all of it that came here, and the counter that says so.
     restore, failed : In(1)
         If there is a journal: commands are the records of a restore, and it has failed; see
         :class:`rtl.rings.framing.Framing`.
@@ -134,6 +136,7 @@ class RingPort(wiring.Component):
             "i_journal": In(stream.Signature(page_beat(1))),
             "journal_room": Out(1),
             "journal_fits": Out(1),
+            "journal_told": Out(1),
             "restore": In(1),
             "failed": In(1),
         }
@@ -221,6 +224,8 @@ class RingPort(wiring.Component):
             writer.ring_lines.eq(self.ring_lines),
             writer.fetched.eq(fetch.fetched),
         ]
+        writes = Signal(range(1 << 10))  # under way
+        m.d.sync += writes.eq(writes + (self.o_write.valid & self.o_write.ready) - self.i_written.valid)
         if self.journal:
             connect(m, flipped(self.i_journal), writer.i_journal)
             journal_base = Signal(ADDRESS_BITS)
@@ -237,6 +242,7 @@ class RingPort(wiring.Component):
                 fetch.journal_taken.eq(polls.journal_taken),
                 self.journal_room.eq(fetch.journal_room),
                 self.journal_fits.eq(fetch.journal_fits),
+                self.journal_told.eq(writer.journal_told & (writes == 0)),
                 fetch.restore.eq(self.restore),
                 fetch.failed.eq(self.failed),
             ]
@@ -245,7 +251,7 @@ class RingPort(wiring.Component):
         for reader in (fetch, polls, requests):
             m.d.comb += [reader.i_data.valid.eq(self.i_data.valid), reader.i_data.p.eq(self.i_data.p)]
         self._reads(m, [fetch.o_read, polls.o_read, requests.o_read])
-        self._idle(m, fetch.idle & writer.idle)
+        m.d.comb += self.idle.eq(fetch.idle & writer.idle & (writes == 0))
         return m
 
     def _reads(self, m: Module, sources: list[stream.Interface]) -> None:
@@ -260,10 +266,3 @@ class RingPort(wiring.Component):
             with m.If(free & turn):
                 m.d.sync += [self.o_read.valid.eq(1), self.o_read.p.eq(source.p)]
             below = below & ~source.valid
-
-    def _idle(self, m: Module, inside: Value) -> None:
-        """Wait for the answers of all writes, too."""
-        writes = Signal(range(1 << 10))
-        begun = self.o_write.valid & self.o_write.ready
-        m.d.sync += writes.eq(writes + begun - self.i_written.valid)
-        m.d.comb += self.idle.eq(Mux(inside, writes == 0, 0))

@@ -102,6 +102,8 @@ class RingWriter(wiring.Component):
         Lines of whole responses ever handed on.
     journal_whole, journal_lines, journal_written : Out
         As ``whole``, ``whole_lines`` and ``responses``, for the journal if there is one.
+    journal_told : Out(1)
+        If there is a journal: all of it that came here was handed on, and so was the counter that says so.
     idle : Out(1)
         Nothing waits to be written, and no part of a record is here.
 
@@ -134,6 +136,7 @@ class RingWriter(wiring.Component):
                 "journal_whole": Out(1),
                 "journal_lines": Out(range(self._journal.most_lines + 1)),
                 "journal_written": Out(COUNTER_BITS),
+                "journal_told": Out(1),
             }
         super().__init__(
             ports
@@ -181,7 +184,7 @@ class RingWriter(wiring.Component):
             rings.append(journal)
 
         told, handed = Signal(), Signal()
-        tell, telling, news = self._counters(m, told, handed, responses.waiting == 0)
+        tell, telling, news, unseen = self._counters(m, told, handed, responses.waiting == 0)
 
         # The mirror and REQUESTS_DONE.
         mirror, mirrored = Signal(), Signal(self.i_mirror.p.shape())
@@ -264,20 +267,25 @@ class RingWriter(wiring.Component):
                         m.next = "CHOOSE"
 
         m.d.comb += handed.eq(responses.o_line.valid & responses.o_line.ready & responses.o_line.p.last)
-        busy = ~machine.ongoing("CHOOSE") | mirror | self.o_lines.valid | write.valid
+        moving = ~machine.ongoing("CHOOSE") | self.o_lines.valid | write.valid
+        if self.journal:
+            m.d.comb += self.journal_told.eq(~(moving | journal.begun | (journal.waiting != 0) | unseen))
+        busy = moving | mirror
         for ring in rings:
             busy |= ring.begun | (ring.waiting != 0)
         m.d.comb += self.idle.eq(~(busy | news | self.i_done.valid))
         return m
 
-    def _counters(self, m: Module, told: Value, handed: Value, quiet: Value) -> tuple[Value, Value, Value]:
+    def _counters(self, m: Module, told: Value, handed: Value, quiet: Value) -> tuple[Value, Value, Value, Value]:
         """Return whether the counters are to be told now, the line that tells them, and whether there is news.
+
+        The last value is whether the host has not been told of all that the journal has.
 
         That commands were fetched is no news in itself for a while, because the next response tells that as well.
         """
         told_fetched, told_responses = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
         unseen, untold = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
-        told_journal, unseen_journal = Signal(COUNTER_BITS), Signal()
+        told_journal = Signal(COUNTER_BITS)
         fresh, many = Signal(), Signal()  # a response was handed on; many lines of responses are untold
         since = Signal(range(SETTLED * self.counter_cycles), init=SETTLED * self.counter_cycles - 1)
         cooled, settled = Signal(init=1), Signal(init=1)
@@ -291,8 +299,11 @@ class RingWriter(wiring.Component):
         waits = unseen != 0
         if self.journal:
             counters |= {Counter.JOURNAL_WRITTEN: told_journal}
+            unseen_journal = Signal()
             m.d.sync += unseen_journal.eq(self.journal_written != told_journal)
             waits |= unseen_journal  # a response will follow, as a rule
+            with m.If(told):
+                m.d.sync += told_journal.eq(self.journal_written)
         m.d.comb += tell.eq((fresh & cooled & quiet) | many | (waits & (settled | (cooled & ~self.serve))))
         with m.If(told):
             m.d.sync += [
@@ -302,7 +313,6 @@ class RingWriter(wiring.Component):
                 many.eq(0),
                 unseen.eq(0),
                 untold.eq(0),
-                unseen_journal.eq(0),
                 since.eq(0),
                 cooled.eq(self.counter_cycles == 1),
                 settled.eq(0),
@@ -316,9 +326,6 @@ class RingWriter(wiring.Component):
                 cooled.eq(cooled | (since == self.counter_cycles - 2)),
                 settled.eq(settled | (since == SETTLED * self.counter_cycles - 2)),
             ]
-            if self.journal:
-                m.d.sync += told_journal.eq(self.journal_written)
-        news = fresh | waits | (told_fetched != self.fetched)
-        if self.journal:
-            news |= told_journal != self.journal_written
-        return tell, counter_line(counters), news
+        untold_journal = told_journal != self.journal_written if self.journal else Const(0)
+        news = fresh | waits | (told_fetched != self.fetched) | untold_journal
+        return tell, counter_line(counters), news, untold_journal

@@ -19,6 +19,8 @@ class Bench:
         self.slow, self.log = set(), []
         for name in ("shown", "idle"):
             self.bench.set(name, 1)
+        if journal:
+            self.bench.set("told", 1)
         self.journal, self.ends = journal, ENDS if journal else {"clear": "formatted"}
         told = ["clear", "begin", "export", "drop"] if journal else ["clear"]
 
@@ -87,7 +89,11 @@ def test_a_format_ends_when_the_journal_has_begun():
     bench.ask(Request.FORMAT)
     bench.run(50)
     assert (bench.state, bench.serves, bench.done) == (State.FORMATTING, False, [])
+    bench.bench.set("told", 0)
     bench.bench.set("begun", 1)
+    bench.run(20)
+    assert (bench.state, bench.serves, bench.done) == (State.FORMATTING, False, [])
+    bench.bench.set("told", 1)
     bench.run(4)
     assert (bench.state, bench.serves, bench.done) == (State.READY, True, ["register"])
 
@@ -102,9 +108,13 @@ def test_an_export_waits_until_nothing_is_under_way():
     bench.run(30)
     assert (bench.state, bench.serves) == (State.EXPORTING, False)
     assert not bench.told("export")
+    bench.bench.set("told", 0)
     bench.bench.set("idle", 1)
-    bench.run(5)
+    bench.run(20)
     assert bench.told("export") == 1
+    assert (bench.state, bench.serves, bench.done) == (State.EXPORTING, False, [])
+    bench.bench.set("told", 1)
+    bench.run(5)
     assert (bench.state, bench.done) == (State.READY, ["register"])
 
 
