@@ -149,7 +149,7 @@ REGISTERS: tuple[Register, ...] = (
             Field("attested", 1, 1, "Only the encrypted bitstream boots, as its user configured."),
             Field("hardware", 2, 1, "This is a card; 0 in a model or a simulation."),
             Field("insecure", 3, 1, "A stand-in for measuring, which hides nothing from anybody."),
-            Field("journal", 4, 1, "It writes a journal. A model can export and restore, too; an accelerator can't."),
+            Field("journal", 4, 1, "It writes a journal, and exports and restores its map when it is asked to."),
         ),
     ),
     Register("STATUS", 0x4C, _READ, "What it is doing.", (Field("state", 0, 4, "See omap.regmap.State."),)),

@@ -77,7 +77,7 @@ class EngineConfig:
     channel_bits : int
         Address bits within a pseudo-channel: :attr:`omap.board.Board.channel_bits`. Default: the U55C's.
     journal : bool
-        Write a journal (:mod:`omap.journal`). It does not export or restore the map.
+        Write a journal, and export and restore the map when the host asks for it (:mod:`omap.journal`).
     insecure_unpaced : bool
         DANGEROUS: everything leaves as soon as it is there, so that times tell which keys are asked for. A test uses
         it to show that they do. Never use it for a map that holds anything.

@@ -43,6 +43,11 @@ ROOMY = EngineConfig(params=sizing.one_choice(capacity=40_000, key_bytes=4, valu
 times. Times are tested on shapes that ship, because a roomier one hides what is late in them."""
 
 
+KEPT = EngineConfig(
+    params=sizing.one_choice(capacity=1 << 12, key_bytes=4, value_bytes=8, page_bytes=128), journal=True
+)
+"""The shape of PAPER with a journal: what :mod:`sim.measure.engine` measures with ``--journal --keys 4096``."""
+
 GROUPED = EngineConfig(
     params=replace(
         preset("STANDARD"),
