@@ -143,6 +143,7 @@ class _Feed:
     def __init__(self, driver: Driver, told: Callable[[int], object]) -> None:
         self._driver, self._told = driver, told
         self._given = 0
+        self._refused: Header | None = None  # of the first record that was refused
 
     def give(self, records: bytearray) -> None:
         """Put records, waiting for room."""
@@ -162,9 +163,11 @@ class _Feed:
                 raise DeviceError(f"the device has not answered for {driver.timeout:g} s while it restored a map")
             answers = driver.take()
             refused = [at for at in range(0, len(answers), LINE_BYTES) if answers[at] == RecordType.REFUSED]
-            if refused:
-                self.settle(0)  # the device answers what it still has, so that nobody finds it in the ring
-                raise _refused(read_header(answers[refused[0] :]))
+            if refused and not self._refused:
+                self._refused = read_header(answers[refused[0] :])
+                lines = 0  # the device answers what it still has, so that nobody finds it in the ring
+        if self._refused:
+            raise _refused(self._refused)
         self._told(self._given - driver.in_flight)
 
 

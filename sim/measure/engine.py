@@ -26,7 +26,7 @@ from omap.regmap import Request
 from omap.session import ROOT_KEY_BYTES
 from omap.source import END
 from omap.units import parse
-from omap.wire import CONTROL_BYTES, LINE_BYTES, BufferLayout, Counter, RecordCodec, read_counter, write_counter
+from omap.wire import CONTROL_BYTES, LINE_BYTES, BufferLayout, Counter, RecordCodec, read_counter
 from rtl.config import EngineConfig
 from rtl.constants import RING_ACCESS_LINES
 from rtl.engine import ENGINE_PROGRESS
@@ -90,12 +90,15 @@ class Measured:
 
 
 class TakingTransport(RtlTransport):
-    """A transport whose host takes the journal as soon as it looks, and drops it."""
+    """A transport whose host takes the journal whenever it waits, and drops it."""
+
+    driver: Driver | None = None
 
     def wait(self, timeout: float, turn: int = 0) -> None:
         """Let the engine run for some cycles."""
         super().wait(timeout, turn)
-        write_counter(self.buffer, Counter.JOURNAL_TAKEN, read_counter(self.buffer, Counter.JOURNAL_WRITTEN))
+        if self.driver:
+            self.driver.take_journal()
 
 
 class Subject:
@@ -109,7 +112,10 @@ class Subject:
         design = engine_design(self.config)
         self.compile_seconds = time.perf_counter() - started
         self.run = EngineRun(design, self.config, key, seed=SEED)
-        self.driver = Driver((TakingTransport if journal else RtlTransport)(self.run), params, timeout=600)
+        self.transport = TakingTransport(self.run)
+        self.driver = Driver(self.transport, params, timeout=600)
+        if journal:
+            self.transport.driver = self.driver
         begun = self.run.bench.cycle
         self.driver.format(timeout=3600)
         self.format_cycles = self.run.bench.cycle - begun
@@ -180,6 +186,8 @@ class Subject:
         """Write a snapshot and restore it; return cycles a slot of both, and how many records the snapshot has."""
         bench, driver, slots = self.run.bench, self.driver, self.config.params.slots
         begun, records = bench.cycle, bytearray()
+        self.transport.driver = None  # the snapshot is kept, and nothing before it
+        driver.take_journal()
         driver.ask_export()
         while driver.transport.read("REQUEST") == Request.EXPORT:
             self.run.step()

@@ -105,6 +105,31 @@ def test_a_refused_record_leaves_the_device_empty_and_ready_for_the_next_try(rig
     assert rig.driver.state is State.READY
 
 
+def test_the_first_record_that_was_refused_is_named_however_slowly_the_device_answers(rig, monkeypatch):
+    rig.work(1, 60)
+    good, answers = split(rig.journal), bytearray()
+    bad = good[:4] + good[5:]
+    waits, takes, in_flight = rig.driver.wait, rig.driver.take, Driver.in_flight
+
+    def slow():
+        if not answers:
+            waits()
+            answers.extend(takes())
+        return True
+
+    def one():
+        answer = bytes(answers[:LINE_BYTES])
+        del answers[:LINE_BYTES]
+        return answer
+
+    monkeypatch.setattr(rig.driver, "wait", slow)
+    monkeypatch.setattr(rig.driver, "take", one)
+    monkeypatch.setattr(Driver, "in_flight", property(lambda self: in_flight.fget(self) + len(answers)))
+    number = read_header(bad[4]).sequence
+    with pytest.raises(DamagedError, match=rf"\(OUT_OF_TURN, at record {number} of its kind\)"):
+        rig.restore(bad)
+
+
 @pytest.mark.parametrize("steps", [0, 1])
 def test_another_driver_takes_over_in_the_middle_of_a_restore(rig, steps):
     rig.work(1, 60)
