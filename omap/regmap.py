@@ -143,7 +143,7 @@ REGISTERS: tuple[Register, ...] = (
         "MODE",
         0x48,
         _READ,
-        "What the board guarantees.",
+        "What the board guarantees, and what it is.",
         (
             Field("hbm_private", 0, 1, "No path leads from the host to device memory."),
             Field("attested", 1, 1, "Only the encrypted bitstream boots, as its user configured."),

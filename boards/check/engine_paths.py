@@ -18,7 +18,7 @@ def takes(core: str) -> Ends:
     """Return where a path from the registers may end in the core, also through the registers' control state."""
     return {
         "where the shared buffer is, and how long its rings are": _parts(core, core="base", ring="base ring_lines"),
-        "what is kept of the map": _parts(core, core="scan drop", sessions="begin export restore"),
+        "what is kept of the map": _parts(core, core="scan drop", sessions="begin export restore", ring="restore"),
         "whether it runs": _parts(core, ring="run serve", sessions="open_"),
         "requests": _parts(
             core,

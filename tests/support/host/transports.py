@@ -90,6 +90,8 @@ def opened(name, params, key_file, ring_lines=LEAST_RING_LINES, tmp_path=None, o
                 machine = stack.enter_context(FakeVfio(tmp_path, params, key, card=card))
                 transport = open_transport("vfio", params, ring_lines=ring_lines, system=machine)
                 transport.machine = machine
+        if name in TOPS:
+            transport.patience = PATIENCE / 10  # of ten seconds, which is a driver's own
         with transport:
             yield transport
 
