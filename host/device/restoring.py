@@ -28,6 +28,11 @@ _SOURCE_BYTES = SOURCE_LINES * LINE_BYTES
 
 _LOOK_SECONDS = 0.02
 
+_SLOW_LINES = 500
+"""Lines of records that a slow device, such as the reference, restores within the driver's timeout.
+
+A model answers all that it found in the ring at once, so that it may take longer the more there was."""
+
 _SHARE = 2
 """A part of the ring is filled at once, so that the device works while the host reads on."""
 
@@ -159,8 +164,9 @@ class _Feed:
         """Wait until at most so many lines are not answered."""
         driver = self._driver
         while driver.in_flight > lines:
-            if not driver.wait():
-                raise DeviceError(f"the device has not answered for {driver.timeout:g} s while it restored a map")
+            patience = driver.timeout * (1 + driver.in_flight / _SLOW_LINES)
+            if not driver.wait(patience):
+                raise DeviceError(f"the device has not answered for {patience:.0f} s while it restored a map")
             answers = driver.take()
             refused = [at for at in range(0, len(answers), LINE_BYTES) if answers[at] == RecordType.REFUSED]
             if refused and not self._refused:

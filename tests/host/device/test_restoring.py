@@ -82,6 +82,19 @@ def test_a_map_is_restored_from_its_journal_or_a_snapshot(seed, exported, after)
     rig.work(seed)  # it works
 
 
+def test_a_device_that_has_much_to_restore_gets_more_time(rig, monkeypatch):
+    """The reference takes seconds for a ring of records, and answers none of them before it has run all."""
+    rig.work(1, 90)
+    given, wait = [], rig.driver.wait
+    monkeypatch.setattr(rig.driver, "wait", lambda most: (given.append((most, rig.driver.in_flight)), wait(most))[1])
+    rig.restore(split(rig.journal))
+    assert max(lines for _, lines in given) > 10
+    assert all(most >= rig.driver.timeout * (1 + lines / 500) for most, lines in given)
+    monkeypatch.setattr(rig.driver, "wait", lambda most: False)
+    with pytest.raises(DeviceError, match=r"has not answered for 1\d s while it restored a map"):
+        rig.restore(split(rig.journal))
+
+
 def test_progress_is_told_in_lines(rig):
     rig.work(1, 90)
     told, records = [], [*split(rig.journal), END]
@@ -111,7 +124,7 @@ def test_the_first_record_that_was_refused_is_named_however_slowly_the_device_an
     bad = good[:4] + good[5:]
     waits, takes, in_flight = rig.driver.wait, rig.driver.take, Driver.in_flight
 
-    def slow():
+    def slow(most):
         if not answers:
             waits()
             answers.extend(takes())
