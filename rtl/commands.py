@@ -85,8 +85,8 @@ def report(name: str, names: tuple[str, ...], update: Path | None) -> None:
 def timing(name: str, names: tuple[str, ...], seeds: int, anchors: Path | None, update: Path | None) -> None:
     """Estimate the clock of blocks: placement and static timing with public delays. It is no timing closure.
 
-    A block takes minutes, most of them for its synthesis. An engine takes an hour and 4 GB. It has to be named
-    (--block engine), and is placed once; with 4 lanes, the ciphers of the lanes are left out.
+    A block takes minutes, most of them for its synthesis. An engine takes much longer. So it has to be named (--block
+    engine), and is placed once; with 4 lanes, the ciphers of the lanes are left out.
     """
     from rtl.timing import report as telling
     from rtl.timing.anchors import ANCHORS, load

@@ -44,6 +44,9 @@ KEEP = 0.6
 WIDEST = 4000
 """Cells of a net that is left out: it is everywhere anyway."""
 
+SMOOTHED = 150
+"""Rounds of averaging for the first positions."""
+
 STEPS = 80
 """Most steps of the solver a round."""
 
@@ -134,7 +137,7 @@ def _first(pins: _Pins, packing: Packing, grid: tuple[int, int], random: np.rand
     weighted = sparse.diags(pins.weight) @ incidence
     reach = incidence.T @ (weighted @ np.ones(pins.groups))
     total = packing.area.sum()
-    for _ in range(150):
+    for _ in range(SMOOTHED):
         around = (incidence.T @ (weighted @ at.T)).T / np.maximum(reach, 1e-9)
         at = 0.5 * (at + around)
         at -= (at @ packing.area / total)[:, None]
