@@ -31,27 +31,37 @@ def located_layout(params: Params) -> StructLayout:
 class Compared:
     """What the first cycle of a use has latched, of an operation or of a move.
 
+    It holds what can be said of the queue and of each line for itself, so that the second cycle has little left to
+    decide.
+
     Attributes
     ----------
     item : Signal
         The operation, or the move.
-    queued, vacant : Signal
+    queued, room : Signal
+        It is an operation whose key is in the queue; the queue has room for one more entry.
+    queued_at, vacant_at : Signal
         Places of the queue: the one that holds the key, and the one that a further entry would get.
-    good : Signal
-        A move has not become void.
+    may_insert : Signal
+        It is a PUT, and one more key may be live.
+    moves_in : list of Signal
+        For each table: it is a move into that table, and has not become void.
     victim : Signal
         Which entry of a full line has to leave for one that moves in.
     data, match, spot, full : list of Signal
-        Of each table: its line, the entry that has the key, the entry that one moving in replaces, and that no entry
-        is unused.
+        Of each table: its line, the entry that has the key of an operation, the entry that one moving in replaces,
+        and that no entry is unused.
     emptier : Signal
         Table 1 has the emptier bucket.
     """
 
     item: Any
     queued: Signal
-    vacant: Signal
-    good: Signal
+    room: Signal
+    queued_at: Signal
+    vacant_at: Signal
+    may_insert: Signal
+    moves_in: list[Signal]
     victim: Signal
     data: list[Signal]
     match: list[Signal]
@@ -66,22 +76,16 @@ class Ways:
 
     Attributes
     ----------
-    lookup : Signal
-        It is an operation with a key.
     hit, insert, keep, remove : Signal
         The key was live; it becomes live; it is live afterwards; it is taken out.
-    moving : Value
-        It is a move, and a good one.
     crowded : Value
         Both buckets are full.
     """
 
-    lookup: Signal
     hit: Signal
     insert: Signal
     keep: Signal
     remove: Signal
-    moving: Value
     crowded: Value
 
 
@@ -174,7 +178,7 @@ class Lookup(wiring.Component):
             results.i.valid.eq(act & ~seen.item.move),
             results.i.p.hit.eq(ways.hit),
             results.i.p.keep.eq(ways.keep),
-            results.i.p.full.eq(ways.lookup & (seen.item.kind == Kind.PUT) & ~ways.hit & ~ways.insert),
+            results.i.p.full.eq((seen.item.kind == Kind.PUT) & ~ways.hit & ~ways.insert),
             results.i.p.page.eq(Mux(ways.hit, found[0] | found[1] | found[2], seen.item.dummy)),
             self.o_located.valid.eq(results.o.valid),
             results.o.ready.eq(self.o_located.ready),
@@ -186,8 +190,11 @@ class Lookup(wiring.Component):
     def _compare(self, m: Module, head: stream.Interface, act: Signal) -> Compared:
         """First cycle. What is latched before the lines are there does not matter."""
         n = self.params.bucket_entries
-        item, queued, vacant, good = Signal.like(head.p), Signal.like(self.match), Signal.like(self.vacant), Signal()
+        item, queued, room, may_insert = Signal.like(head.p), Signal(), Signal(), Signal()
+        queued_at, vacant_at = Signal.like(self.at), Signal.like(self.at)
+        moves_in = [Signal(name=f"moves_in{t}") for t in range(2)]
         m.d.comb += [self.key.eq(head.p.key), self.judged.eq(head.p.index)]
+        has_key = ~head.p.move & (head.p.kind != Kind.NOP)
         victim = Signal(n, init=1)
         data = [Signal(len(line.p), name=f"line{t}") for t, line in enumerate(self.i_line)]
         match, spot = ([Signal(n, name=f"{name}{t}") for t in range(2)] for name in ("match", "spot"))
@@ -197,32 +204,34 @@ class Lookup(wiring.Component):
         with m.If(head.valid & ~act):
             m.d.sync += [
                 item.eq(head.p),
-                queued.eq(self.match),
-                vacant.eq(self.vacant),
-                good.eq(self.valid_move),
+                queued.eq(has_key & self.match.any()),
+                room.eq(self.vacant.any()),
+                queued_at.eq(encoded(self.match)),
+                vacant_at.eq(encoded(self.vacant)),
+                may_insert.eq(~head.p.move & (head.p.kind == Kind.PUT) & (self.live != self.params.capacity)),
             ]
             for t, line in enumerate(self.i_line):
                 entries = self._entries(line.p)
                 used.append(Cat(entry.used for entry in entries))
                 m.d.sync += [
                     data[t].eq(line.p),
-                    match[t].eq(Cat(entry.used & (entry.key == head.p.key) for entry in entries)),
+                    moves_in[t].eq(head.p.move & (head.p.table == t) & self.valid_move),
+                    match[t].eq(Cat(has_key & entry.used & (entry.key == head.p.key) for entry in entries)),
                     spot[t].eq(Mux(used[t].all(), victim, lowest(~used[t]))),
                     full[t].eq(used[t].all()),
                 ]
             m.d.sync += emptier.eq(_count(used[1]) < _count(used[0]))
-        return Compared(item, queued, vacant, good, victim, data, match, spot, full, emptier)
+        return Compared(
+            item, queued, room, queued_at, vacant_at, may_insert, moves_in, victim, data, match, spot, full, emptier
+        )
 
     def _decide(self, m: Module, seen: Compared, act: Signal) -> Ways:
         """Second cycle: what becomes of the operation, or of the move."""
         item, crowded = seen.item, seen.full[0] & seen.full[1]
-        lookup, hit, insert, keep, remove = Signal(), Signal(), Signal(), Signal(), Signal()
-        is_put = item.kind == Kind.PUT
-        moving = item.move & seen.good
+        hit, insert, keep, remove = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            lookup.eq(~item.move & (item.kind != Kind.NOP)),
-            hit.eq(lookup & Cat(*seen.match, seen.queued).any()),
-            insert.eq(lookup & is_put & ~hit & (self.live != self.params.capacity) & (~crowded | seen.vacant.any())),
+            hit.eq(Cat(*seen.match, seen.queued).any()),
+            insert.eq(seen.may_insert & ~hit & (~crowded | seen.room)),
             keep.eq((hit & (item.kind != Kind.DELETE)) | insert),
             remove.eq(hit & (item.kind == Kind.DELETE)),
         ]
@@ -230,7 +239,7 @@ class Lookup(wiring.Component):
             m.d.sync += self.live.eq(self.live + 1)
         with m.Elif(act & remove):
             m.d.sync += self.live.eq(self.live - 1)
-        return Ways(lookup, hit, insert, keep, remove, moving, crowded)
+        return Ways(hit, insert, keep, remove, crowded)
 
     def _change_lines(self, m: Module, seen: Compared, ways: Ways, act: Signal) -> tuple[list[Value], list[Value]]:
         """Replace at most one entry of each line: the operation's, or the one that moves in.
@@ -240,22 +249,20 @@ class Lookup(wiring.Component):
         """
         n, item = self.params.bucket_entries, seen.item
         entry = Signal(self.entry_shape)
+        stays = item.move | (item.kind != Kind.DELETE)  # what a DELETE replaces is its key's entry, if it found one
         m.d.comb += [
-            entry.used.eq(~ways.remove),
-            entry.key.eq(Mux(item.move, self.entry.key, item.key) & (~ways.remove).replicate(self.key_bits)),
-            entry.page.eq(Mux(item.move, self.entry.page, item.fresh) & (~ways.remove).replicate(PAGE_BITS)),
+            entry.used.eq(stays),
+            entry.key.eq(Mux(item.move, self.entry.key, item.key) & stays.replicate(self.key_bits)),
+            entry.page.eq(Mux(item.move, self.entry.page, item.fresh) & stays.replicate(PAGE_BITS)),
         ]
-        found: list[Value] = [self.entry.page & seen.queued.any().replicate(PAGE_BITS)]
+        found: list[Value] = [self.entry.page & seen.queued.replicate(PAGE_BITS)]
         evicted: list[Value] = []
         for t, line in enumerate(self.o_line):
             old = self._entries(seen.data[t])
-            moves_in = ways.moving & (item.table == t)
-            inserts = ways.insert & ~ways.crowded & (seen.emptier == t)
+            inserts = seen.may_insert & ~ways.hit & ~ways.crowded & (seen.emptier == t)
             replaced = Signal(n, name=f"replaced{t}")
             m.d.comb += [
-                replaced.eq(
-                    (seen.match[t] & ways.lookup.replicate(n)) | (seen.spot[t] & (inserts | moves_in).replicate(n))
-                ),
+                replaced.eq(seen.match[t] | (seen.spot[t] & (inserts | seen.moves_in[t]).replicate(n))),
                 line.valid.eq(act & (~item.move | (item.table == t))),
                 line.p.changed.eq(replaced.any()),
                 line.p.data.eq(
@@ -274,19 +281,19 @@ class Lookup(wiring.Component):
 
     def _change_queue(self, m: Module, seen: Compared, ways: Ways, evicted: list[Value], act: Signal) -> None:
         """Update or remove in place, take a new key that found both buckets full, or end a move."""
-        item, queued, vacant = seen.item, seen.queued, seen.vacant
+        item, queued = seen.item, seen.queued
         out = Signal(self.entry_shape)
-        swap = ways.moving & Mux(item.table, seen.full[1], seen.full[0])
-        in_queue = ways.hit & queued.any()
+        moving = seen.moves_in[0] | seen.moves_in[1]
+        swap = (seen.moves_in[0] & seen.full[0]) | (seen.moves_in[1] & seen.full[1])
         m.d.comb += [
             out.as_value().eq(Mux(item.table, evicted[1], evicted[0])),
-            self.at.eq(Mux(item.move, item.index, encoded(queued | (vacant & (~queued.any()).replicate(len(vacant)))))),
-            self.put.eq(act & (swap | (in_queue & ~ways.remove) | (ways.insert & ways.crowded))),
-            self.drop.eq(act & ((ways.moving & ~swap) | (in_queue & ways.remove))),
+            self.at.eq(Mux(item.move, item.index, Mux(queued, seen.queued_at, seen.vacant_at))),
+            self.put.eq(act & (swap | (queued & (item.kind != Kind.DELETE)) | (ways.insert & ways.crowded))),
+            self.drop.eq(act & ((moving & ~swap) | (queued & (item.kind == Kind.DELETE)))),
             self.settle.eq(act & item.move),
             self.put_entry.key.eq(Mux(item.move, out.key, item.key)),
             self.put_entry.page.eq(Mux(item.move, out.page, item.fresh)),
-            self.put_entry.table.eq(Mux(item.move, ~item.table, self.entry.table & queued.any())),
+            self.put_entry.table.eq(Mux(item.move, ~item.table, self.entry.table & queued)),
         ]
         with m.If(act & swap):
             m.d.sync += seen.victim.eq(seen.victim.rotate_left(1))
