@@ -199,7 +199,7 @@ class PositionMap(wiring.Component):
         """Take operations and entries in transit, hash them, announce their lines, and have the lines used in order."""
         queue, lookup = self.queue, self.lookup
         m.submodules.queue, m.submodules.lookup = queue, lookup
-        m.submodules.items = items = Fifo(shape=self.item_shape, depth=self.under_way, ram_style="block")
+        m.submodules.items = items = Fifo(shape=self.item_shape, depth=self.under_way, registered=True)
 
         # Every second cycle something may begin: an operation once in `interval`, else a move.
         even = Signal()

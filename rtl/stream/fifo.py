@@ -24,7 +24,10 @@ class Fifo(wiring.Component):
     depth : int
         Items kept, at least 1; need not be a power of two.
     ram_style : str
-        "distributed" (LUT RAM, latency 1), "block" or "ultra" (latency 2: the memory is read through a register).
+        "distributed" (LUT RAM), "block" or "ultra".
+    registered : bool
+        The memory is read through a register, which makes the latency 2 instead of 1. Block and ultra RAM always are;
+        a register behind LUT RAM offers its item much earlier in a cycle than they do.
 
     Members
     -------
@@ -41,12 +44,13 @@ class Fifo(wiring.Component):
         If ``depth`` or ``ram_style`` can't be honoured.
     """
 
-    def __init__(self, *, shape, depth, ram_style="distributed"):
+    def __init__(self, *, shape, depth, ram_style="distributed", registered=False):
         if type(depth) is not int or depth < 1:
             raise ParamsError(f"depth is {depth!r}; a FIFO keeps at least 1 item")
         if ram_style not in RAM_STYLES:
             raise ParamsError(f"ram_style is {ram_style!r}; it must be one of {', '.join(RAM_STYLES)}")
         self.shape, self.depth, self.ram_style = shape, depth, ram_style
+        self.registered = registered or ram_style != "distributed"
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),
@@ -58,15 +62,14 @@ class Fifo(wiring.Component):
     @property
     def latency(self):
         """Cycles from an item's arrival in an empty FIFO to its offer."""
-        return 1 if self.ram_style == "distributed" else 2
+        return 2 if self.registered else 1
 
     def elaborate(self, platform):
         m = Module()
-        registered = self.latency == 2
         memory = Memory(shape=self.shape, depth=self.depth, init=[], attrs={"ram_style": self.ram_style})
         m.submodules.memory = memory
         write = memory.write_port()
-        read = memory.read_port(domain="sync" if registered else "comb")
+        read = memory.read_port(domain="sync" if self.registered else "comb")
 
         def following(pointer):
             return Mux(pointer == self.depth - 1, 0, pointer + 1)
@@ -82,7 +85,7 @@ class Fifo(wiring.Component):
         with m.If(put):
             m.d.sync += write.addr.eq(following(write.addr))
 
-        if registered:
+        if self.registered:
             # The read register holds the item on offer, so the next one is fetched when that leaves.
             stored = Signal(range(self.depth + 1))  # in memory, not yet in the read register
             fetch = Signal()

@@ -11,15 +11,23 @@ from rtl.stream.fifo import RAM_STYLES, Fifo
 from rtl.stream.skid import SkidBuffer
 from sim.bench.amaranth_bench import AmaranthBench
 
+KINDS = [*RAM_STYLES, "registered"]
+
+
+def fifo(kind, depth):
+    """A FIFO in a kind of memory, or in LUT RAM with a register behind it."""
+    if kind == "registered":
+        return Fifo(shape=8, depth=depth, registered=True)
+    return Fifo(shape=8, depth=depth, ram_style=kind)
+
+
 waits = st.lists(st.integers(0, 4), max_size=20)
 
 
 @settings(max_examples=40)
-@given(
-    st.lists(st.integers(0, 255), max_size=30), waits, waits, st.integers(1, 5), st.sampled_from([*RAM_STYLES, "skid"])
-)
+@given(st.lists(st.integers(0, 255), max_size=30), waits, waits, st.integers(1, 5), st.sampled_from([*KINDS, "skid"]))
 def test_items_come_out_as_they_went_in(items, before, after, depth, kind):
-    dut = SkidBuffer(shape=8) if kind == "skid" else Fifo(shape=8, depth=depth, ram_style=kind)
+    dut = SkidBuffer(shape=8) if kind == "skid" else fifo(kind, depth)
     bench = AmaranthBench(dut)
     bench.source("i", waits=before).push(items)
     bench.sink("o", waits=after)
@@ -27,9 +35,9 @@ def test_items_come_out_as_they_went_in(items, before, after, depth, kind):
     assert bench.sink("o").take() == items
 
 
-@pytest.mark.parametrize("kind", [*RAM_STYLES, "skid"])
+@pytest.mark.parametrize("kind", [*KINDS, "skid"])
 def test_one_item_a_cycle_after_the_stated_latency(kind):
-    dut = SkidBuffer(shape=8) if kind == "skid" else Fifo(shape=8, depth=3, ram_style=kind)
+    dut = SkidBuffer(shape=8) if kind == "skid" else fifo(kind, 3)
     latency = 1 if kind == "skid" else dut.latency
     bench = AmaranthBench(dut)
     bench.source("i").push(range(20))
@@ -38,10 +46,10 @@ def test_one_item_a_cycle_after_the_stated_latency(kind):
     assert bench.sink("o").cycles == [n + latency for n in range(20)]
 
 
-@pytest.mark.parametrize("ram_style", RAM_STYLES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("depth", [1, 3, 8])
-def test_depth_items_fit_and_are_counted(depth, ram_style):
-    bench = AmaranthBench(Fifo(shape=8, depth=depth, ram_style=ram_style))
+def test_depth_items_fit_and_are_counted(depth, kind):
+    bench = AmaranthBench(fifo(kind, depth))
     bench.source("i").push(range(20))
     bench.sink("o", waits=[30])
     bench.run(20)

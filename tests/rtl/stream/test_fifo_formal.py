@@ -74,18 +74,19 @@ class TwinProof(wiring.Component):
         return m
 
 
-FIFOS = [(1, "distributed"), (3, "distributed"), (1, "block"), (3, "block")]
+KINDS = {"distributed": {}, "registered": {"registered": True}, "block": {"ram_style": "block"}}
+FIFOS = [(depth, kind) for kind in KINDS for depth in (1, 3)]
 
 
-@pytest.mark.parametrize(("depth", "ram_style"), FIFOS)
-def test_fifo_keeps_order_and_offers_in_time(depth, ram_style):
-    dut = Fifo(shape=WIDTH, depth=depth, ram_style=ram_style)
+@pytest.mark.parametrize(("depth", "kind"), FIFOS)
+def test_fifo_keeps_order_and_offers_in_time(depth, kind):
+    dut = Fifo(shape=WIDTH, depth=depth, **KINDS[kind])
     prove(OrderProof(dut, capacity=depth, latency=dut.latency), depth=2 * depth + 6)
 
 
-@pytest.mark.parametrize(("depth", "ram_style"), FIFOS)
-def test_fifo_does_not_look_at_ready(depth, ram_style):
-    prove(TwinProof(*(Fifo(shape=WIDTH, depth=depth, ram_style=ram_style) for _ in range(2))), depth=8)
+@pytest.mark.parametrize(("depth", "kind"), FIFOS)
+def test_fifo_does_not_look_at_ready(depth, kind):
+    prove(TwinProof(*(Fifo(shape=WIDTH, depth=depth, **KINDS[kind]) for _ in range(2))), depth=8)
 
 
 def test_skid_buffer_keeps_order_and_offers_in_time():
