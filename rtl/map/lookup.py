@@ -92,6 +92,9 @@ class Ways:
 class Lookup(wiring.Component):
     """Uses lines in order: compares in one cycle, decides and changes in the next. Here an operation takes effect.
 
+    An item is on offer for a cycle before its lines are taken, so that the queue can be searched. This costs nothing,
+    because the item before is decided in that cycle, or else the item comes long before its lines.
+
     Parameters
     ----------
     params : Params
@@ -155,11 +158,10 @@ class Lookup(wiring.Component):
         m.submodules.results = results = Fifo(shape=self.o_located.p.shape(), depth=4)
         head = self.i_item
         uses = [~head.p.move | (head.p.table == t) for t in range(2)]
-        take, act = Signal(), Signal()
+        searched, take, act = Signal(), Signal(), Signal()
         m.d.comb += [
             take.eq(
-                head.valid
-                & ~act
+                searched
                 & Cat(~use | line.valid for use, line in zip(uses, self.i_line, strict=True)).all()
                 & (head.p.move | results.i.ready)
             ),
@@ -167,9 +169,9 @@ class Lookup(wiring.Component):
             self.used.eq(take),
             *(line.ready.eq(take & use) for use, line in zip(uses, self.i_line, strict=True)),
         ]
-        m.d.sync += act.eq(take)
+        m.d.sync += [act.eq(take), searched.eq(head.valid & ~take)]
 
-        seen = self._compare(m, head, act)
+        seen = self._compare(m, head, searched)
         ways = self._decide(m, seen, act)
         found, evicted = self._change_lines(m, seen, ways, act)
         self._change_queue(m, seen, ways, evicted, act)
@@ -187,7 +189,7 @@ class Lookup(wiring.Component):
         ]
         return m
 
-    def _compare(self, m: Module, head: stream.Interface, act: Signal) -> Compared:
+    def _compare(self, m: Module, head: stream.Interface, searched: Signal) -> Compared:
         """First cycle. What is latched before the lines are there does not matter."""
         n = self.params.bucket_entries
         item, queued, room, may_insert = Signal.like(head.p), Signal(), Signal(), Signal()
@@ -201,7 +203,7 @@ class Lookup(wiring.Component):
         full = [Signal(name=f"full{t}") for t in range(2)]
         emptier = Signal()  # table 1 has the emptier bucket
         used = []
-        with m.If(head.valid & ~act):
+        with m.If(searched):
             m.d.sync += [
                 item.eq(head.p),
                 queued.eq(has_key & self.match.any()),

@@ -30,9 +30,9 @@ class TransitQueue(wiring.Component):
     Members
     -------
     key : In(key_bits)
-        Key to search for.
+        Key to search for, in two cycles or more: keys are compared in all but the last of them.
     match : Out(entries)
-        The place that holds it, if any, in the same cycle.
+        The place that holds it, if any, from the second cycle on.
     held : Out(entries)
         The places that hold something.
     vacant : Out(entries)
@@ -95,11 +95,14 @@ class TransitQueue(wiring.Component):
         void = Signal(n)  # the move under way is not the move of the entry held
         keys = [Signal(len(self.key), name=f"key_{k}") for k in range(n)]
 
-        # The keys are also in registers, where all are compared at once.
+        # The keys are also in registers, where all are compared at once: a cycle ahead, and the latest one once more.
+        same, latest = Signal(n), Signal(n)
+        latest_key, same_as_latest = Signal.like(self.key), Signal()
         m.submodules.rows = rows = Memory(shape=self.entry_shape, depth=n, init=[], attrs={"ram_style": "distributed"})
         write, read, read_next = rows.write_port(), rows.read_port(domain="comb"), rows.read_port(domain="comb")
         m.d.comb += [
-            self.match.eq(Cat(held[k] & (keys[k] == self.key) for k in range(n))),
+            same_as_latest.eq(latest_key == self.key),
+            self.match.eq(held & Mux(same_as_latest, same | latest, same & ~latest)),
             self.vacant.eq(lowest(~held)),
             self.valid_move.eq((held & ~void).bit_select(self.judged, 1)),
             read.addr.eq(self.at),
@@ -127,6 +130,9 @@ class TransitQueue(wiring.Component):
 
         put, drop, settle = (one_hot(self.at, n, event) for event in (self.put, self.drop, self.settle))
         m.d.sync += [
+            same.eq(Cat(key == self.key for key in keys)),
+            latest.eq(put),
+            latest_key.eq(self.put_entry.key),
             held.eq((held & ~drop) | put),
             moving.eq((moving | taken) & ~settle),
             void.eq(((void & ~drop) | (drop & (moving | taken))) & ~settle),
