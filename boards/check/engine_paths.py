@@ -41,7 +41,7 @@ def gives(core: str) -> Ends:
             core,
             core="formatted idle",
             sessions="idle begun exported restored failed",
-            ring="journal_room i_mirror__ready o_request__valid o_request__payload i_request_done__ready",
+            ring="journal_told i_mirror__ready o_request__valid o_request__payload i_request_done__ready",
         ),
     }
 

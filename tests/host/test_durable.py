@@ -77,7 +77,7 @@ def test_server_and_device_are_killed_under_load(kept, rounds):
 
 
 @pytest.mark.parametrize("rounds", [10, pytest.param(250, marks=pytest.mark.long)])
-def test_proxy_and_server_are_killed_under_load(kept, rounds):
+def test_proxy_and_server_are_killed_under_load(kept, rounds, request):
     """A counter of Redis never loses an increment that was answered, nor runs one twice."""
     redis = pytest.importorskip("redis")
     seed = int.from_bytes(os.urandom(4), "big")
@@ -90,6 +90,7 @@ def test_proxy_and_server_are_killed_under_load(kept, rounds):
         return proxy
 
     proxy, least, most = start_proxy(), 0, 0
+    request.addfinalizer(lambda: (proxy.kill(), proxy.communicate()))
     for _ in range(rounds):
         with redis.Redis(port=port, socket_timeout=20) as client:
             end = time.monotonic() + rng.uniform(0.05, 0.4)
@@ -117,8 +118,6 @@ def test_proxy_and_server_are_killed_under_load(kept, rounds):
             except redis.RedisError:  # the proxy goes on by itself, once it has noticed
                 time.sleep(0.1)
         assert least <= value <= most
-    proxy.terminate()
-    proxy.communicate()
 
 
 def test_an_older_folder_that_knows_nothing_of_the_last_map_is_refused(kept, tmp_path):

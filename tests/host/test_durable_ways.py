@@ -27,11 +27,9 @@ from tests.support.host.fake_pyxrt import FakeXrt
 from tests.support.host.fake_vfio import FakeVfio
 from tests.support.host.kept import CardedServer
 
-RESTORING = ("model", "process", "attached", "xrt", "vfio")
-"""Ways to a device that restores a map."""
-
-JOURNALLING = (*RESTORING, "rtl")
-"""Ways to a device that writes a journal."""
+WAYS = ("model", "process", "attached", "xrt", "vfio", "rtl")
+WAYS += tuple(pytest.param(name, marks=pytest.mark.long) for name in transports.TOPS)  # each takes minutes to compile
+"""Ways to a device."""
 
 
 @contextlib.contextmanager
@@ -63,7 +61,7 @@ def fresh(tmp_path):
     return Path(tempfile.mkdtemp(dir=tmp_path))
 
 
-@pytest.mark.parametrize("name", RESTORING)
+@pytest.mark.parametrize("name", WAYS)
 def test_a_restart_keeps_everything(name, params, key_file, tmp_path):
     fitting = transports.fitting(name, params, key_file)
     for turn in range(3):
