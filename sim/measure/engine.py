@@ -11,7 +11,7 @@ import platform
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise, repeat
 
 import numpy as np
@@ -54,6 +54,9 @@ CAPACITIES = {"PAPER": (1 << 12, 1 << 18), "STANDARD": (1 << 14,), "WIDE": (1 <<
 
 BARS = {"PAPER": 16.0, "STANDARD": 1.25 * 40, "WIDE": 1.25 * 256}
 """Most cycles an operation may take."""
+
+NUMBERS = [field.name for field in fields(EngineConfig) if field.type == "int"]
+"""What an engine can be given instead of what follows from its map."""
 
 SEED = 1
 
@@ -104,17 +107,17 @@ class TakingTransport(RtlTransport):
 class Subject:
     """An engine with an open session, which gets records of ``count`` operations, or full ones."""
 
-    def __init__(self, params: Params, count: int = 0, *, journal: bool = False) -> None:
-        self.config = EngineConfig(params=params, journal=journal)
+    def __init__(self, config: EngineConfig, host: HostTiming, count: int = 0) -> None:
+        self.config, params = config, config.params
         self.count = count or RecordCodec(params).most_operations
         key = random.Random(SEED).randbytes(ROOT_KEY_BYTES)
         started = time.perf_counter()
         design = engine_design(self.config)
         self.compile_seconds = time.perf_counter() - started
-        self.run = EngineRun(design, self.config, key, seed=SEED)
+        self.run = EngineRun(design, self.config, key, seed=SEED, host=host)
         self.transport = TakingTransport(self.run)
         self.driver = Driver(self.transport, params, timeout=600)
-        if journal:
+        if config.journal:
             self.transport.driver = self.driver
         begun = self.run.bench.cycle
         self.driver.format(timeout=3600)
@@ -256,14 +259,14 @@ def fill(params: Params, keys: int) -> list[Operation]:
     ]
 
 
-def report(name: str, keys: int, operations: int, count: int, *, journal: bool) -> None:
-    """Fill a map of ``keys`` keys, measure with records of ``count`` operations or full ones, and print."""
-    params = sizing.one_choice(capacity=keys, **SHAPES[name])
-    subject = Subject(params, count, journal=journal)
-    config = subject.config
+def report(name: str, keys: int, arguments: argparse.Namespace) -> None:
+    """Fill a map of ``keys`` keys, measure with records of so many operations or full ones, and print."""
+    params, host = sizing.one_choice(capacity=keys, **SHAPES[name]), host_of(arguments)
+    config = EngineConfig(params=params, journal=arguments.journal, **dict(arguments.set))
+    subject = Subject(config, host, arguments.record)
     filled = subject.measure(fill(params, keys))
-    found = subject.measure(mixed(params, operations, keys, SEED))
-    bound, beats = link_bound(config, HostTiming()), config.page_beats
+    found = subject.measure(mixed(params, arguments.operations, keys, SEED))
+    bound, beats = link_bound(config, host), config.page_beats
     rate = CLOCK_MHZ * 1e6 / found.cycles
     print(f"\n{name}, {keys:,} keys of {params.key_bytes} + {params.value_bytes} bytes, pages of {params.page_bytes}")
     print(f"  {config}")
@@ -283,7 +286,7 @@ def report(name: str, keys: int, operations: int, count: int, *, journal: bool) 
         f"{microseconds[:, 0].max():.2f} us; to its counter: median {np.median(microseconds[:, 1]):.2f} us"
     )
     print(f"  format: {subject.format_cycles / params.pages:.2f} cycles a page")
-    if journal:
+    if config.journal:
         exported, restored, records = subject.recovery()
         print(f"  snapshot: {exported:.2f} cycles a slot, {params.slots:,} slots in {records:,} records")
         print(f"  restore: {restored:.2f} cycles a slot, each of which is an operation")
@@ -299,6 +302,20 @@ def report(name: str, keys: int, operations: int, count: int, *, journal: bool) 
         print(f"    {cause:<60} {stalled:>9.2f}")
 
 
+def host_of(arguments: argparse.Namespace) -> HostTiming:
+    """Return the host that was asked for."""
+    most = arguments.outstanding
+    return HostTiming(reads=most, writes=most) if most else HostTiming()
+
+
+def number(text: str) -> tuple[str, int]:
+    """Return what sets a number of an engine, NAME=NUMBER."""
+    name, _, value = text.partition("=")
+    if name not in NUMBERS or not value.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER with one of these names: {', '.join(NUMBERS)}")
+    return name, int(value)
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -307,11 +324,17 @@ def main() -> None:
     parser.add_argument("--keys", type=parse, nargs="*", help="capacities, instead of the usual ones")
     parser.add_argument("--record", type=int, default=0, help="operations of a record, instead of as many as fit")
     parser.add_argument("--journal", action="store_true", help="with a journal, a snapshot and a restore")
+    parser.add_argument(
+        "--set", type=number, action="append", default=[], metavar="NAME=NUMBER",
+        help="a number of the engine (rtl.config.EngineConfig) instead of the one that follows from the map; repeat it",
+    )  # fmt: skip
+    parser.add_argument("--outstanding", type=int, help="host reads, and host writes, under way at most")
     arguments = parser.parse_args()
-    print(f"engine in simulation; default memory models, 32 outstanding host reads; {platform.machine()}")
+    reads = host_of(arguments).reads
+    print(f"engine in simulation; default memory models, {reads} outstanding host reads; {platform.machine()}")
     for name in SHAPES if arguments.shape == "all" else (arguments.shape,):
         for keys in arguments.keys or CAPACITIES[name]:
-            report(name, keys, arguments.operations, arguments.record, journal=arguments.journal)
+            report(name, keys, arguments)
 
 
 if __name__ == "__main__":
