@@ -10,12 +10,12 @@ from omap.source import END, Source
 from omap.wire import HEADER, RecordType, Refusal, read_header
 from sim.models.timing import HostTiming
 from tests.support.rtl.engine_bench import Twin
-from tests.support.rtl.engines import JOURNALLED
+from tests.support.rtl.engines import JOURNALLED, KEPT
 from tests.support.rtl.kept_twin import KeptTwin
 
 
-def twin_of(seed, **options):
-    return KeptTwin(seed, config=JOURNALLED, **options)
+def twin_of(seed, *, config=JOURNALLED, **options):
+    return KeptTwin(seed, config=config, **options)
 
 
 def play(twin, rounds):
@@ -138,10 +138,11 @@ def test_exports_and_restores_as_the_model_does(seed, ring, withheld, exports):
 
 
 @pytest.mark.long
-@settings(max_examples=30)
+@pytest.mark.parametrize(("config", "operations"), [(JOURNALLED, 400), (KEPT, 4000)], ids=["TIGHT", "PAPER"])
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1), ring=st.integers(7, 10), exports=st.integers(0, 3))
-def test_exports_and_restores_as_the_model_does_for_long(seed, ring, exports):
-    round_trip(twin_of(seed, ring_lines=1 << ring), 400, exports=exports)
+def test_exports_and_restores_as_the_model_does_for_long(config, operations, seed, ring, exports):
+    round_trip(twin_of(seed, config=config, ring_lines=1 << ring), operations, exports=exports)
 
 
 @pytest.mark.sec_cm("RESTORES.FAIL.ERASE")

@@ -75,7 +75,7 @@ class Twin:
 
     def ask(self, request, *, by_register=True):
         """Have the engine serve a request."""
-        limit = 20_000 + 20 * self.params.pages * self.config.page_beats + self.patience
+        limit = 20_000 + 60 * self.params.pages * self.config.page_beats + self.patience
         if by_register:
             self.run.write("REQUEST", request)
             self.run.until(lambda: self.arrives(lambda: self.run.read("REQUEST") == 0), limit=limit)
