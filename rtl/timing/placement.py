@@ -44,8 +44,10 @@ KEEP = 0.6
 WIDEST = 4000
 """Cells of a net that is left out: it is everywhere anyway."""
 
-SMOOTHED = 150
-"""Rounds of averaging for the first positions."""
+SMOOTHED, SLOWLY = 150, 200
+"""Rounds of averaging for the first positions: so many, or one for so many groups, because a large netlist is smooth
+only after more of them.
+"""
 
 STEPS = 80
 """Most steps of the solver a round."""
@@ -137,7 +139,7 @@ def _first(pins: _Pins, packing: Packing, grid: tuple[int, int], random: np.rand
     weighted = sparse.diags(pins.weight) @ incidence
     reach = incidence.T @ (weighted @ np.ones(pins.groups))
     total = packing.area.sum()
-    for _ in range(SMOOTHED):
+    for _ in range(max(SMOOTHED, pins.groups // SLOWLY)):
         around = (incidence.T @ (weighted @ at.T)).T / np.maximum(reach, 1e-9)
         at = 0.5 * (at + around)
         at -= (at @ packing.area / total)[:, None]
