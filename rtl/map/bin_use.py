@@ -37,8 +37,11 @@ class BinUse(wiring.Component):
     -------
     i_order : In(stream.Signature({"id", "use"}))
         Which bin is used, and for what, in order.
-    may_touch, may_append : In(entries)
-        Bins that are there, for either use.
+    complete, opened : In(entries)
+        Bins of which all tuples are here; bins of which version and occupancy have been told for the next touch.
+    filled, headed, opens : In({"valid", "id"})
+        A bin that gets its last tuple in this cycle; one whose first line comes, and names none; and one of which
+        version and occupancy are told. All three show in ``complete`` and ``opened`` a cycle later.
     blocked : In(1)
         The bin ``id`` must not change now.
     id : Out(id)
@@ -68,11 +71,15 @@ class BinUse(wiring.Component):
     def __init__(self, shapes: BinShapes) -> None:
         self.shapes = shapes
         entry, slot = shapes.entry_bits, shapes.slot_bits
+        event = StructLayout({"valid": 1, "id": shapes.id_bits})
         super().__init__(
             {
                 "i_order": In(stream.Signature(StructLayout({"id": shapes.id_bits, "use": Use}))),
-                "may_touch": In(shapes.entries),
-                "may_append": In(shapes.entries),
+                "complete": In(shapes.entries),
+                "opened": In(shapes.entries),
+                "filled": In(event),
+                "headed": In(event),
+                "opens": In(event),
                 "blocked": In(1),
                 "id": Out(shapes.id_bits),
                 "row": In(shapes.row),
@@ -104,7 +111,7 @@ class BinUse(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shapes = self.shapes
-        present, use = self._order(m)
+        present, use, complete, opened = self._order(m)
         may_write = self._slot_writes(m)
 
         m.submodules.freed = freed = Fifo(shape=shapes.slot_bits, depth=FREED)
@@ -157,7 +164,7 @@ class BinUse(wiring.Component):
                     here, room = Signal(), Signal()
                     joins = self.i_append.p.present & room
                     m.d.comb += [
-                        here.eq(turn & self.may_append.bit_select(self.id, 1) & self.i_append.valid),
+                        here.eq(turn & complete & self.i_append.valid),
                         room.eq(self.row.count != shapes.most),
                         self.claims_row.eq(here),
                         self.claims_item.eq(here),
@@ -170,7 +177,7 @@ class BinUse(wiring.Component):
                     ]
                     with m.If(here & self.i_append.p.present & ~room):
                         m.d.sync += self.exhausted.eq(1)
-                with m.Elif(turn & self.may_touch.bit_select(self.id, 1)):
+                with m.Elif(turn & complete & opened):
                     m.next = "TUPLES"
             with m.State("TUPLES"):
                 # The memory is read a cycle ahead; after a tuple was taken, its verdict is awaited.
@@ -206,24 +213,35 @@ class BinUse(wiring.Component):
                     m.next = "BIN"
         return m
 
-    def _order(self, m: Module) -> tuple[Signal, Signal]:
-        """Give bins their turn; return whether it is the turn of one, and for which use.
+    def _order(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
+        """Give bins their turn; return whether it is the turn of one, for which use, and how the bin stands.
 
         Uses are numbered. The number of a bin's last announcement tells when nobody waits for the bin any longer.
         """
         n = self.shapes.entries
-        m.submodules.order = order = Fifo(shape=self.i_order.p.shape(), depth=4 * n)
+        # The next use waits in registers, so that its bin can be looked up before its turn comes.
+        m.submodules.order = order = Fifo(shape=self.i_order.p.shape(), depth=4 * n - 1)
+        following, next_ = Signal(), Signal(self.i_order.p.shape())
+        shifts, passes = Signal(), Signal()
         numbers = range(4 * n + 2)
         m.submodules.lasts = lasts = Memory(shape=numbers, depth=n, init=[], attrs=STYLE)
         last_write, last_read = lasts.write_port(), lasts.read_port(domain="comb")
-        wiring.connect(m, wiring.flipped(self.i_order), order.i)
         present, use, number, announced = Signal(), Signal(Use), Signal(numbers), Signal(numbers)
-        with m.If(~present | self.done):
-            m.d.sync += [present.eq(order.o.valid), self.id.eq(order.o.p.id), use.eq(order.o.p.use)]
+        turns = ~present | self.done
+        with m.If(turns):
+            m.d.sync += [present.eq(following), self.id.eq(next_.id), use.eq(next_.use)]
+        with m.If(shifts):
+            m.d.sync += [following.eq(order.o.valid | passes), next_.eq(Mux(order.o.valid, order.o.p, self.i_order.p))]
+        complete, opened = self._standing(m, turns, next_.id)
         m.d.comb += [
-            order.o.ready.eq(~present | self.done),
-            last_write.en.eq(order.i.valid & order.i.ready),
-            last_write.addr.eq(order.i.p.id),
+            shifts.eq(~following | turns),
+            passes.eq(self.i_order.valid & shifts & ~order.o.valid),
+            order.o.ready.eq(shifts),
+            order.i.valid.eq(self.i_order.valid & ~passes),
+            order.i.p.eq(self.i_order.p),
+            self.i_order.ready.eq(order.i.ready),
+            last_write.en.eq(self.i_order.valid & self.i_order.ready),
+            last_write.addr.eq(self.i_order.p.id),
             last_write.data.eq(announced),
             last_read.addr.eq(self.id),
             self.last.eq(last_read.data == number),
@@ -233,7 +251,30 @@ class BinUse(wiring.Component):
         with m.If(self.done):
             m.d.sync += number.eq(number + 1)
 
-        return present, use
+        return present, use, complete, opened
+
+    def _standing(self, m: Module, turns: Value, next_id: Value) -> tuple[Signal, Signal]:
+        """Return whether the bin ``id`` is complete, and opened: looked up before its turn, and kept up to date.
+
+        A bin stays complete while a use of it waits, and opened until its touch ends. Then the next turn comes.
+        """
+        complete, opened = Signal(), Signal()
+
+        def now(id_: Value) -> tuple[Value, Value]:
+            filled, headed, opens = ((event.valid & (event.id == id_)) for event in events)
+            return filled | headed, opens
+
+        events = (self.filled, self.headed, self.opens)
+        completes, opens = now(self.id)
+        next_completes, next_opens = now(next_id)
+        with m.If(turns):
+            m.d.sync += [
+                complete.eq(self.complete.bit_select(next_id, 1) | next_completes),
+                opened.eq((self.opened.bit_select(next_id, 1) & ~(self.touched & (next_id == self.id))) | next_opens),
+            ]
+        with m.Else():
+            m.d.sync += [complete.eq(complete | completes), opened.eq(opened | opens)]
+        return complete, opened
 
     def _slot_writes(self, m: Module) -> Value:
         """Keep account of slot writes on their way; return whether one more may begin.

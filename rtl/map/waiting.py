@@ -244,7 +244,7 @@ class WaitingBins(wiring.Component):
 
     def _open(self, m: Module, bins: Standing, touch: Touch, opened_row: ReadPort) -> Value:
         """Tell what is known of a touched bin before its use; return for which entry that happens, a bit for each."""
-        shapes, n = self.shapes, self.entries
+        shapes, n, use = self.shapes, self.entries, self._use
         m.submodules.touches = touches = Fifo(shape=shapes.id_bits, depth=4 * n + 1)  # as many as there are uses
         m.submodules.occupancies = occupancies = Fifo(shape=self.o_bin.p.shape(), depth=n)
         wiring.connect(m, occupancies.o, wiring.flipped(self.o_bin))
@@ -262,6 +262,8 @@ class WaitingBins(wiring.Component):
                 turn & (bins.parsed & ~bins.opened).bit_select(next_, 1)
                 & occupancies.i.ready & (~self.o_version.valid | self.o_version.ready)
             ),
+            use.opens.valid.eq(opens),
+            use.opens.id.eq(next_),
             occupancies.i.valid.eq(opens),
             occupancies.i.p.occupancy.eq(opened_row.data.occupancy),
         ]  # fmt: skip
@@ -302,14 +304,17 @@ class WaitingBins(wiring.Component):
         ]
         with m.If(~use.claims_item):
             m.d.comb += [place.id.eq(fill.p.id), place.place.eq(fill.p.place), item.eq(fill.p.item)]
-        return one_hot(fill.p.id, n, filled & fill.p.last)
+        m.d.comb += [use.filled.valid.eq(filled & fill.p.last), use.filled.id.eq(fill.p.id)]
+        return one_hot(fill.p.id, n, use.filled.valid)
 
     def _parts(self, m: Module, bins: Standing, open_: Value) -> None:
         """Connect the parts with the standing of the bins, with each other and with the outside."""
         use, fetch, flush = self._use, self._fetch, self._flush
         m.d.comb += [
-            use.may_append.eq(bins.complete),
-            use.may_touch.eq(bins.complete & bins.opened),
+            use.complete.eq(bins.complete),
+            use.opened.eq(bins.opened),
+            use.headed.valid.eq(fetch.head & (fetch.row.count == 0)),
+            use.headed.id.eq(fetch.id),
             use.blocked.eq(flush.busy & (flush.id == use.id)),
             flush.eligible.eq(bins.used & bins.complete & bins.changed & ~bins.wanted & ~bins.on_its_way),
             flush.linked.eq(fetch.linked),
@@ -352,7 +357,7 @@ class WaitingBins(wiring.Component):
         n, use, fetch, flush = self.entries, self._use, self._fetch, self._flush
         touched_now = Mux(touch.hit, touch.match, one_hot(touch.spare, n)) & touch.fire.replicate(n)
         head, begun = one_hot(fetch.id, n, fetch.head), one_hot(flush.picked, n, flush.begin)
-        ended = filled | (head & (fetch.row.count == 0).replicate(n))
+        ended = filled | one_hot(use.headed.id, n, use.headed.valid)
         # A bin that is being compared may be wanted in the next cycle.
         kept = Mux(touch.asks, Mux(touch.compared, touch.match, ~0), 0)[:n]
         release = bins.used & bins.complete & ~bins.changed & ~bins.wanted & ~bins.on_its_way & ~use.writing & ~kept
