@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
@@ -39,14 +41,18 @@ class BinUse(wiring.Component):
         Which bin is used, and for what, in order.
     complete, opened : In(entries)
         Bins of which all tuples are here; bins of which version and occupancy have been told for the next touch.
-    filled, headed, opens : In({"valid", "id"})
-        A bin that gets its last tuple in this cycle; one whose first line comes, and names none; and one of which
-        version and occupancy are told. All three show in ``complete`` and ``opened`` a cycle later.
+    filled, opens : In({"valid", "id"})
+        A bin that gets its last tuple in this cycle, and one of which version and occupancy are told; this shows in
+        ``complete`` and ``opened`` a cycle later.
+    head : In({"valid", "id", "row"})
+        A bin whose row is written in this cycle; if its count is 0, it is complete a cycle later.
     blocked : In(1)
         The bin ``id`` must not change now.
     id : Out(id)
         The bin whose turn it is.
-    row : In(row)
+    next_id : Out(id)
+        The bin whose turn comes next, if there is one.
+    next_row : In(row)
         Its row.
     touched, joined, done, last : Out(1)
         In this cycle: its touch ends; a tuple joins it; its use ends; no other use waits for it.
@@ -78,11 +84,12 @@ class BinUse(wiring.Component):
                 "complete": In(shapes.entries),
                 "opened": In(shapes.entries),
                 "filled": In(event),
-                "headed": In(event),
+                "head": In(StructLayout({**dict(event.members), "row": shapes.row})),
                 "opens": In(event),
                 "blocked": In(1),
                 "id": Out(shapes.id_bits),
-                "row": In(shapes.row),
+                "next_id": Out(shapes.id_bits),
+                "next_row": In(shapes.row),
                 "touched": Out(1),
                 "joined": Out(1),
                 "done": Out(1),
@@ -111,7 +118,7 @@ class BinUse(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shapes = self.shapes
-        present, use, complete, opened = self._order(m)
+        present, use, row, complete, opened = self._order(m)
         may_write = self._slot_writes(m)
 
         m.submodules.freed = freed = Fifo(shape=shapes.slot_bits, depth=FREED)
@@ -134,17 +141,17 @@ class BinUse(wiring.Component):
             freed.i.p.eq(self.item.slot),
             self.o_slot_write.p.slot.eq(self.i_free_slot.p),
             self.o_slot_write.p.data.eq(self.i_append.p.entry),
-            self.new_row.eq(self.row),
+            self.new_row.eq(row),
             self.write.eq(keep | self.joined),
             self.write_place.id.eq(self.id),
-            self.write_place.place.eq(Mux(use == Use.APPEND, self.row.count, keeping)),
+            self.write_place.place.eq(Mux(use == Use.APPEND, row.count, keeping)),
             self.write_item.eq(self.item),
         ]
         with m.If(use == Use.APPEND):
             m.d.comb += [
                 self.write_item.entry.eq(self.i_append.p.entry),
                 self.write_item.slot.eq(self.i_free_slot.p),
-                self.new_row.count.eq(self.row.count + 1),
+                self.new_row.count.eq(row.count + 1),
             ]
         with m.Else():
             m.d.comb += [
@@ -157,15 +164,15 @@ class BinUse(wiring.Component):
                 m.d.sync += [
                     reading.eq(0),
                     keeping.eq(0),
-                    remaining.eq(self.row.count),
-                    at_end.eq(self.row.count == 0),
+                    remaining.eq(row.count),
+                    at_end.eq(row.count == 0),
                 ]
                 with m.If(use == Use.APPEND):
                     here, room = Signal(), Signal()
                     joins = self.i_append.p.present & room
                     m.d.comb += [
                         here.eq(turn & complete & self.i_append.valid),
-                        room.eq(self.row.count != shapes.most),
+                        room.eq(row.count != shapes.most),
                         self.claims_row.eq(here),
                         self.claims_item.eq(here),
                         self.o_slot_write.valid.eq(here & joins & self.i_free_slot.valid & may_write),
@@ -213,8 +220,8 @@ class BinUse(wiring.Component):
                     m.next = "BIN"
         return m
 
-    def _order(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
-        """Give bins their turn; return whether it is the turn of one, for which use, and how the bin stands.
+    def _order(self, m: Module) -> tuple[Signal, Signal, Any, Signal, Signal]:
+        """Give bins their turn; return whether it is the turn of one, for which use, its row, and how the bin stands.
 
         Uses are numbered. The number of a bin's last announcement tells when nobody waits for the bin any longer.
         """
@@ -232,8 +239,8 @@ class BinUse(wiring.Component):
             m.d.sync += [present.eq(following), self.id.eq(next_.id), use.eq(next_.use)]
         with m.If(shifts):
             m.d.sync += [following.eq(order.o.valid | passes), next_.eq(Mux(order.o.valid, order.o.p, self.i_order.p))]
-        complete, opened = self._standing(m, turns, next_.id)
         m.d.comb += [
+            self.next_id.eq(next_.id),
             shifts.eq(~following | turns),
             passes.eq(self.i_order.valid & shifts & ~order.o.valid),
             order.o.ready.eq(shifts),
@@ -251,30 +258,37 @@ class BinUse(wiring.Component):
         with m.If(self.done):
             m.d.sync += number.eq(number + 1)
 
-        return present, use, complete, opened
+        return present, use, *self._standing(m, turns, following)
 
-    def _standing(self, m: Module, turns: Value, next_id: Value) -> tuple[Signal, Signal]:
-        """Return whether the bin ``id`` is complete, and opened: looked up before its turn, and kept up to date.
+    def _standing(self, m: Module, turns: Value, following: Value) -> tuple[Any, Signal, Signal]:
+        """Return the row of the bin ``id``, and whether it is complete, and opened.
 
-        A bin stays complete while a use of it waits, and opened until its touch ends. Then the next turn comes.
+        All three are looked up before its turn, and kept up to date. A bin stays complete while a use of it waits, and
+        opened until its touch ends; then, or with a tuple that joins it, the next turn comes.
         """
+        row = Signal(self.shapes.row)
         complete, opened = Signal(), Signal()
+        again = self.next_id == self.id
 
-        def now(id_: Value) -> tuple[Value, Value]:
-            filled, headed, opens = ((event.valid & (event.id == id_)) for event in events)
-            return filled | headed, opens
+        def now(id_: Value) -> tuple[Value, Value, Value]:
+            filled, head, opens = ((event.valid & (event.id == id_)) for event in (self.filled, self.head, self.opens))
+            return head, filled | (head & (self.head.row.count == 0)), opens
 
-        events = (self.filled, self.headed, self.opens)
-        completes, opens = now(self.id)
-        next_completes, next_opens = now(next_id)
+        begins, completes, opens = now(self.id)
+        next_begins, next_completes, next_opens = now(self.next_id)
         with m.If(turns):
             m.d.sync += [
-                complete.eq(self.complete.bit_select(next_id, 1) | next_completes),
-                opened.eq((self.opened.bit_select(next_id, 1) & ~(self.touched & (next_id == self.id))) | next_opens),
+                complete.eq(self.complete.bit_select(self.next_id, 1) | next_completes),
+                opened.eq((self.opened.bit_select(self.next_id, 1) & ~(self.touched & again)) | next_opens),
             ]
+            with m.If(following):  # else it would show after `erase` what the memory still holds
+                own = (self.touched | self.joined) & again
+                m.d.sync += row.eq(Mux(own, self.new_row, Mux(next_begins, self.head.row, self.next_row)))
         with m.Else():
             m.d.sync += [complete.eq(complete | completes), opened.eq(opened | opens)]
-        return complete, opened
+            with m.If(begins):
+                m.d.sync += row.eq(self.head.row)
+        return row, complete, opened
 
     def _slot_writes(self, m: Module) -> Value:
         """Keep account of slot writes on their way; return whether one more may begin.

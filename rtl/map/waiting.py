@@ -182,10 +182,11 @@ class WaitingBins(wiring.Component):
         hit, fire, allocate = Signal(), Signal(), Signal()
         touched, spare, spare_found = Signal(shapes.id_bits), Signal(shapes.id_bits), Signal()
         any_, index = first(m, ~bins.used, "spare")
+        equal = Signal(n)
         m.submodules.fetches = fetches = Fifo(shape=shapes.address, depth=n)
         wiring.connect(m, fetches.o, wiring.flipped(self.o_line_fetch))
         m.d.comb += [
-            hit.eq(match.any()),
+            equal.eq(Cat(bins.used[k] & (numbers[k] == asked.bin) for k in range(n))),
             touched.eq(Mux(hit, encoded(match), spare)),
             fire.eq(compared & use.i_order.ready & (hit | (spare_found & fetches.i.ready & ~fetch.o_follow.valid))),
             allocate.eq(fire & ~hit),
@@ -200,7 +201,8 @@ class WaitingBins(wiring.Component):
             ))),
         ]  # fmt: skip
         m.d.sync += [
-            match.eq(Cat(bins.used[k] & (numbers[k] == asked.bin) for k in range(n))),
+            match.eq(equal),
+            hit.eq(equal.any()),
             compared.eq(asks & ~fire),
         ]
         with m.If(~asks | fire):
@@ -222,7 +224,7 @@ class WaitingBins(wiring.Component):
         style = {"ram_style": "distributed"}
         m.submodules.rows = rows = Memory(shape=shapes.row, depth=n, init=[], attrs=style)
         row_write = rows.write_port()
-        used_row, opened_row, flushed_row = (rows.read_port(domain="comb") for _ in range(3))
+        next_row, opened_row, flushed_row = (rows.read_port(domain="comb") for _ in range(3))
         m.submodules.bins = bins = Memory(shape=shapes.bin_bits, depth=n, init=[], attrs=style)
         bin_write, bin_read = bins.write_port(), bins.read_port(domain="comb")
         m.d.comb += [
@@ -230,13 +232,13 @@ class WaitingBins(wiring.Component):
             row_write.en.eq(use.touched | use.joined | fetch.head),
             row_write.addr.eq(Mux(use.claims_row, use.id, fetch.id)),
             row_write.data.eq(Mux(use.claims_row, use.new_row.as_value(), fetch.row.as_value())),
-            used_row.addr.eq(use.id),
+            next_row.addr.eq(use.next_id),
             flushed_row.addr.eq(flush.id),
             bin_write.en.eq(touch.allocate),
             bin_write.addr.eq(touch.spare),
             bin_write.data.eq(touch.asked.bin),
             bin_read.addr.eq(flush.id),
-            use.row.eq(used_row.data),
+            use.next_row.eq(next_row.data),
             flush.row.eq(flushed_row.data),
             flush.number.eq(bin_read.data),
         ]
@@ -313,8 +315,9 @@ class WaitingBins(wiring.Component):
         m.d.comb += [
             use.complete.eq(bins.complete),
             use.opened.eq(bins.opened),
-            use.headed.valid.eq(fetch.head & (fetch.row.count == 0)),
-            use.headed.id.eq(fetch.id),
+            use.head.valid.eq(fetch.head),
+            use.head.id.eq(fetch.id),
+            use.head.row.eq(fetch.row),
             use.blocked.eq(flush.busy & (flush.id == use.id)),
             flush.eligible.eq(bins.used & bins.complete & bins.changed & ~bins.wanted & ~bins.on_its_way),
             flush.linked.eq(fetch.linked),
@@ -357,7 +360,7 @@ class WaitingBins(wiring.Component):
         n, use, fetch, flush = self.entries, self._use, self._fetch, self._flush
         touched_now = Mux(touch.hit, touch.match, one_hot(touch.spare, n)) & touch.fire.replicate(n)
         head, begun = one_hot(fetch.id, n, fetch.head), one_hot(flush.picked, n, flush.begin)
-        ended = filled | one_hot(use.headed.id, n, use.headed.valid)
+        ended = filled | (head & (fetch.row.count == 0).replicate(n))
         # A bin that is being compared may be wanted in the next cycle.
         kept = Mux(touch.asks, Mux(touch.compared, touch.match, ~0), 0)[:n]
         release = bins.used & bins.complete & ~bins.changed & ~bins.wanted & ~bins.on_its_way & ~use.writing & ~kept
