@@ -110,7 +110,7 @@ class BinFlush(wiring.Component):
         words = [Signal(shapes.slot_bits, name=f"word_{k}") for k in range(further_indices)]
         place, word = Signal(range(shapes.most + 1)), Signal(range(further_indices + 1))
         got, got_word = Signal(), Signal(range(further_indices))
-        all_read, line_full, reads = Signal(), Signal(), Signal()
+        all_read, no_more, line_full, reads = Signal(), Signal(), Signal(), Signal()
         is_further, this_line, next_line = Signal(), Signal(shapes.further_bits), Signal(shapes.further_bits)
         m.d.comb += [
             self.place.id.eq(self.id),
@@ -118,7 +118,8 @@ class BinFlush(wiring.Component):
             all_read.eq(place == self.row.count),
             line_full.eq(word == Mux(is_further, further_indices, first_indices)),
         ]
-        m.d.sync += [got.eq(reads), got_word.eq(word)]
+        # Nothing is read in the cycle before a line, so that `no_more` is up to date there.
+        m.d.sync += [got.eq(reads), got_word.eq(word), no_more.eq(all_read)]
         with m.If(got):
             m.d.sync += Array(words)[got_word].eq(self.slot)
 
@@ -173,8 +174,8 @@ class BinFlush(wiring.Component):
                     m.next = "LINE"
             with m.State("LINE"):
                 m.d.comb += [
-                    leaves.eq((~self.o_line.valid | self.o_line.ready) & (~all_read | (unarrived == 0))),
-                    ends.eq(leaves & all_read),
+                    leaves.eq((~self.o_line.valid | self.o_line.ready) & (~no_more | (unarrived == 0))),
+                    ends.eq(leaves & no_more),
                 ]
                 with m.If(ends):
                     with m.If(trim > links):
