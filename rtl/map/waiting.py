@@ -278,7 +278,9 @@ class WaitingBins(wiring.Component):
     def _tuples(self, m: Module) -> Value:
         """Keep tuples and the slots that they lie in; return which entry gets its last tuple, a bit for each.
 
-        A use writes first; what was fetched waits.
+        A use writes first; what was fetched waits. Memory is written a cycle later, because what it shows is late in a
+        cycle, and may be written again. The use that reads in between gets what is still to be written. A bin is
+        flushed later than that.
         """
         shapes, n = self.shapes, self.entries
         use, fetch, flush = self._use, self._fetch, self._flush
@@ -290,18 +292,28 @@ class WaitingBins(wiring.Component):
         items_write, slots_write = items.write_port(), slots.write_port()
         items_read, slots_read = items.read_port(), slots.read_port()
         fill, filled, place, item = fetch.o_fill, Signal(), Signal(shapes.place), Signal(shapes.item)
+        writes, written, written_place, written_item = Signal(), Signal(), Signal(shapes.place), Signal(shapes.item)
+        ahead, item_ahead = Signal(), Signal(shapes.item)
+        m.d.sync += [
+            written.eq(writes),
+            ahead.eq(written & (written_place.as_value() == use.read.as_value())),
+            item_ahead.eq(written_item),
+        ]
+        with m.If(writes):
+            m.d.sync += [written_place.eq(place), written_item.eq(item)]
         m.d.comb += [
+            writes.eq(use.write | filled),
             fill.ready.eq(~use.claims_item),
             filled.eq(fill.valid & fill.ready),
             place.eq(use.write_place),
             item.eq(use.write_item),
-            *(port.en.eq(use.write | filled) for port in (items_write, slots_write)),
-            *(port.addr.eq(place) for port in (items_write, slots_write)),
-            items_write.data.eq(item),
-            slots_write.data.eq(item.slot),
+            *(port.en.eq(written) for port in (items_write, slots_write)),
+            *(port.addr.eq(written_place) for port in (items_write, slots_write)),
+            items_write.data.eq(written_item),
+            slots_write.data.eq(written_item.slot),
             items_read.addr.eq(use.read),
             slots_read.addr.eq(flush.place),
-            use.item.eq(items_read.data),
+            use.item.eq(Mux(ahead, item_ahead, items_read.data)),
             flush.slot.eq(slots_read.data),
         ]
         with m.If(~use.claims_item):
