@@ -30,6 +30,8 @@ class BinFlush(wiring.Component):
         The bin ``picked`` begins. What it holds must not change while the block is ``busy`` with it.
     busy, id : Out
         A bin is being gathered, and which.
+    over : Out(1)
+        If one is, this is the last cycle of it.
     number, row : In
         Number and row of bin ``id``.
     place : Out({"place", "id"})
@@ -59,6 +61,7 @@ class BinFlush(wiring.Component):
                 "picked": Out(shapes.id_bits),
                 "busy": Out(1),
                 "id": Out(shapes.id_bits),
+                "over": Out(1),
                 "number": In(shapes.bin_bits),
                 "row": In(shapes.row),
                 "place": Out(shapes.place),
@@ -86,8 +89,7 @@ class BinFlush(wiring.Component):
         candidates, found = Signal(n), Signal()
         any_, index = first(m, candidates, "candidate")
         m.d.sync += [candidates.eq(self.eligible), found.eq(any_), self.picked.eq(index)]
-        may_begin = Signal()
-        m.d.comb += self.begin.eq(may_begin & found & self.eligible.bit_select(self.picked, 1))
+        m.d.comb += self.begin.eq(self.over & found & self.eligible.bit_select(self.picked, 1))
 
         m.submodules.chains = chains = LineChains(shapes)
         links = Signal(range(shapes.most_lines + 1))  # further lines of the bin so far
@@ -139,7 +141,7 @@ class BinFlush(wiring.Component):
 
             def turn() -> None:
                 """Begin with the next bin, if there is one."""
-                m.d.comb += may_begin.eq(1)
+                m.d.comb += self.over.eq(1)
                 m.d.sync += [
                     self.busy.eq(self.begin),
                     self.id.eq(self.picked),
@@ -164,7 +166,7 @@ class BinFlush(wiring.Component):
                     m.next = "LINK"
             with m.State("LINK"):  # the lines it has come first, then new ones
                 m.d.comb += [
-                    new_link.eq(links >= chains.held),
+                    new_link.eq(links >= trim),
                     self.i_free_line.ready.eq(new_link),
                     chains.add.eq(new_link & self.i_free_line.valid),
                 ]

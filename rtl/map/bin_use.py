@@ -46,8 +46,8 @@ class BinUse(wiring.Component):
         ``complete`` and ``opened`` a cycle later.
     head : In({"valid", "id", "row"})
         A bin whose row is written in this cycle; if its count is 0, it is complete a cycle later.
-    blocked : In(1)
-        The bin ``id`` must not change now.
+    flushed : In({"valid", "id"})
+        A bin that must not change in the next cycle either; this begins for no bin that waits for its turn.
     id : Out(id)
         The bin whose turn it is.
     next_id : Out(id)
@@ -86,7 +86,7 @@ class BinUse(wiring.Component):
                 "filled": In(event),
                 "head": In(StructLayout({**dict(event.members), "row": shapes.row})),
                 "opens": In(event),
-                "blocked": In(1),
+                "flushed": In(event),
                 "id": Out(shapes.id_bits),
                 "next_id": Out(shapes.id_bits),
                 "next_row": In(shapes.row),
@@ -118,7 +118,7 @@ class BinUse(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shapes = self.shapes
-        present, use, row, complete, opened = self._order(m)
+        present, use, row, complete, opened, blocked = self._order(m)
         may_write = self._slot_writes(m)
 
         m.submodules.freed = freed = Fifo(shape=shapes.slot_bits, depth=FREED)
@@ -129,7 +129,7 @@ class BinUse(wiring.Component):
         remaining, at_end, awaited = Signal(range(shapes.most + 1)), Signal(), Signal()
         judged, keep, place = Signal(), Signal(), Signal(shapes.place_bits)
         version = Signal(KEPT_BITS, init=1)  # of the next touch: uses come in the order of operations
-        turn = present & ~self.blocked
+        turn = present & ~blocked
         stays = self.i_verdict.p == Verdict.KEPT
         m.d.comb += [
             self.read.id.eq(self.id),
@@ -220,7 +220,7 @@ class BinUse(wiring.Component):
                     m.next = "BIN"
         return m
 
-    def _order(self, m: Module) -> tuple[Signal, Signal, Any, Signal, Signal]:
+    def _order(self, m: Module) -> tuple[Signal, Signal, Any, Signal, Signal, Signal]:
         """Give bins their turn; return whether it is the turn of one, for which use, its row, and how the bin stands.
 
         Uses are numbered. The number of a bin's last announcement tells when nobody waits for the bin any longer.
@@ -260,14 +260,14 @@ class BinUse(wiring.Component):
 
         return present, use, *self._standing(m, turns, following)
 
-    def _standing(self, m: Module, turns: Value, following: Value) -> tuple[Any, Signal, Signal]:
-        """Return the row of the bin ``id``, and whether it is complete, and opened.
+    def _standing(self, m: Module, turns: Value, following: Value) -> tuple[Any, Signal, Signal, Signal]:
+        """Return the row of the bin ``id``, and whether it is complete, opened, and must not change.
 
-        All three are looked up before its turn, and kept up to date. A bin stays complete while a use of it waits, and
+        All are looked up before its turn, and kept up to date. A bin stays complete while a use of it waits, and
         opened until its touch ends; then, or with a tuple that joins it, the next turn comes.
         """
         row = Signal(self.shapes.row)
-        complete, opened = Signal(), Signal()
+        complete, opened, blocked = Signal(), Signal(), Signal()
         again = self.next_id == self.id
 
         def now(id_: Value) -> tuple[Value, Value, Value]:
@@ -280,15 +280,20 @@ class BinUse(wiring.Component):
             m.d.sync += [
                 complete.eq(self.complete.bit_select(self.next_id, 1) | next_completes),
                 opened.eq((self.opened.bit_select(self.next_id, 1) & ~(self.touched & again)) | next_opens),
+                blocked.eq(self.flushed.valid & (self.flushed.id == self.next_id)),
             ]
             with m.If(following):  # else it would show after `erase` what the memory still holds
                 own = (self.touched | self.joined) & again
                 m.d.sync += row.eq(Mux(own, self.new_row, Mux(next_begins, self.head.row, self.next_row)))
         with m.Else():
-            m.d.sync += [complete.eq(complete | completes), opened.eq(opened | opens)]
+            m.d.sync += [
+                complete.eq(complete | completes),
+                opened.eq(opened | opens),
+                blocked.eq(blocked & self.flushed.valid),
+            ]
             with m.If(begins):
                 m.d.sync += row.eq(self.head.row)
-        return row, complete, opened
+        return row, complete, opened, blocked
 
     def _slot_writes(self, m: Module) -> Value:
         """Keep account of slot writes on their way; return whether one more may begin.
