@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from omap.commands.numbers import Whole
 from omap.outfiles import try_file, write_text
 from omap.presets import preset
 from rtl.synth import generate as generation
@@ -71,7 +72,7 @@ def report(name: str, names: tuple[str, ...], update: Path | None) -> None:
 @click.option(
     "--block", "names", multiple=True, help="Only this block; may be given several times. Default: all but engines."
 )
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Placements of each block.")
+@click.option("--seeds", type=Whole(1, 100), default=3, show_default=True, help="Placements of each block.")
 @click.option(
     "--anchors",
     type=click.Path(path_type=Path, file_okay=False, exists=True),

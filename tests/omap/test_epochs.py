@@ -112,7 +112,7 @@ def test_a_bulk_load_over_the_ends_of_epochs_opens_what_was_sealed_before():
 
 def test_pages_of_three_epochs_are_opened_and_sealed_in_any_order():
     """A bulk load opens pages of the epoch before it and of its first, and seals them in its last."""
-    secrets = fixed_secrets(1)
+    secrets = fixed_secrets(1)()
     codec = PageCodec(secrets.page_secret, secrets.map_id, 2)
     sealed = {version: codec.seal(0, version, bytes(48)) for version in (4, 8, 12)}
     for version in (4, 12, 8, 4, 8, 12):
