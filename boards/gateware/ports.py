@@ -19,6 +19,10 @@ def port_table(component: wiring.Component) -> Ports:
 
 
 def stub(name: str, ports: Ports) -> str:
-    """Return an empty Verilog module with these ports, for lint and black boxes; its outputs are undriven."""
-    lines = [f"  {way} {f'[{width - 1}:0] ' if width > 1 else ''}{port};" for port, (way, width) in ports.items()]
-    return f"module {name}({', '.join(ports)});\n" + "\n".join(lines) + "\nendmodule\n"
+    """Return an empty Verilog module with these ports, for lint and black boxes; its outputs are undriven.
+
+    Names of ports are escaped, because one of them may be a keyword of Verilog, such as ``begin``.
+    """
+    lines = [f"  {way} {f'[{width - 1}:0] ' if width > 1 else ''}\\{port} ;" for port, (way, width) in ports.items()]
+    heads = ", ".join(f"\\{port} " for port in ports)
+    return f"module {name}({heads});\n" + "\n".join(lines) + "\nendmodule\n"
