@@ -35,7 +35,7 @@ def drawn_lengths(rng, params):
     """Return how many tuples wait for each page; some chains are as long as there is room for."""
     lengths, room = [0] * params.pages, params.waiting_slots
     for page in rng.sample(range(params.pages), params.pages):
-        lengths[page] = rng.choice([0, 0, 1, rng.randint(0, room), room])
+        lengths[page] = rng.choice([0, 0, min(1, room), rng.randint(0, room), room])
         room -= lengths[page]
     return lengths
 
