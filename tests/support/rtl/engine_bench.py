@@ -78,13 +78,16 @@ class Twin:
         limit = 20_000 + 60 * self.params.pages * self.config.page_beats + self.patience
         if by_register:
             self.run.write("REQUEST", request)
-            self.run.until(lambda: self.arrives(lambda: self.run.read("REQUEST") == 0), limit=limit)
         else:
             self.requests += 1
-            number = self.requests << 8 | request
-            write_counter(self.buffer, Counter.REQUESTS, number)
-            done = lambda: read_counter(self.buffer, Counter.REQUESTS_DONE) == number  # noqa: E731
-            self.run.until(lambda: self.arrives(done), limit=limit)
+            write_counter(self.buffer, Counter.REQUESTS, self.requests << 8 | request)
+        self.run.until(lambda: self.arrives(lambda: self._served(by_register)), limit=limit)
+
+    def _served(self, by_register):
+        """Return whether the engine has served the last request."""
+        if by_register:
+            return self.run.read("REQUEST") == 0
+        return read_counter(self.buffer, Counter.REQUESTS_DONE) == read_counter(self.buffer, Counter.REQUESTS)
 
     def arrives(self, done):
         """Return whether something is ``done``; what a host does meanwhile goes here."""
