@@ -5,9 +5,8 @@ import random
 from functools import cache
 
 import pytest
-from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.data import StructLayout
+from amaranth.hdl import Module
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,20 +16,12 @@ from omap.errors import ParamsError
 from rtl.stream.axi import CHANNELS, RESP_OKAY, RESP_SLVERR, AxiSignature
 from sim.bench.cocotb_runner import cocotb_tests, run_cocotb
 from sim.bench.compiled import Design
+from tests.support.designs.shown import show
+from tests.support.designs.telling_registers import TellingRegisters, response_at, word_at
 
 COCOTB = "tests.support.boards.cocotb_bar"
 AXI = AxiSignature(addr_width=64, data_width=512, id_width=4)
-WROTE = StructLayout({"addr": 12, "data": 32, "strb": 4})
-GATES = ("aw", "w", "b", "ar", "r")
-
-
-def word_at(address):
-    """What a register reads: told by its address."""
-    return address * 0x100001 ^ 0xA5A5_0000
-
-
-def response_at(address):
-    return address >> 10
+TOLD = ("i_gate", "o_wrote", "o_read")
 
 
 @pytest.mark.parametrize("name", cocotb_tests(COCOTB))
@@ -39,14 +30,13 @@ def test_with_a_master_and_a_memory_from_elsewhere(name):
 
 
 class Rig(wiring.Component):
-    """The adapter with the channels of its bus as streams, and registers that tell of every access and hold back."""
+    """The adapter with the channels of its bus as streams, and with registers behind it."""
 
     def __init__(self):
         members = {f"i_{c}": In(AXI.stream(c)) for c in ("aw", "w", "ar")}
         members |= {f"o_{c}": Out(AXI.stream(c)) for c in ("b", "r")}
-        members |= {"i_gate": In(stream.Signature(len(GATES)))}
-        members |= {"o_wrote": Out(stream.Signature(WROTE, always_ready=True))}
-        super().__init__(members | {"o_read": Out(stream.Signature(12, always_ready=True))})
+        self.registers = TellingRegisters()
+        super().__init__(members | {name: self.registers.signature.members[name] for name in TOLD})
 
     def elaborate(self, platform):
         m = Module()
@@ -61,40 +51,9 @@ class Rig(wiring.Component):
             ends = [(pins["valid"], flow.valid), (flow.ready, pins["ready"])]
             m.d.comb += [a.eq(b) if inward else b.eq(a) for a, b in ends]
 
-        lite = dut.m_axi
-        gates = Signal(len(GATES))
-        m.d.comb += [self.i_gate.ready.eq(1), gates.eq(self.i_gate.p | ~self.i_gate.valid.replicate(len(GATES)))]
-        aw, w, b, ar, r = gates
-        address, word, wrote, read = Signal(12), Signal(36), Signal(2), Signal()
-        at = Signal(12)
-        m.d.comb += [
-            lite.awready.eq(aw & ~wrote[0]),
-            lite.wready.eq(w & ~wrote[1]),
-            lite.bvalid.eq(wrote.all() & b),
-            lite.bresp.eq(address[10:]),
-            self.o_wrote.valid.eq(lite.bvalid & lite.bready),
-            lite.arready.eq(ar & ~read),
-            lite.rvalid.eq(read & r),
-            lite.rdata.eq(at * 0x100001 ^ 0xA5A5_0000),
-            lite.rresp.eq(at[10:]),
-            self.o_read.valid.eq(lite.rvalid & lite.rready),
-            self.o_read.p.eq(at),
-        ]
-        m.d.comb += [
-            self.o_wrote.p.addr.eq(address),
-            self.o_wrote.p.data.eq(word[:32]),
-            self.o_wrote.p.strb.eq(word[32:]),
-        ]
-        with m.If(lite.awvalid & lite.awready):
-            m.d.sync += [wrote[0].eq(1), address.eq(lite.awaddr)]
-        with m.If(lite.wvalid & lite.wready):
-            m.d.sync += [wrote[1].eq(1), word[:32].eq(lite.wdata), word[32:].eq(lite.wstrb)]
-        with m.If(self.o_wrote.valid):
-            m.d.sync += wrote.eq(0)
-        with m.If(lite.arvalid & lite.arready):
-            m.d.sync += [read.eq(1), at.eq(lite.araddr)]
-        with m.If(self.o_read.valid):
-            m.d.sync += read.eq(0)
+        m.submodules.registers = self.registers
+        wiring.connect(m, dut.m_axi, self.registers.s_axi)
+        show(m, self, self.registers, TOLD)
         return m
 
 

@@ -11,9 +11,8 @@ from rtl.memory.host_port import id_bits
 from rtl.pcie.layouts import BEAT, Status, Type
 from rtl.pcie.settings import EXTENDED_TAG
 from sim.bench.compiled import Design
-from tests.rtl.pcie.test_completer import request as asked
 from tests.support.designs.host_port_on_pcie import PAGE_IDS, PATIENCE, RING_IDS, TIMEOUT, HostPortOnPcie
-from tests.support.rtl.pcie_host import LINE, RequestParser, completion, completions
+from tests.support.rtl.pcie_host import LINE, RequestParser, completion, completions, register_request
 
 BASE = 7 << 33
 IDS = {"page": PAGE_IDS, "ring": RING_IDS}
@@ -164,7 +163,7 @@ def test_registers_are_served_beside_host_memory():
     host.bench.set("m_axi__rvalid", 1)
     host.bench.set("m_axi__rdata", 0x12345678)
     host.read("page", 0, 0, 8)
-    host.bench.source("i_cq").push(asked(Type.READ, 0x40, tag=9))
+    host.bench.source("i_cq").push(register_request(Type.READ, 0x40, tag=9))
     for _ in range(40):
         host.turn()
     (answer,) = host.bench.sink("o_cc").take()

@@ -2,11 +2,12 @@
 other."""
 
 from amaranth.hdl import Module, ResetInserter
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In
+from amaranth.lib import wiring
 
 from rtl.memory.host_port import AXI_ID_BITS, HostPort
 from rtl.pcie.endpoint import PcieEndpoint
+from tests.support.designs.pcie_rig import SENT, join_sent
+from tests.support.designs.shown import show
 
 SETTINGS_EVERY, PATIENCE = 64, 3000
 PAGE_IDS, RING_IDS, MAX_LINES, TIMEOUT = 12, 4, 70, 4000
@@ -23,7 +24,7 @@ class HostPortOnPcie(wiring.Component):
             self.endpoint: [name for name in self.endpoint.signature.members if name not in ("s_axi", "sent")],
         }
         members = {name: part.signature.members[name] for part, names in self.inner.items() for name in names}
-        super().__init__(members | {f"i_sent_{k}": In(stream.Signature(6)) for k in range(2)})
+        super().__init__(members | SENT)
 
     def elaborate(self, platform):
         m = Module()
@@ -31,13 +32,6 @@ class HostPortOnPcie(wiring.Component):
         m.submodules.port = ResetInserter(endpoint.card_reset)(self.port)
         wiring.connect(m, self.port.m_axi, endpoint.s_axi)
         for part, names in self.inner.items():
-            for name in names:
-                ours, inner, member = getattr(self, name), getattr(part, name), part.signature.members[name]
-                if member.is_signature:
-                    wiring.connect(m, wiring.flipped(ours), inner)
-                else:
-                    m.d.comb += inner.eq(ours) if member.flow is In else ours.eq(inner)
-        for k, sent in enumerate(endpoint.sent):
-            flow = getattr(self, f"i_sent_{k}")
-            m.d.comb += [flow.ready.eq(1), sent.number.eq(flow.p), sent.valid.eq(flow.valid)]
+            show(m, self, part, names)
+        join_sent(m, self, endpoint)
         return m

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.memory.host_port import AXI_ID_BITS
 from rtl.pcie.endpoint import BLOCK, PcieEndpoint
 from rtl.pcie.layouts import BEAT, USER
+from tests.support.designs.shown import show
 
 SETTINGS_EVERY, PATIENCE = 32, 2000
 STREAMS = {"s_axis_rq": "o_rq", "m_axis_rc": "i_rc", "m_axis_cq": "i_cq", "s_axis_cc": "o_cc"}
@@ -33,8 +34,7 @@ class PcieFlat(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.endpoint = endpoint = self.endpoint
-        for name in ("s_axi", "m_axi"):
-            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(endpoint, name))
+        show(m, self, endpoint, ("s_axi", "m_axi", *BLOCK))
         for prefix, name in STREAMS.items():
             flow, outward = getattr(endpoint, name), name.startswith("o_")
             pairs = [(getattr(self, f"{prefix}_t{field}"), flow.p[field]) for field in FIELDS]
@@ -47,8 +47,5 @@ class PcieFlat(wiring.Component):
                 sent.number.eq(getattr(self, f"pcie_rq_seq_num{k}")),
                 sent.valid.eq(getattr(self, f"pcie_rq_seq_num_vld{k}")),
             ]
-        for name, member in BLOCK.items():
-            ours, inner = getattr(self, name), getattr(endpoint, name)
-            m.d.comb += inner.eq(ours) if member.flow is In else ours.eq(inner)
         m.d.comb += self.axi_reset.eq(ResetSignal() | endpoint.card_reset)
         return m

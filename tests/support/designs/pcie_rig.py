@@ -4,27 +4,34 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.pcie.layouts import SEQUENCE
 from rtl.stream.axi import CHANNELS
+from tests.support.designs.shown import show
+
+SENT = {f"i_sent_{k}": In(stream.Signature(SEQUENCE["number"].shape)) for k in range(2)}
+"""Streams of sequence numbers from the block."""
+
+
+def join_sent(m, rig, part):
+    """Have a sequence number come back in the cycle in which one of the rig's streams :data:`SENT` has it."""
+    for name, sent in zip(SENT, part.sent, strict=True):
+        flow = getattr(rig, name)
+        m.d.comb += [flow.ready.eq(1), sent.number.eq(flow.p), sent.valid.eq(flow.valid)]
 
 
 class PcieRig(wiring.Component):
-    """Shows a block whose port ``s_axi`` is a slave: a stream for each channel, all else as it is.
-
-    A sequence number comes back in the cycle in which ``i_sent_0`` or ``i_sent_1`` has one.
-    """
+    """Shows a block whose port ``s_axi`` is a slave: a stream for each channel, :data:`SENT`, all else as it is."""
 
     def __init__(self, dut):
         self.dut = dut
         self.axi = dut.signature.members["s_axi"].signature
         members = {name: member for name, member in dut.signature.members.items() if name not in ("s_axi", "sent")}
-        self.plain = dict(members)
+        self.plain = list(members)
         for channel in self.axi.channels:
             flow = self.axi.stream(channel)
             members |= {f"o_{channel}": Out(flow)} if channel in "br" else {f"i_{channel}": In(flow)}
         self.sent = "sent" in dut.signature.members
-        if self.sent:
-            members |= {f"i_sent_{k}": In(stream.Signature(6)) for k in range(2)}
-        super().__init__(members)
+        super().__init__(members | (SENT if self.sent else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -37,13 +44,7 @@ class PcieRig(wiring.Component):
             m.d.comb += [pin.eq(ours) if inward else ours.eq(pin) for pin, ours in pairs]
             ready = getattr(dut.s_axi, f"{channel}ready")
             m.d.comb += flow.ready.eq(ready) if inward else ready.eq(flow.ready)
-        for name, member in self.plain.items():
-            ours, inner = getattr(self, name), getattr(dut, name)
-            if member.is_signature:
-                wiring.connect(m, wiring.flipped(ours), inner)
-            else:
-                m.d.comb += inner.eq(ours) if member.flow is In else ours.eq(inner)
-        for k in range(2 * self.sent):
-            flow = getattr(self, f"i_sent_{k}")
-            m.d.comb += [flow.ready.eq(1), dut.sent[k].number.eq(flow.p), dut.sent[k].valid.eq(flow.valid)]
+        show(m, self, dut, self.plain)
+        if self.sent:
+            join_sent(m, self, dut)
         return m

@@ -1,8 +1,8 @@
-"""The other side of the PCIe streams, for the compiled bench: what requests say, and what hosts answer to them."""
+"""The other side of the PCIe streams, for the compiled bench: what requests say, and what hosts answer and ask."""
 
 from dataclasses import dataclass, field
 
-from rtl.pcie.layouts import BEAT, COMPLETION, DWORDS, REQUEST, Status, Type
+from rtl.pcie.layouts import ASKED, BEAT, COMPLETION, DWORDS, REQUEST, Status, Type
 
 LINE = 64
 DWORD = 4
@@ -75,6 +75,48 @@ class RequestParser:
         return found
 
 
+def _beats(layout, head, data, *, discontinue, **first):
+    """Return a TLP as beats: its descriptor, its data, and fields of the side band in its first beat."""
+    text = layout.const(head).as_value().value.to_bytes(layout.size // 8, "little") + data
+    beats = []
+    for at in range(0, len(text), LINE):
+        piece, final = text[at : at + LINE], at + LINE >= len(text)
+        words = len(piece) // DWORD
+        user = {
+            "begins": at == 0,
+            "ends": final,
+            "end_at": words - 1 if final else 0,
+            "discontinue": final and discontinue,
+            **(first if at == 0 else {}),
+        }
+        beats.append({"data": int.from_bytes(piece, "little"), "keep": (1 << words) - 1, "last": final, "user": user})
+    return beats
+
+
+def register_request(kind, address, *, dwords=1, first=15, last=0, bar=0, data=b"", discontinue=False, **fields):
+    """Return the beats of a request of the host.
+
+    Parameters
+    ----------
+    kind : Type or int
+        What it asks for.
+    address : int
+        Of the first byte of a double word.
+    dwords, first, last : int
+        Double words, and which bytes of the first and of the last one are meant.
+    bar : int
+        The BAR that the address hits.
+    data : bytes
+        What it carries.
+    discontinue : bool
+        As for :func:`completion`.
+    **fields
+        Other fields of the descriptor.
+    """
+    head = {"address": address // DWORD, "dwords": dwords, "type": kind, "bar": bar, "aperture": 16, **fields}
+    return _beats(ASKED, head, data, discontinue=discontinue, first_enable=first, last_enable=last)
+
+
 def completion(tag, start, data=b"", *, remaining, last, discontinue=False, **changed):
     """Return the beats of a completion.
 
@@ -102,19 +144,7 @@ def completion(tag, start, data=b"", *, remaining, last, discontinue=False, **ch
         "tag": tag,
         **changed,
     }
-    text = COMPLETION.const(head).as_value().value.to_bytes(COMPLETION.size // 8, "little") + data
-    beats = []
-    for at in range(0, len(text), LINE):
-        piece, final = text[at : at + LINE], at + LINE >= len(text)
-        words = len(piece) // DWORD
-        user = {
-            "begins": at == 0,
-            "ends": final,
-            "end_at": words - 1 if final else 0,
-            "discontinue": final and discontinue,
-        }
-        beats.append({"data": int.from_bytes(piece, "little"), "keep": (1 << words) - 1, "last": final, "user": user})
-    return beats
+    return _beats(COMPLETION, head, data, discontinue=discontinue)
 
 
 def completions(request, memory, rng, *, boundary=LINE):
