@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtl.memory.host_port import id_bits
-from rtl.pcie.layouts import BEAT, Status, Type
+from rtl.pcie.layouts import ANSWER, BEAT, Status, Type
 from rtl.pcie.settings import EXTENDED_TAG
 from sim.bench.compiled import Design
 from tests.support.designs.host_port_on_pcie import PAGE_IDS, PATIENCE, RING_IDS, TIMEOUT, HostPortOnPcie
@@ -218,3 +218,50 @@ def test_a_reset_of_the_function_forgets_everything_and_leaves_nothing_behind(se
     for _ in range(60):
         host.turn()
     assert b"".join(line for line, _ in host.lines("page")[5]) == host.at(BASE, 20 * LINE)
+
+
+@settings(max_examples=4)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_whatever_comes_in_the_middle_of_a_reset_touches_nothing(seed):
+    """An access of the registers ends first; then requests of all kinds are refused, and completions are dropped."""
+    host, rng = Host(seed=seed), random.Random(seed)
+    bench, ends = host.bench, [f"m_axi__{name}" for name in ("awready", "wready", "bvalid", "arready", "rvalid")]
+    bench.source("i_cq", idle=0.5).push(register_request(Type.WRITE, 0x40, data=b"word"))
+    for number in range(8):
+        host.read("page", number, number * AREA, 16)
+    bench.run(100)
+    late = [beats for n in host.parser.parse(bench.sink("o_rq").take()) for beats in completions(n, host.at, rng)]
+    assert bench.get("m_axi__awvalid")
+    bench.set("reset_asked", 1)
+    bench.run(100)
+    assert not bench.get("card_reset")  # the access is under way
+    for name in ends:
+        bench.set(name, 1)
+    kinds = [kind for kind in range(16) for _ in range(2)]
+    rng.shuffle(kinds)
+    for kind in kinds:
+        data = b"" if kind == Type.READ else rng.randbytes(4)
+        bench.source("i_cq").push(register_request(kind, 0x40, data=data, tag=kind))
+    bench.run_until(limit=50, values={"card_reset": 1})
+    bench.run(PATIENCE - rng.randint(40, 120))
+    for beats in late[:-1]:  # so that some are cut by the reset
+        bench.source("i_rc").push(beats)
+    while not bench.get("reset_done"):
+        assert bench.get("card_reset")
+        assert not any(bench.get(f"m_axi__{name}") for name in ("awvalid", "wvalid", "arvalid"))
+        bench.run(1)
+    bench.run(500)
+    answers = [ANSWER.from_bits(item & (1 << ANSWER.size) - 1) for item in bench.sink("o_cc").take()]
+    refused = [kind for kind in kinds if kind <= Type.LAST_COMPLETED and kind != Type.WRITE]
+    assert [(answer["tag"], answer["status"]) for answer in answers] == [(n, Status.UNSUPPORTED) for n in refused]
+    bench.set("reset_asked", 0)
+    bench.run(200)
+    assert not any(host.lines(client) for client in IDS)
+    bench.source("i_cq").push(register_request(Type.READ, 0x40))
+    host.read("page", 5, 0, 20)
+    for _ in range(60):
+        host.turn()
+    assert b"".join(line for line, _ in host.lines("page")[5]) == host.at(BASE, 20 * LINE)
+    assert ANSWER.from_bits(bench.sink("o_cc").take()[0] & (1 << ANSWER.size) - 1)["status"] == Status.SUCCESSFUL
+    assert bench.get("quiet")
+    assert not bench.get("error")
