@@ -16,9 +16,9 @@ from rtl.rings.durable_keys import DURABLE, ERA_FIELD_BITS
 from rtl.rings.journal_sealer import JournalSealer
 from rtl.rings.journal_texts import JournalTexts
 from rtl.rings.lineage import ANCESTOR, ANCESTORS
-from rtl.rings.record import command_layout, reply_layout
+from rtl.rings.record import NUMBER_BITS, command_layout, reply_layout
 from rtl.rings.record_commands import CONTEXT
-from rtl.rings.source_start import NUMBER_BITS, SOURCE_BEATS, StartText, source_beats
+from rtl.rings.source_start import SOURCE_BEATS, StartText, source_beats
 from rtl.stream.interfaces import page_beat, require_whole
 
 ROOM_CYCLES = 8

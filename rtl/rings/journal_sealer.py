@@ -10,15 +10,18 @@ from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
 from omap.wire import HEADER
-from rtl.constants import BLOCK_BITS, BLOCK_BYTES
+from rtl.constants import BLOCK_BITS
 from rtl.crypto.gcm import GcmSeal
 from rtl.crypto.kdf import KEY_BITS
-from rtl.rings.record import LINE_BEATS, SOURCE_FIELD_BYTES, journal_nonce, sealed_bytes
-from rtl.rings.source_start import NUMBER_BITS
+from rtl.rings.record import (
+    LINE_BEATS,
+    NUMBER_BITS,
+    SOURCE_FIELD_BEATS,
+    SOURCE_FIELD_BYTES,
+    journal_nonce,
+    sealed_bytes,
+)
 from rtl.stream.interfaces import page_beat
-
-FIELD_BEATS = SOURCE_FIELD_BYTES // BLOCK_BYTES
-"""Beats of the fields of a SOURCE."""
 
 DURABLE_KEY = StructLayout({"snapshot": 1, "key": KEY_BITS})
 """The key of a snapshot, or of a journal."""
@@ -90,7 +93,7 @@ class JournalSealer(wiring.Component):
             gcm.i_request.p.key_index.eq(which.snapshot),
             # SEC_CM: JOURNALS.NONCE.UNIQUE -- type and number are in every nonce, so none repeats under one key
             gcm.i_request.p.nonce.eq(journal_nonce(which.type, which.number)),
-            gcm.i_request.p.beats.eq(which.lines * LINE_BEATS + Mux(which.snapshot, FIELD_BEATS, 0)),
+            gcm.i_request.p.beats.eq(which.lines * LINE_BEATS + Mux(which.snapshot, SOURCE_FIELD_BEATS, 0)),
             # SEC_CM: SNAPSHOTS.SOURCE.BOUND -- nobody can put another number or id in the place of the right one
             gcm.i_request.p.more.eq(which.snapshot),
             self.i_request.ready.eq(gcm.i_request.ready),
@@ -101,7 +104,7 @@ class JournalSealer(wiring.Component):
         moved_in, moved_out = (gcm.i_text.valid & gcm.i_text.ready, gcm.o_sealed.valid & gcm.o_sealed.ready)
         to_add, to_drop = self._behind_header(m, asked, moved_in), self._behind_header(m, asked, moved_out)
         adds, drops = to_add != 0, to_drop != 0
-        field = self.fields.word_select((FIELD_BEATS - to_add)[: len(to_add)], BLOCK_BITS)
+        field = self.fields.word_select((SOURCE_FIELD_BEATS - to_add)[: len(to_add)], BLOCK_BITS)
         m.d.comb += [
             gcm.i_text.valid.eq(adds | self.i_text.valid),
             gcm.i_text.p.eq(Mux(adds, field, self.i_text.p)),
@@ -114,11 +117,11 @@ class JournalSealer(wiring.Component):
 
     def _behind_header(self, m: Module, asked: Signal, moved: Signal) -> Signal:
         """Return how many fields are still to come here, counted when the first beat after ``asked`` has moved."""
-        due, fields = Signal(), Signal(range(FIELD_BEATS + 1))
+        due, fields = Signal(), Signal(range(SOURCE_FIELD_BEATS + 1))
         with m.If(asked):
             m.d.sync += due.eq(1)
         with m.Elif(moved & due):
-            m.d.sync += [due.eq(0), fields.eq(FIELD_BEATS)]
+            m.d.sync += [due.eq(0), fields.eq(SOURCE_FIELD_BEATS)]
         with m.Elif(moved & (fields != 0)):
             m.d.sync += fields.eq(fields - 1)
         return fields

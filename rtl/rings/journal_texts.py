@@ -12,10 +12,9 @@ from omap.params import Params
 from omap.wire import RecordCodec, RecordType
 from rtl.constants import BLOCK_BITS
 from rtl.rings.journal_items import JournalItems
-from rtl.rings.record import command_layout, header_beat, reply_layout
+from rtl.rings.record import NUMBER_BITS, command_layout, header_beat, reply_layout
 from rtl.rings.record_commands import CONTEXT
 from rtl.rings.record_replies import lay_out
-from rtl.rings.source_start import NUMBER_BITS
 from rtl.stream.fifo import Fifo
 
 

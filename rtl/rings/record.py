@@ -27,6 +27,12 @@ LINE_BEATS = LINE_BYTES // BLOCK_BYTES
 SOURCE_FIELD_BYTES = SOURCE_LINES * LINE_BYTES - HEADER.size
 """Bytes of the fields of a SOURCE: additional data of each record of its snapshot, behind the header."""
 
+SOURCE_FIELD_BEATS = SOURCE_FIELD_BYTES // BLOCK_BYTES
+"""Beats of these fields."""
+
+NUMBER_BITS = 64
+"""Bits of the number of an operation, or of a record of a journal."""
+
 RECORD_BEAT = StructLayout({"data": BLOCK_BITS, "last": 1, "malformed": 1})
 """A beat of a command record. ``last`` marks its last beat, and ``malformed`` every beat of one that is malformed."""
 
@@ -72,6 +78,11 @@ def record_request(params: Params, *, more: bool = False) -> StructLayout:
 def sealed_bytes(params: Params, *, more: bool = False) -> int:
     """Return the most bytes of a record that is opened or sealed, as :func:`record_request` says."""
     return RecordCodec(params).most_lines * LINE_BYTES + (SOURCE_FIELD_BYTES if more else 0)
+
+
+def digest_of(params: Params) -> Value:
+    """Return the digest of a map's parameters as its bytes lie."""
+    return Const(int.from_bytes(params.digest, "little"), 8 * len(params.digest))
 
 
 def command_layout(params: Params) -> StructLayout:

@@ -18,14 +18,17 @@ from rtl.rings.handshake import KEY_BITS, REFUSAL_BITS
 from rtl.rings.record import (
     HEADER_FIELDS,
     LINE_BEATS,
+    NUMBER_BITS,
     RECORD_BEAT,
+    SOURCE_FIELD_BEATS,
+    digest_of,
     journal_nonce,
     read_header,
     record_request,
 )
 from rtl.rings.record_front import OPEN_KEY
 from rtl.rings.record_intake import RecordIntake
-from rtl.rings.restore_texts import NUMBER_BITS, SOURCE_BEATS
+from rtl.rings.source_start import SOURCE_FIELDS
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import swap_bytes
 
@@ -33,17 +36,6 @@ RESTORED = StructLayout({"header": HEADER_FIELDS, "refusal": REFUSAL_BITS, "runs
 """A record that awaits its answer: its header, why it is refused, or 0, and whether commands of it run before that."""
 
 CLIENTS = (RecordType.HELLO, RecordType.CONFIRM, RecordType.DATA)
-
-_FIELDS = {
-    "map_id": BLOCK_BITS,
-    "export_id": BLOCK_BITS,
-    "digest": 2 * BLOCK_BITS,
-    "operation": NUMBER_BITS,
-    "journal": NUMBER_BITS,
-    "chunks": 32,
-}
-SOURCE_FIELDS = StructLayout(_FIELDS | {"rest": SOURCE_BEATS * BLOCK_BITS - sum(_FIELDS.values())})
-"""The fields of a SOURCE as its bytes lie, see :mod:`omap.source`."""
 
 
 class RestoreFront(wiring.Component):
@@ -158,7 +150,7 @@ class RestoreFront(wiring.Component):
         key = Signal(StructLayout({"here": 1, "snapshot": 1, "era": ERA_FIELD_BITS}))
         era = number[ERA_BITS:][:ERA_FIELD_BITS]
         blank, no_chunks, matches = Signal(), Signal(), Signal()
-        codec, digest = RecordCodec(self.params), int.from_bytes(self.params.digest, "little")
+        codec = RecordCodec(self.params)
         m.d.comb += [
             intake.open_.eq(self.open_ & (phase != Phase.COMPLETE)),
             intake.goes.eq(goes),
@@ -272,7 +264,7 @@ class RestoreFront(wiring.Component):
                     key.here.eq(0),
                     blank.eq(Value.cast(fields)[BLOCK_BITS:] == 0),
                     no_chunks.eq(fields.chunks == 0),
-                    matches.eq((fields.digest == digest) & (swap_bytes(fields.chunks) == codec.chunks)),
+                    matches.eq((fields.digest == digest_of(self.params)) & (swap_bytes(fields.chunks) == codec.chunks)),
                 ]
                 m.next = "JUDGE"
             with m.State("JUDGE"):
@@ -320,14 +312,14 @@ class RestoreFront(wiring.Component):
         m.d.comb += [
             request.valid.eq(requests.o.valid),
             request.p.nonce.eq(journal_nonce(asked.type, asked.number)),
-            request.p.beats.eq(Mux(self.of_snapshot, beats + SOURCE_BEATS, beats)),
+            request.p.beats.eq(Mux(self.of_snapshot, beats + SOURCE_FIELD_BEATS, beats)),
             request.p.more.eq(self.of_snapshot),
             requests.o.ready.eq(request.ready),
         ]
 
     def _seal(self, m: Module, going: stream.Interface, fields: View) -> None:
         """Give the opener the records that go on, and behind the headers of a snapshot's what it was sealed for."""
-        first, left, leaves = Signal(init=1), Signal(range(SOURCE_BEATS + 1)), Signal()
+        first, left, leaves = Signal(init=1), Signal(range(SOURCE_FIELD_BEATS + 1)), Signal()
         inserts = left != 0
         m.d.comb += [
             self.o_sealed.valid.eq(inserts | going.valid),
@@ -338,7 +330,7 @@ class RestoreFront(wiring.Component):
         with m.If(leaves):
             m.d.sync += first.eq(going.p.last)
             with m.If(first & self.of_snapshot):
-                m.d.sync += left.eq(SOURCE_BEATS)
+                m.d.sync += left.eq(SOURCE_FIELD_BEATS)
         with m.If(inserts & self.o_sealed.ready):  # after all of them, all are in their places again
             m.d.sync += [left.eq(left - 1), fields.eq(Value.cast(fields).rotate_right(BLOCK_BITS))]
 

@@ -3,26 +3,18 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
-from omap.wire import ANCESTOR_BYTES, START_BYTES, RecordType
-from rtl.constants import BLOCK_BITS, BLOCK_BYTES
+from omap.wire import RecordType
+from rtl.constants import BLOCK_BITS
 from rtl.rings.lineage import ANCESTOR
-from rtl.rings.record import HEADER_FIELDS, SOURCE_FIELD_BYTES, read_header
+from rtl.rings.record import HEADER_FIELDS, NUMBER_BITS, SOURCE_FIELD_BEATS, digest_of, read_header
 from rtl.rings.record_commands import TEXT_BEAT
+from rtl.rings.source_start import BEFORE_ANCESTORS
 from rtl.stream.interfaces import swap_bytes
-
-NUMBER_BITS = 64
-"""Bits of the number of an operation, or of a record."""
-
-SOURCE_BEATS = SOURCE_FIELD_BYTES // BLOCK_BYTES
-"""Beats of the fields of a SOURCE, which stand behind the header of each record of a snapshot while it is opened."""
-
-START_BEATS = START_BYTES // BLOCK_BYTES
-assert ANCESTOR_BYTES == 2 * BLOCK_BYTES
 
 
 class RestoreTexts(wiring.Component):
@@ -107,7 +99,7 @@ class RestoreTexts(wiring.Component):
         m = Module()
         text, first = self.i_text, Signal(init=1)
         header, head = read_header(text.p.data), Signal(HEADER_FIELDS)
-        extra = Signal(range(SOURCE_BEATS + 1))  # beats of a SOURCE that are still to come
+        extra = Signal(range(SOURCE_FIELD_BEATS + 1))  # beats of a SOURCE's fields that are still to come
         taken, passes = Signal(), Signal()
         start = stream.Signature(TEXT_BEAT).create()
         m.d.comb += [
@@ -123,7 +115,7 @@ class RestoreTexts(wiring.Component):
         with m.If(taken):
             m.d.sync += first.eq(text.p.last)
             with m.If(first):
-                m.d.sync += [head.eq(header), extra.eq(Mux(self.of_snapshot, SOURCE_BEATS, 0))]
+                m.d.sync += [head.eq(header), extra.eq(Mux(self.of_snapshot, SOURCE_FIELD_BEATS, 0))]
             with m.Elif(extra != 0):
                 m.d.sync += extra.eq(extra - 1)
         self._check_number(m, first=first, passes=taken & (extra == 0) & ~self.start, head=head)
@@ -159,9 +151,9 @@ class RestoreTexts(wiring.Component):
     def _read_start(self, m: Module, text: stream.Interface, head: Signal) -> None:
         """Read a START, a beat every second cycle: one comes, then it is looked at."""
         data, there, last, fault = Signal(BLOCK_BITS), Signal(), Signal(), Signal()
-        place, good, parent = Signal(range(START_BEATS + 3)), Signal(), Signal(BLOCK_BITS)
+        place, good, parent = Signal(range(BEFORE_ANCESTORS + 2)), Signal(), Signal(BLOCK_BITS)
         left = Signal(8)  # ancestors that are still to come
-        digest = Const(int.from_bytes(self.params.digest, "little"), 8 * len(self.params.digest))
+        digest = digest_of(self.params)
         kept, looked = swap_bytes(data[:NUMBER_BITS]), Signal()
         wanted = Signal()  # this beat says what it must, if it must say something
         m.d.comb += [
@@ -192,13 +184,13 @@ class RestoreTexts(wiring.Component):
                 m.d.comb += wanted.eq(self.of_snapshot | (data == self.map_id))
             with m.Case(5):
                 m.d.comb += wanted.eq(self.of_snapshot | (kept == self.operation))
-            with m.Case(START_BEATS + 1):
+            with m.Case(BEFORE_ANCESTORS):
                 with m.If(looked):
                     m.d.sync += parent.eq(data)
             with m.Default():
                 m.d.comb += self.o_ancestor.valid.eq(there & (left != 0))
                 with m.If(looked):
-                    m.d.sync += [place.eq(START_BEATS + 1), left.eq(left - (left != 0))]
+                    m.d.sync += [place.eq(BEFORE_ANCESTORS), left.eq(left - (left != 0))]
         with m.If(self.started):
             m.d.sync += place.eq(0)
             with m.If(self.fits):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module
+from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
@@ -12,7 +12,7 @@ from omap.kdf import CLIENT, SESSION
 from omap.params import Params
 from rtl.constants import BLOCK_BITS
 from rtl.crypto.kdf import KEY_BITS, Kdf, fixed_input
-from rtl.rings.record import CREDENTIAL_FIELDS, SESSION_BITS
+from rtl.rings.record import CREDENTIAL_FIELDS, SESSION_BITS, digest_of
 from rtl.stream.interfaces import swap_bytes
 
 HANDSHAKE = StructLayout(
@@ -69,8 +69,7 @@ class SessionKeys(wiring.Component):
         m.submodules.client = client = Kdf(fixed_bytes=CLIENT.fixed_bytes, output_bytes=CLIENT.length)
         m.submodules.session = session = Kdf(fixed_bytes=SESSION.fixed_bytes, output_bytes=SESSION.length)
         shake = self.i.p
-        digest = Const(int.from_bytes(self.params.digest, "little"), 8 * len(self.params.digest))
-        context = shake.client, shake.device, digest, self.map_id, swap_bytes(shake.session)
+        context = shake.client, shake.device, digest_of(self.params), self.map_id, swap_bytes(shake.session)
         m.d.comb += [
             # SEC_CM: SESSIONS.KEY.OWN -- whoever has another client's key, or other rights, has other session keys
             client.i.p.key.eq(self.root_key),

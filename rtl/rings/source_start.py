@@ -1,10 +1,11 @@
 # amaranth: UnusedElaboratable=no
-"""SOURCE and START as the device writes them: at the beginning of a journal, and around a snapshot."""
+"""SOURCE and START: what they hold, and how the device writes them around a snapshot, and to begin a journal."""
 
 from __future__ import annotations
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
@@ -21,14 +22,22 @@ from omap.wire import (
 )
 from rtl.constants import BLOCK_BITS, BLOCK_BYTES
 from rtl.rings.lineage import ANCESTOR, ANCESTORS
-from rtl.rings.record import LINE_BEATS, header_beat
+from rtl.rings.record import LINE_BEATS, NUMBER_BITS, SOURCE_FIELD_BYTES, digest_of, header_beat
 from rtl.stream.interfaces import swap_bytes
-
-NUMBER_BITS = 64
-"""Bits of the number of a record or of an operation."""
 
 SOURCE_BEATS = LINE_BEATS * SOURCE_LINES
 """Beats of a SOURCE: its header and its fields."""
+
+_FIELDS = {
+    "map_id": BLOCK_BITS,
+    "export_id": BLOCK_BITS,
+    "digest": 2 * BLOCK_BITS,
+    "operation": NUMBER_BITS,
+    "journal": NUMBER_BITS,
+    "chunks": 32,
+}
+SOURCE_FIELDS = StructLayout(_FIELDS | {"zeros": 8 * SOURCE_FIELD_BYTES - sum(_FIELDS.values())})
+"""The fields of a SOURCE as its bytes lie, see :mod:`omap.source`."""
 
 START_LINES = range(start_lines(MOST_ANCESTORS) + 1)
 """Shape of the lines of a START."""
@@ -40,24 +49,25 @@ assert ANCESTOR_BYTES == 2 * BLOCK_BYTES
 assert BEFORE_ANCESTORS % 2 == 0, "an odd beat ends an ancestor"
 
 
-def _digest(params: Params) -> list[Value]:
-    digest = params.digest
-    return [
-        Const(int.from_bytes(digest[at : at + BLOCK_BYTES], "little"), BLOCK_BITS)
-        for at in range(0, len(digest), BLOCK_BYTES)
-    ]
-
-
 def source_beats(
     params: Params, *, map_id: Value, export_id: Value, operation: Value, number: Value, snapshot: Value
 ) -> list[Value]:
     """Return the beats of a SOURCE: of a snapshot, or of a journal, which names its map alone."""
+    fields = {
+        "map_id": map_id,
+        "export_id": export_id,
+        "digest": digest_of(params),
+        "operation": swap_bytes(operation),
+        "journal": swap_bytes(number),
+        "chunks": swap_bytes(Const(RecordCodec(params).chunks, SOURCE_FIELDS["chunks"].width)),
+        "zeros": Const(0, SOURCE_FIELDS["zeros"].width),
+    }
     header = Const(int.from_bytes(SOURCE_HEADER.pack(), "little"), BLOCK_BITS)
-    numbers = Cat(swap_bytes(operation), swap_bytes(number))
-    chunks = Cat(swap_bytes(Const(RecordCodec(params).chunks, 32)), Const(0, BLOCK_BITS - 32))
-    of_snapshot = [Mux(snapshot, beat, 0) for beat in (export_id, *_digest(params), numbers, chunks)]
-    beats = [header, map_id, *of_snapshot]
-    return [*beats, *[Const(0, BLOCK_BITS)] * (SOURCE_BEATS - len(beats))]
+    record = Cat(
+        header, *(fields[name] if name == "map_id" else Mux(snapshot, fields[name], 0) for name, _ in SOURCE_FIELDS)
+    )
+    assert len(record) == SOURCE_BEATS * BLOCK_BITS
+    return [record.word_select(beat, BLOCK_BITS) for beat in range(SOURCE_BEATS)]
 
 
 class StartText(wiring.Component):
@@ -117,7 +127,8 @@ class StartText(wiring.Component):
             session=0,
             sequence=self.sequence,
         )
-        first = [header, *_digest(self.params), self.map_id]
+        digest = digest_of(self.params)
+        first = [header, *(digest.word_select(half, BLOCK_BITS) for half in range(2)), self.map_id]
         of_ancestor = Mux(beat[0], Cat(swap_bytes(self.ancestor.kept), Const(0, NUMBER_BITS)), self.ancestor.map_id)
         m.d.comb += [
             self.lines.eq(Array(start_lines(count) for count in ANCESTORS)[self.count]),
