@@ -4,20 +4,14 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out, connect
 
 from omap.params import Params
-from rtl.constants import BLOCK_BITS
-from rtl.rings.durable_keys import DURABLE
-from rtl.rings.handshake import KEY_BITS
-from rtl.rings.lineage import ANCESTOR
-from rtl.rings.record import RECORD_BEAT, record_request, reply_layout
-from rtl.rings.record_commands import CONTEXT, TEXT_BEAT
-from rtl.rings.record_front import ANSWER, OPEN_KEY
 from rtl.rings.restore_back import RestoreBack
 from rtl.rings.restore_front import RestoreFront
-from rtl.rings.restore_texts import NUMBER_BITS, RestoreTexts
+from rtl.rings.restore_texts import RestoreTexts
+from rtl.stream.ways import through
 
 
 class Restore(wiring.Component):
@@ -50,60 +44,35 @@ class Restore(wiring.Component):
         No record is here, and all are answered.
     """
 
+    OF_FRONT = (
+        *("open_", "i_record", "o_request", "o_sealed", "o_derive", "i_derived", "o_key", "forget"),
+        *("restored", "end"),
+    )
+    OF_TEXTS = ("i_text", "o_text", "runs", "o_ancestor", "map_id", "operation")
+    OF_BACK = ("i_context", "i_reply", "o_answer", "begun", "failed")
+
     def __init__(self, params: Params, *, in_flight: int, most: int) -> None:
         self.params = params
         self.front = RestoreFront(params)
         self.texts = RestoreTexts(params)
         self.back = RestoreBack(params, in_flight=in_flight, most=most)
+        self._through = dict.fromkeys(self.OF_FRONT, self.front)
+        self._through |= dict.fromkeys(self.OF_TEXTS, self.texts)
+        self._through |= dict.fromkeys(self.OF_BACK, self.back)
         super().__init__(
-            {
-                "open_": In(1),
-                "i_record": In(stream.Signature(RECORD_BEAT)),
-                "o_request": Out(stream.Signature(record_request(params, more=True))),
-                "o_sealed": Out(stream.Signature(BLOCK_BITS)),
-                "o_derive": Out(stream.Signature(DURABLE)),
-                "i_derived": In(stream.Signature(KEY_BITS)),
-                "o_key": Out(stream.Signature(OPEN_KEY)),
-                "forget": Out(1),
-                "i_text": In(stream.Signature(TEXT_BEAT)),
-                "o_text": Out(stream.Signature(TEXT_BEAT)),
-                "runs": Out(1),
-                "i_context": In(stream.Signature(CONTEXT)),
-                "i_reply": In(stream.Signature(reply_layout(params))),
-                "o_answer": Out(stream.Signature(ANSWER)),
-                "start": Out(1),
-                "o_ancestor": Out(stream.Signature(ANCESTOR)),
-                "end": Out(1),
-                "map_id": Out(BLOCK_BITS),
-                "operation": Out(NUMBER_BITS),
-                "begun": In(1),
-                "restored": Out(1),
-                "failed": Out(1),
-                "idle": Out(1),
-            }
+            {name: block.signature.members[name] for name, block in self._through.items()}
+            | {"start": Out(1), "idle": Out(1)}
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.front, m.submodules.texts, m.submodules.back = front, texts, back = (
-            self.front,
-            self.texts,
-            self.back,
-        )
-        for block, inputs, outputs in (
-            (front, ("i_record", "i_derived"), ("o_request", "o_sealed", "o_derive", "o_key")),
-            (texts, ("i_text",), ("o_text", "o_ancestor")),
-            (back, ("i_context", "i_reply"), ("o_answer",)),
-        ):
-            for name in inputs:
-                connect(m, flipped(getattr(self, name)), getattr(block, name))
-            for name in outputs:
-                connect(m, getattr(block, name), flipped(getattr(self, name)))
+        front, texts, back = self.front, self.texts, self.back
+        m.submodules.front, m.submodules.texts, m.submodules.back = front, texts, back
+        through(m, self, self._through)
         connect(m, front.o_taken, back.i_taken)
         was = Signal()
         m.d.sync += was.eq(front.start)
         m.d.comb += [
-            front.open_.eq(self.open_),
             front.drained.eq(back.drained),
             front.failed.eq(back.failed),
             front.started.eq(texts.started),
@@ -115,15 +84,7 @@ class Restore(wiring.Component):
             texts.of_snapshot.eq(front.of_snapshot),
             texts.source_id.eq(front.source_id),
             texts.source_operation.eq(front.source_operation),
-            back.begun.eq(self.begun),
-            self.forget.eq(front.forget),
-            self.runs.eq(texts.runs),
             self.start.eq(front.start & ~was),
-            self.end.eq(front.end),
-            self.map_id.eq(texts.map_id),
-            self.operation.eq(texts.operation),
-            self.restored.eq(front.restored),
-            self.failed.eq(back.failed),
             self.idle.eq(front.idle & back.drained),
         ]
         return m

@@ -1,9 +1,24 @@
-"""Streams that go one of two ways, or both. All of it is wiring and multiplexers: no item waits here."""
+"""Streams that go one of two ways, or both, or through. All of it is wiring and multiplexers: no item waits here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from amaranth.hdl import Module, Mux, Value, ValueLike
-from amaranth.lib import stream
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, connect, flipped
+
+
+def through(m: Module, outer: wiring.Component, inner: Mapping[str, wiring.Component]) -> None:
+    """Connect ports of a block with the ports of the same names of blocks inside it."""
+    for name, block in inner.items():
+        ours, theirs, member = getattr(outer, name), getattr(block, name), block.signature.members[name]
+        if member.is_signature:
+            connect(m, flipped(ours), theirs)
+        elif member.flow is In:
+            m.d.comb += theirs.eq(ours)
+        else:
+            m.d.comb += ours.eq(theirs)
 
 
 def route(

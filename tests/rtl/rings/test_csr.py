@@ -15,6 +15,7 @@ from omap.presets import preset
 from omap.regmap import BY_NAME, REGISTERS, Access, Fault, State, identity
 from rtl.rings.csr import PLAIN, Csr
 from rtl.stream.axi import AxiLiteSignature
+from rtl.stream.ways import through
 from sim.bench.compiled import Design
 
 MODES = {"hbm_private": True, "attested": False, "hardware": True}
@@ -40,12 +41,7 @@ class Rig(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.csr = csr = self.csr
-        for name in self.OWN:
-            outer, inner, member = getattr(self, name), getattr(csr, name), csr.signature.members[name]
-            if member.is_signature:
-                wiring.connect(m, wiring.flipped(outer), inner)
-            else:
-                m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        through(m, self, dict.fromkeys(self.OWN, csr))
         for channel, names in LITE.channels.items():
             inward = channel not in "br"
             flow = getattr(self, ("i_" if inward else "o_") + channel)

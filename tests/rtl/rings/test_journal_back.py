@@ -26,6 +26,7 @@ from omap.wire import MOST_ANCESTORS, RecordCodec
 from rtl.rings.durable_keys import DurableKeys
 from rtl.rings.journal_back import ROOM_CYCLES, JournalBack
 from rtl.rings.lineage import ANCESTOR, Lineage
+from rtl.stream.ways import through
 from sim.bench.compiled import Design
 from tests.support.rtl.session_ends import MAP_ID, ROOT_KEY, number
 from tests.support.rtl.snapshots import CHUNKED, MAPS, drawn_slots, fields_of, slot_items
@@ -54,13 +55,7 @@ class Rig(wiring.Component):
         m = Module()
         m.submodules.block, m.submodules.lineage, m.submodules.keys = self.block, Lineage(), DurableKeys()
         block, lineage, keys = self.block, m.submodules.lineage, m.submodules.keys
-        for name in self.OWN:
-            outer, inner = getattr(self, name), getattr(block, name)
-            member = block.signature.members[name]
-            if member.is_signature:
-                connect(m, *((flipped(outer), inner) if member.flow is In else (inner, flipped(outer))))
-            else:
-                m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        through(m, self, dict.fromkeys(self.OWN, block))
         connect(m, flipped(self.i_ancestor), lineage.i_ancestor)
         connect(m, block.o_derive, keys.i)
         connect(m, keys.o, block.i_key)

@@ -6,7 +6,6 @@ from functools import cache
 from amaranth.hdl import Module, Shape
 from amaranth.lib import wiring
 from amaranth.lib.data import StructLayout
-from amaranth.lib.wiring import Out
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -17,6 +16,7 @@ from omap.wire import SESSIONS, RecordCodec, read_header
 from rtl.rings.record import RIGHTS
 from rtl.rings.record_commands import RecordCommands
 from rtl.rings.restore import Restore as Restores
+from rtl.stream.ways import through
 from sim.bench.compiled import Design
 from tests.support.rtl.restore_histories import law_of
 from tests.support.rtl.session_bench import BEAT_BYTES, IN_FLIGHT, ROOT_KEY, number
@@ -39,13 +39,7 @@ class Rig(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.restore, m.submodules.commands = restore, commands = self.restore, self.commands
-        for name, member in self.signature.members.items():
-            outer, inner = getattr(self, name), getattr(commands if name == "o_command" else restore, name)
-            if member.is_signature:
-                ends = (inner, wiring.flipped(outer)) if member.flow is Out else (wiring.flipped(outer), inner)
-                wiring.connect(m, *ends)
-            else:
-                m.d.comb += outer.eq(inner) if member.flow is Out else inner.eq(outer)
+        through(m, self, {name: commands if name == "o_command" else restore for name in self.signature.members})
         wiring.connect(m, restore.o_text, commands.i_text)
         wiring.connect(m, commands.o_context, restore.i_context)
         m.d.comb += [

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from amaranth.hdl import Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 from hypothesis import strategies as st
 
 from omap.presets import preset
@@ -26,6 +26,7 @@ from omap.wire import (
 from rtl.constants import RING_IDS
 from rtl.memory.host_port import HostPort
 from rtl.rings.ring_port import RingPort
+from rtl.stream.ways import through
 from sim.bench.compiled import Design
 from sim.models.memory import Memory
 from sim.models.observer import EventKind
@@ -66,15 +67,7 @@ class Rig(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.host, m.submodules.ring = self.host, self.ring
-        for name, owner in self.owners.items():
-            outer, inner = getattr(self, name), getattr(owner, name)
-            member = owner.signature.members[name]
-            if member.is_signature:
-                wiring.connect(m, wiring.flipped(outer), inner)
-            elif member.flow is In:
-                m.d.comb += inner.eq(outer)
-            else:
-                m.d.comb += outer.eq(inner)
+        through(m, self, self.owners)
         for role, port in (("read", "o_read"), ("write", "o_write"), ("lines", "o_lines")):
             wiring.connect(m, getattr(self.ring, port), getattr(self.host, f"i_ring_{role}"))
         wiring.connect(m, self.host.o_ring_data, self.ring.i_data)
