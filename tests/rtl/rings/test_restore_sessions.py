@@ -17,9 +17,10 @@ from omap.source import END
 from omap.wire import RecordCodec
 from rtl.rings.sessions import Sessions
 from sim.bench.compiled import Design
+from sim.bench.secrecy import differences, state
 from tests.support.rtl.restore_bench import RestoreTwin
 from tests.support.rtl.restore_histories import History, drawn_history
-from tests.support.rtl.session_bench import IN_FLIGHT, ROOT_KEY, flipped
+from tests.support.rtl.session_bench import IN_FLIGHT, ROOT_KEY, UNERASED, Interpreted, flipped
 
 
 @cache
@@ -115,6 +116,30 @@ def test_nothing_of_a_restore_comes_after_an_erasure(seed, cycles):
     twin.bench.run(1500)
     assert before == {name: twin.bench.sink(name).transfers for name in before}
     assert not twin.bench.get("restored")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_key_that_opens_records_is_gone_when_a_restore_is_over(ends):
+    """It stood where that of the first session will stand, and would stay until there is one."""
+    states = []
+    for seed in (1, 2):
+        rng, root_key = random.Random(3), bytes([seed]) * 32
+        twin = RestoreTwin(Interpreted(journal=True), preset("TINY"), rng, schedule=random.Random(3), root_key=root_key)
+        twin.begin_restore()
+        records = History(twin.codec, root_key, random.Random(4)).format().records
+        for record in records:
+            twin.push(record)
+        twin.bench.run(1500)
+        assert twin.bench.sink("o_record").transfers == 4 * len(records)  # a line each
+        before = state(twin.bench, without_memories_of=UNERASED)
+        twin.push(END if ends else flipped(END, 0))
+        twin.bench.run(300)
+        assert (twin.bench.get("restored"), twin.bench.get("failed")) == (ends, not ends)
+        states.append((before, state(twin.bench, without_memories_of=UNERASED)))
+    (before, after), (other_before, other_after) = states
+    assert differences(before, other_before).count("memory row 0") > 15  # round keys, hash key and its powers
+    assert not [name for name in differences(after, other_after) if name.startswith("memory row")]
 
 
 def cycles_of(seed, make):

@@ -138,6 +138,31 @@ def test_the_beginning_of_a_journal_is_told_without_a_response():
     assert host.bench.get("idle")
 
 
+@settings(max_examples=10)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    timing=ROUNDS["timing"],
+    serve=st.booleans(),
+    records=st.lists(st.integers(1, 16), min_size=1, max_size=4),
+)
+def test_the_port_says_when_the_host_has_all_of_a_journal(seed, timing, serve, records):
+    """A format ends after that, so that the host finds the whole beginning in the ring."""
+    host, given = JournalHost("TINY", LEAST, timing=timing, seed=seed, serve=serve), 0
+    host.bench.run(50)
+    for lines in records:
+        host.begin(bytes(64 * lines))
+        given += lines
+        host.bench.run(2)  # a beat is here
+        assert not host.bench.get("journal_told")
+        end = host.bench.cycle + 20_000
+        while not host.bench.get("journal_told"):
+            assert host.bench.cycle < end
+            host.bench.run(1)
+        assert host.counter(Counter.JOURNAL_WRITTEN) == given
+        host.bench.run(host.rng.randrange(400))
+        assert host.bench.get("journal_told")
+
+
 def test_one_write_tells_a_record_of_the_journal_and_its_response():
     told = {}
     for make in (Host, JournalHost):

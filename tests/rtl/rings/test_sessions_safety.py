@@ -13,13 +13,19 @@ from omap.errors import WrongKeyError
 from omap.operations import Kind, Operation, Status
 from omap.presets import preset
 from omap.wire import CLOSE, LINE_BYTES, Header, RecordType, Refusal, read_header
-from rtl.rings.sessions import Sessions
-from sim.bench.amaranth_bench import AmaranthBench
 from sim.bench.secrecy import differences, state
-from tests.support.rtl.session_bench import BEAT_BYTES, OWNER, ROOT_KEY, Twin, code, data, design, flipped
-
-UNERASED = ["fifo.py", "handshake.py"]
-"""Memories that no erasure reaches: what has passed, and the public part of pending handshakes."""
+from tests.support.rtl.session_bench import (
+    BEAT_BYTES,
+    OWNER,
+    ROOT_KEY,
+    UNERASED,
+    Interpreted,
+    Twin,
+    code,
+    data,
+    design,
+    flipped,
+)
 
 READER = Credential(Right.READ)
 
@@ -350,13 +356,6 @@ def test_an_erased_block_holds_nothing_of_its_keys():
     (before, after), (other_before, other_after) = states
     assert {"root_key", "memory row 0"} <= set(differences(before, other_before))
     assert not differences(after, other_after)
-
-
-class Interpreted:
-    """In the place of a compiled design: a bench that sees inside."""
-
-    def bench(self, *, seed):
-        return AmaranthBench(Sessions(preset("TINY"), in_flight=4), seed=seed)
 
 
 def timed(kind, seed, root_key):

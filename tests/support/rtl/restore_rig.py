@@ -6,6 +6,7 @@ from functools import cache
 from amaranth.hdl import Module, Shape
 from amaranth.lib import wiring
 from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import Out
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -23,25 +24,28 @@ from tests.support.rtl.session_bench import BEAT_BYTES, IN_FLIGHT, ROOT_KEY, num
 
 
 class Rig(wiring.Component):
-    """A restore and what unpacks its texts. What opens records, derives keys and runs commands is left to the bench."""
+    """A restore and what unpacks its texts. What opens records, derives keys and runs commands is left to the bench.
 
-    INSIDE = ("o_text", "runs", "i_context")
+    ``forgotten`` counts how often the key was to be forgotten.
+    """
+
+    INSIDE = ("o_text", "runs", "i_context", "forget")
 
     def __init__(self, params):
         self.restore = Restores(params, in_flight=IN_FLIGHT, most=2 * IN_FLIGHT)
         self.commands = RecordCommands(params, in_flight=IN_FLIGHT)
-        members = dict(self.restore.signature.members.items())
-        super().__init__(
-            {name: member for name, member in members.items() if name not in self.INSIDE}
-            | {"o_command": self.commands.signature.members["o_command"]}
-        )
+        self.owners = {name: self.restore for name in self.restore.signature.members if name not in self.INSIDE}
+        self.owners["o_command"] = self.commands
+        members = {name: owner.signature.members[name] for name, owner in self.owners.items()}
+        super().__init__(members | {"forgotten": Out(8)})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.restore, m.submodules.commands = restore, commands = self.restore, self.commands
-        through(m, self, {name: commands if name == "o_command" else restore for name in self.signature.members})
+        through(m, self, self.owners)
         wiring.connect(m, restore.o_text, commands.i_text)
         wiring.connect(m, commands.o_context, restore.i_context)
+        m.d.sync += self.forgotten.eq(self.forgotten + restore.forget)
         m.d.comb += [
             commands.rights.eq(RIGHTS.const({"read": 1, "write": 1})),
             commands.open_sessions.eq(restore.runs.replicate(SESSIONS)),
@@ -195,6 +199,7 @@ class RigRun:
             wanted = wanted[: len(commands)]
         assert commands == wanted
         assert (bench.get("restored"), bench.get("failed")) == (law.complete, law.failed)
+        assert bench.get("forgotten") == (law.complete or law.failed)
         assert [one["key"] for one in got["o_key"]] == [number(key) for key in self.keys]
         if law.complete:
             assert bench.get("map_id") == number(law.map_id)

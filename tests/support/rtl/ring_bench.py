@@ -59,7 +59,7 @@ class Rig(wiring.Component):
         lines = LINES[name]
         self.host = HostPort(page_ids=32, ring_ids=RING_IDS, max_lines=lines)
         self.ring = RingPort(preset(name), max_lines=lines, journal=journal, **MODES)
-        own = (*self.OWN, "idle", *(("i_journal", "journal_room", "journal_fits") if journal else ()))
+        own = (*self.OWN, "idle", *(("i_journal", "journal_room", "journal_fits", "journal_told") if journal else ()))
         self.owners = dict.fromkeys((*self.PAGE, "m_axi"), self.host) | dict.fromkeys(own, self.ring)
         members = {name: owner.signature.members[name] for name, owner in self.owners.items()}
         super().__init__(members | {"error": Out(1)})

@@ -24,6 +24,7 @@ from omap.wire import (
 )
 from rtl.rings.record import command_layout, reply_layout
 from rtl.rings.sessions import Sessions
+from sim.bench.amaranth_bench import AmaranthBench
 from sim.bench.compiled import Design
 from sim.device.known import DEVICE_ID
 from sim.device.map_bench import secret_words
@@ -41,6 +42,20 @@ IN_FLIGHT = 8
 def design(name):
     """Return the block for a preset, compiled, and the preset."""
     return Design(Sessions(preset(name), in_flight=IN_FLIGHT)), preset(name)
+
+
+class Interpreted:
+    """In the place of a compiled design: a bench that sees inside."""
+
+    def __init__(self, *, journal=False):
+        self.journal = journal
+
+    def bench(self, *, seed):
+        return AmaranthBench(Sessions(preset("TINY"), in_flight=4, journal=self.journal), seed=seed)
+
+
+UNERASED = ["fifo.py", "handshake.py"]
+"""Memories that no erasure reaches: what has passed, and the public part of pending handshakes."""
 
 
 def packed(layout, fields):
