@@ -21,7 +21,7 @@ from rtl.map.sealing import Sealing
 from rtl.map.waiting import WaitingBins
 from rtl.memory.hbm import HBM_AXI
 from rtl.rings.record import command_layout, reply_layout
-from rtl.stream.lend import lend_input, lend_output
+from rtl.stream.ways import choose, route
 
 PROGRESS = ("admitted", "located", "read", "arrived", "started", "merged", "sealed", "written", "replied")
 """Bits of :attr:`Core.progress`: each turns over when an operation passes this point."""
@@ -200,9 +200,9 @@ class Core(wiring.Component):
         if self.scanner is None or name not in self.scanner.signature.members:
             connect(m, owner, other)
         elif name.startswith("o_"):
-            lend_output(m, self.scanner.borrows, owner=owner, borrower=getattr(self.scanner, name), out=other)
+            choose(m, self.scanner.borrows, owner, getattr(self.scanner, name), other)
         else:
-            lend_input(m, self.scanner.borrows, owner=owner, borrower=getattr(self.scanner, name), source=other)
+            route(m, self.scanner.borrows, other, owner, getattr(self.scanner, name))
 
     def _pages(self, m: Module) -> None:
         """Connect what pages pass: format, the way to and from host memory, opening, merge, sealing."""

@@ -27,12 +27,13 @@ def route(
     """Give what a stream carries to the first of two others, or to the second one."""
     second = Value.cast(second)
     m.d.comb += [
-        source.ready.eq(Mux(second, second_sink.ready, first_sink.ready)),
         first_sink.valid.eq(source.valid & ~second),
         second_sink.valid.eq(source.valid & second),
         first_sink.p.eq(source.p),
         second_sink.p.eq(source.p),
     ]
+    if not source.signature.always_ready:
+        m.d.comb += source.ready.eq(Mux(second, second_sink.ready, first_sink.ready))
 
 
 def choose(
