@@ -31,7 +31,7 @@ class RequestPolls(wiring.Component):
     base : In(64)
         Bus address of the shared buffer.
     o_read, i_data
-        As :class:`rtl.rings.ring_commands.CounterPolls` has them.
+        As :class:`rtl.rings.counter_polls.CounterPolls` has them.
     o_request : Out(stream.Signature(8))
         A request: the lowest bits of a number that is new.
     i_request_done : In(stream.Signature(0))

@@ -1,4 +1,4 @@
-"""The command ring: the host's counters, and the records in order."""
+"""The command ring: its lines fetched, and handed on as records in order."""
 
 from __future__ import annotations
 
@@ -23,12 +23,6 @@ LINE_SHIFT = (LINE_BYTES - 1).bit_length()
 PLENTY = 128
 """Lines that are here or on their way, from which on the host's counters are read more rarely."""
 
-RARER = 8
-"""So many times more rarely."""
-
-assert len({Counter.COMMANDS_WRITTEN // LINE_BYTES, Counter.RESPONSES_TAKEN // LINE_BYTES}) == 1, "one read has both"
-assert Counter.COMMANDS_WRITTEN // LINE_BYTES == Counter.JOURNAL_TAKEN // LINE_BYTES
-
 
 def clamped(value: Value, most: int) -> Value:
     """Return the lesser of ``value`` and ``most``, in as many bits as that takes."""
@@ -49,112 +43,6 @@ def counter_in(line: Value, counter: Counter) -> Value:
 def line_read(request: StructLayout) -> StructLayout:
     """Return the payload of a stream of lines that were read."""
     return StructLayout({"id": request.members["id"], "data": LINE_BITS, "last": 1})
-
-
-class CounterPolls(wiring.Component):
-    """Reads the host's counters again and again.
-
-    Parameters
-    ----------
-    request : StructLayout
-        Payload of an access, see :func:`rtl.memory.bursts.access`.
-    first_id, polls : int
-        Ids to use: so many reads may be under way.
-    every : int
-        Cycles from one read to the next at least.
-    journal : bool
-        There is a journal.
-
-    Members
-    -------
-    run : In(1)
-        Read them.
-    rarer : In(1)
-        An eighth as often will do.
-    base : In(64)
-        Bus address of the shared buffer.
-    o_read : Out(stream.Signature(request))
-        Reads of the line with both counters.
-    i_data : In(stream.Signature({"id", "data", "last"}, always_ready=True))
-        What was read, of any id.
-    responses : In(64)
-        Lines of responses ever written: no more can have been taken.
-    journal : In(64)
-        Lines of the journal ever written, if there is one.
-    commands_written, responses_taken, journal_taken : Out(64)
-        The counters, as far as this block knows them. They only grow. The last one is there if there is a journal.
-    """
-
-    def __init__(self, *, request: StructLayout, first_id: int, polls: int, every: int, journal: bool = False) -> None:
-        self.first_id, self.polls, self.every, self.journalled = first_id, polls, every, journal
-        super().__init__(
-            ({"journal": In(COUNTER_BITS), "journal_taken": Out(COUNTER_BITS)} if journal else {})
-            | {
-                "run": In(1),
-                "rarer": In(1),
-                "base": In(ADDRESS_BITS),
-                "o_read": Out(stream.Signature(request)),
-                "i_data": In(stream.Signature(line_read(request), always_ready=True)),
-                "responses": In(COUNTER_BITS),
-                "commands_written": Out(COUNTER_BITS),
-                "responses_taken": Out(COUNTER_BITS),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        under_way = Signal(self.polls)
-        turn = Signal(self.polls, init=1)  # one-hot: the id to use next
-        since = Signal(range(RARER * self.every))  # cycles since the last read
-        due, taken = Signal(), Signal()
-        number = Signal.like(self.o_read.p.id)
-        for k in range(self.polls):
-            with m.If(turn[k]):
-                m.d.comb += number.eq(self.first_id + k)
-        often, rare = Signal(init=1), Signal(init=1)
-        m.d.comb += [
-            taken.eq(self.o_read.valid & self.o_read.ready),
-            due.eq(self.run & often & (rare | ~self.rarer) & ~(turn & under_way).any() & ~self.o_read.valid),
-        ]
-        with m.If(due):
-            m.d.sync += [
-                self.o_read.valid.eq(1),
-                self.o_read.p.address.eq(self.base + Counter.COMMANDS_WRITTEN // LINE_BYTES * LINE_BYTES),
-                self.o_read.p.lines.eq(1),
-                self.o_read.p.id.eq(number),
-                turn.eq(turn.rotate_left(1)),
-                since.eq(0),
-                often.eq(self.every == 1),
-                rare.eq(0),
-            ]
-        with m.Else():
-            with m.If(taken):
-                m.d.sync += self.o_read.valid.eq(0)
-            m.d.sync += [often.eq(often | (since == self.every - 2)), rare.eq(rare | (since == RARER * self.every - 2))]
-            with m.If(~rare):
-                m.d.sync += since.eq(since + 1)
-
-        line = self.i_data.p
-        for k in range(self.polls):
-            with m.If(due & turn[k]):
-                m.d.sync += under_way[k].eq(1)
-            with m.Elif(self.i_data.valid & (line.id == self.first_id + k)):
-                m.d.sync += under_way[k].eq(0)
-
-        # Any read's answer may bring the latest values.
-        mine = self.i_data.valid & (line.id >= self.first_id) & (line.id < self.first_id + self.polls)
-        written, read = counter_in(line.data, Counter.COMMANDS_WRITTEN), counter_in(line.data, Counter.RESPONSES_TAKEN)
-        with m.If(mine & (written > self.commands_written)):
-            m.d.sync += self.commands_written.eq(written)
-        # SEC_CM: RING.COUNTERS.BOUND -- room that the host claims for responses it can't have taken is not believed
-        with m.If(mine & (read > self.responses_taken) & (read <= self.responses)):
-            m.d.sync += self.responses_taken.eq(read)
-        if self.journalled:
-            taken_lines = counter_in(line.data, Counter.JOURNAL_TAKEN)
-            # SEC_CM: RING.COUNTERS.BOUND -- nor is room for a journal that it can't have taken
-            with m.If(mine & (taken_lines > self.journal_taken) & (taken_lines <= self.journal)):
-                m.d.sync += self.journal_taken.eq(taken_lines)
-        return m
 
 
 class CommandFetch(wiring.Component):
@@ -185,7 +73,7 @@ class CommandFetch(wiring.Component):
     ring_lines : In(17)
         Lines of the ring, a power of two; still while ``serve`` is high.
     commands_written, responses_taken, journal_taken : In(64)
-        As :class:`CounterPolls` knows them. The last one is there if there is a journal.
+        As :class:`rtl.rings.counter_polls.CounterPolls` knows them. The last one is there if there is a journal.
     saved : In(range(most_lines + 1))
         Lines by which a response has turned out shorter than its command; 0 in all other cycles.
     answered, journal_lines : In(range(most_lines + 1))
@@ -206,6 +94,8 @@ class CommandFetch(wiring.Component):
         The records.
     o_lines : Out(stream.Signature(range(most_lines + 1)))
         The length of each record, before its first beat.
+    new : Out(range(most + 1))
+        Lines that are asked for in this cycle.
     fetched : Out(64)
         Lines ever here.
     plenty : Out(1)
@@ -240,6 +130,7 @@ class CommandFetch(wiring.Component):
                 "i_data": In(stream.Signature(line_read(request), always_ready=True)),
                 "o_record": Out(stream.Signature(RECORD_BEAT)),
                 "o_lines": Out(stream.Signature(range(most_lines + 1))),
+                "new": Out(range(most + 1)),
                 "fetched": Out(COUNTER_BITS),
                 "plenty": Out(1),
                 "idle": Out(1),
@@ -302,7 +193,8 @@ class CommandFetch(wiring.Component):
             framing.i_line.p.eq(self.i_data.p.data),
             self.idle.eq((free == self.depth) & ~framing.o_record.valid),
         ]
-        new = Mux(taken, some, 0)
+        new = self.new
+        m.d.comb += new.eq(Mux(taken, some, 0))
         m.d.sync += [
             self.fetched.eq(self.fetched + mine),
             promised.eq(promised + new - self.saved),

@@ -12,15 +12,16 @@ from omap.regmap import REGISTER_BYTES, identity
 from omap.wire import CONTROL_BYTES
 from rtl.constants import LINE_BITS, LINE_BYTES, RING_ACCESS_LINES, RING_IDS
 from rtl.memory.bursts import ADDRESS_BITS, access
+from rtl.rings.counter_polls import BUSY, CounterPolls
 from rtl.rings.record import RECORD_BEAT
 from rtl.rings.request_polls import RequestPolls
-from rtl.rings.ring_commands import LINE_SHIFT, RING_BITS, CommandFetch, CounterPolls, line_read
+from rtl.rings.ring_commands import COUNTER_BITS, LINE_SHIFT, RING_BITS, CommandFetch, line_read
 from rtl.rings.ring_writer import RingWriter
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import page_beat, require_one_of, require_whole
 
 ID_BITS = (RING_IDS - 1).bit_length()
-REQUEST_ID = RING_IDS - 1
+POLL_IDS, REQUEST_ID = 3, RING_IDS - 1
 
 BUFFERED_LINES = 512
 """Lines of commands that are here or on their way at most."""
@@ -47,7 +48,8 @@ class RingPort(wiring.Component):
     access_lines : int
         Most lines of one access to a ring, a power of two; fewer if ``max_lines`` is shorter.
     poll_cycles : int
-        Cycles from one read of the counters to the next; eight times as many while 128 lines are here or on their way.
+        Cycles from one read of the counters to the next while no record is here; more while records are, see
+        :class:`rtl.rings.counter_polls.CounterPolls`.
     request_cycles : int
         Cycles from one read of REQUESTS to the next.
     gather_cycles : int
@@ -110,7 +112,7 @@ class RingPort(wiring.Component):
         *,
         max_lines: int,
         access_lines: int = RING_ACCESS_LINES,
-        poll_cycles: int = 32,
+        poll_cycles: int = 20,
         request_cycles: int = 256,
         gather_cycles: int = 32,
         counter_cycles: int = 64,
@@ -165,7 +167,7 @@ class RingPort(wiring.Component):
         m = Module()
         connect, flipped = wiring.connect, wiring.flipped
         m.submodules.polls = polls = CounterPolls(
-            request=self.request, first_id=1, polls=REQUEST_ID - 1, every=self.poll_cycles, journal=self.journal
+            request=self.request, first_id=1, ids=POLL_IDS, every=self.poll_cycles, journal=self.journal
         )
         m.submodules.fetch = fetch = CommandFetch(
             self.params, request=self.request, most=self.access_lines, depth=BUFFERED_LINES, journal=self.journal
@@ -205,10 +207,20 @@ class RingPort(wiring.Component):
         ]
         m.submodules.unanswered = unanswered = Fifo(shape=fetch.o_lines.p.shape(), depth=UNANSWERED)
         connect(m, fetch.o_lines, unanswered.i)
-        m.d.comb += unanswered.o.ready.eq(writer.whole)
+        open_lines = Signal(COUNTER_BITS)  # asked for, and without a whole response
+        answered = Signal.like(unanswered.o.p)
+        m.d.comb += [
+            unanswered.o.ready.eq(writer.whole),
+            answered.eq(Mux(writer.whole & unanswered.o.valid, unanswered.o.p, 0)),
+        ]
+        m.d.sync += [
+            open_lines.eq(open_lines + fetch.new - answered),
+            polls.few.eq(open_lines != 0),
+            polls.busy.eq(open_lines >= BUSY),
+        ]
         m.d.sync += fetch.saved.eq(Mux(writer.whole & unanswered.o.valid, unanswered.o.p - writer.whole_lines, 0))
         m.d.comb += [
-            polls.rarer.eq(fetch.plenty),
+            polls.plenty.eq(fetch.plenty),
             polls.base.eq(self.base),
             polls.responses.eq(writer.responses),
             requests.run.eq(self.run),

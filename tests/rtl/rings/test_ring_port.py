@@ -53,17 +53,17 @@ def test_the_largest_ring_and_a_doorbell_before_the_start():
     host.exchange(records, limit=30_000)
 
 
-def test_the_counters_are_read_every_32_cycles_and_a_record_is_soon_there():
+def test_the_counters_are_read_every_20_cycles_and_a_record_is_soon_there():
     host = Host("TINY", 256)
     host.bench.run(2000)
-    assert set(np.diff(host.reads(0, 0x80))[8:]) == {32}
-    assert set(np.diff(host.reads(0x200, 0x240))[1:]) == {256}
+    assert set(np.diff(host.reads(0, 0x80))[8:]) == {20}
+    assert set(np.diff(host.reads(0x200, 0x240))[1:]) <= {255, 256, 257}  # a read of the counters may go first
     rung = host.bench.cycle
     host.submit([host.record(1)])
     host.bench.run(1000)
     first = host.bench.sink("o_record").cycles[0] - rung
-    # up to 32 cycles until it is sampled, a round trip for the record; the rest is ours
-    assert first <= 32 + 150 + 15
+    # up to 20 cycles until it is sampled, a round trip for the record; the rest is ours
+    assert first <= 20 + 150 + 15
     host.answer(host.records())
     before = host.bench.cycle
     host.bench.run(200)

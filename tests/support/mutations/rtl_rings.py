@@ -187,8 +187,8 @@ REMOVALS = [
         "there = replies.o.valid",
         "tick = Signal()\n        m.d.sync += tick.eq(~tick)\n        there = (reply.found | tick) & replies.o.valid",
     ),
-    Removal("RING.COUNTERS.BOUND", "rtl/rings/ring_commands.py", " & (read <= self.responses)", ""),
-    Removal("RING.COUNTERS.BOUND", "rtl/rings/ring_commands.py", " & (taken_lines <= self.journal)", ""),
+    Removal("RING.COUNTERS.BOUND", "rtl/rings/counter_polls.py", " & (read <= self.responses)", ""),
+    Removal("RING.COUNTERS.BOUND", "rtl/rings/counter_polls.py", " & (taken_lines <= self.journal)", ""),
     Removal(
         "JOURNALS.EFFECTS.UNIFORM",
         "rtl/rings/journal_items.py",
