@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from fractions import Fraction
 from functools import cached_property
+from math import floor
+from typing import Any
 
 from omap.params import Params, Rule
 from omap.sizing.backlog import LATE_BITS
@@ -31,6 +34,9 @@ MOST_PAGE_ENTRIES = 96
 MOST_BINS = 256
 """Most bins that are kept on chip."""
 
+MOST_PARTS = 8
+"""Largest denominator of an interval."""
+
 MOST_PAGE_BYTES = 1 << 13
 """Largest page. The merge holds two pages in registers."""
 
@@ -45,9 +51,10 @@ class EngineConfig:
         The map.
     lanes : int
         Blocks of 16 bytes that a page's beat carries, 1, 2 or 4.
-    interval : int, optional
-        Least number of cycles between two admitted operations. Default: the cycles that opening and sealing a page
-        take, or those that the bookkeeping of an operation takes if these are more.
+    interval : int or Fraction, optional
+        Least number of cycles between two admitted operations, on average (:class:`rtl.map.spacing.Spacing`), 4 to
+        4096; the denominator is at most 8. Default: the cycles that opening and sealing a page take, or those that the
+        bookkeeping of an operation takes if these are more.
     late_bits : int
         An event of an operation is late with a probability of at most 2 to the power of minus this. The offsets and
         numbers below that are not given follow from it (:mod:`rtl.offsets`). Fewer bits make single operations
@@ -90,7 +97,7 @@ class EngineConfig:
 
     params: Params
     lanes: int = 1
-    interval: int = 0
+    interval: int | Fraction = 0
     late_bits: int = LATE_BITS
     in_flight: int = 0
     lookup_cycles: int = 0
@@ -128,7 +135,7 @@ class EngineConfig:
         if not self.interval:
             interval = max(least_interval(params, self.lanes), offsets.least_interval(params))
             object.__setattr__(self, "interval", interval)
-        require_whole("interval", self.interval, 4, 4096)
+        object.__setattr__(self, "interval", _interval(self.interval))
         self._compute()
         require_whole("in_flight", self.in_flight, 2, 128)
         for name in ("lookup_cycles", "merge_cycles", "reply_cycles", "follow_cycles"):
@@ -153,7 +160,7 @@ class EngineConfig:
                 if not getattr(self, name):
                     object.__setattr__(self, name, getattr(found, name.removesuffix("_cycles")))
             # An operation comes when another was replied to, and its bins are announced some time later.
-            away = -(-max(0, found.flush - offsets.LOCATE) // self.interval)
+            away = self.most_within(max(0, found.flush - offsets.LOCATE))
             if not self.in_flight:
                 trip = self.lookup_cycles + max(self.turnaround_cycles, SLOW_HOST) + self.reply_cycles
                 most = min(128, MOST_BINS // 2 - away)
@@ -161,17 +168,25 @@ class EngineConfig:
             if not self.bin_entries:
                 object.__setattr__(self, "bin_entries", 2 * (self.in_flight + away))
 
+    def most_within(self, cycles: int) -> int:
+        """Return how many operations may be admitted in so many cycles, at most."""
+        return floor((cycles - Fraction(1, self.interval.denominator)) / self.interval) + 1
+
     @property
-    def times(self) -> dict[str, int]:
-        """The times of public events in cycles, and the buffers that go with them, by name."""
+    def times(self) -> dict[str, int | str]:
+        """The times of public events in cycles, and the buffers that go with them, by name; a fraction is a text."""
         return {
-            "interval": self.interval,
+            "interval": _plain(self.interval),
             **{name: getattr(self, name) for name in OFFSETS},
             "in_flight": self.in_flight,
             "bin_entries": self.bin_entries,
             "page_entries": self.page_entries,
             "late_bits": self.late_bits,
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was chosen beside the map, by name, as JSON has it: a fraction is a text such as ``19/4``."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self) if field.name != "params"}
 
     @cached_property
     def page_beats(self) -> int:
@@ -217,6 +232,21 @@ class EngineConfig:
             first[name] = at
             at += count
         return first
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    return str(value) if isinstance(value, Fraction) else value
+
+
+def _interval(given: Any) -> int | Fraction:
+    """Return an interval, as a whole number if it is one; refuse what is none."""
+    require(
+        type(given) in (int, Fraction) and 4 <= given <= 4096 and given.denominator <= MOST_PARTS,
+        f"interval is {given if isinstance(given, Fraction) else repr(given)}; it must be a whole number from 4 to "
+        f"4096, or a Fraction between them with a denominator of at most {MOST_PARTS}",
+    )
+    return given.numerator if given.denominator == 1 else given
 
 
 SLOW_HOST = 300

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 
@@ -197,7 +198,7 @@ def least_interval(params: Params) -> int:
     return math.ceil(max(USE + mean, 2 * (1 + mean), FLUSH + 1 + mean + stays) / WORK_SHARE)
 
 
-def offsets(work: Work, *, interval: int, bits: float = LATE_BITS) -> Offsets:
+def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) -> Offsets:
     """Return the offsets that an operation exceeds with a probability of at most 2^-bits.
 
     A refresh is counted once for each structure on the way of an operation: position map, descriptors and slots. Its
@@ -207,8 +208,9 @@ def offsets(work: Work, *, interval: int, bits: float = LATE_BITS) -> Offsets:
     ----------
     work : Work
         The map and what its blocks do.
-    interval : int
-        Cycles from one operation to the next.
+    interval : int or Fraction
+        Cycles from one operation to the next, on average. If this is a fraction, operations may come almost a cycle
+        earlier than at their exact times (:class:`rtl.map.spacing.Spacing`), and are so much further behind.
     bits : float
         -log2 of the probability.
 
@@ -222,8 +224,10 @@ def offsets(work: Work, *, interval: int, bits: float = LATE_BITS) -> Offsets:
     located = LOCATE + WORD * (work.params.key_bytes // 8 + 1)
     wait = work.latency + work.refresh
 
+    early = 1 - 1 / interval.denominator
+
     def behind(own: backlog.Moments, *servers: backlog.Moments) -> float:
-        return backlog.most_behind(own, servers, interval, bits)
+        return early + backlog.most_behind(own, servers, float(interval), bits)
 
     lookup = math.ceil(located + wait + behind(nothing, work.tables))
     longest = backlog.moments(law, np.arange(len(law)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,7 @@ def digest(content: bytes) -> str:
 
 def facts(plan: Plan) -> dict[str, Any]:
     """Return the manifest without files and tools: all that follows from the plan alone."""
-    target, config = plan.target, plan.engine
-    engine = {field.name: getattr(config, field.name) for field in fields(config) if field.name != "params"}
+    target = plan.target
     return {
         "kind": KIND,
         "version": VERSION,
@@ -40,7 +38,7 @@ def facts(plan: Plan) -> dict[str, Any]:
         "top": target.module,
         "params": plan.params.to_dict(),
         "digest": plan.params.digest.hex(),
-        "engine": engine,
+        "engine": plan.engine.to_dict(),
         "claims": plan.claims,
         "encrypted": plan.encrypted,
         "identity": plan.identity,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from omap.board import BOARDS
 from omap.errors import ParamsError
@@ -123,14 +124,16 @@ def least_interval(params: Params, lanes: int = 1) -> int:
     return max(LEAST_INTERVAL, params.page_bytes // (LANE_BYTES * lanes) + 1)
 
 
-def layouts(params: Params, *, interval: int | None = None, channel_bytes: int = CHANNEL_BYTES) -> dict[str, Layout]:
+def layouts(
+    params: Params, *, interval: int | Fraction | None = None, channel_bytes: int = CHANNEL_BYTES
+) -> dict[str, Layout]:
     """Return how the structures of a map lie in HBM, in the order of their channels.
 
     Parameters
     ----------
     params : Params
         The map.
-    interval : int, optional
+    interval : int or Fraction, optional
         Cycles from one operation to the next; without it :func:`least_interval` gives them.
     channel_bytes : int
         Bytes of a pseudo-channel.

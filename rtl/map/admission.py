@@ -13,6 +13,7 @@ from rtl.crypto.drbg import Drbg
 from rtl.map.bin_shapes import Use
 from rtl.map.pacer import Pacer
 from rtl.map.position_map import PositionMap
+from rtl.map.spacing import Spacing
 from rtl.map.waiting import WaitingBins
 from rtl.rings.record import command_layout
 from rtl.stream.fifo import Fifo
@@ -136,20 +137,20 @@ class Admission(wiring.Component):
 
     def _turn(self, m: Module) -> Signal:
         """Return whether an operation may be admitted: the interval has passed, and not too many are in flight."""
-        interval, most = self.config.interval, self.config.in_flight
+        most = self.config.in_flight
+        m.submodules.spacing = spacing = Spacing(self.config.interval)
         may, departed = Signal(), Signal()
-        under_way, gap = Signal(range(most + 1)), Signal(range(interval))
-        following, spacing = Signal.like(under_way), Signal.like(gap)
+        under_way = Signal(range(most + 1))
+        following = Signal.like(under_way)
         m.d.comb += [
             following.eq(under_way + self.admitted - departed),
-            spacing.eq(Mux(self.admitted, interval - 1, Mux(gap == 0, 0, gap - 1))),
+            spacing.event.eq(self.admitted),
             self.idle.eq(under_way == 0),
         ]
         m.d.sync += [
             under_way.eq(following),
-            gap.eq(spacing),
             departed.eq(self.replied),  # counted a cycle later, for a shorter path
-            may.eq(self.formatted & (following != most) & (spacing == 0)),
+            may.eq(self.formatted & (following != most) & spacing.soon),
         ]
         return may
 

@@ -18,6 +18,7 @@ from rtl.map.following import Following
 from rtl.map.pacer import Pacer
 from rtl.map.page_entries import PageEntries
 from rtl.map.page_ids import PageIds
+from rtl.map.spacing import Spacing
 from rtl.map.turnaround import Turnaround
 from rtl.memory.bursts import access
 from rtl.memory.host_port import id_bits
@@ -268,17 +269,15 @@ class Pages(wiring.Component):
     def _start(self, m: Module, entries: PageEntries) -> None:
         """Start pages in their turn, at the interval, after their turnaround. Blank pages are passed over."""
         ripe = self.turnaround.ripe
-        gap, here = Signal(range(self.config.interval), name="gap"), Signal(name="here")
+        m.submodules.spacing = spacing = Spacing(self.config.interval)
+        here = Signal(name="here")
         m.d.comb += [
-            entries.started.eq(here & (gap == 0)),
+            entries.started.eq(here & spacing.free),
+            spacing.event.eq(entries.started),
             self.started.eq(entries.started),
             self.turnaround.started.eq(entries.started),
         ]
         m.d.sync += here.eq(entries.ready.bit_select(entries.turn, 1) & ripe & ~entries.started)
-        with m.If(entries.started):
-            m.d.sync += gap.eq(self.config.interval - 1)
-        with m.Elif(gap != 0):
-            m.d.sync += gap.eq(gap - 1)
         with m.If(entries.started | entries.skipped):
             self._advance(m, entries.turn)
 

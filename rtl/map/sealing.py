@@ -86,7 +86,7 @@ class Sealing(wiring.Component):
         pages, lanes = range(config.params.pages), config.lanes
         gcm = {"sealed_bytes": config.params.page_bytes, "aad_bytes": MAP_ID_BYTES, "keys": KEYS, "lanes": lanes}
         self.opener, self.sealer, self.keys = GcmOpen(**gcm), GcmSeal(**gcm), EpochKeys()
-        least = AHEAD + -(-(self.keys.kdf.latency + self.sealer.load_cycles) // config.interval)
+        least = AHEAD + config.most_within(self.keys.kdf.latency + self.sealer.load_cycles)
         require(
             1 << config.params.epoch_bits >= least,
             f"epoch_bits is {config.params.epoch_bits}; the next page key of this engine takes an epoch of {least} "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -86,5 +85,5 @@ def _entry(top: str, block: Block, text: str) -> dict[str, Any]:
 def _plain(argument: Any) -> Any:
     """Return an argument as JSON has it; the map's parameters stand in the manifest already."""
     if isinstance(argument, EngineConfig):
-        return {field.name: getattr(argument, field.name) for field in fields(argument) if field.name != "params"}
+        return argument.to_dict()
     return argument

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from itertools import pairwise, repeat
 
 import numpy as np
@@ -55,7 +56,7 @@ CAPACITIES = {"PAPER": (1 << 12, 1 << 18), "STANDARD": (1 << 14,), "WIDE": (1 <<
 BARS = {"PAPER": 16.0, "STANDARD": 1.25 * 40, "WIDE": 1.25 * 256}
 """Most cycles an operation may take."""
 
-NUMBERS = [field.name for field in fields(EngineConfig) if field.type == "int"]
+NUMBERS = [field.name for field in fields(EngineConfig) if field.type in ("int", "int | Fraction")]
 """What an engine can be given instead of what follows from its map."""
 
 SEED = 1
@@ -172,7 +173,7 @@ class Subject:
         """Tell apart why operations were not admitted at the interval, and why pages were read after their time."""
         config = self.config
         admitted, replied = passed["admitted"][middle], passed["replied"]
-        gaps = np.diff(admitted) - config.interval
+        gaps = np.diff(admitted) - float(config.interval)
         under_way = np.arange(len(passed["admitted"]))[middle][1:] - np.searchsorted(replied, admitted[1:] - 1)
         full = under_way >= config.in_flight - 1
         late = passed["read"] - passed["admitted"]
@@ -308,12 +309,17 @@ def host_of(arguments: argparse.Namespace) -> HostTiming:
     return HostTiming(reads=most, writes=most) if most else HostTiming()
 
 
-def number(text: str) -> tuple[str, int]:
-    """Return what sets a number of an engine, NAME=NUMBER."""
+def number(text: str) -> tuple[str, int | Fraction]:
+    """Return what sets a number of an engine, NAME=NUMBER; the interval may be a fraction, such as 19/4."""
     name, _, value = text.partition("=")
-    if name not in NUMBERS or not value.isdecimal():
+    above, _, below = value.partition("/")
+    if name not in NUMBERS or not above.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER with one of these names: {', '.join(NUMBERS)}")
-    return name, int(value)
+    if name == "interval" and below.isdecimal() and int(below):
+        return name, Fraction(int(above), int(below))
+    if below or "/" in value:
+        raise argparse.ArgumentTypeError(f"{text!r}: only the interval may be a fraction, such as interval=19/4")
+    return name, int(above)
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """What an engine is given for a map: channels that hold their structures, and refusals that say why."""
 
+import json
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
@@ -13,6 +15,7 @@ from omap.sizing.channels import CHANNEL_BYTES
 from omap.sizing.loads import most_board_load
 from omap.sizing.planner import largest
 from omap.sizing.sizes import page_slots_of
+from rtl import offsets
 from rtl.config import EngineConfig
 
 
@@ -71,6 +74,29 @@ def test_what_no_engine_can_be_is_refused():
         EngineConfig(params=preset("TINY"), lanes=3)
     with pytest.raises(ParamsError, match="interval is 2"):
         EngineConfig(params=preset("TINY"), interval=2)
+
+
+@pytest.mark.parametrize("interval", [3, 5.5, "9", True, Fraction(7, 2), Fraction(91, 9), 4097])
+def test_intervals_that_no_engine_has_are_refused(interval):
+    text = "it must be a whole number from 4 to 4096, or a Fraction between them with a denominator of at most 8"
+    with pytest.raises(ParamsError, match=f"interval is .*{interval}'?; {text}"):
+        EngineConfig(params=preset("TINY"), interval=interval)
+
+
+def test_an_interval_may_be_a_fraction():
+    config = EngineConfig(params=preset("PAPER"), interval=Fraction(37, 4))
+    whole = EngineConfig(params=preset("PAPER"), interval=9)
+    work = offsets.Work(whole.params, 1, whole.layouts)
+    found = [offsets.offsets(work, interval=interval) for interval in (10, Fraction(37, 4), 9)]
+    long, middle, short = (one.lookup + one.turnaround + one.reply for one in found)
+    assert long < middle <= short + 1
+    assert config.times["interval"] == "37/4"
+    assert json.loads(json.dumps(config.to_dict()))["interval"] == "37/4"
+    assert EngineConfig(params=preset("PAPER"), interval=Fraction(36, 4)) == whole
+    assert type(replace(config, interval=Fraction(18, 2)).interval) is int
+    # As many as the distances of rtl.map.spacing.Spacing allow: 10, 9, 9 and 9 cycles.
+    assert [config.most_within(cycles) for cycles in (1, 9, 10, 27, 28, 37, 370)] == [1, 1, 2, 3, 4, 4, 40]
+    assert [whole.most_within(cycles) for cycles in (1, 9, 10, 18, 19)] == [1, 1, 2, 2, 3]
 
 
 @pytest.mark.parametrize("descriptor_bytes", [64, 32])

@@ -1,6 +1,10 @@
 # amaranth: UnusedElaboratable=no
 """Admission: which pages and bins an operation touches follows from its draws, and when it reads from its turn."""
 
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,9 +27,9 @@ def packed(shape, **values):
     return shape.const(values).as_value().value
 
 
-def run(kinds, waits):
+def run(kinds, waits, config=TIGHT):
     """Admit operations of these kinds, whose answers come with these gaps and name page 1 for a miss, else page 3."""
-    admission = Core(TIGHT).admission
+    admission = Core(config).admission
     assert isinstance(admission, Admission)
     bench = AmaranthBench(admission)
     located = admission.i_located.p.shape()
@@ -51,6 +55,12 @@ def test_a_page_is_read_at_a_fixed_time_after_admission(drawn):
     begun, read = bench.source("i_command").cycles, bench.sink("o_read").cycles
     assert [after - before for before, after in zip(begun, read, strict=True)] == [TIGHT.lookup_cycles] * len(read)
     assert bench.get("late") == 0
+
+
+@pytest.mark.parametrize(("interval", "gaps"), [(9, [9] * 9), (Fraction(19, 2), [10, 9, 10, 9, 10, 9, 10, 9, 10])])
+def test_operations_are_admitted_at_the_interval(interval, gaps):
+    _, bench = run([Kind.GET] * 10, [0], replace(TIGHT, interval=interval))
+    assert [after - before for before, after in pairwise(bench.source("i_command").cycles)] == gaps
 
 
 @pytest.mark.sec_cm("PAGE.ADDR.FRESH")

@@ -4,6 +4,8 @@
 import random
 from collections import defaultdict, deque
 from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from amaranth.hdl import Module, ResetInserter, Signal
@@ -287,6 +289,13 @@ def test_how_early_the_host_answers_does_not_show_in_when_a_page_starts():
     assert {start - read for (read, _), start in zip(reads, starts, strict=True)} == {TURNAROUND}
     assert run(lambda: rng.randrange(TURNAROUND - 5)) == first
     assert run(lambda: TURNAROUND + 10) != first
+
+
+@pytest.mark.parametrize(("interval", "gaps"), [(7, [7] * 8), (Fraction(27, 4), [7, 7, 7, 6] * 2)])
+def test_pages_that_are_here_start_at_the_interval(interval, gaps):
+    rig = Rig(replace(config(1), interval=interval, turnaround_cycles=400, in_flight=64), seal=lambda: 1)
+    rig.run([*range(5), *range(5)])
+    assert [after - before for before, after in pairwise(rig.events["started"][:5])] == gaps[:4]
 
 
 def test_pages_in_flight_may_be_more_than_ids():
