@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
@@ -12,6 +12,7 @@ from rtl.constants import BLOCK_BITS
 from rtl.crypto.aes import AesIterative
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require_whole, swap_bytes
+from rtl.stream.pick import chosen
 
 INDEX_BITS = 64
 SEED_BITS = 256
@@ -24,8 +25,8 @@ class Drbg(wiring.Component):
     """Turns a sequence number into two page draws. Must equal one row of :meth:`omap.drbg.Drbg.pairs`.
 
     Any index may be asked for at any time, so a log can be replayed. Each AES cipher takes an index every 16 cycles:
-    four ciphers draw once in 4 cycles. A draw is on offer :attr:`latency` cycles after its index was taken, unless
-    earlier ones are still waiting to be taken.
+    six ciphers draw three times in 8 cycles. A draw is on offer :attr:`latency` cycles after its index was taken,
+    unless earlier ones are still waiting to be taken.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class Drbg(wiring.Component):
         Latency and rate are constants.
     """
 
-    def __init__(self, *, pages: int, ciphers: int = 4) -> None:
+    def __init__(self, *, pages: int, ciphers: int = 6) -> None:
         require_whole("pages", pages, 1, MAX_PAGES)
         require_whole("ciphers", ciphers, 1, 16)
         self.pages = pages
@@ -72,8 +73,8 @@ class Drbg(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from an index to its draw: the cipher, two for each limb of the scaling, the FIFO."""
-        return 15 + 2 * (WORD_BITS // LIMB_BITS) + 1
+        """Cycles from an index to its draw: the cipher and a register, two for each limb of the scaling, the FIFO."""
+        return 15 + 1 + 2 * (WORD_BITS // LIMB_BITS) + 1
 
     @property
     def interval(self) -> int:
@@ -91,35 +92,31 @@ class Drbg(wiring.Component):
             m.d.sync += [seed.eq(self.i_seed.p), seeded.eq(1)]
 
         ciphers = [AesIterative(key_bits=SEED_BITS) for _ in range(self.ciphers)]
-        into = Signal(range(self.ciphers))
-        outof = Signal(range(self.ciphers))
+        into, outof = Signal(self.ciphers, init=1), Signal(self.ciphers, init=1)  # whose turn it is
         for index, cipher in enumerate(ciphers):
             m.submodules[f"aes{index}"] = cipher
             m.d.comb += [
                 cipher.i.p.key.eq(seed),
                 cipher.i.p.block.eq(swap_bytes(Cat(self.i_index.p, Const(0, BLOCK_BITS - INDEX_BITS)))),
-                cipher.i.valid.eq(put & (into == index)),
-                cipher.o.ready.eq(outof == index),
+                cipher.i.valid.eq(put & into[index]),
+                cipher.o.ready.eq(outof[index]),
             ]
         # SEC_CM: DRBG.TIME.CONST -- the ciphers take turns, and each takes as long as every other
         m.d.comb += [
             self.i_index.ready.eq(
-                Array(cipher.i.ready for cipher in ciphers)[into] & seeded & (room != 0) & ~self.erase
+                (into & Cat(cipher.i.ready for cipher in ciphers)).any() & seeded & (room != 0) & ~self.erase
             ),
             put.eq(self.i_index.valid & self.i_index.ready),
             get.eq(self.o_draw.valid & self.o_draw.ready),
         ]
         m.d.sync += room.eq(room - put + get)
         with m.If(put):
-            m.d.sync += into.eq(Mux(into == self.ciphers - 1, 0, into + 1))
-        drawn = Signal()
-        block = Signal(BLOCK_BITS)
-        m.d.comb += [
-            drawn.eq(Array(cipher.o.valid for cipher in ciphers)[outof]),
-            block.eq(Array(cipher.o.p for cipher in ciphers)[outof]),
-        ]
-        with m.If(drawn):
-            m.d.sync += outof.eq(Mux(outof == self.ciphers - 1, 0, outof + 1))
+            m.d.sync += into.eq(into.rotate_left(1))
+        taken, drawn, block = Signal(), Signal(), Signal(BLOCK_BITS)
+        m.d.comb += taken.eq((outof & Cat(cipher.o.valid for cipher in ciphers)).any())
+        m.d.sync += [drawn.eq(taken), block.eq(chosen(outof, [cipher.o.p for cipher in ciphers]))]
+        with m.If(taken):
+            m.d.sync += outof.eq(outof.rotate_left(1))
 
         words = [swap_bytes(block[:WORD_BITS]), swap_bytes(block[WORD_BITS:])]
         valid, scaled = self._scaled(m, drawn, words)

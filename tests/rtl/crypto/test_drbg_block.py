@@ -21,7 +21,7 @@ def expected(design, seed, indices):
 @settings(max_examples=12)
 @given(
     pages=st.one_of(st.sampled_from([2, 1 << 31, 139811]), st.integers(1, 1 << 31)),
-    ciphers=st.sampled_from([1, 3, 4]),
+    ciphers=st.sampled_from([1, 3, 6]),
     seed=st.binary(min_size=32, max_size=32),
     indices=st.lists(st.integers(0, (1 << 63) - 1), min_size=1, max_size=8),
     waits=st.lists(st.integers(0, 20), max_size=8),
@@ -40,18 +40,19 @@ def test_draws_equal_the_reference_in_any_schedule(pages, ciphers, seed, indices
     assert sink.take() == expected(design, seed, indices)
 
 
-def test_one_draw_in_four_cycles():
-    design = Drbg(pages=139811)
+@pytest.mark.parametrize(("ciphers", "rate"), [(4, 4), (6, 16 / 6), (8, 2)])
+def test_draws_come_at_the_promised_rate(ciphers, rate):
+    design = Drbg(pages=139811, ciphers=ciphers)
     bench = AmaranthBench(design)
     seed = bytes(range(32))
-    indices = list(range(60))
+    indices = list(range(10 * ciphers))
     bench.source("i_seed").push([seed])
     source, sink = bench.source("i_index"), bench.sink("o_draw")
     source.push(indices)
     bench.run_until(limit=400, transfers={"o_draw": len(indices)})
     assert sink.take() == expected(design, seed, indices)
     assert sink.cycles == [cycle + design.latency for cycle in source.cycles]
-    assert source.cycles[-1] - source.cycles[3] <= 4 * (len(indices) - 4)
+    assert source.cycles[-1] - source.cycles[ciphers - 1] <= rate * (len(indices) - ciphers)
 
 
 def test_nothing_is_drawn_without_a_seed():

@@ -45,6 +45,19 @@ def test_messages_in_any_schedule(length, seed, waits):
     assert sink.cycles == [cycle + design.latency for cycle in source.cycles]
 
 
+def test_one_message_a_cycle():
+    design = SipHash(message_bytes=4)
+    bench = AmaranthBench(design)
+    key, messages = bytes(range(16)), [bytes([number, 1, 2, 3]) for number in range(40)]
+    bench.source("i_key").push([key])
+    bench.run(1)
+    bench.source("i_message").push(messages)
+    bench.run_until(limit=100, transfers={"o_hash": len(messages)})
+    sink = bench.sink("o_hash")
+    assert sink.take() == [siphash24(key, message) for message in messages]
+    assert sink.cycles[-1] - sink.cycles[0] == len(messages) - 1
+
+
 def test_a_new_key_counts_from_the_next_cycle():
     design = SipHash(message_bytes=8)
     bench = AmaranthBench(design)
