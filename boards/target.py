@@ -22,6 +22,7 @@ from omap.errors import ParamsError
 from omap.params import Params
 from omap.regmap import identity
 from rtl.config import EngineConfig
+from rtl.constants import HOST_IDS
 from rtl.synth.generate import JOURNAL
 
 
@@ -171,6 +172,8 @@ class Target(ABC):
         The guide from the bare card to a card that serves, by its path in the source tree.
     device : str
         What the PCIe address of such a card looks like.
+    host_ids : int
+        AXI ids that the way to host memory takes.
     """
 
     name: str
@@ -180,6 +183,7 @@ class Target(ABC):
     fusable: bool
     guide: str
     device: str
+    host_ids: int = HOST_IDS[0]
 
     # The design
 
@@ -198,7 +202,8 @@ class Target(ABC):
 
     def config(self, params: Params, *, journal: bool = JOURNAL) -> EngineConfig:
         """Return the engine for a map."""
-        return EngineConfig(params=params, channel_bits=BOARDS[self.board].channel_bits, journal=journal)
+        board = BOARDS[self.board]
+        return EngineConfig(params=params, channel_bits=board.channel_bits, host_ids=self.host_ids, journal=journal)
 
     def channels(self, params: Params) -> int:
         """Return how many channels of HBM a map takes."""

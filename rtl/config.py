@@ -9,8 +9,8 @@ from math import floor
 from typing import Any
 
 from omap.params import Params, Rule
-from omap.sizing.backlog import LATE_BITS
-from omap.sizing.channels import Layout, account, layouts, least_interval, total
+from omap.sizing.backlog import LATE_BITS, most_poisson
+from omap.sizing.channels import Layout, account, default_lanes, fitting_interval, layouts, least_interval, total
 from omap.units import format_bytes
 from rtl import offsets
 from rtl.constants import (
@@ -28,10 +28,13 @@ from rtl.stream.interfaces import require, require_one_of, require_whole
 
 OFFSETS = ("lookup_cycles", "turnaround_cycles", "follow_cycles", "reply_cycles", "merge_cycles")
 
-MOST_PAGE_ENTRIES = 96
+MOST_IN_FLIGHT = 192
+"""Most operations between admission and reply."""
+
+MOST_PAGE_ENTRIES = 160
 """Most pages in flight."""
 
-MOST_BINS = 256
+MOST_BINS = 512
 """Most bins that are kept on chip."""
 
 MOST_PARTS = 8
@@ -49,18 +52,19 @@ class EngineConfig:
     ----------
     params : Params
         The map.
-    lanes : int
-        Blocks of 16 bytes that a page's beat carries, 1, 2 or 4.
+    lanes : int, optional
+        Blocks of 16 bytes that a page's beat carries, 1, 2 or 4. Default:
+        :func:`omap.sizing.channels.default_lanes`.
     interval : int or Fraction, optional
         Least number of cycles between two admitted operations, on average (:class:`rtl.map.spacing.Spacing`), 4 to
         4096; the denominator is at most 8. Default: the cycles that opening and sealing a page take, or those that the
-        bookkeeping of an operation takes if these are more.
+        bookkeeping of an operation takes if these are more; still more if else HBM had too few channels.
     late_bits : int
         An event of an operation is late with a probability of at most 2 to the power of minus this. The offsets and
         numbers below that are not given follow from it (:mod:`rtl.offsets`). Fewer bits make single operations
         faster, and what a host may learn from late events likelier.
     in_flight : int, optional
-        Most operations between admission and reply, 2 to 128. Default: as many as keep the engine busy.
+        Most operations between admission and reply, 2 to 192. Default: as many as keep the engine busy.
     lookup_cycles : int, optional
         Offset from admission to the read of the page. It covers hashing and the position map at their slowest.
     turnaround_cycles : int, optional
@@ -76,9 +80,11 @@ class EngineConfig:
         Bins that are kept on chip. Default: two for each operation in flight, and those on their way to HBM.
     line_entries : int
         Lines of each table of the position map that are kept on chip.
-    transit_entries : int
+    transit_entries : int, optional
         Most entries in transit. They are more than :attr:`omap.params.Params.transit_entries`, because a move waits
-        for HBM here while further operations come (docs/decisions/0003).
+        for HBM here while further operations come (docs/decisions/0003). Default: 64, or more at a short interval.
+    host_ids : int, optional
+        AXI ids of the port on host memory, 64 or 128. Default: enough for the pages that a slow host has under way.
     timeout : int
         Cycles after which a transfer that was not answered is a fault.
     channel_bits : int
@@ -96,7 +102,7 @@ class EngineConfig:
     """
 
     params: Params
-    lanes: int = 1
+    lanes: int = 0
     interval: int | Fraction = 0
     late_bits: int = LATE_BITS
     in_flight: int = 0
@@ -107,7 +113,8 @@ class EngineConfig:
     merge_cycles: int = 0
     bin_entries: int = 0
     line_entries: int = 64
-    transit_entries: int = 64
+    transit_entries: int = 0
+    host_ids: int = 0
     timeout: int = 1 << 16
     channel_bits: int = CHANNEL_BITS
     journal: bool = False
@@ -120,6 +127,8 @@ class EngineConfig:
             f"rule is {params.rule.value!r}; the accelerator implements {Rule.ONE_CHOICE.value!r} alone, "
             "the other rules are for comparison in the reference",
         )
+        if not self.lanes:
+            object.__setattr__(self, "lanes", default_lanes(params))
         require_one_of("lanes", self.lanes, LANES)
         require(params.pages >= 2, "pages is 1; a draw from a single page is no draw: use a smaller page")
         require(
@@ -134,15 +143,17 @@ class EngineConfig:
         require_whole("late_bits", self.late_bits, 1, 256)
         if not self.interval:
             interval = max(least_interval(params, self.lanes), offsets.least_interval(params))
+            interval = fitting_interval(params, interval, channel_bytes=1 << self.channel_bits)
             object.__setattr__(self, "interval", interval)
         object.__setattr__(self, "interval", _interval(self.interval))
         self._compute()
-        require_whole("in_flight", self.in_flight, 2, 128)
+        require_whole("in_flight", self.in_flight, 2, MOST_IN_FLIGHT)
         for name in ("lookup_cycles", "merge_cycles", "reply_cycles", "follow_cycles"):
             require_whole(name, getattr(self, name), 2, 4096)
         require_whole("turnaround_cycles", self.turnaround_cycles, offsets.LEAST_TURNAROUND, 4096)
         require_whole("bin_entries", self.bin_entries, 2, MOST_BINS)
         require_whole("transit_entries", self.transit_entries, params.transit_entries, MOST_TRANSIT_ENTRIES)
+        require_one_of("host_ids", self.host_ids, HOST_IDS)
         require_whole("channel_bits", self.channel_bits, 12, CHANNEL_BITS)
         used = total(self.layouts)
         require(
@@ -163,10 +174,17 @@ class EngineConfig:
             away = self.most_within(max(0, found.flush - offsets.LOCATE))
             if not self.in_flight:
                 trip = self.lookup_cycles + max(self.turnaround_cycles, SLOW_HOST) + self.reply_cycles
-                most = min(128, MOST_BINS // 2 - away)
+                most = min(MOST_IN_FLIGHT, MOST_BINS // 2 - away)
                 object.__setattr__(self, "in_flight", min(most, max(8, trip // self.interval + 4)))
             if not self.bin_entries:
                 object.__setattr__(self, "bin_entries", 2 * (self.in_flight + away))
+        if not self.transit_entries:
+            moving = most_poisson(float(MOVING_CYCLES / self.interval))
+            entries = min(MOST_TRANSIT_ENTRIES, max(64, moving, self.params.transit_entries))
+            object.__setattr__(self, "transit_entries", entries)
+        if not self.host_ids:
+            wanted = RING_IDS + SLOW_HOST // self.interval + 2
+            object.__setattr__(self, "host_ids", next((ids for ids in HOST_IDS if ids >= wanted), HOST_IDS[-1]))
 
     def most_within(self, cycles: int) -> int:
         """Return how many operations may be admitted in so many cycles, at most."""
@@ -212,7 +230,7 @@ class EngineConfig:
     @cached_property
     def page_ids(self) -> int:
         """AXI IDs of pages: one for each page in flight, or as many as there are."""
-        return min(HOST_IDS - RING_IDS, self.page_entries)
+        return min(self.host_ids - RING_IDS, self.page_entries)
 
     @cached_property
     def layouts(self) -> dict[str, Layout]:
@@ -251,6 +269,9 @@ def _interval(given: Any) -> int | Fraction:
 
 SLOW_HOST = 300
 """Cycles of a read from a slow host, behind an IOMMU: such a host does not slow the engine down."""
+
+MOVING_CYCLES = 50
+"""Cycles of an interval times the entries in transit, in the mean, in a burst of insertions (docs/decisions/0003)."""
 
 WRITTEN = 100
 """Cycles from the departure of a page's write to its acknowledgement."""

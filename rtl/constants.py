@@ -20,8 +20,8 @@ LINE_BYTES = 64
 
 LINE_BITS = 8 * LINE_BYTES
 
-HOST_IDS = 64
-"""AXI IDs of the host port. The rings have some of them, the pages in flight have the others."""
+HOST_IDS = (64, 128)
+"""AXI IDs that the host port can have. The rings have some of them, the pages in flight have the others."""
 
 RING_IDS = 8
 """IDs of the rings: 0 for records, 1 to 6 for the host's counters, 7 for REQUESTS. All writes have 0."""

@@ -11,11 +11,11 @@ from omap.fresh import DEVICE_ID_BYTES
 from omap.regmap import Fault, State
 from omap.wire import CONTROL_BYTES, RINGS
 from rtl.config import EngineConfig
-from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES, RING_IDS
+from rtl.constants import BLOCK_BITS, HOST_IDS, LINE_BITS, LINE_BYTES, RING_IDS
 from rtl.map.core import PROGRESS, Core
 from rtl.memory.bursts import ADDRESS_BITS
 from rtl.memory.hbm import HBM_AXI
-from rtl.memory.host_port import AXI_ID_BITS, HostPort
+from rtl.memory.host_port import HostPort
 from rtl.rings.control import Control
 from rtl.rings.csr import Csr
 from rtl.rings.handshake import KEY_BITS
@@ -23,8 +23,14 @@ from rtl.rings.ring_port import RingPort
 from rtl.rings.sessions import Sessions
 from rtl.stream.axi import AxiSignature
 
-HOST_AXI = AxiSignature(addr_width=ADDRESS_BITS, data_width=LINE_BITS, id_width=AXI_ID_BITS)
-"""The port on host memory."""
+
+def host_axi(ids: int) -> AxiSignature:
+    """Return what the port on host memory is, with so many ids: :attr:`rtl.config.EngineConfig.host_ids`."""
+    return AxiSignature(addr_width=ADDRESS_BITS, data_width=LINE_BITS, id_width=(ids - 1).bit_length())
+
+
+HOST_AXI = host_axi(HOST_IDS[0])
+"""The port on host memory of an engine that makes do with the fewest ids."""
 
 ENGINE_PROGRESS = ("fetched", "answered", *PROGRESS)
 """Bits of :attr:`Engine.progress`. Each turns over when a record or an operation passes this point."""
@@ -46,7 +52,7 @@ class Engine(wiring.Component):
     -------
     s_axi_control : In(AxiLiteSignature)
         Registers, see :mod:`omap.regmap`.
-    m_axi_host : Out(AxiSignature(addr_width=64, data_width=512, id_width=6))
+    m_axi_host : Out(AxiSignature(addr_width=64, data_width=512, id_width=6 or 7))
         Host memory: the shared buffer of :class:`omap.wire.BufferLayout`.
     m_axi_hbm : Out(AxiSignature).array(n)
         HBM, see :attr:`rtl.config.EngineConfig.channels`.
@@ -78,12 +84,16 @@ class Engine(wiring.Component):
         self.csr = Csr(config.params, **mode)
         self.control = Control(journal=config.journal)
         self.port = HostPort(
-            page_ids=config.page_ids, ring_ids=RING_IDS, max_lines=config.host_lines, timeout=config.timeout
+            page_ids=config.page_ids,
+            ring_ids=RING_IDS,
+            max_lines=config.host_lines,
+            timeout=config.timeout,
+            bus_ids=config.host_ids,
         )
         super().__init__(
             {
                 "s_axi_control": self.csr.signature.members["s_axi_control"],
-                "m_axi_host": Out(HOST_AXI),
+                "m_axi_host": Out(host_axi(config.host_ids)),
                 "m_axi_hbm": Out(HBM_AXI).array(len(self.core.m_axi_hbm)),
                 "i_root_key": In(stream.Signature(KEY_BITS)),
                 "device_id": In(8 * DEVICE_ID_BYTES),

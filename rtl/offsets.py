@@ -17,8 +17,9 @@ import numpy as np
 from omap.params import Params
 from omap.sizing import backlog
 from omap.sizing.backlog import LATE_BITS, Lists
-from omap.sizing.channels import Layout
+from omap.sizing.channels import LEAST_INTERVAL, Layout
 from omap.sizing.hbm import HbmLimits
+from rtl.constants import LANES
 
 # What the blocks take, in cycles, beside HBM. Measured in simulation; tests/rtl/test_offsets.py measures it again.
 LOCATE = 33
@@ -145,6 +146,12 @@ class Work:
         return TABLE_ACCESSES * self.channel("table 0")
 
     @property
+    def using(self) -> backlog.Moments:
+        """Work of the uses of bins: what the merge does but for the beats of the page."""
+        law = Lists(self.params).law
+        return backlog.moments(law, USE + np.arange(len(law)))
+
+    @property
     def merging(self) -> backlog.Moments:
         """Work of the merge: the beats of the page, or its use of a bin if this takes longer."""
         law = Lists(self.params).law
@@ -190,12 +197,15 @@ class Work:
         return backlog.moments(law, line * lists.further(count) + tuple_ * lists.in_last(count) + np.arange(count))
 
 
-def least_interval(params: Params) -> int:
-    """Return the least interval in which the mean work of an operation fits, with room."""
-    lists = Lists(params)
-    law, left = lists.law, lists.left_law
-    mean, stays = float(law @ np.arange(len(law))), float(left @ np.arange(len(left)))
-    return math.ceil(max(USE + mean, 2 * (1 + mean), FLUSH + 1 + mean + stays) / WORK_SHARE)
+def least_interval(params: Params) -> Fraction:
+    """Return the least interval in which the mean work of an operation fits with room.
+
+    Pages have a law of their own, because their time is always the same: :func:`omap.sizing.channels.least_interval`.
+    """
+    work = Work(params, LANES[-1], {})
+    most = max(backlog.mean_of(server) for server in (work.using, work.fetching, work.flushing))
+    parts = LEAST_INTERVAL.denominator
+    return Fraction(math.ceil(parts * most / WORK_SHARE), parts)
 
 
 def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) -> Offsets:

@@ -98,6 +98,22 @@ def most_behind(own: Moments, servers: Sequence[Moments], interval: float, bits:
     return found
 
 
+def most_poisson(mean: float, bits: float = LATE_BITS) -> int:
+    """Return the least number that Poisson's law of this mean exceeds with a probability of at most 2^-bits."""
+    most, term = 0, -mean  # ln of the probability of this number
+    while True:
+        # Terms fall at least by the factor mean / (most + 2) from the next one on.
+        term += math.log(mean / (most + 1))
+        if mean < most + 2 and term - math.log1p(-mean / (most + 2)) <= -bits * math.log(2):
+            return most
+        most += 1
+
+
+def mean_of(work: Moments) -> float:
+    """Return the mean of a cost, at most one part in a thousand and its variance too large."""
+    return float(work[0] / TILTS[0])
+
+
 @dataclass(frozen=True)
 class Lists:
     """The lists of a map: how many tuples wait for a page, and in how many lines they are named.

@@ -19,23 +19,37 @@ from omap.sizing.hbm import HbmLimits
 CHANNEL_BYTES = BOARDS["u55c"].channel_bytes
 """Bytes of a pseudo-channel if a caller gives no other number: a U55C has so many."""
 
+PSEUDO_CHANNELS = BOARDS["u55c"].pseudo_channels
+"""Pseudo-channels of a card."""
+
+MOST_ADDED = 32
+"""Cycles by which an interval is made longer, at most, so that a map fits."""
+
 ROW_CYCLES = HbmLimits().access_cycles(32)
 """Cycles that a random access occupies a channel."""
 
 MOST_LOAD = 0.5
 """Largest share of its time that a channel may be busy, so that queues stay short enough for the fixed offsets."""
 
-ACCESSES = {"table 0": 2.5, "table 1": 2.5, "descriptors": 4.0, "slots": 3.4, "free lists": 0.0}
+ACCESSES = {"table 0": 2.5, "table 1": 2.5, "descriptors": 3.5, "slots": 3.1, "free lists": 0.0}
 """Random accesses that an operation causes in each structure, on average. A use of a bucket or descriptor reads a line
-and writes one; the position map moves entries; an operation writes one waiting slot, and reads 1.2 on average for each
-of its two bins. The free lists are mostly on chip."""
+and writes one, unless the line is on chip; an operation writes one waiting slot, and reads those of both bins. The free
+lists are mostly on chip. Measured in simulation at the shape of PAPER; tables had 1.4, and the rest is for entries that
+move."""
 
 LEAST_SPREAD = {"slots": 1}
 """Least binary logarithm of a structure's channels in a group, if it fits one channel: a long list is read from two
 channels at once. A larger structure has several channels anyway."""
 
-LEAST_INTERVAL = 8
-"""Cycles of bookkeeping of an operation, on average, with 1.2 waiting tuples for a touched page (PAPER)."""
+LEAST_INTERVAL: int | Fraction = 8
+"""Cycles that the bookkeeping of an operation needs at the shape of PAPER, by :func:`rtl.offsets.least_interval`. The
+intervals that follow from other maps have the same parts of a cycle."""
+
+PAGE_ROOM: int | Fraction = 1
+"""Cycles that an interval has beyond the beats of a page: for merges that take longer than their pages."""
+
+DEFAULT_LANES = (1,)
+"""Lanes of engines that are not told how many they have: the fewest whose pages fit :data:`LEAST_INTERVAL`."""
 
 LANE_BYTES = 16
 """Bytes of a page that one lane of the engine takes in a cycle: one block of AES."""
@@ -119,9 +133,19 @@ def list_lines(size: int) -> int:
     return -(-size * INDEX_BYTES // FREE_LINE_BYTES)
 
 
-def least_interval(params: Params, lanes: int = 1) -> int:
+def page_cycles(params: Params, lanes: int) -> int | Fraction:
+    """Return the cycles in which one page is opened and another one sealed, a beat a cycle, with some room."""
+    return params.page_bytes // (LANE_BYTES * lanes) + PAGE_ROOM
+
+
+def default_lanes(params: Params) -> int:
+    """Return the fewest lanes with which pages take no longer than bookkeeping, or the most that there are."""
+    return next((lanes for lanes in DEFAULT_LANES if page_cycles(params, lanes) <= LEAST_INTERVAL), DEFAULT_LANES[-1])
+
+
+def least_interval(params: Params, lanes: int | None = None) -> int | Fraction:
     """Return the least interval in cycles: a page must be opened and sealed in it, and bookkeeping must fit."""
-    return max(LEAST_INTERVAL, params.page_bytes // (LANE_BYTES * lanes) + 1)
+    return max(LEAST_INTERVAL, page_cycles(params, lanes or default_lanes(params)))
 
 
 def layouts(
@@ -134,7 +158,7 @@ def layouts(
     params : Params
         The map.
     interval : int or Fraction, optional
-        Cycles from one operation to the next; without it :func:`least_interval` gives them.
+        Cycles from one operation to the next; without it :func:`fitting_interval` gives them.
     channel_bytes : int
         Bytes of a pseudo-channel.
     """
@@ -145,13 +169,27 @@ def layouts(
         "slots": (params.waiting_slots, params.slot_bytes),
         "free lists": (list_lines(params.waiting_slots) + list_lines(params.further_lines), FREE_LINE_BYTES),
     }
+    if interval is None:
+        interval = fitting_interval(params, least_interval(params), channel_bytes=channel_bytes)
     found = {}
     for name, (items, item_bytes) in sizes.items():
-        traffic = ACCESSES[name] * ROW_CYCLES / (MOST_LOAD * (interval or least_interval(params)))
+        traffic = ACCESSES[name] * ROW_CYCLES / (MOST_LOAD * interval)
         least = LEAST_SPREAD.get(name, 0) if items * item_bytes <= channel_bytes else 0
         spread = max(least, (max(1, math.ceil(traffic)) - 1).bit_length())
         found[name] = _layout(items, item_bytes, spread, channel_bytes)
     return found
+
+
+def fitting_interval(params: Params, least: int | Fraction, *, channel_bytes: int = CHANNEL_BYTES) -> int | Fraction:
+    """Return ``least``, or the next interval at which the structures of a map fit the channels of a card.
+
+    Traffic asks for channels beside size: a map that fills the HBM of a card has no room for the shortest interval.
+    If no interval is long enough, ``least`` is returned.
+    """
+    for more in range(MOST_ADDED):
+        if total(layouts(params, interval=least + more, channel_bytes=channel_bytes)) <= PSEUDO_CHANNELS:
+            return least + more
+    return least
 
 
 def _layout(items: int, item_bytes: int, spread: int, channel_bytes: int) -> Layout:

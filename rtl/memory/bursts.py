@@ -8,7 +8,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.constants import LINE_BYTES
+from rtl.constants import HOST_IDS, LINE_BYTES
 from rtl.stream.interfaces import require, require_whole
 
 ADDRESS_BITS = 64
@@ -102,7 +102,7 @@ class BurstAccount(wiring.Component):
     Parameters
     ----------
     ids : int
-        Number of ids, 2 to 64.
+        Number of ids, 2 to 128.
     depth : int
         A power of two; one burst less can be under way under one id.
     timeout : int
@@ -133,7 +133,7 @@ class BurstAccount(wiring.Component):
     """
 
     def __init__(self, *, ids: int, depth: int, timeout: int) -> None:
-        require_whole("ids", ids, 2, 64)
+        require_whole("ids", ids, 2, HOST_IDS[-1])
         require_whole("timeout", timeout, 1, 1 << 32)
         require(depth in (2, 4, 8, 16, 32, 64), f"depth is {depth!r}; it must be a power of two from 2 to 64")
         self.ids, self.depth, self.timeout = ids, depth, timeout

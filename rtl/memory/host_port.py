@@ -11,10 +11,12 @@ from rtl.constants import HOST_IDS, LINE_BITS
 from rtl.memory.bursts import ADDRESS_BITS, BurstAccount, BurstSplitter, access
 from rtl.stream.axi import BURST_INCR, RESP_OKAY, AxiSignature, connect_channel
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import require, require_whole
+from rtl.stream.interfaces import require, require_one_of, require_whole
 from rtl.stream.skid import SkidBuffer
 
-AXI_ID_BITS = (HOST_IDS - 1).bit_length()
+AXI_ID_BITS = (HOST_IDS[0] - 1).bit_length()
+"""Width of the bus' ids, unless a port has more of them."""
+
 BURSTS_PER_ID = 32
 QUEUED_WRITES = 8
 """Whole accesses that wait for the bus, besides those in the lanes."""
@@ -117,15 +119,17 @@ class HostPort(wiring.Component):
     Parameters
     ----------
     page_ids, ring_ids : int
-        Ids of each client, from 0; at most 64 together. The ring's follow the pages' on the bus.
+        Ids of each client, from 0. The ring's follow the pages' on the bus.
     max_lines : int
         Longest access, 1 to 1024 lines.
     timeout : int
         Cycles that an id may stay without an answer; noticed within twice as many.
+    bus_ids : int
+        Ids of the bus, 64 or 128.
 
     Members
     -------
-    m_axi : Out(AxiSignature(addr_width=64, data_width=512, id_width=6))
+    m_axi : Out(AxiSignature(addr_width=64, data_width=512, id_width=6 or 7))
         Host memory. Never reset by anything but reset: what was offered is ended.
     i_page_read, i_ring_read : In(stream.Signature({"address", "lines", "id"}))
         Accesses to read; addresses are multiples of 64.
@@ -146,10 +150,22 @@ class HostPort(wiring.Component):
         Nothing is under way or waits.
     """
 
-    def __init__(self, *, page_ids: int, ring_ids: int = 8, max_lines: int, timeout: int = 1 << 16) -> None:
-        require_whole("page_ids", page_ids, 1, 63)
-        require_whole("ring_ids", ring_ids, 1, 63)
-        require(page_ids + ring_ids <= 64, f"page_ids + ring_ids is {page_ids + ring_ids}; the bus has 64 ids")
+    def __init__(
+        self,
+        *,
+        page_ids: int,
+        ring_ids: int = 8,
+        max_lines: int,
+        timeout: int = 1 << 16,
+        bus_ids: int = HOST_IDS[0],
+    ) -> None:
+        require_one_of("bus_ids", bus_ids, HOST_IDS)
+        require_whole("page_ids", page_ids, 1, bus_ids - 1)
+        require_whole("ring_ids", ring_ids, 1, bus_ids - 1)
+        require(
+            page_ids + ring_ids <= bus_ids, f"page_ids + ring_ids is {page_ids + ring_ids}; the bus has {bus_ids} ids"
+        )
+        self.bus_id_bits = (bus_ids - 1).bit_length()
         require_whole("max_lines", max_lines, 1, 1024)
         require_whole("timeout", timeout, 1, 1 << 32)
         self.ids = {"page": page_ids, "ring": ring_ids}
@@ -170,7 +186,7 @@ class HostPort(wiring.Component):
         super().__init__(
             members
             | {
-                "m_axi": Out(AxiSignature(addr_width=ADDRESS_BITS, data_width=LINE_BITS, id_width=AXI_ID_BITS)),
+                "m_axi": Out(AxiSignature(addr_width=ADDRESS_BITS, data_width=LINE_BITS, id_width=self.bus_id_bits)),
                 "abort": In(1),
                 "error": Out(1),
                 "quiet": Out(1),
@@ -194,7 +210,7 @@ class HostPort(wiring.Component):
 
     def _merge(self, m: Module, page: stream.Interface, ring: stream.Interface, name: str) -> stream.Interface:
         """Return the accesses of both clients as one stream, with ids of the bus. They take turns."""
-        merged = stream.Signature(access(self.max_lines, AXI_ID_BITS)).create(path=(name,))
+        merged = stream.Signature(access(self.max_lines, self.bus_id_bits)).create(path=(name,))
         ring_next, ring_now = Signal(name=f"{name}_ring_next"), Signal(name=f"{name}_ring_now")
         m.d.comb += [
             ring_now.eq(ring.valid & (ring_next | ~page.valid)),
@@ -215,9 +231,9 @@ class HostPort(wiring.Component):
 
     def _bursts(self, m: Module, name: str, gone: Value) -> tuple[BurstSplitter, BurstAccount, stream.Interface]:
         """Return splitter and account of one direction, and the channel that carries its addresses."""
-        m.submodules[f"{name}_splitter"] = splitter = BurstSplitter(max_lines=self.max_lines, id_bits=AXI_ID_BITS)
+        m.submodules[f"{name}_splitter"] = splitter = BurstSplitter(max_lines=self.max_lines, id_bits=self.bus_id_bits)
         m.submodules[f"{name}_account"] = account = BurstAccount(
-            ids=1 << AXI_ID_BITS, depth=BURSTS_PER_ID, timeout=self.timeout
+            ids=1 << self.bus_id_bits, depth=BURSTS_PER_ID, timeout=self.timeout
         )
         layout = self.m_axi.signature.layout(name)
         m.submodules[f"{name}_channel"] = channel = SkidBuffer(shape=layout)
@@ -262,7 +278,7 @@ class HostPort(wiring.Component):
         ]
         splitter, account, channel = self._bursts(m, "ar", gone)
         # a register, so that the clients' ready does not depend on what the splitter waits for
-        m.submodules.asked = asked = SkidBuffer(shape=access(self.max_lines, AXI_ID_BITS))
+        m.submodules.asked = asked = SkidBuffer(shape=access(self.max_lines, self.bus_id_bits))
         wiring.connect(m, self._merge(m, page, wiring.flipped(self.i_ring_read), "read"), asked.i)
         wiring.connect(m, asked.o, splitter.i)
         m.d.comb += [
@@ -289,7 +305,7 @@ class HostPort(wiring.Component):
             wiring.connect(m, wiring.flipped(getattr(self, f"i_{client}_write")), lane.i_write)
             wiring.connect(m, wiring.flipped(getattr(self, f"i_{client}_lines")), lane.i_lines)
         m.d.comb += lanes["page"].drop.eq(gone)
-        m.submodules.queue = queue = Fifo(shape=access(self.max_lines, AXI_ID_BITS), depth=QUEUED_WRITES)
+        m.submodules.queue = queue = Fifo(shape=access(self.max_lines, self.bus_id_bits), depth=QUEUED_WRITES)
         wiring.connect(m, self._merge(m, lanes["page"].o_whole, lanes["ring"].o_whole, "write"), queue.i)
         splitter, account, channel = self._bursts(m, "aw", gone)
         wiring.connect(m, queue.o, splitter.i)

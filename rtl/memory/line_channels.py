@@ -31,7 +31,7 @@ class LineChannels(wiring.Component):
     layout : Layout
         How many lines there are, of 32, 64 or 128 bytes, and how they lie in their channels.
     id_bits : int
-        Width of the id that an answer brings back, 1 to 8.
+        Width of the id that an answer brings back, 1 to 9.
     first_channel : int
         Number of the first pseudo-channel.
     address_bits : int
@@ -82,7 +82,7 @@ class LineChannels(wiring.Component):
         require_whole("channels", channels, 1, PSEUDO_CHANNELS)
         require_whole("first_channel", first_channel, 0, PSEUDO_CHANNELS - channels)
         require_whole("per_group", layout.per_group, 1, (1 << channel_bits) // line_bytes)
-        require_whole("id_bits", id_bits, 1, 8)
+        require_whole("id_bits", id_bits, 1, 9)
         address_bits = max(1, (lines - 1).bit_length()) if address_bits is None else address_bits
         require_whole("address_bits", address_bits, max(1, (lines - 1).bit_length()), 48)
         require_whole("initial_lines", initial_lines, 0, lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -95,7 +96,7 @@ class EngineRun:
         self.bench: CompiledBench = design.bench(seed=seed)
         self.memory = Memory(-(-self.layout.size // 4096) * 4096, BUFFER_ADDRESS)
         self.buffer = memoryview(self.memory.data.data)[: self.layout.size]
-        self.host = self.bench.memory("m_axi_host", self.memory, host or HostTiming())
+        self.host = self.bench.memory("m_axi_host", self.memory, replace(host or HostTiming(), ids=config.host_ids))
         self.hbm: list[Any] = attach_hbm(self.bench, config, hbm, name=self.hbm_port)
         self._noise = iter(random_words() if noise is None else noise)
         self.provision(root_key)

@@ -8,9 +8,11 @@ from omap.errors import ParamsError
 from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.sizing import one_choice
+from omap.sizing.channels import LEAST_INTERVAL, total
 from omap.sizing.hbm import HbmLimits
 from rtl import offsets
-from rtl.config import MOST_BINS, EngineConfig
+from rtl.config import MOST_BINS, MOST_IN_FLIGHT, SLOW_HOST, EngineConfig
+from rtl.constants import RING_IDS
 from rtl.engine import ENGINE_PROGRESS
 from rtl.map.format import SETTLE
 from sim.device.map_bench import stage_cycles
@@ -53,8 +55,20 @@ def test_no_more_operations_are_in_flight_than_there_is_room_for_their_bins():
     work = offsets.Work(params, 1, config.layouts)
     flush = offsets.offsets(work, interval=config.interval).flush
     assert 2 * config.in_flight + 2 * (flush - offsets.LOCATE) / config.interval <= config.bin_entries <= MOST_BINS
-    with pytest.raises(ParamsError, match="bin_entries is .*; it must be a whole number from 2 to 256"):
-        EngineConfig(params=params, in_flight=128)
+    with pytest.raises(ParamsError, match="bin_entries is .*; it must be a whole number from 2 to 512"):
+        EngineConfig(params=params, in_flight=192, late_bits=256)
+
+
+def test_an_engine_at_the_pace_of_the_link_is_not_limited_by_what_it_holds():
+    """By Little's law, with a host whose reads take 300 cycles."""
+    config = EngineConfig(params=preset("PAPER"), lanes=2, interval=offsets.least_interval(preset("PAPER")))
+    trip = config.lookup_cycles + max(config.turnaround_cycles, SLOW_HOST) + config.reply_cycles
+    assert trip / config.interval < config.in_flight <= MOST_IN_FLIGHT
+    assert (config.turnaround_cycles + config.merge_cycles) / config.interval < config.page_entries
+    assert SLOW_HOST / config.interval < config.page_ids <= config.host_ids - RING_IDS
+    assert 2 * config.in_flight < config.bin_entries <= MOST_BINS
+    assert config.transit_entries >= 64
+    assert total(config.layouts) <= 25
 
 
 def test_fewer_bits_shorten_the_offsets_and_a_given_one_stays():
@@ -71,6 +85,10 @@ def test_operations_are_no_more_than_the_engine_can_work_off():
     for params in (TIGHT.params, replace(TIGHT.params, pages=8)):
         config = EngineConfig(params=params)
         assert config.interval >= offsets.least_interval(params) > 8
+
+
+def test_channels_are_planned_for_the_pace_of_the_blocks():
+    assert offsets.least_interval(preset("PAPER")) <= LEAST_INTERVAL
 
 
 @pytest.fixture(scope="module")

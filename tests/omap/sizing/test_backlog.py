@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omap.errors import ParamsError
 from omap.presets import preset
 from omap.sizing import backlog, one_choice
-from omap.sizing.backlog import LATE_BITS, Lists, moments, most_behind, one_of, repeated
+from omap.sizing.backlog import LATE_BITS, Lists, mean_of, moments, most_behind, most_poisson, one_of, repeated
 from omap.sizing.hbm import HbmLimits
 from omap.sizing.theorem import waiting_law
 
@@ -38,6 +38,18 @@ def test_a_simulated_queue_stays_within_the_bound(seed, use, slope, bits):
     over = (delays(slope * counts, use + counts, 9) > bound).mean()
     # what is drawn spreads: six deviations of so many draws, which come in clumps, since one delay causes the next
     assert over <= 2.0**-bits + 6 * np.sqrt(2.0**-bits / OPERATIONS)
+
+
+@pytest.mark.parametrize(("mean", "bits"), [(0.5, 4), (5, 10), (5, 122), (12.5, 122)])
+def test_poissons_law_exceeds_the_number_as_rarely_as_was_asked_for(mean, bits):
+    most = most_poisson(mean, bits)
+    terms = [math.exp(-mean + n * math.log(mean) - math.lgamma(n + 1)) for n in range(most, most + 400)]
+    assert sum(terms[1:]) <= 2.0**-bits < 8 * sum(terms)
+
+
+def test_the_mean_of_a_cost_is_found_in_its_moments():
+    costs = 2 + np.arange(len(PAPER.law))
+    assert mean_of(moments(PAPER.law, costs)) == pytest.approx(float(PAPER.law @ costs), rel=1e-3)
 
 
 def test_the_bound_is_near_what_happens():

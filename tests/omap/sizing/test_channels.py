@@ -1,16 +1,24 @@
 """Every item has a place of its own in its structure's channels, and nothing needs more channels than it must."""
 
+from dataclasses import replace
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from omap.errors import ParamsError
 from omap.presets import NAMES, preset
+from omap.sizing import channels
 from omap.sizing.channels import (
     CHANNEL_BYTES,
+    LEAST_INTERVAL,
     LEAST_SPREAD,
+    PSEUDO_CHANNELS,
     Layout,
     account,
+    default_lanes,
+    fitting_interval,
     layouts,
     least_interval,
     list_lines,
@@ -84,9 +92,32 @@ def test_traffic_asks_for_channels():
 
 
 def test_intervals_are_pages_or_bookkeeping():
-    assert least_interval(preset("TINY")) == 8
-    assert least_interval(preset("STANDARD")) == 41
-    assert least_interval(preset("STANDARD"), lanes=4) == 11
+    assert least_interval(preset("TINY")) == LEAST_INTERVAL
+    for name in ("STANDARD", "WIDE"):
+        params = preset(name)
+        for lanes in (1, 4):
+            beats = params.page_bytes // (16 * lanes)
+            assert beats < least_interval(params, lanes) <= beats + 1
+        assert least_interval(params) == least_interval(params, default_lanes(params))
+
+
+def test_lanes_are_the_fewest_whose_pages_fit(monkeypatch):
+    monkeypatch.setattr(channels, "LEAST_INTERVAL", Fraction(19, 4))
+    monkeypatch.setattr(channels, "PAGE_ROOM", Fraction(3, 4))
+    monkeypatch.setattr(channels, "DEFAULT_LANES", (1, 2, 4))
+    found = {name: default_lanes(preset(name)) for name in NAMES}
+    assert found | {"TINY": 1, "PAPER": 2, "STANDARD": 4, "WIDE": 4} == found
+    assert least_interval(preset("PAPER")) == Fraction(19, 4)
+
+
+def test_a_map_that_fills_the_card_gets_a_longer_interval():
+    full = preset("U55C")
+    least = next(interval for interval in range(4, 40) if total(layouts(full, interval=interval)) <= PSEUDO_CHANNELS)
+    assert least > 4
+    assert fitting_interval(full, 4) == least == fitting_interval(full, least)
+    assert fitting_interval(preset("PAPER"), Fraction(19, 4)) == Fraction(19, 4)
+    larger = replace(full, pages=2 * full.pages, waiting_slots=2 * full.waiting_slots)
+    assert fitting_interval(larger, Fraction(19, 4)) == Fraction(19, 4)
 
 
 def test_lists_have_whole_lines():

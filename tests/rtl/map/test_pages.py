@@ -300,8 +300,8 @@ def test_pages_that_are_here_start_at_the_interval(interval, gaps):
 
 def test_pages_in_flight_may_be_more_than_ids():
     used = config(1)
-    crowded = replace(used, interval=6, turnaround_cycles=400, in_flight=64)
-    assert crowded.page_entries == 96 > crowded.page_ids == 56
+    crowded = replace(used, interval=6, turnaround_cycles=400, in_flight=64, host_ids=64)
+    assert crowded.page_entries == 105 > crowded.page_ids == 56
     rng = random.Random(8)
     rig = Rig(crowded, read=lambda: rng.randint(0, 200), write=lambda: rng.randint(0, 60), seal=lambda: 1)
     pages = [rng.randrange(5) for _ in range(10)] + [page % 5 for page in range(60)]

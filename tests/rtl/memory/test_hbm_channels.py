@@ -359,7 +359,7 @@ SLOT = {"entry_bytes": 12, "first_channel": 0}
             "per_group is 4194305; it must be a whole number from 1 to 4194304",
         ),
         (LineChannels, {"channel_bits": 30}, "channel_bits is 30; it must be a whole number from 12 to 29"),
-        (LineChannels, {"id_bits": 9}, "id_bits is 9; it must be a whole number from 1 to 8"),
+        (LineChannels, {"id_bits": 10}, "id_bits is 10; it must be a whole number from 1 to 9"),
         (LineChannels, {"address_bits": 6}, "address_bits is 6; it must be a whole number from 8 to 48"),
         (LineChannels, {"initial_lines": 158}, "initial_lines is 158; it must be a whole number from 0 to 157"),
         (LineChannels, {"timeout": 1}, "timeout is 1; it must be a whole number from 2"),

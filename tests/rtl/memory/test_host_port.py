@@ -376,6 +376,8 @@ def test_times_do_not_depend_on_contents():
     ("change", "text"),
     [
         ({"page_ids": 60}, "page_ids \\+ ring_ids is 68; the bus has 64 ids"),
+        ({"page_ids": 121, "bus_ids": 128}, "page_ids \\+ ring_ids is 129; the bus has 128 ids"),
+        ({"bus_ids": 32}, "bus_ids is 32; it must be one of 64, 128"),
         ({"page_ids": 0}, "page_ids is 0; it must be a whole number from 1 to 63"),
         ({"max_lines": 0}, "max_lines is 0; it must be a whole number from 1 to 1024"),
         ({"timeout": 0}, "timeout is 0; it must be a whole number from 1"),

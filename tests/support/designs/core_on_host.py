@@ -29,7 +29,9 @@ class CoreOnHost(wiring.Component):
 
     def __init__(self, config):
         self.config, self.core = config, Core(config)
-        self.port = HostPort(page_ids=config.page_ids, max_lines=config.host_lines, timeout=config.timeout)
+        self.port = HostPort(
+            page_ids=config.page_ids, max_lines=config.host_lines, timeout=config.timeout, bus_ids=config.host_ids
+        )
         core, port = self.core.signature.members, self.port.signature.members
         self.inputs = (*INPUTS, *(("scan", "drop") if config.journal else ()))
         self.flows = (*FLOWS, *(("o_slot",) if config.journal else ()))

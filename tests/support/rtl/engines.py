@@ -31,9 +31,9 @@ def tight(name: str, *, capacity: int = 40, pages: int = 5) -> Params:
     )
 
 
-TIGHT = EngineConfig(params=tight("TINY"), turnaround_cycles=400, in_flight=64, bin_entries=128)
+TIGHT = EngineConfig(params=tight("TINY"), lanes=1, interval=14, turnaround_cycles=400, in_flight=64, bin_entries=128)
 """Five pages of 64 bytes: everything overflows, and most operations touch a page that is under way. No map is so tight:
-its lists are too long for offsets by the law, so that the turnaround is given."""
+its lists are too long for offsets by the law, so that the turnaround is given, and a short interval."""
 
 JOURNALLED = replace(TIGHT, journal=True)
 """The same with a journal."""
@@ -63,7 +63,13 @@ GROUPED = EngineConfig(
 """Channels of 4 KB, so that structures get 3, 6 and 10 of them: for what a map of a card's size needs."""
 
 SCANNED = EngineConfig(
-    params=tight("TINY", capacity=90, pages=11), turnaround_cycles=400, in_flight=64, bin_entries=128, journal=True
+    params=tight("TINY", capacity=90, pages=11),
+    lanes=1,
+    interval=13,
+    turnaround_cycles=400,
+    in_flight=64,
+    bin_entries=128,
+    journal=True,
 )
 """As TIGHT, with a journal and with more pages and waiting slots than a scan reads at once."""
 
