@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rtl.pcie.completer import Completer
 from rtl.pcie.layouts import ANSWER, BEAT, REFUSED, Status, Type
 from rtl.stream.axi import RESP_OKAY
+from rtl.stream.ways import through
 from sim.bench.compiled import Design
-from tests.support.designs.shown import show
 from tests.support.designs.telling_registers import TellingRegisters, response_at, word_at
 from tests.support.rtl.pcie_host import register_request
 
@@ -35,8 +35,8 @@ class Rig(wiring.Component):
         m = Module()
         m.submodules.dut, m.submodules.registers = self.dut, self.registers
         wiring.connect(m, self.dut.m_axi, self.registers.s_axi)
-        show(m, self, self.dut, self.own)
-        show(m, self, self.registers, TOLD)
+        through(m, self, dict.fromkeys(self.own, self.dut))
+        through(m, self, dict.fromkeys(TOLD, self.registers))
         return m
 
 

@@ -6,8 +6,8 @@ from amaranth.lib import wiring
 
 from rtl.memory.host_port import AXI_ID_BITS, HostPort
 from rtl.pcie.endpoint import PcieEndpoint
+from rtl.stream.ways import through
 from tests.support.designs.pcie_rig import SENT, join_sent
-from tests.support.designs.shown import show
 
 SETTINGS_EVERY, PATIENCE = 64, 3000
 PAGE_IDS, RING_IDS, MAX_LINES, TIMEOUT = 12, 4, 70, 4000
@@ -32,6 +32,6 @@ class HostPortOnPcie(wiring.Component):
         m.submodules.port = ResetInserter(endpoint.card_reset)(self.port)
         wiring.connect(m, self.port.m_axi, endpoint.s_axi)
         for part, names in self.inner.items():
-            show(m, self, part, names)
+            through(m, self, dict.fromkeys(names, part))
         join_sent(m, self, endpoint)
         return m

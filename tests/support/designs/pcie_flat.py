@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.memory.host_port import AXI_ID_BITS
 from rtl.pcie.endpoint import BLOCK, PcieEndpoint
 from rtl.pcie.layouts import BEAT, USER
-from tests.support.designs.shown import show
+from rtl.stream.ways import through
 
 SETTINGS_EVERY, PATIENCE = 32, 2000
 STREAMS = {"s_axis_rq": "o_rq", "m_axis_rc": "i_rc", "m_axis_cq": "i_cq", "s_axis_cc": "o_cc"}
@@ -34,7 +34,7 @@ class PcieFlat(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.endpoint = endpoint = self.endpoint
-        show(m, self, endpoint, ("s_axi", "m_axi", *BLOCK))
+        through(m, self, dict.fromkeys(("s_axi", "m_axi", *BLOCK), endpoint))
         for prefix, name in STREAMS.items():
             flow, outward = getattr(endpoint, name), name.startswith("o_")
             pairs = [(getattr(self, f"{prefix}_t{field}"), flow.p[field]) for field in FIELDS]

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.pcie.layouts import SEQUENCE
 from rtl.stream.axi import CHANNELS
-from tests.support.designs.shown import show
+from rtl.stream.ways import through
 
 SENT = {f"i_sent_{k}": In(stream.Signature(SEQUENCE["number"].shape)) for k in range(2)}
 """Streams of sequence numbers from the block."""
@@ -44,7 +44,7 @@ class PcieRig(wiring.Component):
             m.d.comb += [pin.eq(ours) if inward else ours.eq(pin) for pin, ours in pairs]
             ready = getattr(dut.s_axi, f"{channel}ready")
             m.d.comb += flow.ready.eq(ready) if inward else ready.eq(flow.ready)
-        show(m, self, dut, self.plain)
+        through(m, self, dict.fromkeys(self.plain, dut))
         if self.sent:
             join_sent(m, self, dut)
         return m
