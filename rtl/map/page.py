@@ -10,6 +10,8 @@ from amaranth.lib.wiring import In, Out
 from omap.params import Params
 from rtl.constants import BLOCK_BITS, LANES
 from rtl.stream.interfaces import page_beat, require, require_one_of
+from rtl.stream.pick import chosen
+from rtl.stream.skid import SkidBuffer
 
 
 class Verdict(enum.Enum, shape=2):
@@ -30,7 +32,8 @@ class PageMerge(wiring.Component):
     to the lowest free page slots, as many as fit. Free page slots and padding of the page that goes out are zero.
 
     One page comes in and another goes out while a third is worked on. So a page takes as many cycles as it has beats,
-    or four and one for each waiting tuple if these are more.
+    or one and one for each waiting tuple if these are more. The result is on offer three cycles after the last beat of
+    a page for which nothing waits.
 
     Parameters
     ----------
@@ -100,103 +103,110 @@ class PageMerge(wiring.Component):
         return m
 
     def _merge(self, m: Module) -> None:
-        params = self.params
-        count, width, key_bits = params.page_slots, 8 * params.tuple_bytes, 8 * params.key_bytes
-        slots = [Signal(width, name=f"slot_{k}") for k in range(count)]
-        leave_in, enter_out = Signal(), Signal()
-        page_in, whole = self._take_in(m, leave_in)
-        out_free = self._give_out(m, slots, enter_out)
-
-        take, found = Signal(), Signal()
-        key, value = Signal(key_bits), Signal(8 * params.value_bytes)
-        occupancy, match = Signal(count), Signal(count)
-        lowest_free, full = Signal(count), Signal()
+        slots = [Signal(8 * self.params.tuple_bytes, name=f"slot_{k}") for k in range(self.params.page_slots)]
+        match = Signal(len(slots))  # in the first cycle of a page: the slot that its key lies in
+        enter, depart = Signal(), Signal()  # from the register on the way in, to the one on the way out
+        page_in, whole = self._take_in(m, enter)
+        out_free = self._give_out(m, [Mux(match[k], 0, slot) for k, slot in enumerate(slots)], depart)
+        self._enter(m, slots, match, enter, page_in)
+        here, told = Signal(), Signal()  # a page is here; its result is told, but the page before has not departed yet
+        ended = self._drain(m, slots, match, enter, here & ~told)
         m.d.comb += [
-            lowest_free.eq(Cat(~occupancy[0], *(~occupancy[k] & occupancy[:k].all() for k in range(1, count)))),
-            full.eq(occupancy.all()),
+            depart.eq((ended | told) & out_free),
+            enter.eq(self.i_job.valid & whole & (~here | depart)),
+            self.i_job.ready.eq(enter),
         ]
-        entry = self.i_waiting.p.entry
-        with m.FSM():
-            with m.State("START"):
-                m.d.comb += [
-                    leave_in.eq(self.i_job.valid & whole),
-                    self.i_job.ready.eq(leave_in),
-                ]
-                with m.If(leave_in):
-                    m.d.sync += [
-                        *(slots[k].eq(page_in[k * width : (k + 1) * width]) for k in range(count)),
-                        occupancy.eq(self.i_job.p.occupancy),
-                        take.eq(self.i_job.p.take),
-                        key.eq(self.i_job.p.key),
-                        match.eq(
-                            Cat(page_in[k * width : k * width + key_bits] == self.i_job.p.key for k in range(count))
-                            & self.i_job.p.occupancy
-                            & self.i_job.p.take.replicate(count)
-                        ),
-                        found.eq(0),
-                        value.eq(0),
-                    ]
-                    m.next = "TAKE"
-            with m.State("TAKE"):
-                taken = Signal.like(value)
-                for k in range(count):
-                    with m.If(match[k]):
-                        m.d.comb += taken.eq(slots[k][key_bits:])
-                        m.d.sync += slots[k].eq(0)
-                m.d.sync += [found.eq(match.any()), value.eq(taken), occupancy.eq(occupancy & ~match)]
-                m.next = "DRAIN"
-            with m.State("DRAIN"):
-                last = self.i_waiting.p.end
-                wanted = Signal()
-                m.d.comb += wanted.eq(take & (entry[:key_bits] == key))
-                m.d.comb += [
-                    self.o_verdict.valid.eq(self.i_waiting.valid & ~last),
-                    self.i_waiting.ready.eq(last | self.o_verdict.ready),
-                    self.o_verdict.p.eq(Mux(wanted, Verdict.TAKEN, Mux(full, Verdict.KEPT, Verdict.MOVED))),
-                ]
-                with m.If(self.i_waiting.valid & self.i_waiting.ready):
-                    with m.If(last):
-                        m.next = "FINISH"
-                    with m.Elif(wanted):
-                        m.d.sync += [found.eq(1), value.eq(entry[key_bits:])]
-                    with m.Elif(~full):
-                        for k in range(count):
-                            with m.If(lowest_free[k]):
-                                m.d.sync += slots[k].eq(entry)
-                        m.d.sync += occupancy.eq(occupancy | lowest_free)
-            with m.State("FINISH"):
-                told = Signal()  # the result has been taken, but the page before has not departed yet
-                m.d.comb += [
-                    self.o_result.valid.eq(~told),
-                    enter_out.eq(out_free & (told | self.o_result.ready)),
-                ]
-                m.d.sync += told.eq((told | self.o_result.ready) & ~enter_out)
-                # SEC_CM: MERGE.TEXT.UNREADABLE -- a value not on offer, or taken already, shows nowhere
-                with m.If(~told):
-                    m.d.comb += [
-                        self.o_result.p.found.eq(found),
-                        self.o_result.p.value.eq(value),
-                        self.o_result.p.occupancy.eq(occupancy),
-                    ]
-                with m.If(enter_out):
-                    m.next = "START"
+        m.d.sync += [here.eq(enter | (here & ~depart)), told.eq((told | ended) & ~depart)]
 
-    def _take_in(self, m: Module, leave_in: Signal) -> tuple[Signal, Value]:
-        """Have beats fill a register from the top; return it, and whether a whole page is in it."""
+    def _enter(self, m: Module, slots: list[Signal], match: Signal, enter: Signal, page_in: Value) -> None:
+        """Have a page enter the page slots, and find its key there."""
+        width, key_bits = len(slots[0]), 8 * self.params.key_bytes
+        job = self.i_job.p
+        m.d.sync += match.eq(0)
+        with m.If(enter):
+            m.d.sync += [slot.eq(page_in[k * width : (k + 1) * width]) for k, slot in enumerate(slots)]
+            m.d.sync += match.eq(
+                Cat(page_in[k * width : k * width + key_bits] == job.key for k in range(len(slots)))
+                & job.occupancy
+                & job.take.replicate(len(slots))
+            )
+
+    def _drain(self, m: Module, slots: list[Signal], match: Signal, enter: Signal, draining: Value) -> Signal:
+        """Have waiting tuples enter the page or be taken while ``draining``; return whether the last one is through.
+
+        The tuple of the key leaves its slot in the first cycle, in which the slot is free already.
+        """
+        params, waiting, verdict = self.params, self.i_waiting, self.o_verdict
+        count, key_bits = len(slots), 8 * params.key_bytes
+        key, take = Signal(key_bits), Signal()
+        occupancy, used = Signal(count), Signal(count)  # `used` without the slot of the key
+        found, value = Signal(), Signal(8 * params.value_bytes)
+        lowest_free, full = Signal(count), Signal()
+        wanted, moves, ended = Signal(), Signal(), Signal()
+        entry, last = waiting.p.entry, waiting.p.end
+        m.submodules.results = results = SkidBuffer(shape=self.o_result.p.shape())
+        m.d.comb += [
+            used.eq(occupancy & ~match),
+            lowest_free.eq(Cat(~used[0], *(~used[k] & used[:k].all() for k in range(1, count)))),
+            full.eq(used.all()),
+            wanted.eq(take & (entry[:key_bits] == key)),
+            verdict.valid.eq(draining & waiting.valid & ~last),
+            verdict.p.eq(Mux(wanted, Verdict.TAKEN, Mux(full, Verdict.KEPT, Verdict.MOVED))),
+            waiting.ready.eq(draining & Mux(last, results.i.ready, verdict.ready)),
+            moves.eq(verdict.valid & verdict.ready & ~wanted & ~full),
+            results.i.valid.eq(draining & waiting.valid & last),
+            results.i.p.found.eq(found | match.any()),
+            results.i.p.value.eq(value | chosen(match, [slot[key_bits:] for slot in slots])),
+            results.i.p.occupancy.eq(used),
+            ended.eq(results.i.valid & results.i.ready),
+            self.o_result.valid.eq(results.o.valid),
+            # SEC_CM: MERGE.TEXT.UNREADABLE -- a value not on offer, or taken already, shows nowhere
+            self.o_result.p.eq(Mux(results.o.valid, results.o.p, 0)),
+            results.o.ready.eq(self.o_result.ready),
+        ]
+        with m.If(enter):
+            m.d.sync += [
+                occupancy.eq(self.i_job.p.occupancy),
+                take.eq(self.i_job.p.take),
+                key.eq(self.i_job.p.key),
+                found.eq(0),
+                value.eq(0),
+            ]
+        with m.Else():
+            m.d.sync += [
+                occupancy.eq(used | Mux(moves, lowest_free, 0)),
+                found.eq(results.i.p.found),
+                value.eq(results.i.p.value),
+            ]
+            with m.If(verdict.valid & verdict.ready & wanted):
+                m.d.sync += [found.eq(1), value.eq(entry[key_bits:])]
+            for k, slot in enumerate(slots):
+                with m.If(moves & lowest_free[k]):
+                    m.d.sync += slot.eq(entry)
+                with m.Elif(match[k]):
+                    m.d.sync += slot.eq(0)
+        return ended
+
+    def _take_in(self, m: Module, enter: Signal) -> tuple[Signal, Value]:
+        """Have beats fill a register from the top; return it, and whether a whole page is in it.
+
+        The first beat of the next page comes in while the whole one leaves.
+        """
         beats, beat_bits = self.text_beats, self.lanes * BLOCK_BITS
         page_in = Signal(beats * beat_bits)
         beats_in = Signal(range(beats + 1))
-        m.d.comb += self.i_text.ready.eq(beats_in != beats)
-        with m.If(self.i_text.valid & self.i_text.ready):
-            m.d.sync += [
-                page_in.eq(Cat(page_in[beat_bits:], self.i_text.p.data)),
-                beats_in.eq(beats_in + 1),
-            ]
-        with m.Elif(leave_in):
-            m.d.sync += beats_in.eq(0)
-        return page_in, beats_in == beats
+        whole, comes = Signal(), Signal()
+        m.d.comb += [
+            whole.eq(beats_in == beats),
+            self.i_text.ready.eq(~whole | enter),
+            comes.eq(self.i_text.valid & self.i_text.ready),
+        ]
+        with m.If(comes):
+            m.d.sync += page_in.eq(Cat(page_in[beat_bits:], self.i_text.p.data))
+        m.d.sync += beats_in.eq(Mux(enter, 0, beats_in) + comes)
+        return page_in, whole
 
-    def _give_out(self, m: Module, slots: list[Signal], enter_out: Signal) -> Signal:
+    def _give_out(self, m: Module, slots: list[Value], depart: Signal) -> Signal:
         """Have beats leave a register from the bottom; return whether the next page may enter it."""
         beats, beat_bits = self.text_beats, self.lanes * BLOCK_BITS
         page_out = Signal(beats * beat_bits)
@@ -208,8 +218,8 @@ class PageMerge(wiring.Component):
             self.o_text.p.last.eq(beats_out == 1),
             out_free.eq((beats_out == 0) | ((beats_out == 1) & self.o_text.ready)),
         ]
-        with m.If(enter_out):
-            m.d.sync += [page_out.eq(Cat(slots)), beats_out.eq(beats)]  # what is beyond the slots is padding: zero
+        with m.If(depart):
+            m.d.sync += [page_out.eq(Cat(*slots)), beats_out.eq(beats)]  # what is beyond the slots is padding: zero
         with m.Elif(self.o_text.valid & self.o_text.ready):
             # A slice: to Amaranth, a shift of a page is as many paths as the square of its bits.
             m.d.sync += [page_out.eq(page_out[beat_bits:]), beats_out.eq(beats_out - 1)]

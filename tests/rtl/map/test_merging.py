@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """The merge of operations: replies leave at their time, and tell how many events were late."""
 
+from dataclasses import replace
+
 import pytest
 from amaranth.lib.data import Const
 from hypothesis import given, settings
@@ -15,8 +17,8 @@ from tests.support.rtl.engines import TIGHT
 class Rig:
     """A merge to which operations that do nothing are given, their pages when a test says so."""
 
-    def __init__(self):
-        merging = Core(TIGHT).merging
+    def __init__(self, config=TIGHT):
+        merging = Core(config).merging
         assert isinstance(merging, Merging)
         self.reply, self.beats = merging.o_reply.p.shape(), merging.merge.text_beats
         self.end = merging.i_waiting.p.shape().const({"end": 1}).as_value().value
@@ -80,3 +82,18 @@ def test_what_was_late_is_told_in_the_replies_that_follow():
     rig.start()
     rig.page()
     assert [reply.overruns for reply in rig.replies()] == [0, 1, 3, 4, 4, 5, 5]
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 3])
+def test_an_operation_takes_as_many_cycles_as_its_page_has_beats_or_tuples_wait_and_one(waiting):
+    config = replace(TIGHT, lanes=4)
+    rig, count = Rig(config), config.in_flight
+    rig.bench.source("i_waiting").push(([0] * waiting + [rig.end]) * count)
+    for name in ("i_command", "i_finding", "i_bin"):
+        rig.bench.source(name).push([0] * count)
+    rig.bench.source("i_text").push([0] * rig.beats * count)
+    ends = [rig.bench.sink(name) for name in ("o_occupancy", "o_append", "o_verdict", "o_text")]
+    rig.bench.run_until(limit=500, transfers={"o_append": count})
+    for end in ends[:2]:
+        assert end.cycles[-1] - end.cycles[0] == (count - 1) * max(rig.beats, waiting + 1)
+    assert ends[1].cycles[0] - ends[0].cycles[0] == 1

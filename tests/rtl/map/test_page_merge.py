@@ -95,18 +95,32 @@ def test_equals_the_reference(shape, lanes, seed, waits):
     assert [Verdict(raw) for raw in results["o_verdict"].take()] == [v for *_, verdicts in expected for v in verdicts]
 
 
-def test_a_page_takes_as_many_cycles_as_it_has_beats():
-    params = SHAPES["PAPER"]
-    dut = PageMerge(params)
+@pytest.mark.parametrize(("shape", "lanes"), [("PAPER", 1), ("PAPER", 2), ("PAPER", 4), ("one slot", 4), ("odd", 2)])
+@pytest.mark.parametrize("waiting", [0, 1, 2, 5, 9])
+def test_a_page_takes_as_many_cycles_as_it_has_beats_or_tuples_and_one(shape, lanes, waiting):
+    dut = PageMerge(SHAPES[shape], lanes=lanes)
     bench = AmaranthBench(dut)
-    count = 20
-    bench.source("i_job").push([{"take": 1, "key": 1, "occupancy": 3}] * count)
+    count, cycles = 40, max(dut.text_beats, waiting + 1)
+    bench.source("i_job").push([{"take": 1, "key": 1, "occupancy": 1}] * count)
     bench.source("i_text").push([{"data": 0, "last": 0}] * dut.text_beats * count)
-    bench.source("i_waiting").push([{"end": 0, "entry": 5}, {"end": 1, "entry": 0}] * count)
+    bench.source("i_waiting").push(([{"end": 0, "entry": 5}] * waiting + [{"end": 1, "entry": 0}]) * count)
     for name in ("o_verdict", "o_result", "o_text"):
         bench.sink(name)
     bench.run_until(limit=1000, transfers={"o_text": dut.text_beats * count})
-    assert bench.cycle <= (dut.text_beats + 1) * count + 20
+    assert bench.cycle <= cycles * count + 2 * dut.text_beats + 4
+
+
+def test_a_result_is_there_three_cycles_after_its_page_and_does_not_wait_for_the_page_before():
+    dut = PageMerge(SHAPES["PAPER"])
+    bench = AmaranthBench(dut)
+    bench.source("i_job").push([{"take": 1, "key": 1, "occupancy": 1}] * 3)
+    bench.source("i_text").push([{"data": 0, "last": 0}] * dut.text_beats * 3)
+    bench.source("i_waiting").push([{"end": 1, "entry": 0}] * 3)
+    bench.sink("o_text", waits=[10_000])
+    results = bench.sink("o_result")
+    bench.run_until(limit=100, transfers={"o_result": 2})
+    came = bench.source("i_text").cycles[dut.text_beats - 1 :: dut.text_beats]
+    assert [after - before for before, after in zip(came, results.cycles, strict=False)] == [3, 3]
 
 
 def offer(bench, dut, rng, waiting):

@@ -28,8 +28,8 @@ REMOVALS = [
     Removal(
         "MERGE.TEXT.UNREADABLE",
         "rtl/map/page.py",
-        "with m.If(~told):\n                    m.d.comb",
-        "with m.If(1):\n                    m.d.comb",
+        "Mux(results.o.valid, results.o.p, 0)",
+        "results.o.p",
     ),
     Removal(
         "OVERRUN.COUNT.SEALED",
