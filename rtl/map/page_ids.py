@@ -17,12 +17,12 @@ class PageIds(wiring.Component):
     Parameters
     ----------
     ids, entries : int
-        Ids, and page entries.
+        Ids, at least 2, and page entries.
 
     Members
     -------
     free : Out(1)
-        The id on offer is not under way.
+        The id on offer is not under way; told a cycle late.
     id : Out(id)
         The id on offer.
     take : In(1)
@@ -57,18 +57,21 @@ class PageIds(wiring.Component):
             shape=range(self.entries), depth=self.ids, init=[], attrs={"ram_style": "distributed"}
         )
         write, read = owners.write_port(), owners.read_port(domain="comb")
-        under_way = Signal(self.ids)
+        under_way, next_id = Signal(self.ids), Signal.like(self.id, init=1)
         m.d.comb += [
-            self.free.eq(~under_way.bit_select(self.id, 1)),
             write.en.eq(self.take),
             write.addr.eq(self.id),
             write.data.eq(self.entry),
             read.addr.eq(self.seen),
             self.owner.eq(read.data),
         ]
-        m.d.sync += under_way.eq(
-            (under_way & ~one_hot(self.seen, self.ids, self.ended)) | one_hot(self.id, self.ids, self.take)
-        )
+        m.d.sync += [
+            under_way.eq(
+                (under_way & ~one_hot(self.seen, self.ids, self.ended)) | one_hot(self.id, self.ids, self.take)
+            ),
+            # Both are looked up, so that `take` may come late in a cycle.
+            self.free.eq(~Mux(self.take, under_way.bit_select(next_id, 1), under_way.bit_select(self.id, 1))),
+        ]
         with m.If(self.take):
-            m.d.sync += self.id.eq(Mux(self.id == self.ids - 1, 0, self.id + 1))
+            m.d.sync += [self.id.eq(next_id), next_id.eq(Mux(next_id == self.ids - 1, 0, next_id + 1))]
         return m

@@ -191,31 +191,25 @@ class Pages(wiring.Component):
         pending, held, same = Signal(), Signal(), Signal(n)
         m.submodules.reads = reads = Fifo(shape=self.o_read.p.shape(), depth=2)
         connect(m, reads.o, flipped(self.o_read))
-        ids = self.read_ids
-        m.d.comb += [self.i_page.ready.eq(~pending), entries.asked.eq(0)]
-        with m.FSM(name="begin"):
-            with m.State("TAKE"):
-                m.d.sync += candidate.eq(self.i_page.p)
-                with m.If(self.i_page.valid):
-                    m.d.sync += pending.eq(1)
-                    m.next = "COMPARE"
-            with m.State("COMPARE"):
-                m.d.sync += [
-                    following.found.eq(same.any()),
-                    following.before.eq(encoded(same)),
-                    held.eq(entries.busy.bit_select(entries.next, 1)),
-                    first_line.eq(candidate.page * config.page_lines),
-                ]
-                m.next = "DECIDE"
-            with m.State("DECIDE"):
-                with m.If(held | ~reads.i.ready | ~ids.free):
-                    m.next = "COMPARE"
-                with m.Else():
-                    m.d.comb += entries.asked.eq(1)
-                    former = one_hot(following.before, n, following.found)
-                    m.d.sync += [pending.eq(0), newest.eq((newest & ~former) | one_hot(entries.next, n))]
-                    self._advance(m, entries.next)
-                    m.next = "TAKE"
+        ids, compared = self.read_ids, Signal()
+        m.d.comb += [
+            entries.asked.eq(compared & ~held & reads.i.ready & ids.free),
+            self.i_page.ready.eq(~pending | entries.asked),
+        ]
+        with m.If(self.i_page.ready):
+            m.d.sync += [candidate.eq(self.i_page.p), pending.eq(self.i_page.valid)]
+        # A page is compared with those in flight, then decided on. If it has to wait, both are done again.
+        m.d.sync += [
+            compared.eq(pending & ~compared),
+            following.found.eq(same.any()),
+            following.before.eq(encoded(same)),
+            held.eq(entries.busy.bit_select(entries.next, 1)),
+            first_line.eq(candidate.page * config.page_lines),
+        ]
+        with m.If(entries.asked):
+            former = one_hot(following.before, n, following.found)
+            m.d.sync += newest.eq((newest & ~former) | one_hot(entries.next, n))
+            self._advance(m, entries.next)
         m.d.comb += same.eq(Cat(entries.busy[k] & newest[k] & (numbers[k] == candidate.page) for k in range(n)))
         for k in range(n):
             with m.If(entries.asked & (entries.next == k)):
@@ -344,26 +338,28 @@ class Pages(wiring.Component):
     def _write(self, m: Module, entries: PageEntries, behind: Signal, first_line: ReadPort, sealed: Sealed) -> None:
         """Write each page at its time.
 
-        From the time of a page to its offer takes two cycles: which page it is, then its address.
+        From the time of a page to its offer takes two cycles: which page it is, then its address. The next page has its
+        turn while the lines of this one leave.
         """
         config, n, lines, ids = self.config, self.config.page_entries, self.config.page_lines, self.write_ids
         m.submodules.pacer = pacer = Pacer(
             shape=1, offset=config.merge_cycles, depth=n, insecure_unpaced=config.insecure_unpaced
         )
         offered = Signal()
-        held = Signal()
+        held, next_due = Signal(), Signal.like(entries.due, init=1)
         allowed = Signal(range(2 * lines + 1))  # lines of pages whose write was taken
         line_moves = Signal()
         address = Signal(64)
         m.d.sync += [
             pacer.i.valid.eq(sealed.whole),  # never full: no more pages are under way than it has room for
-            held.eq(behind.bit_select(entries.due, 1)),  # writes of one page must not overtake each other
+            # Writes of one page must not overtake each other. Both are looked up, so that a departure comes late.
+            held.eq(Mux(entries.departed, behind.bit_select(next_due, 1), behind.bit_select(entries.due, 1))),
         ]
         m.d.comb += [
             pacer.start.eq(entries.started),
             pacer.at_once.eq(entries.skipped),
             self.late.eq(pacer.late),
-            pacer.o.ready.eq(~offered & (allowed == 0) & ~held & ids.free),
+            pacer.o.ready.eq(~offered & (allowed <= lines) & ~held & ids.free),
             first_line.addr.eq(entries.due),
             self.o_write.valid.eq(offered),
             self.o_write.p.address.eq(address),
@@ -376,8 +372,8 @@ class Pages(wiring.Component):
         with m.If(pacer.o.valid & pacer.o.ready):
             m.d.sync += [offered.eq(1), address.eq(self.base + (first_line.data << LINE_BYTES.bit_length() - 1))]
         with m.If(entries.departed):
-            m.d.sync += offered.eq(0)
-            self._advance(m, entries.due)
+            m.d.sync += [offered.eq(0), entries.due.eq(next_due)]
+            self._advance(m, next_due)
         m.d.comb += [
             self.o_lines.valid.eq(sealed.lines.valid & (allowed != 0)),
             self.o_lines.p.eq(sealed.lines.p),

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtl.config import EngineConfig
-from rtl.constants import BLOCK_BYTES, LINE_BYTES
+from rtl.constants import BLOCK_BYTES, LINE_BITS, LINE_BYTES
 from rtl.map.pages import Pages
 from tests.support.rtl.engines import tight
 
@@ -22,10 +22,10 @@ BASE = 3 << 33
 TURNAROUND, FOLLOW = 40, 9
 
 
-def config(lines):
+def config(lines, **others):
     """Return an engine with pages of so many lines, of which 10 can be under way."""
     params = replace(tight("TINY"), page_bytes=lines * LINE_BYTES)
-    offsets = {"interval": 60, "reply_cycles": 100, "merge_cycles": 120}
+    offsets = {"interval": 60, "reply_cycles": 100, "merge_cycles": 120} | others
     return EngineConfig(params=params, turnaround_cycles=TURNAROUND, follow_cycles=FOLLOW, **offsets)
 
 
@@ -38,6 +38,7 @@ class Rig:
 
     def __init__(self, config, *, read=lambda: 30, write=lambda: 60, seal=lambda: 10, stall=lambda: False, seed=0):
         self.config, self.lines = config, config.page_lines
+        self.beat_bits = 8 * BLOCK_BYTES * config.lanes
         self.rng = random.Random(seed)  # whose line comes next
         self.delays = {"read": read, "write": write, "seal": seal}
         self.stall = stall
@@ -184,9 +185,10 @@ class Rig:
     def merge(self, beat):
         """Take a beat that was handed on, and seal the page when it is whole: its touches are one more."""
         self.text.append(beat)
-        if len(self.text) == self.lines * LINE_BYTES // BLOCK_BYTES:
-            beats, self.text = self.text, []
-            lines = [sum(one << 128 * k for k, one in enumerate(beats[at : at + 4])) for at in range(0, len(beats), 4)]
+        if len(self.text) == self.config.page_beats:
+            whole = sum(one << self.beat_bits * k for k, one in enumerate(self.text))
+            lines = [whole >> LINE_BITS * k & (1 << LINE_BITS) - 1 for k in range(self.lines)]
+            self.text = []
             page, count = lines[0] >> 32, lines[0] & 0xFFFFFFFF
             assert lines == self.lines_of(page, count)
             self.handed.append((page, count))
@@ -194,7 +196,8 @@ class Rig:
 
     def seal(self, page, count):
         ready = self.cycle + self.delays["seal"]()
-        beats = [line >> 128 * k & (1 << 128) - 1 for line in self.lines_of(page, count) for k in range(4)]
+        starts, mask = range(0, LINE_BITS, self.beat_bits), (1 << self.beat_bits) - 1
+        beats = [line >> at & mask for line in self.lines_of(page, count) for at in starts]
         self.sealing += [(ready, one, k == len(beats) - 1) for k, one in enumerate(beats)]
 
 
@@ -298,15 +301,46 @@ def test_pages_that_are_here_start_at_the_interval(interval, gaps):
     assert [after - before for before, after in pairwise(rig.events["started"][:5])] == gaps[:4]
 
 
-def test_pages_in_flight_may_be_more_than_ids():
+@pytest.mark.parametrize(("entries", "host_ids"), [(105, 64), (160, 128)])
+def test_pages_in_flight_may_be_more_than_ids(entries, host_ids):
     used = config(1)
-    crowded = replace(used, interval=6, turnaround_cycles=400, in_flight=64, host_ids=64)
-    assert crowded.page_entries == 105 > crowded.page_ids == 56
+    params = replace(used.params, pages=64)
+    crowded = replace(used, params=params, interval=6, turnaround_cycles=400, in_flight=64, host_ids=host_ids)
+    vars(crowded).update(page_entries=entries)
+    assert crowded.page_ids == host_ids - 8
     rng = random.Random(8)
     rig = Rig(crowded, read=lambda: rng.randint(0, 200), write=lambda: rng.randint(0, 60), seal=lambda: 1)
-    pages = [rng.randrange(5) for _ in range(10)] + [page % 5 for page in range(60)]
+    pages = [rng.randrange(5) for _ in range(10)] + [page % params.pages for page in range(entries + 10)]
     rig.run(pages, limit=20_000)
     assert rig.handed == touches(pages)
+
+
+def spacing(events):
+    """Return the cycles between one event and the next, from the third on."""
+    cycles = [cycle for cycle, _ in events][2:]
+    return {after - before for before, after in pairwise(cycles)}
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_pages_are_asked_for_and_written_every_two_cycles_or_as_their_lines_leave(lines):
+    """Blank pages are written as fast as they come. Others are read as fast, until all page entries are in use."""
+    used = config(lines, lanes=4)
+    rig = Rig(used, write=lambda: 0, seal=lambda: 0)
+    pages = list(range(used.params.pages))
+    rig.run(pages + pages, blanks=pages * 6)
+    assert spacing(rig.events["write"][: 6 * len(pages)]) == {max(2, lines)}
+    assert spacing(rig.events["read"][: used.page_entries]) == {2}
+
+
+def test_pages_of_two_lines_are_read_started_and_written_every_two_cycles():
+    used = replace(config(2), params=replace(config(2).params, pages=64), lanes=4)
+    object.__setattr__(used, "interval", 2)  # no map allows for it: the other blocks don't
+    rig = Rig(used, read=lambda: 10, write=lambda: 10, seal=lambda: 5)
+    rig.run(list(range(used.params.pages)))
+    assert rig.late == 0
+    for name in ("read", "write"):
+        assert spacing(rig.events[name]) == {2}
+    assert spacing((cycle, 0) for cycle in rig.events["started"]) == {2}
 
 
 @pytest.mark.sec_cm("PAGE.FOLLOW.PACED")

@@ -253,6 +253,31 @@ def test_what_is_only_opened_takes_no_version_and_belongs_to_the_operation_befor
     assert not bench.get("exhausted")
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("lanes", [2, 4])
+def test_a_page_is_opened_and_sealed_in_as_many_cycles_as_it_has_beats(lanes):
+    params = replace(TIGHT.params, epoch_bits=7, page_bytes=128)
+    config, count = EngineConfig(params=params, lanes=lanes, turnaround_cycles=400, in_flight=64, bin_entries=128), 50
+    bench = AmaranthBench(Sealing(config))
+    codec, page = PageCodec(bytes(32), bytes(16), params.epoch_bits), bytes(params.plaintext_bytes)
+    bench.source("i_secret").push([0])
+    bench.run(200)
+    sealed = codec.seal(3, 0, page)
+    wide = [number(sealed[at : at + 16 * lanes]) for at in range(0, len(sealed), 16 * lanes)]
+    for name, items in {
+        "page": [3],
+        "version": [0],
+        "sealed": wide,
+        "text": [{"data": 0, "last": 0}] * len(wide),
+    }.items():
+        bench.source(f"i_{name}").push(items * count)
+    ends = [bench.sink(name) for name in ("o_text", "o_sealed")]
+    bench.run_until(limit=1000, transfers=dict.fromkeys(("o_text", "o_sealed"), len(wide) * count))
+    assert not bench.get("fault")
+    for end in ends:
+        assert end.cycles[-1] - end.cycles[len(wide) * count // 2] < (count // 2) * len(wide)
+
+
 def test_an_engine_whose_epochs_are_too_short_is_refused():
     with pytest.raises(ParamsError, match=r"epoch_bits is 6; .* epoch of 92 operations: make it 7 or more"):
         Sealing(EngineConfig(params=replace(tight("SMALL"), epoch_bits=6)))
