@@ -11,29 +11,39 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from omap.bodies import Reply, command_items, pack_answers, reply_text, unpack_columns
+from omap.bodies import pack_answers, reply_texts, unpack_columns
 from omap.columns import Answers, Bytes, Columns
 from omap.credentials import Credential, Right
 from omap.operations import Kind, Status
-from omap.wire import CLOSE, Header, RecordCodec
+from omap.wire import CLOSE, PREAMBLE_BYTES, Header, RecordCodec
+
+_NOP = int(Kind.NOP)  # an array takes microseconds to be compared with an enumeration
 
 
 class Part(NamedTuple):
-    """The operations of one record.
+    """The operations of records of one session that follow each other, and of which each has as many operations.
 
     Parameters
     ----------
     header : Header
-        Header of the record.
+        Header of the first record.
     credential : Credential
-        The credential of its session.
+        The credential of the session.
+    records : int
+        How many records there are.
     items : bytes
-        Its items.
+        Their items.
     """
 
     header: Header
     credential: Credential
+    records: int
     items: bytes
+
+    @property
+    def operations(self) -> int:
+        """Operations of all records."""
+        return self.header.count * self.records
 
 
 class CommandBatch:
@@ -50,11 +60,29 @@ class CommandBatch:
         self.parts: list[Part] = []
         self._denied: npt.NDArray[np.bool_] | None = None
 
-    def add(self, header: Header, credential: Credential, text: bytes) -> bool:
-        """Add the commands of a record with the body ``text``. Return whether the record ends its session."""
-        items = command_items(self.codec, text, header.count)
-        self.parts.append(Part(header, credential, items))
-        return CLOSE in items[:: self.codec.item_bytes]
+    def add(self, header: Header, credential: Credential, *texts: bytes) -> int:
+        """Add the commands of records up to one that ends its session. Return how many were added if there is one.
+
+        Parameters
+        ----------
+        header : Header
+            Header of the first record. Those that follow differ from it in their sequence alone.
+        credential : Credential
+            The credential of the session.
+        *texts : bytes
+            The bodies of the records.
+
+        Returns
+        -------
+        int
+            0 if no record ends its session: all were added.
+        """
+        size = header.count * self.codec.item_bytes
+        items = b"".join([text[PREAMBLE_BYTES : PREAMBLE_BYTES + size] for text in texts])
+        closing = items[:: self.codec.item_bytes].find(CLOSE)
+        records = len(texts) if closing < 0 else closing // header.count + 1
+        self.parts.append(Part(header, credential, records, items[: records * size]))
+        return 0 if closing < 0 else records
 
     def take(self) -> CommandBatch:
         """Return all that is in this batch as another one, and empty this one."""
@@ -65,12 +93,14 @@ class CommandBatch:
     def columns(self) -> Columns:
         """Return all operations. What is not allowed is a NOP, and so is CLOSE; keys and values of NOPs are zeros."""
         columns = unpack_columns(self.codec, b"".join([part.items for part in self.parts]))
-        kinds = np.where(columns.kinds == CLOSE, np.uint8(Kind.NOP), columns.kinds)
+        kinds = columns.kinds
+        if (closing := kinds == CLOSE).any():
+            kinds[closing] = _NOP
         # SEC_CM: SESSION.RIGHTS.ENFORCED -- after the tag and before admission, whatever the client's software does
         denied = self._denied = self._find_denied(kinds, columns.keys)
         if denied is not None:
-            kinds[denied] = Kind.NOP
-        idle = kinds == Kind.NOP
+            kinds[denied] = _NOP
+        idle = kinds == _NOP
         if not idle.any():
             return Columns(kinds, columns.keys, columns.values)
         shown = ~idle[:, None]
@@ -81,10 +111,10 @@ class CommandBatch:
             return None
         denied = np.zeros(len(kinds), bool)
         end = 0
-        for header, credential, _ in self.parts:
-            start, end = end, end + header.count
-            if not credential.allows_all:
-                denied[start:end] = refused_by(credential, kinds[start:end], keys[start:end])
+        for part in self.parts:
+            start, end = end, end + part.operations
+            if not part.credential.allows_all:
+                denied[start:end] = refused_by(part.credential, kinds[start:end], keys[start:end])
         return denied
 
     def replies(self, answers: Answers, first: int, live: npt.NDArray[np.int64]) -> list[bytes]:
@@ -100,12 +130,12 @@ class CommandBatch:
             Live keys after each of them.
         """
         answers = self._told(answers)
-        items, size, end, texts = pack_answers(self.codec, answers), self.codec.item_bytes, 0, []
-        for header, credential, _ in self.parts:
-            start, end = end, end + header.count
-            told = int(live[end - 1]) if credential.sees_map else 0
-            reply = Reply(first + start, 0, told, header.count, items[start * size : end * size])
-            texts.append(reply_text(self.codec, reply))
+        items, size, end = pack_answers(self.codec, answers), self.codec.item_bytes, 0
+        texts: list[bytes] = []
+        for part in self.parts:
+            count, start, end = part.header.count, end, end + part.operations
+            told = live[start + count - 1 : end : count] * part.credential.sees_map
+            texts += reply_texts(self.codec, count, first + start, told, items[start * size : end * size])
         return texts
 
     def _told(self, answers: Answers) -> Answers:
@@ -114,8 +144,8 @@ class CommandBatch:
         blind = [not part.credential.reads for part in self.parts]
         if any(blind):
             # SEC_CM: SESSION.PREVIOUS.HIDDEN -- who may not read learns neither values nor which keys are live
-            hidden = np.repeat(blind, [part.header.count for part in self.parts])
-            missing = hidden & (statuses == Status.NOT_FOUND)
+            hidden = np.repeat(blind, [part.operations for part in self.parts])
+            missing = hidden & (statuses == int(Status.NOT_FOUND))
             statuses = np.where(missing, np.uint8(Status.OK), statuses)
             found, values = found & ~hidden, values * ~hidden[:, None]
         if self._denied is not None:
@@ -135,7 +165,7 @@ def refused_by(credential: Credential, kinds: Bytes, keys: Bytes) -> npt.NDArray
     keys : (n, key_bytes) uint8 array
         Their keys.
     """
-    right = np.where(kinds == Kind.GET, np.uint8(Right.READ), np.uint8(Right.WRITE))
+    right = np.where(kinds == int(Kind.GET), np.uint8(Right.READ), np.uint8(Right.WRITE))
     prefix = np.frombuffer(credential.prefix, np.uint8)
     wrong = (keys[:, : len(prefix)] != prefix).any(axis=1)
-    return np.asarray((kinds != Kind.NOP) & (((right & int(credential.rights)) == 0) | wrong))
+    return np.asarray((kinds != _NOP) & (((right & int(credential.rights)) == 0) | wrong))

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from omap.columns import Answers, Columns, copy_rows
 from omap.operations import Kind, Operation, Response, Status
@@ -25,6 +26,10 @@ from omap.wire import CLOSE, PREAMBLE_BYTES, RecordCodec
 
 PREAMBLE = struct.Struct(">QII")
 """Before the items of a response: number of the first operation, overruns, live keys."""
+
+PREAMBLE_FIELDS = np.dtype([("sequence", ">u8"), ("overruns", ">u4"), ("live", ">u4")])
+"""The same for arrays."""
+assert PREAMBLE_FIELDS.itemsize == PREAMBLE.size
 
 MOST_TOLD = (1 << 32) - 1
 """Overruns and live keys that a response can tell; more count as so many."""
@@ -116,12 +121,38 @@ def unpack_columns(codec: RecordCodec, items: bytes) -> Columns:
     """Return the operations in items. A kind that does not exist reads as NOP; CLOSE stays."""
     rows = np.frombuffer(items, np.uint8).reshape(-1, codec.item_bytes)
     key_end = 1 + codec.params.key_bytes
-    kinds = np.where(rows[:, 0] > CLOSE, np.uint8(Kind.NOP), rows[:, 0])
+    kinds = rows[:, 0].copy()
+    if (unknown := kinds > CLOSE).any():
+        kinds[unknown] = np.uint8(_NOP)
     keys = np.empty((len(rows), codec.params.key_bytes), np.uint8)
     values = np.empty((len(rows), codec.params.value_bytes), np.uint8)
     copy_rows(keys, rows[:, 1:key_end])
     copy_rows(values, rows[:, key_end : 1 + codec.params.tuple_bytes])
     return Columns(kinds, keys, values)
+
+
+def texts(codec: RecordCodec, count: int, preambles: npt.NDArray[np.void], items: bytes | memoryview) -> list[bytes]:
+    """Return the bodies of records that have ``count`` operations each.
+
+    Parameters
+    ----------
+    codec : RecordCodec
+        Sizes of the records.
+    count : int
+        Operations of each record.
+    preambles : (n,) array of structures of 16 bytes
+        What stands before the items of each record.
+    items : bytes-like
+        The items of all records, one after the other.
+    """
+    size = codec.text_bytes(count)
+    rows = np.zeros((len(preambles), size), np.uint8)
+    rows[:, :PREAMBLE_BYTES] = preambles.view((np.uint8, PREAMBLE_BYTES))
+    rows[:, PREAMBLE_BYTES : PREAMBLE_BYTES + count * codec.item_bytes] = np.frombuffer(items, np.uint8).reshape(
+        len(preambles), -1
+    )
+    found: list[bytes] = rows.view(f"V{size}").ravel().tolist()
+    return found
 
 
 # -- responses ----------------------------------------------------------------------------------------------------
@@ -130,7 +161,7 @@ def unpack_columns(codec: RecordCodec, items: bytes) -> Columns:
 def pack_answers(codec: RecordCodec, answers: Answers) -> bytes:
     """Return the items of answers, one after the other, to be cut into records."""
     items = np.zeros((len(answers.statuses), codec.item_bytes), np.uint8)
-    items[:, 0] = answers.statuses | np.where(answers.found, np.uint8(FOUND), np.uint8(0))
+    items[:, 0] = answers.statuses | (answers.found.view(np.uint8) * np.uint8(FOUND))
     copy_rows(items[:, 1 : 1 + codec.params.value_bytes], answers.values)
     return items.tobytes()
 
@@ -139,6 +170,30 @@ def reply_text(codec: RecordCodec, reply: Reply) -> bytes:
     """Return the body of a response record, whose items are the ``text`` of ``reply``."""
     preamble = PREAMBLE.pack(reply.sequence, min(reply.overruns, MOST_TOLD), min(reply.live, MOST_TOLD))
     return (preamble + reply.text).ljust(codec.text_bytes(reply.count), b"\0")
+
+
+def reply_texts(
+    codec: RecordCodec, count: int, first: int, live: npt.NDArray[np.int64], items: bytes | memoryview
+) -> list[bytes]:
+    """Return the bodies of response records that follow each other, without overruns.
+
+    Parameters
+    ----------
+    codec : RecordCodec
+        Sizes of the records.
+    count : int
+        Operations of each record.
+    first : int
+        Number of the first operation.
+    live : (n,) int64 array
+        Live keys after each record.
+    items : bytes-like
+        The items of all records, one after the other.
+    """
+    preambles = np.zeros(len(live), PREAMBLE_FIELDS)
+    preambles["sequence"] = first + count * np.arange(len(live), dtype=np.uint64)
+    preambles["live"] = np.minimum(live, MOST_TOLD)
+    return texts(codec, count, preambles, items)
 
 
 def read_reply(text: bytes, count: int) -> Reply:

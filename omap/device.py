@@ -31,6 +31,7 @@ from omap.source import Source
 from omap.trace import Observer
 from omap.wire import (
     ENDS_SESSION,
+    LINE_BYTES,
     MOST_COUNT,
     RING_LINES,
     Counter,
@@ -39,12 +40,16 @@ from omap.wire import (
     RecordType,
     Refusal,
     read_counter,
+    read_header,
     refusal,
     write_counter,
 )
 
 STEP_OPERATIONS = 1024
 """Operations after which a step fetches no further record, unless it is told another number."""
+
+
+_PUT, _DELETE, _OK = map(int, (Kind.PUT, Kind.DELETE, Status.OK))  # an array is slow to compare with an enumeration
 
 
 class DeviceMap(Protocol):
@@ -275,7 +280,7 @@ class DeviceModel:
         if self._job is not None:
             return int(busy)
         if self._restore is not None:
-            records, lines = self.rings.fetch(self.layout.ring_lines * MOST_COUNT, self._restore.lines)
+            records, lines = self.rings.fetch(self.layout.ring_lines * MOST_COUNT, self._restore.lines, single=True)
             serve = self._restore_from
         elif self.state is State.READY:
             (records, lines), serve = self.rings.fetch(limit, self._lines), self._serve
@@ -304,28 +309,44 @@ class DeviceModel:
 
     def _serve(self, records: list[Fetched]) -> None:
         """Run records and write one answer for each."""
-        sessions, batch, answer = self._sessions, CommandBatch(self.codec), self.rings.answer
-        assert sessions is not None
-        for header, record, fits in records:
-            if not fits:
+        batch, answer = CommandBatch(self.codec), self.rings.answer
+        for fetched in records:
+            header = fetched.header
+            if fetched.fits and header.type == RecordType.DATA:
+                self._open(fetched, batch)
+            elif fetched.fits:
+                self._run(batch)  # what follows may close a session of the batch
+                answer([self._shake(header, fetched.data)], header.lines)
+            else:
                 self._run(batch)
                 answer([refusal(header, Refusal.MALFORMED)], 1)
-                continue
-            if header.type != RecordType.DATA:
-                self._run(batch)  # what follows may close a session of the batch
-                answer([self._shake(header, record)], header.lines)
-                continue
-            text = sessions.open(record, header)
-            if isinstance(text, Refusal):
-                self._run(batch)
-                if text in ENDS_SESSION:
-                    # SEC_CM: SESSION.TAMPER.ENDS -- the records before are answered; now its other key goes too
-                    sessions.close(header)
-                answer([refusal(header, text)], header.lines)
-            elif batch.add(header, sessions.credential(header), text):
+        self._run(batch)
+
+    def _open(self, fetched: Fetched, batch: CommandBatch) -> None:
+        """Open DATA records and add their commands to a batch; refuse those that can't be opened."""
+        sessions, (header, data, _, records) = self._sessions, fetched
+        assert sessions is not None
+        while True:
+            texts, why = sessions.open_run(data, header, records)
+            done = len(texts)
+            closing = batch.add(header, sessions.credential(header), *texts) if texts else 0
+            if closing:  # those behind it find no session, whatever they are
                 self._run(batch)
                 sessions.close(header)
-        self._run(batch)
+                done = closing
+            elif why is not None:
+                self._run(batch)
+                refused = read_header(data[done * header.lines * LINE_BYTES :])
+                if why in ENDS_SESSION:
+                    # SEC_CM: SESSION.TAMPER.ENDS -- the records before are answered; now its other key goes too
+                    sessions.close(header)
+                self.rings.answer([refusal(refused, why)], header.lines)
+                done += 1
+            records -= done
+            if not records:
+                return
+            data = data[done * header.lines * LINE_BYTES :]
+            header = read_header(data)
 
     def _shake(self, header: Header, record: bytes) -> bytes:
         """Return the answer to a record of a handshake."""
@@ -345,17 +366,20 @@ class DeviceModel:
         work = batch.take()  # emptied before anything can fail, because running it again would hide which fault it was
         columns = work.columns()
         answers = self._map.execute_arrays(*columns)
-        ok = answers.statuses == Status.OK
-        change = ((columns.kinds == Kind.PUT) & ok & ~answers.found).astype(np.int64)
-        change -= (columns.kinds == Kind.DELETE) & ok
-        texts = work.replies(answers, start, live + np.cumsum(change))
-        records = [seal(part.header, text) for part, text in zip(work.parts, texts, strict=True)]
-        journal: list[bytes] = []
-        if self._journal is not None:
-            journal = self._journal.records([part.header.count for part in work.parts], columns, answers, start)
+        ok = answers.statuses == _OK
+        change = ((columns.kinds == _PUT) & ok & ~answers.found).astype(np.int64)
+        change -= (columns.kinds == _DELETE) & ok
+        texts = work.replies(answers, start, live + change.cumsum())
+        records: list[bytes] = []
+        counts: list[int] = []
+        for part in work.parts:
+            at = len(counts)
+            counts += [part.header.count] * part.records
+            records.append(seal(part.header, *texts[at : len(counts)]))
+        journal = self._journal.records(counts, columns, answers, start) if self._journal is not None else []
         # SEC_CM: JOURNAL.BEFORE.RESPONSE -- no client learns of an operation that no journal holds
         self.rings.journal(journal)
-        self.rings.answer(records, sum(part.header.lines for part in work.parts))
+        self.rings.answer(records, sum([part.header.lines * part.records for part in work.parts]))
 
     # -- restore ------------------------------------------------------------------------------------------------
 

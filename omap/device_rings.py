@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from omap.params import Params
 from omap.wire import (
+    HEADER,
     LINE_BYTES,
     RING_LINES,
     BufferLayout,
@@ -14,17 +15,32 @@ from omap.wire import (
     Header,
     RecordType,
     read_counter,
-    read_header,
     write_counter,
 )
 
+_SAME_BYTES = HEADER.size - 8
+"""Leading bytes of a header that say all but the sequence."""
+
 
 class Fetched(NamedTuple):
-    """A record as it was fetched, and whether its lines fit its type and count."""
+    """A record as it was fetched, or several DATA records that differ in what is sealed and in their sequence alone.
+
+    Parameters
+    ----------
+    header : Header
+        The header of the first.
+    data : bytes
+        All of them.
+    fits : bool
+        Whether the lines fit type and count.
+    records : int
+        How many there are.
+    """
 
     header: Header
     data: bytes
     fits: bool
+    records: int = 1
 
 
 class Output:
@@ -45,6 +61,15 @@ class Output:
     def advance(self) -> None:
         """Go on to the next record."""
         self.record = next(self._records, None)
+
+
+def _equal(data: bytes, at: int, size: int, most: int) -> int:
+    """Return how many records of ``size`` bytes follow each other from a place on whose headers differ in sequence."""
+    start, end = data[at : at + _SAME_BYTES], len(data) - size
+    count, at = 1, at + size
+    while count < most and at <= end and data.startswith(start, at):
+        count, at = count + 1, at + size
+    return count
 
 
 class DeviceRings:
@@ -73,7 +98,9 @@ class DeviceRings:
         self._journals = journal
         self._saved = 0  # lines by which responses were shorter than their commands
 
-    def fetch(self, limit: int, lines_of: Callable[[Header], int]) -> tuple[list[Fetched], int]:
+    def fetch(
+        self, limit: int, lines_of: Callable[[Header], int], *, single: bool = False
+    ) -> tuple[list[Fetched], int]:
         """Return whole records that wait in the command ring, none after an END, and their lines; these are fetched.
 
         Parameters
@@ -82,6 +109,8 @@ class DeviceRings:
             Operations after which no further record is fetched. A record without operations counts as one.
         lines_of : callable
             Lines of the record with a header; 0 if it is malformed, and then one line is fetched.
+        single : bool
+            Return each record by itself.
         """
         layout, ring = self.layout, self.layout.ring_lines
         fetched = read_counter(self.buffer, Counter.COMMANDS_FETCHED)
@@ -95,14 +124,17 @@ class DeviceRings:
         records: list[Fetched] = []
         at = 0
         while at < len(data) and limit > 0:
-            header = read_header(data[at : at + LINE_BYTES])
+            header = Header._make(HEADER.unpack_from(data, at))
             lines = lines_of(header)
-            end = at + LINE_BYTES * (lines or 1)
-            if end > len(data):
+            size = LINE_BYTES * (lines or 1)
+            if at + size > len(data):
                 break  # the rest is not there yet, or there is no room for its response
-            records.append(Fetched(header, data[at:end], lines > 0))
-            limit -= max(1, header.count)
-            at = end
+            count = 1
+            if header.type == RecordType.DATA and lines and not single:
+                count = _equal(data, at, size, -(-limit // header.count))
+            records.append(Fetched(header, data[at : at + count * size], lines > 0, count))
+            limit -= count * max(1, header.count)
+            at += count * size
             if header.type == RecordType.END:
                 break
         if records:

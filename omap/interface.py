@@ -18,6 +18,7 @@ from omap.rows import BytesLike, Rows, as_bytes, as_rows, describe
 D = TypeVar("D")
 
 _KINDS = tuple(Kind)  # an enum is slow to look into
+_NOP, _PUT = int(Kind.NOP), int(Kind.PUT)
 
 
 class ObliviousMap(ABC):
@@ -308,8 +309,8 @@ def check_columns(
 def blanked(columns: Columns) -> Columns:
     """Return operations with zeros in place of the keys of NOPs, and of the values of all but PUTs."""
     kinds, keys, values = columns
-    if not (named := kinds != Kind.NOP).all():
+    if not (named := kinds != _NOP).all():
         keys = keys * named[:, None]
-    if not (valued := kinds == Kind.PUT).all():
+    if not (valued := kinds == _PUT).all():
         values = values * valued[:, None]
     return Columns(kinds, keys, values)

@@ -18,23 +18,28 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from omap.bodies import column_items
+from omap.bodies import column_items, texts
 from omap.columns import Answers, Columns
 from omap.kdf import JOURNAL
 from omap.lineage import Lineage, start_text
 from omap.operations import Kind, Status
 from omap.source import Source
-from omap.wire import HEADER, PREAMBLE_BYTES, Header, RecordCodec, RecordType, start_lines
+from omap.wire import HEADER, PREAMBLE_BYTES, RecordCodec, RecordType, start_lines
 
 ERA_BITS = 32
 """log2 of the records that one journal key seals."""
 
+_NOP, _PUT, _DELETE, _OK = map(int, (Kind.NOP, Kind.PUT, Kind.DELETE, Status.OK))  # an enum is slow to look into
+assert not _NOP
+
 _PREAMBLE = struct.Struct(">Q8x")
-assert _PREAMBLE.size == PREAMBLE_BYTES
+_PREAMBLES = np.dtype([("operation", ">u8"), ("zeros", ">u8")])
+assert _PREAMBLE.size == _PREAMBLES.itemsize == PREAMBLE_BYTES
 
 
 def journal_nonce(type_: int, number: int) -> bytes:
@@ -46,11 +51,10 @@ def journal_nonce(type_: int, number: int) -> bytes:
 def effects(columns: Columns, answers: Answers) -> Columns:
     """Return what operations changed: a NOP with zeros in place of each that changed nothing."""
     kinds, keys, values = columns
-    puts = kinds == Kind.PUT
+    puts = kinds == _PUT
     # SEC_CM: JOURNAL.EFFECTS.UNIFORM -- each operation has its item, whatever it is and whatever it found
-    changed = (puts | (kinds == Kind.DELETE)) & (answers.statuses == Status.OK)
-    kinds = np.where(changed, kinds, np.uint8(Kind.NOP))
-    return Columns(kinds, keys * changed[:, None], values * (puts & changed)[:, None])
+    changed = (puts | (kinds == _DELETE)) & (answers.statuses == _OK)
+    return Columns(kinds * changed, keys * changed[:, None], values * (puts & changed)[:, None])
 
 
 class JournalKeys:
@@ -108,9 +112,8 @@ class Journal:
         """Return the SOURCE and the START that begin the journal."""
         assert not self.next
         count = len(self.lineage.ancestors)
-        header = Header(RecordType.START, 0, start_lines(count), count, 0, 0)
-        start = self._seal(header, start_text(self.codec.params.digest, self._map_id, self.lineage))
-        return [Source(self._map_id).record(), start]
+        text = start_text(self.codec.params.digest, self._map_id, self.lineage)
+        return [Source(self._map_id).record(), self._seal(RecordType.START, start_lines(count), count, text)]
 
     def records(self, counts: Sequence[int], columns: Columns, answers: Answers, first: int) -> list[bytes]:
         """Return the records of commands that ran.
@@ -128,17 +131,20 @@ class Journal:
         """
         codec, size = self.codec, self.codec.item_bytes
         items, end, records = column_items(codec, effects(columns, answers)), 0, []
-        for count in counts:
-            start, end = end, end + count
-            text = _PREAMBLE.pack(first + start) + items[start * size : end * size]
-            header = Header(RecordType.JOURNAL, 0, codec.lines(count), count, 0, self.next)
-            records.append(self._seal(header, text.ljust(codec.text_bytes(count), b"\0")))
+        for count, equal in groupby(counts):
+            number = len(list(equal))
+            start, end = end, end + count * number
+            preambles = np.zeros(number, _PREAMBLES)
+            preambles["operation"] = first + start + count * np.arange(number, dtype=np.uint64)
+            for text in texts(codec, count, preambles, items[start * size : end * size]):
+                records.append(self._seal(RecordType.JOURNAL, codec.sizes[count], count, text))
         return records
 
-    def _seal(self, header: Header, text: bytes) -> bytes:
-        head, number = header.pack(), self.next
+    def _seal(self, type_: int, lines: int, count: int, text: bytes) -> bytes:
+        number = self.next
+        head = HEADER.pack(type_, 0, lines, count, 0, number)
         self.next += 1
-        return head + self._keys.cipher(number).encrypt(journal_nonce(header.type, number), text, head)
+        return head + self._keys.cipher(number).encrypt(journal_nonce(type_, number), text, head)
 
 
 def first_operation(text: bytes) -> int:

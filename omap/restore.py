@@ -131,7 +131,7 @@ class Restore:
         Reveals
             As :meth:`~omap.interface.ObliviousMap.execute_arrays`; and which record did not fit.
         """
-        found = [self.take(header, record) for header, record, _ in records]
+        found = [self.take(each.header, each.data) for each in records]
         # SEC_CM: RESTORE.ITEMS.ALL -- what changes nothing runs as well, so that the count follows from the lengths
         items = [one if isinstance(one, bytes) else b"" for one in found]
         if any(items):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import secrets
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -49,6 +50,8 @@ SHARE = 4
 # plain numbers: enumerations cost a microsecond a record
 _COMMAND, _RESPONSE = int(Direction.COMMAND), int(Direction.RESPONSE)
 _HEAD = HEADER.size
+_SEQUENCE = struct.Struct(">Q")
+_SEQUENCE_AT = _HEAD - _SEQUENCE.size
 
 
 @dataclass
@@ -174,26 +177,46 @@ class DeviceSessions:
         If the session is open and this is not its next record, the refusal is one of :data:`omap.wire.ENDS_SESSION`.
         Nothing that comes later is opened in this session. Once all records before are answered, call :meth:`close`.
         """
+        texts, why = self.open_run(record, header, 1)
+        return texts[0] if why is None else why
+
+    def open_run(self, data: bytes | memoryview, header: Header, records: int) -> tuple[list[bytes], Refusal | None]:
+        """Return the bodies of command records up to one that is refused, and why that is; see :meth:`open`.
+
+        Parameters
+        ----------
+        data : bytes-like
+            The records, one after the other.
+        header : Header
+            The header of the first. Those that follow differ from it in their sequence alone.
+        records : int
+            How many there are.
+        """
         entry = self._table[header.session_index % SESSIONS]
         if entry is None or entry.session != header.session or header.session_index >= SESSIONS:
-            return Refusal.UNKNOWN_SESSION
+            return [], Refusal.UNKNOWN_SESSION
         if entry.command is None:
-            return Refusal.UNKNOWN_SESSION
-        if header.sequence >= RECORD_LIMIT:
-            return Refusal.REKEY
-        # SEC_CM: RECORD.SEQ.STRICT -- each record is opened once, in order, with none missing
-        if header.sequence != entry.next:
-            # SEC_CM: SESSION.TAMPER.ENDS -- without its key no record of this session runs, whatever comes
-            entry.command = None
-            return Refusal.OUT_OF_TURN
-        try:
-            text = entry.command.decrypt(record_nonce(_COMMAND, entry.next), record[_HEAD:], record[:_HEAD])
-        except InvalidTag:
-            entry.command = None
-            return Refusal.ALTERED
-        entry.next += 1
-        entry.used = self._tick()
-        return text
+            return [], Refusal.UNKNOWN_SESSION
+        texts: list[bytes] = []
+        size, decrypt = header.lines * LINE_BYTES, entry.command.decrypt
+        for at in range(0, records * size, size):
+            (sequence,) = _SEQUENCE.unpack_from(data, at + _SEQUENCE_AT)
+            if sequence >= RECORD_LIMIT:
+                return texts, Refusal.REKEY
+            # SEC_CM: RECORD.SEQ.STRICT -- each record is opened once, in order, with none missing
+            if sequence != entry.next:
+                # SEC_CM: SESSION.TAMPER.ENDS -- without its key no record of this session runs, whatever comes
+                entry.command = None
+                return texts, Refusal.OUT_OF_TURN
+            try:
+                body = data[at + _HEAD : at + size]
+                texts.append(decrypt(record_nonce(_COMMAND, sequence), body, data[at : at + _HEAD]))
+            except InvalidTag:
+                entry.command = None
+                return texts, Refusal.ALTERED
+            entry.next += 1
+            entry.used = self._tick()
+        return texts, None
 
     def credential(self, header: Header) -> Credential:
         """Return the credential of the open session whose record has ``header``."""
@@ -201,13 +224,19 @@ class DeviceSessions:
         assert entry is not None
         return entry.rights
 
-    def seal(self, header: Header, text: bytes) -> bytes:
-        """Return the response record with the body ``text`` that answers the command with ``header``."""
+    def seal(self, header: Header, *texts: bytes) -> bytes:
+        """Return response records with these bodies.
+
+        They answer the command with ``header`` and those that follow it, which differ in their sequence alone.
+        """
         entry = self._table[header.session_index]
         assert entry is not None
         assert entry.session == header.session
-        head = HEADER.pack(*header)
-        return head + entry.response.encrypt(record_nonce(_RESPONSE, header.sequence), text, head)
+        start, encrypt, parts = HEADER.pack(*header)[:_SEQUENCE_AT], entry.response.encrypt, []
+        for sequence, text in enumerate(texts, header.sequence):
+            head = start + _SEQUENCE.pack(sequence)
+            parts += [head, encrypt(record_nonce(_RESPONSE, sequence), text, head)]
+        return b"".join(parts)
 
     def close(self, header: Header) -> None:
         """Forget an open session and its keys."""

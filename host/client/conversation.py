@@ -65,6 +65,8 @@ class Conversation:
     ----------
     in_flight : int
         Operations that were sealed and are not answered yet.
+    half : int
+        Half of what may be in flight. While the device works on one half, the client works on the other.
     """
 
     def __init__(self, session: ClientSession, witness: Witness, bounds: Bounds | None = None) -> None:
@@ -78,6 +80,7 @@ class Conversation:
         self._most = self.codec.most_operations
         self._most_lines = self.codec.most_lines
         self._window = bounds.lines * LINE_BYTES if bounds.operations is None else bounds.operations
+        self.half = -(-self._window // 2)
         self._ring_lines = bounds.lines
         self._lines = 0
         self._many, self._many_lines = int(CROWDED * self._window), int(CROWDED * self._ring_lines)

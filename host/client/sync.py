@@ -35,8 +35,8 @@ from omap.operations import Operation, Response
 from omap.rows import Rows
 from omap.wire import CLOSE, RecordCodec
 
-PIECE = 16
-"""Most records sealed and sent at once."""
+PIECE_BYTES = 1 << 16
+"""Bytes of records from which on what was sealed is sent: sixteen full ones."""
 
 READ_BYTES = 1 << 17
 """Most bytes taken from the socket at once."""
@@ -316,9 +316,11 @@ def _sealed(talk: Conversation, work: Work) -> bytes:
     records: list[bytes] = []
     if talk.crowded:
         return b""
-    while len(records) < PIECE and (unsent := work.unsent) and (room := talk.room()):
+    size, most = 0, talk.in_flight + talk.half
+    while size < PIECE_BYTES and talk.in_flight < most and (unsent := work.unsent) and (room := talk.room()):
         count = min(unsent, room)
         records.append(talk.seal([work.next(count)], count))
+        size += len(records[-1])
     return records[0] if len(records) == 1 else b"".join(records)
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 from host.records import LINES_AT, LOOK, TYPE_AT, Run, runs
 from omap.errors import DeviceError, InputError
-from omap.wire import LINE_BYTES, BufferLayout, Counter, RecordCodec, RecordType
+from omap.wire import LINE_BYTES, MOST_ANCESTORS, BufferLayout, Counter, RecordCodec, RecordType, start_lines
 
 _SHORT = frozenset({RecordType.REFUSED, *range(RecordType.JOURNAL, RecordType.END + 1)})
 """Answers of one line to commands of any length: refusals, and answers to records that restore a map."""
@@ -90,6 +90,7 @@ class Rings:
         self.statistics = Statistics()
         self._layout, self._buffer, self._notify = layout, buffer, notify
         self._codec = RecordCodec(layout.params)
+        self._most_lines = max(self._codec.most_lines, start_lines(MOST_ANCESTORS))
         self.restoring = restoring
         self._due: deque[Run] = deque()
         self._counters = buffer[: layout.commands].cast("Q")
@@ -247,8 +248,7 @@ class Rings:
         self._taken += lines
         # both in one store, so that a driver that attaches later never finds one without the other
         self._counters[Counter.COMMANDS_SETTLED >> 3] = (self._settled & _MASK) << _HALF | self._taken & _MASK
-        self._counters[Counter.RESPONSES_TAKEN >> 3] = self._taken
-        self._notify()  # the device may wait for room
+        self._counters[Counter.RESPONSES_TAKEN >> 3] = self._taken  # no device waits for that, see `room`
         return answers
 
     @property
@@ -281,9 +281,11 @@ class Rings:
         """
         records = self.look_at_journal()
         if records:
-            self._journalled += len(records) // LINE_BYTES
+            taken, self._journalled = self._journalled, self._journalled + len(records) // LINE_BYTES
             self._counters[Counter.JOURNAL_TAKEN >> 3] = self._journalled
-            self._notify()  # the device may wait for room
+            # to wake a device takes as long as some operations: only one that found no room for a record has to be
+            if self._get(Counter.JOURNAL_WRITTEN) - taken + self._most_lines > self._layout.ring_lines:
+                self._notify()
         return records
 
     def _settle(self, answers: bytes) -> None:

@@ -56,7 +56,7 @@ REMOVALS = [
     Removal("RECORD.NONCE.UNIQUE", "omap/session.py", "(direction << 64 | sequence)", "(direction << 64)"),
     Removal("RECORD.SEQ.STRICT", "omap/session.py", "if came < expected:", "if False:", error="AlteredError"),
     Removal("RECORD.SEQ.STRICT", "omap/session.py", "if came > expected:", "if False:", error="AlteredError"),
-    Removal("RECORD.SEQ.STRICT", "omap/sessions.py", "if header.sequence != entry.next:", "if False:"),
+    Removal("RECORD.SEQ.STRICT", "omap/sessions.py", "if sequence != entry.next:", "if False:"),
     Removal(
         "SESSION.KEY.CONFIRM",
         "omap/session.py",
@@ -90,7 +90,7 @@ REMOVALS = [
         "Credential.unpack(credential).check(params)",
         "Credential.unpack(credential)",
     ),
-    Removal("SESSION.RIGHTS.ENFORCED", "omap/batch.py", "kinds[denied] = Kind.NOP", "pass"),
+    Removal("SESSION.RIGHTS.ENFORCED", "omap/batch.py", "kinds[denied] = _NOP", "pass"),
     Removal(
         "SESSION.PREVIOUS.HIDDEN", "omap/batch.py", "found, values = found & ~hidden, values * ~hidden[:, None]", "pass"
     ),
@@ -103,8 +103,8 @@ REMOVALS = [
     Removal(
         "SESSION.TOLD.BOUNDED",
         "omap/batch.py",
-        "int(live[end - 1]) if credential.sees_map else 0",
-        "int(live[end - 1])",
+        " * part.credential.sees_map",
+        "",
     ),
     Removal(
         "SESSION.FORMAT.ENDS",
@@ -115,16 +115,16 @@ REMOVALS = [
     Removal(
         "SESSION.TAMPER.ENDS",
         "omap/sessions.py",
-        "entry.command = None\n            return Refusal.OUT_OF_TURN",
-        "return Refusal.OUT_OF_TURN",
+        "entry.command = None\n                return texts, Refusal.OUT_OF_TURN",
+        "return texts, Refusal.OUT_OF_TURN",
     ),
     Removal(
         "SESSION.TAMPER.ENDS",
         "omap/sessions.py",
-        "entry.command = None\n            return Refusal.ALTERED",
-        "return Refusal.ALTERED",
+        "entry.command = None\n                return texts, Refusal.ALTERED",
+        "return texts, Refusal.ALTERED",
     ),
-    Removal("SESSION.TAMPER.ENDS", "omap/device.py", "if text in ENDS_SESSION:", "if False:"),
+    Removal("SESSION.TAMPER.ENDS", "omap/device.py", "if why in ENDS_SESSION:", "if False:"),
     Removal(
         "DEVICE.FAULT.LATCH",
         "omap/device.py",
