@@ -301,7 +301,7 @@ def test_sessions_end_before_their_nonces_do(monkeypatch):
     with pytest.raises(SessionError, match="has carried 2 records; open a new one"):
         client.seal([NOP])
     header = Header(RecordType.DATA, client.session_index, 1, 1, client.session, 2)
-    assert device.open(bytes(64), header) is Refusal.REKEY
+    assert device.open(header.pack().ljust(64, b"\0"), header) is Refusal.REKEY
 
 
 @pytest.mark.sec_cm("ERROR.TEXT.CLEAN")
