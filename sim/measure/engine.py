@@ -10,7 +10,7 @@ import argparse
 import platform
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from itertools import pairwise, repeat
@@ -31,6 +31,7 @@ from omap.wire import CONTROL_BYTES, LINE_BYTES, BufferLayout, Counter, RecordCo
 from rtl.config import EngineConfig
 from rtl.constants import RING_ACCESS_LINES
 from rtl.engine import ENGINE_PROGRESS
+from sim.bench.compiled import Design
 from sim.device.backend import HOST_PORT
 from sim.device.client import open_all, open_session, seal_all
 from sim.device.engine_run import BUFFER_ADDRESS, EngineRun, engine_design
@@ -106,16 +107,26 @@ class TakingTransport(RtlTransport):
 
 
 class Subject:
-    """An engine with an open session, which gets records of ``count`` operations, or full ones."""
+    """An engine with an open session, which gets records of ``count`` operations, or full ones.
 
-    def __init__(self, config: EngineConfig, host: HostTiming, count: int = 0) -> None:
+    ``design`` makes the compiled engine.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        host: HostTiming,
+        count: int = 0,
+        *,
+        design: Callable[[EngineConfig], Design] = engine_design,
+    ) -> None:
         self.config, params = config, config.params
         self.count = count or RecordCodec(params).most_operations
         key = random.Random(SEED).randbytes(ROOT_KEY_BYTES)
         started = time.perf_counter()
-        design = engine_design(self.config)
+        self.design = design(self.config)
         self.compile_seconds = time.perf_counter() - started
-        self.run = EngineRun(design, self.config, key, seed=SEED, host=host)
+        self.run = EngineRun(self.design, self.config, key, seed=SEED, host=host)
         self.transport = TakingTransport(self.run)
         self.driver = Driver(self.transport, params, timeout=600)
         if config.journal:
@@ -322,19 +333,24 @@ def number(text: str) -> tuple[str, int | Fraction]:
     return name, int(above)
 
 
-def main() -> None:
-    """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is measured on which engine."""
     parser.add_argument("--operations", type=parse, default=20_000)
     parser.add_argument("--shape", choices=[*SHAPES, "all"], default="all")
     parser.add_argument("--keys", type=parse, nargs="*", help="capacities, instead of the usual ones")
     parser.add_argument("--record", type=int, default=0, help="operations of a record, instead of as many as fit")
-    parser.add_argument("--journal", action="store_true", help="with a journal, a snapshot and a restore")
     parser.add_argument(
         "--set", type=number, action="append", default=[], metavar="NAME=NUMBER",
         help="a number of the engine (rtl.config.EngineConfig) instead of the one that follows from the map; repeat it",
     )  # fmt: skip
     parser.add_argument("--outstanding", type=int, help="host reads, and host writes, under way at most")
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_options(parser)
+    parser.add_argument("--journal", action="store_true", help="with a journal, a snapshot and a restore")
     arguments = parser.parse_args()
     reads = host_of(arguments).reads
     print(f"engine in simulation; default memory models, {reads} outstanding host reads; {platform.machine()}")

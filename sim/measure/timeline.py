@@ -159,11 +159,11 @@ def section(config: EngineConfig, moments: Sequence[Moment], rate: float) -> str
     )
 
 
-def with_section(document: str, text: str) -> str:
-    """Return a document with its generated part replaced."""
-    found = re.search(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", document, re.DOTALL)
+def with_section(document: str, text: str, begin: str = BEGIN) -> str:
+    """Return a document with its generated part replaced, which begins with a comment."""
+    found = re.search(f"({re.escape(begin)}\n).*?({re.escape(END)})", document, re.DOTALL)
     if found is None:
-        raise SystemExit(f"the document has no part that begins with {BEGIN}")
+        raise SystemExit(f"the document has no part that begins with {begin}")
     return document[: found.end(1)] + text + document[found.start(2) :]
 
 
