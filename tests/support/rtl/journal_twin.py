@@ -6,7 +6,7 @@ from omap.lineage import NO_ANCESTORS
 from omap.snapshot import snapshot
 from omap.source import Source
 from omap.wire import RecordType, read_header
-from tests.support.rtl.session_bench import Twin
+from tests.support.rtl.session_bench import Twin, records_of
 from tests.support.rtl.session_ends import MAP_ID
 from tests.support.rtl.snapshots import drawn_slots, slot_items
 
@@ -65,8 +65,7 @@ class JournalTwin(Twin):
         while self.bench.get("begin") and not self.bench.get("begun"):
             assert self.bench.cycle < end
             self.step(40)
-        data = b"".join((beat & (1 << 128) - 1).to_bytes(16, "little") for beat in self.got_journal)
-        assert data == b"".join(self.journalled)
+        assert records_of(self.got_journal) == self.journalled
         self.check_order()
 
     def check_order(self):

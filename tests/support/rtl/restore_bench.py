@@ -69,17 +69,12 @@ class RestoreTwin(JournalTwin):
 
     def _end_restore(self, first, refused, *, limit=400000):
         """Run until all is answered, and compare; commands behind the record at fault may run, or may not."""
-        wanted = sum(map(len, self.answers)) // BEAT_BYTES
-        end = self.bench.cycle + limit
-        while len(self.got_beats) < wanted or not self.bench.get("idle"):
-            assert self.bench.cycle < end, (len(self.got_beats), wanted, len(self.got_commands), len(self.commands))
-            self.step(self.schedule.randint(1, self.chunk) if self.replied < len(self.got_commands) else 40)
+        for _ in self.turns(limit):
             if self.bench.get("restored") and not self.bench.get("begin"):
                 last = sum(map(len, self.answers[:-1])) // BEAT_BYTES
                 self.step(300)
                 assert len(self.got_beats) == last  # the answer to END waits for the journal
                 self.begin_journal(self.law.lineage, self.law.operation)
-        self.step(400)
         assert self.got_answers() == self.answers
         assert (self.bench.get("restored"), self.bench.get("failed")) == (self.law.complete, self.law.failed)
         if refused:

@@ -58,6 +58,18 @@ UNERASED = ["fifo.py", "handshake.py"]
 """Memories that no erasure reaches: what has passed, and the public part of pending handshakes."""
 
 
+def records_of(beats):
+    """Return the records of which a stream has carried the beats, all of them to their ends."""
+    whole, record = [], b""
+    for beat in beats:
+        record += (beat & (1 << 128) - 1).to_bytes(BEAT_BYTES, "little")
+        if beat >> 128:
+            whole.append(record)
+            record = b""
+    assert not record
+    return whole
+
+
 def packed(layout, fields):
     """Return fields as the number that a stream carries, as :func:`sim.models.streams.pack` does in much longer."""
     return sum(int(fields[name]) << field.offset for name, field in layout)
@@ -226,24 +238,23 @@ class Twin:
         self.replied += more
 
     def got_answers(self):
-        whole, record = [], b""
-        for beat in self.got_beats:
-            record += (beat & (1 << 128) - 1).to_bytes(BEAT_BYTES, "little")
-            if beat >> 128:
-                whole.append(record)
-                record = b""
-        assert not record
-        return whole
+        return records_of(self.got_beats)
 
-    def settle(self, limit=200000):
-        """Run until everything is answered, and compare."""
+    def turns(self, limit):
+        """Run until everything is answered, and nothing more comes; lets the caller act after each step until then."""
         wanted = sum(map(len, self.answers)) // BEAT_BYTES
         end = self.bench.cycle + limit
         while len(self.got_beats) < wanted or not self.bench.get("idle"):
             assert self.bench.cycle < end, (len(self.got_beats), wanted, len(self.got_commands), len(self.commands))
             busy = self.replied < len(self.got_commands)
             self.step(self.schedule.randint(1, self.chunk) if busy else 40)
-        self.step(400)  # nothing more comes
+            yield
+        self.step(400)
+
+    def settle(self, limit=200000):
+        """Run until everything is answered, and compare."""
+        for _ in self.turns(limit):
+            pass
         assert self.got_commands == self.commands
         assert self.bench.sink("o_secrets").take() == self.secrets
         self.secrets.clear()
