@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 
 from omap.errors import InputError
 from omap.params import Params
+from omap.regmap import Request
 from omap.wire import RING_LINES, BufferLayout, Counter, read_counter, write_counter
 
 GROUP = "omap.transports"
@@ -71,9 +72,28 @@ class Transport(ABC):
         """Raise DeviceError if the device is gone. The error says why."""
         return None
 
-    def drop_journal(self) -> None:
-        """Make room in the journal ring, so that a device ends what it writes there: nobody keeps what comes now."""
-        write_counter(self.buffer, Counter.JOURNAL_TAKEN, read_counter(self.buffer, Counter.JOURNAL_WRITTEN))
+    def _stopped(self, seconds: float) -> bool:
+        """Have the device stop when it is done with what it works for. Return whether it stopped within some seconds.
+
+        Nobody takes any more what it still writes into its journal ring, such as a snapshot, so room is made there.
+
+        Raises
+        ------
+        DeviceError
+            If the device is gone.
+        """
+        end = time.monotonic() + seconds
+        for request in (Request.STOP, Request.NONE):
+            self.check()
+            while self.read("REQUEST") != Request.NONE:
+                if time.monotonic() > end:
+                    return False
+                write_counter(self.buffer, Counter.JOURNAL_TAKEN, read_counter(self.buffer, Counter.JOURNAL_WRITTEN))
+                time.sleep(1e-3)
+                self.check()
+            if request is not Request.NONE:
+                self.write("REQUEST", request)
+        return True
 
     # -- doorbell; a back end without one is polled ---------------------------------------------------------------
 

@@ -61,6 +61,7 @@ _WAKE_SECONDS = 10.0
 _SHOW_SECONDS = 5.0
 """How long a started card may take to write its registers into the buffer."""
 _STOP_SECONDS = 5.0
+"""How long a card may take until it has stopped."""
 
 _log = logging.getLogger("omap.vfio")
 
@@ -254,18 +255,8 @@ class VfioTransport(Transport):
 
     def _stop(self) -> None:
         try:
-            if not self._is_running():
-                return
-            end = time.monotonic() + _STOP_SECONDS
-            for request in (Request.STOP, Request.NONE):
-                while self.read("REQUEST") != Request.NONE:
-                    if time.monotonic() > end:
-                        _log.warning("%s did not stop; the bus is taken from it", self._card.address)
-                        return
-                    self.drop_journal()  # a snapshot that nobody takes any more
-                    time.sleep(1e-3)
-                if request is not Request.NONE:
-                    self.write("REQUEST", request)
+            if self._is_running() and not self._stopped(_STOP_SECONDS):
+                _log.warning("%s did not stop; the bus is taken from it", self._card.address)
         except DeviceError:
             pass  # the card does not answer
 

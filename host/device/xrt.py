@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import ModuleType
 from typing import Any
 
@@ -49,6 +49,7 @@ _SHOW_SECONDS = 5.0
 """How long a started kernel may take to write its registers into the buffer."""
 
 _STOP_SECONDS = 5.0
+"""How long a kernel may take until it has stopped."""
 
 EMULATION_VARIABLE = "XCL_EMULATION_MODE"
 """Environment variable by which XRT takes an emulator for a card (AMD UG1393, *Running Emulation Targets*)."""
@@ -196,18 +197,8 @@ class XrtTransport(Transport):
         """Stop the kernel, which erases its keys, before its memory goes: the map is lost."""
         if self._run is None:
             return
-        try:
-            for request in (Request.STOP, Request.NONE):
-                end = time.monotonic() + _STOP_SECONDS * self.patience
-                self.check()
-                while self.read("REQUEST") != Request.NONE and time.monotonic() < end:
-                    self.drop_journal()  # a snapshot that nobody takes any more
-                    time.sleep(1e-3)
-                    self.check()
-                if request is not Request.NONE:
-                    self.write("REQUEST", request)
-        except DeviceError:
-            pass  # the kernel does not run
+        with suppress(DeviceError):  # the kernel does not run
+            self._stopped(_STOP_SECONDS * self.patience)
         self._run = None
         self._holding.close()
 

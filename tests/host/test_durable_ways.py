@@ -27,9 +27,8 @@ from tests.support.host.fake_pyxrt import FakeXrt
 from tests.support.host.fake_vfio import FakeVfio
 from tests.support.host.kept import CardedServer
 
-WAYS = ("model", "process", "attached", "xrt", "vfio", "rtl")
-WAYS += tuple(pytest.param(name, marks=pytest.mark.long) for name in transports.TOPS)  # each takes minutes to compile
-"""Ways to a device."""
+WAYS = tuple(name for name in transports.NAMES if name != "stepped")
+"""Ways to a device that runs by itself."""
 
 
 @contextlib.contextmanager
