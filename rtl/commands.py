@@ -56,6 +56,7 @@ def report(name: str, names: tuple[str, ...], update: Path | None) -> None:
     areas = {}
     if update is not None:
         try_file(update)
+        reporting.with_table(update.read_text("utf-8"), {}, "")  # refuses a document without a table, before the work
     click.echo(reporting.table({}))
     for block_name, block in reporting.choose(reporting.reported(preset(name)), names, "block").items():
         areas[block_name] = synthesise(block.make())
@@ -97,6 +98,7 @@ def timing(name: str, names: tuple[str, ...], seeds: int, anchors: Path | None, 
     known = subjects(preset(name))
     if update is not None:
         try_file(update)
+        telling.updated(update.read_text("utf-8"), {}, (), "")  # refuses a document without tables, before the work
     blocks = {} if anchors and not names else reporting.choose(known, names, "block")
     found = {}
     click.echo(telling.head())

@@ -9,8 +9,8 @@ from typing import Any
 from rtl.synth.netlist import FLIP_FLOPS, LUT_MEMORIES, SHIFT_REGISTERS, SynthesisError
 from rtl.timing import delays
 
-CLOCKS = frozenset({"C", "CLK", "WCLK", "CLKARDCLK", "CLKBWRCLK", "SLEEP", "A", "TE"})
-"""Pins of sequential cells whose timing is not looked at, but for address pins called A of single-port LUT RAM."""
+CLOCKS = frozenset({"CLK", "CLKARDCLK", "CLKBWRCLK", "SLEEP"})
+"""Pins of memories and multipliers whose timing is not looked at."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,6 @@ def ways(cell: Cell) -> list[Way]:
     if make is None:
         raise SynthesisError(f"no delays are known of cells {kind}; there are {', '.join(sorted(_KINDS))}")
     return list(make(cell))
-
-
-def known(kind: str) -> bool:
-    """Return whether cells of a kind have delays."""
-    return kind in _KINDS
 
 
 def _bits(cell: Cell, way: str) -> Iterator[tuple[str, int, int]]:
@@ -173,7 +168,9 @@ def _memory(outs: dict[tuple[str, int], float], setups: dict[str, float], regist
 
 
 def _flag(value: Any) -> int:
-    return int(str(value or "0") in ("TRUE", "1") or (str(value or "0").isdigit() and int(str(value or "0"), 2) > 0))
+    """Return whether a parameter is on, which the synthesiser writes as a word or in binary digits."""
+    text = str(value or "0")
+    return int(text == "TRUE" or (text.isdigit() and int(text, 2) > 0))
 
 
 def _dsp(cell: Cell) -> Iterator[Way]:
@@ -188,7 +185,7 @@ def _dsp(cell: Cell) -> Iterator[Way]:
     for net in outs:
         yield Way(None, net, delays.DSP_CLOCK_TO_OUT if on["PREG"] else max(starts, default=delays.DSP_CLOCK_TO_OUT))
     for port, _, net in _bits(cell, "input"):
-        if port in CLOCKS - {"A"} or port.startswith(("RST", "CE", "ALUMODE", "OPMODE", "INMODE", "CARRYINSEL")):
+        if port in CLOCKS or port.startswith(("RST", "CE", "ALUMODE", "OPMODE", "INMODE", "CARRYINSEL")):
             continue
         path = stages["IN"]
         if port[0] in "ABD":

