@@ -14,6 +14,7 @@ from rtl.pcie.merge import RequestMerge
 from rtl.pcie.reads import ReadSide
 from rtl.pcie.restart import Restart
 from rtl.pcie.settings import LinkSettings
+from rtl.pcie.tag_table import MOST_TAGS
 from rtl.pcie.writes import WriteSide
 from rtl.rings.csr import ADDRESS_BITS as REGISTER_ADDRESS_BITS
 from rtl.rings.csr import WORD_BITS
@@ -88,7 +89,7 @@ class PcieEndpoint(wiring.Component):
     """
 
     def __init__(
-        self, *, id_bits: int, tags: int = 256, settings_every: int = 1 << 16, patience: int = 1 << 24
+        self, *, id_bits: int, tags: int = MOST_TAGS, settings_every: int = 1 << 16, patience: int = 1 << 24
     ) -> None:
         self.reads, self.writes = ReadSide(id_bits=id_bits, tags=tags), WriteSide(id_bits=id_bits)
         self.settings, self.restart = LinkSettings(every=settings_every), Restart(patience=patience)

@@ -13,7 +13,7 @@ from rtl.pcie.completion_reader import PART, CompletionReader
 from rtl.pcie.cutter import BurstCutter, take_bursts
 from rtl.pcie.layouts import BEAT, DWORD_BITS, REQUEST, Type
 from rtl.pcie.request import begin_request
-from rtl.pcie.tag_table import TagTable, entry
+from rtl.pcie.tag_table import MOST_TAGS, TagTable, entry
 from rtl.stream.axi import RESP_OKAY, RESP_SLVERR, AxiReadSignature
 from rtl.stream.interfaces import require, require_one_of, require_whole
 
@@ -60,7 +60,7 @@ class ReadSide(wiring.Component):
     """
 
     def __init__(
-        self, *, id_bits: int, tags: int = 256, buffer_lines: int = 512, waited_lines: int = MOST_WAITED
+        self, *, id_bits: int, tags: int = MOST_TAGS, buffer_lines: int = 512, waited_lines: int = MOST_WAITED
     ) -> None:
         require_whole("waited_lines", waited_lines, WINDOW_LINES, MOST_WAITED)
         require_one_of("buffer_lines", buffer_lines, (64, 128, 256, 512, 1024, 2048, 4096))

@@ -12,6 +12,7 @@ from rtl.memory.bursts import WINDOW_LINES
 from rtl.stream.interfaces import require_one_of
 
 TAG_BITS = 8
+MOST_TAGS = 1 << TAG_BITS
 PLAIN_TAGS = 32
 """Tags that a device has whose host allows no longer ones (PCI Express 4.0, section 2.2.6.2)."""
 

@@ -38,7 +38,7 @@ from sim.device.engine_run import BUFFER_ADDRESS, EngineRun, engine_design
 from sim.device.map_bench import stage_cycles
 from sim.device.transport import RtlTransport
 from sim.models.observer import EventKind
-from sim.models.timing import HostTiming
+from sim.models.timing import HostTiming, own_end
 
 CLOCK_MHZ = HostTiming.clock_mhz  # what the memory models assume
 BOLT_MICROSECONDS = 4.57
@@ -273,8 +273,9 @@ def fill(params: Params, keys: int) -> list[Operation]:
 
 def report(name: str, keys: int, arguments: argparse.Namespace) -> None:
     """Fill a map of ``keys`` keys, measure with records of so many operations or full ones, and print."""
-    params, host = sizing.one_choice(capacity=keys, **SHAPES[name]), host_of(arguments)
+    params = sizing.one_choice(capacity=keys, **SHAPES[name])
     config = EngineConfig(params=params, journal=arguments.journal, **dict(arguments.set))
+    host = host_of(arguments, config.page_lines)
     subject = Subject(config, host, arguments.record)
     filled = subject.measure(fill(params, keys))
     found = subject.measure(mixed(params, arguments.operations, keys, SEED))
@@ -282,7 +283,7 @@ def report(name: str, keys: int, arguments: argparse.Namespace) -> None:
     rate = CLOCK_MHZ * 1e6 / found.cycles
     print(f"\n{name}, {keys:,} keys of {params.key_bytes} + {params.value_bytes} bytes, pages of {params.page_bytes}")
     print(f"  {config}")
-    print(f"  records of {subject.count} operations")
+    print(f"  records of {subject.count} operations, {host.reads} host reads under way at most")
     print(f"  {found.cycles:.2f} cycles an operation (filling: {filled.cycles:.2f}), at most {BARS[name]:g} wanted")
     print(f"    {found.cycles / beats:.2f} times the {beats} beats of a page on {config.lanes} lane(s) of AES-GCM")
     print(f"    {found.cycles / bound:.2f} times the {bound:.2f} cycles of the PCIe link")
@@ -314,8 +315,10 @@ def report(name: str, keys: int, arguments: argparse.Namespace) -> None:
         print(f"    {cause:<60} {stalled:>9.2f}")
 
 
-def host_of(arguments: argparse.Namespace) -> HostTiming:
+def host_of(arguments: argparse.Namespace, page_lines: int) -> HostTiming:
     """Return the host that was asked for."""
+    if arguments.own_end:
+        return own_end(page_lines)
     most = arguments.outstanding
     return HostTiming(reads=most, writes=most) if most else HostTiming()
 
@@ -344,6 +347,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a number of the engine (rtl.config.EngineConfig) instead of the one that follows from the map; repeat it",
     )  # fmt: skip
     parser.add_argument("--outstanding", type=int, help="host reads, and host writes, under way at most")
+    parser.add_argument("--own-end", action="store_true", help="as many as our own end of PCIe has (rtl.pcie)")
 
 
 def main() -> None:
@@ -352,8 +356,7 @@ def main() -> None:
     add_options(parser)
     parser.add_argument("--journal", action="store_true", help="with a journal, a snapshot and a restore")
     arguments = parser.parse_args()
-    reads = host_of(arguments).reads
-    print(f"engine in simulation; default memory models, {reads} outstanding host reads; {platform.machine()}")
+    print(f"engine in simulation; default memory models; {platform.machine()}")
     for name in SHAPES if arguments.shape == "all" else (arguments.shape,):
         for keys in arguments.keys or CAPACITIES[name]:
             report(name, keys, arguments)

@@ -113,7 +113,7 @@ def measure(name: str, keys: int, arguments: argparse.Namespace) -> Busy:
     """Fill a map of so many keys, and count while GETs and PUTs of them run."""
     params = sizing.one_choice(capacity=keys, **SHAPES[name])
     config = EngineConfig(params=params, **dict(arguments.set))
-    subject = Subject(config, host_of(arguments), arguments.record, design=probed_engine)
+    subject = Subject(config, host_of(arguments, config.page_lines), arguments.record, design=probed_engine)
     assert isinstance(subject.design, ProbedDesign)
     subject.measure(fill(params, keys))
     bench = subject.run.bench
@@ -170,12 +170,13 @@ def main(given: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(given)
     if arguments.update:
         try_file(arguments.update)
-    host = host_of(arguments)
-    told = f"Default memory models, {host.reads} reads and {host.writes} writes of the host under way at most"
     parts = []
     for name in SHAPES if arguments.shape == "all" else (arguments.shape,):
         for keys in arguments.keys or CAPACITIES[name][:1]:
-            parts.append(section(name, told, measure(name, keys, arguments)))
+            found = measure(name, keys, arguments)
+            host = host_of(arguments, found.config.page_lines)
+            told = f"Default memory models, {host.reads} reads and {host.writes} writes of the host under way at most"
+            parts.append(section(name, told, found))
             print(parts[-1], flush=True)
     if arguments.update:
         document = arguments.update.read_text("utf-8")

@@ -14,6 +14,10 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 
 from omap.errors import ParamsError
+from rtl.memory.bursts import WINDOW_LINES
+from rtl.pcie.reads import MOST_WAITED
+from rtl.pcie.tag_table import MOST_TAGS, PLAIN_TAGS
+from rtl.pcie.writes import SENT
 
 FS_PER_NS = 1_000_000
 QUANTILE_ONE = 1 << 32
@@ -145,7 +149,7 @@ class HbmTiming(PortTiming):
 
 @dataclass(frozen=True, kw_only=True)
 class HostTiming(PortTiming):
-    """Timing of one AXI port on host memory, through the slave bridge of a PCIe Gen3 x16 endpoint.
+    """Timing of one AXI port on host memory, by default through AMD's bridge on a PCIe Gen3 x16 endpoint.
 
     A read sends a request up the link, waits for a drawn latency, then its data comes down the link in packets of at
     most ``packet_bytes``. A write goes up the link with its data; ``write_ns`` later it is in memory and answered, and
@@ -229,3 +233,27 @@ class HostTiming(PortTiming):
             figures[f"p{place}"] = round(probability * QUANTILE_ONE)
             figures[f"latency{place}"] = _fs(nanoseconds)
         return figures
+
+
+def own_end(lines: int, *, extended: bool = True) -> HostTiming:
+    """Return the timing of host memory through our own end of PCIe (:mod:`rtl.pcie`), for accesses of one length.
+
+    What is under way is bounded by tags and by the lines that are waited for; answers keep the order of requests. On
+    a card a write is answered sooner, because it need not be in memory; how much sooner nobody has measured.
+
+    Parameters
+    ----------
+    lines : int
+        Lines of an access, 1 to 64: those of a page.
+    extended : bool
+        Whether the host allows tags of 8 bits.
+
+    Raises
+    ------
+    ParamsError
+        If no access has so many lines.
+    """
+    if not 1 <= lines <= WINDOW_LINES:
+        raise ParamsError(f"lines is {lines!r}; an access has 1 to {WINDOW_LINES}")
+    tags = MOST_TAGS if extended else PLAIN_TAGS
+    return HostTiming(reads=min(tags, MOST_WAITED // lines), writes=SENT, reorder=False)

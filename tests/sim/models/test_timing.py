@@ -8,7 +8,7 @@ from sim.models.host_memory import HostScheduler
 from sim.models.memory import Memory
 from sim.models.observer import EventKind, Observer
 from sim.models.scheduler import Address, Burst
-from sim.models.timing import FS_PER_NS, HbmTiming, HostTiming
+from sim.models.timing import FS_PER_NS, HbmTiming, HostTiming, own_end
 
 QUIET = HbmTiming(refresh_every_ns=0)
 
@@ -106,6 +106,22 @@ def test_no_more_bursts_are_held_than_the_limit():
         limit = timing.reads
         for n in range(limit, 80):
             assert asked["cycle"][n] > sorted(answered["cycle"])[n - limit]
+
+
+@pytest.mark.parametrize(
+    ("lines", "extended", "reads"), [(1, True, 256), (2, True, 192), (4, True, 96), (64, True, 6), (2, False, 32)]
+)
+def test_our_own_end_of_pcie_is_bounded_by_tags_and_by_lines(lines, extended, reads):
+    host = own_end(lines, extended=extended)
+    assert (host.reads, host.writes, host.reorder) == (reads, 32, False)
+    _, answered = play(host, [(4096 * n, 2 * lines, n % 64) for n in range(2 * reads)])
+    assert list(answered["address"]) == sorted(answered["address"])  # in the order of requests, whatever their ids
+
+
+@pytest.mark.parametrize("lines", [0, 65])
+def test_an_access_has_at_least_a_line_and_at_most_4096_bytes(lines):
+    with pytest.raises(ParamsError, match=f"lines is {lines}; an access has 1 to 64"):
+        own_end(lines)
 
 
 def test_host_latency_follows_its_distribution():
