@@ -8,7 +8,7 @@ COUNTERMEASURES = {
     "BUILD.KEY.KEPT": "A build never replaces or drops a root key that stands in its folder.",
     "BUILD.HBM.PROVEN": "A folder passes its check only if in its Verilog HBM and host meet through the map alone.",
     "BUILD.NOISE.RINGS": "A folder passes its check only if what is synthesised takes its noise from ring oscillators.",
-    "BUILD.CORES.CLOSED": "The vendor's cores have no debug, configuration or control port, and HBM no open AXI port.",
+    "BUILD.CORES.CLOSED": "The vendor's cores have no port to debug or to load, and HBM no control or open AXI port.",
     "BUILD.BITSTREAM.SEALED": "A bitstream is encrypted under a key from outside its folder, unless built as plain.",
     "BUILD.DESIGN.CLOSED": "A design with a debug core or a way to configuration or JTAG makes no bitstream.",
     "BOARD.HBM.UNREACHABLE": "No path leads from the register BAR to an HBM port, or from HBM's data to the BAR.",

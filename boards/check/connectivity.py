@@ -1,8 +1,9 @@
 """Decides on the netlist that paths end where they may, and nowhere else: between the host's ports and HBM, above all.
 
 What is looked at is the Verilog that a build holds. A *path* runs from bit to bit: along wires, through operators from
-each input to each output that it may change, through registers from data, enable and reset to the output, and through
-the ports of modules. Clocks are no paths.
+each input to each output that it may change, through registers from data, enable and reset to the output, through
+memories from what is written and from all addresses and enables to what is read, and through the ports of modules.
+Clocks are no paths.
 
 A target says in a :class:`Design` which modules paths are followed through, and in its rules where paths begin and
 where they may end. An end that no rule allows is a finding.
@@ -34,6 +35,7 @@ BITWISE = {"$and", "$or", "$xor", "$xnor", "$not", "$pos", "$mux", "$_NOT_"}
 """Operators in which a bit of the result depends on the same bit of each operand of the same width."""
 
 REGISTER = re.compile(r"\$(a|al|s)?dff(e|sr|sre|ce)?$")
+MEMORY = "$mem_v2"
 
 Bit = tuple[str, int]
 """A wire: the place of its module, and its number there."""
@@ -177,11 +179,15 @@ class Netlist:
     def _operator(self, place: str, kind: str, ways: dict[str, str], wires: dict[str, list[Any]]) -> None:
         outputs = [port for port, way in ways.items() if way == "output"]
         for port, way in ways.items():
-            if way != "input" or port == "CLK":
+            if way != "input" or port.endswith("CLK"):
                 continue
             for out in outputs:
                 same = len(wires[port]) == len(wires[out])
-                by_bit = same and ((kind in BITWISE and port in "AB") or (REGISTER.match(kind) and port == "D"))
+                by_bit = same and (
+                    (kind in BITWISE and port in "AB")
+                    or (REGISTER.match(kind) and port == "D")
+                    or (kind == MEMORY and port == "WR_DATA")
+                )
                 pairs: Iterable[tuple[Any, Any]] = (
                     zip(wires[port], wires[out], strict=True)
                     if by_bit
@@ -268,7 +274,7 @@ def _modules(verilog: str, design: Design) -> dict[str, Any]:
     stubs = [f"(* blackbox *)\n{stub(name, ports)}" for name, ports in design.blocks.items()]
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "design.v").write_text("\n".join([*kept, *stubs]))
-        script = f"read_verilog design.v; hierarchy -top {design.top}; proc; write_json design.json"
+        script = f"read_verilog design.v; hierarchy -top {design.top}; proc; memory_collect; write_json design.json"
         yosys(["-q", "-p", script], Path(folder))
         found: dict[str, Any] = json.loads((Path(folder) / "design.json").read_text())["modules"]
     return found

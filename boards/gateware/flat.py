@@ -1,13 +1,11 @@
 """AXI ports under the flat, upper-case names that AMD's tools find interfaces by, with what AXI4 wants besides.
 
 ``m_axi_host`` becomes ``m_axi_host_AWADDR`` and so on. The engine drives only what it needs (:mod:`rtl.stream.axi`);
-what an interface may have besides is tied off here: no locks, normal unprivileged data, no quality of service, one
-region.
+what the master ports of a kernel have besides is tied off here: no locks, normal unprivileged data, no quality of
+service.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from amaranth.hdl import Cat, ClockDomain, Module, ResetSignal, Signal, Value
 from amaranth.lib import wiring
@@ -18,12 +16,9 @@ from rtl.stream.axi import AxiLiteSignature, AxiSignature
 AXI4_ADDRESS_BITS = 64
 AXI4_LEN_BITS = 8
 
-TIES = {"LOCK": (1, 0), "CACHE": (4, 0b0011), "PROT": (3, 0), "QOS": (4, 0), "REGION": (4, 0)}
+TIES = {"LOCK": (1, 0), "CACHE": (4, 0b0011), "PROT": (3, 0), "QOS": (4, 0)}
 """Width and value of what the engine does not drive, for AW and AR. CACHE says bufferable and modifiable: bursts may be
 joined or cut on their way (Arm IHI 0022, table A4-5)."""
-
-KERNEL_TIES = ("LOCK", "CACHE", "PROT", "QOS")
-"""What the master ports of a kernel have."""
 
 RESET_STAGES = 4
 """Registers between the reset pin and the design: the fan-out is large, and the way from the shell long."""
@@ -43,7 +38,7 @@ def members(
     signature: AxiSignature | AxiLiteSignature,
     *,
     wide: bool = False,
-    ties: Iterable[str] = (),
+    tied: bool = False,
 ) -> dict[str, Member]:
     """Return the flat members of a component that shows an AXI port.
 
@@ -55,23 +50,21 @@ def members(
         The port, as its master sees it; flipped for a slave's.
     wide : bool
         Whether to widen addresses and lengths to those of AXI4 with 64 bits.
-    ties : iterable of str
-        Keys of :data:`TIES` that the port, a master's, has besides.
+    tied : bool
+        Whether the port, a master's, has those of :data:`TIES` besides.
     """
     found = widened(signature) if wide else dict(signature.members)
     flat = {f"{prefix}_{name.upper()}": member for name, member in found.items()}
-    return flat | {f"{prefix}_A{way}{name}": Out(TIES[name][0]) for way in "WR" for name in ties}
+    return flat | {f"{prefix}_A{way}{name}": Out(TIES[name][0]) for way in "WR" for name in TIES if tied}
 
 
-def join_master(
-    m: Module, top: wiring.Component, prefix: str, axi: wiring.PureInterface, ties: Iterable[str] = ()
-) -> None:
-    """Drive the flat master port ``prefix`` of ``top`` from the port of a component inside it."""
+def join(m: Module, flat: wiring.Component, prefix: str, axi: wiring.PureInterface, *, tied: bool = False) -> None:
+    """Join the flat port ``prefix`` of a component with a port of one inside it, or of one beside it."""
     for name, member in axi.signature.members.items():
-        flat, ours = getattr(top, f"{prefix}_{name.upper()}"), getattr(axi, name)
-        m.d.comb += flat.eq(ours) if member.flow is Out else ours.eq(flat)
+        ours, theirs = getattr(flat, f"{prefix}_{name.upper()}"), getattr(axi, name)
+        m.d.comb += ours.eq(theirs) if member.flow is Out else theirs.eq(ours)
     for way in "WR":
-        m.d.comb += [getattr(top, f"{prefix}_A{way}{name}").eq(TIES[name][1]) for name in ties]
+        m.d.comb += [getattr(flat, f"{prefix}_A{way}{name}").eq(value) for name, (_, value) in TIES.items() if tied]
 
 
 def join_slave(m: Module, top: wiring.Component, prefix: str, axi: wiring.PureInterface) -> None:

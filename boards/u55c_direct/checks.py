@@ -76,7 +76,7 @@ def parts(plan: Plan) -> Parts:
     """Return what constraints may name in the design; to make its ports takes time."""
     return Parts(
         ports=plan.target.ports(plan.params),
-        cells=(files.CELL, *noise.PARTS.cells),
+        cells=(*files.CELLS, *noise.PARTS.cells),
         nets=noise.PARTS.nets,
         pins=tuple(f"pcie/{port}" for port in vendor.pcie_ports()),
         loops=noise.PARTS.loops,
@@ -144,9 +144,9 @@ def _made(run: Vivado, plan: Plan) -> Iterator[str]:
     if WIDTHS_DIFFER not in run.errors:
         yield f"{files.BUILD} goes on if a core has ports of other widths than expected"
     if [(area.properties.get("place"), area.properties.get("cells")) for area in run.all("pblock")] != [
-        ("SLR0", files.CELL)
+        ("SLR0", " ".join(files.CELLS))
     ]:
-        yield f"{files.IMPLEMENTATION} does not put {files.CELL} into SLR0"
+        yield f"{files.IMPLEMENTATION} does not put {' and '.join(files.CELLS)} into SLR0"
 
 
 def _cores(run: Vivado, plan: Plan) -> Iterator[str]:
@@ -254,7 +254,7 @@ def _instances(folder: Path, plan: Plan) -> Iterator[str]:
     top = plan.target.module
     match = re.search(rf"^module {top}\b.*?^endmodule", _text(folder, f"{top}.v"), re.MULTILINE | re.DOTALL)
     body = match[0] if match else ""
-    for instance in (files.CELL, files.CLOCK_PIN.partition("/")[0]):
+    for instance in (*files.CELLS, files.CLOCK_PIN.partition("/")[0]):
         if not re.search(rf"^ *\\?\S+ +{instance} \(", body, re.MULTILINE):
             yield f"{top}.v has no instance {instance}, which the constraints name"
 

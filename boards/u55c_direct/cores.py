@@ -1,6 +1,6 @@
-"""Settings of the vendor's cores in the direct target: a PCIe bridge with one BAR and no DMA, and HBM out of its reach.
+"""Settings of the vendor's cores in the direct target: the bare PCIe block with one BAR, and HBM out of its reach.
 
-Names and values are those of public projects that make the same cores (AMD PG194, PG276); unverified with the tools,
+Names and values are those of public projects that make the same cores (AMD PG213, PG276); unverified with the tools,
 :data:`UNSEEN` above all.
 """
 
@@ -9,30 +9,37 @@ from __future__ import annotations
 from boards.gateware.clocks import CLOCK_MHZ
 from boards.u55c_direct import vendor
 from omap.board import DIRECT_DEVICE, LINK_RATES, MHZ, Board
-from rtl.engine import HOST_AXI
+from rtl.constants import LINE_BITS, LINE_BYTES
+from rtl.pcie.writes import MOST_LINES
 
 Settings = dict[str, str]
 """Name of a parameter, without its ``CONFIG.``, to value."""
 
-PCIE_CORE, HBM_CORE = ("xdma", "4.1"), ("hbm", "1.0")
+PCIE_CORE, HBM_CORE = ("pcie4c_uscale_plus", "1.0"), ("hbm", "1.0")
 """Name and version in the catalogue."""
 
 BAR_KIB = 64
 """Size of the register BAR: with 4 KiB in use, and pages of up to 64 KiB on the host, it has a page of its own."""
 
-PCIE_BLOCK, PCIE_QUAD = "PCIE4C_X1Y0", "GTY_Quad_227"
+PCIE_BLOCK, PCIE_QUAD = "X1Y0", "GTY_Quad_227"
 """PCIe block and the quad of lane 0, as public projects for cards with this package have them."""
-
-ALL_ONES = "0xFFFFFFFFFFFFFFFF"
-ZERO = "0x0000000000000000"
 
 UNSEEN = frozenset(
     {
-        ("xdma", "axibar_0"),
-        ("xdma", "axibar_highaddr_0"),
-        ("xdma", "s_axi_id_width"),
-        ("xdma", "pf0_expansion_rom_enabled"),
-        ("xdma", "ext_xvc_vsec_enable"),
+        ("pcie4c_uscale_plus", "en_gt_selection"),
+        ("pcie4c_uscale_plus", "select_quad"),
+        ("pcie4c_uscale_plus", "REF_CLK_FREQ"),
+        ("pcie4c_uscale_plus", "AXISTEN_IF_EXT_512_RC_STRADDLE"),
+        ("pcie4c_uscale_plus", "PF0_DEV_CAP_FUNCTION_LEVEL_RESET_CAPABLE"),
+        ("pcie4c_uscale_plus", "PF0_INTERRUPT_PIN"),
+        ("pcie4c_uscale_plus", "pf0_expansion_rom_enabled"),
+        ("pcie4c_uscale_plus", "mcap_enablement"),
+        ("pcie4c_uscale_plus", "enable_jtag_dbg"),
+        ("pcie4c_uscale_plus", "enable_ltssm_dbg"),
+        ("pcie4c_uscale_plus", "enable_ibert"),
+        ("pcie4c_uscale_plus", "en_ext_ch_gt_drp"),
+        ("pcie4c_uscale_plus", "en_pcie_drp"),
+        ("pcie4c_uscale_plus", "ext_startup_primitive"),
         ("hbm", "USER_HBM_DENSITY 8GB with one stack"),
     }
 )
@@ -40,70 +47,70 @@ UNSEEN = frozenset(
 
 
 def pcie(board: Board) -> Settings:
-    """Return the settings of the PCIe bridge."""
+    """Return the settings of the PCIe core."""
     settings = {
-        "functional_mode": "AXI_Bridge",  # no DMA engine at all
         "mode_selection": "Advanced",
         "device_port_type": "PCI_Express_Endpoint_device",
         "pcie_blk_locn": PCIE_BLOCK,
         "en_gt_selection": "true",
         "select_quad": PCIE_QUAD,
-        "ref_clk_freq": f"{board.pcie_refclk_hz // MHZ}_MHz",
-        "pl_link_cap_max_link_width": f"X{board.pcie_lanes}",
-        "pl_link_cap_max_link_speed": f"{LINK_RATES[board.pcie_generation]}_GT/s",
-        "axi_data_width": f"{HOST_AXI.data_width}_bit",
+        "REF_CLK_FREQ": f"{board.pcie_refclk_hz // MHZ}_MHz",
+        "PL_LINK_CAP_MAX_LINK_WIDTH": f"X{board.pcie_lanes}",
+        "PL_LINK_CAP_MAX_LINK_SPEED": f"{LINK_RATES[board.pcie_generation]}_GT/s",
+        # the streams: a TLP begins in the lowest bits of a beat
+        "axisten_if_width": f"{LINE_BITS}_bit",
         "axisten_freq": str(CLOCK_MHZ),
-        "axi_addr_width": str(HOST_AXI.addr_width),
-        "axi_id_width": str(vendor.BAR_AXI.id_width),
-        "s_axi_id_width": str(HOST_AXI.id_width),
-        # logic to host memory: every bus address, as it is
-        "en_axi_slave_if": "true",
-        "axibar_num": "1",
-        "axibar_0": ZERO,
-        "axibar_highaddr_0": ALL_ONES,
-        "axibar2pciebar_0": ZERO,
-        "c_s_axi_supports_narrow_burst": "false",
-        "c_s_axi_num_read": "32",
-        "c_s_axi_num_write": "32",
-        # who the card is
+        "AXISTEN_IF_RQ_ALIGNMENT_MODE": "DWORD_Aligned",
+        "AXISTEN_IF_CQ_ALIGNMENT_MODE": "DWORD_Aligned",
+        "AXISTEN_IF_EXT_512_RQ_STRADDLE": "false",
+        "AXISTEN_IF_EXT_512_RC_STRADDLE": "false",
+        "AXISTEN_IF_EXT_512_RC_4TLP_STRADDLE": "false",
+        "AXISTEN_IF_EXT_512_CQ_STRADDLE": "false",
+        "AXISTEN_IF_EXT_512_CC_STRADDLE": "false",
+        # tags are ours, and have 8 bits if the host allows it
+        "axisten_if_enable_client_tag": "true",
+        "extended_tag_field": "true",
+        "pf0_dev_cap_max_payload": f"{MOST_LINES * LINE_BYTES}_bytes",
+        # the host may reset the function; the ports for that, and those that tell what the host has set
+        "PF0_DEV_CAP_FUNCTION_LEVEL_RESET_CAPABLE": "true",
+        "cfg_ctl_if": "true",
+        "cfg_mgmt_if": "true",
+        # who the card is: one function
+        "TL_PF_ENABLE_REG": "1",
+        "SRIOV_CAP_ENABLE": "false",
         "vendor_id": f"{board.pci_vendor:04X}",
-        "pf0_device_id": f"{DIRECT_DEVICE:04X}",
-        "pf0_class_code_base": "12",  # processing accelerator
-        "pf0_class_code_sub": "00",
-        "pf0_class_code_interface": "00",
+        "PF0_DEVICE_ID": f"{DIRECT_DEVICE:04X}",
+        "PF0_Use_Class_Code_Lookup_Assistant": "false",
+        "PF0_CLASS_CODE": "120000",  # processing accelerator
         # one BAR, to the registers
         "pf0_bar0_enabled": "true",
         "pf0_bar0_64bit": "false",
         "pf0_bar0_prefetchable": "false",
         "pf0_bar0_scale": "Kilobytes",
         "pf0_bar0_size": str(BAR_KIB),
-        "pciebar2axibar_0": ZERO,
         "pf0_expansion_rom_enabled": "false",
         # no interrupts: the driver polls
         "pf0_msi_enabled": "false",
         "pf0_msix_enabled": "false",
-        "pf0_interrupt_pin": "NONE",
+        "MSI_X_OPTIONS": "None",
+        "PF0_INTERRUPT_PIN": "NONE",
     }
     settings |= {f"pf0_bar{bar}_enabled": "false" for bar in range(1, 6)}
-    return settings | CLOSED["xdma"]  # SEC_CM: BUILD.CORES.CLOSED -- the host would have ways around the logic
+    return settings | CLOSED[PCIE_CORE[0]]  # SEC_CM: BUILD.CORES.CLOSED -- the host would have ways around the logic
 
 
 CLOSED: dict[str, Settings] = {
-    "xdma": {
+    "pcie4c_uscale_plus": {
         "mcap_enablement": "None",  # no configuration over PCIe
+        "ext_startup_primitive": "false",
         "enable_jtag_dbg": "false",
         "enable_ltssm_dbg": "false",
         "enable_ibert": "false",
-        "enable_mark_debug": "false",
-        "enable_pcie_debug": "False",
-        "enable_pcie_debug_ports": "False",
-        "ext_xvc_vsec_enable": "false",
         "en_ext_ch_gt_drp": "false",
         "en_pcie_drp": "false",
         "en_transceiver_status_ports": "false",
-        "cfg_mgmt_if": "false",
-        "xdma_axilite_slave": "false",
-        "pipe_sim": "false",
+        "ext_pcie_cfg_space_enabled": "false",
+        "legacy_ext_pcie_cfg_space_enabled": "false",
     },
     "hbm": {
         "USER_XSDB_INTF_EN": "FALSE",  # the debug port, through which HBM could be read over JTAG

@@ -21,8 +21,8 @@ KEY_VARIABLE = "OMAP_BITSTREAM_KEY"
 POWER_WATTS = 150
 """What the slot and the card's connector give, 75 W each; the tools warn beyond it. Unverified."""
 
-CELL, CLOCK_PIN = "card", "pcie/axi_aclk"
-"""Instance with all our logic, and the pin that drives its clock; see :class:`boards.u55c_direct.top.DirectTop`."""
+CELLS, CLOCK_PIN = ("link", "card"), "pcie/user_clk"
+"""Instances with all our logic, and the pin that drives its clock; see :class:`boards.u55c_direct.top.DirectTop`."""
 
 PCIE_PRIMITIVE = "PCIE4CE4"
 FORBIDDEN = (
@@ -51,7 +51,7 @@ def files(plan: Plan) -> dict[str, str]:
         LOAD: fill(PACKAGE, LOAD, open_card=card, out=folders.OUT, top=top),
         PINS: pins(board),
         CONFIG: fill(PACKAGE, CONFIG, interface=board.flash.interface, lanes=board.flash.lanes),
-        IMPLEMENTATION: fill(PACKAGE, IMPLEMENTATION, cell=CELL, clock_pin=CLOCK_PIN, watts=POWER_WATTS),
+        IMPLEMENTATION: fill(PACKAGE, IMPLEMENTATION, cells=" ".join(CELLS), clock_pin=CLOCK_PIN, watts=POWER_WATTS),
         entropy.CONSTRAINTS: entropy.source_text(entropy.CONSTRAINTS),
     }
 

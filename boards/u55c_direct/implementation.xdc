@@ -3,7 +3,7 @@
 # HBM and PCIe are in SLR0, and so is all that talks to them.
 create_pblock card
 resize_pblock -add SLR0 [get_pblocks card]
-add_cells_to_pblock [get_pblocks card] [get_cells @cell]
+add_cells_to_pblock [get_pblocks card] [get_cells {@cells}]
 
 # The clocks of PCIe and of HBM's control know nothing of each other: what crosses is one level, through synchronisers.
 set_clock_groups -asynchronous -group [get_clocks -of_objects [get_pins @clock_pin]] -group [get_clocks hbm_refclk]

@@ -11,15 +11,19 @@ from amaranth.lib import wiring
 from boards.check import connectivity
 from boards.folder import disk as folders
 from boards.folder.steps import data_option, device_option, vivado
-from boards.gateware.bar import BarAdapter
 from boards.gateware.clear import Clear
 from boards.gateware.core import Top
 from boards.gateware.gate import Gate
 from boards.gateware.ports import stub
 from boards.target import Plan, Step, Target, Variable
 from boards.u55c_direct import checks, files, paths, top, vendor
+from boards.u55c_direct.link import Link
 from omap.params import Params
 from rtl.config import EngineConfig
+from rtl.constants import HOST_IDS
+from rtl.engine import host_axi
+from rtl.rings.csr import ADDRESS_BITS, WORD_BITS
+from rtl.stream.axi import AxiLiteSignature
 
 WIDTH = 120
 """Of lines in a README, characters."""
@@ -35,10 +39,11 @@ class DirectTarget(Target):
     fusable = True
     guide = "boards/u55c_direct/README.md"
     device = "0000:3b:00.0"
+    host_ids = HOST_IDS[-1]  # the link has more reads under way than that
 
     def make(self, config: EngineConfig, *, attested: bool) -> Top:
         """Return the top with the card's pins."""
-        return top.DirectTop(config, attested=attested)
+        return top.DirectTop(top.DirectCard(config, attested=attested))
 
     def scripts(self, plan: Plan) -> dict[str, str]:
         """Return the scripts for bitstream, flash and JTAG, and the constraints."""
@@ -133,11 +138,11 @@ class DirectTarget(Target):
         ]
 
     def blocks(self, params: Params) -> dict[str, Callable[[], wiring.Component]]:
-        """Return what stands between the bridge and the core, and between the core and HBM."""
+        """Return what stands between PCIe and the core, and between the core and HBM."""
         channels, channel_bytes = self.channels(params), 1 << self.config(params).channel_bits
         return {
-            "bar": lambda: BarAdapter(id_width=vendor.BAR_AXI.id_width),
-            "gate": lambda: Gate(BarAdapter().m_axi.signature),
+            "link": lambda: Link(id_bits=host_axi(self.host_ids).id_width),
+            "gate": lambda: Gate(AxiLiteSignature(addr_width=ADDRESS_BITS, data_width=WORD_BITS)),
             "clear": lambda: Clear(channels, channel_bytes),
         }
 

@@ -1,8 +1,9 @@
 # amaranth: UnusedElaboratable=no
 """The card without a shell: a register BAR, a way to host memory, and HBM that nothing but the engine reaches.
 
-:class:`DirectCard` is all our logic, :class:`DirectTop` the pins and the vendor's blocks around it. Everything runs on
-the clock of the PCIe bridge, the HBM ports too; only HBM's own control port has the reference clock.
+:class:`boards.u55c_direct.link.Link` is our end of PCIe, :class:`DirectCard` all that a reset of the PCIe function
+resets. :class:`DirectTop` has both, the pins, and the vendor's blocks. Everything runs on the clock of the PCIe block,
+the HBM ports too; only HBM's own control port has the reference clock.
 
 Unverified on a card.
 """
@@ -16,28 +17,26 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Member, Out, connect
 
-from boards.gateware.bar import BarAdapter
 from boards.gateware.clear import Clear
 from boards.gateware.core import BoardCore, Top
 from boards.gateware.entropy import INTERVAL
-from boards.gateware.flat import clock, join_master, join_slave, members
+from boards.gateware.flat import clock, join, join_slave, members
 from boards.gateware.gate import Gate
 from boards.gateware.ports import Ports
 from boards.u55c_direct import vendor
+from boards.u55c_direct.link import Link
 from rtl.config import EngineConfig
-from rtl.engine import HOST_AXI
 from rtl.memory.hbm import HBM_AXI
 
 MODULE = "omap_u55c_direct"
 """Name of the Verilog module."""
 
 BAR, HOST = "s_axi_bar", "m_axi_host"
-CLOCK, RESET = "axi_aclk", "axi_aresetn"
-HOST_TIES = ("REGION",)
+CLOCK, RESET = "clk", "rst_n"
 
 
 class DirectCard(wiring.Component):
-    """All logic of the card, between the PCIe bridge and the HBM core.
+    """The engine, and what stands between it and its registers, and between it and HBM.
 
     Parameters
     ----------
@@ -52,10 +51,10 @@ class DirectCard(wiring.Component):
 
     Members
     -------
-    axi_aclk, axi_aresetn : In(1)
-        Clock and reset of the bridge.
-    s_axi_bar_* : AXI4, 512 bits
-        The register BAR.
+    clk, rst_n : In(1)
+        Clock and reset.
+    s_axi_bar_* : AXI4-Lite
+        The registers, for the register BAR.
     m_axi_host_* : AXI4, 512 bits
         Host memory.
     AXI_nn_* : AXI3, 256 bits
@@ -86,8 +85,9 @@ class DirectCard(wiring.Component):
         self.stride = 1 << config.channel_bits
         self.channel_bytes = channel_bytes or self.stride
         flat = {CLOCK: In(1), RESET: In(1), "hbm_up": In(1)}
-        flat |= members(BAR, vendor.BAR_AXI.flip())
-        flat |= members(HOST, HOST_AXI, ties=HOST_TIES)
+        buses = self.core.signature.members
+        flat |= members(BAR, buses["s_axi_control"].signature)
+        flat |= members(HOST, buses["m_axi_host"].signature)
         for channel in range(self.channels):
             flat |= members(hbm_port(channel), HBM_AXI)
         super().__init__(flat)
@@ -95,8 +95,7 @@ class DirectCard(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         clock(m, getattr(self, CLOCK), getattr(self, RESET))
-        m.submodules.bar = bar = BarAdapter(id_width=vendor.BAR_AXI.id_width)
-        m.submodules.gate = gate = Gate(bar.m_axi.signature)
+        m.submodules.gate = gate = Gate(self.core.s_axi_control.signature.flip())
         m.submodules.clear = clear = Clear(self.channels, self.channel_bytes, stride=self.stride)
         # SEC_CM: BOARD.HBM.CLEARED -- until all of HBM is zero the engine is in reset, and the gate shows nothing of it
         engine_reset = Signal(init=1)
@@ -108,14 +107,13 @@ class DirectCard(wiring.Component):
         m.submodules.hbm_sync = FFSynchronizer(self.hbm_up, up, stages=3)
         m.d.comb += [clear.start.eq(up), gate.go.eq(~engine_reset), gate.broken.eq(clear.error)]
 
-        join_slave(m, self, BAR, bar.s_axi)
-        connect(m, bar.m_axi, gate.s_axi)
+        join_slave(m, self, BAR, gate.s_axi)
         connect(m, gate.m_axi, core.s_axi_control)
-        join_master(m, self, HOST, core.m_axi_host, HOST_TIES)
+        join(m, self, HOST, core.m_axi_host)
         for channel in range(self.channels):
             # SEC_CM: BOARD.HBM.UNREACHABLE -- an HBM port has one master, and that is not the BAR's
             connect(m, core.m_axi_hbm[channel], clear.i_axi[channel])
-            join_master(m, self, hbm_port(channel), clear.m_axi[channel])
+            join(m, self, hbm_port(channel), clear.m_axi[channel])
         return m
 
 
@@ -125,12 +123,14 @@ def hbm_port(channel: int) -> str:
 
 
 class DirectTop(Top):
-    """The pins of the card, the vendor's blocks, and :class:`DirectCard`.
+    """The pins of the card, the vendor's blocks, and between them the link and the card.
 
     Parameters
     ----------
-    config, attested
-        As :class:`DirectCard`.
+    card : DirectCard
+        What is behind the link.
+    **options : int
+        Of :class:`boards.u55c_direct.link.Link`, in simulations alone.
 
     Members
     -------
@@ -148,9 +148,9 @@ class DirectTop(Top):
         Too hot: makes the card's controller cut the power. Must be driven, an open pin means too hot.
     """
 
-    def __init__(self, config: EngineConfig, *, attested: bool = False) -> None:
-        self.card = DirectCard(config, attested=attested)
-        self.core = self.card.core
+    def __init__(self, card: DirectCard, **options: int) -> None:
+        self.card, self.core = card, card.core
+        self.link = Link(id_bits=card.core.m_axi_host.signature.id_width, **options)
         pins: dict[str, Member] = {
             **{f"{name}_{pole}": In(1) for name in ("pcie_refclk", "hbm_refclk") for pole in "pn"},
             "pcie_rst_n": In(1),
@@ -162,7 +162,7 @@ class DirectTop(Top):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.card = self.card
+        m.submodules.card, m.submodules.link = self.card, self.link
         gt_clock, half_clock, buffered, reference = Signal(), Signal(), Signal(), Signal()
         m.submodules.pcie_clock = _instance(
             "IBUFDS_GTE4",
@@ -178,24 +178,20 @@ class DirectTop(Top):
         return m
 
     def _pcie(self, m: Module, gt_clock: Signal, half_clock: Signal) -> None:
-        card, ports = self.card, vendor.pcie_ports()
-        wires: dict[str, Any] = {
-            "sys_clk": half_clock,
-            "sys_clk_gt": gt_clock,
-            "sys_rst_n": self.pcie_rst_n,
-            "axi_aclk": getattr(card, CLOCK),
-            "axi_aresetn": getattr(card, RESET),
-        }
+        card, link, ports = self.card, self.link, vendor.pcie_ports()
+        wires: dict[str, Any] = {"sys_clk": half_clock, "sys_clk_gt": gt_clock, "sys_reset": self.pcie_rst_n}
         for pole in "pn":
             wires[f"pci_exp_tx{pole}"] = getattr(self, f"pcie_tx_{pole}")
             wires[f"pci_exp_rx{pole}"] = getattr(self, f"pcie_rx_{pole}")
-        for theirs, ours in (("m_axib_", BAR), ("s_axib_", HOST)):
-            wires |= {
-                name: getattr(card, f"{ours}_{name.removeprefix(theirs).upper()}")
-                for name in ports
-                if name.startswith(theirs)
-            }
+        wires |= {name: getattr(link, name) for name in link.signature.members if name in ports}
         m.submodules.pcie = _instance(vendor.PCIE, ports, wires)
+        join(m, card, HOST, link.s_axi)
+        join(m, card, BAR, link.m_axi)
+        # a reset of the function does not reset the link, which carries it through
+        m.d.comb += [
+            getattr(card, CLOCK).eq(link.user_clk),
+            getattr(card, RESET).eq(~(link.user_reset | link.card_reset)),
+        ]
 
     def _hbm(self, m: Module, reference: Signal) -> None:
         card, ports = self.card, vendor.hbm_ports(self.card.channels)

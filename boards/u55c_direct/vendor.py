@@ -3,29 +3,39 @@
 One table for the top, for the empty modules that lint uses, and for the scripts that make the IP cores and compare what
 the tools made with what is expected here. Only ports that are used are listed; other outputs stay open.
 
-Sources: AMD PG194 (AXI bridge mode of the DMA subsystem for PCIe), PG276 (HBM controller), UG974 (primitives).
+Sources: AMD PG213 (PCIe block of UltraScale+), PG276 (HBM controller), UG974 (primitives). Which ports the PCIe core
+has is from public projects that instantiate it.
 """
 
 from __future__ import annotations
 
 from amaranth.lib.wiring import In
 
-from boards.gateware.flat import TIES
 from boards.gateware.ports import Ports
 from rtl.constants import LINE_BITS, PSEUDO_CHANNELS
-from rtl.engine import HOST_AXI
 from rtl.memory.hbm import HBM_AXI
-from rtl.stream.axi import AxiSignature
+from rtl.pcie.layouts import DWORDS, SEQUENCE, USER
 
 PCIE, HBM = "omap_pcie", "omap_hbm"
 """Names of the IP cores."""
 
 LANES = 16
-BAR_AXI = AxiSignature(addr_width=64, data_width=LINE_BITS, id_width=4)
-"""Port of the bridge toward the registers: a BAR of the card, PCIe addresses translated to begin at 0."""
+
+TO_CORE, FROM_CORE = {"s_axis_rq": "rq", "s_axis_cc": "cc"}, {"m_axis_rc": "rc", "m_axis_cq": "cq"}
+"""What the names of the PCIe core's streams begin with, to their names in :mod:`rtl.pcie.layouts`."""
+
+READY_COPIES = 4
+"""Bits of the ready of a stream to the core, which are all the same."""
+
+FUNCTIONS = 4
+"""Physical functions that the core has ports for; it has the first one alone."""
 
 STACK_CHANNELS = PSEUDO_CHANNELS // 2
 """Pseudo-channels of one HBM stack."""
+
+
+def _bits(shape: object) -> int:
+    return shape if isinstance(shape, int) else shape.width  # type: ignore[attr-defined]
 
 
 def stacks(channels: int) -> int:
@@ -33,45 +43,51 @@ def stacks(channels: int) -> int:
     return -(-channels // STACK_CHANNELS)
 
 
-def _axi(prefix: str, signature: AxiSignature, *, block_is_master: bool, upper: bool = False) -> Ports:
-    """Return the ports of one AXI interface of a block."""
-    found: Ports = {}
-    for name, member in signature.members.items():
-        inward = (member.flow is In) == block_is_master
-        found[prefix + (name.upper() if upper else name)] = ("input" if inward else "output", _bits(member.shape))
-    return found
-
-
-def _bits(shape: object) -> int:
-    return shape if isinstance(shape, int) else shape.width  # type: ignore[attr-defined]
-
-
 def pcie_ports() -> Ports:
-    """Return the ports of the PCIe core: reference clock, lanes, BAR to logic, logic to host memory."""
-    region = TIES["REGION"][0]
-    control: Ports = {  # the bridge's own registers: nothing here uses them
-        f"s_axil_{name}": ("input", width)
-        for name, width in {
-            "awaddr": 32, "awprot": 3, "awvalid": 1, "wdata": 32, "wstrb": 4, "wvalid": 1, "bready": 1,
-            "araddr": 32, "arprot": 3, "arvalid": 1, "rready": 1,
-        }.items()
-    }  # fmt: skip
-    return {
+    """Return the ports of the PCIe core: reference clock, lanes, the streams of TLPs, and what it tells and is told.
+
+    All inputs are here that the core has with the options of :func:`boards.u55c_direct.cores.pcie`.
+    """
+    found: Ports = {
         "sys_clk": ("input", 1),
         "sys_clk_gt": ("input", 1),
-        "sys_rst_n": ("input", 1),
+        "sys_reset": ("input", 1),  # active while low
         "pci_exp_txp": ("output", LANES),
         "pci_exp_txn": ("output", LANES),
         "pci_exp_rxp": ("input", LANES),
         "pci_exp_rxn": ("input", LANES),
-        "axi_aclk": ("output", 1),
-        "axi_aresetn": ("output", 1),
-        **_axi("m_axib_", BAR_AXI, block_is_master=True),
-        **_axi("s_axib_", HOST_AXI, block_is_master=False),
-        "s_axib_awregion": ("input", region),
-        "s_axib_arregion": ("input", region),
-        **control,
+        "user_clk": ("output", 1),
+        "user_reset": ("output", 1),
     }
+    for streams, way, back, copies in ((TO_CORE, "input", "output", READY_COPIES), (FROM_CORE, "output", "input", 1)):
+        for prefix, name in streams.items():
+            widths = {"data": LINE_BITS, "keep": DWORDS, "last": 1, "user": USER[name].size, "valid": 1}
+            found |= {f"{prefix}_t{field}": (way, width) for field, width in widths.items()}
+            found[f"{prefix}_tready"] = (back, copies)
+    for number in range(2):
+        found[f"pcie_rq_seq_num{number}"] = ("output", SEQUENCE["number"].width)
+        found[f"pcie_rq_seq_num_vld{number}"] = ("output", 1)
+    outputs = {
+        "cfg_max_payload": 2, "cfg_max_read_req": 3, "cfg_function_status": 4 * FUNCTIONS,
+        "cfg_mgmt_read_data": 32, "cfg_mgmt_read_write_done": 1, "cfg_flr_in_process": FUNCTIONS,
+    }  # fmt: skip
+    inputs = {
+        "pcie_cq_np_req": 2,
+        "cfg_mgmt_addr": 10, "cfg_mgmt_function_number": 8, "cfg_mgmt_write": 1, "cfg_mgmt_write_data": 32,
+        "cfg_mgmt_byte_enable": 4, "cfg_mgmt_read": 1, "cfg_mgmt_debug_access": 1,
+        "cfg_msg_transmit": 1, "cfg_msg_transmit_type": 3, "cfg_msg_transmit_data": 32, "cfg_fc_sel": 3,
+        "cfg_dsn": 64, "cfg_power_state_change_ack": 1, "cfg_err_cor_in": 1, "cfg_err_uncor_in": 1,
+        "cfg_flr_done": FUNCTIONS, "cfg_vf_flr_func_num": 8, "cfg_vf_flr_done": 1, "cfg_link_training_enable": 1,
+        "cfg_config_space_enable": 1, "cfg_req_pm_transition_l23_ready": 1, "cfg_hot_reset_in": 1,
+        "cfg_pm_aspm_l1_entry_reject": 1, "cfg_pm_aspm_tx_l0s_entry_disable": 1,
+        "cfg_ds_port_number": 8, "cfg_ds_bus_number": 8, "cfg_ds_device_number": 5,
+        "cfg_interrupt_int": 4, "cfg_interrupt_pending": FUNCTIONS,
+    }  # fmt: skip
+    return (
+        found
+        | {name: ("output", width) for name, width in outputs.items()}
+        | {name: ("input", width) for name, width in inputs.items()}
+    )
 
 
 def hbm_prefix(channel: int) -> str:
@@ -93,7 +109,8 @@ def hbm_ports(channels: int) -> Ports:
     for channel in range(channels):
         prefix = hbm_prefix(channel)
         found |= {f"{prefix}ACLK": ("input", 1), f"{prefix}ARESET_N": ("input", 1)}
-        found |= _axi(prefix, HBM_AXI, block_is_master=False, upper=True)
+        for name, member in HBM_AXI.members.items():
+            found[prefix + name.upper()] = ("output" if member.flow is In else "input", _bits(member.shape))
         found[f"{prefix}WDATA_PARITY"] = ("input", HBM_AXI.beat_bytes)
     return found
 

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In
 
 from boards.gateware.core import BoardCore, Top
 from boards.gateware.entropy import INTERVAL
-from boards.gateware.flat import KERNEL_TIES, clock, join_master, join_slave, members
+from boards.gateware.flat import clock, join, join_slave, members
 from rtl.config import EngineConfig
 
 MODULE = "omap_kernel"
@@ -56,7 +56,7 @@ class VitisKernel(Top):
         flat = {CLOCK: In(1), RESET: In(1)}
         flat |= members(CONTROL, buses["s_axi_control"].signature)
         for name, signature in masters.items():
-            flat |= members(name, signature, wide=True, ties=KERNEL_TIES)
+            flat |= members(name, signature, wide=True, tied=True)
         super().__init__(flat)
 
     def elaborate(self, platform: object) -> Module:
@@ -64,7 +64,7 @@ class VitisKernel(Top):
         m.submodules.core = core = self.core
         clock(m, getattr(self, CLOCK), getattr(self, RESET))
         join_slave(m, self, CONTROL, core.s_axi_control)
-        join_master(m, self, HOST, core.m_axi_host, KERNEL_TIES)
+        join(m, self, HOST, core.m_axi_host, tied=True)
         for channel, axi in enumerate(core.m_axi_hbm):
-            join_master(m, self, hbm_port(channel), axi, KERNEL_TIES)
+            join(m, self, hbm_port(channel), axi, tied=True)
         return m

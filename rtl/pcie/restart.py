@@ -8,7 +8,9 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.stream.interfaces import require_whole
 
-RESET_CYCLES = 16
+RESET_CYCLES = 1024
+"""Least length of the reset. It covers what a memory behind a port of the card may still answer; each port is in reset
+as long as the card, and more than 64 reads of a pseudo-channel, 14 ns each, are never under way (AMD PG276)."""
 
 
 class Restart(wiring.Component):

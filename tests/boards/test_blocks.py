@@ -3,7 +3,6 @@
 
 import pytest
 
-from boards.gateware.bar import BarAdapter
 from boards.gateware.clear import Clear
 from boards.gateware.entropy import Conditioner
 from rtl.synth.netlist import synthesise
@@ -12,7 +11,6 @@ from rtl.synth.verilog import to_verilog
 from tests.support.rtl.synthesis import lint
 
 BLOCKS = {
-    "bar": BarAdapter,
     "clear": lambda: Clear(2, 1 << 29, first=3),
     "conditioner": Conditioner,
 }

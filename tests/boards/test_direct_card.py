@@ -31,12 +31,12 @@ def test_the_engine_stays_in_reset_until_all_of_hbm_was_overwritten(monkeypatch,
 
     async def bench(ctx):
         async def cycle():
-            ctx.set(card.axi_aclk, 1)
+            ctx.set(card.clk, 1)
             await ctx.delay(1e-6)
-            ctx.set(card.axi_aclk, 0)
+            ctx.set(card.clk, 0)
             await ctx.delay(1e-6)
 
-        ctx.set(card.axi_aresetn, 1)
+        ctx.set(card.rst_n, 1)
         for channel in CHANNELS:
             ctx.set(getattr(card, f"AXI_{channel:02}_AWREADY"), 1)
             ctx.set(getattr(card, f"AXI_{channel:02}_WREADY"), 1)

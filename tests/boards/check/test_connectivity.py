@@ -68,12 +68,12 @@ HBM, PCIE = "  omap_hbm hbm (", "  omap_pcie pcie ("
 MUTANTS = {
     "the BAR's address is that of an HBM port": (
         ".AXI_03_ARADDR(AXI_03_ARADDR)",
-        ".AXI_03_ARADDR(s_axi_bar_ARADDR[33:0])",
+        ".AXI_03_ARADDR({ 22'h0, s_axi_bar_AWADDR })",
         "the register BAR reaches hbm.AXI_03_ARADDR",
     ),
-    "the BAR writes to HBM beside the engine": (
+    "what the BAR is asked goes to HBM beside the engine": (
         ".AXI_00_WDATA(AXI_00_WDATA)",
-        ".AXI_00_WDATA(s_axi_bar_WVALID ? s_axi_bar_WDATA[255:0] : AXI_00_WDATA)",
+        ".AXI_00_WDATA(m_axis_cq_tvalid ? m_axis_cq_tdata[255:0] : AXI_00_WDATA)",
         "the register BAR reaches hbm.AXI_00_WDATA",
     ),
     "one bit of a handshake, through a register": (
@@ -82,29 +82,49 @@ MUTANTS = {
         "the register BAR reaches hbm.AXI_01_AWVALID",
     ),
     "HBM answers the BAR": (
-        ".m_axib_rid(s_axi_bar_RID)",
-        ".m_axib_rid(s_axi_bar_RID | AXI_02_RDATA[3:0])",
+        ".s_axis_cc_tuser(s_axis_cc_tuser)",
+        ".s_axis_cc_tuser(s_axis_cc_tuser | AXI_02_RDATA[80:0])",
         "the register BAR shows hbm.AXI_02_RDATA",
     ),
     "the BAR is a way to host memory": (
-        ".s_axib_araddr(m_axi_host_ARADDR)",
-        ".s_axib_araddr(m_axi_host_ARADDR | s_axi_bar_ARADDR)",
-        "the register BAR reaches pcie.s_axib_araddr",
+        ".s_axis_rq_tdata(s_axis_rq_tdata)",
+        ".s_axis_rq_tdata(s_axis_rq_tdata | m_axis_cq_tdata)",
+        "the register BAR reaches pcie.s_axis_rq_tdata",
+    ),
+    "the BAR shows host memory": (
+        ".s_axis_cc_tdata(s_axis_cc_tdata)",
+        ".s_axis_cc_tdata(s_axis_cc_tdata | m_axis_rc_tdata)",
+        "what host memory has answered reaches pcie.s_axis_cc_tdata",
     ),
     "a block that nobody knows listens": (
         HBM,
-        "  spy spy_i (.heard(s_axi_bar_WDATA));\n" + HBM,
+        "  spy spy_i (.heard(m_axis_cq_tdata));\n" + HBM,
         "the register BAR reaches spy_i.heard",
     ),
-    "HBM is written to host memory": (
-        ".s_axib_wdata(m_axi_host_WDATA)",
-        ".s_axib_wdata(m_axi_host_WDATA | {AXI_00_RDATA, AXI_00_RDATA})",
-        "host memory is told hbm.AXI_00_RDATA",
+    "a block that nobody knows listens to host memory": (
+        HBM,
+        "  spy spy_i (.heard(m_axis_rc_tdata));\n" + HBM,
+        "what host memory has answered reaches spy_i.heard",
     ),
-    "HBM shows in the addresses in host memory": (
-        ".s_axib_awaddr(m_axi_host_AWADDR)",
-        ".s_axib_awaddr(m_axi_host_AWADDR ^ AXI_02_RDATA[63:0])",
-        "what HBM port 2 has read reaches pcie.s_axib_awaddr",
+    "HBM is written to host memory": (
+        ".s_axis_rq_tdata(s_axis_rq_tdata)",
+        ".s_axis_rq_tdata(s_axis_rq_tdata | {AXI_00_RDATA, AXI_00_RDATA})",
+        "host memory is asked hbm.AXI_00_RDATA",
+    ),
+    "HBM shows in the sequence of requests": (
+        ".s_axis_rq_tvalid(s_axis_rq_tvalid)",
+        ".s_axis_rq_tvalid(s_axis_rq_tvalid ^ AXI_02_RDATA[63])",
+        "what HBM port 2 has read reaches pcie.s_axis_rq_tvalid",
+    ),
+    "HBM shows in the card's serial number": (
+        ".cfg_dsn(64'h0000000000000000)",
+        ".cfg_dsn(AXI_02_RDATA[63:0])",
+        "the PCIe core is told hbm.AXI_02_RDATA",
+    ),
+    "the host writes into the configuration through the BAR": (
+        ".cfg_mgmt_write(1'h0)",
+        ".cfg_mgmt_write(m_axis_cq_tvalid)",
+        "the PCIe core is told pcie.m_axis_cq_tvalid",
     ),
     "a block that nobody knows listens to HBM": (
         HBM,
@@ -122,9 +142,9 @@ MUTANTS = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_path_is_found(design, name):
     old, new, finding = MUTANTS[name]
-    mutant = changed(design, PCIE if "axib" in old else HBM, old, new)
+    mutant = changed(design, PCIE if re.match(r"\.(s_axis|cfg)_", old) else HBM, old, new)
     if "late" in new:
-        register = "  reg late;\n  always @(posedge axi_aclk) late <= s_axi_bar_AWVALID;\n"
+        register = "  reg late;\n  always @(posedge card_sync_clk) late <= s_axi_bar_AWVALID;\n"
         mutant = changed(mutant, HBM, HBM, register + HBM)
     if "spy" in new:
         mutant += "module spy(heard);\n  input [511:0] heard;\nendmodule\n"
@@ -141,9 +161,38 @@ def test_hbm_data_in_a_register_are_found(design):
     assert "the register BAR shows hbm.AXI_00_RDATA" in findings
 
 
+MEMORY = """module top();
+  wire clk;
+  wire [1:0] wrote, read;
+  wire [3:0] at;
+  blk blk_i (.clk(clk), .wrote_0(wrote[0]), .wrote_1(wrote[1]), .at(at), .read_0(read[0]), .read_1(read[1]));
+  reg [1:0] words [15:0];
+  reg [1:0] shown;
+  assign read = shown;
+  always @(posedge clk) begin
+    words[at] <= wrote;
+    shown <= words[at];
+  end
+endmodule
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "ends"), [("wrote_1", ["blk_i.read_1"]), ("at", ["blk_i.read_0", "blk_i.read_1"]), ("clk", [])]
+)
+def test_paths_lead_through_memories(start, ends):
+    """Bit by bit for what is written, from an address to every bit, and from no clock."""
+    ways = {"clk": "output", "wrote_0": "output", "wrote_1": "output", "at": "output"}
+    ports = {name: (way, 4 if name == "at" else 1) for name, way in ways.items()}
+    ports |= {"read_0": ("input", 1), "read_1": ("input", 1)}
+    rule = connectivity.Rule("reaches {}", rf"blk_i\.{start}", ("output",), False, {})
+    found = connectivity.check(MEMORY, connectivity.Design("top", ("",), {"blk": ports}, (rule,)))
+    assert found.ends["reaches {}"] == ends
+
+
 def test_a_module_in_a_place_that_is_not_followed_is_no_way_around(design):
-    fewer = replace(RULES, followed=tuple(place for place in RULES.followed if place != "card.bar"))
-    assert any("card.bar" in finding for finding in connectivity.check(design, fewer).findings)
+    fewer = replace(RULES, followed=tuple(place for place in RULES.followed if place != "card.gate"))
+    assert any("card.gate" in finding for finding in connectivity.check(design, fewer).findings)
 
 
 @pytest.mark.sec_cm("BUILD.HBM.PROVEN")

@@ -25,7 +25,8 @@ TOPS = {
     "omap_kernel.v": "module omap_kernel(ap_clk);\nendmodule\n",
     "omap_noise.v": "",
     "omap_u55c_direct.v": (
-        "module omap_u55c_direct(a);\n  \\omap_u55c_direct.card  card (\n  );\n  omap_pcie pcie (\n  );\nendmodule\n"
+        "module omap_u55c_direct(a);\n  \\omap_u55c_direct.card  card (\n  );\n"
+        "  \\omap_u55c_direct.link  link (\n  );\n  omap_pcie pcie (\n  );\nendmodule\n"
     ),
 }
 VITIS, DIRECT = "u55c_vitis", "u55c_direct"
@@ -104,7 +105,10 @@ MUTATIONS = [
     (DIRECT, "build.tcl", f"{HBM}SAXI_{CHANNELS:02d} false", f"{HBM}SAXI_{CHANNELS:02d} true", "USER_SAXI_"),
     (DIRECT, "build.tcl", f"{HBM}SAXI_00 true", f"{HBM}SAXI_00 false", "USER_SAXI_00"),
     (DIRECT, "build.tcl", f"{HBM}SAXI_00", f"{HBM}SAXI_99", "no property CONFIG.USER_SAXI_99"),
-    (DIRECT, "build.tcl", f"{PCIE}functional_mode AXI_Bridge", f"{PCIE}functional_mode DMA", "functional_mode"),
+    (DIRECT, "build.tcl", "pcie pcie4c_uscale_plus 1.0", "pcie xdma 4.1", "xdma 4.1 is no core"),
+    (DIRECT, "build.tcl", f"{PCIE}cfg_mgmt_if true", f"{PCIE}cfg_mgmt_if false", "cfg_mgmt_if of core omap_pcie"),
+    (DIRECT, "build.tcl", "RC_4TLP_STRADDLE false", "RC_4TLP_STRADDLE true", "AXISTEN_IF_EXT_512_RC_4TLP_STRADDLE"),
+    (DIRECT, "build.tcl", "LEVEL_RESET_CAPABLE true", "LEVEL_RESET_CAPABLE false", "FUNCTION_LEVEL_RESET_CAPABLE"),
     (DIRECT, "build.tcl", f"{PCIE}mcap_enablement None", f"{PCIE}mcap_enablement Tandem_PCIe", "a way in is open"),
     (DIRECT, "build.tcl", f"{PCIE}enable_jtag_dbg false", f"{PCIE}enable_jtag_dbg true", "a way in is open"),
     (DIRECT, "build.tcl", f"{PCIE}pf0_bar2_enabled false", f"{PCIE}pf0_bar2_enabled true", "pf0_bar2_enabled"),
@@ -135,12 +139,14 @@ MUTATIONS = [
     (DIRECT, "pins.xdc", "-period 10.000 -name hbm", "-period 5.000 -name hbm", "the clock of hbm_refclk_p"),
     (DIRECT, "config.xdc", "SECURITY LEVEL2", "SECURITY NONE", "BITSTREAM.READBACK.SECURITY is NONE"),
     (DIRECT, "config.xdc", "CONFIGFALLBACK DISABLE", "CONFIGFALLBACK ENABLE", "CONFIGFALLBACK is ENABLE"),
-    (DIRECT, "implementation.xdc", "-add SLR0", "-add SLR1", "does not put card into SLR0"),
-    (DIRECT, "implementation.xdc", "[get_cells card]", "[get_cells cart]", "no cell cart"),
-    (DIRECT, "implementation.xdc", "pcie/axi_aclk", "pcie/axi_clk", "no pin pcie/axi_clk"),
+    (DIRECT, "implementation.xdc", "-add SLR0", "-add SLR1", "does not put link and card into SLR0"),
+    (DIRECT, "implementation.xdc", "[get_cells {link card}]", "[get_cells cart]", "no cell cart"),
+    (DIRECT, "implementation.xdc", "pcie/user_clk", "pcie/usr_clk", "no pin pcie/usr_clk"),
     (DIRECT, "implementation.xdc", "create_pblock card", "if 1 {create_pblock card}", 'invalid command name "if"'),
     (DIRECT, "omap_noise.xdc", "*rings*.first_reg", "*rings*_reg", "wrong about noise/rings[3].second_reg"),
     (DIRECT, "omap_u55c_direct.v", "  card (", "  cart (", "no instance card"),
+    (DIRECT, "omap_u55c_direct.v", "  link (", "  lynx (", "no instance link"),
+    (DIRECT, "implementation.xdc", "{link card}", "card", "does not put link and card into SLR0"),
     (DIRECT, "build.tcl", "up 0x01002000", "up 0x00000000", "not out/omap_u55c_direct.mcs of"),
     (DIRECT, "build.tcl", "-size 128", "-size 64", "for the flash, not"),
     (DIRECT, "build.tcl", "-interface SPIx4", "-interface SPIx8", "for the flash, not"),
@@ -286,9 +292,9 @@ def test_the_cores_have_no_other_ways_in(channels):
     assert {hbm[name].lower() for name in ("USER_XSDB_INTF_EN", "USER_APB_EN", "USER_DEBUG_EN")} == {"false"}
     assert {hbm[name] for name in hbm if name.startswith("USER_SWITCH_ENABLE")} == {"FALSE"}
     assert pcie["mcap_enablement"] == "None"
-    shut = ("enable_jtag_dbg", "enable_ltssm_dbg", "enable_ibert", "enable_mark_debug", "enable_pcie_debug",
-            "enable_pcie_debug_ports", "ext_xvc_vsec_enable", "en_ext_ch_gt_drp", "en_pcie_drp", "cfg_mgmt_if",
-            "xdma_axilite_slave", "pf0_expansion_rom_enabled")  # fmt: skip
+    shut = ("enable_jtag_dbg", "enable_ltssm_dbg", "enable_ibert", "ext_startup_primitive", "en_ext_ch_gt_drp",
+            "en_pcie_drp", "en_transceiver_status_ports", "ext_pcie_cfg_space_enabled",
+            "legacy_ext_pcie_cfg_space_enabled", "pf0_expansion_rom_enabled")  # fmt: skip
     assert {pcie[name].lower() for name in shut} == {"false"}
 
 
@@ -305,12 +311,24 @@ def test_hbm_has_the_ports_that_are_used_and_no_others(channels):
     assert found["USER_APB_EN"] == "false"
 
 
-def test_the_bridge_has_one_bar_and_no_dma():
+def test_the_pcie_core_has_one_function_with_one_bar():
     found = cores.pcie(BOARDS["u55c"])
-    assert found["functional_mode"] == "AXI_Bridge"
     assert [found[f"pf0_bar{bar}_enabled"] for bar in range(6)] == ["true", *["false"] * 5]
-    assert (found["pl_link_cap_max_link_width"], found["pl_link_cap_max_link_speed"]) == ("X16", "8.0_GT/s")
-    assert (found["mcap_enablement"], found["pf0_device_id"], found["vendor_id"]) == ("None", "903F", "10EE")
+    assert (found["TL_PF_ENABLE_REG"], found["SRIOV_CAP_ENABLE"]) == ("1", "false")
+    assert (found["PL_LINK_CAP_MAX_LINK_WIDTH"], found["PL_LINK_CAP_MAX_LINK_SPEED"]) == ("X16", "8.0_GT/s")
+    assert (found["mcap_enablement"], found["PF0_DEVICE_ID"], found["vendor_id"]) == ("None", "903F", "10EE")
+
+
+def test_the_pcie_core_is_as_our_end_needs_it():
+    """What rtl.pcie takes for granted: no TLP begins in the middle of a beat, and tags are its own."""
+    found = cores.pcie(BOARDS["u55c"])
+    assert {value for name, value in found.items() if "STRADDLE" in name} == {"false"}
+    assert {value for name, value in found.items() if "ALIGNMENT" in name} == {"DWORD_Aligned"}
+    for name in ("axisten_if_enable_client_tag", "extended_tag_field", "cfg_mgmt_if", "cfg_ctl_if"):
+        assert found[name] == "true"
+    assert found["PF0_DEV_CAP_FUNCTION_LEVEL_RESET_CAPABLE"] == "true"
+    assert found["pf0_dev_cap_max_payload"] == "1024_bytes"
+    assert found["axisten_if_width"] == "512_bit"
 
 
 @pytest.mark.parametrize("target", [VITIS, DIRECT])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rtl.memory.host_port import id_bits
 from rtl.pcie.layouts import ANSWER, BEAT, Status, Type
+from rtl.pcie.restart import RESET_CYCLES
 from rtl.pcie.settings import EXTENDED_TAG
 from sim.bench.compiled import Design
 from tests.support.designs.host_port_on_pcie import PAGE_IDS, PATIENCE, RING_IDS, TIMEOUT, HostPortOnPcie
@@ -199,7 +200,7 @@ def test_a_reset_of_the_function_forgets_everything_and_leaves_nothing_behind(se
             host.turn(5)
     else:
         late, host.queues = [beats for queue in host.queues.values() for beats in queue], {}
-    host.bench.run_until(limit=PATIENCE + 100, values={"reset_done": 1})
+    host.bench.run_until(limit=PATIENCE + RESET_CYCLES + 100, values={"reset_done": 1})
     host.bench.run(20)
     assert host.bench.get("card_reset")
     host.bench.set("reset_asked", 0)

@@ -24,7 +24,6 @@ from tests.support.boards.shell_use import (
     stays_ended,
 )
 
-TARGET = "u55c_vitis"
 ADDRESSES = 0x20_0000_0000, 0x23_FFFF_0000
 """Where the buffer lies, before and after the reset: in HOST[0], which begins at the first of these."""
 
@@ -33,7 +32,7 @@ ARGUMENTS = BY_NAME["BUFFER_LOW"].offset, BY_NAME["RING_LINES"].offset, BY_NAME[
 
 def verilog():
     """Return what is simulated."""
-    return shell_verilog(TARGET)
+    return shell_verilog()
 
 
 class Kernel:
@@ -109,7 +108,7 @@ def life(shell, master, registers, rng):
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def the_kernel_lives_as_xrt_drives_it(dut):
     """Start, format, operations, reset, second start, operations, stop."""
-    shell = Shell(dut, TARGET)
+    shell = Shell(dut)
     master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, top.CONTROL), **shell.ends)
 
     async def load(offset):

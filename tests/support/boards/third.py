@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In
 from boards.folder import disk as folders
 from boards.folder.steps import data_option, device_option
 from boards.gateware.core import BoardCore, Top
-from boards.gateware.flat import clock, join_master, join_slave, members
+from boards.gateware.flat import clock, join, join_slave, members
 from boards.target import Plan, Step, Target
 
 SCRIPT = "make.sh"
@@ -33,9 +33,9 @@ class ThirdTop(Top):
         m.submodules.core = self.core
         clock(m, self.clk, self.rst_n)
         join_slave(m, self, "control", self.core.s_axi_control)
-        join_master(m, self, "host", self.core.m_axi_host)
+        join(m, self, "host", self.core.m_axi_host)
         for channel, axi in enumerate(self.core.m_axi_hbm):
-            join_master(m, self, f"hbm{channel}", axi)
+            join(m, self, f"hbm{channel}", axi)
         return m
 
 

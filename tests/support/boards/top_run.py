@@ -7,7 +7,7 @@ from boards.gateware.ports import port_table
 from boards.targets import TARGETS
 from boards.u55c_direct import top as direct
 from boards.u55c_vitis import top as vitis
-from rtl.engine import HOST_AXI
+from rtl.engine import host_axi
 from rtl.memory.hbm import HBM_AXI
 from rtl.synth.verilog import to_verilog
 from sim.bench.flat_top import FlatDesign, FlatTop
@@ -27,23 +27,33 @@ RESET_CYCLES = 16
 
 CARD = "omap_direct_card"
 
+SETTINGS_EVERY, PATIENCE = 64, 4000
+"""Cycles of the link in simulation, see :class:`rtl.pcie.endpoint.PcieEndpoint`."""
+
 
 def top(target, config):
-    """Return a top for simulation, and the name of its module."""
+    """Return a top for simulation, and the name of its module; of the direct target the card without its link."""
     if target == "u55c_vitis":
         return vitis.VitisKernel(config, entropy_interval=ENTROPY_INTERVAL), vitis.MODULE
     card = direct.DirectCard(config, channel_bytes=CLEARED_BYTES, entropy_interval=ENTROPY_INTERVAL)
     return card, CARD
 
 
-def top_verilog(target, config, *, built=False):
-    """Return the Verilog of a top, from a file if nothing has changed since it was made, because that takes a minute.
+def whole_card(config):
+    """Return the direct target with its pins, as for a build, but quick to be ready."""
+    card = direct.DirectCard(config, channel_bytes=CLEARED_BYTES, entropy_interval=ENTROPY_INTERVAL)
+    return direct.DirectTop(card, settings_every=SETTINGS_EVERY, patience=PATIENCE)
 
-    It is the text of :func:`top`, or the one of a build, with its pins.
-    """
-    known = TARGETS[target]
-    component, module = (known.top(config.params), known.module) if built else top(target, config)
+
+def kept_verilog(component, module):
+    """Return the Verilog of a top, from a file if nothing has changed since it was made: to make it takes a minute."""
     return kept_text(component, partial(to_verilog, name=module))
+
+
+def top_verilog(target, config, *, built=False):
+    """Return the Verilog of :func:`top`, or of a build with its pins."""
+    known = TARGETS[target]
+    return kept_verilog(*((known.top(config.params), known.module) if built else top(target, config)))
 
 
 def models():
@@ -65,7 +75,7 @@ def top_design(target, config):
             ports=port_table(component),
             clock=vitis.CLOCK if target == "u55c_vitis" else direct.CLOCK,
             reset=vitis.RESET if target == "u55c_vitis" else direct.RESET,
-            axi={"m_axi_host": HOST_AXI} | {hbm_port(channel): HBM_AXI for channel in range(channels)},
+            axi={"m_axi_host": host_axi(config.host_ids)} | {hbm_port(channel): HBM_AXI for channel in range(channels)},
         )
     )
 
@@ -73,7 +83,7 @@ def top_design(target, config):
 class TopRun(EngineRun):
     """A top with its memories. Noise and root key are built in: ``noise`` and ``root_key`` can't be given."""
 
-    target = ""
+    target = registers = ""
 
     def __init__(self, config, **options):
         super().__init__(top_design(self.target, config), config, KEY, noise=(), **options)
@@ -84,16 +94,8 @@ class TopRun(EngineRun):
     def _feed(self):
         pass
 
-
-class VitisRun(TopRun):
-    """The Vitis kernel, by its AXI4-Lite port."""
-
-    target = "u55c_vitis"
-    hbm_port = staticmethod(vitis.hbm_port)
-
-    @staticmethod
-    def _port(signal):
-        return f"{vitis.CONTROL}_{signal.upper()}"
+    def _port(self, signal):
+        return f"{self.registers}_{signal.upper()}"
 
     def read_word(self, offset):
         return self._read_bus(self._port, {"araddr": offset})
@@ -102,13 +104,18 @@ class VitisRun(TopRun):
         self._write_bus(self._port, {"awaddr": offset}, {"wdata": value, "wstrb": 0xF})
 
 
-class DirectRun(TopRun):
-    """The card without a shell, by its BAR; it is opened when HBM was zeroed, unless ``opened`` is False."""
+class VitisRun(TopRun):
+    """The Vitis kernel."""
 
-    target = "u55c_direct"
+    target, registers = "u55c_vitis", vitis.CONTROL
+    hbm_port = staticmethod(vitis.hbm_port)
+
+
+class DirectRun(TopRun):
+    """The card without a shell and without its link; it is opened when HBM was zeroed, unless ``opened`` is False."""
+
+    target, registers = "u55c_direct", direct.BAR
     hbm_port = staticmethod(direct.hbm_port)
-    base = 0x9_0000_0000
-    """Where the BAR lies; the card must not look at it."""
 
     def __init__(self, config, *, opened=True, start=True, **options):
         super().__init__(config, start=False, **options)
@@ -125,20 +132,3 @@ class DirectRun(TopRun):
     def open(self, *, limit=20_000):
         """Wait as a driver does until the registers can be read."""
         self.until(lambda: self.read("IDENTITY") != 0, limit=limit)
-
-    @staticmethod
-    def _port(signal):
-        return f"{direct.BAR}_{signal.upper()}"
-
-    def _address(self, way, offset):
-        return {f"a{way}addr": self.base + offset, f"a{way}len": 0, f"a{way}size": 2, f"a{way}burst": 1, f"a{way}id": 5}
-
-    def read_word(self, offset):
-        beat = self._read_bus(self._port, self._address("r", offset))
-        assert self.bench.get(self._port("rid")) == 5
-        return beat >> 8 * (offset % 64) & 0xFFFF_FFFF
-
-    def write_word(self, offset, value):
-        lane = offset % 64
-        data = {"wdata": value << 8 * lane, "wstrb": 0xF << lane, "wlast": 1}
-        self._write_bus(self._port, self._address("w", offset), data)

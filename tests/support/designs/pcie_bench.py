@@ -8,6 +8,7 @@ import pytest
 from cocotb.triggers import ClockCycles, Combine, Event, RisingEdge, with_timeout
 from cocotbext.axi import AxiResp
 
+from rtl.pcie.restart import RESET_CYCLES
 from tests.support.designs.pcie_flat import PATIENCE, PcieFlat
 from tests.support.designs.pcie_model import LINE, RAM_BYTES, Bench
 
@@ -182,7 +183,7 @@ async def a_reset_of_the_function_leaves_nothing_behind(dut, answered):
     dut.reset_asked.value = 1
     await with_timeout(RisingEdge(dut.axi_reset), 2000, "ns")
     seen = bench.host.under_way
-    await with_timeout(RisingEdge(dut.reset_done), 4 * (PATIENCE + 100), "ns")
+    await with_timeout(RisingEdge(dut.reset_done), 4 * (PATIENCE + RESET_CYCLES + 100), "ns")
     assert bench.host.under_way <= seen
     await ClockCycles(dut.clk, 20)
     assert dut.axi_reset.value

@@ -17,6 +17,8 @@ from cocotbext.pcie.core.utils import PcieId
 from cocotbext.pcie.xilinx.us import UltraScalePlusPcieDevice
 from cocotbext.pcie.xilinx.us.tlp import ErrorCode, Tlp_us
 
+from tests.support.designs.pcie_flat import SETTINGS_EVERY
+
 LINE = 64
 BAR_BYTES = 1 << 16
 RAM_BYTES = 1 << 16
@@ -109,13 +111,13 @@ class NoPort:
         return 2
 
 
-class Bench:
-    """A host, the hard block, and whoever drives the two AXI ports of our end.
+class Slot:
+    """A host and the hard block.
 
     Parameters
     ----------
     dut : cocotb handle
-        A :class:`tests.support.designs.pcie_flat.PcieFlat`.
+        A design with the block's streams, and with the members of :data:`rtl.pcie.endpoint.BLOCK`.
     payload : int
         Largest payload of the block, bytes.
     extended : bool
@@ -158,13 +160,10 @@ class Bench:
             state = getattr(room, kind)
             state.rx_initial_allocation = state.rx_credits_allocated = count
         port.connect(self.block)
-        ends = {"clock": dut.clk, "reset": dut.axi_reset}
-        self.master = AxiMaster(AxiBus.from_prefix(dut, "s_axi_"), **ends)
-        self.registers = AxiLiteRam(AxiLiteBus.from_prefix(dut, "m_axi_"), size=REGISTER_BYTES, **ends)
         cocotb.start_soon(self._configuration())
 
     async def start(self, *, read_request=2):
-        """Have the host find the card; return its memory."""
+        """Have the host find the card and let it ask for memory."""
         await RisingEdge(self.dut.rst)
         while self.dut.rst.value:
             await RisingEdge(self.dut.clk)
@@ -176,10 +175,6 @@ class Bench:
         await self.device.set_mps(self.payload)
         await self.device.set_readrq(read_request)
         self.bar = self.device.bar_window[0]
-        self.base, self.ram = self.host.alloc_region(RAM_BYTES)
-        self.ram[:] = random.randbytes(RAM_BYTES)
-        await ClockCycles(self.dut.clk, 2 * 32 + 20)
-        return self.ram
 
     async def _configuration(self):
         """Drive what the model of the block has no ports for, or under other names."""
@@ -198,13 +193,9 @@ class Bench:
             else:
                 self.dut.mgmt_done.value = 0
 
-    def pause(self):
-        """Have all streams and channels wait now and then."""
-        ends = [self.block.rq_sink, self.block.rc_source, self.block.cq_source, self.block.cc_sink]
-        for port in (self.master, self.registers):
-            for side in (port.write_if, port.read_if):
-                ends += [getattr(side, name) for name in vars(side) if name.endswith("_channel")]
-        for end in ends:
+    def pause(self, *others):
+        """Have the streams, and other ends, wait now and then."""
+        for end in (self.block.rq_sink, self.block.rc_source, self.block.cq_source, self.block.cc_sink, *others):
             drawn = random.Random(random.getrandbits(32))
             end.set_pause_generator(drawn.random() < 0.3 for _ in itertools.count())
 
@@ -216,3 +207,26 @@ class Bench:
         lost.error_code, lost.request_completed = ErrorCode.TIMEOUT, True
         self.block.active_request[tlp.tag] = None
         self.block.rc_queue.put_nowait(lost)
+
+
+class Bench(Slot):
+    """The same, and whoever drives the two AXI ports of a :class:`tests.support.designs.pcie_flat.PcieFlat`."""
+
+    def __init__(self, dut, **options):
+        super().__init__(dut, **options)
+        ends = {"clock": dut.clk, "reset": dut.axi_reset}
+        self.master = AxiMaster(AxiBus.from_prefix(dut, "s_axi_"), **ends)
+        self.registers = AxiLiteRam(AxiLiteBus.from_prefix(dut, "m_axi_"), size=REGISTER_BYTES, **ends)
+
+    async def start(self, **options):
+        """Have the host find the card; return its memory."""
+        await super().start(**options)
+        self.base, self.ram = self.host.alloc_region(RAM_BYTES)
+        self.ram[:] = random.randbytes(RAM_BYTES)
+        await ClockCycles(self.dut.clk, 2 * SETTINGS_EVERY + 20)
+        return self.ram
+
+    def pause(self):
+        """Have all streams and channels wait now and then."""
+        sides = [side for port in (self.master, self.registers) for side in (port.write_if, port.read_if)]
+        super().pause(*(getattr(side, name) for side in sides for name in vars(side) if name.endswith("_channel")))

@@ -45,7 +45,7 @@ REMOVALS = [
     Removal(
         "BUILD.CORES.CLOSED",
         "boards/u55c_direct/cores.py",
-        'return settings | CLOSED["xdma"]',
+        "return settings | CLOSED[PCIE_CORE[0]]",
         "return settings",
         error="KeyError",
     ),
@@ -73,7 +73,7 @@ REMOVALS = [
         "BOARD.HBM.UNREACHABLE",
         "boards/u55c_direct/top.py",
         "clear.start.eq(up)",
-        "clear.start.eq(up | bar.m_axi.arvalid)",
+        "clear.start.eq(up | gate.s_axi.arvalid)",
     ),
     Removal(
         "BOARD.HBM.CLEARED",
