@@ -24,7 +24,9 @@ HOST_IDS = (64, 128)
 """AXI IDs that the host port can have. The rings have some of them, the pages in flight have the others."""
 
 RING_IDS = 8
-"""IDs of the rings: 0 for records, 1 to 6 for the host's counters, 7 for REQUESTS. All writes have 0."""
+"""IDs of the rings: 0 for records, 1 to 3 for the host's counters, 4 to 6 for early records, 7 for REQUESTS.
+
+All writes have 0."""
 
 RING_ACCESS_LINES = 16
 """Most lines of one access to a ring: 4 packets of PCIe, so that headers cost little and pages wait little."""

@@ -80,7 +80,7 @@ class Engine(wiring.Component):
         }
         self.core = Core(config)
         self.sessions = Sessions(config.params, in_flight=config.in_flight, journal=config.journal)
-        self.ring = RingPort(config.params, max_lines=config.host_lines, **mode)
+        self.ring = RingPort(config.params, max_lines=config.host_lines, early=True, **mode)
         self.csr = Csr(config.params, **mode)
         self.control = Control(journal=config.journal)
         self.port = HostPort(
@@ -179,6 +179,9 @@ class Engine(wiring.Component):
             sessions.erase.eq(control.erase),
             port.abort.eq(control.erase),
             sessions.open_.eq(control.serve),
+            sessions.early.eq(ring.early),
+            ring.sure.eq(sessions.sure),
+            ring.again.eq(sessions.again),
             ring.serve.eq(control.serve),
             ring.run.eq(csr.running),
             csr.stopped.eq(control.stopped),

@@ -244,6 +244,8 @@ class GcmOpenEach(GcmOpen):
     -------
     i_key, i_request, i_sealed, o_text, fault, forget, erase
         As :class:`GcmOpen`. Messages under a key that ``forget`` named fail, too.
+    lenient : :py:`In(1)`
+        The message that is judged costs no key if it fails: it will come again.
 
     Countermeasures
     ---------------
@@ -253,12 +255,15 @@ class GcmOpenEach(GcmOpen):
         After a wrong tag nothing comes out under that key but zeros.
     """
 
+    def _own_ports(self) -> dict[str, wiring.Member]:
+        return super()._own_ports() | {"lenient": In(1)}
+
     def _judge(self, m: Module, failed: Value, key_index: Value, right: Value, good: Signal) -> None:
         dead, lost = Signal(self.keys), Signal(self.keys)
         m.d.comb += [
             # SEC_CM: GCM.TEXT.ZERO_ON_FAULT -- a forgotten key is no secret: whoever knows it could make a right tag
             good.eq(right & ~dead.bit_select(key_index, 1)),
-            lost.bit_select(key_index, 1).eq(failed),
+            lost.bit_select(key_index, 1).eq(failed & ~self.lenient),
             # SEC_CM: GCM.FAULT.KEY_ERASE -- this key alone; messages of others are under way
             self._core.forget.eq(self.forget | lost),
             self._core.go_on.eq(1),

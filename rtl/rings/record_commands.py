@@ -56,7 +56,8 @@ class RecordCommands(wiring.Component):
     value. A beat a cycle goes in; a command a cycle comes out if an item is one beat.
 
     A record with a wrong tag, or of a session that was closed before, gives no command. Its session is closed when its
-    last beat has passed, and so is the session of a record with a CLOSE.
+    last beat has passed, and so is the session of a record with a CLOSE. An early record with a wrong tag closes
+    nothing, and is not announced: it will come again.
 
     Parameters
     ----------
@@ -81,6 +82,10 @@ class RecordCommands(wiring.Component):
         Session index whose rights are looked up.
     rights : In(RIGHTS)
         What the session at the ``rights_index`` of the cycle before may do.
+    early : In(1)
+        The record that comes was read early, see :class:`rtl.rings.early_reads.EarlyReads`.
+    judged, right : Out(1)
+        If it was: its tag is known now; it is right.
     close : Out(1)
         The session at ``close_index`` is to be closed.
     close_index : Out(range(SESSIONS))
@@ -94,6 +99,8 @@ class RecordCommands(wiring.Component):
         What a session may not do becomes a NOP.
     SESSIONS.TAMPER.ENDS
         Nothing of a record with a wrong tag runs, and its session is closed.
+    SESSIONS.EARLY.FORGOTTEN
+        An early record with a wrong tag closes nothing and is not announced.
     """
 
     def __init__(self, params: Params, *, in_flight: int) -> None:
@@ -108,6 +115,9 @@ class RecordCommands(wiring.Component):
                 "open_sessions": In(SESSIONS),
                 "rights_index": Out(SESSION_INDEX),
                 "rights": In(RIGHTS),
+                "early": In(1),
+                "judged": Out(1),
+                "right": Out(1),
                 "close": Out(1),
                 "close_index": Out(SESSION_INDEX),
             }
@@ -145,12 +155,17 @@ class RecordCommands(wiring.Component):
         whole, close = Signal(), Signal()
         m.d.comb += [
             whole.eq(~first & ~second & (left != 0) & (part == item_beats - 1)),
-            blocked.eq((second & ~self.o_context.ready) | (whole & ~(commands.i.ready & denied.i.ready))),
+            blocked.eq(
+                (second & ~self.o_context.ready & ~(self.early & fault))
+                | (whole & ~(commands.i.ready & denied.i.ready))
+            ),
             commands.i.valid.eq(moves & whole),
             denied.i.valid.eq(moves & whole),
             close.eq(closes | (whole & (read_kind(item) == CLOSE))),
             self.close.eq(moves & last & close),
             self.close_index.eq(context.session_index),
+            self.judged.eq(self.early & moves & second),
+            self.right.eq(~fault),
         ]
         self._decide(m, read_command(self.params, item), commands.i.p, denied.i.p)
         with m.If(moves & second):
@@ -180,10 +195,11 @@ class RecordCommands(wiring.Component):
             self.rights_index.eq(Mux(opens, header.session_index, kept.session_index)),
             # SEC_CM: SESSIONS.CLOSED.REFUSED -- the session's last record may have been opened since this one came
             running.eq(self.open_sessions.bit_select(kept.session_index, 1)),
-            self.o_context.valid.eq(second),
+            self.o_context.valid.eq(second & ~(self.early & fault)),
             *(context[name].eq(kept[name]) for name in HEADER_KEPT),
             context.refused.eq(~running | fault),
-            context.altered.eq(running & fault),
+            # SEC_CM: SESSIONS.EARLY.FORGOTTEN -- its bytes may have been on their way into memory
+            context.altered.eq(running & fault & ~self.early),
             context.sees_values.eq(self.rights.read),
             context.sees_map.eq(self.rights.read & (self.rights.prefix_bytes == 0)),
         ]

@@ -45,6 +45,9 @@ class RecordFront(wiring.Component):
     is out of the turn of its session, the session ends. A malformed record is answered likewise, and nothing in it
     counts but what its refusal repeats.
 
+    An early record (:class:`rtl.rings.early_reads.EarlyReads`) comes while no other is under way. It takes its turn
+    when its tag was found right. If the tag is wrong, or the record is none that would go on, no trace of it stays.
+
     Parameters
     ----------
     params : Params
@@ -81,6 +84,12 @@ class RecordFront(wiring.Component):
     rights : Out(RIGHTS)
         What the session at the ``rights_index`` of the cycle before may do, as long as one of its records is without
         an answer: see :class:`rtl.rings.session_table.SessionTable`.
+    early : In(1)
+        The record that comes was read early. High until ``sure`` or ``again``.
+    judged, right : In(1)
+        The tag of an early record that went on is known now; it is right.
+    sure, again : Out(1)
+        An early record is right and has its turn; it is to be read again. One of them for a cycle for each.
     forget : Out(SESSIONS)
         Session indices whose keys are to be erased, because a record came out of its turn.
     idle : Out(1)
@@ -92,6 +101,8 @@ class RecordFront(wiring.Component):
         A record is opened in its turn alone.
     SESSIONS.TAMPER.ENDS
         A record out of its turn closes its session, and its keys go.
+    SESSIONS.EARLY.FORGOTTEN
+        An early record that is not in its turn, or whose tag is wrong, changes nothing.
     """
 
     def __init__(self, params: Params, *, most: int) -> None:
@@ -118,6 +129,11 @@ class RecordFront(wiring.Component):
                 "open_sessions": Out(SESSIONS),
                 "rights_index": In(SESSION_INDEX),
                 "rights": Out(RIGHTS),
+                "early": In(1),
+                "judged": In(1),
+                "right": In(1),
+                "sure": Out(1),
+                "again": Out(1),
                 "forget": Out(SESSIONS),
                 "idle": Out(1),
             }
@@ -161,7 +177,8 @@ class RecordFront(wiring.Component):
             self.o_sealed.p.eq(intake.o_going.p.data),
             intake.o_going.ready.eq(self.o_sealed.ready),
         ]
-        m.d.sync += unanswered.eq(unanswered + going - self.answered)
+        dropped = Signal()  # a record that went on will not be answered
+        m.d.sync += unanswered.eq(unanswered + going - self.answered - dropped)
 
         # One record after another: look its session up, compare, decide.
         header = read_header(headers.p.data)
@@ -181,9 +198,9 @@ class RecordFront(wiring.Component):
         m.d.comb += [
             table.close.eq(self.close | ending),
             table.close_index.eq(Mux(ending, index, self.close_index)),
-            headers.ready.eq(going | done),
+            headers.ready.eq((going & ~self.early) | done),
             table.index.eq(index),
-            table.use.eq(going | opening),
+            table.use.eq((going & ~self.early) | self.sure | opening),
             table.opens.eq(opening),
             table.use_index.eq(Mux(opening, place, index)),
             table.use_session.eq(header.session),
@@ -232,6 +249,11 @@ class RecordFront(wiring.Component):
                     with m.If(room):
                         m.d.sync += alone.eq(0)
                         m.next = "LOOK"
+                        with m.If(self.early):
+                            m.next = "JUDGE"
+                # SEC_CM: SESSIONS.EARLY.FORGOTTEN -- bytes older than the counters would end an honest session
+                with m.Elif(self.early):
+                    m.next = "FORGET"
                 with m.Elif(~alone):
                     m.next = "DRAIN"
                 with m.Else():
@@ -240,6 +262,15 @@ class RecordFront(wiring.Component):
                     with m.If(ending):
                         m.d.comb += self.forget.bit_select(index, 1).eq(1)
                     m.next = "BODY"
+            with m.State("JUDGE"):
+                with m.If(self.judged):
+                    m.d.comb += [done.eq(1), self.sure.eq(self.right), dropped.eq(~self.right), self.again.eq(dropped)]
+                    m.next = "LOOK"
+            with m.State("FORGET"):
+                m.d.comb += beats.ready.eq(1)
+                with m.If(beats.valid & beats.p.last):
+                    m.d.comb += [done.eq(1), self.again.eq(1)]
+                    m.next = "LOOK"
             with m.State("DRAIN"):
                 # a record that is still under way may close the session
                 with m.If(unanswered == 0):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
@@ -51,6 +51,9 @@ class CommandFetch(wiring.Component):
     A line is asked for when there is room for a response to everything asked for, however long the records turn out to
     be: a response is never longer than its command.
 
+    An early record (:class:`rtl.rings.early_reads.EarlyReads`) counts as asked for when it was found right. Until then
+    no line is asked for.
+
     Parameters
     ----------
     params : Params
@@ -63,6 +66,8 @@ class CommandFetch(wiring.Component):
         Lines that are here or on their way at most.
     journal : bool
         Records are journalled: they need room in the journal ring, too.
+    early : int
+        Lines of an early record, 0 if there are none.
 
     Members
     -------
@@ -100,12 +105,23 @@ class CommandFetch(wiring.Component):
         Lines ever here.
     plenty : Out(1)
         Many lines are here or on their way.
+    hold, begins, i_early : In(1), In(1), In(stream.Signature(512, always_ready=True))
+        If there are early records: see :class:`rtl.rings.early_reads.EarlyReads`.
+    some, counted, moved, fits : Out(1)
+        If there are early records: see there; ``fits`` says that one has its place before the end of the ring.
+    sure, again : In(1)
+        If there are early records: the one that is under way is right; it is not, and every trace of it has gone.
+    early : Out(1)
+        If there are early records: one is here, or has left and is not known to be right.
     idle : Out(1)
         No line is here or on its way.
     """
 
-    def __init__(self, params: Params, *, request: StructLayout, most: int, depth: int, journal: bool = False) -> None:
-        self.most, self.depth, self.journal = most, depth, journal
+    # Many: each is one size of the rings, or a fact of the engine.
+    def __init__(
+        self, params: Params, *, request: StructLayout, most: int, depth: int, journal: bool = False, early: int = 0
+    ) -> None:
+        self.most, self.depth, self.journal, self.early_lines = most, depth, journal, early
         self.framing = Framing(params, depth=depth, restores=journal)
         self.most_lines = most_lines = RecordCodec(params).most_lines
         ports = {
@@ -117,8 +133,21 @@ class CommandFetch(wiring.Component):
             "restore": In(1),
             "failed": In(1),
         }
+        early_ports = {
+            "hold": In(1),
+            "begins": In(1),
+            "i_early": In(stream.Signature(LINE_BITS, always_ready=True)),
+            "some": Out(1),
+            "counted": Out(1),
+            "moved": Out(1),
+            "fits": Out(1),
+            "sure": In(1),
+            "again": In(1),
+            "early": Out(1),
+        }
         super().__init__(
             (ports if journal else {})
+            | (early_ports if early else {})
             | {
                 "serve": In(1),
                 "base": In(ADDRESS_BITS),
@@ -157,9 +186,10 @@ class CommandFetch(wiring.Component):
             journal_room = Signal(COUNTER_BITS)
             limits["journal"] = Mux(journal_room[-1], 0, journal_room)
         parts = [Signal(bits, name=f"part_{name}") for name in limits]
-        allowed, some = Signal(bits), Signal(bits)
+        allowed, some, most = Signal(bits), Signal(bits), Signal(bits)
         wait = Signal(range(5))
-        taken = Signal()
+        taken, held, comes = Signal(), Signal(), Signal()  # an early record holds others back; it begins to come
+        step = Signal(bits)  # lines that are new, as those of a read or as an early record
         m.d.sync += [
             limit.eq(self.responses_taken + self.ring_lines),
             room.eq(limit - promised),
@@ -174,31 +204,42 @@ class CommandFetch(wiring.Component):
             self.o_read.p.lines.eq(some),
             self.o_read.valid.eq((wait == 0) & (some != 0)),
             taken.eq(self.o_read.valid & self.o_read.ready),
+            most.eq(lesser(clamped(known, self.most), allowed)),
+            step.eq(Mux(taken, some, 0)),
         ]
         with m.If(~self.o_read.valid):  # what is on offer stays as it is
-            m.d.sync += some.eq(Mux(self.serve, lesser(clamped(known, self.most), allowed), 0))
-        with m.If(taken):
-            m.d.sync += [wait.eq(4), some.eq(0), asked.eq(asked + some)]
-            with m.If(place + some == self.ring_lines):
+            m.d.sync += some.eq(Mux(self.serve & ~held, most, 0))
+        if self.early_lines:
+            self._early(m, known, most, ahead)
+            m.d.comb += [held.eq(self.hold | self.early), comes.eq(self.begins), self.moved.eq(taken)]
+            with m.If(self.sure):
+                m.d.comb += step.eq(self.early_lines)
+        with m.If(step != 0):
+            m.d.sync += [wait.eq(4), some.eq(0), asked.eq(asked + step)]
+            with m.If(place + step == self.ring_lines):
                 m.d.sync += place.eq(0)
             with m.Else():
-                m.d.sync += place.eq(place + some)
+                m.d.sync += place.eq(place + step)
         with m.Elif(wait != 0):
             m.d.sync += wait.eq(wait - 1)
 
         mine = Signal()
+        early = self.early if self.early_lines else Const(0)
         m.d.comb += [
             mine.eq(self.i_data.valid & (self.i_data.p.id == 0)),
             framing.i_line.valid.eq(mine),
             framing.i_line.p.eq(self.i_data.p.data),
-            self.idle.eq((free == self.depth) & ~framing.o_record.valid),
+            self.idle.eq((free == self.depth) & ~framing.o_record.valid & ~early),
+            self.new.eq(step),
         ]
-        new = self.new
-        m.d.comb += new.eq(Mux(taken, some, 0))
+        if self.early_lines:
+            with m.If(self.i_early.valid):  # there is no other line under way
+                m.d.comb += [framing.i_line.valid.eq(1), framing.i_line.p.eq(self.i_early.p)]
+        told = Mux(self.sure, self.early_lines, mine) if self.early_lines else mine
         m.d.sync += [
-            self.fetched.eq(self.fetched + mine),
-            promised.eq(promised + new - self.saved),
-            free.eq(free - new + framing.freed),
+            self.fetched.eq(self.fetched + told),
+            promised.eq(promised + step - self.saved),
+            free.eq(free - Mux(taken, some, 0) - Mux(comes, self.early_lines, 0) + framing.freed),
         ]
         if self.journal:
             m.d.comb += [framing.restore.eq(self.restore), framing.failed.eq(self.failed)]
@@ -209,7 +250,7 @@ class CommandFetch(wiring.Component):
             m.d.sync += [
                 has.eq(has + self.journal_lines),
                 # SEC_CM: JOURNALS.ROOM.RESERVED -- nothing runs whose record could wait for the host
-                reserved.eq(reserved + new - self.answered + self.journal_lines),
+                reserved.eq(reserved + step - self.answered + self.journal_lines),
                 journal_limit.eq(self.journal_taken + self.ring_lines),
                 journal_room.eq(journal_limit - reserved),
                 unused.eq(journal_limit - has),
@@ -218,3 +259,12 @@ class CommandFetch(wiring.Component):
                 self.journal_fits.eq(~journal_room[-1]),
             ]
         return m
+
+    def _early(self, m: Module, known: Value, most: Value, ahead: Value) -> None:
+        """Keep account of an early record."""
+        m.d.comb += [self.some.eq(known != 0), self.fits.eq(ahead >= self.early_lines)]
+        m.d.sync += self.counted.eq(most >= self.early_lines)
+        with m.If(self.begins):
+            m.d.sync += self.early.eq(1)
+        with m.Elif(self.sure | self.again):
+            m.d.sync += self.early.eq(0)

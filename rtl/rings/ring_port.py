@@ -13,6 +13,7 @@ from omap.wire import CONTROL_BYTES
 from rtl.constants import LINE_BITS, LINE_BYTES, RING_ACCESS_LINES, RING_IDS
 from rtl.memory.bursts import ADDRESS_BITS, access
 from rtl.rings.counter_polls import BUSY, CounterPolls
+from rtl.rings.early_reads import EarlyReads, early_lines
 from rtl.rings.record import RECORD_BEAT
 from rtl.rings.request_polls import RequestPolls
 from rtl.rings.ring_commands import COUNTER_BITS, LINE_SHIFT, RING_BITS, CommandFetch, line_read
@@ -21,10 +22,13 @@ from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import page_beat, require_one_of, require_whole
 
 ID_BITS = (RING_IDS - 1).bit_length()
-POLL_IDS, REQUEST_ID = 3, RING_IDS - 1
+POLL_ID, EARLY_ID, REQUEST_ID = 1, 4, RING_IDS - 1
 
 BUFFERED_LINES = 512
 """Lines of commands that are here or on their way at most."""
+
+STRAGGLE = 12
+"""Cycles by which an early read may come later than the one after the counters should."""
 
 UNANSWERED = 256
 """Records that can be between this block and their response."""
@@ -58,6 +62,9 @@ class RingPort(wiring.Component):
         Cycles from one write of the device's counters to the next, unless 64 lines are untold.
     journal : bool
         There is a journal, which goes into a ring of its own.
+    early : bool
+        The next record is read together with the counters while nothing is under way, if a record of one operation is
+        short enough (:class:`rtl.rings.early_reads.EarlyReads`). Whoever takes records says whether it was right.
     hbm_private, attested, hardware : bool
         What register MODE says.
 
@@ -85,6 +92,10 @@ class RingPort(wiring.Component):
     restore, failed : In(1)
         If there is a journal: commands are the records of a restore, and it has failed; see
         :class:`rtl.rings.framing.Framing`.
+    early : Out(1)
+        If records are read early: the record that leaves or has just left was. It may be old or torn.
+    sure, again : In(1)
+        If records are read early: it is right; or it is not, and is to be read again. One of them, once for each.
     i_mirror : In(stream.Signature({"state": 4, "fault": 4}))
         A request to write a copy of the registers to the buffer, with this STATUS and FAULT.
     o_request : Out(stream.Signature(8))
@@ -117,6 +128,7 @@ class RingPort(wiring.Component):
         gather_cycles: int = 32,
         counter_cycles: int = 64,
         journal: bool = False,
+        early: bool = False,
         hbm_private: bool = False,
         attested: bool = False,
         hardware: bool = False,
@@ -128,6 +140,7 @@ class RingPort(wiring.Component):
         for name, cycles in (("gather_cycles", gather_cycles), ("counter_cycles", counter_cycles)):
             require_whole(name, cycles, 1, 1 << 16)
         self.params, self.journal = params, journal
+        self.early_lines = early_lines(params) if early else 0
         self.access_lines = min(access_lines, 1 << max_lines.bit_length() - 1)
         self.poll_cycles, self.request_cycles = poll_cycles, request_cycles
         self.gather_cycles, self.counter_cycles = gather_cycles, counter_cycles
@@ -144,6 +157,7 @@ class RingPort(wiring.Component):
         }
         super().__init__(
             (ports if journal else {})
+            | ({"early": Out(1), "sure": In(1), "again": In(1)} if early else {})
             | {
                 "run": In(1),
                 "serve": In(1),
@@ -167,10 +181,15 @@ class RingPort(wiring.Component):
         m = Module()
         connect, flipped = wiring.connect, wiring.flipped
         m.submodules.polls = polls = CounterPolls(
-            request=self.request, first_id=1, ids=POLL_IDS, every=self.poll_cycles, journal=self.journal
+            request=self.request, first_id=POLL_ID, ids=EARLY_ID - POLL_ID, every=self.poll_cycles, journal=self.journal
         )
         m.submodules.fetch = fetch = CommandFetch(
-            self.params, request=self.request, most=self.access_lines, depth=BUFFERED_LINES, journal=self.journal
+            self.params,
+            request=self.request,
+            most=self.access_lines,
+            depth=BUFFERED_LINES,
+            journal=self.journal,
+            early=self.early_lines,
         )
         m.submodules.requests = requests = RequestPolls(
             request=self.request, read_id=REQUEST_ID, every=self.request_cycles
@@ -208,9 +227,9 @@ class RingPort(wiring.Component):
         m.submodules.unanswered = unanswered = Fifo(shape=fetch.o_lines.p.shape(), depth=UNANSWERED)
         connect(m, fetch.o_lines, unanswered.i)
         open_lines = Signal(COUNTER_BITS)  # asked for, and without a whole response
-        answered = Signal.like(unanswered.o.p)
+        answered, forgotten = Signal.like(unanswered.o.p), Signal()
         m.d.comb += [
-            unanswered.o.ready.eq(writer.whole),
+            unanswered.o.ready.eq(writer.whole | forgotten),
             answered.eq(Mux(writer.whole & unanswered.o.valid, unanswered.o.p, 0)),
         ]
         m.d.sync += [
@@ -260,11 +279,41 @@ class RingPort(wiring.Component):
             ]
         else:
             m.d.comb += polls.run.eq(self.run & self.serve)
-        for reader in (fetch, polls, requests):
+        readers = [fetch, polls, requests]
+        if self.early_lines:
+            readers.insert(2, self._early(m, polls, fetch, unanswered, forgotten))
+        for reader in readers:
             m.d.comb += [reader.i_data.valid.eq(self.i_data.valid), reader.i_data.p.eq(self.i_data.p)]
-        self._reads(m, [fetch.o_read, polls.o_read, requests.o_read])
+        self._reads(m, [reader.o_read for reader in readers])
         m.d.comb += self.idle.eq(fetch.idle & writer.idle & (writes == 0))
         return m
+
+    def _early(
+        self, m: Module, polls: CounterPolls, fetch: CommandFetch, unanswered: Fifo, forgotten: Signal
+    ) -> EarlyReads:
+        """Read the next record early while none is under way."""
+        m.submodules.early = early = EarlyReads(
+            self.params,
+            request=self.request,
+            first_id=EARLY_ID,
+            ids=REQUEST_ID - EARLY_ID,
+            patience=self.poll_cycles + STRAGGLE,
+        )
+        wiring.connect(m, early.o_line, fetch.i_early)
+        restores = self.restore if self.journal else Const(0)
+        m.d.comb += [
+            early.open_.eq(fetch.serve & fetch.idle & fetch.fits & ~unanswered.o.valid & ~restores),
+            early.asked.eq(polls.o_read.valid & polls.o_read.ready),
+            early.address.eq(fetch.o_read.p.address),
+            *(getattr(early, name).eq(getattr(fetch, name)) for name in ("some", "counted", "moved")),
+            *(getattr(fetch, name).eq(getattr(early, name)) for name in ("begins", "hold")),
+            early.again.eq(forgotten),
+            forgotten.eq(self.again),
+            fetch.sure.eq(self.sure),
+            fetch.again.eq(self.again),
+            self.early.eq(fetch.early),
+        ]
+        return early
 
     def _reads(self, m: Module, sources: list[stream.Interface]) -> None:
         """Offer one read after the other; those named first go first. None of them is offered in every cycle."""

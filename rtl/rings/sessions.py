@@ -85,6 +85,11 @@ class Sessions(wiring.Component):
         Records are taken. One that has begun when it falls is taken to its end.
     i_record : In(stream.Signature(RECORD_BEAT))
         Command records, of as many lines as :meth:`omap.wire.RecordCodec.command_lines` says.
+    early : In(1)
+        The record that comes was read early, and may be old or torn (:class:`rtl.rings.early_reads.EarlyReads`). No
+        other is under way. High until ``sure`` or ``again``.
+    sure, again : Out(1)
+        An early record is right, and will be answered; or it is not, and no trace of it is left.
     o_command : Out(stream.Signature(command_layout(params)))
         Commands.
     i_reply : In(stream.Signature(reply_layout(params)))
@@ -165,6 +170,9 @@ class Sessions(wiring.Component):
                 "map_id": In(BLOCK_BITS),
                 "open_": In(1),
                 "i_record": In(stream.Signature(RECORD_BEAT)),
+                "early": In(1),
+                "sure": Out(1),
+                "again": Out(1),
                 "o_command": Out(stream.Signature(command_layout(params))),
                 "i_reply": In(stream.Signature(reply_layout(params))),
                 "o_record": Out(stream.Signature(page_beat(1))),
@@ -219,6 +227,12 @@ class Sessions(wiring.Component):
             front.answered.eq(back.answered),
             front.close_index.eq(commands.close_index),
             front.rights_index.eq(commands.rights_index),
+            front.early.eq(self.early),
+            commands.early.eq(self.early),
+            opener.lenient.eq(self.early),
+            front.judged.eq(commands.judged),
+            front.right.eq(commands.right),
+            self.sure.eq(front.sure),
             sealer.forget.eq(front.forget | back.forget),
         ]
         if self.journal:
@@ -242,6 +256,7 @@ class Sessions(wiring.Component):
         ):
             connect(m, source, sink)
         m.d.comb += [
+            self.again.eq(front.again),
             front.kept.eq(NO_ANCESTOR),  # this device restores no map, so that its maps have no ancestors
             front.open_.eq(self.open_ & ~root.dead),
             front.close.eq(commands.close),
@@ -276,7 +291,8 @@ class Sessions(wiring.Component):
         needs_keys = restores & ~restore.restored  # then the journal does, while END still awaits its answer
         choose(m, needs_keys, journal.o_derive, restore.o_derive, keys.i)
         route(m, needs_keys, keys.o, journal.i_key, restore.i_derived)
-        route(m, restores, flipped(self.i_record), front.i_record, restore.i_record)
+        record = stream.Signature(RECORD_BEAT).create()
+        route(m, restores, record, front.i_record, restore.i_record)
         choose(m, restores, front.o_command_key, restore.o_key, opener.i_key)
         choose(m, restores, request, restore.o_request, opener.i_request)
         choose(m, restores, front.o_sealed, restore.o_sealed, opener.i_sealed)
@@ -290,7 +306,12 @@ class Sessions(wiring.Component):
         m.d.sync += ran.eq(ran + (numbered.valid & numbered.ready))
         with m.If(restore.end):
             m.d.sync += ahead.eq(restore.operation - ran)
+        drops = restores & self.early  # it was read before the restore began, and is none of its records
         m.d.comb += [
+            record.valid.eq(self.i_record.valid & ~drops),
+            record.p.eq(self.i_record.p),
+            self.i_record.ready.eq(record.ready | drops),
+            self.again.eq(front.again | (drops & self.i_record.valid & self.i_record.p.last)),
             numbered.valid.eq(self.i_reply.valid),
             self.i_reply.ready.eq(numbered.ready),
             numbered.p.eq(self.i_reply.p),

@@ -46,6 +46,19 @@ def twin_of(name, seed, *, stall, idle, chunk):
     return twin
 
 
+def test_a_record_that_was_read_early_before_a_restore_began_is_none_of_it():
+    bench = design("TINY")[0].bench(seed=1)
+    for name in ("open_", "restore", "early"):
+        bench.set(name, 1)
+    bench.source("i_record").push([{"data": 3, "last": beat == 3, "malformed": 0} for beat in range(4)])
+    bench.run_until(limit=100, values={"again": 1})
+    bench.set("early", 0)
+    bench.run(200)
+    assert bench.get("idle") == 1
+    assert not bench.get("failed")
+    assert not bench.sink("o_record").transfers
+
+
 @pytest.mark.parametrize("name", ["TINY", "WIDE"])
 def test_a_restore_equals_the_reference_in_any_schedule(name):
     assert design(name)

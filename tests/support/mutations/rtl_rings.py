@@ -187,6 +187,19 @@ REMOVALS = [
         "there = replies.o.valid",
         "tick = Signal()\n        m.d.sync += tick.eq(~tick)\n        there = (reply.found | tick) & replies.o.valid",
     ),
+    Removal(
+        "SESSIONS.EARLY.FORGOTTEN",
+        "rtl/rings/record_front.py",
+        "with m.Elif(self.early):",
+        "with m.Elif(0):",
+    ),
+    Removal(
+        "SESSIONS.EARLY.FORGOTTEN",
+        "rtl/rings/record_commands.py",
+        "running & fault & ~self.early",
+        "running & fault",
+    ),
+    Removal("RING.EARLY.ONCE", "rtl/rings/early_reads.py", "ask & ~certain", "ask"),
     Removal("RING.COUNTERS.BOUND", "rtl/rings/counter_polls.py", " & (read <= self.responses)", ""),
     Removal("RING.COUNTERS.BOUND", "rtl/rings/counter_polls.py", " & (taken_lines <= self.journal)", ""),
     Removal(
@@ -237,7 +250,7 @@ REMOVALS = [
         "journal.due | (responses.due & (journal.waiting != 0))",
         "journal.due & ~responses.due",
     ),
-    Removal("JOURNALS.ROOM.RESERVED", "rtl/rings/ring_commands.py", "reserved + new -", "reserved -"),
+    Removal("JOURNALS.ROOM.RESERVED", "rtl/rings/ring_commands.py", "reserved + step -", "reserved -"),
     Removal(
         "RESTORES.ITEMS.ALL",
         "rtl/rings/restore_texts.py",

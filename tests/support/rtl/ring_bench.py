@@ -5,9 +5,9 @@ import random
 from functools import cache
 
 import numpy as np
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 from hypothesis import strategies as st
 
 from omap.presets import preset
@@ -55,30 +55,58 @@ class Rig(wiring.Component):
     OWN = ("run", "serve", "base", "ring_lines", "o_record", "i_record", "i_mirror", "o_request", "i_request_done")
     PAGE = ("i_page_read", "o_page_data", "i_page_write", "i_page_lines", "o_page_written")
 
-    def __init__(self, name, journal=False):
+    def __init__(self, name, journal=False, early=False):
         lines = LINES[name]
+        self.judges = early
         self.host = HostPort(page_ids=32, ring_ids=RING_IDS, max_lines=lines)
-        self.ring = RingPort(preset(name), max_lines=lines, journal=journal, **MODES)
+        self.ring = RingPort(preset(name), max_lines=lines, journal=journal, early=early, **MODES)
         own = (*self.OWN, "idle", *(("i_journal", "journal_room", "journal_fits", "journal_told") if journal else ()))
         self.owners = dict.fromkeys((*self.PAGE, "m_axi"), self.host) | dict.fromkeys(own, self.ring)
         members = {name: owner.signature.members[name] for name, owner in self.owners.items()}
-        super().__init__(members | {"error": Out(1)})
+        counts = {"lie": In(1), "early": Out(16), "usual": Out(16)}
+        super().__init__(members | {"error": Out(1)} | (counts if early else {}))
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.host, m.submodules.ring = self.host, self.ring
-        through(m, self, self.owners)
+        through(m, self, {name: self.owners[name] for name in self.owners if not (self.judges and name == "o_record")})
         for role, port in (("read", "o_read"), ("write", "o_write"), ("lines", "o_lines")):
             wiring.connect(m, getattr(self.ring, port), getattr(self.host, f"i_ring_{role}"))
         wiring.connect(m, self.host.o_ring_data, self.ring.i_data)
         wiring.connect(m, self.host.o_ring_written, self.ring.i_written)
         m.d.comb += self.error.eq(self.host.error)
+        if self.judges:
+            self._judge(m)
         return m
+
+    def _judge(self, m):
+        """Judge an early record when its last beat has left. If the test says that it is a lie, it goes no further."""
+        ring, left, before = self.ring, Signal(), Signal()
+        beats, lie = ring.o_record, Signal()
+        m.d.comb += [
+            lie.eq(ring.early & self.lie),
+            self.o_record.p.eq(beats.p),
+            self.o_record.valid.eq(beats.valid & ~lie),
+            beats.ready.eq(self.o_record.ready | lie),
+            ring.sure.eq(left & ~self.lie),
+            ring.again.eq(left & self.lie),
+        ]
+        m.d.sync += [
+            left.eq(ring.early & beats.valid & beats.ready & beats.p.last),
+            before.eq(ring.early),
+            self.early.eq(self.early + (ring.early & ~before)),
+            self.usual.eq(self.usual + (ring.o_read.valid & ring.o_read.ready & (ring.o_read.p.id == 0))),
+        ]
 
 
 @cache
 def design(name, journal=False):
     return Design(Rig(name, journal))
+
+
+@cache
+def design_early(name):
+    return Design(Rig(name, early=True))
 
 
 class Host:
@@ -90,7 +118,7 @@ class Host:
         self.layout = BufferLayout(preset(name), ring_lines)
         self.codec = RecordCodec(preset(name))
         self.rng = random.Random(seed)
-        self.bench = design(name, self.journal).bench(seed=seed)
+        self.bench = self._design(name).bench(seed=seed)
         self.memory = Memory(self.layout.pages + (1 << 20), BASE)
         self.buffer = memoryview(self.memory.data)
         self.bench.memory("m_axi", self.memory, timing)
@@ -100,6 +128,9 @@ class Host:
         self.beats = []
         self.seen, self.answers, self.responses = [], [], []
         self.shorter = lambda record: False
+
+    def _design(self, name):
+        return design(name, self.journal)
 
     def counter(self, counter):
         return read_counter(self.buffer, counter)
@@ -201,6 +232,26 @@ class Host:
     def reads(self, low, high):
         """Return when something in a part of the buffer was read."""
         return self.events(EventKind.READ, low, high)["cycle"]
+
+
+class EarlyHost(Host):
+    """A host of a port that reads records early."""
+
+    def __init__(self, name, ring_lines, *, serve=1, **options):
+        super().__init__(name, ring_lines, serve=0, **options)
+        self.bench.set("lie", 0)
+        self.bench.run(4)  # where the rings lie is known before they are served
+        self.bench.set("serve", serve)
+
+    def _design(self, name):
+        return design_early(name)
+
+    def submit_late(self, record):
+        """Put a record into the ring after the counters have counted it, as if they had overtaken it."""
+        at, self.written, self.sent = self.written, self.written + len(record) // 64, self.sent + 1
+        self.ring()
+        self.bench.run(45)
+        self.layout.write_lines(self.buffer, self.layout.commands, at, record)
 
 
 class JournalHost(Host):

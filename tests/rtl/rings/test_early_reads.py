@@ -1,0 +1,148 @@
+# amaranth: UnusedElaboratable=no
+"""Records that are read together with the counters: soon here if they are right, and read again if they are not."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omap.presets import preset
+from omap.wire import Counter, RecordType
+from rtl.rings.early_reads import early_lines
+from sim.models.timing import HostTiming
+from tests.support.rtl.ring_bench import CALM, LEAST, ROUNDS, EarlyHost
+
+SHIPPED = HostTiming()
+
+
+def early_reads(host):
+    """Return when the command ring was read."""
+    return host.reads(host.layout.commands, host.layout.responses)
+
+
+def latency(name, type=RecordType.DATA, lie=0):
+    """Return the cycles from a doorbell to the last beat of a record that comes alone."""
+    host = EarlyHost(name, 256)
+    host.bench.set("lie", lie)
+    host.bench.run(2000)
+    record = host.record(1, type=type)
+    rung = host.bench.cycle
+    host.submit([record])
+    while not host.records():
+        assert host.bench.cycle < 4000
+        host.bench.run(1)
+    assert host.seen == [record]
+    return host.bench.cycle - rung
+
+
+@pytest.mark.parametrize("name", ["TINY", "WIDE"])
+def test_a_lone_record_is_here_when_the_counters_are(name):
+    beats = 4 * early_lines(preset(name))
+    assert latency(name) <= 20 + 18 + beats
+    assert latency(name, RecordType.CONFIRM) >= 150  # which is read in the usual way, at once
+
+
+@pytest.mark.sec_cm("RING.EARLY.ONCE")
+@pytest.mark.parametrize("name", ["TINY", "WIDE"])
+def test_a_record_that_was_not_right_is_read_once_more_in_the_usual_way(name):
+    host = EarlyHost(name, 256)
+    host.bench.set("lie", 1)  # no early record is right
+    host.bench.run(1500)
+    for number in range(3):
+        record = host.record(1)
+        host.submit([*host.seen, record])
+        host.bench.run(600)
+        assert host.bench.get("early") == host.bench.get("usual") == number + 1
+        assert host.records() == [record]  # and not the early one
+        host.answer(host.seen[number:])
+        host.bench.run(1500)
+        host.collect()
+    assert host.counter(Counter.COMMANDS_FETCHED) == host.written
+
+
+@pytest.mark.parametrize("name", ["TINY", "WIDE"])
+def test_an_early_record_may_be_older_than_the_counters(name):
+    """The host's counters seem to overtake its record: what was read early is no record, or an old one."""
+    host = EarlyHost(name, LEAST)
+    rounds, rng = 2 * LEAST // early_lines(preset(name)), random.Random(3)
+    for turn in range(rounds):
+        record, late = host.record(1), rng.random() < 0.5
+        host.bench.set("lie", late)
+        if late:
+            host.submit_late(record)
+        else:
+            host.submit([*host.seen, record])
+        host.bench.run(500)
+        assert host.records() == [record], turn
+        host.answer([record])
+        host.bench.run(700)
+        host.collect()
+    assert host.bench.get("early") > rounds // 2
+    assert host.bench.get("usual") < rounds
+
+
+@pytest.mark.parametrize("name", ["TINY", "WIDE"])
+def test_records_and_responses_go_round_the_rings_in_order_with_early_ones_among_them(name):
+    @settings(max_examples=25)
+    @given(**ROUNDS, shorter=st.sampled_from([0.0, 0.3]), lies=st.sampled_from([0.0, 0.5, 1.0]))
+    def check(ring, timing, seed, idle, chunk, shorter, lies):
+        host, rng = EarlyHost(name, ring, timing=timing, seed=seed), random.Random(seed)
+        host.bench.sink("o_record", idle=idle[0])
+        host.bench.source("i_record", idle=idle[1])
+        host.shorter = lambda record: rng.random() < shorter
+        records = []
+        for _ in range(6):  # alone, or many at once
+            records += host.records_of(rng.choice([1, 1, 1, 40]))
+            host.bench.set("lie", rng.random() < lies)
+            host.exchange(records, limit=100_000, chunk=lambda: rng.randint(1, chunk))
+            host.bench.run(rng.randrange(2000))
+        host.bench.run_until(limit=9000, values={"idle": 1})
+        assert host.counter(Counter.COMMANDS_FETCHED) == sum(map(len, records)) // 64
+        assert host.counter(Counter.RESPONSES_WRITTEN) == sum(map(len, host.answers)) // 64
+        assert not host.bench.get("error")
+
+    check()
+
+
+def test_nothing_is_read_early_while_a_record_is_under_way():
+    host = EarlyHost("TINY", 256)
+    host.bench.run(2000)
+    early = early_reads(host)
+    assert set(np.diff(early)[8:]) <= {19, 20, 21}
+    host.submit([host.record(1)])
+    host.bench.run(300)
+    begun = host.bench.cycle
+    host.bench.run(1000)
+    assert not (early_reads(host) > begun).any()
+    host.answer(host.records())
+    host.bench.run(1000)
+    host.collect()
+    host.bench.run(1000)
+    assert (early_reads(host) > begun).any()
+
+
+def test_what_lies_in_the_next_place_changes_no_time():
+    """Until the counters count it: an observer learns nothing of an early read but that it took place."""
+    seen = []
+    for seed in (1, 2):
+        host = EarlyHost("TINY", 256, timing=CALM, seed=5)
+        host.buffer[host.layout.commands :][: 64 * 256] = random.Random(seed).randbytes(64 * 256)
+        if seed == 2:
+            host.layout.write_lines(host.buffer, host.layout.commands, 0, host.record(1))
+        host.bench.run(3000)
+        seen.append(host.bench.observer.events())
+        assert not host.records()
+    assert np.array_equal(*seen)
+
+
+def test_a_doorbell_before_the_start_and_a_ring_without_room():
+    host = EarlyHost("TINY", LEAST, timing=SHIPPED, serve=0)
+    host.submit([host.record(1)])
+    host.bench.run(2000)
+    assert not host.records()
+    assert not len(early_reads(host))
+    host.bench.set("serve", 1)
+    host.bench.run(1000)
+    assert len(host.records()) == 1
