@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
@@ -13,6 +13,9 @@ from amaranth.lib.wiring import In, Out
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require_whole
 from rtl.stream.pick import encoded, lowest, one_hot
+
+SPARE = 8
+"""Vacant entries that are chosen ahead, so that none has to be looked for when a line comes."""
 
 
 class LineBuffer(wiring.Component):
@@ -23,8 +26,9 @@ class LineBuffer(wiring.Component):
     access after the other. A changed line goes back to memory once no touch waits for it, and its copy stays until
     that write has arrived there, so that no read can overtake it.
 
-    The rate is one touch every two cycles, and one use every two cycles if the consumer answers in the next; memory
-    may answer fetches in any order, and waits while a line that was taken has not been answered.
+    The rate is one touch a cycle, and one use a cycle if the consumer says in the next cycle what the line becomes.
+    Two uses of one line that follow each other take two cycles each, because the second waits for what the first
+    leaves. Memory may answer fetches in any order, one a cycle.
 
     Parameters
     ----------
@@ -42,7 +46,8 @@ class LineBuffer(wiring.Component):
     o_line : Out(stream.Signature(line_bits))
         The line of the oldest touch not yet used.
     i_line : In(stream.Signature({"data", "changed"}))
-        What the line offered last becomes; taken once for each line, after it was taken.
+        What the line taken last becomes; taken once for each line, after it was taken. The next line is on offer in
+        the cycle of this answer at the earliest.
     o_fetch : Out(stream.Signature({"address", "id"}))
         Lines to read from memory.
     i_fetched : In(stream.Signature({"id", "data"}))
@@ -83,141 +88,189 @@ class LineBuffer(wiring.Component):
         n = self.entries
         self._used = Signal(n)
         self._filled = Signal(n)
+        self._replaced = Signal(n)  # used lines are in `results`, no longer as they were fetched
         self._changed = Signal(n)
         self._flushing = Signal(n)  # on its way to memory, or about to be
-        self._touched, self._arriving, self._replaced = Signal(n), Signal(n), Signal(n)  # in this cycle
+        self._leaving = Signal(n)  # released in this cycle
+        self._touched, self._arriving, self._replacing = Signal(n), Signal(n), Signal(n)  # in this cycle
+        self._where = Signal(n)  # touched in the cycle before
         self._waiting = [Signal(range(4 * n + 4), name=f"waiting_{k}") for k in range(n)]  # touches not yet used
-        self._unwanted = Cat(waiting == 0 for waiting in self._waiting)
 
-        lines = Memory(shape=self.line_bits, depth=n, init=[], attrs={"ram_style": "distributed"})
+        # Lines as they were fetched, and as uses left them: so both can be written in one cycle.
+        fetched, results = (
+            Memory(shape=self.line_bits, depth=n, init=[], attrs={"ram_style": "distributed"}) for _ in range(2)
+        )
         addresses = Memory(shape=self.address_bits, depth=n, init=[], attrs={"ram_style": "distributed"})
-        m.submodules.lines, m.submodules.addresses = lines, addresses
+        m.submodules.fetched, m.submodules.results, m.submodules.addresses = fetched, results, addresses
         m.submodules.order = order = Fifo(shape=self.id_bits, depth=4 * n)
-        write, note = lines.write_port(), addresses.write_port()
-        use_read = lines.read_port(domain="comb")
-        flush_read = lines.read_port(domain="comb")
-        noted = addresses.read_port(domain="comb")
+        note, noted = addresses.write_port(), addresses.read_port(domain="comb")
         self._touch(m, order, note)
-        self._use(m, order, write, use_read)
-        self._flush(m, flush_read, noted)
+        self._use(m, order, fetched, results)
+        self._flush(m, results.read_port(domain="comb"), noted)
         return m
 
     def _touch(self, m: Module, order: Fifo, note: Any) -> None:
-        """Compare in one cycle, act in the next: the copy that is here is used, or a free entry and a fetch."""
+        """Compare in one cycle, act in the next: the copy that is here is used, or a vacant entry and a fetch."""
         n = self.entries
         m.submodules.fetches = fetches = Fifo(shape=self.o_fetch.p.shape(), depth=n)  # never full
         wiring.connect(m, fetches.o, wiring.flipped(self.o_fetch))
+        spare = self._spare(m)
 
-        act = Signal()
-        arrived, arrival = Signal(), Signal(self.address_bits)
+        # A touch goes on only when it is sure to find what it needs, so that it never waits after its comparison.
         present, touch = Signal(), Signal(self.address_bits)
-        m.d.sync += act.eq(~act)
+        acts, what = Signal(), Signal(self.address_bits)
+        roomy, go = Signal(), Signal()
+        m.d.sync += roomy.eq(order.level <= order.depth - 5)  # four may come before the level shows it
         m.d.comb += [
-            self.i_touch.ready.eq(~arrived),
-            self.idle.eq(~(self._used.any() | arrived | present)),
+            go.eq(present & roomy & (spare.level > acts)),
+            self.i_touch.ready.eq(~present | go),
+            self.idle.eq(~(self._used.any() | present | acts)),
         ]
+        with m.If(self.i_touch.ready):
+            m.d.sync += [present.eq(self.i_touch.valid), touch.eq(self.i_touch.p)]
 
-        # Entries are released and taken in the cycles of `act` alone, so that what was compared still holds then.
-        match, vacant, roomy = Signal(n), Signal(n), Signal()
-        hit, go = Signal(), Signal()
+        # What the touch before takes in the cycle of the comparison is not yet seen by it.
         address = [Signal(self.address_bits, name=f"address_{k}") for k in range(n)]
+        match, again, hit = Signal(n), Signal(), Signal()
         m.d.sync += [
-            match.eq(Cat(self._used[k] & (address[k] == touch) for k in range(n))),
-            vacant.eq(lowest(~self._used)),
-            roomy.eq(order.level <= order.depth - 3),  # three may come before the level shows it
+            acts.eq(go),
+            what.eq(touch),
+            match.eq(Cat(self._used[k] & ~self._leaving[k] & (address[k] == touch) for k in range(n))),
+            again.eq(acts & (what == touch)),
         ]
+        here, vacant, taken = match & ~self._leaving, one_hot(spare.o.p, n), Signal(n)
         m.d.comb += [
-            hit.eq(match.any()),
-            go.eq(act & present & roomy & (hit | vacant.any())),
-            self._touched.eq(Mux(hit, match, vacant) & go.replicate(n)),
-        ]
-        with m.If(act & (go | ~present)):
-            m.d.sync += [present.eq(arrived), touch.eq(arrival)]
-        with m.If(~arrived):
-            m.d.sync += [arrived.eq(self.i_touch.valid), arrival.eq(self.i_touch.p)]
-        with m.Elif(act & (go | ~present)):
-            m.d.sync += arrived.eq(0)
-        taken, released = Signal(n), Signal(n)
-        m.d.comb += taken.eq(Mux(hit, 0, self._touched))
-        with m.If(act):  # a copy that is unchanged, wanted by nobody and not on its way to memory
-            m.d.comb += released.eq(self._filled & ~self._changed & ~self._flushing & self._unwanted & ~self._touched)
-        m.d.sync += [
-            self._used.eq((self._used & ~released) | taken),
-            self._filled.eq((self._filled & ~released) | self._arriving),
+            hit.eq(again | here.any()),
+            self._touched.eq(Mux(hit, Mux(again, self._where, here), vacant) & acts.replicate(n)),
+            taken.eq(vacant & (acts & ~hit).replicate(n)),
+            spare.o.ready.eq(acts & ~hit),
         ]
         for k in range(n):
             with m.If(taken[k]):
-                m.d.sync += address[k].eq(touch)
+                m.d.sync += address[k].eq(what)
+        unwanted = Cat(waiting == 0 for waiting in self._waiting)
+        m.d.sync += [
+            # A copy that is unchanged, wanted by nobody and not on its way to memory.
+            self._leaving.eq(
+                self._filled
+                & ~(self._changed | self._flushing | self._touched | self._where | self._leaving)
+                & unwanted
+            ),
+            self._used.eq((self._used & ~self._leaving) | taken),
+            self._filled.eq((self._filled & ~self._leaving) | self._arriving),
+            self._replaced.eq((self._replaced & ~self._leaving) | self._replacing),
+        ]
 
         # What was decided is passed on a cycle later.
-        went, missed, where, what = Signal(), Signal(), Signal(n), Signal(self.address_bits)
-        m.d.sync += [went.eq(go), missed.eq(go & ~hit), where.eq(self._touched), what.eq(touch)]
+        missed, number = Signal(), Signal(self.address_bits)
+        m.d.sync += [self._where.eq(self._touched), missed.eq(acts & ~hit), number.eq(what)]
         m.d.comb += [
-            order.i.valid.eq(went),
-            order.i.p.eq(encoded(where)),
+            order.i.valid.eq(self._where.any()),
+            order.i.p.eq(encoded(self._where)),
             fetches.i.valid.eq(missed),
-            fetches.i.p.address.eq(what),
-            fetches.i.p.id.eq(encoded(where)),
+            fetches.i.p.address.eq(number),
+            fetches.i.p.id.eq(encoded(self._where)),
             note.en.eq(missed),
-            note.addr.eq(encoded(where)),
-            note.data.eq(what),
+            note.addr.eq(encoded(self._where)),
+            note.data.eq(number),
         ]
 
-    def _use(self, m: Module, order: Fifo, write: Any, read: Any) -> None:
+    def _spare(self, m: Module) -> Fifo:
+        """Choose vacant entries ahead, and return the ids of those that were chosen."""
+        n = self.entries
+        m.submodules.spare = spare = Fifo(shape=self.id_bits, depth=SPARE)
+        vacant, chosen, wanted = Signal(n, init=(1 << n) - 1), Signal(n), Signal()
+        m.d.comb += [
+            wanted.eq(spare.level <= spare.depth - 3),  # two may come before the level shows it
+            spare.i.valid.eq(chosen.any()),
+            spare.i.p.eq(encoded(chosen)),
+        ]
+        m.d.sync += [
+            chosen.eq(lowest(vacant & ~chosen) & wanted.replicate(n)),
+            vacant.eq((vacant & ~chosen) | self._leaving),
+        ]
+        return spare
+
+    def _use(self, m: Module, order: Fifo, fetched: Memory, results: Memory) -> None:
         """Offer the line of the oldest touch, then replace it by what it becomes."""
         n = self.entries
+        fill, write = fetched.write_port(), results.write_port()
+        as_fetched, as_left = fetched.read_port(domain="comb"), results.read_port(domain="comb")
         head, pending = Signal(self.id_bits), Signal()
-        answered = Signal()  # the line was taken; what it becomes is awaited
-        done = Signal()
+        there, replaced = Signal(), Signal()  # the line at the head is on chip; it is in `results`
+        last, awaited, same = Signal(self.id_bits), Signal(), Signal()  # what the line taken last becomes is awaited
+        take, load, done, replace = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            read.addr.eq(head),
-            self.o_line.valid.eq(pending & ~answered & self._filled.bit_select(head, 1)),
-            self.o_line.p.eq(read.data),
-            self.i_line.ready.eq(answered),
-            done.eq(self.i_line.valid & answered),
-            order.o.ready.eq(done | ~pending),
-        ]
-        with m.If(done | ~pending):
-            m.d.sync += [pending.eq(order.o.valid), head.eq(order.o.p)]
-        with m.If(self.o_line.valid & self.o_line.ready):
-            m.d.sync += answered.eq(1)
-        with m.Elif(done):
-            m.d.sync += answered.eq(0)
-
-        # One write port: it is kept for what a line becomes, while that is awaited.
-        replace, fill = Signal(), Signal()
-        m.d.comb += [
+            as_fetched.addr.eq(head),
+            as_left.addr.eq(head),
+            # The answer to the line before is there by then, or comes in this cycle and is about another line.
+            self.o_line.valid.eq(there & (~awaited | (self.i_line.valid & ~same))),
+            self.o_line.p.eq(Mux(replaced, as_left.data, as_fetched.data)),
+            self.i_line.ready.eq(awaited),
+            take.eq(self.o_line.valid & self.o_line.ready),
+            done.eq(self.i_line.valid & awaited),
             replace.eq(done & self.i_line.p.changed),
-            self.i_fetched.ready.eq(~answered),
-            fill.eq(self.i_fetched.valid & ~answered),
-            write.en.eq(replace | fill),
-            write.addr.eq(Mux(answered, head, self.i_fetched.p.id)),
-            write.data.eq(Mux(answered, self.i_line.p.data, self.i_fetched.p.data)),
+            load.eq(take | ~pending),
+            order.o.ready.eq(load),
         ]
+        with m.If(take):
+            m.d.sync += [awaited.eq(1), last.eq(head)]
+        with m.Elif(done):
+            m.d.sync += awaited.eq(0)
+
+        # What is known of the line at the head is known in a register, also when it changes meanwhile.
+        def known(of: Value) -> list[Value]:
+            """Return whether the line ``of`` will be there in the next cycle, and whether it will be in `results`."""
+            arrives = self.i_fetched.valid & (self.i_fetched.p.id == of)
+            return [
+                self._filled.bit_select(of, 1) | arrives,
+                self._replaced.bit_select(of, 1) | (replace & (last == of)),
+            ]
+
+        with m.If(load):
+            m.d.sync += [
+                pending.eq(order.o.valid),
+                head.eq(order.o.p),
+                same.eq(Mux(take, order.o.p == head, order.o.p == last)),
+            ]
+        of_next, of_head = known(order.o.p), known(head)
+        m.d.sync += [
+            there.eq(Mux(load, order.o.valid & of_next[0], of_head[0])),
+            replaced.eq(Mux(load, of_next[1], of_head[1])),
+        ]
+
         used_now = Signal(n)
         m.d.comb += [
-            used_now.eq(one_hot(head, n, done)),
-            self._arriving.eq(one_hot(self.i_fetched.p.id, n, fill)),
+            self.i_fetched.ready.eq(1),
+            fill.en.eq(self.i_fetched.valid),
+            fill.addr.eq(self.i_fetched.p.id),
+            fill.data.eq(self.i_fetched.p.data),
+            write.en.eq(replace),
+            write.addr.eq(last),
+            write.data.eq(self.i_line.p.data),
+            self._arriving.eq(one_hot(self.i_fetched.p.id, n, self.i_fetched.valid)),
             # A line that is replaced while its former state is on its way to memory goes there once more.
-            self._replaced.eq(one_hot(head, n, replace)),
+            self._replacing.eq(one_hot(last, n, replace)),
         ]
+        m.d.sync += used_now.eq(one_hot(last, n, done))
         for k in range(n):
-            with m.If(self._touched[k] ^ used_now[k]):
-                m.d.sync += self._waiting[k].eq(self._waiting[k] + Mux(self._touched[k], 1, -1))
+            with m.If(self._where[k] ^ used_now[k]):
+                m.d.sync += self._waiting[k].eq(self._waiting[k] + Mux(self._where[k], 1, -1))
 
     def _flush(self, m: Module, read: Any, noted: Any) -> None:
         """Write back changed lines that nobody waits for. A late choice costs one write and nothing else."""
         n = self.entries
         m.submodules.flushes = flushes = Fifo(shape=self.id_bits, depth=n)  # never full
         candidates, chosen, former = Signal(n), Signal(n), Signal(n)
+        unwanted = Cat(waiting == 0 for waiting in self._waiting)
         m.d.sync += [
-            candidates.eq(self._changed & ~self._flushing & self._unwanted),
+            candidates.eq(self._changed & ~self._flushing & unwanted),
             chosen.eq(lowest(candidates & ~chosen & ~former)),  # those two are still among the candidates
             former.eq(chosen),
         ]
         m.d.comb += [flushes.i.valid.eq(former.any()), flushes.i.p.eq(encoded(former)), self.i_flushed.ready.eq(1)]
         m.d.sync += [
-            self._changed.eq((self._changed & ~chosen) | self._replaced),
+            self._changed.eq((self._changed & ~chosen) | self._replacing),
             self._flushing.eq((self._flushing & ~one_hot(self.i_flushed.p, n, self.i_flushed.valid)) | chosen),
         ]
 

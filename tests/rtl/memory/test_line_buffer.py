@@ -128,10 +128,12 @@ def test_a_line_changed_again_while_it_is_written(seed):
     assert memory[3] == 300 + sum(changes)
 
 
-@pytest.mark.parametrize("touches", [[0] * 60, [0, 1] * 30, list(range(LINES)) * 10])
-def test_a_line_is_used_every_two_cycles(touches):
-    """All around is as fast as can be; every use changes its line."""
-    dut = LineBuffer(address_bits=3, line_bits=WIDTH, entries=16)
+def cycles_of_uses(touches, *, slow=1):
+    """Return the cycles in which lines are used if all around is as fast as can be, and every use changes its line.
+
+    Memory takes ``slow`` cycles.
+    """
+    dut = LineBuffer(address_bits=8, line_bits=WIDTH, entries=32)
     uses = []
 
     async def bench(ctx):
@@ -143,18 +145,18 @@ def test_a_line_is_used_every_two_cycles(touches):
             ctx.set(dut.i_touch.valid, sent < len(touches))
             ctx.set(dut.i_touch.p, touches[min(sent, len(touches) - 1)])
             ctx.set(dut.i_line.valid, answer)
-            ctx.set(dut.i_fetched.valid, bool(reads))
-            ctx.set(dut.i_flushed.valid, bool(writes))
+            for port, due in ((dut.i_fetched, reads), (dut.i_flushed, writes)):
+                ctx.set(port.valid, bool(due) and due[0][0] <= cycle)
             if reads:
-                ctx.set(dut.i_fetched.p.id, reads[0])
-                del reads[: ctx.get(dut.i_fetched.ready)]
+                ctx.set(dut.i_fetched.p.id, reads[0][1])
             if writes:
-                ctx.set(dut.i_flushed.p, writes.pop())
+                ctx.set(dut.i_flushed.p, writes[0][1])
+            for port, due in ((dut.i_fetched, reads), (dut.i_flushed, writes)):
+                del due[: ctx.get(port.valid & port.ready)]
             sent += ctx.get(dut.i_touch.ready)
-            if ctx.get(dut.o_fetch.valid):
-                reads.append(ctx.get(dut.o_fetch.p.id))
-            if ctx.get(dut.o_flush.valid):
-                writes.append(ctx.get(dut.o_flush.p.id))
+            for port, due in ((dut.o_fetch, reads), (dut.o_flush, writes)):
+                if ctx.get(port.valid):
+                    due.append((cycle + slow, ctx.get(port.p.id)))
             answer = bool(ctx.get(dut.o_line.valid))
             if answer:
                 uses.append(cycle)
@@ -165,7 +167,21 @@ def test_a_line_is_used_every_two_cycles(touches):
     simulator.add_testbench(bench)
     simulator.run()
     assert len(uses) == len(touches)
-    assert uses[-1] - uses[0] <= 2 * len(uses)
+    return uses
+
+
+@pytest.mark.parametrize(
+    "touches", [[0, 1] * 100, [0, 1, 2, 3, 4, 5] * 30, list(range(200)), [k * k % 7 + k % 2 * 7 for k in range(200)]]
+)
+def test_a_line_is_used_every_cycle(touches):
+    """Lines that are fetched anew, and lines that are here."""
+    uses = cycles_of_uses(touches)
+    assert uses[-1] - uses[0] <= 1.05 * len(uses)
+
+
+def test_the_same_line_is_used_every_two_cycles():
+    uses = cycles_of_uses([0] * 60)
+    assert uses[-1] - uses[0] == 2 * (len(uses) - 1)
 
 
 @pytest.mark.parametrize(
