@@ -37,5 +37,5 @@ CHANNEL_BITS = BOARDS["u55c"].channel_bits
 PSEUDO_CHANNELS = BOARDS["u55c"].pseudo_channels
 """Pseudo-channels of HBM on a card. Each has a port of its own."""
 
-MOST_TRANSIT_ENTRIES = 64
-"""Entries in transit that can be compared with a key in one cycle."""
+MOST_TRANSIT_ENTRIES = 128
+"""Entries in transit that are compared with a key in one cycle."""

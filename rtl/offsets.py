@@ -22,7 +22,7 @@ from omap.sizing.hbm import HbmLimits
 from rtl.constants import LANES
 
 # What the blocks take, in cycles, beside HBM. Measured in simulation; tests/rtl/test_offsets.py measures it again.
-LOCATE = 33
+LOCATE = 32
 """From admission to a known page, without the words of the hash and HBM's latency."""
 
 WORD = 4

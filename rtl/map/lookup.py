@@ -92,8 +92,9 @@ class Ways:
 class Lookup(wiring.Component):
     """Uses lines in order: compares in one cycle, decides and changes in the next. Here an operation takes effect.
 
-    An item is on offer for a cycle before its lines are taken, so that the queue can be searched. This costs nothing,
-    because the item before is decided in that cycle, or else the item comes long before its lines.
+    An operation is on offer for a cycle before its lines are taken, so that the queue can be searched. The item before
+    is decided in that cycle, so that the search finds what that one leaves. A move searches nothing: one after the
+    other is taken, a cycle each.
 
     Parameters
     ----------
@@ -116,8 +117,8 @@ class Lookup(wiring.Component):
         To the queue of entries in transit, see :class:`~rtl.map.transit_queue.TransitQueue`.
     match, vacant, entry, valid_move : In
         From the queue.
-    used : Out(1)
-        The lines of an item are taken.
+    used : Out(2)
+        The lines of an operation, or of a move, are taken.
     o_located : Out(stream)
         Answers to operations, see :class:`~rtl.map.position_map.PositionMap`.
     live : Out
@@ -147,7 +148,7 @@ class Lookup(wiring.Component):
                 "i_line": lines["o_line"].flip().array(2),
                 "o_line": lines["i_line"].flip().array(2),
                 **{name: ports[name].flip() for name in (*TO_QUEUE, *FROM_QUEUE)},
-                "used": Out(1),
+                "used": Out(2),
                 "o_located": Out(stream.Signature(located_layout(params))),
                 "live": Out(range(params.capacity + 1)),
             }
@@ -161,17 +162,17 @@ class Lookup(wiring.Component):
         searched, take, act = Signal(), Signal(), Signal()
         m.d.comb += [
             take.eq(
-                searched
+                (searched | (head.valid & head.p.move))
                 & Cat(~use | line.valid for use, line in zip(uses, self.i_line, strict=True)).all()
                 & (head.p.move | results.i.ready)
             ),
             head.ready.eq(take),
-            self.used.eq(take),
+            self.used.eq(Cat(take & ~head.p.move, take & head.p.move)),
             *(line.ready.eq(take & use) for use, line in zip(uses, self.i_line, strict=True)),
         ]
         m.d.sync += [act.eq(take), searched.eq(head.valid & ~take)]
 
-        seen = self._compare(m, head, searched)
+        seen = self._compare(m, head)
         ways = self._decide(m, seen, act)
         found, evicted = self._change_lines(m, seen, ways, act)
         self._change_queue(m, seen, ways, evicted, act)
@@ -189,7 +190,7 @@ class Lookup(wiring.Component):
         ]
         return m
 
-    def _compare(self, m: Module, head: stream.Interface, searched: Signal) -> Compared:
+    def _compare(self, m: Module, head: stream.Interface) -> Compared:
         """First cycle. What is latched before the lines are there does not matter."""
         n = self.params.bucket_entries
         item, queued, room, may_insert = Signal.like(head.p), Signal(), Signal(), Signal()
@@ -203,7 +204,9 @@ class Lookup(wiring.Component):
         full = [Signal(name=f"full{t}") for t in range(2)]
         emptier = Signal()  # table 1 has the emptier bucket
         used = []
-        with m.If(searched):
+        dropped = Signal()  # the entry of this move, by the operation before
+        m.d.comb += dropped.eq(self.drop & (self.at == head.p.index))
+        with m.If(head.valid):
             m.d.sync += [
                 item.eq(head.p),
                 queued.eq(has_key & self.match.any()),
@@ -217,7 +220,7 @@ class Lookup(wiring.Component):
                 used.append(Cat(entry.used for entry in entries))
                 m.d.sync += [
                     data[t].eq(line.p),
-                    moves_in[t].eq(head.p.move & (head.p.table == t) & self.valid_move),
+                    moves_in[t].eq(head.p.move & (head.p.table == t) & self.valid_move & ~dropped),
                     match[t].eq(Cat(has_key & entry.used & (entry.key == head.p.key) for entry in entries)),
                     spot[t].eq(Mux(used[t].all(), victim, lowest(~used[t]))),
                     full[t].eq(used[t].all()),

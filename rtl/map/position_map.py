@@ -17,7 +17,10 @@ from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole
 
 USE_CYCLES = 2
-"""Cycles in which lines are used once: what they are, then what they become."""
+"""Cycles of an operation at its lines: the search of the queue, then the use. A move takes one."""
+
+FREE_EVERY = 64
+"""No move begins in one of so many cycles; in a map of fewer buckets, in every second cycle."""
 
 HALF = WORD // 2
 """Hash bits that choose a bucket of one table."""
@@ -45,14 +48,14 @@ class PositionMap(wiring.Component):
     params : Params
         Geometry of the map; the rule must be ``one_choice``.
     interval : int
-        Least number of cycles from one operation to the next, even, 4 to 1024. An operation needs two cycles, and a
-        move two: an interval of ten has room for four moves.
+        Least number of cycles from one operation to the next, 3 to 1024. An operation needs two cycles, and a move
+        one: an interval of five has room for three moves, but for one in :data:`FREE_EVERY` cycles.
     line_entries : int
         Lines kept on chip for each table, 2 to 64: see :class:`~rtl.memory.line_buffer.LineBuffer`.
     transit_entries : int, optional
-        Entries in transit, from what ``params`` say, the default, to 64.
+        Entries in transit, from what ``params`` say, the default, to 128.
     under_way : int
-        Most operations and moves between hash and use, 4 to 256.
+        Most operations and moves between hash and use, 4 to 256, half of them operations and half of them moves.
 
     Members
     -------
@@ -94,14 +97,13 @@ class PositionMap(wiring.Component):
         interval: int = 4,
         line_entries: int = 32,
         transit_entries: int | None = None,
-        under_way: int = 64,
+        under_way: int = 128,
     ) -> None:
         require(params.rule is Rule.ONE_CHOICE, f"rule is {params.rule}; the lookup stage is built for one_choice")
         if transit_entries is None:
             transit_entries = params.transit_entries
         require_whole("transit_entries", transit_entries, max(params.transit_entries, 1), MOST_TRANSIT_ENTRIES)
-        require_whole("interval", interval, 2 * USE_CYCLES, 1024)
-        require(interval % USE_CYCLES == 0, f"interval is {interval}; it must be even: a use takes {USE_CYCLES} cycles")
+        require_whole("interval", interval, USE_CYCLES + 1, 1024)
         require_whole("line_entries", line_entries, 2, 64)
         require_whole("under_way", under_way, 4, 256)
         self.params, self.interval, self.under_way = params, interval, under_way
@@ -201,19 +203,29 @@ class PositionMap(wiring.Component):
         m.submodules.queue, m.submodules.lookup = queue, lookup
         m.submodules.items = items = Fifo(shape=self.item_shape, depth=self.under_way, registered=True)
 
-        # Every second cycle something may begin: an operation once in `interval`, else a move.
-        even = Signal()
+        # Every cycle something may begin: an operation once in `interval`, else a move; but not right after an
+        # operation. A cycle stays free now and then, because moves in a row into one line take two cycles each.
+        free = Signal(range(FREE_EVERY if self.params.buckets >= FREE_EVERY else 2))
+        m.d.sync += free.eq(free + 1)
         cooling = Signal(range(self.interval))
-        pending = Signal(range(self.under_way + 1))
-        ready, operation, move = Signal(), Signal(), Signal()
-        m.d.sync += [even.eq(~even), pending.eq(pending + (operation | move) - self.lookup.used)]
+        operation, move, resting = Signal(), Signal(), Signal()
+        moves, room = queue.o_move, []
+        for k, begins in enumerate((operation, move)):  # neither takes the room of the other
+            pending, used = Signal(range(self.under_way + 1), name=f"pending{k}"), Signal(name=f"used{k}")
+            following = pending + begins - used
+            room.append(Signal(name=f"room{k}"))
+            m.d.sync += [
+                used.eq(lookup.used[k]),  # counted a cycle later, for a shorter path
+                pending.eq(following),
+                room[k].eq(following < self.under_way // 2),
+            ]
+        m.d.sync += resting.eq(operation)
         m.d.comb += [
-            ready.eq(may_begin & even & (pending != self.under_way)),
             # SEC_CM: POSMAP.LOOKUP.CONST_TIME -- operations have their own turns, whatever is in transit ...
-            self.i_operation.ready.eq(ready & (cooling == 0)),
+            self.i_operation.ready.eq(may_begin & room[0] & (cooling == 0)),
             operation.eq(self.i_operation.valid & self.i_operation.ready),
-            move.eq(ready & ~operation & queue.next_valid),
-            queue.take.eq(move),
+            moves.ready.eq(may_begin & room[1] & (free != 0) & ~operation & ~resting),
+            move.eq(moves.valid & moves.ready),
         ]
         with m.If(operation):
             m.d.sync += cooling.eq(self.interval - 1)
@@ -223,14 +235,14 @@ class PositionMap(wiring.Component):
         m.d.comb += [
             items.i.valid.eq(operation | move),
             items.i.p.move.eq(move),
-            items.i.p.table.eq(queue.next_entry.table),
-            items.i.p.index.eq(queue.next_at),
+            items.i.p.table.eq(moves.p.table),
+            items.i.p.index.eq(moves.p.at),
             items.i.p.kind.eq(self.i_operation.p.kind),
             items.i.p.key.eq(self.i_operation.p.key),
             items.i.p.fresh.eq(self.i_operation.p.fresh),
             items.i.p.dummy.eq(self.i_operation.p.dummy),
             self.hash.i_message.valid.eq(operation | move),
-            self.hash.i_message.p.eq(Mux(operation, self.i_operation.p.key, queue.next_entry.key)),
+            self.hash.i_message.p.eq(Mux(operation, self.i_operation.p.key, moves.p.key)),
         ]
 
         # Candidate buckets: each half of the hash times the number of buckets, its upper half.
@@ -238,7 +250,7 @@ class PositionMap(wiring.Component):
         halves = [self.hash.o_hash.p[HALF:], self.hash.o_hash.p[:HALF]]
         for t, half in enumerate(halves):
             # SEC_CM: POSMAP.LOOKUP.CONST_TIME -- ... and announce a line of each table, whatever their kind
-            announced: Value = operation | (move & (queue.next_entry.table == t))
+            announced: Value = operation | (move & (moves.p.table == t))
             for stage in range(self.hash_cycles):
                 after = Signal(name=f"announced{t}_{stage}")
                 m.d.sync += after.eq(announced)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.constants import MOST_TRANSIT_ENTRIES
+from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require_whole
 from rtl.stream.pick import encoded, lowest, one_hot
 
@@ -16,14 +17,15 @@ from rtl.stream.pick import encoded, lowest, one_hot
 class TransitQueue(wiring.Component):
     """Entries in transit between buckets. Must hold what :attr:`omap.position_map.PositionMap.transit` may hold.
 
-    Entries are offered one after the other to be moved. An entry that has been taken stays here until its move is
-    settled, and can be searched, changed and removed. If it was removed meanwhile, the move is void. Its place may
-    have been given to another entry by then, which waits until the void move is settled.
+    Moves are offered one after the other, one a cycle. The move of an entry is under way from when it joins those on
+    offer. The entry stays here until its move is settled, and can be searched, changed and removed. If it was removed
+    meanwhile, the move is void. Its place may have been given to another entry by then, which waits until the void
+    move is settled.
 
     Parameters
     ----------
     entries : int
-        Entries kept, 1 to 64.
+        Entries kept, 1 to 128.
     key_bits, page_bits : int
         Widths of an entry's fields.
 
@@ -53,12 +55,8 @@ class TransitQueue(wiring.Component):
         Place ``at`` holds nothing from now on.
     settle : In(1)
         The move of place ``at`` is over.
-    next_valid : Out(1)
-        An entry waits to be moved. It is withdrawn if it is dropped.
-    next_at, next_entry : Out
-        Its place, and the entry.
-    take : In(1)
-        This entry is taken to be moved; in every second cycle at most.
+    o_move : Out(stream.Signature({"at", "key", "table"}))
+        Moves: a place, the key of its entry, and where the entry is on its way to. They may have become void.
     """
 
     def __init__(self, *, entries: int, key_bits: int, page_bits: int) -> None:
@@ -66,6 +64,7 @@ class TransitQueue(wiring.Component):
         self.entries = entries
         self.entry_shape = StructLayout({"page": page_bits, "key": key_bits, "table": 1})
         self.index_bits = max((entries - 1).bit_length(), 1)
+        self.move_shape = StructLayout({"at": self.index_bits, "key": key_bits, "table": 1})
         super().__init__(
             {
                 "key": In(key_bits),
@@ -80,10 +79,7 @@ class TransitQueue(wiring.Component):
                 "put_entry": In(self.entry_shape),
                 "drop": In(1),
                 "settle": In(1),
-                "next_valid": Out(1),
-                "next_at": Out(self.index_bits),
-                "next_entry": Out(self.entry_shape),
-                "take": In(1),
+                "o_move": Out(stream.Signature(self.move_shape)),
             }
         )
 
@@ -112,21 +108,25 @@ class TransitQueue(wiring.Component):
             write.en.eq(self.put),
         ]
 
-        # The entry whose turn it is was chosen in the cycle before. In the cycle of a `take` the same entry is chosen
-        # again, so that the next cycle offers nothing.
-        waiting, passed, turn, taken = Signal(n), Signal(n), Signal(n), Signal(n)
-        later = waiting & ~passed
+        # Those that wait have their turns one after the other, then those that wait by then. The entry whose turn it is
+        # was chosen in the cycle before. It joins the moves on offer, if it is still here.
+        m.submodules.moves = moves = Fifo(shape=self.move_shape, depth=4, registered=True)
+        wiring.connect(m, moves.o, wiring.flipped(self.o_move))
+        waiting, round_, turn, begun = Signal(n), Signal(n), Signal(n), Signal(n)
         m.d.comb += [
             waiting.eq(held & ~moving),
-            self.next_valid.eq((turn & waiting).any()),
-            self.next_at.eq(encoded(turn)),
-            read_next.addr.eq(self.next_at),
-            self.next_entry.eq(read_next.data),
-            taken.eq(turn & self.take.replicate(n)),
+            read_next.addr.eq(encoded(turn)),
+            moves.i.valid.eq((turn & waiting).any()),
+            moves.i.p.at.eq(read_next.addr),
+            moves.i.p.key.eq(read_next.data.key),
+            moves.i.p.table.eq(read_next.data.table),
+            begun.eq(turn & waiting & moves.i.ready.replicate(n)),
         ]
-        m.d.sync += turn.eq(Mux(later.any(), lowest(later), lowest(waiting)))
-        with m.If(self.take):
-            m.d.sync += passed.eq(turn | (turn - 1))
+        with m.If(moves.i.ready):
+            m.d.sync += [
+                turn.eq(lowest(round_)),
+                round_.eq(Mux(round_.any(), round_ & (round_ - 1), waiting & ~turn)),
+            ]
 
         put, drop, settle = (one_hot(self.at, n, event) for event in (self.put, self.drop, self.settle))
         m.d.sync += [
@@ -134,8 +134,8 @@ class TransitQueue(wiring.Component):
             latest.eq(put),
             latest_key.eq(self.put_entry.key),
             held.eq((held & ~drop) | put),
-            moving.eq((moving | taken) & ~settle),
-            void.eq(((void & ~drop) | (drop & (moving | taken))) & ~settle),
+            moving.eq((moving | begun) & ~settle),
+            void.eq(((void & ~drop) | (drop & (moving | begun))) & ~settle),
         ]
         for k in range(n):
             with m.If(put[k]):

@@ -15,7 +15,7 @@ REMOVALS = [
         "POSMAP.LOOKUP.CONST_TIME",
         "rtl/map/position_map.py",
         "cooling.eq(self.interval - 1)",
-        "cooling.eq(self.interval - 1 + queue.next_valid)",
+        "cooling.eq(self.interval - 1 + moves.valid)",
     ),
     Removal("WAITING.TUPLE.ERASE", "rtl/map/waiting.py", "ResetInserter(forget)(inner)", "inner"),
     Removal(
