@@ -17,7 +17,7 @@ import numpy as np
 from omap.params import Params
 from omap.sizing import backlog
 from omap.sizing.backlog import LATE_BITS, Lists
-from omap.sizing.channels import LEAST_INTERVAL, Layout
+from omap.sizing.channels import LEAST_INTERVAL, Layout, layouts
 from omap.sizing.hbm import HbmLimits
 from rtl.constants import LANES
 
@@ -52,8 +52,14 @@ FOLLOW_LINE = 14
 OPENING = 18
 """From the start of a page to the end of its merge, without twice its beats and without waiting tuples."""
 
-USE = 4
-"""Of the merge for each operation; each waiting tuple takes one more."""
+USE = 2
+"""Of the uses of its bins for each operation; each waiting tuple takes one more."""
+
+MERGE = 1
+"""Of the merge for each page; each waiting tuple takes one more."""
+
+AGAIN = 4
+"""From the end of a merge to the end of the next one, if both are of one key: the tuple goes out and comes in again."""
 
 SEALING = 16
 """From a reply to the sealed page, without the beats of the page."""
@@ -61,14 +67,20 @@ SEALING = 16
 LEAVING = 3
 """Between the latest that an item may be there and the time at which its pacer offers it."""
 
-FLUSH = 4
-"""Of the way back to HBM for the two bins of an operation; each tuple takes one more."""
+FLUSH = 2
+"""Of the way back to HBM for both bins of an operation, if one line names all tuples of each."""
+
+FLUSH_LINE = 3
+"""Of the way back for each further line, and one more for each tuple that it names."""
 
 TABLE_ACCESSES = 3
 """Accesses to one table of the position map for an operation: a line is read and written, and entries move."""
 
 WORK_SHARE = 0.85
-"""Largest share of an interval that the mean work of an operation may take at any server."""
+"""Largest share of an interval that the mean work of an operation may take at any server ..."""
+
+MERGE_SHARE = 0.9
+"""... but for the merge, whose work is much the same for all operations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,22 +159,32 @@ class Work:
 
     @property
     def using(self) -> backlog.Moments:
-        """Work of the uses of bins: what the merge does but for the beats of the page."""
+        """Work of the uses of both bins."""
         law = Lists(self.params).law
         return backlog.moments(law, USE + np.arange(len(law)))
 
     @property
     def merging(self) -> backlog.Moments:
-        """Work of the merge: the beats of the page, or its use of a bin if this takes longer."""
+        """Work of the merge: the beats of the page, or its tuples if these take longer, whatever the keys are."""
+        return self.merges(max(self.beats, AGAIN))
+
+    def merges(self, least: int) -> backlog.Moments:
+        """Return the moments of a merge that takes ``least`` cycles, or as many as its tuples need."""
         law = Lists(self.params).law
-        return backlog.moments(law, np.maximum(self.beats, USE + np.arange(len(law))))
+        return backlog.moments(law, np.maximum(least, MERGE + np.arange(len(law))))
 
     @property
     def fetching(self) -> backlog.Moments:
-        """Work of the fetch of the two bins of an operation: their lines, and a cycle for each tuple."""
+        """Work of the fetch of the two bins of an operation: their lines, and a cycle for each tuple that is fetched.
+
+        The tuples of a bin that is only appended to are not fetched, unless it has further lines. They may be fetched
+        later, for a touch; then no line is fetched for that touch.
+        """
         lists = Lists(self.params)
         law = lists.law
-        return 2 * backlog.moments(law, 1 + np.arange(len(law)) + 2 * lists.further(len(law)))
+        count, further = np.arange(len(law)), lists.further(len(law))
+        touch = 1 + count + 3 * further
+        return backlog.moments(law, touch) + backlog.moments(law, np.where(further > 0, touch, 1))
 
     @property
     def descriptors(self) -> backlog.Moments:
@@ -173,18 +195,21 @@ class Work:
 
     @property
     def slots(self) -> backlog.Moments:
-        """Work of a channel with waiting slots: the tuples of both bins are read, and one is written."""
-        law, channel = Lists(self.params).law, self.channel("slots")
-        return channel + 2 * backlog.repeated(law, np.arange(len(law)), channel)
+        """Work of a channel with waiting slots: those tuples are read that are fetched, and one is written."""
+        lists, channel = Lists(self.params), self.channel("slots")
+        law = lists.law
+        count, further = np.arange(len(law)), lists.further(len(law))
+        appended = backlog.repeated(law, np.where(further > 0, count, 0), channel)
+        return channel + backlog.repeated(law, count, channel) + appended
 
     @property
     def flushing(self) -> backlog.Moments:
-        """Work of the way back: what a touch leaves waiting, and a bin that a tuple has joined."""
+        """Work of the way back: a touched bin, of which all tuples may be left, and one that a tuple has joined."""
         lists = Lists(self.params)
-        left, law = lists.left_law, lists.law
-        return backlog.moments(left, FLUSH / 2 + np.arange(len(left)) + 2 * lists.further(len(left))) + backlog.moments(
-            law, FLUSH / 2 + 1 + np.arange(len(law)) + 2 * lists.further(len(law) + 1)[1:]
-        )
+        law, (first, _) = lists.law, self.params.line_indices
+        count, further = np.arange(len(law) + 1), lists.further(len(law) + 1)
+        named = FLUSH / 2 + np.where(further > 0, 1 + FLUSH_LINE * further + count - first, 0)
+        return backlog.moments(law, named[:-1]) + backlog.moments(law, named[1:])
 
     @property
     def list_cycles(self) -> backlog.Moments:
@@ -203,9 +228,16 @@ def least_interval(params: Params) -> Fraction:
     Pages have a law of their own, because their time is always the same: :func:`omap.sizing.channels.least_interval`.
     """
     work = Work(params, LANES[-1], {})
-    most = max(backlog.mean_of(server) for server in (work.using, work.fetching, work.flushing))
-    parts = LEAST_INTERVAL.denominator
-    return Fraction(math.ceil(parts * most / WORK_SHARE), parts)
+    most = max(backlog.mean_of(server) for server in (work.using, work.fetching, work.flushing)) / WORK_SHARE
+    most = max(most, backlog.mean_of(work.merges(AGAIN)) / MERGE_SHARE)
+    step = Fraction(1, LEAST_INTERVAL.denominator)
+    interval = step * math.ceil(most / step)
+    # Channels are planned for the lists of large maps; those of small ones may be longer.
+    while True:
+        work = Work(params, LANES[-1], layouts(params, interval=interval))
+        if max(map(backlog.mean_of, (work.slots, work.descriptors, work.tables))) <= WORK_SHARE * interval:
+            return interval
+        interval += step
 
 
 def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) -> Offsets:

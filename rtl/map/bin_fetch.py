@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout, View
 from amaranth.lib.memory import Memory
@@ -13,10 +13,13 @@ from rtl.stream.fifo import Fifo
 
 
 class BinFetch(wiring.Component):
-    """Takes lines as they come. A line takes one cycle, and one for each tuple that it names.
+    """Takes lines as they come. A line takes one cycle, and one for each tuple that is asked for.
 
     The line that a line links to is asked for before its tuples are: a long list costs one access to HBM after the
     other, and nothing between them.
+
+    A bin that is only appended to needs no tuples: they are not asked for, if one line names them all. When such a bin
+    is announced for a touch, they are asked for late, by the names that its line had.
 
     Parameters
     ----------
@@ -27,12 +30,22 @@ class BinFetch(wiring.Component):
     -------
     i_line : In(stream.Signature({"id", "data"}))
         Lines of bins, in any order.
-    may_write : In(1)
-        The row and the links of a bin can be written in this cycle.
-    head, id, row : Out
-        A first line has come: the bin and its row.
+    may_link : In(1)
+        The links of a bin can be written in this cycle.
+    wants : In(entries)
+        Bins that have been announced for a touch since they came on chip.
+    head, id, row, names : Out
+        A first line has come: the bin, its row, and the slots that the line names.
+    skips : Out(1)
+        With ``head``: there are tuples, and they are not asked for.
+    i_late : In(stream.Signature(id))
+        Bins whose tuples were not asked for, and are needed.
+    late_read, late_id : Out
+        Read the names that the line of this bin had, and its count ...
+    late_names, late_count : In
+        ... which stay, from the next cycle on.
     linked, held, link : Out
-        The bin ``id`` has ``held`` further lines so far, the last of them ``link``; with ``head`` none.
+        The bin ``id`` has ``held`` further lines so far, the last of them ``link``.
     o_follow : Out(stream.Signature({"address", "id"}))
         Further lines to fetch.
     o_slot : Out(stream.Signature(slot))
@@ -48,8 +61,16 @@ class BinFetch(wiring.Component):
         super().__init__(
             {
                 "i_line": In(stream.Signature(shapes.line)),
-                "may_write": In(1),
+                "may_link": In(1),
+                "wants": In(shapes.entries),
                 "head": Out(1),
+                "names": Out(shapes.names),
+                "skips": Out(1),
+                "i_late": In(stream.Signature(shapes.id_bits)),
+                "late_read": Out(1),
+                "late_id": Out(shapes.id_bits),
+                "late_names": In(shapes.names),
+                "late_count": In(range(shapes.most + 1)),
                 "linked": Out(1),
                 "id": Out(shapes.id_bits),
                 "row": Out(shapes.row),
@@ -88,6 +109,7 @@ class BinFetch(wiring.Component):
             self.row.occupancy.eq(head.occupancy),
             self.row.count.eq(head.count),
             self.head.eq(takes & ~further),
+            self.names.eq(Cat(arrived.data[HEAD_BITS + 32 * k :][: shapes.slot_bits] for k in range(first_indices))),
             self.id.eq(Mux(takes, arrived.id, id_)),
             self.link.eq(link),
             rest_write.addr.eq(id_),
@@ -116,6 +138,22 @@ class BinFetch(wiring.Component):
             self.i_tuple.ready.eq(self.o_fill.ready & asked.o.valid),
         ]
 
+        # The names of a bin that is late are read while what is before it goes on.
+        late, late_id, takes_late = Signal(), Signal(shapes.id_bits), Signal()
+        late_indices = Signal(32 * first_indices)
+        m.d.comb += [
+            self.i_late.ready.eq(~late | takes_late),
+            self.late_read.eq(self.i_late.valid & self.i_late.ready),
+            self.late_id.eq(self.i_late.p),
+            late_indices.eq(
+                Cat((self.late_names.word_select(k, shapes.slot_bits) | Signal(32))[:32] for k in range(first_indices))
+            ),
+        ]
+        with m.If(self.i_late.ready):
+            m.d.sync += late.eq(self.i_late.valid)
+            with m.If(self.i_late.valid):
+                m.d.sync += late_id.eq(self.i_late.p)
+
         # Where the tuples of the next line go: known as soon as this line is here, and asked for before its own tuples.
         m.d.comb += [
             rest_write.data.remaining.eq(remaining - in_line),
@@ -126,30 +164,47 @@ class BinFetch(wiring.Component):
             with m.State("LINE"):
                 rest, named, most = rest_read.data, Signal(count), Signal(range(further_indices + 1))
                 m.d.comb += [
-                    self.i_line.ready.eq(self.may_write),
-                    takes.eq(self.i_line.valid & self.may_write),
-                    self.linked.eq(self.head),
+                    self.i_line.ready.eq(~late),
+                    takes.eq(self.i_line.valid & ~late),
+                    takes_late.eq(late),
                     named.eq(Mux(further, rest.remaining, head.count)),
                     most.eq(Mux(further, further_indices, first_indices)),
+                    # Longer lists are rare: they are always asked for, so that one line has all names of the others.
+                    self.skips.eq(
+                        self.head
+                        & (head.count != 0)
+                        & (head.count <= first_indices)
+                        & ~self.wants.bit_select(arrived.id, 1)
+                    ),
                 ]
-                m.d.sync += [
-                    id_.eq(arrived.id),
-                    indices.eq(Mux(further, arrived.data >> 32, arrived.data >> HEAD_BITS)),
-                    link.eq(Mux(further, arrived.data[:32], head.link)),
-                    remaining.eq(named),
-                    in_line.eq(Mux(named > most, most, named)),
-                    place.eq(Mux(further, rest.place, 0)),
-                    held.eq(Mux(further, rest.held, 0)),
-                ]
+                with m.If(late):
+                    m.d.sync += [
+                        id_.eq(late_id),
+                        indices.eq(late_indices),
+                        remaining.eq(self.late_count),
+                        in_line.eq(self.late_count),
+                        place.eq(0),
+                    ]
+                    m.next = "INDICES"
+                with m.Else():
+                    m.d.sync += [
+                        id_.eq(arrived.id),
+                        indices.eq(Mux(further, arrived.data >> 32, arrived.data >> HEAD_BITS)),
+                        link.eq(Mux(further, arrived.data[:32], head.link)),
+                        remaining.eq(named),
+                        in_line.eq(Mux(named > most, most, named)),
+                        place.eq(Mux(further, rest.place, 0)),
+                        held.eq(Mux(further, rest.held, 0)),
+                    ]
                 with m.If(takes):
                     m.d.sync += is_further.bit_select(arrived.id, 1).eq(0)
                     with m.If(named > most):
                         m.next = "LINK"
-                    with m.Elif(further | (head.count != 0)):
+                    with m.Elif((further | (head.count != 0)) & ~self.skips):
                         m.next = "INDICES"
             with m.State("LINK"):
-                m.d.comb += [self.linked.eq(self.may_write), self.held.eq(held + 1), rest_write.en.eq(1)]
-                with m.If(self.may_write):
+                m.d.comb += [self.linked.eq(self.may_link), self.held.eq(held + 1), rest_write.en.eq(1)]
+                with m.If(self.may_link):
                     m.next = "FOLLOW"
             with m.State("FOLLOW"):
                 m.d.comb += self.o_follow.valid.eq(1)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from rtl.map.bin_shapes import BinShapes
 from rtl.map.line_chains import LineChains
-from rtl.stream.pick import first
+from rtl.stream.fifo import Fifo
+from rtl.stream.pick import one_hot
 
 
 class BinFlush(wiring.Component):
-    """Gathers the lines of one bin while the line before is on offer. A line takes two cycles and one for each tuple.
+    """A bin takes a cycle, if its first line names all its tuples. A further line takes three, and one for each tuple.
 
-    The last line of a bin leaves when all others have arrived, so that its arrival tells that the whole bin is in HBM.
-    Further lines that the bin has are used before new ones; those that it no longer needs are given back.
+    A bin with further lines waits until all lines of the one before have arrived, so that the lines on their way are
+    counted for one such bin alone. Further lines that the bin has are used before new ones; those that it no longer
+    needs are given back.
+
+    Bins queue from the end of their last use on. One that is used again meanwhile leaves the queue; one that is still
+    on its way, or not all here, goes to its end.
 
     Parameters
     ----------
@@ -24,24 +30,30 @@ class BinFlush(wiring.Component):
 
     Members
     -------
-    eligible : In(entries)
-        Bins that may be taken back: they have changed, no use waits for them, and no line of them is on its way.
+    idle : In({"valid", "id"})
+        No use waits for this bin any longer; it shows in ``eligible`` and ``useless`` a cycle later.
+    eligible, useless : In(entries)
+        Bins that may be taken back now; bins that have not changed, or that a use waits for.
     begin, picked : Out
-        The bin ``picked`` begins. What it holds must not change while the block is ``busy`` with it.
-    busy, id : Out
-        A bin is being gathered, and which.
-    over : Out(1)
-        If one is, this is the last cycle of it.
+        The bin ``picked`` begins. What it holds is read in this cycle.
+    kept, id : Out
+        The bin ``id`` has further lines, and must not change.
     number, row : In
-        Number and row of bin ``id``.
+        Number and row of bin ``picked``.
+    unnamed : In(range(most + 1))
+        How many of its tuples lie in the slots of ``fetched``; the others lie in those of ``used``.
+    fetched, used : In(names)
+        Slots of its first tuples, a cycle after ``begin`` and until the next one.
     place : Out({"place", "id"})
-        Where a waiting slot is named ...
+        Where a waiting slot is named, behind those ...
     slot : In(slot)
         ... and its number, a cycle later.
     linked, linked_id, held, link : In
         As in :class:`~rtl.map.bin_fetch.BinFetch`, and only while ``may_link``.
     may_link : Out(1)
         Links can be written in this cycle.
+    begun : In(entries)
+        Bins that come on chip.
     o_line : Out(stream.Signature({"address", "id", "data"}))
         Lines to write.
     i_written : In(stream.Signature(id))
@@ -54,16 +66,21 @@ class BinFlush(wiring.Component):
 
     def __init__(self, shapes: BinShapes) -> None:
         self.shapes = shapes
+        count = range(shapes.most + 1)
         super().__init__(
             {
+                "idle": In(StructLayout({"valid": 1, "id": shapes.id_bits})),
                 "eligible": In(shapes.entries),
+                "useless": In(shapes.entries),
                 "begin": Out(1),
                 "picked": Out(shapes.id_bits),
-                "busy": Out(1),
+                "kept": Out(1),
                 "id": Out(shapes.id_bits),
-                "over": Out(1),
                 "number": In(shapes.bin_bits),
                 "row": In(shapes.row),
+                "unnamed": In(count),
+                "fetched": In(shapes.names),
+                "used": In(shapes.names),
                 "place": Out(shapes.place),
                 "slot": In(shapes.slot_bits),
                 "linked": In(1),
@@ -71,6 +88,7 @@ class BinFlush(wiring.Component):
                 "held": In(range(shapes.most_lines + 1)),
                 "link": In(shapes.further_bits),
                 "may_link": Out(1),
+                "begun": In(shapes.entries),
                 "o_line": Out(stream.Signature(shapes.flushed)),
                 "i_written": In(stream.Signature(shapes.id_bits)),
                 "landed": Out(1),
@@ -82,82 +100,103 @@ class BinFlush(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shapes = self.shapes
-        params, n = shapes.params, shapes.entries
-        first_indices, further_indices = params.line_indices
-
-        # Which bin is next is found two cycles ahead, and looked at again when it begins.
-        candidates, found = Signal(n), Signal()
-        any_, index = first(m, candidates, "candidate")
-        m.d.sync += [candidates.eq(self.eligible), found.eq(any_), self.picked.eq(index)]
-        m.d.comb += self.begin.eq(self.over & found & self.eligible.bit_select(self.picked, 1))
+        first_indices, further_indices = shapes.params.line_indices
+        over, busy, long, ends = Signal(), Signal(), Signal(), Signal()
+        self._queue(m, ~busy | over)
 
         m.submodules.chains = chains = LineChains(shapes)
         links = Signal(range(shapes.most_lines + 1))  # further lines of the bin so far
         trim = Signal(range(shapes.most_lines + 1))
-        leaves, ends, new_link = Signal(), Signal(), Signal()
+        leaves, new_link = Signal(), Signal()
         m.d.comb += [
-            self.may_link.eq(~chains.add & ~ends),
+            self.may_link.eq(~chains.add & ~chains.end),
             chains.id.eq(self.id),
             chains.index.eq(links),
             chains.new_link.eq(self.i_free_line.p),
-            chains.end.eq(ends),
+            chains.end.eq(ends & long),
+            chains.begun.eq(self.begun),
             chains.linked.eq(self.linked),
             chains.linked_id.eq(self.linked_id),
             chains.linked_held.eq(self.held),
             chains.linked_link.eq(self.link),
             self.o_freed_line.p.eq(chains.link),
+            self.kept.eq(busy & long & ~over),
         ]
 
-        # Slots arrive a cycle after they were asked for.
+        # What a bin holds is read when it begins.
+        row, number, unnamed = Signal(shapes.row), Signal(shapes.bin_bits), Signal.like(self.unnamed)
+        has_more = Signal()  # tuples that the first line does not name
+        with m.If(self.begin):
+            m.d.sync += [
+                self.id.eq(self.picked),
+                row.eq(self.row),
+                number.eq(self.number),
+                unnamed.eq(self.unnamed),
+                has_more.eq(self.row.count > first_indices),
+                long.eq((self.row.count > first_indices) | chains.some.bit_select(self.picked, 1)),
+            ]
+
+        # Slots of further lines arrive a cycle after they were asked for.
         words = [Signal(shapes.slot_bits, name=f"word_{k}") for k in range(further_indices)]
         place, word = Signal(range(shapes.most + 1)), Signal(range(further_indices + 1))
         got, got_word = Signal(), Signal(range(further_indices))
-        all_read, no_more, line_full, reads = Signal(), Signal(), Signal(), Signal()
+        all_read, no_more, reads = Signal(), Signal(), Signal()
         is_further, this_line, next_line = Signal(), Signal(shapes.further_bits), Signal(shapes.further_bits)
         m.d.comb += [
             self.place.id.eq(self.id),
             self.place.place.eq(place),
-            all_read.eq(place == self.row.count),
-            line_full.eq(word == Mux(is_further, further_indices, first_indices)),
+            all_read.eq(place >= row.count),
         ]
         # Nothing is read in the cycle before a line, so that `no_more` is up to date there.
         m.d.sync += [got.eq(reads), got_word.eq(word), no_more.eq(all_read)]
         with m.If(got):
             m.d.sync += Array(words)[got_word].eq(self.slot)
+        line = self._first_line(row, unnamed, next_line), self._further_line(words, next_line)
+        address = Mux(is_further, shapes.params.bins + this_line, number)
+        self._offer(m, leaves, address, Mux(is_further, line[1], line[0]))
 
-        clear_words = [each.eq(0) for each in words]
-        self._offer(m, words, leaves, Mux(is_further, params.bins + this_line, self.number), is_further, next_line)
-
-        # Arrivals of all lines but the last are counted.
-        ended, unarrived = Signal(), Signal(range(shapes.most_lines + 2))
-        own = Signal()
+        # Of a bin with further lines, those on their way are counted.
+        counts, counted, whole, unarrived = (
+            Signal(),
+            Signal(shapes.id_bits),
+            Signal(),
+            Signal(range(shapes.most_lines + 2)),
+        )
+        own, arrived = Signal(), Signal()
         m.d.comb += [
             self.i_written.ready.eq(1),
-            own.eq(self.i_written.valid & self.busy & ~ended & (self.i_written.p == self.id)),
-            self.landed.eq(self.i_written.valid & ~own),
+            own.eq(self.i_written.valid & counts & (self.i_written.p == counted)),
+            arrived.eq(own & whole & (unarrived == 1)),
+            self.landed.eq(self.i_written.valid & (~own | arrived)),
         ]
-        m.d.sync += unarrived.eq(unarrived + (leaves & ~ends) - own)
+        m.d.sync += unarrived.eq(unarrived + (leaves & long) - own)
+        with m.If(arrived):
+            m.d.sync += counts.eq(0)
+        free = ~self.o_line.valid | self.o_line.ready
         with m.FSM():
 
             def turn() -> None:
                 """Begin with the next bin, if there is one."""
-                m.d.comb += self.over.eq(1)
-                m.d.sync += [
-                    self.busy.eq(self.begin),
-                    self.id.eq(self.picked),
-                    *[each.eq(0) for each in (place, word, links, is_further, next_line, ended)],
-                    *clear_words,
-                ]
-                with m.If(self.begin):
-                    m.next = "WORDS"
-                with m.Else():
-                    m.next = "PICK"
+                m.d.comb += over.eq(1)
+                m.d.sync += busy.eq(self.begin)
+                m.d.sync += [each.eq(0) for each in (word, links, is_further, next_line)]
+                m.d.sync += place.eq(first_indices)
+                m.next = "FIRST"
 
-            with m.State("PICK"):
-                turn()
-            with m.State("WORDS"):
-                m.d.comb += reads.eq(~all_read & ~line_full)
+            with m.State("FIRST"):
                 m.d.sync += trim.eq(chains.held)
+                with m.If(~busy):
+                    turn()
+                with m.Elif(long & ~counts):
+                    m.d.sync += [counts.eq(1), counted.eq(self.id), whole.eq(0)]
+                    m.next = "LINE"
+                    with m.If(has_more):
+                        m.next = "LINK"
+                with m.Elif(~long & free):
+                    m.d.comb += [leaves.eq(1), ends.eq(1)]
+                    turn()
+            with m.State("WORDS"):
+                m.d.comb += reads.eq(~all_read & (word != further_indices))
                 with m.If(reads):
                     m.d.sync += [place.eq(place + 1), word.eq(word + 1)]
                 with m.Elif(all_read):
@@ -175,19 +214,17 @@ class BinFlush(wiring.Component):
                     m.d.sync += links.eq(links + 1)
                     m.next = "LINE"
             with m.State("LINE"):
-                m.d.comb += [
-                    leaves.eq((~self.o_line.valid | self.o_line.ready) & (~no_more | (unarrived == 0))),
-                    ends.eq(leaves & no_more),
-                ]
+                m.d.comb += [leaves.eq(free), ends.eq(leaves & no_more)]
                 with m.If(ends):
+                    m.d.sync += whole.eq(1)
                     with m.If(trim > links):
-                        m.d.sync += [ended.eq(1), trim.eq(trim - 1)]
+                        m.d.sync += trim.eq(trim - 1)
                         m.next = "TRIM"
                     with m.Else():
                         turn()
                 with m.Elif(leaves):
                     m.d.sync += [is_further.eq(1), this_line.eq(next_line), next_line.eq(0), word.eq(0)]
-                    m.d.sync += clear_words
+                    m.d.sync += [each.eq(0) for each in words]
                     m.next = "WORDS"
             with m.State("TRIM"):
                 m.d.comb += [self.o_freed_line.valid.eq(1), chains.index.eq(trim)]
@@ -198,19 +235,44 @@ class BinFlush(wiring.Component):
                         m.d.sync += trim.eq(trim - 1)
         return m
 
-    def _offer(
-        self, m: Module, words: list[Signal], leaves: Signal, address: Value, is_further: Signal, link: Signal
-    ) -> None:
-        """Offer a line when it leaves: the first of a bin, or one that holds a link and slots alone."""
-        wide = [(each | Signal(32))[:32] for each in words]
-        link_word = (link | Signal(32))[:32]
-        first_line = Cat(
-            self.row.version,
-            (self.row.count | Signal(16))[:16],
-            (self.row.occupancy | Signal(32))[:32],
-            link_word,
-            *wide[: self.shapes.params.line_indices[0]],
-        )
+    def _queue(self, m: Module, may: Value) -> None:
+        """Queue bins, and begin with the first if it may be taken back. A bin is in the queue once at most."""
+        shapes, n = self.shapes, self.shapes.entries
+        m.submodules.queue = queue = Fifo(shape=shapes.id_bits, depth=n + 1, registered=True)
+        queued, picked = Signal(n), queue.o.p
+        joins, useless, leaves, again = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.picked.eq(picked),
+            joins.eq(self.idle.valid & ~queued.bit_select(self.idle.id, 1)),
+            useless.eq(self.useless.bit_select(picked, 1) & ~(self.idle.valid & (self.idle.id == picked))),
+            self.begin.eq(queue.o.valid & self.eligible.bit_select(picked, 1) & may),
+            leaves.eq(self.begin | (queue.o.valid & useless)),
+            again.eq(queue.o.valid & ~self.useless.bit_select(picked, 1) & ~self.eligible.bit_select(picked, 1)),
+            queue.i.valid.eq(joins | again),
+            queue.i.p.eq(Mux(joins, self.idle.id, picked)),
+            queue.o.ready.eq(leaves | (again & ~joins)),
+        ]
+        m.d.sync += queued.eq((queued & ~one_hot(picked, n, leaves)) | one_hot(self.idle.id, n, joins))
+
+    def _first_line(self, row: Value, unnamed: Value, link: Value) -> Value:
+        """Return the first line of a bin."""
+        shapes = self.shapes
+        slots = [
+            Mux(
+                k < row.count,
+                Mux(k < unnamed, *(names.word_select(k, shapes.slot_bits) for names in (self.fetched, self.used))),
+                0,
+            )
+            for k in range(shapes.params.line_indices[0])
+        ]
+        return Cat(row.version, _wide(row.count, 16), _wide(row.occupancy, 32), _wide(link, 32), *map(_wide, slots))
+
+    def _further_line(self, words: list[Signal], link: Value) -> Value:
+        """Return a line that holds a link and slots alone."""
+        return Cat(_wide(link), *map(_wide, words))
+
+    def _offer(self, m: Module, leaves: Value, address: Value, data: Value) -> None:
+        """Offer a line when it leaves."""
         with m.If(self.o_line.ready):
             m.d.sync += self.o_line.valid.eq(0)
         with m.If(leaves):
@@ -218,5 +280,10 @@ class BinFlush(wiring.Component):
                 self.o_line.valid.eq(1),
                 self.o_line.p.id.eq(self.id),
                 self.o_line.p.address.eq(address),
-                self.o_line.p.data.eq(Mux(is_further, Cat(link_word, *wide), first_line)),
+                self.o_line.p.data.eq(data),
             ]
+
+
+def _wide(value: Value, bits: int = 32) -> Value:
+    """Return a value in so many bits."""
+    return (value | Signal(bits))[:bits]

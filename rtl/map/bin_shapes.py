@@ -81,6 +81,36 @@ class BinShapes:
         return StructLayout({"version": 48, "occupancy": self.params.page_slots, "count": range(self.most + 1)})
 
     @property
+    def told(self) -> StructLayout:
+        """What is told of a bin before a touch."""
+        return StructLayout({"version": 48, "occupancy": self.params.page_slots})
+
+    @property
+    def names(self) -> int:
+        """Width of the slots that a first line names."""
+        return self.params.line_indices[0] * self.slot_bits
+
+    @property
+    def most_uses(self) -> int:
+        """Uses that are announced and have not ended, at most."""
+        return 2 * self.entries
+
+    @property
+    def number_bits(self) -> int:
+        """Width of the number of a use, counted in its bin: the uses under way all differ in it."""
+        return self.most_uses.bit_length()
+
+    @property
+    def announced(self) -> StructLayout:
+        """A use that is announced for an entry; ``fresh`` if the bin comes on chip for it."""
+        return StructLayout({"id": self.id_bits, "use": Use, "fresh": 1})
+
+    @property
+    def turn(self) -> StructLayout:
+        """A use that waits for its turn, and its number."""
+        return StructLayout({"id": self.id_bits, "number": self.number_bits})
+
+    @property
     def item(self) -> StructLayout:
         """See the class."""
         return StructLayout({"entry": self.entry_bits, "slot": self.slot_bits})

@@ -1,11 +1,10 @@
-"""What is known of every bin on chip, and of the announcement that is being compared with all of them."""
+"""What is known of every bin on chip."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from amaranth.hdl import Signal, Value
+from amaranth.hdl import Signal
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,12 @@ class Standing:
         The entry holds a bin.
     wanted : Signal
         A use of it is announced and has not ended.
+    touches : Signal
+        It has been announced for a touch since it came on chip.
     parsed, complete : Signal
-        Its first line is here; all its tuples are here.
+        Its first line is here; all its tuples that were asked for are here.
+    bare : Signal
+        Its tuples were not asked for, but for those that have joined since.
     changed : Signal
         HBM does not hold it as it is.
     opened : Signal
@@ -30,44 +33,10 @@ class Standing:
 
     used: Signal
     wanted: Signal
+    touches: Signal
     parsed: Signal
     complete: Signal
+    bare: Signal
     changed: Signal
     opened: Signal
     on_its_way: Signal
-
-
-@dataclass(frozen=True)
-class Touch:
-    """The announcement that is being compared with the bins on chip.
-
-    Attributes
-    ----------
-    asked : Signal
-        What is announced.
-    asks, compared : Signal
-        It is here; ``match`` is about it.
-    match : Signal
-        The entry that holds its bin, a bit for each.
-    hit : Signal
-        There is one.
-    fire : Signal
-        It is acted on.
-    allocate : Signal
-        Its bin gets the entry ``spare``.
-    touched, spare : Signal
-        The entry of its bin; an entry that holds nothing.
-    allocated : Value
-        The entry that is allocated, a bit for each.
-    """
-
-    asked: Any
-    asks: Signal
-    compared: Signal
-    match: Signal
-    hit: Signal
-    fire: Signal
-    allocate: Signal
-    touched: Signal
-    spare: Signal
-    allocated: Value

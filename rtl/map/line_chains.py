@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.map.bin_shapes import BinShapes
+from rtl.stream.pick import one_hot
 
 
 class LineChains(wiring.Component):
@@ -28,14 +29,18 @@ class LineChains(wiring.Component):
         That line.
     held : Out(range(most_lines + 1))
         How many further lines the bin had before.
+    some : Out(entries)
+        Bins that had further lines before.
     add : In(1)
         Line ``index`` of the bin is ``new_link`` from now on.
     new_link : In(further)
         Which.
     end : In(1)
         The bin has ``index`` further lines from now on.
+    begun : In(entries)
+        Bins that come on chip: they have no further lines so far.
     linked : In(1)
-        The bin ``linked_id``, which is being fetched, has ``linked_held`` further lines; the last one is
+        The bin ``linked_id``, which is being fetched, has ``linked_held`` further lines, at least one; the last one is
         ``linked_link``. Not together with ``add`` or ``end``.
     linked_id, linked_held, linked_link : In
         Which, how many, and the last one.
@@ -50,6 +55,8 @@ class LineChains(wiring.Component):
                 "index": In(count),
                 "link": Out(link),
                 "held": Out(count),
+                "some": Out(shapes.entries),
+                "begun": In(shapes.entries),
                 "add": In(1),
                 "new_link": In(link),
                 "end": In(1),
@@ -74,7 +81,7 @@ class LineChains(wiring.Component):
             return Cat((link | Const(0, bits))[:bits], entry)
 
         m.d.comb += [
-            link_write.en.eq(self.add | (self.linked & (self.linked_held != 0))),
+            link_write.en.eq(self.add | self.linked),
             link_write.addr.eq(Mux(self.add, at(self.id, self.index), at(self.linked_id, self.linked_held - 1))),
             link_write.data.eq(Mux(self.add, self.new_link, self.linked_link)),
             link_read.addr.eq(at(self.id, self.index)),
@@ -83,6 +90,12 @@ class LineChains(wiring.Component):
             count_write.addr.eq(Mux(self.end, self.id, self.linked_id)),
             count_write.data.eq(Mux(self.end, self.index, self.linked_held)),
             count_read.addr.eq(self.id),
-            self.held.eq(count_read.data),
+            self.held.eq(Mux(self.some.bit_select(self.id, 1), count_read.data, 0)),
         ]
+        ended = one_hot(self.id, n, self.end)
+        m.d.sync += self.some.eq(
+            (self.some & ~self.begun & ~ended)
+            | one_hot(self.linked_id, n, self.linked)
+            | (ended & (self.index != 0).replicate(n))
+        )
         return m

@@ -8,19 +8,21 @@ from dataclasses import fields
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
-from amaranth.lib.memory import Memory, ReadPort
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
 from rtl.config import MOST_BINS
+from rtl.map.bin_arrival import BinArrival
 from rtl.map.bin_fetch import BinFetch
 from rtl.map.bin_flush import BinFlush
+from rtl.map.bin_rows import BinRows
 from rtl.map.bin_shapes import BinShapes, Use
-from rtl.map.bin_standing import Standing, Touch
+from rtl.map.bin_standing import Standing
 from rtl.map.bin_use import WRITES, BinUse
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole
-from rtl.stream.pick import encoded, first, one_hot
+from rtl.stream.pick import one_hot
 
 MOST_WAITING = 128
 """Most tuples of a bin. More wait for one page with a probability below 2^-120, and that is a fault."""
@@ -41,8 +43,9 @@ class WaitingBins(wiring.Component):
     the same bin is still to be used. They are offered in the order of the TOUCHes. The tuples of a TOUCH are offered
     when its turn comes.
 
-    While memory keeps up, a TOUCH takes three cycles and one for each waiting tuple, and an APPEND takes one. An
-    announcement is taken every second cycle at most.
+    While memory keeps up, an announcement takes one cycle, and a TOUCH and an APPEND of another bin together take two
+    cycles and one for each waiting tuple. An operation whose TOUCH follows the APPEND of the operation before, because
+    both are on one key, takes no longer, but for the way of the tuple out and in again.
 
     Lines have the layout of :mod:`omap.waiting`. Which waiting slots and further lines are used, and in what order
     they are used again, differs from the reference and shows nowhere.
@@ -108,12 +111,13 @@ class WaitingBins(wiring.Component):
         self.id_bits, self.bin_bits, self.line_bits = shapes.id_bits, shapes.bin_bits, shapes.line_bits
         self.slot_bits, self.further_bits = shapes.slot_bits, shapes.further_bits
         slot, further = shapes.slot_bits, shapes.further_bits
+        self._arrival, self._row_store = BinArrival(shapes), BinRows(shapes)
         self._use, self._fetch, self._flush = BinUse(shapes), BinFetch(shapes), BinFlush(shapes)
         of_use = self._use.signature.members
         names = ("o_waiting", "i_verdict", "i_occupancy", "i_append", "o_slot_write", "i_slot_written")
         super().__init__(
             {
-                "i_touch": In(stream.Signature(StructLayout({"bin": shapes.bin_bits, "use": Use}))),
+                "i_touch": self._arrival.signature.members["i_touch"],
                 "o_version": Out(stream.Signature(48)),
                 "o_bin": Out(stream.Signature(StructLayout({"occupancy": params.page_slots}))),
                 **{name: of_use[name] for name in names},
@@ -164,90 +168,75 @@ class WaitingBins(wiring.Component):
 
     def _bins(self, m: Module, open_: Value, empty: Value) -> None:
         n, use, fetch, flush = self.entries, self._use, self._fetch, self._flush
+        m.submodules.arrival, m.submodules.rows = self._arrival, self._row_store
         m.submodules.use, m.submodules.fetch, m.submodules.flush = use, fetch, flush
         bins = Standing(*(Signal(n, name=field.name) for field in fields(Standing)))
-        touch = self._touch(m, bins, open_)
-        opened_row = self._rows(m, touch)
-        opened = self._open(m, bins, touch, opened_row)
+        late = self._announce(m, bins, open_)
+        self._rows(m)
+        opened = self._open(m, bins)
         filled = self._tuples(m)
         self._parts(m, bins, open_)
-        self._stand(m, bins, touch, opened, filled, empty)
+        self._stand(m, bins, opened, filled, late, empty)
 
-    def _touch(self, m: Module, bins: Standing, open_: Value) -> Touch:
-        """Compare an announced bin with all that are here in one cycle, and act on it in the next."""
-        shapes, n, use, fetch = self.shapes, self.entries, self._use, self._fetch
-        numbers = [Signal(shapes.bin_bits, name=f"number_{k}") for k in range(n)]
-        asked = Signal(self.i_touch.p.shape())
-        asks, compared, match = Signal(), Signal(), Signal(n)
-        hit, fire, allocate = Signal(), Signal(), Signal()
-        touched, spare, spare_found = Signal(shapes.id_bits), Signal(shapes.id_bits), Signal()
-        any_, index = first(m, ~bins.used, "spare")
-        equal = Signal(n)
+    def _announce(self, m: Module, bins: Standing, open_: Value) -> Value:
+        """Hand announcements on; return which bin's tuples are asked for late, a bit for each.
+
+        A touch shows in ``bins.touches`` from the next cycle on. In that cycle it is known whether the first line came
+        before, and its tuples were not asked for; if it comes from then on, they are.
+        """
+        arrival, use, fetch, n = self._arrival, self._use, self._fetch, self.entries
+        shapes, announced = self.shapes, self._arrival.o_use
         m.submodules.fetches = fetches = Fifo(shape=shapes.address, depth=n)
+        m.submodules.lates = lates = Fifo(shape=shapes.id_bits, depth=n)  # never full
+        wiring.connect(m, wiring.flipped(self.i_touch), arrival.i_touch)
+        wiring.connect(m, announced, use.i_announced)
         wiring.connect(m, fetches.o, wiring.flipped(self.o_line_fetch))
+        wiring.connect(m, lates.o, fetch.i_late)
+        touched, id_ = Signal(), Signal(shapes.id_bits)
         m.d.comb += [
-            equal.eq(Cat(bins.used[k] & (numbers[k] == asked.bin) for k in range(n))),
-            touched.eq(Mux(hit, encoded(match), spare)),
-            fire.eq(compared & use.i_order.ready & (hit | (spare_found & fetches.i.ready & ~fetch.o_follow.valid))),
-            allocate.eq(fire & ~hit),
-            self.i_touch.ready.eq(open_ & (~asks | fire)),
-            use.i_order.valid.eq(fire),
-            use.i_order.p.id.eq(touched),
-            use.i_order.p.use.eq(asked.use),
+            arrival.open.eq(open_),
+            arrival.used.eq(bins.used),
+            arrival.may_allocate.eq(fetches.i.ready & ~fetch.o_follow.valid),
+            use.allocated.eq(arrival.allocated),
             fetch.o_follow.ready.eq(fetches.i.ready),
-            fetches.i.valid.eq(allocate | fetch.o_follow.valid),
+            fetches.i.valid.eq(arrival.allocates | fetch.o_follow.valid),
             fetches.i.p.eq(Mux(fetch.o_follow.valid, fetch.o_follow.p.as_value(), Cat(
-                (asked.bin | Signal(shapes.line_bits))[: shapes.line_bits], spare
+                (arrival.bin | Signal(shapes.line_bits))[: shapes.line_bits], arrival.spare
             ))),
+            lates.i.valid.eq(touched & bins.bare.bit_select(id_, 1)),
+            lates.i.p.eq(id_),
         ]  # fmt: skip
         m.d.sync += [
-            match.eq(equal),
-            hit.eq(equal.any()),
-            compared.eq(asks & ~fire),
+            touched.eq(announced.valid & announced.ready & (announced.p.use == Use.TOUCH)),
+            id_.eq(announced.p.id),
         ]
-        with m.If(~asks | fire):
-            m.d.sync += [asks.eq(self.i_touch.valid & open_), asked.eq(self.i_touch.p)]
-        with m.If(allocate):
-            m.d.sync += spare_found.eq(0)
-        with m.Elif(~spare_found):
-            m.d.sync += [spare.eq(index), spare_found.eq(any_)]
-        allocated = one_hot(spare, n, allocate)
-        for k in range(n):
-            with m.If(allocated[k]):
-                m.d.sync += numbers[k].eq(asked.bin)
-        return Touch(asked, asks, compared, match, hit, fire, allocate, touched, spare, allocated)
+        return one_hot(id_, n, lates.i.valid)
 
-    def _rows(self, m: Module, touch: Touch) -> ReadPort:
-        """Keep rows and numbers of bins; return the port that reads a row for the opening."""
-        shapes, n = self.shapes, self.entries
-        use, fetch, flush = self._use, self._fetch, self._flush
-        style = {"ram_style": "distributed"}
-        m.submodules.rows = rows = Memory(shape=shapes.row, depth=n, init=[], attrs=style)
-        row_write = rows.write_port()
-        next_row, opened_row, flushed_row = (rows.read_port(domain="comb") for _ in range(3))
-        m.submodules.bins = bins = Memory(shape=shapes.bin_bits, depth=n, init=[], attrs=style)
-        bin_write, bin_read = bins.write_port(), bins.read_port(domain="comb")
+    def _rows(self, m: Module) -> None:
+        """Tell the rows of all that changes them, and all others what they ask for."""
+        rows, arrival, use, fetch, flush = self._row_store, self._arrival, self._use, self._fetch, self._flush
         m.d.comb += [
-            fetch.may_write.eq(~use.claims_row & flush.may_link),
-            row_write.en.eq(use.touched | use.joined | fetch.head),
-            row_write.addr.eq(Mux(use.claims_row, use.id, fetch.id)),
-            row_write.data.eq(Mux(use.claims_row, use.new_row.as_value(), fetch.row.as_value())),
-            next_row.addr.eq(use.next_id),
-            flushed_row.addr.eq(flush.id),
-            bin_write.en.eq(touch.allocate),
-            bin_write.addr.eq(touch.spare),
-            bin_write.data.eq(touch.asked.bin),
-            bin_read.addr.eq(flush.id),
-            use.next_row.eq(next_row.data),
-            flush.row.eq(flushed_row.data),
-            flush.number.eq(bin_read.data),
+            *(getattr(rows, name).eq(getattr(arrival, name)) for name in ("allocates", "spare", "bin", "allocated")),
+            *(getattr(rows, name).eq(getattr(fetch, name)) for name in ("head", "id", "row", "names")),
+            *(getattr(rows, name).eq(getattr(fetch, name)) for name in ("late_read", "late_id")),
+            *(getattr(fetch, name).eq(getattr(rows, name)) for name in ("late_names", "late_count")),
+            *(getattr(rows, name).eq(getattr(use, name)) for name in ("touched", "touched_id", "changed_hot")),
+            rows.told.version.eq(use.version),
+            rows.told.occupancy.eq(use.occupancy),
+            rows.changed.eq(use.ended.changed),
+            rows.changed_id.eq(use.ended.id),
+            rows.count.eq(use.ended.count),
+            *(getattr(rows, name).eq(getattr(use, name)) for name in ("touch_id", "append_id")),
+            *(getattr(use, name).eq(getattr(rows, name)) for name in ("touch_count", "append_count")),
+            *(getattr(rows, name).eq(getattr(flush, name)) for name in ("picked", "begin")),
+            *(getattr(flush, name).eq(getattr(rows, name)) for name in ("number", "unnamed", "fetched", "used")),
+            flush.row.eq(rows.flushed),
         ]
-        return opened_row
 
-    def _open(self, m: Module, bins: Standing, touch: Touch, opened_row: ReadPort) -> Value:
+    def _open(self, m: Module, bins: Standing) -> Value:
         """Tell what is known of a touched bin before its use; return for which entry that happens, a bit for each."""
-        shapes, n, use = self.shapes, self.entries, self._use
-        m.submodules.touches = touches = Fifo(shape=shapes.id_bits, depth=4 * n + 1)  # as many as there are uses
+        shapes, n, announced = self.shapes, self.entries, self._arrival.o_use
+        m.submodules.touches = touches = Fifo(shape=shapes.id_bits, depth=shapes.most_uses + 1)  # never full
         m.submodules.occupancies = occupancies = Fifo(shape=self.o_bin.p.shape(), depth=n)
         wiring.connect(m, occupancies.o, wiring.flipped(self.o_bin))
         turn, next_, opens = Signal(), Signal(shapes.id_bits), Signal()
@@ -256,21 +245,19 @@ class WaitingBins(wiring.Component):
         with m.Elif(opens):
             m.d.sync += turn.eq(0)
         m.d.comb += [
-            touches.i.valid.eq(touch.fire & (touch.asked.use == Use.TOUCH)),
-            touches.i.p.eq(touch.touched),
+            touches.i.valid.eq(announced.valid & announced.ready & (announced.p.use == Use.TOUCH)),
+            touches.i.p.eq(announced.p.id),
             touches.o.ready.eq(~turn),
-            opened_row.addr.eq(next_),
+            self._row_store.opening.eq(next_),
             opens.eq(
                 turn & (bins.parsed & ~bins.opened).bit_select(next_, 1)
                 & occupancies.i.ready & (~self.o_version.valid | self.o_version.ready)
             ),
-            use.opens.valid.eq(opens),
-            use.opens.id.eq(next_),
             occupancies.i.valid.eq(opens),
-            occupancies.i.p.occupancy.eq(opened_row.data.occupancy),
+            occupancies.i.p.occupancy.eq(self._row_store.opened.occupancy),
         ]  # fmt: skip
         with m.If(opens):
-            m.d.sync += [self.o_version.valid.eq(1), self.o_version.p.eq(opened_row.data.version)]
+            m.d.sync += [self.o_version.valid.eq(1), self.o_version.p.eq(self._row_store.opened.version)]
         with m.Elif(self.o_version.ready):
             m.d.sync += self.o_version.valid.eq(0)
         return one_hot(next_, n, opens)
@@ -311,6 +298,9 @@ class WaitingBins(wiring.Component):
             *(port.addr.eq(written_place) for port in (items_write, slots_write)),
             items_write.data.eq(written_item),
             slots_write.data.eq(written_item.slot),
+            self._row_store.written.eq(written),
+            self._row_store.written_place.eq(written_place),
+            self._row_store.written_slot.eq(written_item.slot),
             items_read.addr.eq(use.read),
             slots_read.addr.eq(flush.place),
             use.item.eq(Mux(ahead, item_ahead, items_read.data)),
@@ -318,21 +308,23 @@ class WaitingBins(wiring.Component):
         ]
         with m.If(~use.claims_item):
             m.d.comb += [place.id.eq(fill.p.id), place.place.eq(fill.p.place), item.eq(fill.p.item)]
-        m.d.comb += [use.filled.valid.eq(filled & fill.p.last), use.filled.id.eq(fill.p.id)]
-        return one_hot(fill.p.id, n, use.filled.valid)
+        return one_hot(fill.p.id, n, filled & fill.p.last)
 
     def _parts(self, m: Module, bins: Standing, open_: Value) -> None:
         """Connect the parts with the standing of the bins, with each other and with the outside."""
         use, fetch, flush = self._use, self._fetch, self._flush
         m.d.comb += [
-            use.complete.eq(bins.complete),
-            use.opened.eq(bins.opened),
-            use.head.valid.eq(fetch.head),
-            use.head.id.eq(fetch.id),
-            use.head.row.eq(fetch.row),
-            use.flushed.valid.eq(flush.busy & ~flush.over),
-            use.flushed.id.eq(flush.id),
-            flush.eligible.eq(bins.used & bins.complete & bins.changed & ~bins.wanted & ~bins.on_its_way),
+            use.usable.eq(bins.complete & ~bins.bare & bins.opened),
+            use.parsed.eq(bins.parsed),
+            use.kept.valid.eq(flush.kept),
+            use.kept.id.eq(flush.id),
+            fetch.wants.eq(bins.touches),
+            fetch.may_link.eq(flush.may_link),
+            flush.idle.valid.eq(use.last),
+            flush.idle.id.eq(use.ended.id),
+            flush.eligible.eq(bins.complete & bins.changed & ~bins.wanted & ~bins.on_its_way),
+            flush.useless.eq(bins.wanted | ~bins.changed),
+            flush.begun.eq(self._arrival.allocated),
             flush.linked.eq(fetch.linked),
             flush.linked_id.eq(fetch.id),
             flush.held.eq(fetch.held),
@@ -368,23 +360,32 @@ class WaitingBins(wiring.Component):
         ):
             wiring.connect(m, wiring.flipped(outer), part)
 
-    def _stand(self, m: Module, bins: Standing, touch: Touch, opened: Value, filled: Value, empty: Value) -> None:
+    def _stand(
+        self, m: Module, bins: Standing, opened: Value, filled: Value, late: Value, empty: Value
+    ) -> None:  # Many: what happens to bins
         """Keep account of how every bin stands."""
-        n, use, fetch, flush = self.entries, self._use, self._fetch, self._flush
-        touched_now = Mux(touch.hit, touch.match, one_hot(touch.spare, n)) & touch.fire.replicate(n)
+        n, use, fetch, flush, arrival = self.entries, self._use, self._fetch, self._flush, self._arrival
+        allocated, announced = arrival.allocated, arrival.o_use
+        touches = arrival.hot & (announced.p.use == Use.TOUCH).replicate(n)
         head, begun = one_hot(fetch.id, n, fetch.head), one_hot(flush.picked, n, flush.begin)
-        ended = filled | (head & (fetch.row.count == 0).replicate(n))
-        # A bin that is being compared may be wanted in the next cycle.
-        kept = Mux(touch.asks, Mux(touch.compared, touch.match, ~0), 0)[:n]
-        release = bins.used & bins.complete & ~bins.changed & ~bins.wanted & ~bins.on_its_way & ~use.writing & ~kept
+        bare = head & fetch.skips.replicate(n)
+        ended = filled | bare | (head & (fetch.row.count == 0).replicate(n))
+        release = (
+            bins.used & bins.complete & ~bins.changed & ~bins.wanted & ~bins.on_its_way & ~use.writing & ~arrival.kept
+        )
         landed = one_hot(flush.i_written.p, n, flush.landed)
-        m.d.comb += empty.eq((bins.used == 0) & ~touch.asks & (use.o_freed_slot.valid == 0))
+        m.d.comb += [
+            arrival.leaving.eq(release),
+            empty.eq((bins.used == 0) & ~arrival.busy & (use.o_freed_slot.valid == 0)),
+        ]
         m.d.sync += [
-            bins.used.eq((bins.used & ~release) | touch.allocated),
-            bins.wanted.eq((bins.wanted & ~one_hot(use.id, n, use.done & use.last)) | touched_now),
-            bins.parsed.eq((bins.parsed & ~touch.allocated) | head),
-            bins.complete.eq((bins.complete & ~touch.allocated) | ended),
-            bins.changed.eq((bins.changed & ~begun) | one_hot(use.id, n, use.touched | use.joined)),
-            bins.opened.eq((bins.opened & ~one_hot(use.id, n, use.touched)) | opened),
+            bins.used.eq((bins.used & ~release) | allocated),
+            bins.wanted.eq((bins.wanted & ~(use.ended_hot & use.last.replicate(n))) | arrival.hot),
+            bins.touches.eq((bins.touches & ~allocated) | touches),
+            bins.parsed.eq((bins.parsed & ~allocated) | head),
+            bins.complete.eq((bins.complete & ~allocated & ~late) | ended),
+            bins.bare.eq((bins.bare & ~allocated & ~late) | bare),
+            bins.changed.eq((bins.changed & ~begun) | use.changed_hot),
+            bins.opened.eq((bins.opened & ~one_hot(use.touched_id, n, use.touched)) | opened),
             bins.on_its_way.eq((bins.on_its_way & ~landed) | begun),
         ]

@@ -24,9 +24,16 @@ class Bin:
     """What HBM, the way there and back, and :class:`rtl.map.bin_standing.Standing` say of one entry."""
 
     def __init__(self):
-        self.row = {"version": 0, "occupancy": 0, "count": 0}
-        self.used = self.parsed = self.complete = self.opened = self.changed = False
-        self.uses = 0  # that were announced and have not ended
+        self.count, self.tuples = 0, []  # as the row has it, and as they are with all that has been judged and joined
+        self.used = self.parsed = self.complete = self.opened = self.changed = self.wanted = False
+        self.uses = []  # that were announced and have not ended, in order
+
+
+class Announced:
+    """One use, and how many tuples its bin has behind it, once this is known."""
+
+    def __init__(self, number, use):
+        self.number, self.use, self.count = number, use, None
 
 
 class Bins:
@@ -35,9 +42,12 @@ class Bins:
     def __init__(self, rng, often):
         self.rng, self.often, self.dut = rng, often, BinUse(SHAPES)
         self.bins = [Bin() for _ in range(ENTRIES)]
-        self.uses, self.untold = [], []  # uses in order; touches of which nothing was told yet, in order
+        self.memory, self.read, self.drawn = {}, (0, 0), 0
+        # Touches to be told, and to be offered; those whose occupancy is awaited; appends whose tuple is awaited.
+        self.untold, self.touches, self.leaving, self.appends = [], [], [], []
         self.flushed, self.over = None, False  # the bin that is on its way back, and whether this is its last cycle
-        self.touches = self.ended = self.tuples = self.kept = self.owed = self.unwritten = 0
+        self.versions = self.ended = self.kept = self.owed = self.unwritten = 0
+        self.freed = []
 
     def happens(self, event):
         return self.rng.random() < self.often[event]
@@ -47,11 +57,18 @@ class Bins:
         found = [k for k, bin_ in enumerate(self.bins) if fits(bin_)]
         return self.rng.choice(found) if found and self.happens(event) else None
 
+    def fresh(self):
+        """Return a tuple and a slot that are like no other."""
+        self.drawn += 1
+        return self.drawn, self.drawn % (1 << SHAPES.slot_bits)
+
     def drive(self, ctx):
         """Let things happen in this cycle, of which the bins know in the next one."""
         dut, bins, rng = self.dut, self.bins, self.rng
+        self.item = self.fresh()
         ctx.set(dut.i_append.valid, self.happens("append"))
-        ctx.set(dut.i_append.p, {"present": rng.random() < 0.7, "entry": 0})
+        ctx.set(dut.i_append.p, {"present": rng.random() < 0.7, "entry": self.item[0]})
+        ctx.set(dut.i_free_slot.p, self.item[1])
         ctx.set(dut.i_occupancy.valid, self.happens("occupancy"))
         ctx.set(dut.i_occupancy.p, rng.randint(0, FULL))
         ctx.set(dut.i_verdict.valid, self.owed > 0 and self.happens("verdict"))
@@ -60,99 +77,160 @@ class Bins:
         ctx.set(dut.i_slot_written.valid, self.unwritten > 0)
         for port in (dut.i_free_slot.valid, dut.o_slot_write.ready, dut.o_freed_slot.ready):
             ctx.set(port, 1)
-        ctx.set(dut.next_row, bins[ctx.get(dut.next_id) % ENTRIES].row)
-        for name in ("complete", "opened"):
-            ctx.set(getattr(dut, name), sum(getattr(bin_, name) << k for k, bin_ in enumerate(bins)))
+        entry, slot = self.memory.get(self.read, (0, 0))
+        ctx.set(dut.item, {"entry": entry, "slot": slot})
+        ctx.set(dut.touch_count, bins[ctx.get(dut.touch_id) % ENTRIES].count)
+        ctx.set(dut.append_count, bins[ctx.get(dut.append_id) % ENTRIES].count)
+        ctx.set(dut.usable, sum((bin_.complete and bin_.opened) << k for k, bin_ in enumerate(bins)))
+        ctx.set(dut.parsed, sum(bin_.parsed << k for k, bin_ in enumerate(bins)))
 
-        self.order = rng.randrange(ENTRIES), rng.choice(list(Use))
-        ctx.set(dut.i_order.valid, self.happens("order"))
-        ctx.set(dut.i_order.p, {"id": self.order[0], "use": self.order[1]})
-        self.head = self.filled = None
-        if not ctx.get(dut.claims_row):
-            self.head = self.one("head", lambda bin_: bin_.used and not bin_.parsed)
-        if not ctx.get(dut.claims_item):
-            self.filled = self.one("filled", lambda bin_: bin_.parsed and not bin_.complete)
-        row = {"version": rng.getrandbits(48), "occupancy": rng.randint(0, FULL), "count": rng.choice([0, 0, 1, 3])}
-        self.row, bin_ = row, bins[self.untold[0]] if self.untold else None
+        self.order = Announced(rng.randrange(ENTRIES), rng.choice(list(Use)))
+        number, fresh = self.order.number, not bins[self.order.number].used
+        self.ordered = self.happens("order") and ctx.get(dut.i_announced.ready)
+        ctx.set(dut.i_announced.valid, self.ordered)
+        ctx.set(dut.i_announced.p, {"id": number, "use": self.order.use, "fresh": fresh})
+        ctx.set(dut.allocated, (self.ordered and fresh) << number)
+        self.head = self.one("head", lambda bin_: bin_.used and not bin_.parsed)
+        self.filled = self.one("filled", lambda bin_: bin_.parsed and not bin_.complete)
+        bin_ = bins[self.untold[0]] if self.untold else None
         tells = bin_ is not None and bin_.parsed and not bin_.opened and self.happens("opens")
         self.told = self.untold[0] if tells else None
-        self.begins = self.one("flush", lambda bin_: bin_.complete and bin_.changed and not bin_.uses)
+        self.begins = self.one("flush", lambda bin_: bin_.complete and bin_.changed and not bin_.wanted)
         self.over = self.flushed is None or self.happens("ends")
-        flushed = None if self.over else self.flushed
-        for port, number in (
-            (dut.head, self.head),
-            (dut.filled, self.filled),
-            (dut.opens, self.told),
-            (dut.flushed, flushed),
-        ):
-            ctx.set(port.valid, number is not None)
-            ctx.set(port.id, number or 0)
-        ctx.set(dut.head.row, row)
+        ctx.set(dut.kept.valid, not self.over)
+        ctx.set(dut.kept.id, self.flushed or 0)
 
-    def check(self, ctx):
-        """What the block does must be right as the bins stand now; what it did shows in the next cycle."""
-        dut, id_ = self.dut, ctx.get(self.dut.id)
-        acts = {name: ctx.get(getattr(dut, name)) for name in ("touched", "joined", "done")}
-        if acts["done"] or acts["touched"] or acts["joined"] or ctx.get(dut.o_waiting.valid):
-            number, use = self.uses[0]
-            bin_ = self.bins[number]
-            assert id_ == number
+    def went(self, ctx, port):
+        return ctx.get(port.valid) and ctx.get(port.ready)
+
+    def check_turn(self, use, *, but=0):
+        """All uses of its bin before it have ended, but for one whose tuple is on its way."""
+        bin_ = self.bins[use.number]
+        before = bin_.uses[: bin_.uses.index(use)]
+        assert self.flushed != use.number
+        assert len(before) <= but
+        assert all(one.use is Use.APPEND for one in before)
+        return before
+
+    def touch(self, ctx):
+        """Tuples are offered as they are, and end when all are judged that joined before."""
+        dut = self.dut
+        verdict = ctx.get(dut.i_verdict.p)
+        offers = ctx.get(dut.o_waiting.valid)
+        if offers:
+            use = self.touches[0]
+            bin_, before = self.bins[use.number], self.check_turn(use, but=1)
             assert bin_.complete
-            assert self.flushed != number
-            assert bin_.opened or use is Use.APPEND
-        if ctx.get(dut.o_waiting.valid) and ctx.get(dut.o_waiting.ready):
-            assert ctx.get(dut.o_waiting.p.end) == (self.tuples == bin_.row["count"])
-            if not ctx.get(dut.o_waiting.p.end):
-                self.tuples, self.owed = self.tuples + 1, self.owed + 1
-        if ctx.get(dut.i_verdict.valid) and ctx.get(dut.i_verdict.ready):
+            assert bin_.opened
+            offered = ctx.get(dut.o_waiting.p)
+            if offered.end:
+                assert self.kept == len(bin_.tuples)
+                assert all(one.count is not None for one in before)
+            else:
+                assert offered.entry == bin_.tuples[self.kept][0]
+            if ctx.get(dut.o_waiting.ready):
+                self.owed += not offered.end
+                if offered.end:
+                    use.count, self.kept = self.kept, 0
+                    self.leaving.append(self.touches.pop(0))
+        if self.went(ctx, dut.i_verdict):
             self.owed -= 1
-            self.kept += ctx.get(dut.i_verdict.p) is Verdict.KEPT
-        new = {name: ctx.get(dut.new_row[name]) for name in SHAPES.row.members}
-        if acts["joined"]:
-            assert new == bin_.row | {"count": bin_.row["count"] + 1}
-        if acts["touched"]:
-            self.touches += 1
-            occupancy = ctx.get(dut.i_occupancy.p)
-            assert new == {"version": self.touches, "occupancy": occupancy, "count": self.kept}
-        return acts, new
+            bin_ = self.bins[self.touches[0].number]
+            if verdict is Verdict.KEPT:
+                self.kept += 1
+            else:
+                self.freed.append(bin_.tuples.pop(self.kept)[1])
+
+    def append(self, ctx):
+        """A tuple joins a bin of which the row is here, behind all others."""
+        if self.went(ctx, self.dut.i_append):
+            use = self.appends.pop(0)
+            bin_ = self.bins[use.number]
+            self.check_turn(use)
+            assert bin_.parsed
+            joins = ctx.get(self.dut.i_append.p.present)
+            assert joins == self.went(ctx, self.dut.o_slot_write) == self.went(ctx, self.dut.i_free_slot)
+            use.count, use.changed = bin_.count + joins, joins
+            self.unwritten += joins
+            if joins:
+                bin_.tuples.append(self.item)
 
     def step(self, ctx):
         """Have the bins know of what happened."""
-        acts, new = self.check(ctx)
         dut, bins = self.dut, self.bins
-        flushed = None if self.flushed is None else bins[self.flushed]
-        released = self.one(
-            "release", lambda bin_: bin_.complete and not bin_.changed and not bin_.uses and bin_ is not flushed
-        )
-        ordered = ctx.get(dut.i_order.valid) and ctx.get(dut.i_order.ready)
-        self.unwritten += acts["joined"] - (ctx.get(dut.i_slot_written.valid) and ctx.get(dut.i_slot_written.ready))
-        if acts["done"]:
-            number, use = self.uses.pop(0)
-            bins[number].uses -= 1
-            self.ended, self.tuples, self.kept = self.ended + 1, 0, 0
-            assert ctx.get(dut.last) == (not bins[number].uses)
+        self.append(ctx)
+        self.touch(ctx)
+        touched = ctx.get(dut.touched)
+        if touched:
+            use = self.leaving.pop(0)
+            use.changed = True
+            self.check_turn(use, but=1)
+            self.versions += 1
+            told = ctx.get(dut.touched_id), ctx.get(dut.version), ctx.get(dut.occupancy)
+            assert told == (use.number, self.versions, ctx.get(dut.i_occupancy.p))
+        ended = ctx.get(dut.ended)
+        last = self.end(ctx, ended) if ended.valid else None
+        if self.went(ctx, dut.o_freed_slot):
+            assert ctx.get(dut.o_freed_slot.p) == self.freed.pop(0)
+        self.unwritten -= self.went(ctx, dut.i_slot_written)
+        at = ctx.get(dut.read)
+        self.read = (at.id, at.place)
+        if ctx.get(dut.write):
+            place, item = ctx.get(dut.write_place), ctx.get(dut.write_item)
+            assert ctx.get(dut.claims_item)
+            self.written = (place.id, place.place), (item.entry, item.slot)
+            self.memory[self.written[0]] = self.written[1]
+
+        released = self.one("release", self.may_go)
         if self.over:
             self.flushed = self.begins
             if self.begins is not None:
                 bins[self.begins].changed = False
-        if acts["touched"] or acts["joined"]:
-            bins[number].row, bins[number].changed = new, True
-            bins[number].opened &= not acts["touched"]
-        if self.head is not None:
-            bin_ = bins[self.head]
-            bin_.row, bin_.parsed, bin_.complete = self.row, True, self.row["count"] == 0
-        if self.filled is not None:
-            bins[self.filled].complete = True
-        if self.told is not None:
-            bins[self.untold.pop(0)].opened = True
-        if ordered:
-            number, use = self.order
-            bins[number].used = True
-            bins[number].uses += 1
-            self.uses.append(self.order)
-            self.untold += [number] if use is Use.TOUCH else []
-        elif released is not None:
+        if touched:
+            bins[use.number].opened = False
+        if last is not None:
+            bins[last].wanted = False
+        self.arrive()
+        if self.ordered:
+            bin_ = bins[self.order.number]
+            bin_.used = bin_.wanted = True
+            bin_.uses.append(self.order)
+            self.untold += [self.order.number] if self.order.use is Use.TOUCH else []
+            (self.touches if self.order.use is Use.TOUCH else self.appends).append(self.order)
+        if released is not None and not (self.ordered and released == self.order.number):
             bins[released] = Bin()
+
+    def may_go(self, bin_):
+        going = self.flushed is not None and bin_ is self.bins[self.flushed]
+        return bin_.complete and not bin_.changed and not bin_.wanted and not going
+
+    def end(self, ctx, ended):
+        """A use ends after all others of its bin; return the bin if none waits for it any longer."""
+        bin_ = self.bins[ended.id]
+        use = bin_.uses.pop(0)
+        assert use.count is not None
+        assert ended.changed == use.changed
+        assert ctx.get(self.dut.ended_hot) == 1 << ended.id
+        assert ctx.get(self.dut.changed_hot) == use.changed << ended.id
+        assert ctx.get(self.dut.last) == (not bin_.uses)
+        self.ended += 1
+        if use.changed:
+            assert ended.count == use.count
+            bin_.count, bin_.changed = use.count, True
+        return None if bin_.uses else ended.id
+
+    def arrive(self):
+        """Have the bins know of what came from HBM."""
+        if self.head is not None:
+            bin_ = self.bins[self.head]
+            bin_.tuples = [self.fresh() for _ in range(self.rng.choice([0, 0, 1, 3]))]
+            bin_.count, bin_.parsed, bin_.complete = len(bin_.tuples), True, not bin_.tuples
+            # Not here yet, but no use may look at them before; tuples that join come behind.
+            self.memory |= {(self.head, place): item for place, item in enumerate(bin_.tuples)}
+        if self.filled is not None:
+            self.bins[self.filled].complete = True
+        if self.told is not None:
+            self.bins[self.untold.pop(0)].opened = True
 
 
 @settings(max_examples=20)

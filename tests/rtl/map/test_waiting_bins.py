@@ -244,13 +244,13 @@ def test_a_bin_without_room_loses_the_tuple_and_says_so():
     assert bench.get("exhausted")
 
 
-def appended(count):
+def appended(count, *, lines=1):
     """A bench on which ``count`` tuples have joined bin 1; no write of a line or of a slot arrives."""
     bench = AmaranthBench(WaitingBins(SHAPE, entries=2))
     bench.source("i_touch").push([{"bin": 1, "use": Use.APPEND}] * count)
     bench.source("i_append").push([{"present": 1, "entry": number} for number in range(count)])
     bench.source("i_free_slot").push(range(count))
-    bench.source("i_free_line").push([3])
+    bench.source("i_free_line").push([3] * lines)
     bench.run_until(limit=20, transfers={"o_line_fetch": 1})
     bench.source("i_line_fetched").push([{"id": 0, "data": 5}])
     bench.run_until(limit=40, transfers={"o_slot_write": count})
@@ -259,14 +259,26 @@ def appended(count):
 
 
 def test_a_bin_is_not_used_while_its_lines_leave():
-    bench = appended(SHAPE.line_indices[0] + 1)
-    assert bench.sink("o_line_flush").transfers == 1  # the last line waits for the arrival of the others
+    bench = appended(SHAPE.line_indices[0] + 1, lines=0)
+    assert bench.sink("o_line_flush").transfers == 0  # no line is free to which the first one can link
     bench.source("i_touch").push([{"bin": 1, "use": Use.TOUCH}])
     bench.run(20)
     assert bench.sink("o_version").transfers == 1
     assert bench.sink("o_waiting").transfers == 0
+    bench.source("i_free_line").push([3])
+    bench.run_until(limit=20, transfers={"o_line_flush": 2, "o_waiting": 1})
+
+
+def test_a_copy_stays_until_all_its_lines_have_arrived():
+    count = SHAPE.line_indices[0] + 1
+    bench = appended(count)
+    assert bench.sink("o_line_flush").transfers == 2
+    bench.source("i_slot_written").push([0] * count)
     bench.source("i_line_flushed").push([0])
-    bench.run_until(limit=20, transfers={"o_line_flush": 1, "o_waiting": 1})
+    bench.run(20)
+    assert not bench.get("quiet")
+    bench.source("i_line_flushed").push([0])
+    bench.run_until(limit=20, values={"quiet": 1})
 
 
 @pytest.mark.parametrize(("lines", "slots"), [(0, 2), (1, 1)])
@@ -340,8 +352,8 @@ def test_late_lines_lead_to_nothing(control):
 @pytest.mark.parametrize(
     ("sizes", "text"),
     [
-        ({"entries": 1}, "entries is 1; it must be a whole number from 2 to 256"),
-        ({"entries": 257}, "entries is 257; it must be a whole number from 2 to 256"),
+        ({"entries": 1}, "entries is 1; it must be a whole number from 2 to 512"),
+        ({"entries": 513}, "entries is 513; it must be a whole number from 2 to 512"),
         ({"most": 0}, "most is 0; it must be a whole number from 1 to 1024"),
     ],
 )

@@ -20,9 +20,9 @@ REMOVALS = [
     Removal("WAITING.TUPLE.ERASE", "rtl/map/waiting.py", "ResetInserter(forget)(inner)", "inner"),
     Removal(
         "WAITING.TUPLE.UNREADABLE",
-        "rtl/map/bin_use.py",
-        "Mux(self.o_waiting.valid & ~at_end, self.item.entry, 0)",
-        "self.item.entry",
+        "rtl/map/bin_touch.py",
+        "Mux(offers & ~at_end, current.entry, 0)",
+        "current.entry",
     ),
     Removal("MERGE.TEXT.ERASE", "rtl/map/page.py", "ResetInserter(self.erase)(inner)", "inner"),
     Removal(
