@@ -156,6 +156,7 @@ def test_the_port_says_when_the_host_has_all_of_a_journal(seed, timing, serve, r
         assert not host.bench.get("journal_told")
         end = host.bench.cycle + 20_000
         while not host.bench.get("journal_told"):
+            assert not host.bench.get("idle")
             assert host.bench.cycle < end
             host.bench.run(1)
         assert host.counter(Counter.JOURNAL_WRITTEN) == given
