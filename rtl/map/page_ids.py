@@ -57,7 +57,8 @@ class PageIds(wiring.Component):
             shape=range(self.entries), depth=self.ids, init=[], attrs={"ram_style": "distributed"}
         )
         write, read = owners.write_port(), owners.read_port(domain="comb")
-        under_way, next_id = Signal(self.ids), Signal.like(self.id, init=1)
+        under_way = Signal(self.ids)
+        next_id = Signal.like(self.id, init=1)
         m.d.comb += [
             write.en.eq(self.take),
             write.addr.eq(self.id),
