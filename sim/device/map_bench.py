@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,7 +96,7 @@ class CoreRun:
         self.bench, self.config, self.base = bench, config, base
         params = config.params
         self.memory = Memory(-(-params.host_bytes // 4096) * 4096, base)
-        self.host = bench.memory("m_axi_host", self.memory, host or HostTiming())
+        self.host = bench.memory("m_axi_host", self.memory, replace(host or HostTiming(), ids=config.host_ids))
         self.hbm = attach_hbm(bench, config, hbm)
         bench.set("base", base)
 

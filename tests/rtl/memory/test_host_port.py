@@ -37,8 +37,9 @@ ROUGH = HostTiming(
 class Rig(wiring.Component):
     """The port; its input ``abort`` is ``forget`` here, for the name of a C function can't be reached in a bench."""
 
-    def __init__(self, max_lines):
-        self.dut = HostPort(page_ids=IDS["page"], ring_ids=IDS["ring"], max_lines=max_lines, timeout=TIMEOUT)
+    def __init__(self, max_lines, **options):
+        options = {"page_ids": IDS["page"], "ring_ids": IDS["ring"]} | options
+        self.dut = HostPort(max_lines=max_lines, timeout=TIMEOUT, **options)
         self.members = dict(self.dut.signature.members)
         super().__init__({"forget" if name == "abort" else name: member for name, member in self.members.items()})
 
@@ -153,6 +154,28 @@ def test_all_that_is_asked_for_is_read_and_written_once(max_lines):
         host.check()
 
     check()
+
+
+def test_a_bus_may_have_128_ids():
+    ids = {"page": 120, "ring": 8}
+    bench = Design(Rig(1, page_ids=ids["page"], ring_ids=ids["ring"], bus_ids=128)).bench(seed=3)
+    memory = Memory(SIZE, BASE)
+    memory.data[:AREA] = np.random.default_rng(3).integers(0, 256, AREA, np.uint8)
+    bench.memory("m_axi", memory, HostTiming(reads=128, ids=128))
+    count, expected = AREA // LINE, {}
+    for client, number in ids.items():
+        lines = [(7 * k + number) % count for k in range(number)]
+        expected[client] = {k: memory.data[LINE * line : LINE * (line + 1)].tobytes() for k, line in enumerate(lines)}
+        bench.source(f"i_{client}_read").push(
+            {"address": BASE + LINE * line, "lines": 1, "id": k} for k, line in enumerate(lines)
+        )
+    bench.run_until(limit=5000, transfers={f"o_{client}_data": number for client, number in ids.items()})
+    for client, number in ids.items():
+        bits = (number - 1).bit_length()
+        answers = bench.sink(f"o_{client}_data").take()
+        found = {item & (1 << bits) - 1: (item >> bits & (1 << 512) - 1).to_bytes(LINE, "little") for item in answers}
+        assert found == expected[client]
+    assert not bench.get("error")
 
 
 def bursts(host, kind):
