@@ -253,6 +253,8 @@ class GcmOpenEach(GcmOpen):
         A wrong tag erases the key that was to open the message.
     GCM.TEXT.ZERO_ON_FAULT
         After a wrong tag nothing comes out under that key but zeros.
+    SESSIONS.EARLY.FORGOTTEN
+        A wrong tag costs no key while the block is ``lenient``.
     """
 
     def _own_ports(self) -> dict[str, wiring.Member]:
@@ -263,6 +265,7 @@ class GcmOpenEach(GcmOpen):
         m.d.comb += [
             # SEC_CM: GCM.TEXT.ZERO_ON_FAULT -- a forgotten key is no secret: whoever knows it could make a right tag
             good.eq(right & ~dead.bit_select(key_index, 1)),
+            # SEC_CM: SESSIONS.EARLY.FORGOTTEN -- the record comes again under this key
             lost.bit_select(key_index, 1).eq(failed & ~self.lenient),
             # SEC_CM: GCM.FAULT.KEY_ERASE -- this key alone; messages of others are under way
             self._core.forget.eq(self.forget | lost),

@@ -66,7 +66,7 @@ class EarlyReads(wiring.Component):
     counted : In(1)
         They count a record of one operation, and there is room for its response. A cycle after ``some``.
     moved : In(1)
-        Lines are being asked for in the usual way.
+        The next place is another one from now on.
     again : In(1)
         The early record was not right.
     o_read : Out(stream.Signature(request))
@@ -118,11 +118,11 @@ class EarlyReads(wiring.Component):
         m.d.sync += [
             stages[0].eq(0),
             stages[0].here.eq(self.i_data.valid),
-            stages[0].first.eq(first & ~self.moved & ~self.begins),
+            stages[0].first.eq(first & ~self.moved),
             carried[0].eq(line),
         ]
         for before, after, old, new in zip(stages, stages[1:], carried, carried[1:], strict=False):
-            m.d.sync += [after.eq(before), after.first.eq(before.first & ~self.moved & ~self.begins), new.eq(old)]
+            m.d.sync += [after.eq(before), after.first.eq(before.first & ~self.moved), new.eq(old)]
         m.d.sync += [stages[1].some.eq(self.some), stages[1].fits.eq(self._fits(carried[0].data))]
         now, at = stages[-1], carried[-1]
 
@@ -130,18 +130,18 @@ class EarlyReads(wiring.Component):
         taken, taking = Signal.like(at.id), Signal()
         late = Signal()
         m.d.comb += [
-            self.hold.eq(armed & self.open_),
+            # SEC_CM: RING.EARLY.ONCE -- a host that gives wrong bytes early gets one more try at a tag, and not many
+            self.hold.eq(armed & self.open_ & ~certain),
             self.begins.eq(now.first & now.fits & self.counted & self.hold),
             # the counters were there before this line, and it is no record of one operation; or none comes
-            late.eq(armed & ~self.begins & ((now.first & now.some) | (waits == 0))),
+            late.eq(self.hold & ~self.begins & ((now.first & now.some) | (waits == 0))),
             self.o_line.valid.eq(self.begins | (taking & now.here & (at.id == taken))),
             self.o_line.p.eq(at.data),
         ]
-        m.d.sync += waits.eq(Mux(self.some & armed, waits - 1, self.patience))
-        with m.If(self.moved | self.begins | late):
+        m.d.sync += waits.eq(Mux(self.some & self.hold, waits - 1, self.patience))
+        with m.If(self.moved):
             m.d.sync += armed.eq(0)
-        # SEC_CM: RING.EARLY.ONCE -- a host that gives wrong bytes early gets one more try at a tag, and not many
-        with m.Elif(ask & ~certain):
+        with m.Elif(ask):
             m.d.sync += armed.eq(1)
         with m.If(late | self.again):
             m.d.sync += certain.eq(1)
@@ -181,7 +181,7 @@ class EarlyReads(wiring.Component):
                 left.eq(waiting - (mine & line.last)),
             ]
             m.d.sync += waiting.eq(left + (ask & (number == k)))
-            with m.If(self.moved | self.begins):
+            with m.If(self.moved):
                 m.d.sync += old.eq(left + (ask & (number == k)))
             with m.Elif(mine & line.last & (old != 0)):
                 m.d.sync += old.eq(old - 1)

@@ -211,7 +211,7 @@ class CommandFetch(wiring.Component):
             m.d.sync += some.eq(Mux(self.serve & ~held, most, 0))
         if self.early_lines:
             self._early(m, known, most, ahead)
-            m.d.comb += [held.eq(self.hold | self.early), comes.eq(self.begins), self.moved.eq(taken)]
+            m.d.comb += [held.eq(self.hold | self.early), comes.eq(self.begins), self.moved.eq(step != 0)]
             with m.If(self.sure):
                 m.d.comb += step.eq(self.early_lines)
         with m.If(step != 0):

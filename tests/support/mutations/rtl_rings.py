@@ -199,7 +199,8 @@ REMOVALS = [
         "running & fault & ~self.early",
         "running & fault",
     ),
-    Removal("RING.EARLY.ONCE", "rtl/rings/early_reads.py", "ask & ~certain", "ask"),
+    Removal("SESSIONS.EARLY.FORGOTTEN", "rtl/crypto/gcm.py", "failed & ~self.lenient", "failed"),
+    Removal("RING.EARLY.ONCE", "rtl/rings/early_reads.py", "self.open_ & ~certain", "self.open_"),
     Removal("RING.COUNTERS.BOUND", "rtl/rings/counter_polls.py", " & (read <= self.responses)", ""),
     Removal("RING.COUNTERS.BOUND", "rtl/rings/counter_polls.py", " & (taken_lines <= self.journal)", ""),
     Removal(
