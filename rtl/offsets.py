@@ -49,7 +49,7 @@ LEAST_TURNAROUND = 3
 FOLLOW_LINE = 14
 """From a line of a descriptor to the next one, without HBM's latency."""
 
-OPENING = 18
+OPENING = 12
 """From the start of a page to the end of its merge, without twice its beats and without waiting tuples."""
 
 USE = 2
@@ -61,8 +61,8 @@ MERGE = 1
 AGAIN = 4
 """From the end of a merge to the end of the next one, if both are of one key: the tuple goes out and comes in again."""
 
-SEALING = 16
-"""From a reply to the sealed page, without the beats of the page."""
+SEALING = 7
+"""From the end of a merge to the sealed page at its pacer, without the beats of the page."""
 
 LEAVING = 3
 """Between the latest that an item may be there and the time at which its pacer offers it."""

@@ -92,23 +92,29 @@ def test_channels_are_planned_for_the_pace_of_the_blocks():
     assert offsets.least_interval(preset("PAPER")) <= LEAST_INTERVAL
 
 
+def one_at_a_time(hbm):
+    """Return what each of 20 operations takes that comes alone: cycles by stage."""
+    engine, found = TimedEngine(ROOMY, 3, hbm=hbm, host=HOSTS["0 ns"], inside=True), []
+    size, data = ROOMY.params.key_bytes, bytes(ROOMY.params.value_bytes)
+    engine.fill([Operation(Kind.PUT, number.to_bytes(size, "big"), data) for number in range(2000)])
+    for number in range(20):
+        bench = engine.run.bench
+        bench.observer.clear()
+        before = bench.get("progress")
+        engine.fill([Operation(Kind.GET, (91 * number).to_bytes(size, "big"), b"")])
+        engine.run.step(ALONE)
+        stages = stage_cycles(engine.stages, ENGINE_PROGRESS, before=before)
+        found.append({name: at[0] for name, at in stages.items()})
+    return found
+
+
 @pytest.fixture(scope="module")
 def alone():
     """What operations take that come alone, to an HBM so slow that pages wait for it: its latency, cycles by stage."""
     found = []
     for nanoseconds in (1600.0, 2000.0):
         hbm = HbmTiming(hit_ns=nanoseconds, closed_ns=nanoseconds, conflict_ns=nanoseconds, refresh_every_ns=0)
-        engine = TimedEngine(ROOMY, 3, hbm=hbm, host=HOSTS["0 ns"], inside=True)
-        size, data = ROOMY.params.key_bytes, bytes(ROOMY.params.value_bytes)
-        engine.fill([Operation(Kind.PUT, number.to_bytes(size, "big"), data) for number in range(2000)])
-        for number in range(20):
-            bench = engine.run.bench
-            bench.observer.clear()
-            before = bench.get("progress")
-            engine.fill([Operation(Kind.GET, (91 * number).to_bytes(size, "big"), b"")])
-            engine.run.step(ALONE)
-            stages = stage_cycles(engine.stages, ENGINE_PROGRESS, before=before)
-            found.append((HbmTiming.clock_mhz * nanoseconds / 1000, {name: at[0] for name, at in stages.items()}))
+        found += [(HbmTiming.clock_mhz * nanoseconds / 1000, stages) for stages in one_at_a_time(hbm)]
     return found
 
 
@@ -135,3 +141,12 @@ def test_constants_of_the_blocks_are_what_they_take(alone):
 def test_the_turnaround_starts_pages_when_the_host_answers_at_once(alone):
     starts = {stages["started"] - stages["read"] for _, stages in alone}
     assert starts == {ROOMY.turnaround_cycles}
+
+
+def test_a_page_is_opened_merged_and_sealed_in_the_cycles_of_its_blocks():
+    """An HBM without refreshes has told all before the page starts. The fewest cycles are those without a list."""
+    stages = one_at_a_time(HbmTiming(refresh_every_ns=0))
+    beats = ROOMY.page_beats
+    assert 0 <= offsets.OPENING + 2 * beats - min(one["merged"] - one["started"] for one in stages) <= 2
+    to_pacer = 2  # cycles from the last sealed beat of a page
+    assert 0 <= offsets.SEALING + beats - to_pacer - max(one["sealed"] - one["merged"] for one in stages) <= 1
