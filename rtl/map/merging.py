@@ -130,19 +130,15 @@ class Merging(wiring.Component):
     def _end(self, m: Module, pending: stream.Interface) -> None:
         """End the uses of both bins with the result of a merge, and make the reply."""
         result, found, command = self.merge.o_result, pending.p.finding, pending.p.command
-        m.submodules.appends = appends = Fifo(shape=self.o_append.p.shape(), depth=STEPS)
-        connect(m, appends.o, flipped(self.o_append))
         is_put = Signal()
+        there, may_end = result.valid & pending.valid, self._append(m, pending, is_put)
         m.d.comb += [
-            self.o_occupancy.valid.eq(result.valid & pending.valid & appends.i.ready),
+            self.o_occupancy.valid.eq(there & may_end),
             self.o_occupancy.p.eq(result.p.occupancy),
             self.merged.eq(self.o_occupancy.valid & self.o_occupancy.ready),
             result.ready.eq(self.merged),
             pending.ready.eq(self.merged),
             is_put.eq(command.kind == Kind.PUT),
-            appends.i.valid.eq(self.merged),
-            appends.i.p.present.eq(found.keep),
-            appends.i.p.entry.eq(Cat(command.key, Mux(is_put, command.value, result.p.value))),
         ]
         with m.If(self.merged & found.hit & ~result.p.found):
             m.d.sync += self.lost.eq(1)
@@ -161,6 +157,27 @@ class Merging(wiring.Component):
             pacer.i.p.live.eq(live),
         ]
         connect(m, pacer.o, flipped(self.o_reply))
+
+    def _append(self, m: Module, pending: stream.Interface, is_put: Signal) -> Value:
+        """Offer what joins the second bin as soon as the result is there, for the next operation may be on its key.
+
+        If it is not taken at once, it waits in a queue. Returns whether it has been offered or is offered now.
+        """
+        result, command, out = self.merge.o_result, pending.p.command, self.o_append
+        m.submodules.appends = appends = Fifo(shape=out.p.shape(), depth=STEPS)
+        offered, fresh, item = Signal(), Signal(), Signal(out.p.shape())
+        m.d.comb += [
+            item.present.eq(pending.p.finding.keep),
+            item.entry.eq(Cat(command.key, Mux(is_put, command.value, result.p.value))),
+            fresh.eq(result.valid & pending.valid & ~offered & appends.i.ready),
+            out.valid.eq(appends.o.valid | fresh),
+            out.p.eq(Mux(appends.o.valid, appends.o.p.as_value(), item.as_value())),
+            appends.o.ready.eq(out.ready),
+            appends.i.valid.eq(fresh & (appends.o.valid | ~out.ready)),
+            appends.i.p.eq(item),
+        ]
+        m.d.sync += offered.eq((offered | fresh) & ~self.merged)
+        return offered | appends.i.ready
 
     def _numbers(self, m: Module, found: Value) -> tuple[Signal, Signal]:
         """Return the number of the operation that ends, and how many keys are live after it."""

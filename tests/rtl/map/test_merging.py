@@ -8,6 +8,7 @@ from amaranth.lib.data import Const
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omap.operations import Kind
 from rtl.map.core import Core
 from rtl.map.merging import Merging
 from sim.bench.amaranth_bench import AmaranthBench
@@ -17,12 +18,13 @@ from tests.support.rtl.engines import TIGHT
 class Rig:
     """A merge to which operations that do nothing are given, their pages when a test says so."""
 
-    def __init__(self, config=TIGHT):
+    def __init__(self, config=TIGHT, *, seed=0):
         merging = Core(config).merging
         assert isinstance(merging, Merging)
         self.reply, self.beats = merging.o_reply.p.shape(), merging.merge.text_beats
         self.end = merging.i_waiting.p.shape().const({"end": 1}).as_value().value
-        self.bench = AmaranthBench(merging)
+        self.append = merging.o_append.p.shape()
+        self.bench = AmaranthBench(merging, seed=seed)
         self.bench.set("formatted", 1)
         self.started = []
 
@@ -33,10 +35,10 @@ class Rig:
         self.bench.run(1)
         self.bench.set("started", 0)
 
-    def page(self):
+    def page(self, command=0, finding=0):
         """All that belongs to the page of an operation is there."""
-        for name in ("i_command", "i_finding", "i_bin"):
-            self.bench.source(name).push([0])
+        for name, item in (("i_command", command), ("i_finding", finding), ("i_bin", 0)):
+            self.bench.source(name).push([item])
         self.bench.source("i_waiting").push([self.end])
         self.bench.source("i_text").push([0] * self.beats)
 
@@ -96,4 +98,23 @@ def test_an_operation_takes_as_many_cycles_as_its_page_has_beats_or_tuples_wait_
     rig.bench.run_until(limit=500, transfers={"o_append": count})
     for end in ends[:2]:
         assert end.cycles[-1] - end.cycles[0] == (count - 1) * max(rig.beats, waiting + 1)
-    assert ends[1].cycles[0] - ends[0].cycles[0] == 1
+    assert ends[0].cycles == ends[1].cycles
+
+
+@settings(max_examples=6)
+@given(
+    operations=st.lists(st.tuples(st.booleans(), st.integers(0, 2**32 - 1)), min_size=10, max_size=30),
+    seed=st.integers(0, 2**32 - 1),
+    idle=st.sampled_from([(0.0, 0.7), (0.7, 0.0), (0.6, 0.6), (0.0, 0.0)]),
+)
+def test_each_tuple_that_joins_is_offered_once_whichever_end_of_an_operation_is_taken_first(operations, seed, idle):
+    rig = Rig(seed=seed)
+    ends = [rig.bench.sink(name, idle=share) for name, share in zip(("o_occupancy", "o_append"), idle, strict=True)]
+    for keep, key in operations:
+        rig.page({"kind": Kind.PUT, "key": key, "value": key ^ 1}, {"keep": keep})
+    rig.bench.run_until(limit=2000, transfers=dict.fromkeys(("o_occupancy", "o_append"), len(operations)))
+    assert len(ends[0].take()) == len(operations)
+    append = rig.append
+    joined = [(append.from_bits(raw).present, append.from_bits(raw).entry) for raw in ends[1].take()]
+    size = 8 * TIGHT.params.key_bytes
+    assert joined == [(keep, key | (key ^ 1) << size) for keep, key in operations]
