@@ -58,7 +58,7 @@ USE = 2
 MERGE = 1
 """Of the merge for each page; each waiting tuple takes one more."""
 
-AGAIN = 4
+AGAIN = 3
 """From the end of a merge to the end of the next one, if both are of one key: the tuple goes out and comes in again."""
 
 SEALING = 7

@@ -1,6 +1,7 @@
 """The offsets of an engine: they cover what its blocks take, which is measured here, and HBM is what the model says."""
 
 from dataclasses import fields, replace
+from fractions import Fraction
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_no_more_operations_are_in_flight_than_there_is_room_for_their_bins():
 
 def test_an_engine_at_the_pace_of_the_link_is_not_limited_by_what_it_holds():
     """By Little's law, with a host whose reads take 300 cycles."""
-    config = EngineConfig(params=preset("PAPER"), lanes=2, interval=offsets.least_interval(preset("PAPER")))
+    config = EngineConfig(params=preset("PAPER"), lanes=2, interval=Fraction(19, 4))
     trip = config.lookup_cycles + max(config.turnaround_cycles, SLOW_HOST) + config.reply_cycles
     assert trip / config.interval < config.in_flight <= MOST_IN_FLIGHT
     assert (config.turnaround_cycles + config.merge_cycles) / config.interval < config.page_entries

@@ -19,7 +19,7 @@ SHARES = 256
 class BinsLoop(LateBins, wiring.Component):
     """The block with late memory; a tuple is judged when it is offered, by draw.
 
-    The occupancy of a touch comes in the cycle after its end, and what an operation appends in the cycle after that.
+    The occupancy of a touch, and what its operation appends, are offered in the cycle after its end.
 
     Parameters
     ----------
@@ -71,11 +71,11 @@ class BinsLoop(LateBins, wiring.Component):
             joins.eq(draw[8:] < self.joins),
             verdict.valid.eq(waiting.valid & ~waiting.p.end),
             verdict.p.eq(Mux(kept, Verdict.KEPT, Verdict.MOVED)),
-            waiting.ready.eq(Mux(waiting.p.end, ends.i.ready, verdict.ready)),
-            ends.i.valid.eq(waiting.valid & waiting.p.end),
-            occupancy.valid.eq(ends.o.valid & (results.i.ready | self.alone)),
-            ends.o.ready.eq(occupancy.ready & (results.i.ready | self.alone)),
-            results.i.valid.eq(occupancy.valid & occupancy.ready & ~self.alone),
+            waiting.ready.eq(Mux(waiting.p.end, ends.i.ready & results.i.ready, verdict.ready)),
+            ends.i.valid.eq(waiting.valid & waiting.p.end & results.i.ready),
+            occupancy.valid.eq(ends.o.valid),
+            ends.o.ready.eq(occupancy.ready),
+            results.i.valid.eq(waiting.valid & waiting.p.end & ends.i.ready & ~self.alone),
             append.valid.eq(results.o.valid | self.alone),
             append.p.present.eq(joins),
             append.p.entry.eq(number),
