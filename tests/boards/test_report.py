@@ -46,7 +46,7 @@ def test_tops_are_the_engine_and_what_is_around_it():
 
 def test_nothing_is_lost_where_the_engine_is_left_out():
     """What is around it would vanish if the black box did not use it."""
-    parts = {"u55c_vitis": ["entropy"], "u55c_direct": ["bar", "gate", "clear", "entropy"]}
+    parts = {"u55c_vitis": ["entropy"], "u55c_direct": ["link", "gate", "clear", "entropy"]}
     for target, names in parts.items():
         for resource in ("lut", "ff"):
             whole = getattr(AREAS[report.around(target)], resource)
@@ -63,7 +63,7 @@ def test_the_text_names_the_longest_paths():
 
 
 def test_the_table_is_true_for_a_small_block():
-    found, documented = report.parts(PAPER)["bar"](), AREAS["bar"]
+    found, documented = report.parts(PAPER)["gate"](), AREAS["gate"]
     assert math.isclose(found.lut, documented.lut, rel_tol=TOLERANCE)
     assert math.isclose(found.ff, documented.ff, rel_tol=TOLERANCE)
     assert (found.bram, found.uram, found.dsp) == (documented.bram, documented.uram, documented.dsp)
@@ -81,7 +81,7 @@ def test_a_box_has_the_ports_of_what_it_replaces():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ParamsError, match=r"no part is called 'cpu'; there are bar, .*u55c_direct around the engine"):
+    with pytest.raises(ParamsError, match=r"no part is called 'cpu'; there are link, .*u55c_direct around the engine"):
         choose(report.parts(PAPER), ["cpu"], "part")
 
 
@@ -98,11 +98,11 @@ def test_the_command_updates_a_document(tmp_path, monkeypatch):
     document.write_text("before\n" + empty.format("") + "after\n")
     engine.write_text(empty.format(head + "| engine | 1,000 | 2,000 | 28 | 7 | 12 | 8 | 0.08 % |\n"))
     arguments = ("--engine", engine, "--update", document)
-    assert run("bar", *arguments).exit_code == 0
-    assert list(read_table(document.read_text())) == ["bar", "engine"]
+    assert run("gate", *arguments).exit_code == 0
+    assert list(read_table(document.read_text())) == ["gate", "engine"]
     assert run("u55c_direct around the engine", *arguments).exit_code == 0
     found = read_table(document.read_text())
-    assert list(found) == ["bar", "u55c_direct around the engine", "engine", "u55c_direct"]
+    assert list(found) == ["gate", "u55c_direct around the engine", "engine", "u55c_direct"]
     assert found["u55c_direct"] == Area(1010, 2020, 28.5, 7, 12, 9)
     assert "`u55c_direct` takes 0.08 % LUT, 0.08 % FF, 1.41 % BRAM, 0.73 % URAM, 0.13 % DSP" in document.read_text()
     assert document.read_text().startswith("before\n")
@@ -112,6 +112,6 @@ def test_the_command_updates_a_document(tmp_path, monkeypatch):
 def test_without_the_engines_row_the_command_says_how_to_get_one(tmp_path):
     engine = tmp_path / "engine.md"
     engine.write_text("nothing")
-    result = CliRunner().invoke(command, ["report", "bar", "--engine", str(engine)])
+    result = CliRunner().invoke(command, ["report", "gate", "--engine", str(engine)])
     assert result.exit_code != 0
     assert "omap rtl report --update" in str(result.exception)

@@ -98,7 +98,7 @@ def test_hbm_that_can_not_be_zeroed_is_told_and_not_used(kind):
 
 
 def test_a_card_that_is_reset_begins_anew():
-    """A reset of the bridge, as at a restart of the host: keys are gone, HBM is zeroed again."""
+    """A reset, as at a restart of the host: keys are gone, HBM is zeroed again."""
     run = DirectRun(TIGHT, ring_lines=128)
     assert run.read("RING_LINES") == 128
     run.step(1000)
