@@ -79,6 +79,9 @@ TABLE_ACCESSES = 3
 WORK_SHARE = 0.85
 """Largest share of an interval that the mean work of an operation may take at any server ..."""
 
+CHANNEL_SHARE = 0.7
+"""The same for a channel of HBM. One long list of long tuples keeps it busy for thousands of cycles."""
+
 MERGE_SHARE = 0.9
 """... but for the merge, whose work is much the same for all operations."""
 
@@ -210,6 +213,11 @@ class Work:
         count, further = np.arange(len(law) + 1), lists.further(len(law) + 1)
         named = FLUSH / 2 + np.where(further > 0, 1 + FLUSH_LINE * further + count - first, 0)
         return backlog.moments(law, named[:-1]) + backlog.moments(law, named[1:])
+
+    def channels_keep_up(self, interval: int | Fraction) -> bool:
+        """Return whether the channels of HBM do what operations bring on average, with room."""
+        most = CHANNEL_SHARE * float(interval)
+        return all(backlog.mean_of(server) <= most for server in (self.tables, self.descriptors, self.slots))
 
     @property
     def list_cycles(self) -> backlog.Moments:

@@ -41,14 +41,14 @@ LEAST_SPREAD = {"slots": 1}
 """Least binary logarithm of a structure's channels in a group, if it fits one channel: a long list is read from two
 channels at once. A larger structure has several channels anyway."""
 
-LEAST_INTERVAL: int | Fraction = 8
+LEAST_INTERVAL = Fraction(19, 4)
 """Cycles that the bookkeeping of an operation needs at the shape of PAPER, by :func:`rtl.offsets.least_interval`. The
 intervals that follow from other maps have the same parts of a cycle."""
 
-PAGE_ROOM: int | Fraction = 1
+PAGE_ROOM = Fraction(3, 4)
 """Cycles that an interval has beyond the beats of a page: for merges that take longer than their pages."""
 
-DEFAULT_LANES = (1,)
+DEFAULT_LANES = (1, 2, 4)
 """Lanes of engines that are not told how many they have: the fewest whose pages fit :data:`LEAST_INTERVAL`."""
 
 LANE_BYTES = 16

@@ -54,8 +54,8 @@ SHAPES = {
 CAPACITIES = {"PAPER": (1 << 12, 1 << 18), "STANDARD": (1 << 14,), "WIDE": (1 << 12,)}
 """Keys of the maps that are measured."""
 
-BARS = {"PAPER": 16.0, "STANDARD": 1.25 * 40, "WIDE": 1.25 * 256}
-"""Most cycles an operation may take."""
+BARS = {"PAPER": 5.0, "STANDARD": 15.9, "WIDE": 88.0}
+"""Most cycles an operation is to take."""
 
 NUMBERS = [field.name for field in fields(EngineConfig) if field.type in ("int", "int | Fraction")]
 """What an engine can be given instead of what follows from its map."""

@@ -86,8 +86,8 @@ def test_each_structure_fits_and_wastes_little(name, channel_bytes):
 
 def test_traffic_asks_for_channels():
     paper = layouts(preset("PAPER"))
-    assert account(paper) == "table 0 2, table 1 2, descriptors 4, slots 4, free lists 1"
-    assert total(paper) == 13
+    assert account(paper) == "table 0 4, table 1 4, descriptors 8, slots 8, free lists 1"
+    assert total(paper) == 25
     assert total(layouts(preset("PAPER"), interval=40)) == 6
 
 
