@@ -52,7 +52,8 @@ def test_there_is_an_engine_for_the_largest_map_of_every_board(board):
 
 @pytest.mark.parametrize(("over", "channels"), [(0, 2), (64, 3)])
 def test_a_structure_that_is_one_line_too_large_gets_another_channel(over, channels):
-    config = EngineConfig(params=with_descriptors(2 * CHANNEL_BYTES + over), interval=64)  # rarely enough for size alone
+    slow = 64  # cycles, so that traffic asks for no channel
+    config = EngineConfig(params=with_descriptors(2 * CHANNEL_BYTES + over), interval=slow)
     assert config.channels["descriptors"] == channels
 
 
