@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Uses bins in the order in which they were announced: waiting tuples are offered and judged, and others join."""
 
 from __future__ import annotations
