@@ -92,7 +92,7 @@ class BinAppend(wiring.Component):
         begins, here, writes, at = Signal(), Signal(), Signal(), Signal(shapes.place_bits)
         may_write = self._slot_writes(m, writes)
         m.d.comb += [
-            begins.eq(turn.valid & self.due & self.usable & (~appending.valid | self.appended)),
+            begins.eq(turn.valid & self.due & self.usable & ~appending.valid),
             turn.ready.eq(begins),
             here.eq(appending.valid & append.valid & ~self.held),
             self.joins.eq(append.p.present & room),

@@ -236,23 +236,42 @@ class BinFlush(wiring.Component):
         return m
 
     def _queue(self, m: Module, may: Value) -> None:
-        """Queue bins, and begin with the first if it may be taken back. A bin is in the queue once at most."""
+        """Queue bins, and begin with the first if it may be taken back. A bin is in the queue once at most.
+
+        How the first bin stands was looked up in the cycle before. A use that was announced in that cycle comes so much
+        later that the bin is read before.
+        """
         shapes, n = self.shapes, self.shapes.entries
-        m.submodules.queue = queue = Fifo(shape=shapes.id_bits, depth=n + 1, registered=True)
-        queued, picked = Signal(n), queue.o.p
-        joins, useless, leaves, again = Signal(), Signal(), Signal(), Signal()
+        m.submodules.queue = queue = Fifo(shape=shapes.id_bits, depth=n)
+        queued, waits, eligible, useless = Signal(n), Signal(), Signal(), Signal()
+        joins, leaves, again, moves = Signal(), Signal(), Signal(), Signal()
+
+        def stands(id_: Value) -> tuple[Value, Value]:
+            told = self.idle.valid & (self.idle.id == id_)  # it becomes eligible now
+            return self.eligible.bit_select(id_, 1), self.useless.bit_select(id_, 1) & ~told
+
+        next_stands, stands_now = stands(queue.o.p), stands(self.picked)
+        told = self.idle.valid & (self.idle.id == self.picked)
         m.d.comb += [
-            self.picked.eq(picked),
             joins.eq(self.idle.valid & ~queued.bit_select(self.idle.id, 1)),
-            useless.eq(self.useless.bit_select(picked, 1) & ~(self.idle.valid & (self.idle.id == picked))),
-            self.begin.eq(queue.o.valid & self.eligible.bit_select(picked, 1) & may),
-            leaves.eq(self.begin | (queue.o.valid & useless)),
-            again.eq(queue.o.valid & ~self.useless.bit_select(picked, 1) & ~self.eligible.bit_select(picked, 1)),
+            self.begin.eq(waits & eligible & may),
+            leaves.eq(self.begin | (waits & useless & ~told)),
+            again.eq(waits & ~eligible & ~useless & ~joins),
             queue.i.valid.eq(joins | again),
-            queue.i.p.eq(Mux(joins, self.idle.id, picked)),
-            queue.o.ready.eq(leaves | (again & ~joins)),
+            queue.i.p.eq(Mux(joins, self.idle.id, self.picked)),
+            moves.eq(~waits | leaves | again),
+            queue.o.ready.eq(moves),
         ]
-        m.d.sync += queued.eq((queued & ~one_hot(picked, n, leaves)) | one_hot(self.idle.id, n, joins))
+        m.d.sync += queued.eq((queued & ~one_hot(self.picked, n, leaves)) | one_hot(self.idle.id, n, joins))
+        with m.If(moves):
+            m.d.sync += [
+                waits.eq(queue.o.valid),
+                self.picked.eq(queue.o.p),
+                eligible.eq(next_stands[0]),
+                useless.eq(next_stands[1]),
+            ]
+        with m.Else():
+            m.d.sync += [eligible.eq(stands_now[0]), useless.eq(stands_now[1])]
 
     def _first_line(self, row: Value, unnamed: Value, link: Value) -> Value:
         """Return the first line of a bin."""

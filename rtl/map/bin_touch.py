@@ -47,8 +47,8 @@ class BinTouch(wiring.Component):
         The append that waits for its tuple; ``number`` is the number of the use after it.
     appended, joins, tail : In
         The append ends in this cycle; whether a tuple joins; which one, and its slot.
-    held, held_joins, held_tail : In
-        The same of an append that has ended, and whose tuple is not in memory yet.
+    held, held_joins : In
+        The last append that ended, if its tuple is not in memory yet; whether there is one.
     read : Out({"place", "id"})
         Place that is read.
     item : In({"entry", "slot"})
@@ -84,7 +84,6 @@ class BinTouch(wiring.Component):
                 "tail": In(shapes.item),
                 "held": In(StructLayout({"valid": 1, **turn})),
                 "held_joins": In(1),
-                "held_tail": In(shapes.item),
                 "read": Out(shapes.place),
                 "item": In(shapes.item),
                 "keep": Out(1),
@@ -116,12 +115,13 @@ class BinTouch(wiring.Component):
         reading, keeping, remaining = Signal(count), Signal(count), Signal(count)
         drained, more, has_tail, awaited = Signal(), Signal(), Signal(), Signal()
         tail, current = Signal(shapes.item), Signal(shapes.item)
-        early, behind = Signal(), Signal()  # the append before the next touch waits for its tuple, or has it at hand
+        # The append before the next touch waits for its tuple, or was the last one, and its tuple is at hand.
+        early, behind, at_hand = Signal(), Signal(), Signal()
         at_end, offers, judged, ends, begins = Signal(), Signal(), Signal(), Signal(), Signal()
         stays = self.i_verdict.p == Verdict.KEPT
         m.d.comb += [
             early.eq(appending.valid & (appending.id == turn.p.id) & (appending.number == turn.p.number)),
-            behind.eq(held.valid & (held.id == turn.p.id) & (held.number == turn.p.number)),
+            behind.eq(at_hand & held.valid & (held.id == turn.p.id) & (held.number == turn.p.number)),
             begins.eq(turn.valid & (self.due | early | behind) & self.usable & (~present | ends)),
             turn.ready.eq(begins),
             at_end.eq(drained & ~has_tail & ~more),
@@ -174,10 +174,11 @@ class BinTouch(wiring.Component):
                 m.d.sync += [more.eq(0), has_tail.eq(self.joins)]
             with m.If(ends):
                 m.d.sync += present.eq(0)
-        with m.If(begins & behind & self.held_joins):
-            m.d.sync += tail.eq(self.held_tail)
-        with m.Elif(self.appended & (more | begins)):
-            m.d.sync += tail.eq(self.tail)
+        # What joins is kept, unless the one before is still to be offered.
+        with m.If(self.appended):
+            m.d.sync += at_hand.eq(~has_tail)
+            with m.If(~has_tail):
+                m.d.sync += tail.eq(self.tail)
 
         m.d.comb += [
             leaving.i.valid.eq(ends),

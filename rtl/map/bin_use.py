@@ -140,7 +140,6 @@ class BinUse(wiring.Component):
             touch.held.id.eq(append.leaving.id),
             touch.held.number.eq(append.leaving.number),
             touch.held_joins.eq(append.joined),
-            touch.held_tail.eq(append.item),
             touch.item.eq(self.item),
             self.read.eq(touch.read),
             self.writing.eq(append.writing),
