@@ -15,7 +15,6 @@ from omap import sizing
 from omap.outfiles import try_file, write_text
 from rtl.config import EngineConfig
 from rtl.engine import Engine
-from sim.bench.build import FAST
 from sim.measure import probes
 from sim.measure.engine import CAPACITIES, CLOCK_MHZ, SEED, SHAPES, Subject, add_options, fill, host_of, mixed
 from sim.measure.probes import Count, Flow, Level, Machine, Probe, ProbedDesign, stream
@@ -105,8 +104,8 @@ def rooms(config: EngineConfig) -> dict[str, int]:
 
 
 def probed_engine(config: EngineConfig) -> ProbedDesign:
-    """Return the compiled engine with its probes."""
-    return ProbedDesign(Engine(config), PROBES, flags=FAST, machines=True)
+    """Return the compiled engine with its probes; compiled quickly, because it runs for seconds."""
+    return ProbedDesign(Engine(config), PROBES, machines=True)
 
 
 def measure(name: str, keys: int, arguments: argparse.Namespace) -> Busy:
