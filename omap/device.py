@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import numpy as np
 
 from omap.batch import CommandBatch
-from omap.columns import Answers, Bytes, Columns
 from omap.device_rings import DeviceRings, Fetched, Output
 from omap.errors import ExhaustedError, InputError, PageAlteredError
 from omap.fresh import NO_DEVICE_ID, Fresh, system_noise
+from omap.interface import DeviceMap
 from omap.journal import Journal
 from omap.lineage import NO_ANCESTORS, Lineage
 from omap.map import create
@@ -50,29 +49,6 @@ STEP_OPERATIONS = 1024
 
 
 _PUT, _DELETE, _OK = map(int, (Kind.PUT, Kind.DELETE, Status.OK))  # an array is slow to compare with an enumeration
-
-
-class DeviceMap(Protocol):
-    """What a device asks of its map. A :class:`~omap.reference.ReferenceMap` is one."""
-
-    map_id: bytes
-    sequence: int
-
-    def __len__(self) -> int: ...
-
-    def format(self) -> None:
-        """Empty the map under fresh secrets."""
-
-    def execute_arrays(self, kinds: Bytes, keys: Bytes, values: Bytes) -> Answers:
-        """Run operations in order."""
-        ...
-
-    def export(self) -> Iterator[Columns]:
-        """Yield all slots, as many as the parameters say."""
-        ...
-
-    def erase(self) -> None:
-        """Forget all keys and contents."""
 
 
 class DeviceModel:

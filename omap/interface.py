@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar, overload
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from omap.columns import Answers, Columns
+from omap.columns import Answers, Bytes, Columns
 from omap.errors import DeniedError, FullError, InputError
 from omap.operations import Kind, Operation, Response, Status
 from omap.params import Params
@@ -314,3 +314,26 @@ def blanked(columns: Columns) -> Columns:
     if not (valued := kinds == _PUT).all():
         values = values * valued[:, None]
     return Columns(kinds, keys, values)
+
+
+class DeviceMap(Protocol):
+    """What a device asks of its map. A :class:`~omap.reference.ReferenceMap` is one."""
+
+    map_id: bytes
+    sequence: int
+
+    def __len__(self) -> int: ...
+
+    def format(self) -> None:
+        """Empty the map under fresh secrets."""
+
+    def execute_arrays(self, kinds: Bytes, keys: Bytes, values: Bytes) -> Answers:
+        """Run operations in order."""
+        ...
+
+    def export(self) -> Iterator[Columns]:
+        """Yield all slots, as many as the parameters say."""
+        ...
+
+    def erase(self) -> None:
+        """Forget all keys and contents."""

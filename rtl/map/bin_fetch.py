@@ -83,6 +83,7 @@ class BinFetch(wiring.Component):
             }
         )
 
+    # Long: one state machine takes lines apart, and its states share the signals that stand before them.
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shapes = self.shapes

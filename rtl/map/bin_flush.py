@@ -97,6 +97,7 @@ class BinFlush(wiring.Component):
             }
         )
 
+    # Long: one state machine makes lines of bins, and its states share the signals that stand before them.
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shapes = self.shapes

@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """The host port: whole accesses for two clients over one AXI port, whatever the host's memory does."""
+# Long: all that a host may do is done to one small port and its rig.
 
 import random
 from collections import defaultdict

@@ -143,7 +143,7 @@ REMOVALS = [
         "SESSION_NUMBER.pack(replaced) + known)",
         "SESSION_NUMBER.pack(replaced))",
     ),
-    Removal("JOURNAL.EFFECTS.UNIFORM", "omap/journal.py", "& (answers.statuses == Status.OK)", "& True"),
+    Removal("JOURNAL.EFFECTS.UNIFORM", "omap/journal.py", "& (answers.statuses == _OK)", "& True"),
     Removal("JOURNAL.EFFECTS.UNIFORM", "omap/journal.py", "changed = (puts", "changed = (kinds == Kind.GET) | (puts"),
     Removal("JOURNAL.NONCE.UNIQUE", "omap/journal.py", "(type_ << 64 | number)", "(type_ << 64)"),
     Removal("JOURNAL.BEFORE.RESPONSE", "omap/device.py", "self.rings.journal(journal)", "pass"),
