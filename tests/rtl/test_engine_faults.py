@@ -182,7 +182,11 @@ def test_any_flipped_bit_of_a_command_has_the_effect_that_the_model_gives_it(see
 
 def test_a_command_that_changes_while_it_is_fetched_is_refused():
     twin, clients = used(4)
-    twin.run.host.add_fault(Injected(kind=FLIP, **commands(twin), argument=8 * 40))
+    written = read_counter(twin.buffer, Counter.COMMANDS_WRITTEN)
+    place = commands(twin)["low"] + written % twin.layout.ring_lines * LINE_BYTES
+    # at every read of its line: what was read early and fails its tag is read once more
+    twin.run.host.add_fault(Injected(kind=FLIP, low=place, high=place + LINE_BYTES, count=10_000, argument=8 * 40))
+    twin.run.step(1000)  # no read is under way that began before
     record = twin.record(clients[0], 1)
     twin.put(record)
     answer = twin.model.feed(flipped(record, 8 * 40))  # as the engine sees it

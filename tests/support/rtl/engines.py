@@ -58,6 +58,8 @@ GROUPED = EngineConfig(
         pages=300,
         buckets=70,
     ),
+    lanes=1,
+    interval=41,
     channel_bits=12,
 )
 """Channels of 4 KB, so that structures get 3, 6 and 10 of them: for what a map of a card's size needs."""
