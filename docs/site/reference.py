@@ -39,6 +39,7 @@ CONTENTS = {
         "/docs/hardware/change-a-block",
         "/docs/hardware/*",
         "/docs/timing",
+        "/docs/performance",
         "/boards/README",
         "/boards/*/README",
     ],

@@ -236,7 +236,7 @@ class HostTiming(PortTiming):
 
 
 def own_end(lines: int, *, extended: bool = True) -> HostTiming:
-    """Return the timing of host memory through our own end of PCIe (:mod:`rtl.pcie`), for accesses of one length.
+    """Return the timing of host memory through our own end of PCIe (``rtl.pcie``), for accesses of one length.
 
     What is under way is bounded by tags and by the lines that are waited for; answers keep the order of requests. On
     a card a write is answered sooner, because it need not be in memory; how much sooner nobody has measured.
