@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from omap.bodies import pack_answers, reply_texts, unpack_columns
+from omap.bodies import command_items, pack_answers, reply_texts, unpack_columns
 from omap.columns import Answers, Bytes, Columns
 from omap.credentials import Credential, Right
 from omap.operations import Kind, Status
-from omap.wire import CLOSE, PREAMBLE_BYTES, Header, RecordCodec
+from omap.wire import CLOSE, Header, RecordCodec
 
 _NOP = int(Kind.NOP)  # an array takes microseconds to be compared with an enumeration
 
@@ -60,8 +60,10 @@ class CommandBatch:
         self.parts: list[Part] = []
         self._denied: npt.NDArray[np.bool_] | None = None
 
-    def add(self, header: Header, credential: Credential, *texts: bytes) -> int:
-        """Add the commands of records up to one that ends its session. Return how many were added if there is one.
+    def add(self, header: Header, credential: Credential, *texts: bytes) -> bool:
+        """Add the commands of records up to one that ends its session. Return whether there is one.
+
+        The last part says how many records were added.
 
         Parameters
         ----------
@@ -71,18 +73,13 @@ class CommandBatch:
             The credential of the session.
         *texts : bytes
             The bodies of the records.
-
-        Returns
-        -------
-        int
-            0 if no record ends its session: all were added.
         """
-        size = header.count * self.codec.item_bytes
-        items = b"".join([text[PREAMBLE_BYTES : PREAMBLE_BYTES + size] for text in texts])
-        closing = items[:: self.codec.item_bytes].find(CLOSE)
-        records = len(texts) if closing < 0 else closing // header.count + 1
-        self.parts.append(Part(header, credential, records, items[: records * size]))
-        return 0 if closing < 0 else records
+        size, count = self.codec.item_bytes, header.count
+        items = b"".join([command_items(self.codec, text, count) for text in texts])
+        closing = items[::size].find(CLOSE)
+        records = len(texts) if closing < 0 else closing // count + 1
+        self.parts.append(Part(header, credential, records, items[: records * count * size]))
+        return closing >= 0
 
     def take(self) -> CommandBatch:
         """Return all that is in this batch as another one, and empty this one."""

@@ -305,11 +305,10 @@ class DeviceModel:
         while True:
             texts, why = sessions.open_run(data, header, records)
             done = len(texts)
-            closing = batch.add(header, sessions.credential(header), *texts) if texts else 0
-            if closing:  # those behind it find no session, whatever they are
+            if texts and batch.add(header, sessions.credential(header), *texts):
+                done = batch.parts[-1].records  # those behind find no session, whatever they are
                 self._run(batch)
                 sessions.close(header)
-                done = closing
             elif why is not None:
                 self._run(batch)
                 refused = read_header(data[done * header.lines * LINE_BYTES :])

@@ -10,6 +10,7 @@ from omap.wire import (
     HEADER,
     LINE_BYTES,
     RING_LINES,
+    SEQUENCE_AT,
     BufferLayout,
     Counter,
     Header,
@@ -17,9 +18,6 @@ from omap.wire import (
     read_counter,
     write_counter,
 )
-
-_SAME_BYTES = HEADER.size - 8
-"""Leading bytes of a header that say all but the sequence."""
 
 
 class Fetched(NamedTuple):
@@ -65,7 +63,7 @@ class Output:
 
 def _equal(data: bytes, at: int, size: int, most: int) -> int:
     """Return how many records of ``size`` bytes follow each other from a place on whose headers differ in sequence."""
-    start, end = data[at : at + _SAME_BYTES], len(data) - size
+    start, end = data[at : at + SEQUENCE_AT], len(data) - size
     count, at = 1, at + size
     while count < most and at <= end and data.startswith(start, at):
         count, at = count + 1, at + size

@@ -37,9 +37,9 @@ ERA_BITS = 32
 _NOP, _PUT, _DELETE, _OK = map(int, (Kind.NOP, Kind.PUT, Kind.DELETE, Status.OK))  # an enum is slow to look into
 assert not _NOP
 
-_PREAMBLE = struct.Struct(">Q8x")
-_PREAMBLES = np.dtype([("operation", ">u8"), ("zeros", ">u8")])
-assert _PREAMBLE.size == _PREAMBLES.itemsize == PREAMBLE_BYTES
+_OPERATION = struct.Struct(">Q")
+_PREAMBLE = np.dtype([("operation", ">u8"), ("zeros", ">u8")])
+assert _PREAMBLE.itemsize == PREAMBLE_BYTES
 
 
 def journal_nonce(type_: int, number: int) -> bytes:
@@ -134,7 +134,7 @@ class Journal:
         for count, equal in groupby(counts):
             number = len(list(equal))
             start, end = end, end + count * number
-            preambles = np.zeros(number, _PREAMBLES)
+            preambles = np.zeros(number, _PREAMBLE)
             preambles["operation"] = first + start + count * np.arange(number, dtype=np.uint64)
             for text in texts(codec, count, preambles, items[start * size : end * size]):
                 records.append(self._seal(RecordType.JOURNAL, codec.sizes[count], count, text))
@@ -149,7 +149,7 @@ class Journal:
 
 def first_operation(text: bytes) -> int:
     """Return the number of the first operation, from the body of a record."""
-    number: int = _PREAMBLE.unpack_from(text)[0]
+    number: int = _OPERATION.unpack_from(text)[0]
     return number
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import secrets
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +33,8 @@ from omap.wire import (
     HELLO_LINES,
     LINE_BYTES,
     PENDING_HANDSHAKES,
+    SEQUENCE,
+    SEQUENCE_AT,
     SESSIONS,
     Direction,
     Header,
@@ -50,8 +51,6 @@ SHARE = 4
 # plain numbers: enumerations cost a microsecond a record
 _COMMAND, _RESPONSE = int(Direction.COMMAND), int(Direction.RESPONSE)
 _HEAD = HEADER.size
-_SEQUENCE = struct.Struct(">Q")
-_SEQUENCE_AT = _HEAD - _SEQUENCE.size
 
 
 @dataclass
@@ -200,7 +199,7 @@ class DeviceSessions:
         texts: list[bytes] = []
         size, decrypt = header.lines * LINE_BYTES, entry.command.decrypt
         for at in range(0, records * size, size):
-            (sequence,) = _SEQUENCE.unpack_from(data, at + _SEQUENCE_AT)
+            (sequence,) = SEQUENCE.unpack_from(data, at + SEQUENCE_AT)
             if sequence >= RECORD_LIMIT:
                 return texts, Refusal.REKEY
             # SEC_CM: RECORD.SEQ.STRICT -- each record is opened once, in order, with none missing
@@ -232,9 +231,9 @@ class DeviceSessions:
         entry = self._table[header.session_index]
         assert entry is not None
         assert entry.session == header.session
-        start, encrypt, parts = HEADER.pack(*header)[:_SEQUENCE_AT], entry.response.encrypt, []
+        start, encrypt, parts = HEADER.pack(*header)[:SEQUENCE_AT], entry.response.encrypt, []
         for sequence, text in enumerate(texts, header.sequence):
-            head = start + _SEQUENCE.pack(sequence)
+            head = start + SEQUENCE.pack(sequence)
             parts += [head, encrypt(record_nonce(_RESPONSE, sequence), text, head)]
         return b"".join(parts)
 

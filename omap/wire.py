@@ -39,6 +39,10 @@ LINE_BYTES = 64
 """Bytes of a line."""
 
 HEADER = struct.Struct(">BBBBIQ")
+SEQUENCE = struct.Struct(">Q")
+"""The last field of a header."""
+SEQUENCE_AT = HEADER.size - SEQUENCE.size
+"""Where it stands. Records of one session and of as many operations differ in it alone, and in what is sealed."""
 SESSIONS = 16
 """Most sessions that a device keeps open at once."""
 

@@ -5,6 +5,7 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host.records import split
 from omap.bodies import command_text
 from omap.hazmat.fixed import fixed_secrets
 from omap.operations import Kind
@@ -63,7 +64,7 @@ def test_records_that_are_taken_together_are_answered_as_one_by_one(drawn, noise
     clients = {"a": both[0].connect(holder(b"a")), "b": both[0].connect(holder(b"b"))}
     # the second device gets the records that opened the sessions of the first
     begun = both[0].buffer[both[0].layout.commands :][: both[0].counter(Counter.COMMANDS_WRITTEN) * LINE_BYTES]
-    both[1].exchange(*_whole(bytes(begun)))
+    both[1].exchange(*split(bytes(begun)))
     records = sent(clients, drawn)
     answers = []
     for number, each in enumerate(both):
@@ -76,13 +77,3 @@ def test_records_that_are_taken_together_are_answered_as_one_by_one(drawn, noise
                  zip((each.layout.responses, each.layout.journal), lines, strict=True)]  # fmt: skip
         answers.append((lines, rings, bytes(each.buffer[each.layout.pages :])))
     assert answers[0] == answers[1]
-
-
-def _whole(data):
-    """Return each record of some."""
-    records, at = [], 0
-    while at < len(data):
-        end = at + data[at + 2] * LINE_BYTES
-        records.append(data[at:end])
-        at = end
-    return records
