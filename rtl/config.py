@@ -10,7 +10,7 @@ from typing import Any
 
 from omap.params import Params, Rule
 from omap.sizing.backlog import LATE_BITS, most_poisson
-from omap.sizing.channels import Layout, account, default_lanes, fitting_interval, layouts, least_interval, total
+from omap.sizing.channels import Layout, account, default_lanes, layouts, total
 from omap.units import format_bytes
 from rtl import offsets
 from rtl.constants import (
@@ -142,7 +142,8 @@ class EngineConfig:
         )
         require_whole("late_bits", self.late_bits, 1, 256)
         if not self.interval:
-            object.__setattr__(self, "interval", self._least_interval())
+            interval = offsets.least_interval(params, self.lanes, channel_bytes=1 << self.channel_bits)
+            object.__setattr__(self, "interval", interval)
         object.__setattr__(self, "interval", _interval(self.interval))
         self._compute()
         require_whole("in_flight", self.in_flight, 2, MOST_IN_FLIGHT)
@@ -159,17 +160,6 @@ class EngineConfig:
             f"the structures need {used} HBM channels of {format_bytes(1 << self.channel_bits)} "
             f"({account(self.layouts)}); a card has {PSEUDO_CHANNELS}: plan for fewer keys",
         )
-
-    def _least_interval(self) -> int | Fraction:
-        """Return the least interval in which pages, bookkeeping and the channels of HBM do what an operation brings."""
-        params, channel_bytes = self.params, 1 << self.channel_bits
-        interval = max(least_interval(params, self.lanes), offsets.least_interval(params))
-        while True:
-            interval = fitting_interval(params, interval, channel_bytes=channel_bytes)
-            work = offsets.Work(params, self.lanes, layouts(params, interval=interval, channel_bytes=channel_bytes))
-            if work.channels_keep_up(interval):
-                return interval
-            interval += 1
 
     def _compute(self) -> None:
         """Give offsets and numbers that were not given their values."""

@@ -6,14 +6,15 @@ A number that one wing alone uses stands in that wing.
 from __future__ import annotations
 
 from omap.board import BOARDS
+from omap.sizing import channels
 
 BLOCK_BYTES = 16
 """A block of AES, and the width of a lane."""
 
 BLOCK_BITS = 8 * BLOCK_BYTES
 
-LANES = (1, 2, 4)
-"""Blocks that a beat can carry: datapaths of 128, 256 and 512 bits."""
+LANES = channels.LANES
+"""Blocks that a beat can carry."""
 
 LINE_BYTES = 64
 """A line of host memory: one beat of the host's bus. Everything in the shared buffer is a multiple of it."""
@@ -34,7 +35,7 @@ RING_ACCESS_LINES = 16
 CHANNEL_BITS = BOARDS["u55c"].channel_bits
 """Address bits within a pseudo-channel of HBM, unless a configuration says otherwise."""
 
-PSEUDO_CHANNELS = BOARDS["u55c"].pseudo_channels
+PSEUDO_CHANNELS = channels.PSEUDO_CHANNELS
 """Pseudo-channels of HBM on a card. Each has a port of its own."""
 
 MOST_TRANSIT_ENTRIES = 128

@@ -15,9 +15,9 @@ from fractions import Fraction
 import numpy as np
 
 from omap.params import Params
-from omap.sizing import backlog
+from omap.sizing import backlog, channels
 from omap.sizing.backlog import LATE_BITS, Lists
-from omap.sizing.channels import LEAST_INTERVAL, Layout, layouts
+from omap.sizing.channels import CHANNEL_BYTES, Layout
 from omap.sizing.hbm import HbmLimits
 from rtl.constants import LANES
 
@@ -77,13 +77,13 @@ TABLE_ACCESSES = 3
 """Accesses to one table of the position map for an operation: a line is read and written, and entries move."""
 
 WORK_SHARE = 0.85
-"""Largest share of an interval that the mean work of an operation may take at any server ..."""
+"""Largest share of an interval that the mean work of an operation may take at a server, unless one of these says so:"""
 
 CHANNEL_SHARE = 0.7
-"""The same for a channel of HBM. One long list of long tuples keeps it busy for thousands of cycles."""
+"""... at a channel of HBM. One long list of long tuples keeps it busy for thousands of cycles."""
 
 MERGE_SHARE = 0.9
-"""... but for the merge, whose work is much the same for all operations."""
+"""... at the merge, whose work is much the same for all operations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,20 +230,30 @@ class Work:
         return backlog.moments(law, line * lists.further(count) + tuple_ * lists.in_last(count) + np.arange(count))
 
 
-def least_interval(params: Params) -> Fraction:
-    """Return the least interval in which the mean work of an operation fits with room.
+def least_interval(params: Params, lanes: int = LANES[-1], *, channel_bytes: int = CHANNEL_BYTES) -> int | Fraction:
+    """Return the least interval in which pages fit, and the mean work of an operation at each server, with room.
 
     Pages have a law of their own, because their time is always the same: :func:`omap.sizing.channels.least_interval`.
+
+    Parameters
+    ----------
+    params : Params
+        The map.
+    lanes : int
+        Blocks of 16 bytes in a beat.
+    channel_bytes : int
+        Bytes of a pseudo-channel.
     """
-    work = Work(params, LANES[-1], {})
+    work = Work(params, lanes, {})
     most = max(backlog.mean_of(server) for server in (work.using, work.fetching, work.flushing)) / WORK_SHARE
     most = max(most, backlog.mean_of(work.merges(AGAIN)) / MERGE_SHARE)
-    step = Fraction(1, LEAST_INTERVAL.denominator)
-    interval = step * math.ceil(most / step)
+    step = Fraction(1, channels.LEAST_INTERVAL.denominator)
+    interval = max(channels.least_interval(params, lanes), step * math.ceil(most / step))
     # Channels are planned for the lists of large maps; those of small ones may be longer.
     while True:
-        work = Work(params, LANES[-1], layouts(params, interval=interval))
-        if max(map(backlog.mean_of, (work.slots, work.descriptors, work.tables))) <= WORK_SHARE * interval:
+        interval = channels.fitting_interval(params, interval, channel_bytes=channel_bytes)
+        places = channels.layouts(params, interval=interval, channel_bytes=channel_bytes)
+        if Work(params, lanes, places).channels_keep_up(interval):
             return interval
         interval += step
 

@@ -33,23 +33,23 @@ MOST_LOAD = 0.5
 
 ACCESSES = {"table 0": 2.5, "table 1": 2.5, "descriptors": 3.5, "slots": 3.1, "free lists": 0.0}
 """Random accesses that an operation causes in each structure, on average. A use of a bucket or descriptor reads a line
-and writes one, unless the line is on chip; an operation writes one waiting slot, and reads those of both bins. The free
-lists are mostly on chip. Measured in simulation at the shape of PAPER; tables had 1.4, and the rest is for entries that
-move."""
+and writes one, unless the line is on chip; an operation writes one waiting slot, and reads those of the bin that it
+touches. The free lists are mostly on chip. Measured in simulation at the shape of PAPER; tables had 1.4, and the rest
+is for entries that move. Slots were measured when those of both bins were read, and have room since then."""
 
 LEAST_SPREAD = {"slots": 1}
 """Least binary logarithm of a structure's channels in a group, if it fits one channel: a long list is read from two
 channels at once. A larger structure has several channels anyway."""
 
 LEAST_INTERVAL = Fraction(19, 4)
-"""Cycles that the bookkeeping of an operation needs at the shape of PAPER, by :func:`rtl.offsets.least_interval`. The
-intervals that follow from other maps have the same parts of a cycle."""
+"""Least interval of any map, in cycles. It is that of PAPER, whose bookkeeping takes at most as long by
+:func:`rtl.offsets.least_interval`. The intervals that follow from other maps have the same parts of a cycle."""
 
 PAGE_ROOM = Fraction(3, 4)
 """Cycles that an interval has beyond the beats of a page: for merges that take longer than their pages."""
 
-DEFAULT_LANES = (1, 2, 4)
-"""Lanes of engines that are not told how many they have: the fewest whose pages fit :data:`LEAST_INTERVAL`."""
+LANES = (1, 2, 4)
+"""Lanes that an engine can have: datapaths of 128, 256 and 512 bits."""
 
 LANE_BYTES = 16
 """Bytes of a page that one lane of the engine takes in a cycle: one block of AES."""
@@ -139,8 +139,8 @@ def page_cycles(params: Params, lanes: int) -> int | Fraction:
 
 
 def default_lanes(params: Params) -> int:
-    """Return the fewest lanes with which pages take no longer than bookkeeping, or the most that there are."""
-    return next((lanes for lanes in DEFAULT_LANES if page_cycles(params, lanes) <= LEAST_INTERVAL), DEFAULT_LANES[-1])
+    """Return the fewest lanes with which pages fit :data:`LEAST_INTERVAL`, or the most that there are."""
+    return next((lanes for lanes in LANES if page_cycles(params, lanes) <= LEAST_INTERVAL), LANES[-1])
 
 
 def least_interval(params: Params, lanes: int | None = None) -> int | Fraction:

@@ -281,8 +281,9 @@ def test_the_trace_passes_the_audit(name):
 
 @pytest.mark.long
 @pytest.mark.sec_cm("EVENT.TIME.PACED")
-def test_nor_with_two_lanes():
-    config = EngineConfig(params=PARAMS, lanes=2)
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_nor_with_other_lanes(lanes):
+    config = EngineConfig(params=PARAMS, lanes=lanes)
     secrets = secrets_for(SHAPES.values(), reach=config.page_entries)
     runs = {name: run(script, secrets, config=config, host="0 ns") for name, script in SHAPES.items()}
     assert {name for name, engine in runs.items() if difference(engine, runs["nothing"])} == set()

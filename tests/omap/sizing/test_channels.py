@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from omap.errors import ParamsError
 from omap.presets import NAMES, preset
-from omap.sizing import channels
 from omap.sizing.channels import (
     CHANNEL_BYTES,
     LEAST_INTERVAL,
@@ -101,10 +100,7 @@ def test_intervals_are_pages_or_bookkeeping():
         assert least_interval(params) == least_interval(params, default_lanes(params))
 
 
-def test_lanes_are_the_fewest_whose_pages_fit(monkeypatch):
-    monkeypatch.setattr(channels, "LEAST_INTERVAL", Fraction(19, 4))
-    monkeypatch.setattr(channels, "PAGE_ROOM", Fraction(3, 4))
-    monkeypatch.setattr(channels, "DEFAULT_LANES", (1, 2, 4))
+def test_lanes_are_the_fewest_whose_pages_fit():
     found = {name: default_lanes(preset(name)) for name in NAMES}
     assert found | {"TINY": 1, "PAPER": 2, "STANDARD": 4, "WIDE": 4} == found
     assert least_interval(preset("PAPER")) == Fraction(19, 4)
