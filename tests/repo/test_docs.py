@@ -132,3 +132,27 @@ def test_lines_are_short_enough_to_read(page):
     written = re.sub(r"^<!-- [^>]*-->\n.*?^<!-- end", "", prose(page), flags=re.MULTILINE | re.DOTALL)
     for line in written.splitlines():
         assert len(line) <= 120 or line.startswith(("|", "    ")) or " " not in line.strip(), line
+
+
+CELL_END = re.compile(r"(?<!\\)\|")
+"""What ends a cell of a table's row; a stroke within a cell is written with a backslash."""
+
+
+def tables(text):
+    """Yield the rows of each table, of which each is a list of cells."""
+    for rows in re.findall(r"(?:^\|.*\n)+", text + "\n", re.MULTILINE):
+        yield [CELL_END.split(row.strip())[1:-1] for row in rows.splitlines()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rows_of_a_table_have_as_many_cells_as_its_heading(page):
+    for heading, *rows in tables(prose(page)):
+        for row in rows:
+            assert len(row) == len(heading), row
+
+
+def test_a_row_that_lacks_a_cell_is_noticed():
+    assert [[len(row) for row in rows] for rows in tables("x\n| a | b |\n|---|---|\n| 1 2 |\n\n| `a\\|b` |\n")] == [
+        [2, 2, 1],
+        [1],
+    ]
