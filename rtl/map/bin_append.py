@@ -59,21 +59,20 @@ class BinAppend(wiring.Component):
     def __init__(self, shapes: BinShapes) -> None:
         self.shapes = shapes
         entry, slot = shapes.entry_bits, shapes.slot_bits
-        count, turn = range(shapes.most + 1), dict(shapes.turn.members)
         super().__init__(
             {
                 "i_turn": In(stream.Signature(shapes.turn)),
                 "due": In(1),
                 "usable": In(1),
-                "count": In(count),
-                "appending": Out(StructLayout({"valid": 1, **turn})),
+                "count": In(shapes.count),
+                "appending": Out(shapes.some_turn),
                 "appended": Out(1),
                 "joins": Out(1),
                 "tail": Out(shapes.item),
                 "held": Out(1),
                 "joined": Out(1),
                 "may_leave": In(1),
-                "leaving": Out(StructLayout({**turn, "count": count})),
+                "leaving": Out(shapes.leaving),
                 "place": Out(shapes.place),
                 "item": Out(shapes.item),
                 "writing": Out(shapes.entries),
@@ -88,7 +87,7 @@ class BinAppend(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shapes, turn, append = self.shapes, self.i_turn, self.i_append
-        appending, count, room = self.appending, Signal(range(shapes.most + 1)), Signal()
+        appending, count, room = self.appending, Signal(shapes.count), Signal()
         begins, here, writes, at = Signal(), Signal(), Signal(), Signal(shapes.place_bits)
         may_write = self._slot_writes(m, writes)
         m.d.comb += [

@@ -8,7 +8,7 @@ from amaranth.lib.data import StructLayout, View
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.map.bin_shapes import HEAD_BITS, BinShapes
+from rtl.map.bin_shapes import HEAD, BinShapes
 from rtl.stream.fifo import Fifo
 
 
@@ -70,7 +70,7 @@ class BinFetch(wiring.Component):
                 "late_read": Out(1),
                 "late_id": Out(shapes.id_bits),
                 "late_names": In(shapes.names),
-                "late_count": In(range(shapes.most + 1)),
+                "late_count": In(shapes.count),
                 "linked": Out(1),
                 "id": Out(shapes.id_bits),
                 "row": Out(shapes.row),
@@ -89,7 +89,7 @@ class BinFetch(wiring.Component):
         shapes = self.shapes
         params, n = shapes.params, shapes.entries
         first_indices, further_indices = params.line_indices
-        count = range(shapes.most + 1)
+        count = shapes.count
 
         # Where to go on when a further line comes, and for which bins one is under way.
         rest_shape = StructLayout({"remaining": count, "place": count, "held": range(shapes.most_lines + 1)})
@@ -98,7 +98,7 @@ class BinFetch(wiring.Component):
         is_further = Signal(n)
 
         arrived = self.i_line.p
-        head = View(StructLayout({"version": 48, "count": 16, "occupancy": 32, "link": 32}), arrived.data[:HEAD_BITS])
+        head = View(HEAD, arrived.data[: HEAD.size])
         further, takes = Signal(), Signal()
         id_, link, indices = Signal(shapes.id_bits), Signal(shapes.further_bits), Signal(len(arrived.data) - 32)
         in_line, remaining, place = Signal(range(32)), Signal(count), Signal(count)
@@ -110,7 +110,7 @@ class BinFetch(wiring.Component):
             self.row.occupancy.eq(head.occupancy),
             self.row.count.eq(head.count),
             self.head.eq(takes & ~further),
-            self.names.eq(Cat(arrived.data[HEAD_BITS + 32 * k :][: shapes.slot_bits] for k in range(first_indices))),
+            self.names.eq(Cat(arrived.data[HEAD.size + 32 * k :][: shapes.slot_bits] for k in range(first_indices))),
             self.id.eq(Mux(takes, arrived.id, id_)),
             self.link.eq(link),
             rest_write.addr.eq(id_),
@@ -190,7 +190,7 @@ class BinFetch(wiring.Component):
                 with m.Else():
                     m.d.sync += [
                         id_.eq(arrived.id),
-                        indices.eq(Mux(further, arrived.data >> 32, arrived.data >> HEAD_BITS)),
+                        indices.eq(Mux(further, arrived.data >> 32, arrived.data >> HEAD.size)),
                         link.eq(Mux(further, arrived.data[:32], head.link)),
                         remaining.eq(named),
                         in_line.eq(Mux(named > most, most, named)),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-from rtl.map.bin_shapes import BinShapes
+from rtl.map.bin_shapes import HEAD, BinShapes
 from rtl.map.line_chains import LineChains
 from rtl.stream.fifo import Fifo
 from rtl.stream.pick import one_hot
@@ -66,10 +65,9 @@ class BinFlush(wiring.Component):
 
     def __init__(self, shapes: BinShapes) -> None:
         self.shapes = shapes
-        count = range(shapes.most + 1)
         super().__init__(
             {
-                "idle": In(StructLayout({"valid": 1, "id": shapes.id_bits})),
+                "idle": In(shapes.some_id),
                 "eligible": In(shapes.entries),
                 "useless": In(shapes.entries),
                 "begin": Out(1),
@@ -78,7 +76,7 @@ class BinFlush(wiring.Component):
                 "id": Out(shapes.id_bits),
                 "number": In(shapes.bin_bits),
                 "row": In(shapes.row),
-                "unnamed": In(count),
+                "unnamed": In(shapes.count),
                 "fetched": In(shapes.names),
                 "used": In(shapes.names),
                 "place": Out(shapes.place),
@@ -139,7 +137,7 @@ class BinFlush(wiring.Component):
 
         # Slots of further lines arrive a cycle after they were asked for.
         words = [Signal(shapes.slot_bits, name=f"word_{k}") for k in range(further_indices)]
-        place, word = Signal(range(shapes.most + 1)), Signal(range(further_indices + 1))
+        place, word = Signal(shapes.count), Signal(range(further_indices + 1))
         got, got_word = Signal(), Signal(range(further_indices))
         all_read, no_more, reads = Signal(), Signal(), Signal()
         is_further, this_line, next_line = Signal(), Signal(shapes.further_bits), Signal(shapes.further_bits)
@@ -285,7 +283,8 @@ class BinFlush(wiring.Component):
             )
             for k in range(shapes.params.line_indices[0])
         ]
-        return Cat(row.version, _wide(row.count, 16), _wide(row.occupancy, 32), _wide(link, 32), *map(_wide, slots))
+        head = {"version": row.version, "count": row.count, "occupancy": row.occupancy, "link": link}
+        return Cat(*(_wide(head[name], field.width) for name, field in HEAD), *map(_wide, slots))
 
     def _further_line(self, words: list[Signal], link: Value) -> Value:
         """Return a line that holds a link and slots alone."""

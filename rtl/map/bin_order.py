@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -53,7 +52,7 @@ class BinOrder(wiring.Component):
                 "o_append": Out(stream.Signature(shapes.turn)),
                 "touch_due": Out(1),
                 "append_due": Out(1),
-                "ended": In(StructLayout({"valid": 1, **dict(shapes.turn.members)})),
+                "ended": In(shapes.some_turn),
                 "ended_hot": In(shapes.entries),
                 "last": Out(1),
             }

@@ -56,7 +56,7 @@ class BinRows(wiring.Component):
 
     def __init__(self, shapes: BinShapes) -> None:
         self.shapes = shapes
-        id_, count, names = shapes.id_bits, range(shapes.most + 1), shapes.names
+        id_, count, names = shapes.id_bits, shapes.count, shapes.names
         super().__init__(
             {
                 **{
@@ -100,7 +100,7 @@ class BinRows(wiring.Component):
 
         rows = memory("rows", shapes.row, self.head, self.id, self.row)
         told = memory("told", shapes.told, self.touched, self.touched_id, self.told)
-        counts = memory("counts", range(shapes.most + 1), self.changed, self.changed_id, self.count)
+        counts = memory("counts", shapes.count, self.changed, self.changed_id, self.count)
         numbers = memory("numbers", shapes.bin_bits, self.allocates, self.spare, self.bin)
         retold, recounted = Signal(n), Signal(n)  # a touch has ended, the count has changed, since the line came
         m.d.sync += [
@@ -138,7 +138,7 @@ class BinRows(wiring.Component):
         """Keep the slots that the first lines named, as they came, and those of tuples that were written."""
         shapes, n = self.shapes, self.shapes.entries
         style = {"ram_style": "distributed" if n <= 64 else "block"}
-        named = StructLayout({"count": range(shapes.most + 1), "names": shapes.names})
+        named = StructLayout({"count": shapes.count, "names": shapes.names})
         m.submodules.fetched = fetched = Memory(shape=named, depth=n, init=[], attrs=style)
         write, late, flushed = fetched.write_port(), fetched.read_port(), fetched.read_port()
         m.d.comb += [

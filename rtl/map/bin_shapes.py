@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from amaranth.lib import enum
 from amaranth.lib.data import StructLayout
 
-from omap.params import Params
+from omap.params import MAX_PAGE_SLOTS, Params
+from omap.versions import KEPT_BITS
 
-HEAD_BITS = 128
-"""Bits of a first line before its indices: version (48), count (16), occupancy (32), link (32)."""
+HEAD = StructLayout({"version": KEPT_BITS, "count": 16, "occupancy": MAX_PAGE_SLOTS, "link": 32})
+"""A first line before its indices, as :mod:`omap.waiting` has it."""
 
 
 class Use(enum.Enum, shape=1):
@@ -76,14 +77,19 @@ class BinShapes:
         return 8 * self.params.tuple_bytes
 
     @property
-    def row(self) -> StructLayout:
-        """See the class."""
-        return StructLayout({"version": 48, "occupancy": self.params.page_slots, "count": range(self.most + 1)})
+    def count(self) -> range:
+        """How many tuples a bin may have."""
+        return range(self.most + 1)
 
     @property
     def told(self) -> StructLayout:
         """What is told of a bin before a touch."""
-        return StructLayout({"version": 48, "occupancy": self.params.page_slots})
+        return StructLayout({"version": KEPT_BITS, "occupancy": self.params.page_slots})
+
+    @property
+    def row(self) -> StructLayout:
+        """See the class."""
+        return StructLayout({**dict(self.told.members), "count": self.count})
 
     @property
     def names(self) -> int:
@@ -109,6 +115,21 @@ class BinShapes:
     def turn(self) -> StructLayout:
         """A use that waits for its turn, and its number."""
         return StructLayout({"id": self.id_bits, "number": self.number_bits})
+
+    @property
+    def some_turn(self) -> StructLayout:
+        """A use and a number, if ``valid``."""
+        return StructLayout({"valid": 1, **dict(self.turn.members)})
+
+    @property
+    def leaving(self) -> StructLayout:
+        """A use at its end: ``number`` is the number of the next use of its bin, which has ``count`` tuples then."""
+        return StructLayout({**dict(self.turn.members), "count": self.count})
+
+    @property
+    def some_id(self) -> StructLayout:
+        """An entry, if ``valid``."""
+        return StructLayout({"valid": 1, "id": self.id_bits})
 
     @property
     def item(self) -> StructLayout:

@@ -71,18 +71,17 @@ class BinTouch(wiring.Component):
 
     def __init__(self, shapes: BinShapes) -> None:
         self.shapes = shapes
-        count, turn = range(shapes.most + 1), dict(shapes.turn.members)
         super().__init__(
             {
                 "i_turn": In(stream.Signature(shapes.turn)),
                 "due": In(1),
                 "usable": In(1),
-                "count": In(count),
-                "appending": In(StructLayout({"valid": 1, **turn})),
+                "count": In(shapes.count),
+                "appending": In(shapes.some_turn),
                 "appended": In(1),
                 "joins": In(1),
                 "tail": In(shapes.item),
-                "held": In(StructLayout({"valid": 1, **turn})),
+                "held": In(shapes.some_turn),
                 "held_joins": In(1),
                 "read": Out(shapes.place),
                 "item": In(shapes.item),
@@ -92,7 +91,7 @@ class BinTouch(wiring.Component):
                 "claims_item": Out(1),
                 "may_end": In(1),
                 "touched": Out(1),
-                "leaving": Out(StructLayout({**turn, "count": count})),
+                "leaving": Out(shapes.leaving),
                 "version": Out(KEPT_BITS, init=1),  # uses come in the order of operations
                 "o_waiting": Out(stream.Signature(StructLayout({"end": 1, "entry": shapes.entry_bits}))),
                 "i_verdict": In(stream.Signature(Verdict)),
@@ -104,15 +103,14 @@ class BinTouch(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shapes, turn, appending, held = self.shapes, self.i_turn, self.appending, self.held
-        count = range(shapes.most + 1)
         m.submodules.freed = freed = Fifo(shape=shapes.slot_bits, depth=FREED)
         wiring.connect(m, freed.o, wiring.flipped(self.o_freed_slot))
-        m.submodules.leaving = leaving = Fifo(shape=self.leaving.shape(), depth=LEAVING)
+        m.submodules.leaving = leaving = Fifo(shape=shapes.leaving, depth=LEAVING)
 
         # `reading` is the tuple on offer or awaited, `keeping` the place for the next that stays. `drained`: what
         # follows is no tuple from memory. `more`: an append before this touch is awaited. `tail`: what it brought.
         present, id_, number = Signal(), Signal(shapes.id_bits), Signal(shapes.number_bits)
-        reading, keeping, remaining = Signal(count), Signal(count), Signal(count)
+        reading, keeping, remaining = (Signal(shapes.count, name=name) for name in ("reading", "keeping", "remaining"))
         drained, more, has_tail, awaited = Signal(), Signal(), Signal(), Signal()
         tail, current = Signal(shapes.item), Signal(shapes.item)
         # The append before the next touch waits for its tuple, or was the last one, and its tuple is at hand.

@@ -76,7 +76,7 @@ class BinUse(wiring.Component):
     def __init__(self, shapes: BinShapes) -> None:
         self.shapes = shapes
         self.order, self.touch, self.append = BinOrder(shapes), BinTouch(shapes), BinAppend(shapes)
-        count, entries = range(shapes.most + 1), shapes.entries
+        count, entries = shapes.count, shapes.entries
         order, touch, append = (part.signature.members for part in (self.order, self.touch, self.append))
         super().__init__(
             {
@@ -84,7 +84,7 @@ class BinUse(wiring.Component):
                 "allocated": In(entries),
                 "usable": In(entries),
                 "parsed": In(entries),
-                "kept": In(StructLayout({"valid": 1, "id": shapes.id_bits})),
+                "kept": In(shapes.some_id),
                 "touch_id": Out(shapes.id_bits),
                 "append_id": Out(shapes.id_bits),
                 "touch_count": In(count),
@@ -93,7 +93,7 @@ class BinUse(wiring.Component):
                 "touched_id": Out(shapes.id_bits),
                 "version": Out(KEPT_BITS),
                 "occupancy": Out(shapes.params.page_slots),
-                "ended": Out(StructLayout({"valid": 1, **dict(shapes.turn.members), "count": count, "changed": 1})),
+                "ended": Out(StructLayout({"valid": 1, **dict(shapes.leaving.members), "changed": 1})),
                 "ended_hot": Out(entries),
                 "changed_hot": Out(entries),
                 "last": Out(1),
@@ -163,8 +163,8 @@ class BinUse(wiring.Component):
     def _end(self, m: Module) -> None:
         """Let one use end at a time: an append when its tuple is written, a touch when none does."""
         order, touch, append, n = self.order, self.touch, self.append, self.shapes.entries
-        m.submodules.touched = touched = Fifo(shape=touch.leaving.shape(), depth=ENDING)
-        appended, ends, changes, leaving = Signal(), Signal(), Signal(), Signal(touch.leaving.shape())
+        m.submodules.touched = touched = Fifo(shape=self.shapes.leaving, depth=ENDING)
+        appended, ends, changes, leaving = Signal(), Signal(), Signal(), Signal(self.shapes.leaving)
         m.d.comb += [
             touch.may_end.eq(touched.i.ready),
             touched.i.valid.eq(touch.touched),

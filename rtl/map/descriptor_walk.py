@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import StructLayout, View
+from amaranth.lib.data import View
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from rtl.map.bin_shapes import HEAD_BITS, BinShapes
+from rtl.map.bin_shapes import HEAD, BinShapes
 from rtl.stream.fifo import Fifo
 
 LINE_CYCLES = 2
@@ -83,9 +83,8 @@ class DescriptorWalk(wiring.Component):
 
     def _tell(self, m: Module) -> None:
         """Keep versions and occupancies as they come, and offer them in the order of their pages."""
-        shape = StructLayout({name: self.shapes.row[name].shape for name in ("version", "occupancy")})
         style = {"ram_style": "distributed"}
-        m.submodules.rows = rows = Memory(shape=shape, depth=max(2, self.most), init=[], attrs=style)
+        m.submodules.rows = rows = Memory(shape=self.shapes.told, depth=max(2, self.most), init=[], attrs=style)
         self._keep = rows.write_port()
         for flow, name in ((self.o_page, ""), (self.o_version, "version"), (self.o_occupancy, "occupancy")):
             left, at = Signal(range(self.most + 1)), Signal(range(max(2, self.most)))
@@ -104,7 +103,7 @@ class DescriptorWalk(wiring.Component):
         """Ask for lines and take them."""
         shapes, params = self.shapes, self.shapes.params
         first_indices, further_indices = params.line_indices
-        count = range(shapes.most + 1)
+        count = shapes.count
         asked, to_ask, to_come = (Signal(range(self.most + 1), name=name) for name in ("asked", "to_ask", "to_come"))
         follows = Signal()
         id_, link = Signal(shapes.id_bits), Signal(shapes.further_bits)
@@ -122,7 +121,7 @@ class DescriptorWalk(wiring.Component):
         rests = Array(Signal(count, name=f"rest_{k}") for k in range(self.most))
         further = Signal(self.most)
         arrived = self.i_line_fetched.p
-        head = View(StructLayout({"version": 48, "count": 16, "occupancy": 32, "link": 32}), arrived.data[:HEAD_BITS])
+        head = View(HEAD, arrived.data[: HEAD.size])
         is_further, named = Signal(), Signal(count)
         indices, in_line, rest = Signal(len(arrived.data) - 32), Signal(range(further_indices + 1)), Signal(count)
         most = Signal(range(further_indices + 1))
@@ -140,7 +139,7 @@ class DescriptorWalk(wiring.Component):
                 m.d.comb += self.i_line_fetched.ready.eq(1)
                 m.d.sync += [
                     id_.eq(arrived.id),
-                    indices.eq(Mux(is_further, arrived.data >> 32, arrived.data >> HEAD_BITS)),
+                    indices.eq(Mux(is_further, arrived.data >> 32, arrived.data >> HEAD.size)),
                     link.eq(Mux(is_further, arrived.data[:32], head.link)),
                     in_line.eq(Mux(named > most, most, named)),
                     rest.eq(Mux(named > most, named - most, 0)),

@@ -12,6 +12,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
+from omap.versions import KEPT_BITS
 from rtl.config import MOST_BINS
 from rtl.map.bin_arrival import BinArrival
 from rtl.map.bin_fetch import BinFetch
@@ -64,7 +65,7 @@ class WaitingBins(wiring.Component):
     -------
     i_touch : In(stream.Signature({"bin", "use"}))
         Bins that will be used, and for what, in order.
-    o_version : Out(stream.Signature(48))
+    o_version : Out(stream.Signature(KEPT_BITS))
         For each TOUCH, the version under which the page was sealed last.
     o_bin : Out(stream.Signature({"occupancy": page_slots}))
         For each TOUCH, the used page slots; at the same time as the version, or later.
@@ -118,7 +119,7 @@ class WaitingBins(wiring.Component):
         super().__init__(
             {
                 "i_touch": self._arrival.signature.members["i_touch"],
-                "o_version": Out(stream.Signature(48)),
+                "o_version": Out(stream.Signature(KEPT_BITS)),
                 "o_bin": Out(stream.Signature(StructLayout({"occupancy": params.page_slots}))),
                 **{name: of_use[name] for name in names},
                 "o_line_fetch": Out(stream.Signature(shapes.address)),
