@@ -164,12 +164,12 @@ class Completer(wiring.Component):
             refused.last_enable.eq(heard.last_enable),
             refused.asked.eq(asked),
         ]
-        dwords = Mux(served, ANSWER.size // DWORD_BITS + 1, REFUSED.size // DWORD_BITS)
+        dwords = ANSWER.size // DWORD_BITS + 1, REFUSED.size // DWORD_BITS
         m.d.comb += [
             beat.data.eq(Mux(served, Cat(answer, word), refused)),
-            beat.keep.eq((1 << dwords) - 1),
+            beat.keep.eq(Mux(served, *((1 << count) - 1 for count in dwords))),
             beat.last.eq(1),
             beat.user.begins.eq(1),
             beat.user.ends.eq(1),
-            beat.user.end_at.eq(dwords - 1),
+            beat.user.end_at.eq(Mux(served, *(count - 1 for count in dwords))),
         ]
