@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.map.bin_shapes import HEAD, BinShapes
 from rtl.stream.fifo import Fifo
+from rtl.stream.interfaces import in_bits
 
 
 class BinFetch(wiring.Component):
@@ -147,7 +148,7 @@ class BinFetch(wiring.Component):
             self.late_read.eq(self.i_late.valid & self.i_late.ready),
             self.late_id.eq(self.i_late.p),
             late_indices.eq(
-                Cat((self.late_names.word_select(k, shapes.slot_bits) | Signal(32))[:32] for k in range(first_indices))
+                Cat(in_bits(self.late_names.word_select(k, shapes.slot_bits), 32) for k in range(first_indices))
             ),
         ]
         with m.If(self.i_late.ready):

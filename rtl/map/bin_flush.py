@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.map.bin_shapes import HEAD, BinShapes
 from rtl.map.line_chains import LineChains
 from rtl.stream.fifo import Fifo
+from rtl.stream.interfaces import in_bits
 from rtl.stream.pick import one_hot
 
 
@@ -284,11 +285,11 @@ class BinFlush(wiring.Component):
             for k in range(shapes.params.line_indices[0])
         ]
         head = {"version": row.version, "count": row.count, "occupancy": row.occupancy, "link": link}
-        return Cat(*(_wide(head[name], field.width) for name, field in HEAD), *map(_wide, slots))
+        return Cat(*(in_bits(head[name], field.width) for name, field in HEAD), *(in_bits(slot, 32) for slot in slots))
 
     def _further_line(self, words: list[Signal], link: Value) -> Value:
         """Return a line that holds a link and slots alone."""
-        return Cat(_wide(link), *map(_wide, words))
+        return Cat(in_bits(link, 32), *(in_bits(word, 32) for word in words))
 
     def _offer(self, m: Module, leaves: Value, address: Value, data: Value) -> None:
         """Offer a line when it leaves."""
@@ -301,8 +302,3 @@ class BinFlush(wiring.Component):
                 self.o_line.p.address.eq(address),
                 self.o_line.p.data.eq(data),
             ]
-
-
-def _wide(value: Value, bits: int = 32) -> Value:
-    """Return a value in so many bits."""
-    return (value | Signal(bits))[:bits]

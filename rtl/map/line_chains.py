@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Value
+from amaranth.hdl import Cat, Module, Mux, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.map.bin_shapes import BinShapes
+from rtl.stream.interfaces import in_bits
 from rtl.stream.pick import one_hot
 
 
@@ -78,7 +79,7 @@ class LineChains(wiring.Component):
         count_write, count_read = counts.write_port(), counts.read_port(domain="comb")
 
         def at(entry: Value, link: Value) -> Value:
-            return Cat((link | Const(0, bits))[:bits], entry)
+            return Cat(in_bits(link, bits), entry)
 
         m.d.comb += [
             link_write.en.eq(self.add | self.linked),

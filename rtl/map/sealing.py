@@ -14,7 +14,7 @@ from rtl.config import EngineConfig
 from rtl.crypto.gcm import GcmOpen, GcmSeal
 from rtl.map.epoch_keys import KEYS, EpochKeys
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import page_beat, require, swap_bytes
+from rtl.stream.interfaces import in_bits, page_beat, require, swap_bytes
 
 PAGE_NONCE_BITS = 32
 VERSION_BITS = 64
@@ -222,4 +222,4 @@ def page_nonce(page: Value, version: Value) -> Value:
     """Return the nonce of a page, as :class:`omap.crypto.PageCipher` makes it."""
     # SEC_CM: PAGE.NONCE.UNIQUE -- page and version are in every nonce, so none repeats under one key
     fields = ((page, PAGE_NONCE_BITS), (version, VERSION_BITS))
-    return Cat(swap_bytes((value | Const(0, width))[:width]) for value, width in fields)
+    return Cat(swap_bytes(in_bits(value, width)) for value, width in fields)

@@ -22,7 +22,7 @@ from rtl.map.bin_shapes import BinShapes, Use
 from rtl.map.bin_standing import Standing
 from rtl.map.bin_use import WRITES, BinUse
 from rtl.stream.fifo import Fifo
-from rtl.stream.interfaces import require, require_whole
+from rtl.stream.interfaces import in_bits, require, require_whole
 from rtl.stream.pick import one_hot
 
 MOST_WAITING = 128
@@ -201,9 +201,11 @@ class WaitingBins(wiring.Component):
             use.allocated.eq(arrival.allocated),
             fetch.o_follow.ready.eq(fetches.i.ready),
             fetches.i.valid.eq(arrival.allocates | fetch.o_follow.valid),
-            fetches.i.p.eq(Mux(fetch.o_follow.valid, fetch.o_follow.p.as_value(), Cat(
-                (arrival.bin | Signal(shapes.line_bits))[: shapes.line_bits], arrival.spare
-            ))),
+            fetches.i.p.eq(Mux(
+                fetch.o_follow.valid,
+                fetch.o_follow.p.as_value(),
+                Cat(in_bits(arrival.bin, shapes.line_bits), arrival.spare),
+            )),
             lates.i.valid.eq(touched & bins.bare.bit_select(id_, 1)),
             lates.i.p.eq(id_),
         ]  # fmt: skip

@@ -18,7 +18,7 @@ Erasure
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Value, ValueLike
+from amaranth.hdl import Cat, Const, Value, ValueLike
 from amaranth.lib.data import StructLayout
 
 from omap.errors import ParamsError
@@ -37,6 +37,11 @@ def swap_bytes(value: ValueLike) -> Value:
     value = Value.cast(value)
     assert len(value) % 8 == 0, f"swap_bytes takes whole bytes, not {len(value)} bits"
     return Cat(value[at : at + 8] for at in reversed(range(0, len(value), 8)))
+
+
+def in_bits(value: ValueLike, bits: int) -> Value:
+    """Return ``value`` in so many bits: with zeros above it, or without its upper bits."""
+    return Cat(value, Const(0, bits))[:bits]
 
 
 def require(condition: bool, message: str) -> None:
