@@ -123,7 +123,7 @@ class BinFetch(wiring.Component):
         asked_shape = StructLayout(
             {"id": shapes.id_bits, "place": shapes.place_bits, "last": 1, "slot": shapes.slot_bits}
         )
-        m.submodules.asked = asked = Fifo(shape=asked_shape, depth=max(64, 2 * n))
+        m.submodules.asked = asked = Fifo(shape=asked_shape, depth=shapes.most_reads)
         m.d.comb += [
             self.o_slot.p.eq(indices[: shapes.slot_bits]),
             asked.i.p.id.eq(id_),

@@ -102,6 +102,11 @@ class BinShapes:
         return 2 * self.entries
 
     @property
+    def most_reads(self) -> int:
+        """Waiting slots that are being read, at most."""
+        return max(64, 2 * self.entries)
+
+    @property
     def number_bits(self) -> int:
         """Width of the number of a use, counted in its bin: the uses under way all differ in it."""
         return self.most_uses.bit_length()

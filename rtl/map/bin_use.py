@@ -9,14 +9,12 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from omap.versions import KEPT_BITS
-from rtl.map.bin_append import WRITES, BinAppend
+from rtl.map.bin_append import BinAppend
 from rtl.map.bin_order import BinOrder
 from rtl.map.bin_shapes import BinShapes
 from rtl.map.bin_touch import BinTouch
 from rtl.stream.fifo import Fifo
 from rtl.stream.pick import one_hot
-
-__all__ = ["WRITES", "BinUse"]
 
 ENDING = 4
 """Most touches whose occupancy has come, and that wait to end."""

@@ -14,13 +14,14 @@ from amaranth.lib.wiring import In, Out
 from omap.params import Params
 from omap.versions import KEPT_BITS
 from rtl.config import MOST_BINS
+from rtl.map.bin_append import WRITES
 from rtl.map.bin_arrival import BinArrival
 from rtl.map.bin_fetch import BinFetch
 from rtl.map.bin_flush import BinFlush
 from rtl.map.bin_rows import BinRows
 from rtl.map.bin_shapes import BinShapes, Use
 from rtl.map.bin_standing import Standing
-from rtl.map.bin_use import WRITES, BinUse
+from rtl.map.bin_use import BinUse
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import in_bits, require, require_whole
 from rtl.stream.pick import one_hot
@@ -56,7 +57,7 @@ class WaitingBins(wiring.Component):
     params : Params
         Gives the layout; a rule with pages.
     entries : int
-        Bins on chip, 2 to 256. There should be one for each use in flight, from its announcement to the arrival of
+        Bins on chip, 2 to 512. There should be one for each use in flight, from its announcement to the arrival of
         the bin's last write.
     most : int
         Most tuples of a bin.
@@ -151,7 +152,7 @@ class WaitingBins(wiring.Component):
         for name, out, back, most in (
             ("fetches", self.o_line_fetch, self.i_line_fetched, self.entries),
             ("flushes", self.o_line_flush, self.i_line_flushed, self.entries + self.shapes.most_lines + 1),
-            ("reads", self.o_slot_fetch, self.i_slot_fetched, max(64, 2 * self.entries)),
+            ("reads", self.o_slot_fetch, self.i_slot_fetched, self.shapes.most_reads),
             ("writes", self.o_slot_write, self.i_slot_written, WRITES),
         ):
             count = Signal(range(most + 1), name=name)

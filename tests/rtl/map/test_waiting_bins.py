@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from omap.errors import ParamsError
 from omap.presets import preset
+from rtl.map.bin_shapes import Use
 from rtl.map.page import Verdict
-from rtl.map.waiting import Use, WaitingBins
+from rtl.map.waiting import WaitingBins
 from rtl.stream.pick import first
 from sim.bench.amaranth_bench import AmaranthBench
 from sim.bench.secrecy import differences, state

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from omap.presets import preset
-from rtl.map.waiting import Use
+from rtl.map.bin_shapes import Use
 from sim.bench.compiled import Design
 from tests.support.designs.bins_loop import SHARES, BinsLoop
 
