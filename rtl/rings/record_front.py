@@ -46,7 +46,8 @@ class RecordFront(wiring.Component):
     counts but what its refusal repeats.
 
     An early record (:class:`rtl.rings.early_reads.EarlyReads`) comes while no other is under way. It takes its turn
-    when its tag was found right. If the tag is wrong, or the record is none that would go on, no trace of it stays.
+    when its tag was found right. If the tag is wrong, or the record is none that would go on, it changes no turn, key
+    or session. After a wrong tag no early record of this session is opened until the session has had its next turn.
 
     Parameters
     ----------
@@ -103,6 +104,8 @@ class RecordFront(wiring.Component):
         A record out of its turn closes its session, and its keys go.
     SESSIONS.EARLY.FORGOTTEN
         An early record that is not in its turn, or whose tag is wrong, changes nothing.
+    SESSIONS.EARLY.DOUBTED
+        After an early record with a wrong tag, the next record of its session that is opened is not an early one.
     """
 
     def __init__(self, params: Params, *, most: int) -> None:
@@ -194,6 +197,7 @@ class RecordFront(wiring.Component):
         answer = Signal(HEADER_FIELDS)
         opening = Signal()
         ending = Signal()  # the record is out of the turn of its session
+        doubted, doubt = Signal(SESSIONS), Signal()  # whose early record was wrong; this one is early and of those
         done = Signal()
         m.d.comb += [
             table.close.eq(self.close | ending),
@@ -221,6 +225,8 @@ class RecordFront(wiring.Component):
             self.o_answer.p.header.eq(header_beat(**{name: answer[name] for name, _ in HEADER_FIELDS})),
             self.o_answer.p.lines.eq(answer.lines),
         ]
+        with m.If(table.use):
+            m.d.sync += doubted.bit_select(table.use_index, 1).eq(0)
         m.d.sync += roomy.eq((unanswered < self.most - 1) & (requests.level < 3))
         m.d.comb += room.eq(roomy & intake.room)
 
@@ -240,11 +246,12 @@ class RecordFront(wiring.Component):
                     ),
                     over.eq(header.sequence[TURN_BITS:] != 0),
                     turn.eq(table.row.next == header.sequence[: TURN_BITS + 1]),
+                    doubt.eq(self.early & doubted.bit_select(index, 1)),
                 ]
                 m.next = "DECIDE"
             with m.State("DECIDE"):
                 # SEC_CM: SESSIONS.RECORD.TURN -- each record once, none missing, in order
-                with m.If(data & known & ~over & turn):
+                with m.If(data & known & ~over & turn & ~doubt):
                     m.d.comb += going.eq(room)
                     with m.If(room):
                         m.d.sync += alone.eq(0)
@@ -265,6 +272,8 @@ class RecordFront(wiring.Component):
             with m.State("JUDGE"):
                 with m.If(self.judged):
                     m.d.comb += [done.eq(1), self.sure.eq(self.right), dropped.eq(~self.right), self.again.eq(dropped)]
+                    # SEC_CM: SESSIONS.EARLY.DOUBTED -- else a host could try tags for ever, each before another record
+                    m.d.sync += doubted.bit_select(index, 1).eq(dropped)
                     m.next = "LOOK"
             with m.State("FORGET"):
                 m.d.comb += beats.ready.eq(1)

@@ -77,6 +77,36 @@ def test_an_early_record_that_is_not_right_leaves_no_trace(kind):
     check()
 
 
+@pytest.mark.sec_cm("SESSIONS.EARLY.DOUBTED")
+def test_a_session_bears_one_wrong_tag_whatever_the_host_puts_into_the_place_of_the_record(kind):
+    """A host could else try tags for ever: each early, and a record of another session when the place is read again."""
+    twin = Twin(*kind, random.Random(4))
+    client, other = twin.opened(), twin.opened()
+    twin.settle()
+    for _ in range(2):
+        record = client.operation(twin.rng)
+        early(twin, "again", flipped(record, 200))
+        for _ in range(3):
+            twin.feed(other.operation(twin.rng))
+            twin.settle()
+            early(twin, "again", record)  # it is right, but nobody looks at its tag
+        twin.feed(record)
+        twin.settle()
+        for each in (client, other):
+            twin.feed(each.operation(twin.rng))
+            early(twin, "sure")
+            twin.settle()
+    wrong = flipped(client.operation(twin.rng), 200)
+    early(twin, "again", wrong)
+    assert code(twin.feed(wrong)) == Refusal.ALTERED
+    heir = twin.opened()
+    twin.settle()
+    assert heir.session_index == client.session_index
+    twin.feed(heir.operation(twin.rng))
+    early(twin, "sure")  # no other session inherits the doubt
+    twin.settle()
+
+
 @pytest.mark.sec_cm("SESSIONS.TAMPER.ENDS")
 def test_a_record_that_is_wrong_both_times_ends_its_session(kind):
     twin = Twin(*kind, random.Random(3))

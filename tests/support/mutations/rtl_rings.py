@@ -200,6 +200,7 @@ REMOVALS = [
         "running & fault",
     ),
     Removal("SESSIONS.EARLY.FORGOTTEN", "rtl/crypto/gcm.py", "failed & ~self.lenient", "failed"),
+    Removal("SESSIONS.EARLY.DOUBTED", "rtl/rings/record_front.py", " & turn & ~doubt", " & turn"),
     Removal("RING.EARLY.ONCE", "rtl/rings/early_reads.py", "self.open_ & ~certain", "self.open_"),
     Removal("RING.COUNTERS.BOUND", "rtl/rings/counter_polls.py", " & (read <= self.responses)", ""),
     Removal("RING.COUNTERS.BOUND", "rtl/rings/counter_polls.py", " & (taken_lines <= self.journal)", ""),
