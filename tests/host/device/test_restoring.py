@@ -1,23 +1,26 @@
 """A driver has a device write a journal and snapshots, and restore maps from them."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from host.device.driver import Driver
 from host.device.restoring import begin_empty, map_id, restore, settle, unused
 from host.model.model import ModelTransport
+from host.model.shared import DEVICE_SLEEPS
 from host.records import split
 from omap.errors import DamagedError, DeviceError
-from omap.operations import Kind
+from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.regmap import State
 from omap.source import END, Source, read_source
-from omap.wire import LEAST_RING_LINES, LINE_BYTES, Counter, RecordType, read_header, write_counter
+from omap.wire import LEAST_RING_LINES, LINE_BYTES, Counter, RecordCodec, RecordType, read_header, write_counter
 from tests.support.host.clients import DriverClient, mixed
 
 PARAMS = preset("TINY")
 KEY = bytes(range(32))
+NOP = Operation(Kind.NOP)
+FULL = RecordCodec(PARAMS).most_operations
 
 
 class Rig:
@@ -178,6 +181,47 @@ def test_a_device_ends_what_a_driver_has_begun_that_is_gone(rig):
     settle(rig.driver)
     rig.restore(good)
     assert rig.contents() == before
+
+
+def woken(rig):
+    """Take the journal, and return whether that rings a device that sleeps."""
+    rig.transport._memory[DEVICE_SLEEPS] = 1
+    assert rig.driver.take_journal()
+    return not rig.transport._memory[DEVICE_SLEEPS]
+
+
+@settings(max_examples=20)
+@given(st.lists(st.one_of(st.integers(1, FULL), st.just(FULL)), min_size=1, max_size=12))
+@example([FULL, FULL])  # the snapshot finds the ring full
+def test_a_device_that_waits_for_room_for_its_journal_is_woken(lengths):
+    """Whatever has found no room there: commands, and the records of a snapshot."""
+    rig = Rig()
+    client = DriverClient(rig.driver, KEY)
+    records = [client.seal([NOP] * length, length) for length in lengths]
+    lines, waits = sum(map(len, records)) // LINE_BYTES, 0
+    while records or rig.driver.in_flight:
+        if records and rig.driver.put(records[0]):
+            records.pop(0)
+        elif not rig.transport.step() and not rig.driver.take():
+            waits += 1
+            assert woken(rig)
+            assert rig.transport.step()
+    assert bool(waits) == (lines > LEAST_RING_LINES)
+    rig.driver.ask_export()
+    while rig.driver.state is not State.READY:
+        if not rig.transport.step():
+            assert woken(rig)
+            assert rig.transport.step()
+
+
+def test_a_device_that_has_room_for_its_journal_is_not_woken(rig):
+    """To wake it would take longer than some operations."""
+    client = DriverClient(rig.driver, KEY)
+    client.run([NOP])
+    assert not woken(rig)
+    client.run([NOP] * FULL, FULL)
+    client.run([NOP])
+    assert woken(rig)
 
 
 def test_a_journal_counter_without_sense_is_refused(rig):
