@@ -11,8 +11,7 @@ import platform
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from fractions import Fraction
+from dataclasses import dataclass
 from itertools import pairwise, repeat
 
 import numpy as np
@@ -20,13 +19,11 @@ import numpy as np
 from host.device.driver import Driver
 from host.device.restoring import restore
 from host.records import split
-from omap import sizing
 from omap.operations import Kind, Operation
 from omap.params import Params
 from omap.regmap import Request
 from omap.session import ROOT_KEY_BYTES
 from omap.source import END
-from omap.units import parse
 from omap.wire import CONTROL_BYTES, LINE_BYTES, BufferLayout, Counter, RecordCodec, read_counter
 from rtl.config import EngineConfig
 from rtl.constants import RING_ACCESS_LINES
@@ -37,28 +34,18 @@ from sim.device.client import open_all, open_session, seal_all
 from sim.device.engine_run import BUFFER_ADDRESS, EngineRun, engine_design
 from sim.device.map_bench import stage_cycles
 from sim.device.transport import RtlTransport
+from sim.measure.options import CLOCK_MHZ, Choice, add_options, chosen
 from sim.models.observer import EventKind
-from sim.models.timing import HostTiming, own_end
+from sim.models.timing import HostTiming
 
-CLOCK_MHZ = HostTiming.clock_mhz  # what the memory models assume
 BOLT_MICROSECONDS = 4.57
 """A query of BOLT's prototype, 1 M keys of 8 bytes (Guo et al., CCS 2025)."""
-
-SHAPES = {
-    "PAPER": {"key_bytes": 4, "value_bytes": 8, "page_bytes": 128},
-    "STANDARD": {"key_bytes": 8, "value_bytes": 64, "page_bytes": 640},
-    "WIDE": {"key_bytes": 16, "value_bytes": 256, "page_bytes": 4096},
-}
-"""Keys, values and pages of the presets of these names."""
 
 CAPACITIES = {"PAPER": (1 << 12, 1 << 18), "STANDARD": (1 << 14,), "WIDE": (1 << 12,)}
 """Keys of the maps that are measured."""
 
 BARS = {"PAPER": 5.0, "STANDARD": 15.9, "WIDE": 88.0}
 """Most cycles an operation is to take."""
-
-NUMBERS = [field.name for field in fields(EngineConfig) if field.type in ("int", "int | Fraction")]
-"""What an engine can be given instead of what follows from its map."""
 
 SEED = 1
 
@@ -271,14 +258,13 @@ def fill(params: Params, keys: int) -> list[Operation]:
     ]
 
 
-def report(name: str, keys: int, arguments: argparse.Namespace) -> None:
-    """Fill a map of ``keys`` keys, measure with records of so many operations or full ones, and print."""
-    params = sizing.one_choice(capacity=keys, **SHAPES[name])
-    config = EngineConfig(params=params, journal=arguments.journal, **dict(arguments.set))
-    host = host_of(arguments, config.page_lines)
-    subject = Subject(config, host, arguments.record)
+def report(choice: Choice, operations: int, count: int) -> None:
+    """Fill a map, measure with records of ``count`` operations or full ones, and print."""
+    name, config, host = choice.name, choice.config, choice.host
+    params, keys = config.params, config.params.capacity
+    subject = Subject(config, host, count)
     filled = subject.measure(fill(params, keys))
-    found = subject.measure(mixed(params, arguments.operations, keys, SEED))
+    found = subject.measure(mixed(params, operations, keys, SEED))
     bound, beats = link_bound(config, host), config.page_beats
     rate = CLOCK_MHZ * 1e6 / found.cycles
     print(f"\n{name}, {keys:,} keys of {params.key_bytes} + {params.value_bytes} bytes, pages of {params.page_bytes}")
@@ -315,51 +301,16 @@ def report(name: str, keys: int, arguments: argparse.Namespace) -> None:
         print(f"    {cause:<60} {stalled:>9.2f}")
 
 
-def host_of(arguments: argparse.Namespace, page_lines: int) -> HostTiming:
-    """Return the host that was asked for."""
-    if arguments.own_end:
-        return own_end(page_lines)
-    most = arguments.outstanding
-    return HostTiming(reads=most, writes=most) if most else HostTiming()
-
-
-def number(text: str) -> tuple[str, int | Fraction]:
-    """Return what sets a number of an engine, NAME=NUMBER; the interval may be a fraction, such as 19/4."""
-    name, _, value = text.partition("=")
-    above, _, below = value.partition("/")
-    if name not in NUMBERS or not above.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER with one of these names: {', '.join(NUMBERS)}")
-    if name == "interval" and below.isdecimal() and int(below):
-        return name, Fraction(int(above), int(below))
-    if below or "/" in value:
-        raise argparse.ArgumentTypeError(f"{text!r}: only the interval may be a fraction, such as interval=19/4")
-    return name, int(above)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is measured on which engine."""
-    parser.add_argument("--operations", type=parse, default=20_000)
-    parser.add_argument("--shape", choices=[*SHAPES, "all"], default="all")
-    parser.add_argument("--keys", type=parse, nargs="*", help="capacities, instead of the usual ones")
-    parser.add_argument("--record", type=int, default=0, help="operations of a record, instead of as many as fit")
-    parser.add_argument(
-        "--set", type=number, action="append", default=[], metavar="NAME=NUMBER",
-        help="a number of the engine (rtl.config.EngineConfig) instead of the one that follows from the map; repeat it",
-    )  # fmt: skip
-    parser.add_argument("--outstanding", type=int, help="host reads, and host writes, under way at most")
-    parser.add_argument("--own-end", action="store_true", help="as many as our own end of PCIe has (rtl.pcie)")
-
-
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_options(parser)
     parser.add_argument("--journal", action="store_true", help="with a journal, a snapshot and a restore")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
+    choices = chosen(parser, arguments, CAPACITIES, journal=arguments.journal)
     print(f"engine in simulation; default memory models; {platform.machine()}")
-    for name in SHAPES if arguments.shape == "all" else (arguments.shape,):
-        for keys in arguments.keys or CAPACITIES[name]:
-            report(name, keys, arguments)
+    for choice in choices:
+        report(choice, arguments.operations, arguments.record)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omap import sizing
 from omap.outfiles import try_file, write_text
 from rtl.config import EngineConfig
 from rtl.engine import Engine
 from sim.measure import probes
-from sim.measure.engine import CAPACITIES, CLOCK_MHZ, SEED, SHAPES, Subject, add_options, fill, host_of, mixed
+from sim.measure.engine import CAPACITIES, SEED, Subject, fill, mixed
+from sim.measure.options import CLOCK_MHZ, Choice, add_options, chosen
 from sim.measure.probes import Count, Flow, Level, Machine, Probe, ProbedDesign, stream
 from sim.measure.timeline import with_section
 
@@ -108,21 +108,21 @@ def probed_engine(config: EngineConfig) -> ProbedDesign:
     return ProbedDesign(Engine(config), PROBES, machines=True)
 
 
-def measure(name: str, keys: int, arguments: argparse.Namespace) -> Busy:
-    """Fill a map of so many keys, and count while GETs and PUTs of them run."""
-    params = sizing.one_choice(capacity=keys, **SHAPES[name])
-    config = EngineConfig(params=params, **dict(arguments.set))
-    subject = Subject(config, host_of(arguments, config.page_lines), arguments.record, design=probed_engine)
+def measure(choice: Choice, operations: int, count: int) -> Busy:
+    """Fill a map, and count while GETs and PUTs of its keys run, in records of ``count`` operations or full ones."""
+    config = choice.config
+    params, keys = config.params, config.params.capacity
+    subject = Subject(config, choice.host, count, design=probed_engine)
     assert isinstance(subject.design, ProbedDesign)
     subject.measure(fill(params, keys))
     bench = subject.run.bench
     probes.start(bench)
     begun = bench.cycle
-    found = subject.measure(mixed(params, arguments.operations, keys, SEED))
+    found = subject.measure(mixed(params, operations, keys, SEED))
     cycles = bench.cycle - begun
     counts = probes.stop(bench, subject.design.probes)
     named = dict(zip(subject.design.probes, counts, strict=True))
-    return Busy(config, arguments.operations, cycles, found.cycles, found.overruns, named)
+    return Busy(config, operations, cycles, found.cycles, found.overruns, named)
 
 
 def section(name: str, host: str, found: Busy) -> str:
@@ -170,13 +170,12 @@ def main(given: Sequence[str] | None = None) -> None:
     if arguments.update:
         try_file(arguments.update)
     parts = []
-    for name in SHAPES if arguments.shape == "all" else (arguments.shape,):
-        for keys in arguments.keys or CAPACITIES[name][:1]:
-            found = measure(name, keys, arguments)
-            host = host_of(arguments, found.config.page_lines)
-            told = f"Default memory models, {host.reads} reads and {host.writes} writes of the host under way at most"
-            parts.append(section(name, told, found))
-            print(parts[-1], flush=True)
+    for choice in chosen(parser, arguments, {name: keys[:1] for name, keys in CAPACITIES.items()}):
+        found = measure(choice, arguments.operations, arguments.record)
+        reads, writes = choice.host.reads, choice.host.writes
+        told = f"Default memory models, {reads} reads and {writes} writes of the host under way at most"
+        parts.append(section(choice.name, told, found))
+        print(parts[-1], flush=True)
     if arguments.update:
         document = arguments.update.read_text("utf-8")
         write_text(arguments.update, with_section(document, "\n" + "\n".join(parts) + "\n", BEGIN))

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from host.device.driver import Driver
-from omap import sizing
 from omap.operations import Kind, Operation
 from omap.outfiles import try_file, write_text
 from omap.wire import CONTROL_BYTES, BufferLayout, Counter
@@ -30,7 +29,7 @@ from sim.device.engine_run import BUFFER_ADDRESS, EngineRun, engine_design
 from sim.device.known import fixed_noise, fixed_root_key
 from sim.device.map_bench import stage_cycles
 from sim.device.transport import RtlTransport
-from sim.measure.engine import CLOCK_MHZ, SHAPES
+from sim.measure.options import CLOCK_MHZ, shaped
 from sim.measure.timeline_picture import Shown, picture
 from sim.models.observer import EventKind, Observer
 
@@ -136,7 +135,7 @@ def table(moments: Sequence[Moment]) -> str:
 
 def subject() -> EngineConfig:
     """Return the engine that is shown."""
-    return EngineConfig(params=sizing.one_choice(capacity=KEYS, **SHAPES[SHAPE]))
+    return EngineConfig(params=shaped(SHAPE, KEYS))
 
 
 def described(config: EngineConfig) -> str:

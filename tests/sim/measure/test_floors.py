@@ -11,7 +11,7 @@ from rtl.config import EngineConfig
 from rtl.engine import Engine
 from sim.bench.verilog import simulation_verilog
 from sim.cache import kept_text
-from sim.measure.floors import BEGIN, FLOWS, LEVELS, PROBES, Busy, main, rooms, section
+from sim.measure.floors import BEGIN, FLOWS, LEVELS, PROBES, Busy, rooms, section
 from sim.measure.probes import Count, Flow, Machine, Modules
 from sim.measure.timeline import END, with_section
 from tests.support.rtl.engines import TIGHT
@@ -48,12 +48,6 @@ def test_the_page_has_a_place_for_what_is_found():
     assert with_section(page, "found\n", BEGIN).endswith(f"{BEGIN}\nfound\n{END}\n")
     with pytest.raises(SystemExit, match="the document has no part that begins with <!-- busy"):
         with_section("nothing", "found", BEGIN)
-
-
-def test_options_that_are_wrong_are_refused_before_anything_is_simulated(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main(["--set", "interval=x"])
-    assert "is not NAME=NUMBER" in capsys.readouterr().err
 
 
 @pytest.mark.long
