@@ -50,7 +50,6 @@ def test_the_page_has_a_place_for_what_is_found():
         with_section("nothing", "found", BEGIN)
 
 
-@pytest.mark.long
 def test_an_engine_has_all_that_is_counted():
     modules = Modules(kept_text(Engine(TIGHT), simulation_verilog))
     for probe in PROBES:
