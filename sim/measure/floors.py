@@ -169,6 +169,7 @@ def main(given: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(given)
     if arguments.update:
         try_file(arguments.update)
+        with_section(arguments.update.read_text("utf-8"), "", BEGIN)  # refuses a document without a place for it
     parts = []
     for choice in chosen(parser, arguments, {name: keys[:1] for name, keys in CAPACITIES.items()}):
         found = measure(choice, arguments.operations, arguments.record)

@@ -195,6 +195,7 @@ def main(given: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(given)
     for path in (arguments.document, arguments.picture):
         try_file(path)
+    with_section(arguments.document.read_text("utf-8"), "")  # refuses a document without a place for it
     text, drawn = documented()
     write_text(arguments.document, with_section(arguments.document.read_text("utf-8"), text))
     write_text(arguments.picture, drawn)

@@ -11,7 +11,8 @@ from rtl.config import EngineConfig
 from rtl.engine import Engine
 from sim.bench.verilog import simulation_verilog
 from sim.cache import kept_text
-from sim.measure.floors import BEGIN, FLOWS, LEVELS, PROBES, Busy, rooms, section
+from sim.measure import floors
+from sim.measure.floors import BEGIN, FLOWS, LEVELS, PROBES, Busy, main, rooms, section
 from sim.measure.probes import Count, Flow, Machine, Modules
 from sim.measure.timeline import END, with_section
 from tests.support.rtl.engines import TIGHT
@@ -48,6 +49,15 @@ def test_the_page_has_a_place_for_what_is_found():
     assert with_section(page, "found\n", BEGIN).endswith(f"{BEGIN}\nfound\n{END}\n")
     with pytest.raises(SystemExit, match="the document has no part that begins with <!-- busy"):
         with_section("nothing", "found", BEGIN)
+
+
+def test_a_document_without_a_place_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(floors, "measure", lambda *its: pytest.fail("something was measured"))
+    document = tmp_path / "other.md"
+    document.write_text("something else\n")
+    with pytest.raises(SystemExit, match="the document has no part"):
+        main(["--shape", "PAPER", "--update", str(document)])
+    assert document.read_text() == "something else\n"
 
 
 def test_an_engine_has_all_that_is_counted():
