@@ -55,7 +55,8 @@ class PositionMap(wiring.Component):
     transit_entries : int, optional
         Entries in transit, from what ``params`` say, the default, to 128.
     under_way : int
-        Most operations and moves between hash and use, 4 to 256, half of them operations and half of them moves.
+        Most operations and moves between hash and use, 4 to 256, half of them operations and half of them moves. While
+        half are operations, the next operation waits for a use, so that its turn depends on memory.
 
     Members
     -------
