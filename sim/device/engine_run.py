@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -33,11 +33,6 @@ BATCH = 64
 def engine_design(config: EngineConfig) -> Design:
     """Return the engine of a configuration, compiled; kept from run to run."""
     return Design(Engine(config), flags=FAST)
-
-
-def _control(signal: str) -> str:
-    """Return the port of a signal of the registers' bus."""
-    return f"s_axi_control__{signal}"
 
 
 def random_words() -> Iterable[int]:
@@ -145,48 +140,43 @@ class EngineRun:
         """Set a register, over the bus."""
         self.write_word(BY_NAME[name].offset, value)
 
+    def _port(self, signal: str) -> str:
+        """Return the port of a signal of the registers' bus."""
+        return f"s_axi_control__{signal}"
+
     def read_word(self, offset: int) -> int:
         """Return the word at an offset."""
-        return self._read_bus(_control, {"araddr": offset})
+        bench, port = self.bench, self._port
+        bench.set(port("araddr"), offset)
+        self._offer("ar")
+        bench.run_until(limit=BUS_CYCLES, values={port("rvalid"): 1})
+        value = bench.get(port("rdata"))
+        bench.set(port("rready"), 1)
+        bench.run(1)
+        bench.set(port("rready"), 0)
+        return value
 
     def write_word(self, offset: int, value: int) -> None:
         """Write the word at an offset."""
-        self._write_bus(_control, {"awaddr": offset}, {"wdata": value, "wstrb": 0xF})
-
-    def _read_bus(self, form: Callable[[str], str], address: Mapping[str, int]) -> int:
-        """Read one beat; ``form`` makes the name of a port of a signal's."""
-        bench = self.bench
-        for signal, word in address.items():
-            bench.set(form(signal), word)
-        self._offer(form, ["ar"])
-        bench.run_until(limit=BUS_CYCLES, values={form("rvalid"): 1})
-        value = bench.get(form("rdata"))
-        bench.set(form("rready"), 1)
+        bench, port = self.bench, self._port
+        for signal, word in (("awaddr", offset), ("wdata", value), ("wstrb", 0xF)):
+            bench.set(port(signal), word)
+        self._offer("aw", "w")
+        bench.run_until(limit=BUS_CYCLES, values={port("bvalid"): 1})
+        bench.set(port("bready"), 1)
         bench.run(1)
-        bench.set(form("rready"), 0)
-        return value
+        bench.set(port("bready"), 0)
 
-    def _write_bus(self, form: Callable[[str], str], address: Mapping[str, int], data: Mapping[str, int]) -> None:
-        """Write one beat."""
-        bench = self.bench
-        for signal, word in (*address.items(), *data.items()):
-            bench.set(form(signal), word)
-        self._offer(form, ["aw", "w"])
-        bench.run_until(limit=BUS_CYCLES, values={form("bvalid"): 1})
-        bench.set(form("bready"), 1)
-        bench.run(1)
-        bench.set(form("bready"), 0)
-
-    def _offer(self, form: Callable[[str], str], channels: list[str]) -> None:
+    def _offer(self, *names: str) -> None:
         """Hold valid on channels until each was taken, in whatever order."""
-        bench = self.bench
+        bench, port, channels = self.bench, self._port, list(names)
         for channel in channels:
-            bench.set(form(f"{channel}valid"), 1)
+            bench.set(port(f"{channel}valid"), 1)
         for _ in range(BUS_CYCLES):
-            taken = [channel for channel in channels if bench.get(form(f"{channel}ready"))]
+            taken = [channel for channel in channels if bench.get(port(f"{channel}ready"))]
             bench.run(1)
             for channel in taken:
-                bench.set(form(f"{channel}valid"), 0)
+                bench.set(port(f"{channel}valid"), 0)
             channels = [channel for channel in channels if channel not in taken]
             if not channels:
                 return

@@ -41,7 +41,7 @@ def top(target, config):
 
 def whole_card(config):
     """Return the direct target with its pins, as for a build, but quick to be ready."""
-    card = direct.DirectCard(config, channel_bytes=CLEARED_BYTES, entropy_interval=ENTROPY_INTERVAL)
+    card, _ = top("u55c_direct", config)
     return direct.DirectTop(card, settings_every=SETTINGS_EVERY, patience=PATIENCE)
 
 
@@ -67,15 +67,15 @@ def top_design(target, config):
     component, module = top(target, config)
     component._MustUse__silence = True
     channels = sum(config.channels.values())
-    hbm_port = vitis.hbm_port if target == "u55c_vitis" else direct.hbm_port
+    place = vitis if target == "u55c_vitis" else direct
     return FlatDesign(
         FlatTop(
             verilog=top_verilog(target, config) + models(),
             module=module,
             ports=port_table(component),
-            clock=vitis.CLOCK if target == "u55c_vitis" else direct.CLOCK,
-            reset=vitis.RESET if target == "u55c_vitis" else direct.RESET,
-            axi={"m_axi_host": host_axi(config.host_ids)} | {hbm_port(channel): HBM_AXI for channel in range(channels)},
+            clock=place.CLOCK,
+            reset=place.RESET,
+            axi={place.HOST: host_axi(config.host_ids), **{place.hbm_port(n): HBM_AXI for n in range(channels)}},
         )
     )
 
@@ -96,12 +96,6 @@ class TopRun(EngineRun):
 
     def _port(self, signal):
         return f"{self.registers}_{signal.upper()}"
-
-    def read_word(self, offset):
-        return self._read_bus(self._port, {"araddr": offset})
-
-    def write_word(self, offset, value):
-        self._write_bus(self._port, {"awaddr": offset}, {"wdata": value, "wstrb": 0xF})
 
 
 class VitisRun(TopRun):
