@@ -11,7 +11,7 @@ from omap.fresh import DEVICE_ID_BYTES
 from omap.regmap import Fault, State
 from omap.wire import CONTROL_BYTES, RINGS
 from rtl.config import EngineConfig
-from rtl.constants import BLOCK_BITS, HOST_IDS, LINE_BITS, LINE_BYTES, RING_IDS
+from rtl.constants import BLOCK_BITS, LINE_BITS, LINE_BYTES, RING_IDS
 from rtl.map.core import PROGRESS, Core
 from rtl.memory.bursts import ADDRESS_BITS
 from rtl.memory.hbm import HBM_AXI
@@ -28,9 +28,6 @@ def host_axi(ids: int) -> AxiSignature:
     """Return what the port on host memory is, with so many ids: :attr:`rtl.config.EngineConfig.host_ids`."""
     return AxiSignature(addr_width=ADDRESS_BITS, data_width=LINE_BITS, id_width=(ids - 1).bit_length())
 
-
-HOST_AXI = host_axi(HOST_IDS[0])
-"""The port on host memory of an engine that makes do with the fewest ids."""
 
 ENGINE_PROGRESS = ("fetched", "answered", *PROGRESS)
 """Bits of :attr:`Engine.progress`. Each turns over when a record or an operation passes this point."""

@@ -5,7 +5,8 @@ import pytest
 
 from boards.gateware.clear import Clear
 from boards.gateware.entropy import Conditioner
-from boards.u55c_direct.link import Link
+from boards.targets import TARGETS
+from omap.presets import preset
 from rtl.synth.netlist import synthesise
 from rtl.synth.report import LEVEL_BUDGET
 from rtl.synth.verilog import to_verilog
@@ -14,7 +15,7 @@ from tests.support.rtl.synthesis import lint
 BLOCKS = {
     "clear": lambda: Clear(2, 1 << 29, first=3),
     "conditioner": Conditioner,
-    "link": lambda: Link(id_bits=7),
+    "link": TARGETS["u55c_direct"].blocks(preset("PAPER"))["link"],
 }
 
 
