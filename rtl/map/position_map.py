@@ -11,6 +11,7 @@ from omap.params import Params, Rule
 from rtl.constants import MOST_TRANSIT_ENTRIES
 from rtl.crypto.siphash import WORD, SipHash
 from rtl.map.lookup import FROM_QUEUE, PAGE_BITS, TO_QUEUE, Lookup, located_layout
+from rtl.map.spacing import Spacing
 from rtl.map.transit_queue import TransitQueue
 from rtl.memory.line_buffer import LineBuffer
 from rtl.stream.fifo import Fifo
@@ -208,7 +209,7 @@ class PositionMap(wiring.Component):
         # operation. A cycle stays free now and then, because moves in a row into one line take two cycles each.
         free = Signal(range(FREE_EVERY if self.params.buckets >= FREE_EVERY else 2))
         m.d.sync += free.eq(free + 1)
-        cooling = Signal(range(self.interval))
+        m.submodules.spacing = spacing = Spacing(self.interval)
         operation, move, resting = Signal(), Signal(), Signal()
         moves, room = queue.o_move, []
         for k, begins in enumerate((operation, move)):  # neither takes the room of the other
@@ -223,16 +224,12 @@ class PositionMap(wiring.Component):
         m.d.sync += resting.eq(operation)
         m.d.comb += [
             # SEC_CM: POSMAP.LOOKUP.CONST_TIME -- operations have their own turns, whatever is in transit ...
-            self.i_operation.ready.eq(may_begin & room[0] & (cooling == 0)),
+            self.i_operation.ready.eq(may_begin & room[0] & spacing.free),
             operation.eq(self.i_operation.valid & self.i_operation.ready),
+            spacing.event.eq(operation),
             moves.ready.eq(may_begin & room[1] & (free != 0) & ~operation & ~resting),
             move.eq(moves.valid & moves.ready),
         ]
-        with m.If(operation):
-            m.d.sync += cooling.eq(self.interval - 1)
-        with m.Elif(cooling != 0):
-            m.d.sync += cooling.eq(cooling - 1)
-
         m.d.comb += [
             items.i.valid.eq(operation | move),
             items.i.p.move.eq(move),

@@ -56,7 +56,7 @@ class Spacing(wiring.Component):
         m = Module()
         whole, parts = floor(self.interval), self.interval.denominator
         part = self.interval.numerator % parts
-        wait = Signal(range(whole + 1))  # cycles until the next event may be
+        wait = Signal(range(whole + (part != 0)))  # cycles until the next event may be
         longer = Signal()
         m.d.comb += [self.free.eq(wait == 0), self.soon.eq(~self.event & (wait <= 1))]
         if part:

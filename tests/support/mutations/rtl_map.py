@@ -14,8 +14,9 @@ REMOVALS = [
     Removal(
         "POSMAP.LOOKUP.CONST_TIME",
         "rtl/map/position_map.py",
-        "cooling.eq(self.interval - 1)",
-        "cooling.eq(self.interval - 1 + moves.valid)",
+        "room[0] & spacing.free",
+        "room[0] & spacing.free & ~moves.valid",
+        error="CycleLimitError",
     ),
     Removal("WAITING.TUPLE.ERASE", "rtl/map/waiting.py", "ResetInserter(forget)(inner)", "inner"),
     Removal(
