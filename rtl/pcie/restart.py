@@ -9,8 +9,9 @@ from amaranth.lib.wiring import In, Out
 from rtl.stream.interfaces import require_whole
 
 RESET_CYCLES = 1024
-"""Least length of the reset. It covers what a memory behind a port of the card may still answer; each port is in reset
-as long as the card, and more than 64 reads of a pseudo-channel, 14 ns each, are never under way (AMD PG276)."""
+"""Least length of the reset: 4 us at 250 MHz. A memory answers in this time what the card asked before. Its port is in
+reset, so that nobody gets the answers. HBM has at most 64 reads of a pseudo-channel under way (AMD PG276). Each takes
+14 ns if it opens a row, 36 ns if it has 16 beats (:class:`sim.models.timing.HbmTiming`): 3 us at most with a refresh."""
 
 
 class Restart(wiring.Component):
