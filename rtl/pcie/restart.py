@@ -11,7 +11,8 @@ from rtl.stream.interfaces import require_whole
 RESET_CYCLES = 1024
 """Least length of the reset: 4 us at 250 MHz. A memory answers in this time what the card asked before. Its port is in
 reset, so that nobody gets the answers. HBM has at most 64 reads of a pseudo-channel under way (AMD PG276). Each takes
-14 ns if it opens a row, 36 ns if it has 16 beats (:class:`sim.models.timing.HbmTiming`): 3 us at most with a refresh."""
+14 ns if it opens a row, 36 ns if it has 16 beats (:class:`sim.models.timing.HbmTiming`). With a refresh that is 3 us at
+most."""
 
 
 class Restart(wiring.Component):
