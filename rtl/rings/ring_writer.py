@@ -279,13 +279,14 @@ class RingWriter(wiring.Component):
     def _counters(self, m: Module, told: Value, handed: Value, quiet: Value) -> tuple[Value, Value, Value, Value]:
         """Return whether the counters are to be told now, the line that tells them, and whether there is news.
 
-        The last value is whether the host has not been told of all that the journal has.
+        The last value is whether the host has not been told of all that the journal has. It rises a cycle late, while
+        the last line of a record is on its way out, so that the block is not idle then.
 
         That commands were fetched is no news in itself for a while, because the next response tells that as well.
         """
         told_fetched, told_responses = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
         unseen, untold = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
-        told_journal = Signal(COUNTER_BITS)
+        told_journal, unseen_journal = Signal(COUNTER_BITS), Signal()
         fresh, many = Signal(), Signal()  # a response was handed on; many lines of responses are untold
         since = Signal(range(SETTLED * self.counter_cycles), init=SETTLED * self.counter_cycles - 1)
         cooled, settled = Signal(init=1), Signal(init=1)
@@ -299,7 +300,6 @@ class RingWriter(wiring.Component):
         waits = unseen != 0
         if self.journal:
             counters |= {Counter.JOURNAL_WRITTEN: told_journal}
-            unseen_journal = Signal()
             m.d.sync += unseen_journal.eq(self.journal_written != told_journal)
             waits |= unseen_journal  # a response will follow, as a rule
             with m.If(told):
@@ -326,6 +326,5 @@ class RingWriter(wiring.Component):
                 cooled.eq(cooled | (since == self.counter_cycles - 2)),
                 settled.eq(settled | (since == SETTLED * self.counter_cycles - 2)),
             ]
-        untold_journal = told_journal != self.journal_written if self.journal else Const(0)
-        news = fresh | waits | (told_fetched != self.fetched) | untold_journal
-        return tell, counter_line(counters), news, untold_journal
+        news = fresh | waits | (told_fetched != self.fetched)
+        return tell, counter_line(counters), news, unseen_journal
