@@ -20,7 +20,8 @@ FEW_TIMES, BUSY_TIMES, PLENTY_TIMES = 2, 4, 16
 while the lines that wait here are plenty."""
 
 MOST_UNDER_WAY = 12
-"""Reads that can be under way: they hide a round trip at the shortest time between them."""
+"""Reads of the counters, and early reads behind them, that can be under way: so many hide a round trip at the shortest
+time between them."""
 
 assert len({Counter.COMMANDS_WRITTEN // LINE_BYTES, Counter.RESPONSES_TAKEN // LINE_BYTES}) == 1, "one read has both"
 assert Counter.COMMANDS_WRITTEN // LINE_BYTES == Counter.JOURNAL_TAKEN // LINE_BYTES
@@ -40,7 +41,7 @@ class CounterPolls(wiring.Component):
     first_id, ids : int
         Ids to use, in turns. Several reads may be under way under one of them.
     every : int
-        Cycles from one read to the next at least.
+        Cycles from one read to the next at least, two or more.
     journal : bool
         There is a journal.
 
@@ -127,7 +128,7 @@ class CounterPolls(wiring.Component):
                 self.o_read.p.id.eq(self.first_id + number),
                 number.eq(Mux(number == self.ids - 1, 0, number + 1)),
                 since.eq(0),
-                late.eq(self.every == 1),
+                late.eq(0),
             ]
         with m.Else():
             with m.If(taken):

@@ -14,14 +14,12 @@ from omap.params import Params
 from omap.wire import RecordCodec, RecordType
 from rtl.constants import BLOCK_BITS, LINE_BITS
 from rtl.memory.bursts import ADDRESS_BITS
+from rtl.rings.counter_polls import MOST_UNDER_WAY
 from rtl.rings.record import read_header
 from rtl.rings.ring_commands import line_read
 
 MOST_EARLY_LINES = 8
 """Lines of the longest record that is read early: a longer one would cost the link more than a round trip is worth."""
-
-MOST_UNDER_WAY = 12
-"""Early reads that can be under way."""
 
 STAGES = 3
 """Cycles that a line waits, so that the counters that came right before it have been looked at."""

@@ -227,7 +227,8 @@ class RingPort(wiring.Component):
         m.submodules.unanswered = unanswered = Fifo(shape=fetch.o_lines.p.shape(), depth=UNANSWERED)
         connect(m, fetch.o_lines, unanswered.i)
         open_lines = Signal(COUNTER_BITS)  # asked for, and without a whole response
-        answered, forgotten = Signal.like(unanswered.o.p), Signal()
+        answered = Signal.like(unanswered.o.p)
+        forgotten = self.again if self.early_lines else Const(0)
         m.d.comb += [
             unanswered.o.ready.eq(writer.whole | forgotten),
             answered.eq(Mux(writer.whole & unanswered.o.valid, unanswered.o.p, 0)),
@@ -262,7 +263,7 @@ class RingPort(wiring.Component):
             journal_base = Signal(ADDRESS_BITS)
             m.d.sync += [
                 journal_base.eq(responses_base + (self.ring_lines << LINE_SHIFT)),
-                fetch.answered.eq(Mux(writer.whole & unanswered.o.valid, unanswered.o.p, 0)),
+                fetch.answered.eq(answered),
                 fetch.journal_lines.eq(Mux(writer.journal_whole, writer.journal_lines, 0)),
             ]
             m.d.comb += [
@@ -281,16 +282,14 @@ class RingPort(wiring.Component):
             m.d.comb += polls.run.eq(self.run & self.serve)
         readers = [fetch, polls, requests]
         if self.early_lines:
-            readers.insert(2, self._early(m, polls, fetch, unanswered, forgotten))
+            readers.insert(2, self._early(m, polls, fetch, unanswered))
         for reader in readers:
             m.d.comb += [reader.i_data.valid.eq(self.i_data.valid), reader.i_data.p.eq(self.i_data.p)]
         self._reads(m, [reader.o_read for reader in readers])
         m.d.comb += self.idle.eq(fetch.idle & writer.idle & (writes == 0))
         return m
 
-    def _early(
-        self, m: Module, polls: CounterPolls, fetch: CommandFetch, unanswered: Fifo, forgotten: Signal
-    ) -> EarlyReads:
+    def _early(self, m: Module, polls: CounterPolls, fetch: CommandFetch, unanswered: Fifo) -> EarlyReads:
         """Read the next record early while none is under way."""
         m.submodules.early = early = EarlyReads(
             self.params,
@@ -307,10 +306,8 @@ class RingPort(wiring.Component):
             early.address.eq(fetch.o_read.p.address),
             *(getattr(early, name).eq(getattr(fetch, name)) for name in ("some", "counted", "moved")),
             *(getattr(fetch, name).eq(getattr(early, name)) for name in ("begins", "hold")),
-            early.again.eq(forgotten),
-            forgotten.eq(self.again),
             fetch.sure.eq(self.sure),
-            fetch.again.eq(self.again),
+            *(block.again.eq(self.again) for block in (early, fetch)),
             self.early.eq(fetch.early),
         ]
         return early
