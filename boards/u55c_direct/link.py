@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Member, Out
 from boards.gateware.flat import clock
 from boards.u55c_direct import vendor
 from rtl.pcie.endpoint import BLOCK, PcieEndpoint
+from rtl.pcie.layouts import BEAT
 
 PORTS = {
     "max_payload": "cfg_max_payload",
@@ -29,8 +30,6 @@ PLACES = {"bus_master": 2}
 
 ALWAYS = ("cfg_power_state_change_ack", "cfg_config_space_enable", "cfg_link_training_enable")
 """Ports of the core that are 1. Our end is always ready for another state of power and for the host's configuration."""
-
-FIELDS = ("data", "keep", "last", "user")
 
 
 class Link(wiring.Component):
@@ -85,7 +84,7 @@ class Link(wiring.Component):
         for prefix, name in (vendor.TO_CORE | vendor.FROM_CORE).items():
             outward = prefix in vendor.TO_CORE
             flow = getattr(self.endpoint, f"o_{name}" if outward else f"i_{name}")
-            pairs = [(getattr(self, f"{prefix}_t{field}"), flow.p[field]) for field in FIELDS]
+            pairs = [(getattr(self, f"{prefix}_t{field}"), flow.p[field]) for field, _ in BEAT[name]]
             pairs.append((getattr(self, f"{prefix}_tvalid"), flow.valid))
             m.d.comb += [theirs.eq(ours) if outward else ours.eq(theirs) for theirs, ours in pairs]
             ready = getattr(self, f"{prefix}_tready")

@@ -12,9 +12,9 @@ from __future__ import annotations
 from amaranth.lib.wiring import In
 
 from boards.gateware.ports import Ports
-from rtl.constants import LINE_BITS, PSEUDO_CHANNELS
+from rtl.constants import PSEUDO_CHANNELS
 from rtl.memory.hbm import HBM_AXI
-from rtl.pcie.layouts import DWORDS, SEQUENCE, USER
+from rtl.pcie.layouts import BEAT, SEQUENCE
 
 PCIE, HBM = "omap_pcie", "omap_hbm"
 """Names of the IP cores."""
@@ -61,8 +61,8 @@ def pcie_ports() -> Ports:
     }
     for streams, way, back, copies in ((TO_CORE, "input", "output", READY_COPIES), (FROM_CORE, "output", "input", 1)):
         for prefix, name in streams.items():
-            widths = {"data": LINE_BITS, "keep": DWORDS, "last": 1, "user": USER[name].size, "valid": 1}
-            found |= {f"{prefix}_t{field}": (way, width) for field, width in widths.items()}
+            found |= {f"{prefix}_t{key}": (way, field.width) for key, field in BEAT[name]}
+            found[f"{prefix}_tvalid"] = (way, 1)
             found[f"{prefix}_tready"] = (back, copies)
     for number in range(2):
         found[f"pcie_rq_seq_num{number}"] = ("output", SEQUENCE["number"].width)
