@@ -15,12 +15,10 @@ from rtl.map.bin_shapes import BinShapes
 from rtl.map.bin_touch import BinTouch
 from rtl.stream.fifo import Fifo
 from rtl.stream.pick import one_hot
+from rtl.stream.ways import tell, through
 
 ENDING = 4
 """Most touches whose occupancy has come, and that wait to end."""
-
-OF_TOUCH = ("o_waiting", "i_verdict", "i_occupancy", "o_freed_slot")
-OF_APPEND = ("i_append", "o_slot_write", "i_slot_written", "i_free_slot")
 
 
 class BinUse(wiring.Component):
@@ -36,7 +34,7 @@ class BinUse(wiring.Component):
 
     Members
     -------
-    i_announced, allocated
+    i_announced, allocated, last
         As in :class:`~rtl.map.bin_order.BinOrder`.
     usable, parsed : In(entries)
         Bins of which all tuples are here, and version and occupancy have been told for the next touch; bins of which
@@ -53,20 +51,14 @@ class BinUse(wiring.Component):
         Later, and for appends: a use has ended. ``changed``: the bin has ``count`` tuples from now on.
     ended_hot, changed_hot : Out(entries)
         The same, a bit for each bin: its use has ended; it has changed.
-    last : Out(1)
-        With ``ended``: no other use waits for the bin.
-    read : Out({"place", "id"})
-        Place that is read.
-    item : In({"entry", "slot"})
-        What was there, a cycle later.
+    read, item
+        As in :class:`~rtl.map.bin_touch.BinTouch`.
     write, write_place, write_item : Out
         Place to write.
     claims_item : Out(1)
         A place may be written in this cycle; earlier than ``write``.
-    writing : Out(entries)
-        Bins with a slot write on its way.
-    exhausted : Out(1)
-        A bin had no room for one more tuple, which was lost. Stays.
+    writing, exhausted
+        As in :class:`~rtl.map.bin_append.BinAppend`.
     o_waiting, i_verdict, i_occupancy, i_append, o_slot_write, i_slot_written, i_free_slot, o_freed_slot
         As in :class:`~rtl.map.waiting.WaitingBins`.
     """
@@ -74,19 +66,23 @@ class BinUse(wiring.Component):
     def __init__(self, shapes: BinShapes) -> None:
         self.shapes = shapes
         self.order, self.touch, self.append = BinOrder(shapes), BinTouch(shapes), BinAppend(shapes)
-        count, entries = shapes.count, shapes.entries
-        order, touch, append = (part.signature.members for part in (self.order, self.touch, self.append))
+        self._through = {
+            **dict.fromkeys(("i_announced", "allocated", "last"), self.order),
+            **dict.fromkeys(("o_waiting", "i_verdict", "i_occupancy", "o_freed_slot", "read", "item"), self.touch),
+            **dict.fromkeys(("i_append", "o_slot_write", "i_slot_written", "i_free_slot"), self.append),
+            **dict.fromkeys(("writing", "exhausted"), self.append),
+        }
+        entries = shapes.entries
         super().__init__(
             {
-                "i_announced": order["i_announced"],
-                "allocated": In(entries),
+                **{name: part.signature.members[name] for name, part in self._through.items()},
                 "usable": In(entries),
                 "parsed": In(entries),
                 "kept": In(shapes.some_id),
                 "touch_id": Out(shapes.id_bits),
                 "append_id": Out(shapes.id_bits),
-                "touch_count": In(count),
-                "append_count": In(count),
+                "touch_count": In(shapes.count),
+                "append_count": In(shapes.count),
                 "touched": Out(1),
                 "touched_id": Out(shapes.id_bits),
                 "version": Out(KEPT_BITS),
@@ -94,17 +90,10 @@ class BinUse(wiring.Component):
                 "ended": Out(StructLayout({"valid": 1, **dict(shapes.leaving.members), "changed": 1})),
                 "ended_hot": Out(entries),
                 "changed_hot": Out(entries),
-                "last": Out(1),
-                "read": Out(shapes.place),
-                "item": In(shapes.item),
                 "write": Out(1),
                 "write_place": Out(shapes.place),
                 "write_item": Out(shapes.item),
                 "claims_item": Out(1),
-                "writing": Out(entries),
-                "exhausted": Out(1),
-                **{name: touch[name] for name in OF_TOUCH},
-                **{name: append[name] for name in OF_APPEND},
             }
         )
 
@@ -112,16 +101,12 @@ class BinUse(wiring.Component):
         m = Module()
         order, touch, append = self.order, self.touch, self.append
         m.submodules.order, m.submodules.touch, m.submodules.append = order, touch, append
-        for part, names in ((touch, OF_TOUCH), (append, OF_APPEND)):
-            for name in names:
-                ends = getattr(part, name), wiring.flipped(getattr(self, name))
-                wiring.connect(m, *ends)
-        wiring.connect(m, wiring.flipped(self.i_announced), order.i_announced)
+        through(m, self, self._through)
         wiring.connect(m, order.o_touch, touch.i_turn)
         wiring.connect(m, order.o_append, append.i_turn)
+        tell(m, append, touch, "appending", "appended", "joins", "tail")
         touch_id, append_id = order.o_touch.p.id, order.o_append.p.id
         m.d.comb += [
-            order.allocated.eq(self.allocated),
             self.touch_id.eq(touch_id),
             self.append_id.eq(append_id),
             touch.due.eq(order.touch_due),
@@ -130,18 +115,10 @@ class BinUse(wiring.Component):
             append.usable.eq(self.parsed.bit_select(append_id, 1) & ~(self.kept.valid & (self.kept.id == append_id))),
             touch.count.eq(self.touch_count),
             append.count.eq(self.append_count),
-            touch.appending.eq(append.appending),
-            touch.appended.eq(append.appended),
-            touch.joins.eq(append.joins),
-            touch.tail.eq(append.tail),
             touch.held.valid.eq(append.held),
             touch.held.id.eq(append.leaving.id),
             touch.held.number.eq(append.leaving.number),
             touch.held_joins.eq(append.joined),
-            touch.item.eq(self.item),
-            self.read.eq(touch.read),
-            self.writing.eq(append.writing),
-            self.exhausted.eq(append.exhausted),
         ]
         self._write(m)
         self._end(m)
@@ -180,7 +157,6 @@ class BinUse(wiring.Component):
             order.ended.id.eq(self.ended.id),
             order.ended.number.eq(self.ended.number),
             order.ended_hot.eq(self.ended_hot),
-            self.last.eq(order.last),
         ]
         m.d.sync += [
             self.ended.valid.eq(ends),

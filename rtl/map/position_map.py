@@ -16,6 +16,7 @@ from rtl.map.transit_queue import TransitQueue
 from rtl.memory.line_buffer import LineBuffer
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole
+from rtl.stream.ways import tell
 
 USE_CYCLES = 2
 """Cycles of an operation at its lines: the search of the queue, then the use. A move takes one."""
@@ -272,8 +273,6 @@ class PositionMap(wiring.Component):
 
         wiring.connect(m, items.o, lookup.i_item)
         wiring.connect(m, lookup.o_located, wiring.flipped(self.o_located))
-        m.d.comb += [
-            *(getattr(queue, name).eq(getattr(lookup, name)) for name in TO_QUEUE),
-            *(getattr(lookup, name).eq(getattr(queue, name)) for name in FROM_QUEUE),
-            self.live.eq(lookup.live),
-        ]
+        tell(m, lookup, queue, *TO_QUEUE)
+        tell(m, queue, lookup, *FROM_QUEUE)
+        m.d.comb += self.live.eq(lookup.live)

@@ -25,6 +25,7 @@ from rtl.map.bin_use import BinUse
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import in_bits, require, require_whole
 from rtl.stream.pick import one_hot
+from rtl.stream.ways import tell, through
 
 MOST_WAITING = 128
 """Most tuples of a bin. More wait for one page with a probability below 2^-120, and that is a fault."""
@@ -112,28 +113,26 @@ class WaitingBins(wiring.Component):
         self.shapes = shapes = BinShapes(params, entries, most)
         self.id_bits, self.bin_bits, self.line_bits = shapes.id_bits, shapes.bin_bits, shapes.line_bits
         self.slot_bits, self.further_bits = shapes.slot_bits, shapes.further_bits
-        slot, further = shapes.slot_bits, shapes.further_bits
         self._arrival, self._row_store = BinArrival(shapes), BinRows(shapes)
         self._use, self._fetch, self._flush = BinUse(shapes), BinFetch(shapes), BinFlush(shapes)
-        of_use = self._use.signature.members
-        names = ("o_waiting", "i_verdict", "i_occupancy", "i_append", "o_slot_write", "i_slot_written")
+        uses = ("o_waiting", "i_verdict", "i_occupancy", "i_append", "o_slot_write", "i_free_slot", "o_freed_slot")
+        self._through = {
+            "i_touch": self._arrival,
+            **dict.fromkeys((*uses, "exhausted"), self._use),
+            **dict.fromkeys(("i_free_line", "o_freed_line"), self._flush),
+        }
         super().__init__(
             {
-                "i_touch": self._arrival.signature.members["i_touch"],
+                **{name: part.signature.members[name] for name, part in self._through.items()},
                 "o_version": Out(stream.Signature(KEPT_BITS)),
                 "o_bin": Out(stream.Signature(StructLayout({"occupancy": params.page_slots}))),
-                **{name: of_use[name] for name in names},
                 "o_line_fetch": Out(stream.Signature(shapes.address)),
-                "i_line_fetched": In(stream.Signature(shapes.line)),
-                "o_line_flush": Out(stream.Signature(shapes.flushed)),
-                "i_line_flushed": In(stream.Signature(shapes.id_bits)),
-                "o_slot_fetch": Out(stream.Signature(slot)),
-                "i_slot_fetched": In(stream.Signature(shapes.entry_bits)),
-                "i_free_slot": In(stream.Signature(slot)),
-                "o_freed_slot": Out(stream.Signature(slot)),
-                "i_free_line": In(stream.Signature(further)),
-                "o_freed_line": Out(stream.Signature(further)),
-                "exhausted": Out(1),
+                "i_line_fetched": self._fetch.signature.members["i_line"],
+                "o_line_flush": self._flush.signature.members["o_line"],
+                "i_line_flushed": self._flush.signature.members["i_written"],
+                "o_slot_fetch": self._fetch.signature.members["o_slot"],
+                "i_slot_fetched": self._fetch.signature.members["i_tuple"],
+                "i_slot_written": self._use.signature.members["i_slot_written"],
                 "quiet": Out(1),
                 "clear": In(1),
                 "erase": In(1),
@@ -190,7 +189,6 @@ class WaitingBins(wiring.Component):
         shapes, announced = self.shapes, self._arrival.o_use
         m.submodules.fetches = fetches = Fifo(shape=shapes.address, depth=n)
         m.submodules.lates = lates = Fifo(shape=shapes.id_bits, depth=n)  # never full
-        wiring.connect(m, wiring.flipped(self.i_touch), arrival.i_touch)
         wiring.connect(m, announced, use.i_announced)
         wiring.connect(m, fetches.o, wiring.flipped(self.o_line_fetch))
         wiring.connect(m, lates.o, fetch.i_late)
@@ -219,21 +217,19 @@ class WaitingBins(wiring.Component):
     def _rows(self, m: Module) -> None:
         """Tell the rows of all that changes them, and all others what they ask for."""
         rows, arrival, use, fetch, flush = self._row_store, self._arrival, self._use, self._fetch, self._flush
+        tell(m, arrival, rows, "allocates", "spare", "bin", "allocated")
+        tell(m, fetch, rows, "head", "id", "row", "names", "late_read", "late_id")
+        tell(m, use, rows, "touched", "touched_id", "changed_hot", "touch_id", "append_id")
+        tell(m, flush, rows, "picked", "begin")
+        tell(m, rows, fetch, "late_names", "late_count")
+        tell(m, rows, use, "touch_count", "append_count")
+        tell(m, rows, flush, "number", "unnamed", "fetched", "used")
         m.d.comb += [
-            *(getattr(rows, name).eq(getattr(arrival, name)) for name in ("allocates", "spare", "bin", "allocated")),
-            *(getattr(rows, name).eq(getattr(fetch, name)) for name in ("head", "id", "row", "names")),
-            *(getattr(rows, name).eq(getattr(fetch, name)) for name in ("late_read", "late_id")),
-            *(getattr(fetch, name).eq(getattr(rows, name)) for name in ("late_names", "late_count")),
-            *(getattr(rows, name).eq(getattr(use, name)) for name in ("touched", "touched_id", "changed_hot")),
             rows.told.version.eq(use.version),
             rows.told.occupancy.eq(use.occupancy),
             rows.changed.eq(use.ended.changed),
             rows.changed_id.eq(use.ended.id),
             rows.count.eq(use.ended.count),
-            *(getattr(rows, name).eq(getattr(use, name)) for name in ("touch_id", "append_id")),
-            *(getattr(use, name).eq(getattr(rows, name)) for name in ("touch_count", "append_count")),
-            *(getattr(rows, name).eq(getattr(flush, name)) for name in ("picked", "begin")),
-            *(getattr(flush, name).eq(getattr(rows, name)) for name in ("number", "unnamed", "fetched", "used")),
             flush.row.eq(rows.flushed),
         ]
 
@@ -333,7 +329,6 @@ class WaitingBins(wiring.Component):
             flush.linked_id.eq(fetch.id),
             flush.held.eq(fetch.held),
             flush.link.eq(fetch.link),
-            self.exhausted.eq(use.exhausted),
         ]
         for outer, part in (
             (self.i_line_fetched, fetch.i_line),
@@ -346,23 +341,9 @@ class WaitingBins(wiring.Component):
                 part.p.eq(outer.p),
                 outer.ready.eq(part.ready | ~open_),
             ]
-        for part, outer in (
-            (fetch.o_slot, self.o_slot_fetch),
-            (flush.o_line, self.o_line_flush),
-            (flush.o_freed_line, self.o_freed_line),
-            (use.o_freed_slot, self.o_freed_slot),
-            (use.o_slot_write, self.o_slot_write),
-            (use.o_waiting, self.o_waiting),
-        ):
-            wiring.connect(m, part, wiring.flipped(outer))
-        for outer, part in (
-            (self.i_verdict, use.i_verdict),
-            (self.i_occupancy, use.i_occupancy),
-            (self.i_append, use.i_append),
-            (self.i_free_slot, use.i_free_slot),
-            (self.i_free_line, flush.i_free_line),
-        ):
-            wiring.connect(m, wiring.flipped(outer), part)
+        wiring.connect(m, fetch.o_slot, wiring.flipped(self.o_slot_fetch))
+        wiring.connect(m, flush.o_line, wiring.flipped(self.o_line_flush))
+        through(m, self, self._through)
 
     def _stand(
         self, m: Module, bins: Standing, opened: Value, filled: Value, late: Value, empty: Value

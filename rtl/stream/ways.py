@@ -21,6 +21,11 @@ def through(m: Module, outer: wiring.Component, inner: Mapping[str, wiring.Compo
             m.d.comb += ours.eq(theirs)
 
 
+def tell(m: Module, source: wiring.Component, sink: wiring.Component, *names: str) -> None:
+    """Connect outputs of a block with the inputs of the same names of another one; they are no streams."""
+    m.d.comb += [getattr(sink, name).eq(getattr(source, name)) for name in names]
+
+
 def route(
     m: Module, second: ValueLike, source: stream.Interface, first_sink: stream.Interface, second_sink: stream.Interface
 ) -> None:
