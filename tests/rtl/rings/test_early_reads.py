@@ -5,12 +5,14 @@ import random
 
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omap.presets import preset
-from omap.wire import Counter, RecordType
-from rtl.rings.early_reads import early_lines
+from omap.wire import Counter, Header, RecordType
+from rtl.memory.bursts import access
+from rtl.rings.early_reads import EarlyReads, early_lines
 from sim.models.timing import HostTiming
 from tests.support.rtl.ring_bench import CALM, LEAST, ROUGH, ROUNDS, EarlyHost
 
@@ -139,6 +141,66 @@ def test_what_lies_in_the_next_place_changes_no_time():
         seen.append(host.bench.observer.events())
         assert not host.records()
     assert np.array_equal(*seen)
+
+
+def early_record(name, asked, moved, lines_in, cycles=100):
+    """Return the cycles in which an early record begins, and its lines, of a block whose record is counted already.
+
+    The place is asked for in the cycles ``asked``, and moves in the cycle ``moved``. ``lines_in`` gives for each cycle
+    in which a line comes its id, what it holds, and whether it is the last one of its read.
+    """
+    block = EarlyReads(preset(name), request=access(16, 4), first_id=4, ids=2, patience=cycles)
+    begins, lines = [], []
+
+    async def bench(context):
+        for port in (block.some, block.counted, block.o_read.ready):
+            context.set(port, 1)
+        for cycle in range(cycles):
+            id, data, last = lines_in.get(cycle, (0, 0, 0))
+            context.set(block.open_, not begins)
+            context.set(block.asked, cycle in asked)
+            context.set(block.moved, cycle == moved)
+            context.set(block.i_data.valid, id != 0)
+            context.set(block.i_data.p, {"id": id, "data": data, "last": last})
+            if context.get(block.begins):
+                begins.append(cycle)
+            if context.get(block.o_line.valid):
+                lines.append(context.get(block.o_line.p))
+            await context.tick()
+
+    simulator = Simulator(block)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return begins, lines
+
+
+def first_line(name, number):
+    """Return a line that may begin an early record; any other line may look like one."""
+    return int.from_bytes(Header(RecordType.DATA, 0, early_lines(preset(name)), 1, number, 0).pack(), "little")
+
+
+@pytest.mark.parametrize("name", ["TINY", "WIDE"])
+def test_only_the_lines_of_one_read_of_the_place_make_an_early_record(name):
+    count = early_lines(preset(name))
+    for moved in range(10, 23):  # before a first line came that was read of the old place, until just before it counts
+        for overtaken in (False, True):  # another read is asked for in the cycle in which the place moves
+            asked = [0, *[moved] * overtaken, moved + 1 + overtaken, moved + 4]
+            begin = [20, *[40] * overtaken, 60, 61]
+            lines_in = {}
+            for read, at in enumerate(begin):
+                step = 2 if at >= 60 else 1  # the lines of the last two come by turns
+                for line in range(count):
+                    lines_in[at + step * line] = 4 + read % 2, first_line(name, 100 * read + line), line == count - 1
+            first = 100 * (len(begin) - 2)
+            wanted = [63], [first_line(name, number) for number in range(first, first + count)]
+            assert early_record(name, asked, moved, lines_in) == wanted, (moved, overtaken)
+
+
+def test_a_line_that_looks_like_a_first_one_begins_no_record():
+    count = early_lines(preset("WIDE"))
+    lines_in = {20 + line: (4, first_line("WIDE", 0) * (line != 0), line == count - 1) for line in range(count)}
+    assert early_record("WIDE", [0], None, lines_in) == ([], [])
 
 
 def test_a_doorbell_before_the_start_and_a_ring_without_room():
