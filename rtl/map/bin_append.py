@@ -17,7 +17,7 @@ WRITES = 64
 
 
 class BinAppend(wiring.Component):
-    """An append takes two cycles; the next of the same bin waits for three more.
+    """An append takes two cycles; the next of the same bin waits for four more.
 
     The tuple goes to HBM when it comes, and to the memory on chip a cycle later, when this is not written otherwise.
 
@@ -31,11 +31,11 @@ class BinAppend(wiring.Component):
     i_turn : In(stream.Signature({"id", "number"}))
         The next append.
     due : In(1)
-        All uses of its bin before it have ended.
+        All uses of its bin before it had ended, a cycle ago.
     usable : In(1)
-        The first line of its bin is here, and the bin may change.
+        The first line of its bin was here, and the bin might change; 0 in the first cycle of a turn.
     count : In(range(most + 1))
-        Its tuples.
+        Its tuples, a cycle ago.
     appending : Out({"valid", "id", "number"})
         The append that waits for its tuple; ``number`` is the number of the use after it.
     appended, joins, tail : Out

@@ -35,6 +35,8 @@ class BinFetch(wiring.Component):
         The links of a bin can be written in this cycle.
     wants : In(entries)
         Bins that have been announced for a touch since they came on chip.
+    touched : In({"valid", "id"})
+        The one that was announced for a touch in the cycle before.
     head, id, row, names : Out
         A first line has come: the bin, its row, and the slots that the line names.
     skips : Out(1)
@@ -64,6 +66,7 @@ class BinFetch(wiring.Component):
                 "i_line": In(stream.Signature(shapes.line)),
                 "may_link": In(1),
                 "wants": In(shapes.entries),
+                "touched": In(shapes.some_id),
                 "head": Out(1),
                 "names": Out(shapes.names),
                 "skips": Out(1),
@@ -98,14 +101,16 @@ class BinFetch(wiring.Component):
         rest_write, rest_read = rests.write_port(), rests.read_port(domain="comb")
         is_further = Signal(n)
 
-        arrived = self.i_line.p
+        # A line waits a cycle, in which is found out what it is.
+        here, arrived, further, wanted = Signal(), Signal(shapes.line), Signal(), Signal()
+        wanted_now = wanted | (self.touched.valid & (self.touched.id == arrived.id))
         head = View(HEAD, arrived.data[: HEAD.size])
-        further, takes = Signal(), Signal()
+        takes = Signal()
         id_, link, indices = Signal(shapes.id_bits), Signal(shapes.further_bits), Signal(len(arrived.data) - 32)
         in_line, remaining, place = Signal(range(32)), Signal(count), Signal(count)
         held = Signal.like(self.held)
         m.d.comb += [
-            further.eq(is_further.bit_select(arrived.id, 1)),
+            self.i_line.ready.eq(~here | takes),
             rest_read.addr.eq(arrived.id),
             self.row.version.eq(head.version),
             self.row.occupancy.eq(head.occupancy),
@@ -118,6 +123,17 @@ class BinFetch(wiring.Component):
             self.o_follow.p.address.eq(params.bins + link),
             self.o_follow.p.id.eq(id_),
         ]
+
+        with m.If(self.i_line.ready):
+            m.d.sync += here.eq(self.i_line.valid)
+            with m.If(self.i_line.valid):
+                m.d.sync += [
+                    arrived.eq(self.i_line.p),
+                    further.eq(is_further.bit_select(self.i_line.p.id, 1)),
+                    wanted.eq(self.wants.bit_select(self.i_line.p.id, 1)),
+                ]
+        with m.Else():
+            m.d.sync += wanted.eq(wanted_now)
 
         # The tuples asked for come in order: `asked` remembers where they belong.
         asked_shape = StructLayout(
@@ -166,18 +182,12 @@ class BinFetch(wiring.Component):
             with m.State("LINE"):
                 rest, named, most = rest_read.data, Signal(count), Signal(range(further_indices + 1))
                 m.d.comb += [
-                    self.i_line.ready.eq(~late),
-                    takes.eq(self.i_line.valid & ~late),
+                    takes.eq(here & ~late),
                     takes_late.eq(late),
                     named.eq(Mux(further, rest.remaining, head.count)),
                     most.eq(Mux(further, further_indices, first_indices)),
                     # Longer lists are rare: they are always asked for, so that one line has all names of the others.
-                    self.skips.eq(
-                        self.head
-                        & (head.count != 0)
-                        & (head.count <= first_indices)
-                        & ~self.wants.bit_select(arrived.id, 1)
-                    ),
+                    self.skips.eq(self.head & (head.count != 0) & (head.count <= first_indices) & ~wanted_now),
                 ]
                 with m.If(late):
                     m.d.sync += [

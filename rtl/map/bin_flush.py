@@ -239,30 +239,36 @@ class BinFlush(wiring.Component):
         """Queue bins, and begin with the first if it may be taken back. A bin is in the queue once at most.
 
         How the first bin stands was looked up in the cycle before. A use that was announced in that cycle comes so much
-        later that the bin is read before.
+        later that the bin is read before. A bin that gets idle joins a cycle later, so that there is a cycle to find
+        out whether it is in the queue already.
         """
         shapes, n = self.shapes, self.shapes.entries
         m.submodules.queue = queue = Fifo(shape=shapes.id_bits, depth=n)
         queued, waits, eligible, useless = Signal(n), Signal(), Signal(), Signal()
         joins, leaves, again, moves = Signal(), Signal(), Signal(), Signal()
+        idle, was_queued, has_left = Signal.like(self.idle), Signal(), Signal()
 
         def stands(id_: Value) -> tuple[Value, Value]:
-            told = self.idle.valid & (self.idle.id == id_)  # it becomes eligible now
-            return self.eligible.bit_select(id_, 1), self.useless.bit_select(id_, 1) & ~told
+            return self.eligible.bit_select(id_, 1), self.useless.bit_select(id_, 1)
 
         next_stands, stands_now = stands(queue.o.p), stands(self.picked)
-        told = self.idle.valid & (self.idle.id == self.picked)
+        m.d.sync += [
+            idle.eq(self.idle),
+            was_queued.eq(queued.bit_select(self.idle.id, 1)),
+            has_left.eq(leaves & (self.picked == self.idle.id)),
+        ]
         m.d.comb += [
-            joins.eq(self.idle.valid & ~queued.bit_select(self.idle.id, 1)),
+            joins.eq(idle.valid & (~was_queued | has_left)),
             self.begin.eq(waits & eligible & may),
-            leaves.eq(self.begin | (waits & useless & ~told)),
+            # It was looked up while the use that made it idle was about to end.
+            leaves.eq(self.begin | (waits & useless & ~(idle.valid & (idle.id == self.picked)))),
             again.eq(waits & ~eligible & ~useless & ~joins),
             queue.i.valid.eq(joins | again),
-            queue.i.p.eq(Mux(joins, self.idle.id, self.picked)),
+            queue.i.p.eq(Mux(joins, idle.id, self.picked)),
             moves.eq(~waits | leaves | again),
             queue.o.ready.eq(moves),
         ]
-        m.d.sync += queued.eq((queued & ~one_hot(self.picked, n, leaves)) | one_hot(self.idle.id, n, joins))
+        m.d.sync += queued.eq((queued & ~one_hot(self.picked, n, leaves)) | one_hot(idle.id, n, joins))
         with m.If(moves):
             m.d.sync += [
                 waits.eq(queue.o.valid),

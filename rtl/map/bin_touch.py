@@ -38,11 +38,11 @@ class BinTouch(wiring.Component):
     i_turn : In(stream.Signature({"id", "number"}))
         The next touch.
     due : In(1)
-        All uses of its bin before it have ended.
+        All uses of its bin before it had ended, a cycle ago.
     usable : In(1)
-        All tuples of its bin are here, and version and occupancy have been told.
+        All tuples of its bin were here, and version and occupancy had been told; 0 in the first cycle of a turn.
     count : In(range(most + 1))
-        Its tuples.
+        Its tuples, a cycle ago.
     appending : In({"valid", "id", "number"})
         The append that waits for its tuple; ``number`` is the number of the use after it.
     appended, joins, tail : In

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
@@ -109,20 +109,32 @@ class BinUse(wiring.Component):
         m.d.comb += [
             self.touch_id.eq(touch_id),
             self.append_id.eq(append_id),
-            touch.due.eq(order.touch_due),
-            append.due.eq(order.append_due),
-            touch.usable.eq(self.usable.bit_select(touch_id, 1) & ~(self.kept.valid & (self.kept.id == touch_id))),
-            append.usable.eq(self.parsed.bit_select(append_id, 1) & ~(self.kept.valid & (self.kept.id == append_id))),
-            touch.count.eq(self.touch_count),
-            append.count.eq(self.append_count),
             touch.held.valid.eq(append.held),
             touch.held.id.eq(append.leaving.id),
             touch.held.number.eq(append.leaving.number),
             touch.held_joins.eq(append.joined),
         ]
+        self._look_up(m, touch, self.usable, order.touch_due, self.touch_count)
+        self._look_up(m, append, self.parsed, order.append_due, self.append_count)
         self._write(m)
         self._end(m)
         return m
+
+    def _look_up(self, m: Module, part: BinTouch | BinAppend, bins: Value, due: Value, count: Value) -> None:
+        """Tell of the next use how its bin stood a cycle ago: an id reaches the state of all bins, which takes a cycle.
+
+        What permits a use does not change any more until it begins: all uses before it have ended, or an append right
+        before it has brought its tuple, which is in ``count`` in neither of the two cycles.
+        """
+        id_ = part.i_turn.p.id
+        m.d.sync += [
+            part.usable.eq(
+                bins.bit_select(id_, 1) & ~(self.kept.valid & (self.kept.id == id_)) & part.i_turn.valid
+                & ~part.i_turn.ready
+            ),
+            part.due.eq(due),
+            part.count.eq(count),
+        ]  # fmt: skip
 
     def _write(self, m: Module) -> None:
         """Tuples that are judged are written first; one that joins waits."""

@@ -207,6 +207,8 @@ class WaitingBins(wiring.Component):
             )),
             lates.i.valid.eq(touched & bins.bare.bit_select(id_, 1)),
             lates.i.p.eq(id_),
+            fetch.touched.valid.eq(touched),
+            fetch.touched.id.eq(id_),
         ]  # fmt: skip
         m.d.sync += [
             touched.eq(announced.valid & announced.ready & (announced.p.use == Use.TOUCH)),
@@ -353,8 +355,8 @@ class WaitingBins(wiring.Component):
         allocated, announced = arrival.allocated, arrival.o_use
         touches = arrival.hot & (announced.p.use == Use.TOUCH).replicate(n)
         head, begun = one_hot(fetch.id, n, fetch.head), one_hot(flush.picked, n, flush.begin)
-        bare = head & fetch.skips.replicate(n)
-        ended = filled | bare | (head & (fetch.row.count == 0).replicate(n))
+        bare = one_hot(fetch.id, n, fetch.skips)
+        ended = filled | one_hot(fetch.id, n, fetch.skips | (fetch.head & (fetch.row.count == 0)))
         release = (
             bins.used & bins.complete & ~bins.changed & ~bins.wanted & ~bins.on_its_way & ~use.writing & ~arrival.kept
         )

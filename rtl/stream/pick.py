@@ -34,8 +34,14 @@ def first(m: Module, mask: Value, name: str) -> tuple[Value, Value]:
 
 
 def one_hot(index: Value, count: int, when: ValueLike = 1) -> Value:
-    """Return ``count`` bits: the one at ``index`` is 1 if ``when``, all others are 0."""
-    return (Value.cast(when) << index)[:count]
+    """Return ``count`` bits: the one at ``index`` is 1 if ``when``, all others are 0.
+
+    Both halves of the index are decoded on their own, so that its bits and ``when`` have few loads each.
+    """
+    low = len(index) // 2
+    columns = (Const(1, 1) << index[:low])[: 1 << low]
+    rows = (Value.cast(when) << index[low:])[: -(-count >> low)]
+    return (columns.replicate(len(rows)) & Cat(row.replicate(len(columns)) for row in rows))[:count]
 
 
 def lowest(mask: Value) -> Value:
