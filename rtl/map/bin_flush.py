@@ -101,8 +101,8 @@ class BinFlush(wiring.Component):
         m = Module()
         shapes = self.shapes
         first_indices, further_indices = shapes.params.line_indices
-        over, busy, long, ends = Signal(), Signal(), Signal(), Signal()
-        self._queue(m, ~busy | over)
+        over, busy, long, ends, passes = Signal(), Signal(), Signal(), Signal(), Signal()
+        self._queue(m, ~busy | passes)
 
         m.submodules.chains = chains = LineChains(shapes)
         links = Signal(range(shapes.most_lines + 1))  # further lines of the bin so far
@@ -125,15 +125,15 @@ class BinFlush(wiring.Component):
 
         # What a bin holds is read when it begins.
         row, number, unnamed = Signal(shapes.row), Signal(shapes.bin_bits), Signal.like(self.unnamed)
-        has_more = Signal()  # tuples that the first line does not name
+        has_more, chained = Signal(), Signal()  # it has tuples that the first line does not name; it had
+        m.d.comb += [has_more.eq(row.count > first_indices), long.eq(has_more | chained)]
         with m.If(self.begin):
             m.d.sync += [
                 self.id.eq(self.picked),
                 row.eq(self.row),
                 number.eq(self.number),
                 unnamed.eq(self.unnamed),
-                has_more.eq(self.row.count > first_indices),
-                long.eq((self.row.count > first_indices) | chains.some.bit_select(self.picked, 1)),
+                chained.eq(chains.some.bit_select(self.picked, 1)),
             ]
 
         # Slots of further lines arrive a cycle after they were asked for.
@@ -193,7 +193,7 @@ class BinFlush(wiring.Component):
                     with m.If(has_more):
                         m.next = "LINK"
                 with m.Elif(~long & free):
-                    m.d.comb += [leaves.eq(1), ends.eq(1)]
+                    m.d.comb += [leaves.eq(1), ends.eq(1), passes.eq(1)]
                     turn()
             with m.State("WORDS"):
                 m.d.comb += reads.eq(~all_read & (word != further_indices))

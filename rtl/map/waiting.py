@@ -187,7 +187,8 @@ class WaitingBins(wiring.Component):
         """
         arrival, use, fetch, n = self._arrival, self._use, self._fetch, self.entries
         shapes, announced = self.shapes, self._arrival.o_use
-        m.submodules.fetches = fetches = Fifo(shape=shapes.address, depth=n)
+        m.submodules.fetches = fetches = Fifo(shape=shapes.address, depth=n + 2)
+        roomy = Signal(init=1)  # a cycle late, and so two items early
         m.submodules.lates = lates = Fifo(shape=shapes.id_bits, depth=n)  # never full
         wiring.connect(m, announced, use.i_announced)
         wiring.connect(m, fetches.o, wiring.flipped(self.o_line_fetch))
@@ -196,10 +197,10 @@ class WaitingBins(wiring.Component):
         m.d.comb += [
             arrival.open.eq(open_),
             arrival.used.eq(bins.used),
-            arrival.may_allocate.eq(fetches.i.ready & ~fetch.o_follow.valid),
+            arrival.may_allocate.eq(roomy & ~fetch.o_follow.valid),
             use.allocated.eq(arrival.allocated),
-            fetch.o_follow.ready.eq(fetches.i.ready),
-            fetches.i.valid.eq(arrival.allocates | fetch.o_follow.valid),
+            fetch.o_follow.ready.eq(roomy),
+            fetches.i.valid.eq(arrival.allocates | (fetch.o_follow.valid & roomy)),
             fetches.i.p.eq(Mux(
                 fetch.o_follow.valid,
                 fetch.o_follow.p.as_value(),
@@ -211,6 +212,7 @@ class WaitingBins(wiring.Component):
             fetch.touched.id.eq(id_),
         ]  # fmt: skip
         m.d.sync += [
+            roomy.eq(fetches.level < n),
             touched.eq(announced.valid & announced.ready & (announced.p.use == Use.TOUCH)),
             id_.eq(announced.p.id),
         ]
@@ -239,9 +241,10 @@ class WaitingBins(wiring.Component):
         """Tell what is known of a touched bin before its use; return for which entry that happens, a bit for each."""
         shapes, n, announced = self.shapes, self.entries, self._arrival.o_use
         m.submodules.touches = touches = Fifo(shape=shapes.id_bits, depth=shapes.most_uses + 1)  # never full
-        m.submodules.occupancies = occupancies = Fifo(shape=self.o_bin.p.shape(), depth=n)
+        m.submodules.occupancies = occupancies = Fifo(shape=self.o_bin.p.shape(), depth=n + 2)
         wiring.connect(m, occupancies.o, wiring.flipped(self.o_bin))
         turn, next_, opens = Signal(), Signal(shapes.id_bits), Signal()
+        roomy, told = Signal(init=1), Signal()  # at most one item a cycle is on its way when there is no more room
         with m.If(~turn):
             m.d.sync += [turn.eq(touches.o.valid), next_.eq(touches.o.p)]
         with m.Elif(opens):
@@ -253,11 +256,15 @@ class WaitingBins(wiring.Component):
             self._row_store.opening.eq(next_),
             opens.eq(
                 turn & (bins.parsed & ~bins.opened).bit_select(next_, 1)
-                & occupancies.i.ready & (~self.o_version.valid | self.o_version.ready)
+                & roomy & (~self.o_version.valid | self.o_version.ready)
             ),
-            occupancies.i.valid.eq(opens),
-            occupancies.i.p.occupancy.eq(self._row_store.opened.occupancy),
+            occupancies.i.valid.eq(told),
         ]  # fmt: skip
+        m.d.sync += [
+            roomy.eq(occupancies.level < n),
+            told.eq(opens),
+            occupancies.i.p.eq(self._row_store.opened.occupancy),
+        ]
         with m.If(opens):
             m.d.sync += [self.o_version.valid.eq(1), self.o_version.p.eq(self._row_store.opened.version)]
         with m.Elif(self.o_version.ready):
