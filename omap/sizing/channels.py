@@ -31,11 +31,15 @@ ROW_CYCLES = HbmLimits().access_cycles(32)
 MOST_LOAD = 0.5
 """Largest share of its time that a channel may be busy, so that queues stay short enough for the fixed offsets."""
 
-ACCESSES = {"table 0": 2.5, "table 1": 2.5, "descriptors": 3.5, "slots": 3.1, "free lists": 0.0}
+SLOT_LOADS = (0.35, MOST_LOAD)
+"""The same of a channel with waiting slots, the best one first: the list of a page comes sooner from more channels, and
+a map that would need more of them than a card has goes without."""
+
+ACCESSES = {"table 0": 2.5, "table 1": 2.5, "descriptors": 3.5, "slots": 2.2, "free lists": 0.0}
 """Random accesses that an operation causes in each structure, on average. A use of a bucket or descriptor reads a line
 and writes one, unless the line is on chip; an operation writes one waiting slot, and reads those of the bin that it
 touches. The free lists are mostly on chip. Measured in simulation at the shape of PAPER; tables had 1.4, and the rest
-is for entries that move. Slots were measured when those of both bins were read, and have room since then."""
+is for entries that move. Slots have what their law says for lists that seldom need a further line."""
 
 LEAST_SPREAD = {"slots": 1}
 """Least binary logarithm of a structure's channels in a group, if it fits one channel: a long list is read from two
@@ -171,12 +175,16 @@ def layouts(
     }
     if interval is None:
         interval = fitting_interval(params, least_interval(params), channel_bytes=channel_bytes)
-    found = {}
-    for name, (items, item_bytes) in sizes.items():
-        traffic = ACCESSES[name] * ROW_CYCLES / (MOST_LOAD * interval)
-        least = LEAST_SPREAD.get(name, 0) if items * item_bytes <= channel_bytes else 0
-        spread = max(least, (max(1, math.ceil(traffic)) - 1).bit_length())
-        found[name] = _layout(items, item_bytes, spread, channel_bytes)
+    for slot_load in SLOT_LOADS:
+        found = {}
+        for name, (items, item_bytes) in sizes.items():
+            load = slot_load if name == "slots" else MOST_LOAD
+            traffic = ACCESSES[name] * ROW_CYCLES / (load * interval)
+            least = LEAST_SPREAD.get(name, 0) if items * item_bytes <= channel_bytes else 0
+            spread = max(least, (max(1, math.ceil(traffic)) - 1).bit_length())
+            found[name] = _layout(items, item_bytes, spread, channel_bytes)
+        if total(found) <= PSEUDO_CHANNELS:
+            break
     return found
 
 
