@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -34,6 +36,8 @@ class BinFlush(wiring.Component):
         No use waits for this bin any longer; it shows in ``eligible`` and ``useless`` a cycle later.
     eligible, useless : In(entries)
         Bins that may be taken back now; bins that have not changed, or that a use waits for.
+    many : In(entries)
+        Bins that have more tuples than a first line names.
     begin, picked : Out
         The bin ``picked`` begins. What it holds is read in this cycle.
     kept, id : Out
@@ -71,6 +75,7 @@ class BinFlush(wiring.Component):
                 "idle": In(shapes.some_id),
                 "eligible": In(shapes.entries),
                 "useless": In(shapes.entries),
+                "many": In(shapes.entries),
                 "begin": Out(1),
                 "picked": Out(shapes.id_bits),
                 "kept": Out(1),
@@ -102,9 +107,8 @@ class BinFlush(wiring.Component):
         shapes = self.shapes
         first_indices, further_indices = shapes.params.line_indices
         over, busy, long, ends, passes = Signal(), Signal(), Signal(), Signal(), Signal()
-        self._queue(m, ~busy | passes)
-
         m.submodules.chains = chains = LineChains(shapes)
+        more = self._queue(m, ~busy | passes, self.many | chains.some)
         links = Signal(range(shapes.most_lines + 1))  # further lines of the bin so far
         trim = Signal(range(shapes.most_lines + 1))
         leaves, new_link = Signal(), Signal()
@@ -125,15 +129,15 @@ class BinFlush(wiring.Component):
 
         # What a bin holds is read when it begins.
         row, number, unnamed = Signal(shapes.row), Signal(shapes.bin_bits), Signal.like(self.unnamed)
-        has_more, chained = Signal(), Signal()  # it has tuples that the first line does not name; it had
-        m.d.comb += [has_more.eq(row.count > first_indices), long.eq(has_more | chained)]
+        has_more = Signal()  # tuples that the first line does not name
+        m.d.comb += has_more.eq(row.count > first_indices)
         with m.If(self.begin):
             m.d.sync += [
                 self.id.eq(self.picked),
                 row.eq(self.row),
                 number.eq(self.number),
                 unnamed.eq(self.unnamed),
-                chained.eq(chains.some.bit_select(self.picked, 1)),
+                long.eq(more),
             ]
 
         # Slots of further lines arrive a cycle after they were asked for.
@@ -235,8 +239,10 @@ class BinFlush(wiring.Component):
                         m.d.sync += trim.eq(trim - 1)
         return m
 
-    def _queue(self, m: Module, may: Value) -> None:
-        """Queue bins, and begin with the first if it may be taken back. A bin is in the queue once at most.
+    def _queue(self, m: Module, may: Value, many: Value) -> Value:
+        """Queue bins, and begin with the first if it may be taken back; return its bit of ``many``.
+
+        A bin is in the queue once at most.
 
         How the first bin stands was looked up in the cycle before. A use that was announced in that cycle comes so much
         later that the bin is read before. A bin that gets idle joins a cycle later, so that there is a cycle to find
@@ -246,12 +252,12 @@ class BinFlush(wiring.Component):
         m.submodules.queue = queue = Fifo(shape=shapes.id_bits, depth=n)
         queued, waits, eligible, useless = Signal(n), Signal(), Signal(), Signal()
         joins, leaves, again, moves = Signal(), Signal(), Signal(), Signal()
-        idle, was_queued, has_left = Signal.like(self.idle), Signal(), Signal()
+        idle, was_queued, has_left, more = Signal.like(self.idle), Signal(), Signal(), Signal()
 
-        def stands(id_: Value) -> tuple[Value, Value]:
-            return self.eligible.bit_select(id_, 1), self.useless.bit_select(id_, 1)
+        def look_up(id_: Value) -> list[Any]:
+            states = (eligible, self.eligible), (useless, self.useless), (more, many)
+            return [state.eq(bins.bit_select(id_, 1)) for state, bins in states]
 
-        next_stands, stands_now = stands(queue.o.p), stands(self.picked)
         m.d.sync += [
             idle.eq(self.idle),
             was_queued.eq(queued.bit_select(self.idle.id, 1)),
@@ -270,14 +276,10 @@ class BinFlush(wiring.Component):
         ]
         m.d.sync += queued.eq((queued & ~one_hot(self.picked, n, leaves)) | one_hot(idle.id, n, joins))
         with m.If(moves):
-            m.d.sync += [
-                waits.eq(queue.o.valid),
-                self.picked.eq(queue.o.p),
-                eligible.eq(next_stands[0]),
-                useless.eq(next_stands[1]),
-            ]
+            m.d.sync += [waits.eq(queue.o.valid), self.picked.eq(queue.o.p), *look_up(queue.o.p)]
         with m.Else():
-            m.d.sync += [eligible.eq(stands_now[0]), useless.eq(stands_now[1])]
+            m.d.sync += look_up(self.picked)
+        return more
 
     def _first_line(self, row: Value, unnamed: Value, link: Value) -> Value:
         """Return the first line of a bin."""

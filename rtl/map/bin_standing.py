@@ -25,6 +25,8 @@ class Standing:
         Its tuples were not asked for, but for those that have joined since.
     changed : Signal
         HBM does not hold it as it is.
+    many : Signal
+        It has more tuples than its first line names.
     opened : Signal
         Version and occupancy have been told for its next TOUCH.
     on_its_way : Signal
@@ -38,5 +40,6 @@ class Standing:
     complete: Signal
     bare: Signal
     changed: Signal
+    many: Signal
     opened: Signal
     on_its_way: Signal

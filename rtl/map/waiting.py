@@ -333,6 +333,7 @@ class WaitingBins(wiring.Component):
             flush.idle.id.eq(use.ended.id),
             flush.eligible.eq(bins.complete & bins.changed & ~bins.wanted & ~bins.on_its_way),
             flush.useless.eq(bins.wanted | ~bins.changed),
+            flush.many.eq(bins.many),
             flush.begun.eq(self._arrival.allocated),
             flush.linked.eq(fetch.linked),
             flush.linked_id.eq(fetch.id),
@@ -368,6 +369,8 @@ class WaitingBins(wiring.Component):
             bins.used & bins.complete & ~bins.changed & ~bins.wanted & ~bins.on_its_way & ~use.writing & ~arrival.kept
         )
         landed = one_hot(flush.i_written.p, n, flush.landed)
+        named = self.params.line_indices[0]
+        long, grown = one_hot(fetch.id, n, fetch.head & (fetch.row.count > named)), use.ended.count > named
         m.d.comb += [
             arrival.leaving.eq(release),
             empty.eq((bins.used == 0) & ~arrival.busy & (use.o_freed_slot.valid == 0)),
@@ -380,6 +383,7 @@ class WaitingBins(wiring.Component):
             bins.complete.eq((bins.complete & ~allocated & ~late) | ended),
             bins.bare.eq((bins.bare & ~allocated & ~late) | bare),
             bins.changed.eq((bins.changed & ~begun) | use.changed_hot),
+            bins.many.eq((bins.many & ~head & ~use.changed_hot) | long | (use.changed_hot & grown.replicate(n))),
             bins.opened.eq((bins.opened & ~one_hot(use.touched_id, n, use.touched)) | opened),
             bins.on_its_way.eq((bins.on_its_way & ~landed) | begun),
         ]
