@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from rtl.map.bin_shapes import HEAD, BinShapes
@@ -250,14 +249,21 @@ class BinFlush(wiring.Component):
         """
         shapes, n = self.shapes, self.shapes.entries
         m.submodules.queue = queue = Fifo(shape=shapes.id_bits, depth=n)
-        queued, waits, eligible, useless = Signal(n), Signal(), Signal(), Signal()
+        queued, waits = Signal(n), Signal()
         joins, leaves, again, moves = Signal(), Signal(), Signal(), Signal()
-        idle, was_queued, has_left, more = Signal.like(self.idle), Signal(), Signal(), Signal()
+        idle, was_queued, has_left = Signal.like(self.idle), Signal(), Signal()
 
-        def look_up(id_: Value) -> list[Any]:
-            states = (eligible, self.eligible), (useless, self.useless), (more, many)
-            return [state.eq(bins.bit_select(id_, 1)) for state, bins in states]
-
+        # Two registers and a choice behind them: a choice among ids before them would lie on the longest path.
+        stands = StructLayout({"eligible": 1, "useless": 1, "many": 1})
+        next_, now, moved, first = Signal(stands), Signal(stands), Signal(), Signal(stands)
+        for known, id_ in ((next_, queue.o.p), (now, self.picked)):
+            m.d.sync += [
+                known.eligible.eq(self.eligible.bit_select(id_, 1)),
+                known.useless.eq(self.useless.bit_select(id_, 1)),
+                known.many.eq(many.bit_select(id_, 1)),
+            ]
+        m.d.sync += moved.eq(moves)
+        m.d.comb += first.eq(Mux(moved, next_.as_value(), now.as_value()))
         m.d.sync += [
             idle.eq(self.idle),
             was_queued.eq(queued.bit_select(self.idle.id, 1)),
@@ -265,10 +271,10 @@ class BinFlush(wiring.Component):
         ]
         m.d.comb += [
             joins.eq(idle.valid & (~was_queued | has_left)),
-            self.begin.eq(waits & eligible & may),
+            self.begin.eq(waits & first.eligible & may),
             # It was looked up while the use that made it idle was about to end.
-            leaves.eq(self.begin | (waits & useless & ~(idle.valid & (idle.id == self.picked)))),
-            again.eq(waits & ~eligible & ~useless & ~joins),
+            leaves.eq(self.begin | (waits & first.useless & ~(idle.valid & (idle.id == self.picked)))),
+            again.eq(waits & ~first.eligible & ~first.useless & ~joins),
             queue.i.valid.eq(joins | again),
             queue.i.p.eq(Mux(joins, idle.id, self.picked)),
             moves.eq(~waits | leaves | again),
@@ -276,10 +282,8 @@ class BinFlush(wiring.Component):
         ]
         m.d.sync += queued.eq((queued & ~one_hot(self.picked, n, leaves)) | one_hot(idle.id, n, joins))
         with m.If(moves):
-            m.d.sync += [waits.eq(queue.o.valid), self.picked.eq(queue.o.p), *look_up(queue.o.p)]
-        with m.Else():
-            m.d.sync += look_up(self.picked)
-        return more
+            m.d.sync += [waits.eq(queue.o.valid), self.picked.eq(queue.o.p)]
+        return first.many
 
     def _first_line(self, row: Value, unnamed: Value, link: Value) -> Value:
         """Return the first line of a bin."""
