@@ -101,8 +101,8 @@ class BinFetch(wiring.Component):
         rest_write, rest_read = rests.write_port(), rests.read_port(domain="comb")
         is_further = Signal(n)
 
-        # A line waits for a cycle or more: what it is was looked up when it came. That stays true, because no other line
-        # of its bin is on its way; an announcement for a touch that comes meanwhile is told.
+        # A line waits for a cycle or more: what it is was looked up when it came. That stays true, because no other
+        # line of its bin is on its way; an announcement for a touch that comes meanwhile is told.
         here, arrived, further, wanted = Signal(), Signal(shapes.line), Signal(), Signal()
         wanted_now = wanted | (self.touched.valid & (self.touched.id == arrived.id))
         head = View(HEAD, arrived.data[: HEAD.size])
