@@ -25,6 +25,7 @@ import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ _MAPPINGS = frozenset({dict, OrderedDict, types.MappingProxyType})
 _SETS = frozenset({set, frozenset})
 _CONTENTS = frozenset({int, float, str, bytes, tuple, list, dict})
 """What a class may derive from and so hold beside its attributes."""
-_FORMS = (types.GenericAlias, types.UnionType, types.BuiltinFunctionType, re.Pattern, slice, np.generic)
+_FORMS = (types.GenericAlias, types.UnionType, types.BuiltinFunctionType, re.Pattern, slice, np.generic, Fraction)
 """Objects that their ``repr`` tells all about."""
 _PLAIN = frozenset({"amaranth", "abc", "collections", "contextlib", "dataclasses", "enum", "typing"})
 """Packages whose classes are written in Python, so that attributes are all that their objects hold."""
@@ -215,13 +216,18 @@ class _State:
             self._write_object(kind, value)
 
     def write_module(self, name: str) -> None:
-        """Add what a module's names stand for at present. A value that is not understood counts by its type alone."""
+        """Add what a module's names stand for at present. A value that is not understood counts by its type alone.
+
+        A package has a name for each of its modules that anybody has imported so far. These do not count here: those
+        that matter are followed by the imports in the code.
+        """
         try:
             module = sys.modules.get(name) or importlib.import_module(name)
         except ImportError:  # of an optional package; the code that needs it can't run either
             self.parts.append("not importable")
             return
-        self._write_entries(vars(module))
+        inner = {key for key, value in vars(module).items() if value is sys.modules.get(f"{name}.{key}", self)}
+        self._write_entries({key: value for key, value in vars(module).items() if key not in inner})
         for value in list(vars(module).values()):
             if isinstance(value, type) and value.__module__ == name and "<" not in value.__qualname__:
                 self.parts.append(value.__qualname__)

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import sys
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -165,6 +166,15 @@ def test_a_name_imported_from_a_package_reaches_the_package_itself(toy):
         TOY["toy/__init__.py"] = kept
 
 
+def test_a_module_that_somebody_else_imports_changes_no_key(toy):
+    """Else the key of a design would depend on the tests that ran before."""
+    outer = toy("toy/outer.py", "from toy import sizes\n", "from toy import __doc__ as text, sizes\n")
+    before = key_of(outer.Outer(3))
+    importlib.import_module("toy.late")
+    assert vars(sys.modules["toy"])["late"] is sys.modules["toy.late"]
+    assert key_of(outer.Outer(3)) == before
+
+
 def test_parameters_count_wherever_they_are(toy):
     outer = toy()
     keys = {key_of(component) for component in (outer.Outer(3), outer.Outer(4), outer.closed(3), outer.closed(4))}
@@ -228,6 +238,7 @@ def test_values_of_all_kinds_are_told_apart():
         *[(value,) for value in (np.arange(3), np.arange(4), np.zeros(3, int), np.uint8(1), np.uint16(1))],
         *[(value,) for value in (Signal(8, name="x"), Signal(9, name="x"), Signal(8, init=1, name="x"), Signal(8))],
         *[(value,) for value in ({"blocks": [block]} for block in nested)],
+        *[(value,) for value in (Fraction(37, 4), Fraction(37, 8), Fraction(4))],
         *[(lambda: 1,), (lambda: 2,), (len,), (max,), (one.eq(other),)],
         (one, one),
         (one, other),
