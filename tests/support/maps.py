@@ -22,6 +22,7 @@ from sim.device.known import fixed_formats
 from tests.support.host import transports
 from tests.support.omap_maps import tight
 from tests.support.rtl.engines import TIGHT
+from tests.support.rtl.shared import shared_engines
 
 
 @dataclass
@@ -69,7 +70,8 @@ class ShadowedRtl(RtlMap):
     def __init__(self, *, observer: Observer) -> None:
         self.shadow_observer = Observer()
         self.secrets = fixed_formats("contract")
-        super().__init__(TIGHT.params, observer=observer, fixed="contract")
+        with shared_engines():
+            super().__init__(TIGHT.params, observer=observer, fixed="contract")
 
     def format(self) -> None:
         if self.shadow is None:

@@ -10,6 +10,7 @@ from omap.trace import Observer, Submitted
 from omap.workloads import load_and_run, workload
 from sim.device.backend import RtlMap, create
 from tests.support.rtl.engines import TIGHT
+from tests.support.rtl.shared import shared_engines
 
 PARAMS = TIGHT.params
 
@@ -20,6 +21,12 @@ def keys(first, count):
 
 def values(count):
     return [bytes([number]) * PARAMS.value_bytes for number in range(count)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engines():
+    with shared_engines():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -16,14 +16,13 @@ from host.device.transport import open_transport
 from host.keyfile import read_root_file
 from host.model.model import ModelTransport
 from omap.wire import LEAST_RING_LINES
-from sim.device.engine_run import EngineRun
-from sim.device.transport import RtlTransport
 from tests.support.boards.top_run import KEY, DirectRun, VitisRun
 from tests.support.host.cards import ModelCard, RunCard
 from tests.support.host.fake_pyxrt import FakeXrt
 from tests.support.host.fake_vfio import FakeVfio
 from tests.support.host.keys import root_file
-from tests.support.rtl.engines import JOURNALLED, TIGHT, engine
+from tests.support.rtl.engines import JOURNALLED, TIGHT
+from tests.support.rtl.shared import shared_engines
 
 TOPS = ("xrt on the kernel", "vfio on the card")
 """Transports of cards whose top is simulated."""
@@ -65,9 +64,8 @@ def opened(name, params, key_file, ring_lines=LEAST_RING_LINES, tmp_path=None, o
                 transport = ModelTransport(
                     params, key, ring_lines=ring_lines, stepped=name == "stepped", observer=observer, journal=journal
                 )
-            case "rtl" if journal:  # an engine that other tests compile, too
-                transport = RtlTransport(EngineRun(engine(config), config, key, ring_lines=ring_lines))
             case "process" | "rtl":
+                stack.enter_context(shared_engines())  # of "rtl"
                 options = {"journal": True} if journal else {}
                 transport = open_transport(name, params, ring_lines=ring_lines, key_file=key_file, **options)
             case "attached":
