@@ -17,7 +17,7 @@ from omap.errors import InputError, ParamsError
 from omap.regmap import BY_NAME, HBM_POINTERS, REGISTER_BYTES, hbm_pointer
 from rtl.constants import PSEUDO_CHANNELS
 from tests.support.boards.hollow import box_stubs, hollow_verilog
-from tests.support.boards.top_run import KEY, models, top_verilog
+from tests.support.boards.top_run import KEY, models, top_verilog, whole_verilog
 from tests.support.rtl.engines import TIGHT
 from tests.support.rtl.synthesis import lint
 
@@ -55,14 +55,11 @@ def test_the_small_parts_pass_lint(target, verilog, tmp_path):
     assert lint(tmp_path / "top.v", target.module) == []
 
 
-def test_the_whole_passes_lint(target, tmp_path):
-    """Engine and all: the Verilog that other tests run or look into, so that whoever comes first makes it.
-
-    Of the kernel it is the top that is simulated, of the direct target the one of a build, with its pins.
-    """
-    direct = target.hbm_private
-    text = top_verilog(target.name, TIGHT, built=direct) + models() + (vendor_stubs() if direct else "")
-    (tmp_path / "top.v").write_text(text)
+@pytest.mark.parametrize("built", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_the_whole_passes_lint(target, built, tmp_path):
+    """Engine and all: the Verilog that other tests run, so that whoever comes first makes it, or that of a build."""
+    text = top_verilog(target.name, TIGHT, built=True) if built else whole_verilog(target.name, TIGHT)
+    (tmp_path / "top.v").write_text(text + models() + (vendor_stubs() if target.hbm_private else ""))
     assert lint(tmp_path / "top.v", target.module) == []
 
 

@@ -10,7 +10,7 @@ from boards.u55c_direct.paths import GIVES, REACHES, SHOWS, TAKES
 from boards.u55c_direct.paths import design as rules
 from omap.errors import InputError
 from tests.support.boards.hollow import hollow_verilog
-from tests.support.boards.top_run import top_verilog
+from tests.support.boards.top_run import top_verilog, whole_verilog
 from tests.support.rtl.engines import TIGHT
 
 CHANNELS = sum(TIGHT.channels.values())
@@ -39,6 +39,12 @@ def test_the_direct_target_has_no_path(report):
 @pytest.mark.sec_cm("BUILD.HBM.PROVEN")
 def test_nor_has_one_with_a_real_engine():
     """The generator gives other names to the ports of modules with something inside."""
+    assert check(whole_verilog("u55c_direct", TIGHT)).findings == []
+
+
+@pytest.mark.long
+@pytest.mark.sec_cm("BUILD.HBM.PROVEN")
+def test_nor_has_the_one_of_a_build():
     assert check(top_verilog("u55c_direct", TIGHT, built=True)).findings == []
 
 

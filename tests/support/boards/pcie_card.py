@@ -9,7 +9,7 @@ from boards.u55c_direct.link import PORTS as CORE_PORTS
 from rtl.pcie.endpoint import BLOCK
 from sim.bench.verilog import TOP
 from tests.support.boards.shell import CHANNELS, PUBLIC, SPIED
-from tests.support.boards.top_run import kept_verilog, models, whole_card
+from tests.support.boards.top_run import models, whole_verilog
 from tests.support.rtl.engines import TIGHT
 
 STREAMS = (*vendor.TO_CORE, *vendor.FROM_CORE)
@@ -85,5 +85,5 @@ def card_verilog():
     lines += [f"  {direct.MODULE} design_i(.pcie_rst_n(1'b1));"]
     lines += [SPIED.format(public=PUBLIC, clock=CLOCK, core="design_i.card.core"), "endmodule\n"]
     primitives = "".join(stub(name, ports) for name, ports in vendor.PRIMITIVES.items())
-    design = kept_verilog(whole_card(TIGHT), direct.MODULE)
+    design = whole_verilog("u55c_direct", TIGHT)
     return "\n".join([design, models(), primitives, *(block.verilog() for block in blocks), *lines])

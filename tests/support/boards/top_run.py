@@ -56,6 +56,13 @@ def top_verilog(target, config, *, built=False):
     return kept_verilog(*((known.top(config.params), known.module) if built else top(target, config)))
 
 
+def whole_verilog(target, config):
+    """Return the Verilog of a top for simulation with all its pins: what cocotb runs."""
+    if target == "u55c_direct":
+        return kept_verilog(whole_card(config), direct.MODULE)
+    return top_verilog(target, config)
+
+
 def models():
     """Return the modules that a top leaves out: the key, and noise as the simulator of the vendor gets it."""
     return root_key.verilog(KEY) + known_noise()
