@@ -190,9 +190,12 @@ def longest_and_shortest(secrets: int, fill) -> list[list[Operation]]:
     return [[Operation(GET, names[0], b"") for names in part] + more for part in (order[-half:], order[:half])]
 
 
+@pytest.mark.long
 def test_how_full_the_map_is_and_how_many_tuples_wait_does_not_show():
     """A fill touches the pages of its dummies, as misses do. Then come the longest lists, the shortest, or misses; and
     PUTs that a full map refuses. Nobody can ask for one of the longest lists after the other, so they come with gaps.
+
+    A short form is :func:`test_what_was_merged_into_a_page_does_not_show_in_what_follows_it`, whose inserts do both.
     """
     full = [do(PUT, number) for number in range(PARAMS.capacity)]
     empty = [do((GET, DELETE, NOP)[number % 3], ABSENT + number) for number in range(PARAMS.capacity)]
