@@ -71,7 +71,7 @@ class EngineConfig:
         Least time from a page's read being taken to the start of the page (:class:`rtl.map.pages.Pages`), however
         early the host answers. With ``reply_cycles`` it covers HBM and the merge at their slowest.
     follow_cycles : int, optional
-        Least time from the departure of a page's write to the start of a page that follows it.
+        Least time from the start of a page to the start of a page that follows it.
     reply_cycles : int, optional
         Offset from the start of a page to the reply. It is shorter than the next, because a reply needs no sealed page.
     merge_cycles : int, optional

@@ -88,7 +88,7 @@ COUNTERMEASURES = {
     "PAGE.SECRET.ERASE": "`erase` clears the page secret, and the page key that is being derived.",
     "PAGE.VERSION.FRESH": "A page opens under the version that HBM has of it alone: an earlier one latches a fault.",
     "PAGE.START.PACED": "No page starts before its turnaround has passed, however early the host answers.",
-    "PAGE.FOLLOW.PACED": "A page touched again starts a fixed time after its write has left, whenever it was sealed.",
+    "PAGE.FOLLOW.PACED": "A page touched again starts a fixed time after the touch before, whenever that is sealed.",
     "FORMAT.KEY.CLEARED": "The secrets of a format stay where they were gathered only until they are handed out.",
     "FORMAT.TIME.FIXED": "A format begins a fixed time after the last page, whatever still goes on in HBM.",
     "SCAN.TIME.FIXED": "Slots of a scan leave a fixed time after public events, however many tuples wait, and where.",

@@ -41,7 +41,7 @@ RETOLD = 12
 """From the end of a merge to the version that a page which follows opens under."""
 
 LEAST_FOLLOW = 2
-"""From a departure to the start of a page that waits for it."""
+"""From a start to the start of a page that waits for it."""
 
 LEAST_TURNAROUND = 3
 """From the read of a page being taken to its start."""
@@ -97,7 +97,7 @@ class Offsets:
     turnaround : int
         From the read of a page being taken to the earliest start of the page.
     follow : int
-        From the departure of a page's write to the earliest start of a page that follows it.
+        From the start of a page to the earliest start of a page that follows it.
     reply : int
         From the start of a page to its reply.
     merge : int
@@ -291,7 +291,11 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
 
     lookup = math.ceil(located + wait + behind(nothing, work.tables))
     longest = backlog.moments(law, np.arange(len(law)))
-    reply = math.ceil(OPENING + 2 * work.beats + behind(longest, work.merging) + LEAVING)
+    merged_alone = OPENING + 2 * work.beats
+    reply = math.ceil(merged_alone + behind(longest, work.merging) + LEAVING)
+    # What follows a page waits until that one is merged and sealed, and its version told. An interval more makes up for
+    # the work of the earlier merge, so that a page that follows is behind no more than others are.
+    followed = merged_alone + max(work.beats + SEALING, RETOLD + KEYSTREAM) + interval
     # From admission, so that one operation is not given the slowest lookup and the slowest list at once.
     before = (work.tables, work.fetching, work.descriptors)
     version = located + VERSION + 2 * wait + KEYSTREAM + behind(nothing, *before)
@@ -302,7 +306,7 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
     return Offsets(
         lookup=lookup,
         turnaround=max(LEAST_TURNAROUND, math.ceil(max(version, merged - reply)) - lookup),
-        follow=max(LEAST_FOLLOW, RETOLD + KEYSTREAM - (merge - reply)),
+        follow=math.ceil(followed),
         reply=reply,
         merge=merge,
         flush=math.ceil(flush),

@@ -21,7 +21,7 @@ class Following(wiring.Component):
     entries : int
         Page entries.
     wait : int
-        Cycles from a departure until a page that follows it is no longer ``early``: its version must be known.
+        Cycles from a start until a page that follows is no longer ``early``.
 
     Members
     -------
@@ -33,10 +33,10 @@ class Following(wiring.Component):
         Its page was in the entry ``before`` when pages were compared.
     before : In(entry)
         The newest touch of that page.
-    departed : In(1)
-        The write of the entry ``due`` leaves.
-    due : In(entry)
-        Which.
+    skipped : In(1)
+        With ``asked``: its turn is passed over, and nothing follows it.
+    started : In(1)
+        The page of the entry ``turn`` starts.
     written : In(1)
         The host acknowledges the write of the entry ``written_entry``.
     written_entry : In(entry)
@@ -50,15 +50,15 @@ class Following(wiring.Component):
     earlier : Out(entry)
         ... which is this.
     early : Out(entries)
-        Entries that follow one whose write has not departed, or not long ago.
+        Entries that follow one whose page has not started, or not long ago.
     behind : Out(entries)
         Entries that follow one whose write the host has not acknowledged.
 
     Countermeasures
     ---------------
     PAGE.FOLLOW.PACED
-        An entry is ``early`` until a fixed time after the other's write has departed, for which there are public
-        reasons alone.
+        An entry is ``early`` until a fixed time after the other's page has started, for which there are public reasons
+        alone.
     """
 
     def __init__(self, entries: int, *, wait: int) -> None:
@@ -70,8 +70,8 @@ class Following(wiring.Component):
                 "entry": In(entry),
                 "found": In(1),
                 "before": In(entry),
-                "departed": In(1),
-                "due": In(entry),
+                "skipped": In(1),
+                "started": In(1),
                 "written": In(1),
                 "written_entry": In(entry),
                 "turn": In(entry),
@@ -90,14 +90,18 @@ class Following(wiring.Component):
         m.submodules.later_of = later_of = Memory(shape=range(n), depth=n, init=[])
         earlier_write, later_write = earlier_of.write_port(), later_of.write_port()
         own = earlier_of.read_port(domain="comb")
-        after_left, after_written = later_of.read_port(domain="comb"), later_of.read_port(domain="comb")
-        follows, followed, out = Signal(n), Signal(n), Signal(n)  # it follows; it is followed; its write has departed
+        after_started, after_written = later_of.read_port(domain="comb"), later_of.read_port(domain="comb")
+        follows, followed, out = (
+            Signal(n),
+            Signal(n),
+            Signal(n),
+        )  # it follows; it is followed; what follows it may start
         now, not_out, not_written, acknowledged = Signal(), Signal(), Signal(), Signal(n)
-        left, left_entry = self._later(m)
+        passed, passed_entry = self._later(m)
         m.d.comb += [
             # An earlier touch that is over since pages were compared is with the host.
             now.eq(self.asked & self.found & self.busy.bit_select(self.before, 1)),
-            not_out.eq(~out.bit_select(self.before, 1) & ~(left & (left_entry == self.before))),
+            not_out.eq(~out.bit_select(self.before, 1) & ~(passed & (passed_entry == self.before))),
             not_written.eq(
                 ~acknowledged.bit_select(self.before, 1) & ~(self.written & (self.written_entry == self.before))
             ),
@@ -108,19 +112,19 @@ class Following(wiring.Component):
             later_write.addr.eq(self.before),
             later_write.data.eq(self.entry),
             own.addr.eq(self.turn),
-            after_left.addr.eq(left_entry),
+            after_started.addr.eq(passed_entry),
             after_written.addr.eq(self.written_entry),
             self.earlier.eq(own.data),
             self.follows.eq(follows.bit_select(self.turn, 1)),
         ]
         new = one_hot(self.entry, n, self.asked)
         ended = one_hot(after_written.data, n, self.written & followed.bit_select(self.written_entry, 1))
-        # SEC_CM: PAGE.FOLLOW.PACED -- a fixed time after the earlier write has departed, however long ago it was sealed
-        gone = one_hot(after_left.data, n, left & followed.bit_select(left_entry, 1))
+        # SEC_CM: PAGE.FOLLOW.PACED -- a fixed time after the earlier page has started, whenever it is sealed
+        gone = one_hot(after_started.data, n, passed & followed.bit_select(passed_entry, 1))
         m.d.sync += [
             follows.eq((follows & ~new) | one_hot(self.entry, n, now)),
             followed.eq((followed & ~new) | one_hot(self.before, n, now)),
-            out.eq((out | one_hot(left_entry, n, left)) & ~new),
+            out.eq(((out | one_hot(passed_entry, n, passed)) & ~new) | one_hot(self.entry, n, self.skipped)),
             self.early.eq((self.early & ~gone) | one_hot(self.entry, n, now & not_out)),
             self.behind.eq((self.behind & ~ended) | one_hot(self.entry, n, now & not_written)),
             acknowledged.eq((acknowledged | one_hot(self.written_entry, n, self.written)) & ~new),
@@ -129,11 +133,11 @@ class Following(wiring.Component):
         return m
 
     def _later(self, m: Module) -> tuple[Value, Value]:
-        """Return departures as pages that follow see them: a fixed time later, whatever was merged."""
-        left: Value = self.departed
-        entry: Value = self.due
+        """Return starts as pages that follow see them: a fixed time later, whatever is merged."""
+        passed: Value = self.started
+        entry: Value = self.turn
         for stage in range(self.wait):
-            later, later_entry = Signal(name=f"left_{stage}"), Signal.like(self.due, name=f"left_entry_{stage}")
-            m.d.sync += [later.eq(left), later_entry.eq(entry)]
-            left, entry = later, later_entry
-        return left, entry
+            later, later_entry = Signal(name=f"passed_{stage}"), Signal.like(entry, name=f"passed_entry_{stage}")
+            m.d.sync += [later.eq(passed), later_entry.eq(entry)]
+            passed, entry = later, later_entry
+        return passed, entry

@@ -51,8 +51,9 @@ class Pages(wiring.Component):
 
     If a page comes while an earlier touch of it is in flight, it *follows* that touch. The host's copy is read all the
     same and ignored; the page that was sealed for the earlier touch is handed on instead. It starts at the earliest
-    ``follow_cycles`` after the departure of the earlier write. The later write departs when the host has acknowledged
-    the earlier one, so that neither overtakes the other. Page numbers cause no other stalls, and these are public.
+    ``follow_cycles`` after the start of the earlier touch, and is handed on when that one is sealed. The later write
+    departs when the host has acknowledged the earlier one, so that neither overtakes the other. Page numbers cause no
+    other stalls, and these are public.
 
     Parameters
     ----------
@@ -86,8 +87,8 @@ class Pages(wiring.Component):
     PAGE.START.PACED
         No page starts before its turnaround has passed, however early the host answers.
     PAGE.FOLLOW.PACED
-        A page that follows another starts a fixed time after the other's write has departed, for which there are
-        public reasons alone. It does not start when the other was sealed, because that time depends on what was merged.
+        A page that follows another starts a fixed time after the other has started, for which there are public reasons
+        alone. It does not start when the other was sealed, because that time depends on what was merged.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -142,8 +143,8 @@ class Pages(wiring.Component):
         arrived = self._receive(m, entries, read_pages.write_port())
         m.d.comb += entries.ready.eq(arrived & ~following.early)
         self._start(m, entries)
-        self._hand_on(m, entries, following, [read_pages.read_port(), sealed_pages.read_port()])
         sealed = self._gather(m, sealed_pages.write_port())
+        self._hand_on(m, entries, following, [read_pages.read_port(), sealed_pages.read_port()], sealed.whole)
         self._write(m, entries, following.behind, first_lines.read_port(domain="comb"), sealed)
 
         ids = self.write_ids
@@ -154,8 +155,8 @@ class Pages(wiring.Component):
             self.idle.eq(~entries.busy.any() & ~pending),
             following.asked.eq(entries.asked),
             following.entry.eq(entries.next),
-            following.departed.eq(entries.departed),
-            following.due.eq(entries.due),
+            following.skipped.eq(entries.skipped),
+            following.started.eq(entries.started),
             following.written.eq(ids.ended),
             following.written_entry.eq(ids.owner),
             following.turn.eq(entries.turn),
@@ -275,19 +276,28 @@ class Pages(wiring.Component):
         with m.If(entries.started | entries.skipped):
             self._advance(m, entries.turn)
 
-    def _hand_on(self, m: Module, entries: PageEntries, following: Following, ports: list[ReadPort]) -> None:
+    def _hand_on(
+        self, m: Module, entries: PageEntries, following: Following, ports: list[ReadPort], whole: Value
+    ) -> None:
         """Hand started pages on: what was read, or what was sealed for the touch that the page follows.
 
-        What was sealed for a page entry stays until the next page of this entry is sealed. That page starts after all
-        that can follow the first one, so that the entry need not be kept for them.
+        Pages are sealed in the order in which they are handed on. So the earlier touch has been sealed when fewer pages
+        have been handed on and not sealed than there are pages from it to this one.
+
+        What was sealed for a page entry stays until the next page of this entry is sealed. That page is handed on after
+        all that can follow the first one, so that the entry need not be kept for them.
         """
         config, n, lines = self.config, self.config.page_entries, self.config.page_lines
-        shape = StructLayout({"entry": range(n), "follows": 1})  # where the content is, which may be another's entry
+        # Where the content is, which may be another's entry, and how many pages lie between.
+        shape = StructLayout({"entry": range(n), "follows": 1, "since": range(n)})
         m.submodules.turns = turns = Fifo(shape=shape, depth=n)
+        turn, earlier, unsealed, sealed = entries.turn, following.earlier, Signal(range(n + 1)), Signal()
         m.d.comb += [
             turns.i.valid.eq(entries.started),
             turns.i.p.follows.eq(following.follows),
-            turns.i.p.entry.eq(Mux(following.follows, following.earlier, entries.turn)),
+            turns.i.p.entry.eq(Mux(following.follows, earlier, turn)),
+            turns.i.p.since.eq(turn - earlier + Mux(turn < earlier, n, 0)),
+            sealed.eq(~turns.o.p.follows | (unsealed < turns.o.p.since)),
         ]
         m.submodules.lines_out = out = Fifo(shape=LINE_BITS, depth=4)
         m.submodules.narrow = narrow = Narrow(wide=LINE_BITS, narrow=config.lanes * BLOCK_BITS)
@@ -299,12 +309,13 @@ class Pages(wiring.Component):
         for port in ports:
             m.d.comb += [port.en.eq(fetch), port.addr.eq(turns.o.p.entry * self._stride + line)]
         m.d.comb += [
-            fetch.eq(turns.o.valid & (room != 0)),
+            fetch.eq(turns.o.valid & (room != 0) & sealed),
             last.eq(fetch & (line == lines - 1)),
             turns.o.ready.eq(last),
             out.i.valid.eq(reading),
             out.i.p.eq(Mux(is_sealed, ports[1].data, ports[0].data)),
         ]
+        m.d.sync += unsealed.eq(unsealed + (last | entries.skipped) - whole)
         m.d.sync += [reading.eq(fetch), room.eq(room - fetch + (out.o.valid & out.o.ready))]
         with m.If(fetch):
             m.d.sync += [line.eq(Mux(last, 0, line + 1)), is_sealed.eq(turns.o.p.follows)]

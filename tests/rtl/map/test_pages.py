@@ -19,7 +19,7 @@ from rtl.map.pages import Pages
 from tests.support.rtl.engines import tight
 
 BASE = 3 << 33
-TURNAROUND, FOLLOW = 40, 9
+TURNAROUND, FOLLOW = 40, 80
 
 
 def config(lines, **others):
@@ -250,17 +250,17 @@ def test_each_touch_is_handed_what_the_one_before_left(lines):
     one()
 
 
-def test_a_page_may_come_just_when_its_write_leaves_or_is_acknowledged():
+def test_a_page_may_come_just_when_an_earlier_touch_starts_or_its_write_leaves_or_is_acknowledged():
     alone = Rig(config(1))
     alone.run([1])
-    ((left, _),) = alone.events["write"]
-    for moment in (left, left + 60):  # after which it is acknowledged
+    ((left, _),), (start,) = alone.events["write"], alone.events["started"]
+    for moment in (start, start + FOLLOW, left, left + 60):  # after which it is acknowledged
         for gap in range(moment - 8, moment + 4):
             rig = Rig(config(1))
             rig.run([1, 1, 1], gap=gap)
-            starts, writes = rig.events["started"], [cycle for cycle, _ in rig.events["write"]]
-            assert all(start >= left + FOLLOW for left, start in zip(writes, starts[1:], strict=False))
+            assert all(later >= one + FOLLOW for one, later in pairwise(rig.events["started"]))
             assert rig.handed == touches([1, 1, 1])
+            assert rig.late == 0
 
 
 @pytest.mark.sec_cm("EVENT.TIME.PACED")
@@ -344,12 +344,12 @@ def test_pages_of_two_lines_are_read_started_and_written_every_two_cycles():
 
 
 @pytest.mark.sec_cm("PAGE.FOLLOW.PACED")
-def test_a_page_that_follows_starts_a_fixed_time_after_the_write_of_the_one_before_has_left():
+def test_a_page_that_follows_starts_a_fixed_time_after_the_one_before():
     used = config(1)
     rig = Rig(used)
     rig.run([2] * 6)
-    starts, writes = rig.events["started"], [cycle for cycle, _ in rig.events["write"]]
-    assert {after - before for before, after in zip(writes, starts[1:], strict=False)} == {FOLLOW}
+    starts = rig.events["started"]
+    assert {after - before for before, after in pairwise(starts)} == {FOLLOW}
     assert [cycle for cycle, _ in rig.events["read"]][-1] < starts[1]  # all were read at once
 
 
