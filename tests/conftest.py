@@ -6,8 +6,6 @@ import tempfile
 import pytest
 from hypothesis import settings
 
-from tests.support import selected
-
 LONGEST_SECONDS = {"short": 1200, "long": 3 * 3600}  # an engine may have to be compiled first
 """A test that takes longer is stuck: the stacks of all threads are printed, and the process ends."""
 
@@ -33,7 +31,3 @@ def pytest_collection_modifyitems(items):
     for item in items:
         kind = "long" if item.get_closest_marker("long") else "short"
         item.add_marker(pytest.mark.timeout(LONGEST_SECONDS[kind], method="thread"))
-
-
-def pytest_collection_finish(session):
-    selected.LONG = any(item.get_closest_marker("long") for item in session.items)

@@ -29,9 +29,6 @@ FAST, QUICK, SLOW = ["-Os"], ["-Og"], ["-O0"]
 """For what Verilator writes. Megabytes of it run once a cycle, and what counts is how fast they come from the cache:
 ``FAST`` makes an engine run twice as fast as ``-O1``, ``-O2`` or ``QUICK`` do, and takes four times as long to compile
 as ``QUICK``, which is for designs that run for seconds. ``SLOW`` is for what runs once."""
-HURRIED = ["-fno-merge-cond-motion"]
-"""For Verilator, unless its C++ is compiled ``FAST``. To look for statements that may be moved under one condition is
-half of its work on an engine."""
 OURS = ["-O2"]
 """For the harness and Verilator's runtime."""
 COCOTB = ["-lcocotbvpi_verilator", "-ldl"]
@@ -79,7 +76,6 @@ def _verilate(
     """
     source = folder / "design.v"
     source.write_text(verilog)
-    options = [*options, *([] if flags == FAST else HURRIED)]
     command = [str(toolchain.verilator_root() / "bin" / "verilator"), *VERILATE, *options, "--Mdir", str(folder)]
     toolchain.run([*command, str(source)], purpose="translate the design")
     files = sorted(folder.glob("Vtop*.cpp"), key=lambda file: -file.stat().st_size)
@@ -198,7 +194,7 @@ def shared_library(verilog: str, flags: list[str]) -> Path:
             file.unlink()
 
     seam = native_sources()["design.h"]
-    name = f"compiled-{digest(verilog, seam, VERILATE, HURRIED, COMPILE, NO_WAVES, flags, SLOW, OURS, GLUE, EDGE)}"
+    name = f"compiled-{digest(verilog, seam, VERILATE, COMPILE, NO_WAVES, flags, SLOW, OURS, GLUE, EDGE)}"
     return cache.cached(name, make) / "design.so"
 
 
@@ -233,5 +229,5 @@ def cocotb_executable(verilog: str, *, waves: bool = False, inside: bool = True)
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()
 
-    name = f"cocotb-{digest(verilog, VERILATE, HURRIED, COMPILE, COCOTB, defines, options, QUICK, SLOW)}"
+    name = f"cocotb-{digest(verilog, VERILATE, COMPILE, COCOTB, defines, options, QUICK, SLOW)}"
     return cache.cached(name, make) / TOP

@@ -30,9 +30,9 @@ BATCH = 64
 """Words of noise put before the device at a time."""
 
 
-def engine_design(config: EngineConfig, *, flags: list[str] = FAST) -> Design:
-    """Return the engine of a configuration, compiled; kept from run to run. Flags are those of :class:`Design`."""
-    return Design(Engine(config), flags=flags)
+def engine_design(config: EngineConfig) -> Design:
+    """Return the engine of a configuration, compiled; kept from run to run."""
+    return Design(Engine(config), flags=FAST)
 
 
 def random_words() -> Iterable[int]:

@@ -1,4 +1,4 @@
-"""The engines that tests share: each takes more than a minute of a core to make, so there are few."""
+"""The engines that tests share: each takes more than a minute to compile, so there are few."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from omap.operations import Kind, Operation
 from omap.params import Params
 from omap.presets import preset
 from rtl.config import EngineConfig
-from sim.bench.build import FAST, QUICK
 from sim.bench.compiled import Design
 from sim.device.engine_run import engine_design
-from tests.support import selected
 
 NOP, GET, PUT, DELETE = Kind
 
@@ -80,11 +78,8 @@ SCANNED = EngineConfig(
 
 @cache
 def engine(config: EngineConfig) -> Design:
-    """Return the compiled engine of one of the configurations above.
-
-    In the tests that are not long an engine runs for less time than it takes to compile it to be fast.
-    """
-    return engine_design(config, flags=FAST if selected.LONG else QUICK)
+    """Return the compiled engine of one of the configurations above."""
+    return engine_design(config)
 
 
 def operations(
