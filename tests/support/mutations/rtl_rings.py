@@ -117,8 +117,8 @@ REMOVALS = [
     Removal(
         "SESSIONS.RECORD.TURN",
         "rtl/rings/record_front.py",
-        "with m.If(data & known & ~over & turn):",
-        "with m.If(data & known & ~over):",
+        "with m.If(data & known & ~over & turn & ~doubt):",
+        "with m.If(data & known & ~over & ~doubt):",
     ),
     Removal(
         "SESSIONS.CLOSED.REFUSED",
