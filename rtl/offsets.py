@@ -293,9 +293,10 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
     longest = backlog.moments(law, np.arange(len(law)))
     merged_alone = OPENING + 2 * work.beats
     reply = math.ceil(merged_alone + behind(longest, work.merging) + LEAVING)
-    # What follows a page waits until that one is merged and sealed, and its version told. An interval more makes up for
-    # the work of the earlier merge, so that a page that follows is behind no more than others are.
-    followed = merged_alone + max(work.beats + SEALING, RETOLD + KEYSTREAM) + interval
+    # What follows a page waits until that one is merged and sealed, and its version told. Both may find one long list:
+    # the longest one is covered, else each touch of the page would be further behind than the one before.
+    merged_listed = min(merged_alone + behind(longest) + interval, reply - LEAVING)
+    follow = math.ceil(merged_listed + max(work.beats + SEALING, RETOLD + KEYSTREAM))
     # From admission, so that one operation is not given the slowest lookup and the slowest list at once.
     before = (work.tables, work.fetching, work.descriptors)
     version = located + VERSION + 2 * wait + KEYSTREAM + behind(nothing, *before)
@@ -306,7 +307,7 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
     return Offsets(
         lookup=lookup,
         turnaround=max(LEAST_TURNAROUND, math.ceil(max(version, merged - reply)) - lookup),
-        follow=math.ceil(followed),
+        follow=follow,
         reply=reply,
         merge=merge,
         flush=math.ceil(flush),

@@ -3,12 +3,14 @@
 from dataclasses import fields, replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from omap.errors import ParamsError
 from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.sizing import one_choice
+from omap.sizing.backlog import Lists
 from omap.sizing.channels import LEAST_INTERVAL, total
 from omap.sizing.hbm import HbmLimits
 from rtl import offsets
@@ -48,6 +50,19 @@ def test_every_offset_of_a_map_that_ships_covers_a_refresh_on_every_way(config):
     work = offsets.Work(config.params, config.lanes, config.layouts)
     assert offsets.offsets(work, interval=config.interval).flush < SETTLE
     assert config.turnaround_cycles + config.merge_cycles < limits.cycles(limits.refresh_every_ns) * 2
+
+
+@pytest.mark.parametrize("config", [*SHIPPING, TIGHT, EngineConfig(params=TIGHT.params, late_bits=20)])
+def test_a_page_with_the_longest_list_may_be_touched_over_and_over(config):
+    """A touch that follows finds what the one before left, which may be as long if no key of the page is asked for."""
+    law = Lists(config.params).law
+    longest = int(np.argmax(law[::-1].cumsum()[::-1] <= 2.0**-config.late_bits))
+    start = usable = 0
+    for _ in range(100):
+        merged = max(start, usable) + offsets.OPENING + 2 * config.page_beats + longest
+        assert merged + offsets.LEAVING <= start + config.reply_cycles
+        usable = merged + max(config.page_beats + offsets.SEALING, offsets.RETOLD + offsets.KEYSTREAM)
+        start += config.follow_cycles
 
 
 def test_no_more_operations_are_in_flight_than_there_is_room_for_their_bins():
