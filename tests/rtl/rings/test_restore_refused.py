@@ -85,8 +85,9 @@ class Host:
 
     def cut(self):
         at, rng = self._place(), self.rng
-        lines = len(self.records[at]) // LINE_BYTES
-        self.records[at] = self.records[at][: LINE_BYTES * rng.randrange(lines)]
+        lines = rng.randrange(len(self.records[at]) // LINE_BYTES)
+        self.records[at : at + 1] = [self.records[at][: LINE_BYTES * lines]] if lines else []
+        self.records = self.records or [END]
 
     def leave_out(self):
         del self.records[self._place()]
