@@ -361,6 +361,17 @@ def test_a_page_that_is_sealed_too_late_is_told_and_handed_on_all_the_same(write
     assert rig.late == (4 if write == 60 else 1)  # nothing is late that an earlier write holds back for longer
 
 
+@pytest.mark.parametrize("lines", [1, 2])
+def test_pages_that_are_sealed_late_are_handed_on_right_however_often_entries_were_used(lines):
+    """The earlier touch has a higher entry than the one that follows it whenever entries begin anew between them."""
+    rng = random.Random(9)
+    rig = Rig(config(lines), seal=lambda: rng.randint(1, 300))
+    pages = rng.choices(range(4), k=60)
+    rig.run(pages, limit=40_000)
+    assert rig.handed == touches(pages)
+    assert rig.late
+
+
 def in_mid_page(rig):
     """Some lines of a page have come, and some have not."""
     return any(len(left) < rig.lines for _, left in rig.bursts)
