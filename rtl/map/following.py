@@ -91,11 +91,8 @@ class Following(wiring.Component):
         earlier_write, later_write = earlier_of.write_port(), later_of.write_port()
         own = earlier_of.read_port(domain="comb")
         after_started, after_written = later_of.read_port(domain="comb"), later_of.read_port(domain="comb")
-        follows, followed, out = (
-            Signal(n),
-            Signal(n),
-            Signal(n),
-        )  # it follows; it is followed; what follows it may start
+        # An entry follows another one; it is followed; what follows it may start.
+        follows, followed, out = Signal(n), Signal(n), Signal(n)
         now, not_out, not_written, acknowledged = Signal(), Signal(), Signal(), Signal(n)
         passed, passed_entry = self._later(m)
         m.d.comb += [

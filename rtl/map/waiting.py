@@ -188,7 +188,8 @@ class WaitingBins(wiring.Component):
         arrival, use, fetch, n = self._arrival, self._use, self._fetch, self.entries
         shapes, announced = self.shapes, self._arrival.o_use
         m.submodules.fetches = fetches = Fifo(shape=shapes.address, depth=n + 2)
-        roomy = Signal(init=1)  # a cycle late, and so two items early
+        # Two places stay free, because the level is known a cycle late: one item may have come, and one may come now.
+        roomy = Signal(init=1)
         m.submodules.lates = lates = Fifo(shape=shapes.id_bits, depth=n)  # never full
         wiring.connect(m, announced, use.i_announced)
         wiring.connect(m, fetches.o, wiring.flipped(self.o_line_fetch))
@@ -244,7 +245,8 @@ class WaitingBins(wiring.Component):
         m.submodules.occupancies = occupancies = Fifo(shape=self.o_bin.p.shape(), depth=n + 2)
         wiring.connect(m, occupancies.o, wiring.flipped(self.o_bin))
         turn, next_, opens = Signal(), Signal(shapes.id_bits), Signal()
-        roomy, told = Signal(init=1), Signal()  # at most one item a cycle is on its way when there is no more room
+        # The level is known two cycles late here, but an item comes in every second cycle at most: two places suffice.
+        roomy, told = Signal(init=1), Signal()
         with m.If(~turn):
             m.d.sync += [turn.eq(touches.o.valid), next_.eq(touches.o.p)]
         with m.Elif(opens):
