@@ -86,7 +86,7 @@ COUNTERMEASURES = {
     "PAGE.NONCE.UNIQUE": "Page index and version make every nonce unique under a page key.",
     "PAGE.KEY.EPOCH": "Each epoch has a page key of its own, which is derived and loaded during the epoch before.",
     "PAGE.SECRET.ERASE": "`erase` clears the page secret, and the page key that is being derived.",
-    "PAGE.VERSION.FRESH": "A page opens under the version that HBM has of it alone: an earlier one latches a fault.",
+    "PAGE.VERSION.FRESH": "A page opens under the version of its last touch alone: an earlier one latches a fault.",
     "PAGE.START.PACED": "No page starts before its turnaround has passed, however early the host answers.",
     "PAGE.FOLLOW.PACED": "A page touched again starts a fixed time after the touch before, whenever that is sealed.",
     "FORMAT.KEY.CLEARED": "The secrets of a format stay where they were gathered only until they are handed out.",

@@ -37,10 +37,6 @@ KEYSTREAM = 18
 TUPLES = 24
 """From a known page to the end of its merge, without twice HBM's latency and without waiting tuples."""
 
-RETOLD = 12
-"""From the end of a merge to the version that a page which follows opens under. No test measures this one; by the
-registers on its way it takes less than half as long."""
-
 LEAST_FOLLOW = 2
 """From a start to the start of a page that waits for it."""
 
@@ -294,10 +290,10 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
     longest = backlog.moments(law, np.arange(len(law)))
     merged_alone = OPENING + 2 * work.beats
     reply = math.ceil(merged_alone + behind(longest, work.merging) + LEAVING)
-    # What follows a page waits until that one is merged and sealed, and its version told. Both may find one long list:
-    # the longest one is covered, else each touch of the page would be further behind than the one before.
+    # What follows a page waits until that one is merged and sealed; its version is known before. Both may find one long
+    # list: the longest one is covered, else each touch of the page would be further behind than the one before.
     merged_listed = min(merged_alone + behind(longest) + interval, reply - LEAVING)
-    follow = math.ceil(merged_listed + max(work.beats + SEALING, RETOLD + KEYSTREAM))
+    follow = math.ceil(merged_listed + work.beats + SEALING)
     # From admission, so that one operation is not given the slowest lookup and the slowest list at once.
     before = (work.tables, work.fetching, work.descriptors)
     version = located + VERSION + 2 * wait + KEYSTREAM + behind(nothing, *before)

@@ -10,6 +10,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from omap.versions import KEPT_BITS
 from rtl.map.bin_shapes import BinShapes
 from rtl.stream.pick import one_hot
 
@@ -33,14 +34,18 @@ class BinRows(wiring.Component):
         An entry gets a bin: which entry gets which; the same, a bit for each entry.
     head, id, row, names : In
         A first line has come: for which entry, its row, and the slots that it names.
-    touched, touched_id, told : In
-        A touch ends: version and occupancy of its bin from now on.
+    tells, versioning, version : In
+        The version of a bin is told for a touch: the bin's version after that touch.
+    former : Out(48)
+        The version of bin ``versioning`` before that touch.
+    touched, touched_id, occupancy : In
+        A touch ends: the occupancy of its bin from now on.
     changed, changed_id, count, changed_hot : In
         How many tuples a bin has from now on; which one, a bit for each entry.
     written, written_place, written_slot : In
         A tuple is written: its place and its slot.
-    opening, opened : In(id), Out({"version", "occupancy"})
-        What is known of the bin that is told next.
+    opening, opened : In(id), Out(page_slots)
+        A bin and its occupancy.
     touch_id, touch_count, append_id, append_count : In(id), Out(range(most + 1))
         Tuples of the bins that are used next.
     picked, number, flushed, unnamed : In(id), Out
@@ -60,22 +65,22 @@ class BinRows(wiring.Component):
         super().__init__(
             {
                 **{
-                    name: In(1) for name in ("allocates", "head", "touched", "changed", "written", "begin", "late_read")
+                    name: In(1)
+                    for name in ("allocates", "head", "tells", "touched", "changed", "written", "begin", "late_read")
                 },
-                **{
-                    name: In(id_)
-                    for name in ("spare", "id", "touched_id", "changed_id", "opening", "picked", "late_id")
-                },
-                **{name: In(id_) for name in ("touch_id", "append_id")},
+                **{name: In(id_) for name in ("spare", "id", "versioning", "touched_id", "changed_id", "opening")},
+                **{name: In(id_) for name in ("picked", "late_id", "touch_id", "append_id")},
                 **{name: In(shapes.entries) for name in ("allocated", "changed_hot")},
                 "bin": In(shapes.bin_bits),
                 "row": In(shapes.row),
                 "names": In(names),
-                "told": In(shapes.told),
+                "version": In(KEPT_BITS),
+                "occupancy": In(shapes.params.page_slots),
                 "count": In(count),
                 "written_place": In(shapes.place),
                 "written_slot": In(shapes.slot_bits),
-                "opened": Out(shapes.told),
+                "former": Out(KEPT_BITS),
+                "opened": Out(shapes.params.page_slots),
                 "number": Out(shapes.bin_bits),
                 "flushed": Out(shapes.row),
                 **{name: Out(count) for name in ("touch_count", "append_count", "unnamed", "late_count")},
@@ -99,11 +104,14 @@ class BinRows(wiring.Component):
             return made
 
         rows = memory("rows", shapes.row, self.head, self.id, self.row)
-        told = memory("told", shapes.told, self.touched, self.touched_id, self.told)
+        versions = memory("versions", KEPT_BITS, self.tells, self.versioning, self.version)
+        occupancies = memory("occupancies", self.occupancy.shape(), self.touched, self.touched_id, self.occupancy)
         counts = memory("counts", shapes.count, self.changed, self.changed_id, self.count)
         numbers = memory("numbers", shapes.bin_bits, self.allocates, self.spare, self.bin)
-        retold, recounted = Signal(n), Signal(n)  # a touch has ended, the count has changed, since the line came
+        # Since the line came, a version was told, a touch has ended, the count has changed.
+        renewed, retold, recounted = Signal(n), Signal(n), Signal(n)
         m.d.sync += [
+            renewed.eq((renewed & ~self.allocated) | one_hot(self.versioning, n, self.tells)),
             retold.eq((retold & ~self.allocated) | one_hot(self.touched_id, n, self.touched)),
             recounted.eq((recounted & ~self.allocated) | self.changed_hot),
         ]
@@ -113,22 +121,17 @@ class BinRows(wiring.Component):
             m.d.comb += port.addr.eq(id_)
             return port.data
 
-        def told_of(id_: Value, row: Any, out: Any) -> None:
-            now, again = read(told, id_), retold.bit_select(id_, 1)
-            m.d.comb += [
-                out.version.eq(Mux(again, now.version, row.version)),
-                out.occupancy.eq(Mux(again, now.occupancy, row.occupancy)),
-            ]
-
-        def count_of(id_: Value, row: Any, out: Value) -> None:
-            m.d.comb += out.eq(Mux(recounted.bit_select(id_, 1), read(counts, id_), row.count))
+        def choose(id_: Value, again: Value, memory: Memory, row: Value, out: Value) -> None:
+            m.d.comb += out.eq(Mux(again.bit_select(id_, 1), read(memory, id_), row))
 
         flushed = read(rows, self.picked)
-        told_of(self.opening, read(rows, self.opening), self.opened)
-        told_of(self.picked, flushed, self.flushed)
-        count_of(self.touch_id, read(rows, self.touch_id), self.touch_count)
-        count_of(self.append_id, read(rows, self.append_id), self.append_count)
-        count_of(self.picked, flushed, self.flushed.count)
+        choose(self.versioning, renewed, versions, read(rows, self.versioning).version, self.former)
+        choose(self.opening, retold, occupancies, read(rows, self.opening).occupancy, self.opened)
+        choose(self.touch_id, recounted, counts, read(rows, self.touch_id).count, self.touch_count)
+        choose(self.append_id, recounted, counts, read(rows, self.append_id).count, self.append_count)
+        choose(self.picked, renewed, versions, flushed.version, self.flushed.version)
+        choose(self.picked, retold, occupancies, flushed.occupancy, self.flushed.occupancy)
+        choose(self.picked, recounted, counts, flushed.count, self.flushed.count)
         m.d.comb += [
             self.unnamed.eq(Mux(retold.bit_select(self.picked, 1), 0, flushed.count)),
             self.number.eq(read(numbers, self.picked)),

@@ -82,14 +82,9 @@ class BinShapes:
         return range(self.most + 1)
 
     @property
-    def told(self) -> StructLayout:
-        """What is told of a bin before a touch."""
-        return StructLayout({"version": KEPT_BITS, "occupancy": self.params.page_slots})
-
-    @property
     def row(self) -> StructLayout:
         """See the class."""
-        return StructLayout({**dict(self.told.members), "count": self.count})
+        return StructLayout({"version": KEPT_BITS, "occupancy": self.params.page_slots, "count": self.count})
 
     @property
     def names(self) -> int:

@@ -1,4 +1,4 @@
-"""Touches: the waiting tuples of one bin after the other are offered and judged, and version and occupancy change."""
+"""Touches: the waiting tuples of one bin after the other are offered and judged, and the occupancy changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-from omap.versions import KEPT_BITS
 from rtl.map.bin_shapes import BinShapes
 from rtl.map.page import Verdict
 from rtl.stream.fifo import Fifo
@@ -21,8 +20,6 @@ LEAVING = 4
 
 class BinTouch(wiring.Component):
     """A touch takes one cycle for each tuple and one for the end; its occupancy may come while others are offered.
-
-    The n-th touch, from 1, gives its bin version n, because every operation touches one bin.
 
     An operation on the key of the operation before it finds its tuple among those that wait: the append before it has
     brought it there. So a touch begins when that append alone is missing, and offers its tuple last, as soon as it is
@@ -40,7 +37,7 @@ class BinTouch(wiring.Component):
     due : In(1)
         All uses of its bin before it had ended, a cycle ago.
     usable : In(1)
-        All tuples of its bin were here, and version and occupancy had been told; 0 in the first cycle of a turn.
+        All tuples of its bin were here, and its occupancy had been told; 0 in the first cycle of a turn.
     count : In(range(most + 1))
         Its tuples, a cycle ago.
     appending : In({"valid", "id", "number"})
@@ -63,8 +60,6 @@ class BinTouch(wiring.Component):
         A touch ends ...
     leaving : Out({"id", "number", "count"})
         ... and this is its bin, the number of the next use, and how many tuples it has.
-    version : Out(48)
-        The version of the bin from now on.
     o_waiting, i_verdict, i_occupancy, o_freed_slot
         As in :class:`~rtl.map.waiting.WaitingBins`.
     """
@@ -92,7 +87,6 @@ class BinTouch(wiring.Component):
                 "may_end": In(1),
                 "touched": Out(1),
                 "leaving": Out(shapes.leaving),
-                "version": Out(KEPT_BITS, init=1),  # uses come in the order of operations
                 "o_waiting": Out(stream.Signature(StructLayout({"end": 1, "entry": shapes.entry_bits}))),
                 "i_verdict": In(stream.Signature(Verdict)),
                 "i_occupancy": In(stream.Signature(shapes.params.page_slots)),
@@ -189,6 +183,4 @@ class BinTouch(wiring.Component):
             self.touched.eq(self.i_occupancy.valid & self.i_occupancy.ready),
             leaving.o.ready.eq(self.touched),
         ]
-        with m.If(self.touched):
-            m.d.sync += self.version.eq(self.version + 1)
         return m

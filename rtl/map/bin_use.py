@@ -8,7 +8,6 @@ from amaranth.lib import wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-from omap.versions import KEPT_BITS
 from rtl.map.bin_append import BinAppend
 from rtl.map.bin_order import BinOrder
 from rtl.map.bin_shapes import BinShapes
@@ -37,7 +36,7 @@ class BinUse(wiring.Component):
     i_announced, allocated, last
         As in :class:`~rtl.map.bin_order.BinOrder`.
     usable, parsed : In(entries)
-        Bins of which all tuples are here, and version and occupancy have been told for the next touch; bins of which
+        Bins of which all tuples are here, and whose occupancy has been told for the next touch; bins of which
         the first line is here.
     kept : In({"valid", "id"})
         A bin that must not change.
@@ -45,8 +44,8 @@ class BinUse(wiring.Component):
         The bins of the next touch and of the next append ...
     touch_count, append_count : In(range(most + 1))
         ... and how many tuples they have.
-    touched, touched_id, version, occupancy : Out
-        A touch ends: of which bin; its version and occupancy from now on.
+    touched, touched_id, occupancy : Out
+        A touch ends: of which bin; its occupancy from now on.
     ended : Out({"valid", "id", "number", "count", "changed"})
         Later, and for appends: a use has ended. ``changed``: the bin has ``count`` tuples from now on.
     ended_hot, changed_hot : Out(entries)
@@ -85,7 +84,6 @@ class BinUse(wiring.Component):
                 "append_count": In(shapes.count),
                 "touched": Out(1),
                 "touched_id": Out(shapes.id_bits),
-                "version": Out(KEPT_BITS),
                 "occupancy": Out(shapes.params.page_slots),
                 "ended": Out(StructLayout({"valid": 1, **dict(shapes.leaving.members), "changed": 1})),
                 "ended_hot": Out(entries),
@@ -159,7 +157,6 @@ class BinUse(wiring.Component):
             touched.o.ready.eq(~appended),
             self.touched.eq(touch.touched),
             self.touched_id.eq(touch.leaving.id),
-            self.version.eq(touch.version),
             self.occupancy.eq(self.i_occupancy.p),
             appended.eq(append.held & append.may_leave),
             ends.eq(appended | touched.o.valid),

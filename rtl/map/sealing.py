@@ -27,8 +27,8 @@ class Sealing(wiring.Component):
     """Opens each page under its version, and seals it under the operation's. Must equal :class:`omap.crypto.PageCodec`.
 
     Both keystreams of a page run ahead while the page is still on its way: the one to seal it from when the page is
-    known, because its version is the operation's index plus 1; the one to open it from when HBM has told the version.
-    During a format, empty pages are sealed under version 0 instead.
+    known, because its version is the operation's index plus 1; the one to open it from when the bins have told the version
+    of its last touch. During a format, empty pages are sealed under version 0 instead.
 
     The page keys of epochs e - 1, e and e + 1 are loaded during epoch e, so that no page waits for its key.
 
@@ -76,7 +76,7 @@ class Sealing(wiring.Component):
     Countermeasures
     ---------------
     PAGE.VERSION.FRESH
-        A page opens under the version that HBM has of it, so that an earlier page does not authenticate.
+        A page opens under the version of its last touch, so that an earlier page does not authenticate.
     PAGE.NONCE.UNIQUE
         Page and version are in every nonce; see :func:`page_nonce`.
     """
@@ -132,7 +132,7 @@ class Sealing(wiring.Component):
         opens, seals = self._pages(m)
         m.d.comb += [
             opener.i_request.valid.eq(opens.o.valid),
-            # SEC_CM: PAGE.VERSION.FRESH -- the version comes from HBM: an earlier page does not authenticate
+            # SEC_CM: PAGE.VERSION.FRESH -- the version comes from the bins: an earlier page does not authenticate
             opener.i_request.p.nonce.eq(page_nonce(opens.o.p.page, opens.o.p.version)),
             opener.i_request.p.key_index.eq(self._key_index(opens.o.p.version)),
             opens.o.ready.eq(opener.i_request.ready),
@@ -152,7 +152,7 @@ class Sealing(wiring.Component):
         return (version >> self.config.params.epoch_bits)[: (KEYS - 1).bit_length()]
 
     def _pages(self, m: Module) -> tuple[Fifo, Fifo]:
-        """Return pages to open with their versions, as HBM tells these, and pages to seal."""
+        """Return pages to open with their versions, as the bins tell these, and pages to seal."""
         params, depth = self.config.params, self.config.in_flight
         shape = StructLayout({"page": range(params.pages), "version": VERSION_BITS})
         m.submodules.awaited = awaited = Fifo(shape=range(params.pages), depth=depth)

@@ -7,17 +7,16 @@ from dataclasses import fields
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
-from omap.versions import KEPT_BITS
 from rtl.config import MOST_BINS
 from rtl.map.bin_append import WRITES
 from rtl.map.bin_arrival import BinArrival
 from rtl.map.bin_fetch import BinFetch
 from rtl.map.bin_flush import BinFlush
+from rtl.map.bin_open import BinOpen
 from rtl.map.bin_rows import BinRows
 from rtl.map.bin_shapes import BinShapes, Use
 from rtl.map.bin_standing import Standing
@@ -42,9 +41,9 @@ class WaitingBins(wiring.Component):
     waiting tuple and then an end; it takes a verdict for each tuple, and the new occupancy. An APPEND takes a tuple, or
     nothing. A changed bin goes back to HBM when no use waits for it; it stays until all its writes have arrived.
 
-    Version and occupancy of a TOUCH are offered before its turn comes: when they are known, and no earlier TOUCH of
-    the same bin is still to be used. They are offered in the order of the TOUCHes. The tuples of a TOUCH are offered
-    when its turn comes.
+    Version and occupancy of a TOUCH are offered before its turn comes: the version when the bin's descriptor is here,
+    and the occupancy when, besides, no earlier TOUCH of the same bin is still to be used. Both are offered in the order
+    of the TOUCHes. The tuples of a TOUCH are offered when its turn comes.
 
     While memory keeps up, an announcement takes one cycle, and a TOUCH and an APPEND of another bin together take two
     cycles and one for each waiting tuple. An operation whose TOUCH follows the APPEND of the operation before, because
@@ -68,9 +67,9 @@ class WaitingBins(wiring.Component):
     i_touch : In(stream.Signature({"bin", "use"}))
         Bins that will be used, and for what, in order.
     o_version : Out(stream.Signature(KEPT_BITS))
-        For each TOUCH, the version under which the page was sealed last.
+        For each TOUCH, the version under which the page is sealed before it.
     o_bin : Out(stream.Signature({"occupancy": page_slots}))
-        For each TOUCH, the used page slots; at the same time as the version, or later.
+        For each TOUCH, the used page slots; later than the version.
     o_waiting : Out(stream.Signature({"end": 1, "entry": tuple}))
         The tuples of a TOUCH, oldest first, then an end. Zero while none is on offer.
     i_verdict : In(stream.Signature(Verdict))
@@ -115,17 +114,17 @@ class WaitingBins(wiring.Component):
         self.slot_bits, self.further_bits = shapes.slot_bits, shapes.further_bits
         self._arrival, self._row_store = BinArrival(shapes), BinRows(shapes)
         self._use, self._fetch, self._flush = BinUse(shapes), BinFetch(shapes), BinFlush(shapes)
+        self._open = BinOpen(shapes)
         uses = ("o_waiting", "i_verdict", "i_occupancy", "i_append", "o_slot_write", "i_free_slot", "o_freed_slot")
         self._through = {
             "i_touch": self._arrival,
             **dict.fromkeys((*uses, "exhausted"), self._use),
             **dict.fromkeys(("i_free_line", "o_freed_line"), self._flush),
+            **dict.fromkeys(("o_version", "o_bin"), self._open),
         }
         super().__init__(
             {
                 **{name: part.signature.members[name] for name, part in self._through.items()},
-                "o_version": Out(stream.Signature(KEPT_BITS)),
-                "o_bin": Out(stream.Signature(StructLayout({"occupancy": params.page_slots}))),
                 "o_line_fetch": Out(stream.Signature(shapes.address)),
                 "i_line_fetched": self._fetch.signature.members["i_line"],
                 "o_line_flush": self._flush.signature.members["o_line"],
@@ -171,13 +170,13 @@ class WaitingBins(wiring.Component):
         n, use, fetch, flush = self.entries, self._use, self._fetch, self._flush
         m.submodules.arrival, m.submodules.rows = self._arrival, self._row_store
         m.submodules.use, m.submodules.fetch, m.submodules.flush = use, fetch, flush
+        m.submodules.open = self._open
         bins = Standing(*(Signal(n, name=field.name) for field in fields(Standing)))
         late = self._announce(m, bins, open_)
         self._rows(m)
-        opened = self._open(m, bins)
         filled = self._tuples(m)
         self._parts(m, bins, open_)
-        self._stand(m, bins, opened, filled, late, empty)
+        self._stand(m, bins, filled, late, empty)
 
     def _announce(self, m: Module, bins: Standing, open_: Value) -> Value:
         """Hand announcements on; return which bin's tuples are asked for late, a bit for each.
@@ -224,54 +223,20 @@ class WaitingBins(wiring.Component):
         rows, arrival, use, fetch, flush = self._row_store, self._arrival, self._use, self._fetch, self._flush
         tell(m, arrival, rows, "allocates", "spare", "bin", "allocated")
         tell(m, fetch, rows, "head", "id", "row", "names", "late_read", "late_id")
-        tell(m, use, rows, "touched", "touched_id", "changed_hot", "touch_id", "append_id")
+        tell(m, use, rows, "touched", "touched_id", "occupancy", "changed_hot", "touch_id", "append_id")
+        tell(m, self._open, rows, "tells", "versioning", "version", "opening")
         tell(m, flush, rows, "picked", "begin")
         tell(m, rows, fetch, "late_names", "late_count")
         tell(m, rows, use, "touch_count", "append_count")
+        tell(m, rows, self._open, "former")
         tell(m, rows, flush, "number", "unnamed", "fetched", "used")
         m.d.comb += [
-            rows.told.version.eq(use.version),
-            rows.told.occupancy.eq(use.occupancy),
+            self._open.occupancy.eq(rows.opened),
             rows.changed.eq(use.ended.changed),
             rows.changed_id.eq(use.ended.id),
             rows.count.eq(use.ended.count),
             flush.row.eq(rows.flushed),
         ]
-
-    def _open(self, m: Module, bins: Standing) -> Value:
-        """Tell what is known of a touched bin before its use; return for which entry that happens, a bit for each."""
-        shapes, n, announced = self.shapes, self.entries, self._arrival.o_use
-        m.submodules.touches = touches = Fifo(shape=shapes.id_bits, depth=shapes.most_uses + 1)  # never full
-        m.submodules.occupancies = occupancies = Fifo(shape=self.o_bin.p.shape(), depth=n + 2)
-        wiring.connect(m, occupancies.o, wiring.flipped(self.o_bin))
-        turn, next_, opens = Signal(), Signal(shapes.id_bits), Signal()
-        # The level is known two cycles late here, but an item comes in every second cycle at most: two places suffice.
-        roomy, told = Signal(init=1), Signal()
-        with m.If(~turn):
-            m.d.sync += [turn.eq(touches.o.valid), next_.eq(touches.o.p)]
-        with m.Elif(opens):
-            m.d.sync += turn.eq(0)
-        m.d.comb += [
-            touches.i.valid.eq(announced.valid & announced.ready & (announced.p.use == Use.TOUCH)),
-            touches.i.p.eq(announced.p.id),
-            touches.o.ready.eq(~turn),
-            self._row_store.opening.eq(next_),
-            opens.eq(
-                turn & (bins.parsed & ~bins.opened).bit_select(next_, 1)
-                & roomy & (~self.o_version.valid | self.o_version.ready)
-            ),
-            occupancies.i.valid.eq(told),
-        ]  # fmt: skip
-        m.d.sync += [
-            roomy.eq(occupancies.level < n),
-            told.eq(opens),
-            occupancies.i.p.eq(self._row_store.opened.occupancy),
-        ]
-        with m.If(opens):
-            m.d.sync += [self.o_version.valid.eq(1), self.o_version.p.eq(self._row_store.opened.version)]
-        with m.Elif(self.o_version.ready):
-            m.d.sync += self.o_version.valid.eq(0)
-        return one_hot(next_, n, opens)
 
     def _tuples(self, m: Module) -> Value:
         """Keep tuples and the slots that they lie in; return which entry gets its last tuple, a bit for each.
@@ -324,7 +289,12 @@ class WaitingBins(wiring.Component):
     def _parts(self, m: Module, bins: Standing, open_: Value) -> None:
         """Connect the parts with the standing of the bins, with each other and with the outside."""
         use, fetch, flush = self._use, self._fetch, self._flush
+        announced = self._arrival.o_use
         m.d.comb += [
+            self._open.touched.valid.eq(announced.valid & announced.ready & (announced.p.use == Use.TOUCH)),
+            self._open.touched.id.eq(announced.p.id),
+            self._open.parsed.eq(bins.parsed),
+            self._open.opened.eq(bins.opened),
             use.usable.eq(bins.complete & ~bins.bare & bins.opened),
             use.parsed.eq(bins.parsed),
             use.kept.valid.eq(flush.kept),
@@ -357,9 +327,7 @@ class WaitingBins(wiring.Component):
         wiring.connect(m, flush.o_line, wiring.flipped(self.o_line_flush))
         through(m, self, self._through)
 
-    def _stand(
-        self, m: Module, bins: Standing, opened: Value, filled: Value, late: Value, empty: Value
-    ) -> None:  # Many: what happens to bins
+    def _stand(self, m: Module, bins: Standing, filled: Value, late: Value, empty: Value) -> None:
         """Keep account of how every bin stands."""
         n, use, fetch, flush, arrival = self.entries, self._use, self._fetch, self._flush, self._arrival
         allocated, announced = arrival.allocated, arrival.o_use
@@ -386,6 +354,6 @@ class WaitingBins(wiring.Component):
             bins.bare.eq((bins.bare & ~allocated & ~late) | bare),
             bins.changed.eq((bins.changed & ~begun) | use.changed_hot),
             bins.many.eq((bins.many & ~head & ~use.changed_hot) | long | (use.changed_hot & grown.replicate(n))),
-            bins.opened.eq((bins.opened & ~one_hot(use.touched_id, n, use.touched)) | opened),
+            bins.opened.eq((bins.opened & ~one_hot(use.touched_id, n, use.touched)) | self._open.opens),
             bins.on_its_way.eq((bins.on_its_way & ~landed) | begun),
         ]

@@ -61,7 +61,7 @@ def test_a_page_with_the_longest_list_may_be_touched_over_and_over(config):
     for _ in range(100):
         merged = max(start, usable) + offsets.OPENING + 2 * config.page_beats + longest
         assert merged + offsets.LEAVING <= start + config.reply_cycles
-        usable = merged + max(config.page_beats + offsets.SEALING, offsets.RETOLD + offsets.KEYSTREAM)
+        usable = merged + config.page_beats + offsets.SEALING
         start += config.follow_cycles
 
 

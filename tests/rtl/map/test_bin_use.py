@@ -46,7 +46,7 @@ class Bins:
         # Touches to be told, and to be offered; those whose occupancy is awaited; appends whose tuple is awaited.
         self.untold, self.touches, self.leaving, self.appends = [], [], [], []
         self.flushed, self.over = None, False  # the bin that is on its way back, and whether this is its last cycle
-        self.versions = self.ended = self.kept = self.owed = self.unwritten = 0
+        self.ended = self.kept = self.owed = self.unwritten = 0
         self.freed = []
 
     def happens(self, event):
@@ -165,9 +165,8 @@ class Bins:
             use = self.leaving.pop(0)
             use.changed = True
             self.check_turn(use, but=1)
-            self.versions += 1
-            told = ctx.get(dut.touched_id), ctx.get(dut.version), ctx.get(dut.occupancy)
-            assert told == (use.number, self.versions, ctx.get(dut.i_occupancy.p))
+            told = ctx.get(dut.touched_id), ctx.get(dut.occupancy)
+            assert told == (use.number, ctx.get(dut.i_occupancy.p))
         ended = ctx.get(dut.ended)
         last = self.end(ctx, ended) if ended.valid else None
         if self.went(ctx, dut.o_freed_slot):
