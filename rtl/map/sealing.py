@@ -27,8 +27,8 @@ class Sealing(wiring.Component):
     """Opens each page under its version, and seals it under the operation's. Must equal :class:`omap.crypto.PageCodec`.
 
     Both keystreams of a page run ahead while the page is still on its way: the one to seal it from when the page is
-    known, because its version is the operation's index plus 1; the one to open it from when the bins have told the version
-    of its last touch. During a format, empty pages are sealed under version 0 instead.
+    known, because its version is the operation's index plus 1; the one to open it from when the bins have told the
+    version of its last touch. During a format, empty pages are sealed under version 0 instead.
 
     The page keys of epochs e - 1, e and e + 1 are loaded during epoch e, so that no page waits for its key.
 
