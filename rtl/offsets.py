@@ -290,8 +290,9 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
     longest = backlog.moments(law, np.arange(len(law)))
     merged_alone = OPENING + 2 * work.beats
     reply = math.ceil(merged_alone + behind(longest, work.merging) + LEAVING)
-    # What follows a page waits until that one is merged and sealed; its version is known before. Both may find one long
-    # list: the longest one is covered, else each touch of the page would be further behind than the one before.
+    # What follows a page waits until that one is merged and sealed; its version is known before, and its occupancy long
+    # before it is opened. Both may find one long list: the longest one is covered, else each touch of the page would be
+    # further behind than the one before.
     merged_listed = min(merged_alone + behind(longest) + interval, reply - LEAVING)
     follow = math.ceil(merged_listed + work.beats + SEALING)
     # From admission, so that one operation is not given the slowest lookup and the slowest list at once.

@@ -244,8 +244,8 @@ class BinFlush(wiring.Component):
         A bin is in the queue once at most.
 
         How the first bin stands was looked up in the cycle before. A use that was announced in that cycle comes so much
-        later that the bin is read before. A bin that gets idle joins a cycle later, so that there is a cycle to find
-        out whether it is in the queue already.
+        later that the bin is read before, and so does the version that is told for it. A bin that gets idle joins a
+        cycle later, so that there is a cycle to find out whether it is in the queue already.
         """
         shapes, n = self.shapes, self.shapes.entries
         m.submodules.queue = queue = Fifo(shape=shapes.id_bits, depth=n)

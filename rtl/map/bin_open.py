@@ -36,8 +36,8 @@ class BinOpen(wiring.Component):
         Bins whose occupancy has been told for a touch that has not ended.
     versioning, former : Out(id), In(48)
         The bin whose version is told next, and the version that it has before the touch.
-    tells, version : Out(1), Out(48)
-        It is told; the version that the bin has after the touch.
+    told : Out({"valid", "id", "version"})
+        A version was told, a cycle ago: of which bin, and the version that the bin has after the touch.
     opening, occupancy : Out(id), In(page_slots)
         The bin whose occupancy is told next, and the occupancy.
     opens : Out(entries)
@@ -56,8 +56,7 @@ class BinOpen(wiring.Component):
                 "opened": In(entries),
                 "versioning": Out(id_),
                 "former": In(KEPT_BITS),
-                "tells": Out(1),
-                "version": Out(KEPT_BITS, init=1),  # touches are announced in the order of operations
+                "told": Out(shapes.told),
                 "opening": Out(id_),
                 "occupancy": In(page_slots),
                 "opens": Out(entries),
@@ -70,15 +69,15 @@ class BinOpen(wiring.Component):
         m = Module()
         depth = self.shapes.most_uses + 1
         m.submodules.touches = touches = Fifo(shape=self.shapes.id_bits, depth=depth)  # never full
-        m.submodules.told = told = Fifo(shape=self.shapes.id_bits, depth=depth)  # never full
+        m.submodules.versioned = versioned = Fifo(shape=self.shapes.id_bits, depth=depth)  # never full
         m.d.comb += [
             touches.i.valid.eq(self.touched.valid),
             touches.i.p.eq(self.touched.id),
-            told.i.valid.eq(self.tells),
-            told.i.p.eq(self.versioning),
+            versioned.i.valid.eq(self.told.valid),
+            versioned.i.p.eq(self.told.id),
         ]
-        self._tell_version(m, self._turn(m, touches, self.versioning, self.tells))
-        self._tell_occupancy(m, told)
+        self._tell_version(m, touches)
+        self._tell_occupancy(m, versioned)
         return m
 
     def _turn(self, m: Module, queue: Fifo, id_: Signal, done: Signal) -> Signal:
@@ -91,20 +90,29 @@ class BinOpen(wiring.Component):
             m.d.sync += turn.eq(0)
         return turn
 
-    def _tell_version(self, m: Module, turn: Signal) -> None:
-        out = self.o_version
-        m.d.comb += self.tells.eq(turn & self.parsed.bit_select(self.versioning, 1) & (~out.valid | out.ready))
-        with m.If(self.tells):
-            m.d.sync += [out.valid.eq(1), out.p.eq(self.former), self.version.eq(self.version + 1)]
+    def _tell_version(self, m: Module, touches: Fifo) -> None:
+        """Tell versions; that one was told is noted a cycle later, before the next turn."""
+        out, tells = self.o_version, Signal()
+        version = Signal(KEPT_BITS, init=1)  # touches are announced in the order of operations
+        turn = self._turn(m, touches, self.versioning, tells)
+        m.d.comb += tells.eq(turn & self.parsed.bit_select(self.versioning, 1) & (~out.valid | out.ready))
+        m.d.sync += [
+            self.told.valid.eq(tells),
+            self.told.id.eq(self.versioning),
+            self.told.version.eq(version),
+            version.eq(version + tells),
+        ]
+        with m.If(tells):
+            m.d.sync += [out.valid.eq(1), out.p.eq(self.former)]
         with m.Elif(out.ready):
             m.d.sync += out.valid.eq(0)
 
-    def _tell_occupancy(self, m: Module, told: Fifo) -> None:
+    def _tell_occupancy(self, m: Module, versioned: Fifo) -> None:
         n = self.shapes.entries
         m.submodules.occupancies = occupancies = Fifo(shape=self.o_bin.p.shape(), depth=n + 2)
         connect(m, occupancies.o, flipped(self.o_bin))
         opens, pushed = Signal(), Signal()
-        turn = self._turn(m, told, self.opening, opens)
+        turn = self._turn(m, versioned, self.opening, opens)
         # The level is known two cycles late here, but an item comes in every second cycle at most: two places suffice.
         roomy = Signal(init=1)
         m.d.comb += [

@@ -34,10 +34,10 @@ class BinRows(wiring.Component):
         An entry gets a bin: which entry gets which; the same, a bit for each entry.
     head, id, row, names : In
         A first line has come: for which entry, its row, and the slots that it names.
-    tells, versioning, version : In
-        The version of a bin is told for a touch: the bin's version after that touch.
-    former : Out(48)
-        The version of bin ``versioning`` before that touch.
+    told : In({"valid", "id", "version"})
+        A version was told for a touch: of which bin, and the version that the bin has after that touch.
+    versioning, former : In(id), Out(48)
+        A bin, and the version that the last touch told of gives it.
     touched, touched_id, occupancy : In
         A touch ends: the occupancy of its bin from now on.
     changed, changed_id, count, changed_hot : In
@@ -65,8 +65,7 @@ class BinRows(wiring.Component):
         super().__init__(
             {
                 **{
-                    name: In(1)
-                    for name in ("allocates", "head", "tells", "touched", "changed", "written", "begin", "late_read")
+                    name: In(1) for name in ("allocates", "head", "touched", "changed", "written", "begin", "late_read")
                 },
                 **{name: In(id_) for name in ("spare", "id", "versioning", "touched_id", "changed_id", "opening")},
                 **{name: In(id_) for name in ("picked", "late_id", "touch_id", "append_id")},
@@ -74,7 +73,7 @@ class BinRows(wiring.Component):
                 "bin": In(shapes.bin_bits),
                 "row": In(shapes.row),
                 "names": In(names),
-                "version": In(KEPT_BITS),
+                "told": In(shapes.told),
                 "occupancy": In(shapes.params.page_slots),
                 "count": In(count),
                 "written_place": In(shapes.place),
@@ -104,14 +103,14 @@ class BinRows(wiring.Component):
             return made
 
         rows = memory("rows", shapes.row, self.head, self.id, self.row)
-        versions = memory("versions", KEPT_BITS, self.tells, self.versioning, self.version)
+        versions = memory("versions", KEPT_BITS, self.told.valid, self.told.id, self.told.version)
         occupancies = memory("occupancies", self.occupancy.shape(), self.touched, self.touched_id, self.occupancy)
         counts = memory("counts", shapes.count, self.changed, self.changed_id, self.count)
         numbers = memory("numbers", shapes.bin_bits, self.allocates, self.spare, self.bin)
         # Since the line came, a version was told, a touch has ended, the count has changed.
         renewed, retold, recounted = Signal(n), Signal(n), Signal(n)
         m.d.sync += [
-            renewed.eq((renewed & ~self.allocated) | one_hot(self.versioning, n, self.tells)),
+            renewed.eq((renewed & ~self.allocated) | one_hot(self.told.id, n, self.told.valid)),
             retold.eq((retold & ~self.allocated) | one_hot(self.touched_id, n, self.touched)),
             recounted.eq((recounted & ~self.allocated) | self.changed_hot),
         ]

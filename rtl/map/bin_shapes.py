@@ -82,6 +82,11 @@ class BinShapes:
         return range(self.most + 1)
 
     @property
+    def told(self) -> StructLayout:
+        """A version that was told for a touch, if ``valid``: of which entry, and its version after that touch."""
+        return StructLayout({**dict(self.some_id.members), "version": KEPT_BITS})
+
+    @property
     def row(self) -> StructLayout:
         """See the class."""
         return StructLayout({"version": KEPT_BITS, "occupancy": self.params.page_slots, "count": self.count})

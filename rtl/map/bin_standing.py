@@ -28,7 +28,7 @@ class Standing:
     many : Signal
         It has more tuples than its first line names.
     opened : Signal
-        Version and occupancy have been told for its next TOUCH.
+        Its occupancy has been told for its next TOUCH.
     on_its_way : Signal
         It is being written to HBM.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import View
+from amaranth.lib.data import StructLayout, View
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -84,7 +84,8 @@ class DescriptorWalk(wiring.Component):
     def _tell(self, m: Module) -> None:
         """Keep versions and occupancies as they come, and offer them in the order of their pages."""
         style = {"ram_style": "distributed"}
-        m.submodules.rows = rows = Memory(shape=self.shapes.told, depth=max(2, self.most), init=[], attrs=style)
+        shape = StructLayout({name: self.shapes.row[name].shape for name in ("version", "occupancy")})
+        m.submodules.rows = rows = Memory(shape=shape, depth=max(2, self.most), init=[], attrs=style)
         self._keep = rows.write_port()
         for flow, name in ((self.o_page, ""), (self.o_version, "version"), (self.o_occupancy, "occupancy")):
             left, at = Signal(range(self.most + 1)), Signal(range(max(2, self.most)))

@@ -46,7 +46,7 @@ class Sealing(wiring.Component):
     i_page : In(stream.Signature(range(pages)))
         Pages to open and to seal, in the order of operations.
     i_version : In(stream.Signature(48))
-        The low bits of the version under which each was sealed last.
+        The low bits of the version under which the touch before it seals each.
     i_sealed : In(stream.Signature(128 * lanes))
         What was read from host memory, page after page.
     o_text : Out(stream.Signature(page_beat(lanes)))

@@ -67,7 +67,7 @@ class WaitingBins(wiring.Component):
     i_touch : In(stream.Signature({"bin", "use"}))
         Bins that will be used, and for what, in order.
     o_version : Out(stream.Signature(KEPT_BITS))
-        For each TOUCH, the version under which the page is sealed before it.
+        For each TOUCH, the version under which the touch before it sealed the page, or will seal it.
     o_bin : Out(stream.Signature({"occupancy": page_slots}))
         For each TOUCH, the used page slots; later than the version.
     o_waiting : Out(stream.Signature({"end": 1, "entry": tuple}))
@@ -224,7 +224,7 @@ class WaitingBins(wiring.Component):
         tell(m, arrival, rows, "allocates", "spare", "bin", "allocated")
         tell(m, fetch, rows, "head", "id", "row", "names", "late_read", "late_id")
         tell(m, use, rows, "touched", "touched_id", "occupancy", "changed_hot", "touch_id", "append_id")
-        tell(m, self._open, rows, "tells", "versioning", "version", "opening")
+        tell(m, self._open, rows, "told", "versioning", "opening")
         tell(m, flush, rows, "picked", "begin")
         tell(m, rows, fetch, "late_names", "late_count")
         tell(m, rows, use, "touch_count", "append_count")

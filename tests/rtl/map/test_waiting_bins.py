@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from omap.errors import ParamsError
 from omap.presets import preset
+from rtl import offsets
 from rtl.map.bin_shapes import Use
 from rtl.map.page import Verdict
 from rtl.map.waiting import WaitingBins
@@ -280,8 +281,12 @@ def test_versions_are_told_before_the_touches_before_have_ended():
     assert bench.sink("o_version").take() == [77, 1, 88, 2]
     assert bench.sink("o_bin").take() == [occupied]  # of the others it is known when the first touch has ended
     bench.source("i_occupancy").push([5])
-    bench.run_until(limit=20, transfers={"o_bin": 2})
+    bench.run_until(limit=20, transfers={"o_bin": 2, "o_waiting": 2})
     assert bench.sink("o_bin").take() == [5, 0]
+    # Meanwhile the page is sealed: the next touch is there long before that page is opened again.
+    ended = bench.source("i_occupancy").cycles[0]
+    told, offered = (bench.sink(name).cycles[1] for name in ("o_bin", "o_waiting"))
+    assert max(told, offered) - ended < offsets.SEALING + offsets.OPENING
     bench.run(20)
     assert bench.sink("o_bin").transfers == 3
 
