@@ -1,1 +1,1 @@
-"""What is measured in simulation: cycles, latency, the time line of an operation, simulators."""
+"""What is measured in simulation: cycles, latency, the time line of an operation, waits between pages, simulators."""
