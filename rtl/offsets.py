@@ -19,6 +19,7 @@ from omap.sizing import backlog, channels
 from omap.sizing.backlog import LATE_BITS, Lists
 from omap.sizing.channels import CHANNEL_BYTES, Layout
 from omap.sizing.hbm import HbmLimits
+from omap.sizing.theorem import Distribution
 from rtl.constants import LANES
 
 # What the blocks take, in cycles, beside HBM. Measured in simulation; tests/rtl/test_offsets.py measures it again.
@@ -73,14 +74,14 @@ FLUSH_LINE = 3
 TABLE_ACCESSES = 3
 """Accesses to one table of the position map for an operation: a line is read and written, and entries move."""
 
-WORK_SHARE = 0.85
-"""Largest share of an interval that the mean work of an operation may take at a server, unless one of these says so:"""
+WORK_SHARE = 0.9
+"""Largest share of an interval that the mean work of an operation may take at a server, unless the next one says so.
 
-CHANNEL_SHARE = 0.7
+The mean is the one of :attr:`~omap.sizing.backlog.Lists.touched_law`. Only a few hundred operations in a row can bring
+so much; over many operations the work is less."""
+
+CHANNEL_SHARE = 0.75
 """... at a channel of HBM. One long list of long tuples keeps it busy for thousands of cycles."""
-
-MERGE_SHARE = 0.9
-"""... at the merge, whose work is much the same for all operations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +161,7 @@ class Work:
     @property
     def using(self) -> backlog.Moments:
         """Work of the uses of both bins."""
-        law = Lists(self.params).law
+        law = Lists(self.params).touched_law
         return backlog.moments(law, USE + np.arange(len(law)))
 
     @property
@@ -170,7 +171,7 @@ class Work:
 
     def merges(self, least: int) -> backlog.Moments:
         """Return the moments of a merge that takes ``least`` cycles, or as many as its tuples need."""
-        law = Lists(self.params).law
+        law = Lists(self.params).touched_law
         return backlog.moments(law, np.maximum(least, MERGE + np.arange(len(law))))
 
     @property
@@ -181,26 +182,30 @@ class Work:
         later, for a touch; then no line is fetched for that touch.
         """
         lists = Lists(self.params)
-        law = lists.law
-        count, further = np.arange(len(law)), lists.further(len(law))
-        touch = 1 + count + 3 * further
-        return backlog.moments(law, touch) + backlog.moments(law, np.where(further > 0, touch, 1))
+
+        def work(law: Distribution, always: bool) -> backlog.Moments:
+            count, further = np.arange(len(law)), lists.further(len(law))
+            return backlog.moments(law, np.where(always | (further > 0), 1 + count + 3 * further, 1))
+
+        return work(lists.touched_law, True) + work(lists.law, False)
 
     @property
     def descriptors(self) -> backlog.Moments:
         """Work of a channel with descriptors: both bins of an operation are read and written."""
         lists, channel = Lists(self.params), self.channel("descriptors")
-        law = lists.law
-        return 2 * backlog.repeated(law, 2 + 2 * lists.further(len(law)), channel)
+        touched, appended = (
+            backlog.repeated(law, 2 + 2 * lists.further(len(law)), channel) for law in (lists.touched_law, lists.law)
+        )
+        return touched + appended
 
     @property
     def slots(self) -> backlog.Moments:
         """Work of a channel with waiting slots: those tuples are read that are fetched, and one is written."""
         lists, channel = Lists(self.params), self.channel("slots")
-        law = lists.law
+        law, touched = lists.law, lists.touched_law
         count, further = np.arange(len(law)), lists.further(len(law))
         appended = backlog.repeated(law, np.where(further > 0, count, 0), channel)
-        return channel + backlog.repeated(law, count, channel) + appended
+        return channel + backlog.repeated(touched, np.arange(len(touched)), channel) + appended
 
     @property
     def flushing(self) -> backlog.Moments:
@@ -220,7 +225,7 @@ class Work:
     def list_cycles(self) -> backlog.Moments:
         """What the list of an operation's own page takes: lines one after the other, then tuples, then their merge."""
         lists, layout = Lists(self.params), self.layouts["slots"]
-        law = lists.law
+        law = lists.touched_law
         count = len(law)
         line = FOLLOW_LINE + self.latency
         tuple_ = max(1.0, self.limits.access_cycles(layout.item_bytes) / (1 << layout.spread))
@@ -242,8 +247,8 @@ def least_interval(params: Params, lanes: int = LANES[-1], *, channel_bytes: int
         Bytes of a pseudo-channel.
     """
     work = Work(params, lanes, {})
-    most = max(backlog.mean_of(server) for server in (work.using, work.fetching, work.flushing)) / WORK_SHARE
-    most = max(most, backlog.mean_of(work.merges(AGAIN)) / MERGE_SHARE)
+    servers = work.using, work.fetching, work.flushing, work.merges(AGAIN)
+    most = max(map(backlog.mean_of, servers)) / WORK_SHARE
     step = Fraction(1, channels.LEAST_INTERVAL.denominator)
     interval = max(channels.least_interval(params, lanes), step * math.ceil(most / step))
     # Channels are planned for the lists of large maps; those of small ones may be longer.
@@ -277,7 +282,7 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
         If the mean work does not fit the interval.
     """
     nothing = np.zeros_like(backlog.TILTS)
-    law = Lists(work.params).law
+    law = Lists(work.params).touched_law
     located = LOCATE + WORD * (work.params.key_bytes // 8 + 1)
     wait = work.latency + work.refresh
 

@@ -12,8 +12,9 @@ For independent operations and any tilt t > 0 with E exp(t (W - I)) = r < 1, Che
 
 With several servers in a row the right side has a factor 1 / (1 - r) for each. The numbers of tuples that wait for
 different pages are negatively associated (docs/decisions/0003-sizing.md), so that the bound holds for them as for
-independent ones, and pages are independent uniform draws whatever the workload is. The law of one page is
-:func:`omap.sizing.theorem.waiting_law`, which dominates that of every workload.
+independent ones, and pages are independent uniform draws whatever the workload is. The law of a page that nothing is
+known of is :func:`omap.sizing.theorem.waiting_law`, which dominates the law of every workload. An operation that finds
+its key touches a page that holds this key for certain, and its tuple may be one more that waits.
 """
 
 from __future__ import annotations
@@ -128,8 +129,20 @@ class Lists:
 
     @property
     def law(self) -> Distribution:
-        """P(k tuples wait for a touched page), k = 0 to the number of keys; a bound for every workload."""
+        """P(k tuples wait for a fresh draw), k = 0 to the number of keys; a bound for every workload."""
         return _cut(waiting_law(self.params.capacity, self.params.pages, self.params.page_slots), self.params.capacity)
+
+    @property
+    def touched_law(self) -> Distribution:
+        """P(k tuples wait for the page of an operation), k = 0 to the number of keys; a bound for every workload.
+
+        Given the page of its key, the pages of the other keys are independent and uniform. So their tuples have the law
+        of a fresh draw, and the tuple of the key is one more at most. It does wait if the key was used a short time
+        before. This may be so for hundreds of operations in a row, whose other lists are as long as any workload makes
+        them: a client that sweeps over all keys, and then goes back over the last ones, does this.
+        """
+        others = _cut(self.law, max(self.params.capacity - 1, 0))
+        return np.concatenate([np.zeros(1), others])
 
     @property
     def left_law(self) -> Distribution:

@@ -45,9 +45,10 @@ LEAST_SPREAD = {"slots": 1}
 """Least binary logarithm of a structure's channels in a group, if it fits one channel: a long list is read from two
 channels at once. A larger structure has several channels anyway."""
 
-LEAST_INTERVAL = Fraction(19, 4)
+LEAST_INTERVAL = Fraction(39, 8)
 """Least interval of any map, in cycles. It is that of PAPER, whose bookkeeping takes at most as long by
-:func:`rtl.offsets.least_interval`. The intervals that follow from other maps have the same parts of a cycle."""
+:func:`rtl.offsets.least_interval`. An eighth of a cycle less would make its offsets 50 cycles longer. The intervals
+that follow from other maps have the same parts of a cycle."""
 
 PAGE_ROOM = Fraction(3, 4)
 """Cycles that an interval has beyond the beats of a page: for merges that take longer than their pages."""

@@ -32,8 +32,9 @@ FURTHER = (0, 5, 10, 15, 25)
 BEHIND = (20, 40, 60)
 """Operations are counted that are at least so many cycles behind."""
 
-WORKLOADS = ("uniform", "sweep", "one key")
-"""Keys that are asked for: drawn uniformly, one after the other, or one key over and over."""
+WORKLOADS = ("uniform", "sweep", "back", "one key")
+"""Keys that are asked for: drawn uniformly, one after the other, the same and then back again, or one key over and
+over."""
 
 WARM_UP, COUNTED = 4, 16
 """Operations on a map, for each of its keys, before operations count, and operations that count.
@@ -62,6 +63,8 @@ def drawn(params: Params, workload: str, count: int, rng: np.random.Generator) -
     """Return the touches of ``count`` operations on live keys of a full map, whose pages are drawn anew."""
     if workload == "uniform":
         keys = rng.integers(params.capacity, size=count)
+    elif workload == "back":
+        keys = np.abs(np.arange(count) % (2 * params.capacity) - params.capacity) % params.capacity
     else:
         keys = np.arange(count) % (params.capacity if workload == "sweep" else 1)
     home, fresh = rng.integers(params.pages, size=params.capacity), rng.integers(params.pages, size=count)

@@ -92,10 +92,40 @@ def test_lists_have_the_law_of_the_theorem_and_what_stays_is_what_finds_no_slot(
     assert lists.left_law @ np.arange(len(lists.left_law)) == pytest.approx(stays.mean(), rel=0.05)
 
 
+def lists_of(params, keys, seed):
+    """Return how many tuples wait for the page of each operation, whose keys are given, on a full map."""
+    random = np.random.default_rng(seed)
+    home, fresh = random.integers(params.pages, size=params.capacity), random.integers(params.pages, size=len(keys))
+    load = np.bincount(home, minlength=params.pages)
+    inside, found = np.minimum(load, params.page_slots), np.empty(len(keys), np.int64)
+    for at, (key, drawn) in enumerate(zip(keys, fresh, strict=True)):
+        page = home[key]
+        found[at] = load[page] - inside[page]
+        load[page] -= 1
+        inside[page] = min(load[page], params.page_slots)
+        home[key] = drawn
+        load[drawn] += 1
+    return found
+
+
+def test_a_hit_may_find_one_tuple_more_than_a_fresh_draw():
+    """A client sweeps over all keys, and goes back over the last ones: these were used a short time before."""
+    params, back, rounds = one_choice(capacity=2048, key_bytes=4, value_bytes=8, page_bytes=128), 16, 100
+    lists, sweep = Lists(params), np.arange(params.capacity)
+    keys = np.tile(np.concatenate([sweep, sweep[: -back - 1 : -1]]), rounds)
+    found = lists_of(params, keys, 7).reshape(rounds, -1)[10:, -back:].ravel()
+    for length in range(1, 12):
+        share, fresh, touched = ((found >= length).mean(), lists.law[length:].sum(), lists.touched_law[length:].sum())
+        spread = np.sqrt(touched / len(found))
+        assert share <= touched + 6 * spread
+        assert length > 3 or share > fresh + 6 * spread
+    assert lists.touched_law.sum() == pytest.approx(1)
+
+
 def test_lists_of_a_small_map_are_no_longer_than_its_keys():
     params = one_choice(capacity=12, key_bytes=4, value_bytes=4, page_bytes=64, descriptor_bytes=32)
     lists = Lists(params)
-    assert len(lists.law) <= 13
+    assert len(lists.law) <= len(lists.touched_law) <= 13
     assert lists.law.sum() == pytest.approx(1)
     first, each = params.line_indices
     assert lists.further(13).tolist() == [max(0, -(-(k - first) // each)) for k in range(13)]

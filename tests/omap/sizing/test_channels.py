@@ -1,7 +1,6 @@
 """Every item has a place of its own in its structure's channels, and nothing needs more channels than it must."""
 
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -103,7 +102,7 @@ def test_intervals_are_pages_or_bookkeeping():
 def test_lanes_are_the_fewest_whose_pages_fit():
     found = {name: default_lanes(preset(name)) for name in NAMES}
     assert found | {"TINY": 1, "PAPER": 2, "STANDARD": 4, "WIDE": 4} == found
-    assert least_interval(preset("PAPER")) == Fraction(19, 4)
+    assert least_interval(preset("PAPER")) == LEAST_INTERVAL
 
 
 def test_a_map_that_fills_the_card_gets_a_longer_interval():
@@ -111,9 +110,9 @@ def test_a_map_that_fills_the_card_gets_a_longer_interval():
     least = next(interval for interval in range(4, 40) if total(layouts(full, interval=interval)) <= PSEUDO_CHANNELS)
     assert least > 4
     assert fitting_interval(full, 4) == least == fitting_interval(full, least)
-    assert fitting_interval(preset("PAPER"), Fraction(19, 4)) == Fraction(19, 4)
+    assert fitting_interval(preset("PAPER"), LEAST_INTERVAL) == LEAST_INTERVAL
     larger = replace(full, pages=2 * full.pages, waiting_slots=2 * full.waiting_slots)
-    assert fitting_interval(larger, Fraction(19, 4)) == Fraction(19, 4)
+    assert fitting_interval(larger, LEAST_INTERVAL) == LEAST_INTERVAL
 
 
 def test_lists_have_whole_lines():
