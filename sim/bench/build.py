@@ -57,7 +57,7 @@ def _compile(
     def one(job: tuple[Path, list[str]]) -> Path:
         source, flags = job
         target = folder / (source.stem + ".o")
-        command = ["g++", *COMPILE, *flags, *(f"-D{d}" for d in defines), *(f"-I{i}" for i in includes)]
+        command = [toolchain.compiler(), *COMPILE, *flags, *(f"-D{d}" for d in defines), *(f"-I{i}" for i in includes)]
         toolchain.run([*command, "-c", str(source), "-o", str(target)], purpose=f"compile {source.name}")
         return target
 
@@ -111,7 +111,8 @@ def harness() -> Path:
 
     def make(folder: Path) -> None:
         (made,) = _compile([(NATIVE / "harness.cpp", OURS)], folder, includes=[NATIVE], defines=[])
-        toolchain.run(["g++", "-shared", "-o", str(folder / "harness.so"), str(made)], purpose="link the harness")
+        command = [toolchain.compiler(), "-shared", "-o", str(folder / "harness.so"), str(made)]
+        toolchain.run(command, purpose="link the harness")
 
     return cache.cached(f"harness-{digest(native_sources(), COMPILE, OURS)}", make) / "harness.so"
 
@@ -188,7 +189,7 @@ def shared_library(verilog: str, flags: list[str]) -> Path:
         includes = [folder, NATIVE, include, include / "vltstd"]
         objects = _compile(jobs, folder, includes=includes, defines=NO_WAVES)
         objects += _runtime("verilated", "verilated_threads")
-        command = ["g++", "-shared", "-pthread", "-o", str(folder / "design.so"), *map(str, objects)]
+        command = [toolchain.compiler(), "-shared", "-pthread", "-o", str(folder / "design.so"), *map(str, objects)]
         toolchain.run(command, purpose="link the design")
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()
@@ -223,7 +224,7 @@ def cocotb_executable(verilog: str, *, waves: bool = False, inside: bool = True)
         objects = _compile(jobs, folder, includes=includes, defines=defines)
         names = ("verilated", "verilated_threads", "verilated_vpi", "verilated_dpi")
         objects += _runtime(*names, *(["verilated_vcd_c"] if waves else []))
-        command = ["g++", "-pthread", "-o", str(folder / TOP), *map(str, objects), f"-L{libraries}"]
+        command = [toolchain.compiler(), "-pthread", "-o", str(folder / TOP), *map(str, objects), f"-L{libraries}"]
         command += COCOTB
         toolchain.run(command, purpose="link the design")
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:

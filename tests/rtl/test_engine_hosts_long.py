@@ -149,6 +149,8 @@ def workload(words, name, amount, keys):
             return words.many(GET, [0] * amount)
         case "sweep":
             return words.many(GET, (k % keys for k in range(amount)))
+        case "sweep and back":  # next to the turns the tuples of the keys themselves still wait
+            return words.many(GET, (min(k % (2 * keys), -1 - k % (2 * keys) + 2 * keys) for k in range(amount)))
         case "random reads":
             return words.many(GET, (rng.randrange(keys) for _ in range(amount)))
         case "overwrites":
@@ -162,7 +164,7 @@ def workload(words, name, amount, keys):
     raise AssertionError(name)
 
 
-WORKLOADS = ("nothing", "one key", "sweep", "random reads", "overwrites", "misses", "delete, insert")
+WORKLOADS = ("nothing", "one key", "sweep", "sweep and back", "random reads", "overwrites", "misses", "delete, insert")
 
 
 @pytest.mark.long

@@ -275,11 +275,10 @@ def test_versions_are_told_before_the_touches_before_have_ended():
     bench = AmaranthBench(WaitingBins(SHAPE, entries=2))
     bench.source("i_touch").push([{"bin": bin_, "use": Use.TOUCH} for bin_ in (1, 1, 2, 1)])
     bench.run_until(limit=20, transfers={"o_line_fetch": 2})
-    occupied = 6
-    bench.source("i_line_fetched").push([{"id": 0, "data": 77 | occupied << 64}, {"id": 1, "data": 88}])
+    bench.source("i_line_fetched").push([{"id": 0, "data": 77 | 6 << 64}, {"id": 1, "data": 88}])
     bench.run(20)
     assert bench.sink("o_version").take() == [77, 1, 88, 2]
-    assert bench.sink("o_bin").take() == [occupied]  # of the others it is known when the first touch has ended
+    assert bench.sink("o_bin").take() == [6]  # of the others it is known when the first touch has ended
     bench.source("i_occupancy").push([5])
     bench.run_until(limit=20, transfers={"o_bin": 2, "o_waiting": 2})
     assert bench.sink("o_bin").take() == [5, 0]
