@@ -44,6 +44,12 @@ def test_a_failing_tool_shows_what_it_said():
         toolchain.run(["g++"], purpose="compile nothing")
 
 
+@pytest.mark.parametrize(("there", "taken"), [({"g++"}, "g++"), ({"g++", "clang++"}, "clang++"), (set(), "g++")])
+def test_clang_compiles_where_it_is_there(there, taken, monkeypatch):
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name: name if name in there else None)
+    assert toolchain.compiler.__wrapped__() == taken
+
+
 def test_a_design_that_verilator_refuses_is_reported():
     with pytest.raises(ToolError, match="failed to translate the design"):
         build.shared_library("module top(input clk); nonsense endmodule", build.QUICK)
