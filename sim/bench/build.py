@@ -31,6 +31,10 @@ FAST, QUICK, SLOW = ["-Os"], ["-Og"], ["-O0"]
 as ``QUICK``, which is for designs that run for seconds. ``SLOW`` is for what runs once."""
 OURS = ["-O2"]
 """For the harness and Verilator's runtime."""
+SHARED = ["-shared", "-pthread", "-Wl,-z,defs"]
+"""For a library; a function that is missing is found when it is linked."""
+LIBRARIES = ["-latomic"]
+"""What Verilator's runtime needs beside the compiler's own; clang does not link it by itself."""
 COCOTB = ["-lcocotbvpi_verilator", "-ldl"]
 """What cocotb's simulator is linked with. No path is kept in it, because another environment may run it later."""
 GATHERED_BYTES = 200_000
@@ -111,10 +115,10 @@ def harness() -> Path:
 
     def make(folder: Path) -> None:
         (made,) = _compile([(NATIVE / "harness.cpp", OURS)], folder, includes=[NATIVE], defines=[])
-        command = [toolchain.compiler(), "-shared", "-o", str(folder / "harness.so"), str(made)]
+        command = [toolchain.compiler(), *SHARED, "-o", str(folder / "harness.so"), str(made), *LIBRARIES]
         toolchain.run(command, purpose="link the harness")
 
-    return cache.cached(f"harness-{digest(native_sources(), COMPILE, OURS)}", make) / "harness.so"
+    return cache.cached(f"harness-{digest(native_sources(), COMPILE, OURS, SHARED, LIBRARIES)}", make) / "harness.so"
 
 
 GLUE = """// Ports of the design, for the harness.
@@ -189,13 +193,13 @@ def shared_library(verilog: str, flags: list[str]) -> Path:
         includes = [folder, NATIVE, include, include / "vltstd"]
         objects = _compile(jobs, folder, includes=includes, defines=NO_WAVES)
         objects += _runtime("verilated", "verilated_threads")
-        command = [toolchain.compiler(), "-shared", "-pthread", "-o", str(folder / "design.so"), *map(str, objects)]
+        command = [toolchain.compiler(), *SHARED, "-o", str(folder / "design.so"), *map(str, objects), *LIBRARIES]
         toolchain.run(command, purpose="link the design")
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()
 
-    seam = native_sources()["design.h"]
-    name = f"compiled-{digest(verilog, seam, VERILATE, COMPILE, NO_WAVES, flags, SLOW, OURS, GLUE, EDGE)}"
+    options = VERILATE, COMPILE, NO_WAVES, flags, SLOW, OURS, SHARED, LIBRARIES
+    name = f"compiled-{digest(verilog, native_sources()['design.h'], GLUE, EDGE, options)}"
     return cache.cached(name, make) / "design.so"
 
 
@@ -225,10 +229,10 @@ def cocotb_executable(verilog: str, *, waves: bool = False, inside: bool = True)
         names = ("verilated", "verilated_threads", "verilated_vpi", "verilated_dpi")
         objects += _runtime(*names, *(["verilated_vcd_c"] if waves else []))
         command = [toolchain.compiler(), "-pthread", "-o", str(folder / TOP), *map(str, objects), f"-L{libraries}"]
-        command += COCOTB
+        command += [*COCOTB, *LIBRARIES]
         toolchain.run(command, purpose="link the design")
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()
 
-    name = f"cocotb-{digest(verilog, VERILATE, COMPILE, COCOTB, defines, options, QUICK, SLOW)}"
+    name = f"cocotb-{digest(verilog, VERILATE, COMPILE, COCOTB, LIBRARIES, defines, options, QUICK, SLOW)}"
     return cache.cached(name, make) / TOP
