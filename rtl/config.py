@@ -222,8 +222,8 @@ class EngineConfig:
 
     @cached_property
     def page_entries(self) -> int:
-        """Pages in flight at most: as many as cover the slowest round trip to the host."""
-        trip = max(self.turnaround_cycles, SLOW_HOST) + self.merge_cycles + WRITTEN
+        """Pages in flight at most: as many as cover the slowest round trip to the host, behind a page that follows."""
+        trip = max(self.turnaround_cycles, SLOW_HOST) + self.follow_cycles + self.merge_cycles + WRITTEN
         return max(4, min(MOST_PAGE_ENTRIES, trip // self.interval + 2))
 
     @cached_property
