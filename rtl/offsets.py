@@ -75,10 +75,15 @@ TABLE_ACCESSES = 3
 """Accesses to one table of the position map for an operation: a line is read and written, and entries move."""
 
 WORK_SHARE = 0.9
-"""Largest share of an interval that the mean work of an operation may take at a server, unless the next one says so.
+"""Largest share of an interval that the mean work of an operation may take at a server. Channels of HBM and the merge
+of whole pages have shares of their own.
 
-The mean is the one of :attr:`~omap.sizing.backlog.Lists.touched_law`. Only a few hundred operations in a row can bring
-so much; over many operations the work is less."""
+The mean assumes that every operation finds its own tuple waiting. A client can bring so many tuples only for a small
+part of as many operations as there are pages; over more operations the work is less."""
+
+MERGE_SHARE = 0.5
+"""Largest share of the time that an interval has beyond the shortest merge, which lists may take on average that are
+longer than a page has beats."""
 
 CHANNEL_SHARE = 0.75
 """... at a channel of HBM. One long list of long tuples keeps it busy for thousands of cycles."""
@@ -191,7 +196,11 @@ class Work:
 
     @property
     def descriptors(self) -> backlog.Moments:
-        """Work of a channel with descriptors: both bins of an operation are read and written."""
+        """Work of a channel with descriptors: both bins of an operation are read and written.
+
+        A touch is charged as if the tuple of its own key stayed. That covers the line which this tuple may need in the
+        bin that it joins.
+        """
         lists, channel = Lists(self.params), self.channel("descriptors")
         touched, appended = (
             backlog.repeated(law, 2 + 2 * lists.further(len(law)), channel) for law in (lists.touched_law, lists.law)
@@ -216,10 +225,12 @@ class Work:
         named = FLUSH / 2 + np.where(further > 0, 1 + FLUSH_LINE * further + count - first, 0)
         return backlog.moments(law, named[:-1]) + backlog.moments(law, named[1:])
 
-    def channels_keep_up(self, interval: int | Fraction) -> bool:
-        """Return whether the channels of HBM do what operations bring on average, with room."""
+    def keeps_up(self, interval: int | Fraction) -> bool:
+        """Return whether the channels of HBM and the merge do what operations bring on average, with room."""
         most = CHANNEL_SHARE * float(interval)
-        return all(backlog.mean_of(server) <= most for server in (self.tables, self.descriptors, self.slots))
+        channels_do = all(backlog.mean_of(server) <= most for server in (self.tables, self.descriptors, self.slots))
+        least = max(self.beats, AGAIN)
+        return channels_do and backlog.mean_of(self.merging) - least <= MERGE_SHARE * (float(interval) - least)
 
     @property
     def list_cycles(self) -> backlog.Moments:
@@ -251,11 +262,11 @@ def least_interval(params: Params, lanes: int = LANES[-1], *, channel_bytes: int
     most = max(map(backlog.mean_of, servers)) / WORK_SHARE
     step = Fraction(1, channels.LEAST_INTERVAL.denominator)
     interval = max(channels.least_interval(params, lanes), step * math.ceil(most / step))
-    # Channels are planned for the lists of large maps; those of small ones may be longer.
+    # Channels are planned for the lists of large maps; those of small ones may be longer. So may those of high loads.
     while True:
         interval = channels.fitting_interval(params, interval, channel_bytes=channel_bytes)
         places = channels.layouts(params, interval=interval, channel_bytes=channel_bytes)
-        if Work(params, lanes, places).channels_keep_up(interval):
+        if Work(params, lanes, places).keeps_up(interval):
             return interval
         interval += step
 

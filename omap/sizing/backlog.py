@@ -138,8 +138,9 @@ class Lists:
 
         Given the page of its key, the pages of the other keys are independent and uniform. So their tuples have the law
         of a fresh draw, and the tuple of the key is one more at most. It does wait if the key was used a short time
-        before. This may be so for hundreds of operations in a row, whose other lists are as long as any workload makes
-        them: a client that sweeps over all keys, and then goes back over the last ones, does this.
+        before. This may be so for many operations in a row, a small part of the pages, whose other lists are as long
+        as any workload makes them: a client that sweeps over all keys, and then goes back over the last ones, does
+        this.
         """
         others = _cut(self.law, max(self.params.capacity - 1, 0))
         return np.concatenate([np.zeros(1), others])

@@ -27,14 +27,14 @@ DEFINES = [f"VM_{option}=0" for option in ("COVERAGE", "SC", "TIMING", "TRACE_FS
 NO_WAVES = [*DEFINES, "VM_TRACE=0", "VM_TRACE_VCD=0"]
 FAST, QUICK, SLOW = ["-Os"], ["-Og"], ["-O0"]
 """For what Verilator writes. Megabytes of it run once a cycle, and what counts is how fast they come from the cache:
-``FAST`` makes an engine run twice as fast as ``-O1``, ``-O2`` or ``QUICK`` do, and takes four times as long to compile
-as ``QUICK``, which is for designs that run for seconds. ``SLOW`` is for what runs once."""
+With g++, ``FAST`` makes an engine run twice as fast as ``-O1``, ``-O2`` or ``QUICK`` do, and takes four times as long to
+compile as ``QUICK``, which is for designs that run for seconds. ``SLOW`` is for what runs once."""
 OURS = ["-O2"]
 """For the harness and Verilator's runtime."""
 SHARED = ["-shared", "-pthread", "-Wl,-z,defs"]
 """For a library; a function that is missing is found when it is linked."""
-LIBRARIES = ["-latomic"]
-"""What Verilator's runtime needs beside the compiler's own; clang does not link it by itself."""
+LIBRARIES = {"clang++": ["-latomic"], "g++": []}
+"""By compiler, what it needs for those atomic operations that it does not compile in place."""
 COCOTB = ["-lcocotbvpi_verilator", "-ldl"]
 """What cocotb's simulator is linked with. No path is kept in it, because another environment may run it later."""
 GATHERED_BYTES = 200_000
@@ -115,7 +115,14 @@ def harness() -> Path:
 
     def make(folder: Path) -> None:
         (made,) = _compile([(NATIVE / "harness.cpp", OURS)], folder, includes=[NATIVE], defines=[])
-        command = [toolchain.compiler(), *SHARED, "-o", str(folder / "harness.so"), str(made), *LIBRARIES]
+        command = [
+            toolchain.compiler(),
+            *SHARED,
+            "-o",
+            str(folder / "harness.so"),
+            str(made),
+            *LIBRARIES[toolchain.compiler()],
+        ]
         toolchain.run(command, purpose="link the harness")
 
     return cache.cached(f"harness-{digest(native_sources(), COMPILE, OURS, SHARED, LIBRARIES)}", make) / "harness.so"
@@ -193,7 +200,14 @@ def shared_library(verilog: str, flags: list[str]) -> Path:
         includes = [folder, NATIVE, include, include / "vltstd"]
         objects = _compile(jobs, folder, includes=includes, defines=NO_WAVES)
         objects += _runtime("verilated", "verilated_threads")
-        command = [toolchain.compiler(), *SHARED, "-o", str(folder / "design.so"), *map(str, objects), *LIBRARIES]
+        command = [
+            toolchain.compiler(),
+            *SHARED,
+            "-o",
+            str(folder / "design.so"),
+            *map(str, objects),
+            *LIBRARIES[toolchain.compiler()],
+        ]
         toolchain.run(command, purpose="link the design")
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()
@@ -229,7 +243,7 @@ def cocotb_executable(verilog: str, *, waves: bool = False, inside: bool = True)
         names = ("verilated", "verilated_threads", "verilated_vpi", "verilated_dpi")
         objects += _runtime(*names, *(["verilated_vcd_c"] if waves else []))
         command = [toolchain.compiler(), "-pthread", "-o", str(folder / TOP), *map(str, objects), f"-L{libraries}"]
-        command += [*COCOTB, *LIBRARIES]
+        command += [*COCOTB, *LIBRARIES[toolchain.compiler()]]
         toolchain.run(command, purpose="link the design")
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()

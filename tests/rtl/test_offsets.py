@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from omap import sizing
 from omap.errors import ParamsError
 from omap.operations import Kind, Operation
 from omap.presets import preset
@@ -79,7 +80,9 @@ def test_an_engine_at_the_pace_of_the_link_is_not_limited_by_what_it_holds():
     config = EngineConfig(params=preset("PAPER"))
     trip = config.lookup_cycles + max(config.turnaround_cycles, SLOW_HOST) + config.reply_cycles
     assert trip / config.interval < config.in_flight <= MOST_IN_FLIGHT
-    assert (config.turnaround_cycles + config.merge_cycles) / config.interval < config.page_entries
+    # Pages that follow make those behind them wait for as long.
+    held = max(config.turnaround_cycles, SLOW_HOST) + config.follow_cycles + config.merge_cycles
+    assert held / config.interval < config.page_entries
     assert SLOW_HOST / config.interval < config.page_ids <= config.host_ids - RING_IDS
     assert 2 * config.in_flight < config.bin_entries <= MOST_BINS
     assert config.transit_entries >= 64
@@ -102,6 +105,17 @@ def test_operations_are_no_more_than_the_engine_can_work_off():
         config = EngineConfig(params=params)
         assert config.interval >= offsets.least_interval(params)
     assert offsets.least_interval(TIGHT.params) > LEAST_INTERVAL  # its lists are long
+
+
+@pytest.mark.parametrize("load", [0.75, 1.0, 1.1])
+@pytest.mark.parametrize("page_bytes", [128, 256, 320, 384])
+def test_an_interval_by_default_has_room_for_long_lists_in_short_pages(page_bytes, load):
+    """Of a high load, so many tuples wait that a merge often takes longer than its page has beats."""
+    params = sizing.one_choice(capacity=1 << 20, key_bytes=4, value_bytes=8, page_bytes=page_bytes, page_load=load)
+    for lanes in (1, 2, 4):
+        config = EngineConfig(params=params, lanes=lanes)
+        assert config.reply_cycles < 1000
+        assert offsets.least_interval(params, lanes) == config.interval
 
 
 def test_channels_are_planned_for_the_pace_of_the_blocks():

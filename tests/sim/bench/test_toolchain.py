@@ -46,8 +46,16 @@ def test_a_failing_tool_shows_what_it_said():
 
 @pytest.mark.parametrize(("there", "taken"), [({"g++"}, "g++"), ({"g++", "clang++"}, "clang++"), (set(), "g++")])
 def test_clang_compiles_where_it_is_there(there, taken, monkeypatch):
-    monkeypatch.setattr(toolchain.shutil, "which", lambda name: name if name in there else None)
+    monkeypatch.setattr(toolchain, "_compiles", lambda name: name in there)
     assert toolchain.compiler.__wrapped__() == taken
+
+
+def test_a_compiler_without_headers_is_passed_over(tmp_path, monkeypatch):
+    for name, works in (("clang++", "exit 1"), ("g++", "exit 0")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{works}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert toolchain.compiler.__wrapped__() == "g++"
 
 
 def test_a_design_that_verilator_refuses_is_reported():
