@@ -26,8 +26,8 @@ COMPILE = ["-std=gnu++17", "-fPIC", "-faligned-new", "-w"]
 DEFINES = [f"VM_{option}=0" for option in ("COVERAGE", "SC", "TIMING", "TRACE_FST", "TRACE_SAIF")]
 NO_WAVES = [*DEFINES, "VM_TRACE=0", "VM_TRACE_VCD=0"]
 FAST, QUICK, SLOW = ["-Os"], ["-Og"], ["-O0"]
-"""For what Verilator writes. Megabytes of it run once a cycle, and what counts is how fast they come from the cache:
-With g++, ``FAST`` makes an engine run twice as fast as ``-O1``, ``-O2`` or ``QUICK`` do, and takes four times as long to
+"""For what Verilator writes. Megabytes of it run once a cycle, and what counts is how fast they come from the cache.
+With g++, ``FAST`` makes an engine run twice as fast as ``-O1``, ``-O2`` or ``QUICK`` do. It takes four times as long to
 compile as ``QUICK``, which is for designs that run for seconds. ``SLOW`` is for what runs once."""
 OURS = ["-O2"]
 """For the harness and Verilator's runtime."""
