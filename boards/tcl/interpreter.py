@@ -83,7 +83,7 @@ class Tool:
 
     def __init__(self, folder: Path, *, present: Iterable[str] = (), absent: Iterable[str] = ()) -> None:
         self.folder = folder.absolute()
-        self.present, self.absent = frozenset(present), frozenset(absent)
+        self.present, self.absent = set(present), frozenset(absent)
         self.things: dict[str, Thing] = {}
         self.calls: list[tuple[str, str, Call]] = []
         self.place = ""
@@ -259,6 +259,7 @@ class Tool:
         if what == "exists":
             return "1" if self.exists(names[0]) else "0"
         if what == "mkdir":
+            self.present.add(self.path(names[0]))
             return None
         raise RefusedError(f"file {what} is not allowed here")
 

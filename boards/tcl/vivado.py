@@ -129,6 +129,8 @@ class Vivado(Constraints):
         wanted = (call.options["-name"], call.options["-version"])
         if wanted not in self.catalogue or (call.options["-vendor"], call.options["-library"]) != ("xilinx.com", "ip"):
             raise RefusedError(f"{' '.join(wanted)} is no core that this design has")
+        if not self.exists(call.options["-dir"]):
+            raise RefusedError(f"-dir is {self.path(call.options['-dir'])}; there is no such folder yet: make it first")
         core = self.add("core", call.options["-module_name"])
         core.properties["core"] = " ".join(wanted)
 

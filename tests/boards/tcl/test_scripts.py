@@ -162,6 +162,7 @@ MUTATIONS = [
     (DIRECT, "flash.tcl", "[llength $devices] != 1", "0", "goes on with two cards"),
     (DIRECT, "flash.tcl", "[llength $parts] == 0", "0", "with tools that do not know the flash"),
     (DIRECT, "flash.tcl", "![file exists $image]", "0", "without an image"),
+    (DIRECT, "build.tcl", "file mkdir [file join $out ip]\n", "", "-dir is out/ip; there is no such folder yet"),
     (DIRECT, "flash.tcl", "get_cfgmem_parts mt25qu01g", "get_cfgmem_parts mt25qu02g", "do not know the flash"),
     (DIRECT, "flash.tcl", "omap_u55c_direct.mcs]", "omap_u55c_direct.bit]", "there is no image"),
     (DIRECT, "flash.tcl", "ADDRESS_RANGE use_file", "ADDRESS_RANGE entire_device", "can't be 'entire_device'"),
