@@ -5,7 +5,6 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from omap import sizing
 from omap.errors import ParamsError
 from omap.operations import Kind, Operation
 from omap.presets import preset
@@ -111,7 +110,7 @@ def test_operations_are_no_more_than_the_engine_can_work_off():
 @pytest.mark.parametrize("page_bytes", [128, 256, 320, 384])
 def test_an_interval_by_default_has_room_for_long_lists_in_short_pages(page_bytes, load):
     """Of a high load, so many tuples wait that a merge often takes longer than its page has beats."""
-    params = sizing.one_choice(capacity=1 << 20, key_bytes=4, value_bytes=8, page_bytes=page_bytes, page_load=load)
+    params = one_choice(capacity=1 << 20, key_bytes=4, value_bytes=8, page_bytes=page_bytes, page_load=load)
     for lanes in (1, 2, 4):
         config = EngineConfig(params=params, lanes=lanes)
         assert config.reply_cycles < 1000
