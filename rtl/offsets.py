@@ -271,6 +271,14 @@ def least_interval(params: Params, lanes: int = LANES[-1], *, channel_bytes: int
         interval += step
 
 
+def most_early(interval: int | Fraction) -> Fraction:
+    """Return how many cycles before its exact time an operation may come, at most.
+
+    An interval that is a fraction is made of whole numbers of cycles: :class:`rtl.map.spacing.Spacing`.
+    """
+    return 1 - Fraction(1, interval.denominator)
+
+
 def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) -> Offsets:
     """Return the offsets that an operation exceeds with a probability of at most 2^-bits.
 
@@ -282,8 +290,7 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
     work : Work
         The map and what its blocks do.
     interval : int or Fraction
-        Cycles from one operation to the next, on average. If this is a fraction, operations may come almost a cycle
-        earlier than at their exact times (:class:`rtl.map.spacing.Spacing`), and are so much further behind.
+        Cycles from one operation to the next, on average. Operations are further behind by :func:`most_early`.
     bits : float
         -log2 of the probability.
 
@@ -297,7 +304,7 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
     located = LOCATE + WORD * (work.params.key_bytes // 8 + 1)
     wait = work.latency + work.refresh
 
-    early = 1 - 1 / interval.denominator
+    early = float(most_early(interval))
 
     def behind(own: backlog.Moments, *servers: backlog.Moments) -> float:
         return early + backlog.most_behind(own, servers, float(interval), bits)

@@ -127,7 +127,7 @@ class Model:
         """Return -log2 of the probability that the bound allows for an operation to be so many cycles behind."""
         config = self.config
         merging, nothing = offsets.Work(config.params, config.lanes, config.layouts).merging, np.zeros_like(TILTS)
-        early = 1 - 1 / config.interval.denominator  # as in rtl.offsets.offsets
+        early = float(offsets.most_early(config.interval))
 
         def covered(bits: float) -> bool:
             return early + most_behind(nothing, [merging], float(config.interval), bits) <= cycles

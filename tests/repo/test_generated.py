@@ -1,6 +1,7 @@
 """Parts of documents that follow from the code: compared here, rewritten with ``pytest tests/repo --regenerate``."""
 
 import importlib
+import math
 import re
 import xml.etree.ElementTree as ET
 from functools import partial
@@ -109,6 +110,14 @@ def test_what_proves_the_answer_to_each_attack(request):
         ATTACKS.write_text(wanted, encoding="utf-8")
         return
     assert text == wanted, "docs/security/attacks.md is out of date: run pytest tests/repo --regenerate"
+
+
+@pytest.mark.parametrize("document", ["SECURITY.md", "docs/security/keys.md"])
+def test_how_far_page_keys_wear_is_what_the_plan_says(document):
+    plan = Plan(omap.preset("PAPER"), "")
+    text = " ".join((ROOT / document).read_text("utf-8").split())
+    assert f"{plan.operations_per_second / 1e6:.1f} million operations a second" in text
+    assert f"2^-{math.floor(plan.wear_bits)}" in text
 
 
 def test_every_countermeasure_stands_against_one_attack():
