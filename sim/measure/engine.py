@@ -271,7 +271,7 @@ def report(choice: Choice, operations: int, count: int) -> None:
     print(f"  {config}")
     print(f"  records of {subject.count} operations, {host.reads} host reads under way at most")
     print(f"  {found.cycles:.2f} cycles an operation (filling: {filled.cycles:.2f}), at most {BARS[name]:g} wanted")
-    print(f"    {found.cycles / beats:.2f} times the {beats} beats of a page on {config.lanes} lane{'s' * (config.lanes > 1)} of AES-GCM")
+    print(f"    {found.cycles / beats:.2f} times the {beats} beats of a page; lanes of AES-GCM: {config.lanes}")
     print(f"    {found.cycles / bound:.2f} times the {bound:.2f} cycles of the PCIe link")
     print(f"    {rate / 1e6:.2f} M operations/s at an assumed {CLOCK_MHZ:g} MHz, simulated")
     print(f"    {rate * BOLT_MICROSECONDS / 1e6:.1f} times BOLT's {BOLT_MICROSECONDS} us a query")

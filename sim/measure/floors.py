@@ -134,7 +134,7 @@ def section(name: str, host: str, found: Busy) -> str:
         f"## {name}",
         "",
         f"{params.capacity:,} keys of {params.key_bytes} and values of {params.value_bytes} bytes, pages of "
-        f"{params.page_bytes}; {config.lanes} lane{'s' * (config.lanes > 1)}, {sum(config.channels.values())} HBM channels; {own}. {host}. "
+        f"{params.page_bytes}; lanes {config.lanes}, {sum(config.channels.values())} HBM channels; {own}. {host}. "
         f"{operations:,} operations, half GET and half PUT of keys that are there, the ring full at all times: one "
         f"every {found.rate:.2f} cycles, {found.overruns} of their events late. Simulated; at an assumed "
         f"{CLOCK_MHZ:g} MHz a cycle is {1000 / CLOCK_MHZ:g} ns.",
