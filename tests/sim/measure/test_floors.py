@@ -31,7 +31,7 @@ def test_a_page_has_the_shares_and_what_an_operation_takes():
     }
     text = section("PAPER", "A host", Busy(CONFIG, 100, 1000, 9.876, 3, counts))
     assert "one every 9.88 cycles, 3 of their events late" in text
-    assert "2 lane(s)" in text
+    assert "lanes 2" in text
     assert "interval 37/4" in text
     assert f"| {FLOWS[0].name} | 50 | 2.00 | 5.00 | 3.00 |" in text
     assert f"| {LEVELS[0].name} | 50.0 | 81 | {CONFIG.in_flight} |" in text
