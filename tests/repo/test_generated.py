@@ -46,19 +46,21 @@ def proofs(labels):
 
 def sizes():
     lines = [
-        "| preset: key, value | page | an operation | HBM a key | published rule: page, an operation, HBM a key |",
-        "|---|---|---|---|---|",
+        "| preset: key, value | keys | page | an operation | HBM a key | host memory a key "
+        "| published rule: page, an operation, HBM a key |",
+        "|---|---:|---:|---:|---:|---:|---|",
     ]
-    for name in ("PAPER", "STANDARD", "WIDE"):
+    for name in ("PAPER", "STANDARD", "WIDE", "U55C"):
         params = omap.preset(name)
         shape = {"capacity": params.capacity, "key_bytes": params.key_bytes, "value_bytes": params.value_bytes}
         ours, published = (
-            (plan.params.page_bytes, f"{2 * plan.page_bytes_each_way:.0f}", f"{plan.hbm_bytes_per_key:.1f}")
+            (f"{plan.params.page_bytes:,}", f"{2 * plan.page_bytes_each_way:,.0f}", f"{plan.hbm_bytes_per_key:.1f}")
             for plan in (Plan(params, ""), Plan(sizing.two_choice(**shape), ""))
         )
+        host = params.pages * params.page_bytes / params.capacity
         lines.append(
-            f"| `{name}`: {params.key_bytes}, {params.value_bytes} | {' | '.join(map(str, ours))} "
-            f"| {', '.join(map(str, published))} |"
+            f"| `{name}`: {params.key_bytes}, {params.value_bytes} | {params.capacity:,} | {' | '.join(ours)} "
+            f"| {host:.1f} | {', '.join(published)} |"
         )
     return "\n".join(lines)
 
