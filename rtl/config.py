@@ -28,10 +28,10 @@ from rtl.stream.interfaces import require, require_one_of, require_whole
 
 OFFSETS = ("lookup_cycles", "turnaround_cycles", "follow_cycles", "reply_cycles", "merge_cycles")
 
-MOST_IN_FLIGHT = 192
+MOST_IN_FLIGHT = 216
 """Most operations between admission and reply."""
 
-MOST_PAGE_ENTRIES = 160
+MOST_PAGE_ENTRIES = 192
 """Most pages in flight."""
 
 MOST_BINS = 512
@@ -64,7 +64,7 @@ class EngineConfig:
         numbers below that are not given follow from it (:mod:`rtl.offsets`). Fewer bits make single operations
         faster, and what a host may learn from late events likelier.
     in_flight : int, optional
-        Most operations between admission and reply, 2 to 192. Default: as many as keep the engine busy.
+        Most operations between admission and reply, 2 to 216. Default: as many as keep the engine busy.
     lookup_cycles : int, optional
         Offset from admission to the read of the page. It covers hashing and the position map at their slowest.
     turnaround_cycles : int, optional

@@ -35,6 +35,9 @@ RING_ACCESS_LINES = 16
 CHANNEL_BITS = BOARDS["u55c"].channel_bits
 """Address bits within a pseudo-channel of HBM, unless a configuration says otherwise."""
 
+SPARE_BITS = 8
+"""Bits of each draw that decide no page, and so are secret for ever."""
+
 PSEUDO_CHANNELS = channels.PSEUDO_CHANNELS
 """Pseudo-channels of HBM on a card. Each has a port of its own."""
 

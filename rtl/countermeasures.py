@@ -60,6 +60,7 @@ COUNTERMEASURES = {
     "SESSIONS.TOLD.BOUNDED": "Live keys and overruns are told to sessions that may read the whole map, and no other.",
     "SESSIONS.FORMAT.ENDS": "A format ends all sessions and clears their keys.",
     "SESSIONS.TIME.CONST": "Times depend on handshakes and on the clear part of records, not on keys, text or replies.",
+    "WAITING.PLACE.RANDOM": "A client can't choose in which channels of HBM its waiting tuples lie.",
     "WAITING.TUPLE.ERASE": "`erase` and `clear` forget all bins, and clear every register with tuples or versions.",
     "WAITING.TUPLE.UNREADABLE": "No tuple shows outside while none is on offer.",
     "MERGE.TEXT.ERASE": "`erase` clears all registers of the merge stage: keys, pages and tuples.",

@@ -19,8 +19,9 @@ from omap.sizing import backlog, channels
 from omap.sizing.backlog import LATE_BITS, Lists
 from omap.sizing.channels import CHANNEL_BYTES, Layout
 from omap.sizing.hbm import HbmLimits
-from omap.sizing.theorem import Distribution
 from rtl.constants import LANES
+from rtl.memory.free_list import LINE_CYCLES, LINE_INDICES
+from rtl.memory.hbm import BEAT_BYTES
 
 # What the blocks take, in cycles, beside HBM. Measured in simulation; tests/rtl/test_offsets.py measures it again.
 LOCATE = 32
@@ -36,7 +37,7 @@ KEYSTREAM = 18
 """For which a version must be known before its page starts, so that the keystream is there when the page comes."""
 
 TUPLES = 24
-"""From a known page to the end of its merge, without twice HBM's latency and without waiting tuples."""
+"""From a known page to the end of its merge, without twice HBM's latency and without waiting tuples of many bursts."""
 
 LEAST_FOLLOW = 2
 """From a start to the start of a page that waits for it."""
@@ -70,6 +71,12 @@ FLUSH = 2
 
 FLUSH_LINE = 3
 """Of the way back for each further line, and one more for each tuple that it names."""
+
+FREE_CYCLES = LINE_CYCLES / LINE_INDICES
+"""Of the free list for each slot that is given back. What it keeps on chip covers refreshes."""
+
+TAKE_CYCLES = 4
+"""... for each slot that is taken, if all come from lines in HBM."""
 
 TABLE_ACCESSES = 3
 """Accesses to one table of the position map for an operation: a line is read and written, and entries move."""
@@ -153,6 +160,32 @@ class Work:
         """Cycles for which a refresh stops a channel."""
         return self.limits.cycles(self.limits.refresh_ns)
 
+    @property
+    def refreshing(self) -> backlog.Moments:
+        """Wait of an access at a random time for the refresh of its channel.
+
+        It meets one with the probability of the time that refreshes take, and then waits for what remains of it.
+        """
+        share = self.limits.refresh_ns / self.limits.refresh_every_ns
+        with np.errstate(over="ignore"):
+            reach = backlog.TILTS * self.refresh
+            found: backlog.Moments = np.log1p(share * (np.expm1(reach) / reach - 1))
+        return found
+
+    @property
+    def tuple_cycles(self) -> float:
+        """Cycles for which the read of a waiting tuple occupies its channel, or the way of its bursts from there."""
+        return max(self.limits.access_cycles(self.layouts["slots"].item_bytes), self._bursts)
+
+    @property
+    def assembling(self) -> int:
+        """Cycles from the first burst of a waiting tuple to all of it, if it has more than one."""
+        return self._bursts if self._bursts > 1 else 0
+
+    @property
+    def _bursts(self) -> int:
+        return self.layouts["slots"].item_bytes // BEAT_BYTES
+
     def channel(self, name: str) -> backlog.Moments:
         """Return the moments of what one access to a structure brings to one of its channels."""
         layout = self.layouts[name]
@@ -184,15 +217,26 @@ class Work:
         """Work of the fetch of the two bins of an operation: their lines, and a cycle for each tuple that is fetched.
 
         The tuples of a bin that is only appended to are not fetched, unless it has further lines. They may be fetched
-        later, for a touch; then no line is fetched for that touch.
+        later, for a touch; then no line is fetched for that touch. A bin with further lines is fetched again for a
+        touch that comes when it has left the chip, and a client can touch each page some time after the append to it.
+        So both bins of an operation are taken to have one list.
         """
         lists = Lists(self.params)
+        law = lists.touched_law
+        count, further = np.arange(len(law)), lists.further(len(law))
+        lines = 1 + count + 3 * further
+        return backlog.moments(law, lines + np.where(further > 0, lines, 1))
 
-        def work(law: Distribution, always: bool) -> backlog.Moments:
-            count, further = np.arange(len(law)), lists.further(len(law))
-            return backlog.moments(law, np.where(always | (further > 0), 1 + count + 3 * further, 1))
+    @property
+    def freeing(self) -> backlog.Moments:
+        """Work of the free list of slots: all that waited leave, or none does."""
+        law = Lists(self.params).touched_law
+        return backlog.moments(law, FREE_CYCLES * np.arange(len(law)))
 
-        return work(lists.touched_law, True) + work(lists.law, False)
+    @property
+    def taking(self) -> backlog.Moments:
+        """... and an operation takes a slot."""
+        return TAKE_CYCLES * backlog.TILTS
 
     @property
     def descriptors(self) -> backlog.Moments:
@@ -209,12 +253,15 @@ class Work:
 
     @property
     def slots(self) -> backlog.Moments:
-        """Work of a channel with waiting slots: those tuples are read that are fetched, and one is written."""
-        lists, channel = Lists(self.params), self.channel("slots")
-        law, touched = lists.law, lists.touched_law
+        """Work of a channel with waiting slots: those tuples are read that are fetched, and one is written.
+
+        A tuple of several bursts comes from its channel one burst a cycle. See :attr:`fetching`.
+        """
+        lists, layout = Lists(self.params), self.layouts["slots"]
+        law = lists.touched_law
         count, further = np.arange(len(law)), lists.further(len(law))
-        appended = backlog.repeated(law, np.where(further > 0, count, 0), channel)
-        return channel + backlog.repeated(touched, np.arange(len(touched)), channel) + appended
+        read = backlog.one_of(1 << layout.spread, self.tuple_cycles)
+        return self.channel("slots") + backlog.repeated(law, count * np.where(further > 0, 2, 1), read)
 
     @property
     def flushing(self) -> backlog.Moments:
@@ -234,13 +281,22 @@ class Work:
 
     @property
     def list_cycles(self) -> backlog.Moments:
-        """What the list of an operation's own page takes: lines one after the other, then tuples, then their merge."""
+        """What the list of an operation's own page takes: lines one after the other, their tuples, and their merge.
+
+        A line is asked for when the one before is here, and may meet a refresh of its own channel. Tuples come in the
+        order of lines.
+        """
         lists, layout = Lists(self.params), self.layouts["slots"]
         law = lists.touched_law
-        count = len(law)
+        count, further = np.arange(len(law)), lists.further(len(law))
+        first, each = self.params.line_indices
         line = FOLLOW_LINE + self.latency
-        tuple_ = max(1.0, self.limits.access_cycles(layout.item_bytes) / (1 << layout.spread))
-        return backlog.moments(law, line * lists.further(count) + tuple_ * lists.in_last(count) + np.arange(count))
+        tuple_ = max(1.0, self.tuple_cycles / (1 << layout.spread))
+        here = tuple_ * np.minimum(count, first)
+        for number in range(1, int(further[-1]) + 1):
+            named = np.clip(count - first - (number - 1) * each, 0, each)
+            here = np.where(named > 0, np.maximum(here, number * line) + tuple_ * named, here)
+        return backlog.log_mean(np.outer(backlog.TILTS, here + count) + np.outer(self.refreshing, further), law)
 
 
 def least_interval(params: Params, lanes: int = LANES[-1], *, channel_bytes: int = CHANNEL_BYTES) -> int | Fraction:
@@ -258,7 +314,7 @@ def least_interval(params: Params, lanes: int = LANES[-1], *, channel_bytes: int
         Bytes of a pseudo-channel.
     """
     work = Work(params, lanes, {})
-    servers = work.using, work.fetching, work.flushing, work.merges(AGAIN)
+    servers = work.using, work.fetching, work.flushing, work.merges(AGAIN), work.freeing, work.taking
     most = max(map(backlog.mean_of, servers)) / WORK_SHARE
     step = Fraction(1, channels.LEAST_INTERVAL.denominator)
     interval = max(channels.least_interval(params, lanes), step * math.ceil(most / step))
@@ -283,7 +339,7 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
     """Return the offsets that an operation exceeds with a probability of at most 2^-bits.
 
     A refresh is counted once for each structure on the way of an operation: position map, descriptors and slots. Its
-    phase may be any.
+    phase may be any. Further refreshes, which the lines of a long list may meet, are counted as rarely as they occur.
 
     Parameters
     ----------
@@ -318,11 +374,12 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
     # further behind than the one before.
     merged_listed = min(merged_alone + behind(longest) + interval, reply - LEAVING)
     follow = math.ceil(merged_listed + work.beats + SEALING)
+
     # From admission, so that one operation is not given the slowest lookup and the slowest list at once.
     before = (work.tables, work.fetching, work.descriptors)
     version = located + VERSION + 2 * wait + KEYSTREAM + behind(nothing, *before)
-    servers = (*before, work.slots, work.merging)
-    merged = located + TUPLES + 3 * wait + behind(work.list_cycles, *servers) + LEAVING
+    servers = (*before, work.slots, work.merging, work.freeing, work.taking)
+    merged = located + TUPLES + work.assembling + 3 * wait + behind(work.list_cycles, *servers) + LEAVING
     flush = wait + behind(nothing, work.flushing, work.descriptors)
     merge = reply + work.beats + SEALING
     return Offsets(

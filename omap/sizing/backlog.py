@@ -154,13 +154,6 @@ class Lists:
         """Return the further lines of a descriptor with k waiting tuples, k = 0 to ``count - 1``."""
         return line_costs(count, self.params.descriptor_bytes).astype(np.float64)
 
-    def in_last(self, count: int) -> npt.NDArray[np.float64]:
-        """Return how many of k tuples the last line of a descriptor names, k = 0 to ``count - 1``."""
-        first, each = self.params.line_indices
-        before = np.where(self.further(count) > 0, first + (self.further(count) - 1) * each, 0)
-        found: npt.NDArray[np.float64] = np.arange(count, dtype=np.float64) - before
-        return found
-
 
 def _cut(law: Distribution, most: int) -> Distribution:
     """Return a law with everything beyond ``most`` at ``most``."""

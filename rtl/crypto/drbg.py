@@ -8,7 +8,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from omap.params import MAX_PAGES
-from rtl.constants import BLOCK_BITS
+from rtl.constants import BLOCK_BITS, SPARE_BITS
 from rtl.crypto.aes import AesIterative
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require_whole, swap_bytes
@@ -43,6 +43,8 @@ class Drbg(wiring.Component):
         Sequence numbers.
     o_draw : :py:`Out(stream.Signature(StructLayout({"dummy": range(pages), "next": range(pages)})))`
         The page to touch if the key has none, and the page it moves to.
+    spare : :py:`Out(SPARE_BITS)`
+        The lowest bits of the draw made last. They decide its page with a probability below ``pages`` / 2^56.
     erase : :py:`In(1)`
         Clears the seed and all draws under way.
 
@@ -67,6 +69,7 @@ class Drbg(wiring.Component):
                 "i_seed": In(stream.Signature(SEED_BITS, always_ready=True)),
                 "i_index": In(stream.Signature(INDEX_BITS)),
                 "o_draw": Out(stream.Signature(self.draw_shape)),
+                "spare": Out(SPARE_BITS),
                 "erase": In(1),
             }
         )
@@ -119,6 +122,8 @@ class Drbg(wiring.Component):
             m.d.sync += outof.eq(outof.rotate_left(1))
 
         words = [swap_bytes(block[:WORD_BITS]), swap_bytes(block[WORD_BITS:])]
+        with m.If(drawn):
+            m.d.sync += self.spare.eq(words[1][:SPARE_BITS])
         valid, scaled = self._scaled(m, drawn, words)
         m.d.comb += [
             draws.i.valid.eq(valid),

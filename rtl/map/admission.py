@@ -9,6 +9,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.config import EngineConfig
+from rtl.constants import SPARE_BITS
 from rtl.crypto.drbg import Drbg
 from rtl.map.bin_shapes import Use
 from rtl.map.pacer import Pacer
@@ -58,6 +59,8 @@ class Admission(wiring.Component):
         The page that each operation touches; for the nonces.
     o_read : Out(stream.Signature(range(pages)))
         The same page, when it is time to read it.
+    spare : Out(SPARE_BITS)
+        Secret bits, see :class:`rtl.crypto.drbg.Drbg`.
     late : Out(1)
         A page was not known in time.
     admitted, located : Out(1)
@@ -102,6 +105,7 @@ class Admission(wiring.Component):
                 "o_finding": lookup["o_located"],
                 "o_page": Out(stream.Signature(range(params.pages))),
                 "o_read": Out(stream.Signature(range(params.pages))),
+                "spare": Out(SPARE_BITS),
                 "late": Out(1),
                 "admitted": Out(1),
                 "located": Out(1),
@@ -118,7 +122,7 @@ class Admission(wiring.Component):
         self._admit(m, self._turn(m), fresh)
         self._announce(m, self._locate(m, fresh))
         connect(m, self.read_pacer.o, flipped(self.o_read))
-        m.d.comb += self.late.eq(self.read_pacer.late)
+        m.d.comb += [self.late.eq(self.read_pacer.late), self.spare.eq(self.drbg.spare)]
         return m
 
     def _number(self, m: Module) -> None:

@@ -244,6 +244,7 @@ class Core(wiring.Component):
             # What these two hold a format forgets as an erasure does.
             admission.erase.eq(formatter.clear | erase),
             memory.clear_free.eq(formatter.clear | erase),
+            memory.order.eq(admission.spare),
             *(block.restart.eq(self.format) for block in (admission, merging)),
             *(block.formatted.eq(formatter.formatted) for block in (admission, merging, self)),
             self.map_id.eq(formatter.map_id),

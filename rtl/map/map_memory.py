@@ -10,6 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.config import EngineConfig
+from rtl.constants import SPARE_BITS
 from rtl.map.position_map import PositionMap
 from rtl.map.waiting import WaitingBins
 from rtl.memory.free_list import FreeLists
@@ -54,6 +55,8 @@ class MapMemory(wiring.Component):
         They are being overwritten.
     clear_free : In(1)
         For one cycle: all waiting slots and further lines are free.
+    order : In(SPARE_BITS)
+        Secret random bits, for the order in which free slots and lines are handed out.
     quiet : Out(1)
         No transfer of the free lists is under way.
     exhausted : Out(1)
@@ -80,7 +83,8 @@ class MapMemory(wiring.Component):
             initial_lines=config.params.bins,
         )
         self.slots = SlotChannels(entry_bytes=config.params.tuple_bytes, **self._place("slots"))
-        self.free = FreeLists(config.params, **self._place("free lists"))
+        groups = config.layouts["slots"].spread, config.layouts["descriptors"].spread
+        self.free = FreeLists(config.params, **self._place("free lists"), groups=groups)
         tables, uses = position_map.signature.members, bins.signature.members
         super().__init__(
             {
@@ -92,6 +96,7 @@ class MapMemory(wiring.Component):
                 "clear": In(1),
                 "filling": Out(1),
                 "clear_free": In(1),
+                "order": In(SPARE_BITS),
                 "quiet": Out(1),
                 "exhausted": Out(1),
                 "error": Out(1),
@@ -148,6 +153,7 @@ class MapMemory(wiring.Component):
             *(block.fill.eq(self.clear) for block in lines),
             self.filling.eq(Cat(block.filling for block in lines).any()),
             free.clear.eq(self.clear_free),
+            free.order.eq(self.order),
             self.quiet.eq(free.quiet),
             self.exhausted.eq(free.exhausted),
             self.error.eq(Cat(block.error for block in blocks.values()).any()),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params
 from omap.sizing.channels import FREE_LINE_BYTES, INDEX_BYTES, Layout, list_lines
-from rtl.constants import CHANNEL_BITS
+from rtl.constants import CHANNEL_BITS, SPARE_BITS
 from rtl.memory.hbm import HBM_AXI, TIMEOUT
 from rtl.memory.line_channels import LineChannels
 from rtl.stream.fifo import Fifo
@@ -20,14 +20,24 @@ LINE_BYTES = FREE_LINE_BYTES
 INDEX_BITS = 8 * INDEX_BYTES
 LINE_INDICES = LINE_BYTES // INDEX_BYTES
 
-ON_CHIP = 2 * LINE_INDICES
-"""Indices kept of those to hand out, and of those given back."""
+OFFERED = 64
+"""Indices kept of those to hand out."""
 
-LOW = LINE_INDICES
-"""Fewer to hand out than this are too few: a line more always has room."""
+LOW = 40
+"""Fewer to hand out than this are too few: a line more always has room. So many last longer, at one for each operation,
+than it takes to see the last line written and to have it back, if HBM refreshes both times."""
+
+GIVEN = 128
+"""Indices kept of those given back: as many as come in a cycle each while HBM refreshes."""
 
 HIGH = 24
 """Given indices from which a line goes to HBM, if no room remains for them on chip."""
+
+MOST_FLUSHES = 15
+"""Lines that are on their way to HBM at a time, at most."""
+
+LINE_CYCLES = 2 + LINE_INDICES
+"""From the start of a line that goes to HBM to the start of the next one."""
 
 
 class FreeList(wiring.Component):
@@ -35,8 +45,13 @@ class FreeList(wiring.Component):
 
     An index given back is handed out again when its turn comes. When there is no room for it on chip, sixteen go to HBM
     as a line, and the last line written is the first to come back. Never used indices come from a counter, so nothing
-    in HBM needs an initial value. One line is on its way at a time, in the background: taking and giving go on, one of
-    each a cycle, until what is on chip is used up.
+    in HBM needs an initial value. All this happens in the background: taking and giving go on, one of each a cycle,
+    until what is on chip is used up. Lines go to HBM one behind the other, :data:`LINE_CYCLES` apart, because a client
+    that deletes can have many more slots given back than taken. One line at a time comes back, when all that went has
+    arrived, because an operation takes one index at most.
+
+    The counter hands out indices in groups, each group in an order of its own. What lies where in HBM depends on the
+    lowest bits of an index, so a client that knew the order could have many tuples in one channel.
 
     Parameters
     ----------
@@ -48,9 +63,13 @@ class FreeList(wiring.Component):
         Width of a line's number.
     id : int
         0 or 1, of all transfers.
+    group : int
+        Binary logarithm of the indices of a group.
 
     Members
     -------
+    order : In(group)
+        Secret random bits; those that stand here when the counter begins a group give the order in it.
     o_free : Out(stream.Signature(index))
         Indices to take.
     i_freed : In(stream.Signature(index))
@@ -66,14 +85,17 @@ class FreeList(wiring.Component):
         No line is on its way.
     """
 
-    def __init__(self, *, size: int, first_line: int = 0, address_bits: int | None = None, id: int = 0) -> None:
+    def __init__(
+        self, *, size: int, first_line: int = 0, address_bits: int | None = None, id: int = 0, group: int = 0
+    ) -> None:
         require_whole("size", size, 1, 1 << INDEX_BITS)
+        require_whole("group", group, 0, SPARE_BITS)
         require_whole("first_line", first_line, 0, 1 << INDEX_BITS)
         require_whole("id", id, 0, 1)
         least = max(1, (first_line + list_lines(size) - 1).bit_length())
         address_bits = least if address_bits is None else address_bits
         require_whole("address_bits", address_bits, least, 48)
-        self.size, self.first_line, self.id = size, first_line, id
+        self.size, self.first_line, self.id, self.group = size, first_line, id, group
         self.index_bits = max(1, (size - 1).bit_length())
         fields = {"address": address_bits, "id": 1, "data": 8 * LINE_BYTES}
 
@@ -82,6 +104,7 @@ class FreeList(wiring.Component):
 
         super().__init__(
             {
+                "order": In(group),
                 "o_free": Out(stream.Signature(self.index_bits)),
                 "i_freed": In(stream.Signature(self.index_bits)),
                 "o_fetch": Out(flow("address", "id")),
@@ -96,7 +119,7 @@ class FreeList(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        offered, given = (Fifo(shape=self.index_bits, depth=ON_CHIP) for _ in range(2))
+        offered, given = (Fifo(shape=self.index_bits, depth=depth) for depth in (OFFERED, GIVEN))
         m.submodules.offered = ResetInserter(self.clear)(offered)
         m.submodules.given = ResetInserter(self.clear)(given)
         wiring.connect(m, offered.o, wiring.flipped(self.o_free))
@@ -115,6 +138,9 @@ class FreeList(wiring.Component):
         packing, unpacking, under_way, arrives = Signal(), Signal(), Signal(), Signal()
         reserved = Signal()  # a line comes back: its room stays free
         low, high, is_last = Signal(), Signal(), Signal()
+        flushes = Signal(range(MOST_FLUSHES + 1))  # lines on their way to HBM, forgotten ones too
+        none_on_its_way = flushes == 0
+        m.d.sync += flushes.eq(flushes + (self.o_flush.valid & self.o_flush.ready) - self.i_flushed.valid)
         m.d.comb += [
             low.eq(offered.level < LOW),
             high.eq(given.level >= HIGH),
@@ -134,12 +160,12 @@ class FreeList(wiring.Component):
         ]
         with m.FSM(name="line"):
             with m.State("IDLE"):
-                m.d.comb += self.quiet.eq(1)
+                m.d.comb += self.quiet.eq(none_on_its_way)
                 with m.If(self.clear):
                     m.next = "IDLE"
                 with m.Elif(high & ~offered.i.ready):
                     m.next = "PACK"
-                with m.Elif(low & ~given.o.valid & (unused == self.size) & (top != self.first_line)):
+                with m.Elif(low & ~given.o.valid & (unused == self.size) & (top != self.first_line) & none_on_its_way):
                     m.d.sync += top.eq(top - 1)
                     m.next = "FETCH"
             with m.State("PACK"):
@@ -149,11 +175,11 @@ class FreeList(wiring.Component):
                 with m.Elif(is_last):
                     m.next = "FLUSH"
             with m.State("FLUSH"):
-                m.d.comb += [under_way.eq(1), self.o_flush.valid.eq(1)]
-                with m.If(self.o_flush.ready):
-                    m.next = "FLUSHED"
-            with m.State("FLUSHED"):
-                m.d.comb += [under_way.eq(1), arrives.eq(self.i_flushed.valid)]
+                m.d.comb += [
+                    under_way.eq(1),
+                    self.o_flush.valid.eq(flushes != MOST_FLUSHES),
+                    arrives.eq(self.o_flush.valid & self.o_flush.ready),
+                ]
                 with m.If(arrives):
                     m.d.sync += top.eq(top + 1)
                     m.next = "IDLE"
@@ -179,7 +205,9 @@ class FreeList(wiring.Component):
             fresh.eq(~given.o.valid & ~packing & ~unpacking & low & (unused != self.size)),
             given.o.ready.eq(packing | (recycle & offered.i.ready)),
             offered.i.valid.eq(unpacking | recycle | fresh),
-            offered.i.p.eq(Mux(unpacking, words[: self.index_bits], Mux(given.o.valid, given.o.p, unused))),
+            offered.i.p.eq(
+                Mux(unpacking, words[: self.index_bits], Mux(given.o.valid, given.o.p, self._fresh(m, unused)))
+            ),
         ]
         m.d.sync += unused.eq(unused + fresh)
         with m.If(packing | unpacking):
@@ -193,6 +221,15 @@ class FreeList(wiring.Component):
         with m.If((forget | self.clear) & (arrives | ~under_way)):  # until then, its address is on offer
             m.d.sync += [top.eq(self.first_line), forget.eq(0)]
         return m
+
+    def _fresh(self, m: Module, unused: Value) -> Value:
+        """Return the index for a number of the counter: whole groups have an order of their own."""
+        order, kept = Signal(self.group), Signal(self.group)
+        begins, whole = unused[: self.group] == 0, unused[self.group :] < self.size >> self.group
+        # SEC_CM: WAITING.PLACE.RANDOM -- where a tuple lies in HBM is nothing that a client can choose
+        m.d.comb += order.eq(Mux(whole, Mux(begins, self.order, kept), 0))
+        m.d.sync += kept.eq(Mux(begins, self.order, kept))
+        return Cat(unused[: self.group] ^ order, unused[self.group :])[: self.index_bits]
 
 
 class FreeLists(wiring.Component):
@@ -212,9 +249,13 @@ class FreeLists(wiring.Component):
         Cycles without an answer that are an error.
     channel_bits : int
         Address bits within a pseudo-channel.
+    groups : tuple of int
+        Binary logarithms of the groups in which slots and further lines are handed out: see :class:`FreeList`.
 
     Members
     -------
+    order : In(SPARE_BITS)
+        Secret random bits, see :class:`FreeList`.
     o_slot, i_slot : streams of slot numbers, out and in
         Waiting slots to take, and those given back.
     o_line, i_line : streams of line numbers, out and in
@@ -240,6 +281,7 @@ class FreeLists(wiring.Component):
         layout: Layout | None = None,
         timeout: int = TIMEOUT,
         channel_bits: int = CHANNEL_BITS,
+        groups: tuple[int, int] = (0, 0),
     ) -> None:
         slots, further = params.waiting_slots, params.further_lines
         lines = list_lines(slots) + list_lines(further)
@@ -251,14 +293,15 @@ class FreeLists(wiring.Component):
             channel_bits=channel_bits,
         )
         address_bits = len(self.channel.i_fetch.p.address)
-        self.lists = [FreeList(size=slots, address_bits=address_bits, id=0)]
+        self.lists = [FreeList(size=slots, address_bits=address_bits, id=0, group=groups[0])]
         if further:
             self.lists.append(
-                FreeList(size=further, first_line=list_lines(slots), address_bits=address_bits, id=1),
+                FreeList(size=further, first_line=list_lines(slots), address_bits=address_bits, id=1, group=groups[1]),
             )
         slot, line = self.lists[0].index_bits, max(1, (further - 1).bit_length())
         super().__init__(
             {
+                "order": In(SPARE_BITS),
                 "o_slot": Out(stream.Signature(slot)),
                 "i_slot": In(stream.Signature(slot)),
                 "o_line": Out(stream.Signature(line)),
@@ -293,6 +336,7 @@ class FreeLists(wiring.Component):
             wiring.connect(m, indices.o_flush, flush.i[k])
             m.d.comb += [
                 indices.clear.eq(self.clear),
+                indices.order.eq(self.order),
                 indices.i_fetched.valid.eq(channel.o_fetched.valid & (channel.o_fetched.p.id == k)),
                 indices.i_fetched.p.eq(channel.o_fetched.p),
                 indices.i_flushed.valid.eq(channel.o_flushed.valid & (channel.o_flushed.p == k)),

@@ -136,28 +136,17 @@ class SlotChannels(wiring.Component):
         spread(self.i_fetch.p, self.i_fetch, reading, [read.i for read in self.reads])
         spread(self.i_write.p.slot, self.i_write, writing, [write.i for write in self.writes])
 
-        # The bursts of the oldest read, first to last, become its entry.
-        whole = Signal(items.each * items.burst_bits)
-        part, take = Signal(range(items.each)), Signal()
-        burst = Array(read.o.p.data for read in self.reads)[reading.o.p]
-        here = reading.o.valid & Array(read.o.valid for read in self.reads)[reading.o.p]
+        # The oldest read leaves when its entry is whole.
+        entries = [self._whole(m, k, items) for k in range(self.channels)]
+        whole = Array(entry.p for entry in entries)[reading.o.p]
         free = ~self.o_fetched.valid | self.o_fetched.ready
-        m.d.comb += [
-            take.eq(here & free),
-            reading.o.ready.eq(take & (part == items.each - 1)),
-            self.o_fetched.p.eq(whole),
-        ]
-        for k, read in enumerate(self.reads):
-            m.d.comb += read.o.ready.eq(reading.o.valid & (reading.o.p == k) & free)
+        m.d.comb += reading.o.ready.eq(Array(entry.valid for entry in entries)[reading.o.p] & free)
+        for k, entry in enumerate(entries):
+            m.d.comb += entry.ready.eq(reading.o.valid & (reading.o.p == k) & free)
         with m.If(free):
-            m.d.sync += self.o_fetched.valid.eq(reading.o.ready)
-        with m.If(take):
-            m.d.sync += [
-                whole.eq(Cat(whole, burst)[items.burst_bits :]),
-                part.eq(0),
-            ]
-            with m.If(part != items.each - 1):
-                m.d.sync += part.eq(part + 1)
+            m.d.sync += self.o_fetched.valid.eq(reading.o.valid & reading.o.ready)
+        with m.If(reading.o.valid & reading.o.ready):
+            m.d.sync += self.o_fetched.p.eq(whole)
 
         # The oldest write is reported when its channel reports it.
         done = writing.o.valid & Array(write.o.valid for write in self.writes)[writing.o.p]
@@ -171,3 +160,24 @@ class SlotChannels(wiring.Component):
         m.d.sync += self.error.eq(self.error | error.any())
         m.d.comb += self.quiet.eq(idle.all() & ~self.o_fetched.valid & ~self.o_written.valid)
         return m
+
+    def _whole(self, m: Module, channel: int, items: Items) -> stream.Interface:
+        """Return the entries of a channel. The bursts of an entry, first to last, come one a cycle.
+
+        Channels do this beside each other, because a long list has tuples in all of them.
+        """
+        burst, whole = self.reads[channel].o, stream.Signature(items.each * items.burst_bits).create()
+        if items.each == 1:
+            m.d.comb += [whole.valid.eq(burst.valid), whole.p.eq(burst.p.data), burst.ready.eq(whole.ready)]
+            return whole
+        part = Signal(range(items.each), name=f"part_{channel}")
+        m.d.comb += burst.ready.eq(~whole.valid | whole.ready)
+        with m.If(whole.valid & whole.ready):
+            m.d.sync += whole.valid.eq(0)
+        with m.If(burst.valid & burst.ready):
+            m.d.sync += [whole.p.eq(Cat(whole.p, burst.p.data)[items.burst_bits :]), part.eq(0)]
+            with m.If(part == items.each - 1):
+                m.d.sync += whole.valid.eq(1)
+            with m.Else():
+                m.d.sync += part.eq(part + 1)
+        return whole

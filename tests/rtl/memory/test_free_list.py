@@ -1,9 +1,11 @@
 """No index is lost or handed out twice, whatever takers, givers and HBM do; what can't be had is seen."""
 
+import math
 import random
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
@@ -13,14 +15,15 @@ from hypothesis import strategies as st
 
 from omap.errors import ParamsError
 from omap.presets import preset
-from rtl.memory.free_list import HIGH, ON_CHIP, FreeList, FreeLists
+from omap.sizing.channels import LEAST_INTERVAL
+from rtl.memory.free_list import GIVEN, HIGH, LINE_CYCLES, LINE_INDICES, OFFERED, FreeList, FreeLists
 from sim.bench.compiled import Design
 from sim.models.faults import Fault, FaultKind
 from sim.models.memory import Memory
 from sim.models.observer import EventKind
 from sim.models.timing import HbmTiming
 
-SLOTS, LINES, CHANNEL = 300, 77, 5
+SLOTS, LINES, CHANNEL = 900, 211, 5
 KINDS = {"slot": SLOTS, "line": LINES}
 SHAPE = replace(preset("TINY"), waiting_slots=SLOTS, further_lines=LINES)
 TIMINGS = {
@@ -34,9 +37,9 @@ class Taker(wiring.Component):
     """The lists with takers that take one index for each item of ``i_want_*``. ``erase`` is what benches know."""
 
     def __init__(self, params):
-        self.lists = FreeLists(params, CHANNEL, timeout=3000)
+        self.lists = FreeLists(params, CHANNEL, timeout=3000, groups=(3, 2))
         members = self.lists.signature.members
-        kept = ("o_slot", "i_slot", "o_line", "i_line", "m_axi", "exhausted", "quiet", "error")
+        kept = ("order", "o_slot", "i_slot", "o_line", "i_line", "m_axi", "exhausted", "quiet", "error")
         super().__init__(
             {
                 **{name: members[name] for name in kept},
@@ -59,7 +62,7 @@ class Taker(wiring.Component):
             ]
             connect(m, flipped(getattr(self, "i_" + kind)), getattr(lists, "i_" + kind))
         connect(m, lists.m_axi[0], flipped(self.m_axi[0]))
-        m.d.comb += lists.clear.eq(self.erase)
+        m.d.comb += [lists.clear.eq(self.erase), lists.order.eq(self.order)]
         for name in ("exhausted", "quiet", "error"):
             m.d.comb += getattr(self, name).eq(getattr(lists, name))
         return m
@@ -183,9 +186,9 @@ def test_without_further_lines_none_is_offered():
 def test_one_is_taken_and_one_given_every_cycle():
     """As long as as many are given as are taken, nothing comes from HBM."""
     run, rng = Run(), random.Random(7)
-    run.want("slot", SLOTS - 2 * ON_CHIP)
+    run.want("slot", SLOTS - 2 * OFFERED)
     run.settle()
-    run.give("slot", ON_CHIP // 2, rng)
+    run.give("slot", OFFERED // 2, rng)
     run.settle()
     count = 200
     run.give("slot", count, rng)
@@ -197,21 +200,53 @@ def test_one_is_taken_and_one_given_every_cycle():
     assert len(run.bench.observer.events()) == 0
 
 
-def test_giving_and_taking_every_six_cycles_go_on():
-    """Everything is given back, then everything is taken: nobody waits for HBM. An engine does both in turns."""
-    run, rng = Run(), random.Random(3)
+def test_indices_are_given_back_almost_as_fast_as_they_come():
+    """A client that deletes what it has just swept over frees more slots than it takes, for as long as it wants."""
+    run, rng = Run(), random.Random(8)
     run.want("slot", SLOTS)
     run.settle()
-    for name in ("i_slot", "i_want_slot"):
-        source = run.bench.source(name, waits=[5] * SLOTS)
-        before = source.transfers
-        if name == "i_slot":
-            run.give("slot", SLOTS, rng)
-        else:
-            run.want("slot", SLOTS)
+    source = run.bench.source("i_slot")
+    before = source.transfers
+    run.give("slot", SLOTS, rng)
+    run.settle()
+    cycles = source.cycles[before:]
+    assert cycles[-1] - cycles[0] <= SLOTS * LINE_CYCLES / LINE_INDICES
+    assert (np.diff(cycles[: OFFERED + GIVEN]) == 1).all()
+    run.take_all()
+
+
+def test_taking_one_for_each_operation_goes_on():
+    """Everything is given back, then everything is taken, and nobody waits for HBM, which refreshes meanwhile."""
+    step = math.ceil(LEAST_INTERVAL)
+    for start in range(0, 900, 150):
+        run, rng = Run(seed=start), random.Random(start)
+        run.want("slot", SLOTS)
         run.settle()
-        steps = source.cycles[before + 1 :] - source.cycles[before:-1]
-        assert steps.max() == 6, name
+        run.bench.run(start)
+        run.give("slot", SLOTS, rng)
+        run.bench.run_until(limit=60_000, transfers={"i_slot": SLOTS})
+        source = run.bench.source("i_want_slot", waits=[step - 1] * SLOTS)
+        before = source.transfers
+        run.want("slot", SLOTS)
+        run.settle()
+        steps = np.diff(source.cycles[before:])
+        assert steps.max() == step, start
+
+
+@pytest.mark.sec_cm("WAITING.PLACE.RANDOM")
+def test_fresh_indices_come_in_groups_each_in_its_own_order():
+    run, rng = Run(), random.Random(9)
+    orders = []
+    for group in range(SLOTS // 8):
+        run.bench.set("order", rng.randrange(256))
+        run.want("slot", 8)
+        run.settle()
+        taken = run.taken["slot"][8 * group :]
+        assert {index // 8 for index in taken} == {group}
+        assert len({index ^ place for place, index in enumerate(taken, 8 * group)}) == 1
+        orders.append(taken[0] % 8)
+    assert set(orders) == set(range(8))
+    run.take_all()
 
 
 def test_a_burst_given_while_a_line_comes_back_leaves_it_room():
@@ -226,18 +261,18 @@ def test_a_burst_given_while_a_line_comes_back_leaves_it_room():
         run.bench.run(3)
         run.collect()
         reads = (run.bench.observer.events()["kind"] == EventKind.READ).sum()
-    run.give("slot", 2 * ON_CHIP, rng)
+    run.give("slot", OFFERED + GIVEN, rng)
     run.settle()
     run.take_all()
 
 
-@pytest.mark.parametrize("delay", range(60, 120, 4))
+@pytest.mark.parametrize("delay", range(96, 156, 4))
 def test_clear_in_the_middle_of_a_line(delay):
     """Nothing of the line that was packed, on its way or not, turns up afterwards."""
     run, rng = Run(), random.Random(delay)
     run.want("slot", SLOTS)
     run.settle()
-    run.give("slot", ON_CHIP + 28, rng)
+    run.give("slot", OFFERED + 28, rng)
     run.bench.run(delay)
     assert run.bench.source("i_slot").remaining == 0
     run.clear()
@@ -252,12 +287,12 @@ def test_most_of_a_burst_stays_on_chip():
     run, rng = Run(), random.Random(4)
     run.want("slot", SLOTS)
     run.settle()
-    run.give("slot", ON_CHIP + HIGH - 1, rng)
+    run.give("slot", OFFERED + HIGH - 1, rng)
     run.settle()
     for _ in range(20):
-        run.want("slot", ON_CHIP)
+        run.want("slot", OFFERED)
         run.settle()
-        run.give("slot", ON_CHIP, rng)
+        run.give("slot", OFFERED, rng)
         run.settle()
     assert len(run.bench.observer.events()) == 0
 

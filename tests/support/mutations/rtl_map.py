@@ -18,6 +18,12 @@ REMOVALS = [
         "room[0] & spacing.free & ~moves.valid",
         error="CycleLimitError",
     ),
+    Removal(
+        "WAITING.PLACE.RANDOM",
+        "rtl/memory/free_list.py",
+        "unused[: self.group] ^ order",
+        "unused[: self.group]",
+    ),
     Removal("WAITING.TUPLE.ERASE", "rtl/map/waiting.py", "ResetInserter(forget)(inner)", "inner"),
     Removal(
         "WAITING.TUPLE.UNREADABLE",
