@@ -15,7 +15,7 @@ class Turnaround(wiring.Component):
     Parameters
     ----------
     cycles : int
-        Least time from ``taken`` to ``started``, 3 to 4096.
+        Least time from ``taken`` to ``started``, 3 to 8192.
     depth : int
         Most pages that were read and have not started.
 
@@ -35,7 +35,7 @@ class Turnaround(wiring.Component):
     """
 
     def __init__(self, *, cycles: int, depth: int) -> None:
-        require_whole("cycles", cycles, 3, 4096)
+        require_whole("cycles", cycles, 3, 8192)
         require_whole("depth", depth, 1, 256)
         self.cycles, self.depth = cycles, depth
         super().__init__({"taken": In(1), "started": In(1), "ripe": Out(1)})

@@ -95,7 +95,7 @@ def test_fewer_bits_shorten_the_offsets_and_a_given_one_stays():
     assert all(getattr(fast, name) <= getattr(safe, name) for name in names if name != "turnaround_cycles")
     assert fast.lookup_cycles + fast.turnaround_cycles < safe.lookup_cycles + safe.turnaround_cycles
     assert EngineConfig(params=ROOMY.params, turnaround_cycles=99).turnaround_cycles == 99
-    with pytest.raises(ParamsError, match="turnaround_cycles is 2; it must be a whole number from 3 to 4096"):
+    with pytest.raises(ParamsError, match="turnaround_cycles is 2; it must be a whole number from 3 to 8192"):
         EngineConfig(params=ROOMY.params, turnaround_cycles=2)
 
 
