@@ -165,7 +165,9 @@ class EngineConfig:
         """Give offsets and numbers that were not given their values."""
         if not all(getattr(self, name) for name in (*OFFSETS, "in_flight", "bin_entries")):
             work = offsets.Work(self.params, self.lanes, self.layouts)
-            found = offsets.offsets(work, interval=self.interval, bits=self.late_bits)
+            found = offsets.offsets(
+                work, interval=self.interval, bits=self.late_bits, turnaround=self.turnaround_cycles
+            )
             for name in OFFSETS:
                 if not getattr(self, name):
                     object.__setattr__(self, name, getattr(found, name.removesuffix("_cycles")))

@@ -174,7 +174,10 @@ class Work:
 
     @property
     def tuple_cycles(self) -> float:
-        """Cycles for which the read of a waiting tuple occupies its channel, or the way of its bursts from there."""
+        """Cycles for which the read of a waiting tuple occupies its channel, or the way of its bursts from there.
+
+        Bursts come one a cycle, as so many are under way.
+        """
         return max(self.limits.access_cycles(self.layouts["slots"].item_bytes), self._bursts)
 
     @property
@@ -335,7 +338,7 @@ def most_early(interval: int | Fraction) -> Fraction:
     return 1 - Fraction(1, interval.denominator)
 
 
-def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) -> Offsets:
+def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS, turnaround: int = 0) -> Offsets:
     """Return the offsets that an operation exceeds with a probability of at most 2^-bits.
 
     A refresh is counted once for each structure on the way of an operation: position map, descriptors and slots. Its
@@ -349,6 +352,8 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
         Cycles from one operation to the next, on average. Operations are further behind by :func:`most_early`.
     bits : float
         -log2 of the probability.
+    turnaround : int
+        One that was chosen, whatever the others are; 0 if it is to be computed.
 
     Raises
     ------
@@ -375,16 +380,18 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
     merged_listed = min(merged_alone + behind(longest) + interval, reply - LEAVING)
     follow = math.ceil(merged_listed + work.beats + SEALING)
 
-    # From admission, so that one operation is not given the slowest lookup and the slowest list at once.
-    before = (work.tables, work.fetching, work.descriptors)
-    version = located + VERSION + 2 * wait + KEYSTREAM + behind(nothing, *before)
-    servers = (*before, work.slots, work.merging, work.freeing, work.taking)
-    merged = located + TUPLES + work.assembling + 3 * wait + behind(work.list_cycles, *servers) + LEAVING
+    if not turnaround:
+        # From admission, so that one operation is not given the slowest lookup and the slowest list at once.
+        before = (work.tables, work.fetching, work.descriptors)
+        version = located + VERSION + 2 * wait + KEYSTREAM + behind(nothing, *before)
+        servers = (*before, work.slots, work.merging, work.freeing, work.taking)
+        merged = located + TUPLES + work.assembling + 3 * wait + behind(work.list_cycles, *servers) + LEAVING
+        turnaround = max(LEAST_TURNAROUND, math.ceil(max(version, merged - reply)) - lookup)
     flush = wait + behind(nothing, work.flushing, work.descriptors)
     merge = reply + work.beats + SEALING
     return Offsets(
         lookup=lookup,
-        turnaround=max(LEAST_TURNAROUND, math.ceil(max(version, merged - reply)) - lookup),
+        turnaround=turnaround,
         follow=follow,
         reply=reply,
         merge=merge,

@@ -17,7 +17,10 @@ from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require, require_whole
 
 OUTSTANDING_READS = 32
-"""Bursts that are read at a time from each channel."""
+"""Bursts that are read at a time from each channel, if a slot is one."""
+
+MANY_READS = 64
+"""... if it is several: so that one comes in each cycle."""
 
 
 class SlotChannels(wiring.Component):
@@ -87,7 +90,8 @@ class SlotChannels(wiring.Component):
             channel_bits=channel_bits,
         )
         numbers = range(first_channel, first_channel + channels)
-        self.reads = [ReadPort(items, channel=number, outstanding=OUTSTANDING_READS) for number in numbers]
+        reads = OUTSTANDING_READS if items.each == 1 else MANY_READS
+        self.reads = [ReadPort(items, channel=number, outstanding=reads) for number in numbers]
         writes = 32 if items.beats == 1 else 16
         self.writes = [WritePort(items, channel=number, outstanding=writes) for number in numbers]
         super().__init__(

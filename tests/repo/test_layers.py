@@ -19,7 +19,8 @@ ROOMS = {
     "rtl": [
         {"constants", "countermeasures"},
         {"stream"},
-        {"crypto", "memory", "offsets"},
+        {"crypto", "memory"},
+        {"offsets"},
         {"config"},
         {"rings"},
         {"map", "pcie"},

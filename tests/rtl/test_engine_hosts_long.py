@@ -1,7 +1,7 @@
 """Engines that ship, and hosts that answer when it suits them: no operation shows in times, and nothing is late."""
 
 import random
-from itertools import count
+from itertools import count, cycle, islice
 
 import pytest
 
@@ -159,12 +159,19 @@ def workload(words, name, amount, keys):
             return words.many(GET, range(ABSENT, ABSENT + amount))
         case "delete, insert":
             return [words.do((DELETE, PUT)[k % 2], k // 2 % keys) for k in range(amount)]
+        case "sweep, delete":  # newest first: what waits leaves, and no operation takes a slot
+            newest = range(keys - 1, keys - 1 - keys // 4, -1)
+            turn = [(GET, range(keys)), (DELETE, newest), (PUT, newest)]
+            return list(islice(cycle(words.do(kind, k) for kind, keys_ in turn for k in keys_), amount))
         case "nothing":
             return words.many(NOP, [0] * amount)
     raise AssertionError(name)
 
 
-WORKLOADS = ("nothing", "one key", "sweep", "sweep and back", "random reads", "overwrites", "misses", "delete, insert")
+WORKLOADS = (
+    *("nothing", "one key", "sweep", "sweep and back", "random reads", "overwrites", "misses", "delete, insert"),
+    "sweep, delete",
+)
 
 
 @pytest.mark.long

@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omap.errors import ParamsError
+from omap.presets import preset
 from omap.sizing.channels import Layout
+from omap.sizing.hbm import HbmLimits
 from rtl.memory.line_channels import LineChannels
 from rtl.memory.slot_channels import SlotChannels
+from rtl.offsets import Work
 from sim.bench.compiled import Design
 from sim.models.faults import Fault, FaultKind
 from sim.models.memory import Memory
@@ -46,6 +49,7 @@ SLOTS = {
     "beat": (slots(32, spread=1), 6, 12),
     "odd": (slots(96, spread=1), 0, 93),
     "burst": (slots(128), 1, 100),
+    "nine bursts": (slots(288, spread=1), 4, 272),
     "fifteen groups": (slots(96, groups=15, per_group=5), 2, 72),
     "three groups of two": (slots(32, spread=1, groups=3, per_group=14), 26, 12),
 }
@@ -241,6 +245,24 @@ def test_random_lines_come_at_the_rate_of_the_channels():
     run.settle(o_fetched=count, o_flushed=count, limit=50_000)
     spacing = timing.spacing_ns * timing.clock_mhz / 1000 / (1 - timing.refresh_ns / timing.refresh_every_ns)
     assert run.bench.cycle < 1.2 * spacing * 2 * count / 2
+
+
+@pytest.mark.parametrize("shape", ["odd", "burst", "nine bursts"])
+def test_tuples_of_many_bursts_come_as_fast_as_offsets_count_on(shape):
+    """From one channel, and from two at once, in an HBM as slow as it may be; but for the first tuple."""
+    layout = SLOTS[shape][0]
+    limits = HbmLimits()
+    slow = HbmTiming(
+        hit_ns=limits.latency_ns, closed_ns=limits.latency_ns, conflict_ns=limits.latency_ns, refresh_every_ns=0
+    )
+    each = Work(preset("PAPER"), 1, {"slots": layout}).tuple_cycles
+    for channels in range(1, (1 << layout.spread) + 1):
+        run = slot_run(shape, timing=slow)
+        numbers = [k for k in range(SLOT_COUNT) if layout.place(k)[0] < channels] * 4
+        run.bench.source("i_fetch").push(numbers)
+        run.settle(o_fetched=len(numbers))
+        cycles = run.bench.sink("o_fetched").cycles
+        assert cycles[-1] - cycles[0] <= each / channels * (len(numbers) - 1) + 2 * layout.item_bytes // 32
 
 
 def test_slots_of_one_beat_have_many_reads_under_way():
