@@ -37,6 +37,9 @@ MOST_PAGE_ENTRIES = 192
 MOST_BINS = 512
 """Most bins that are kept on chip."""
 
+MOST_TURNAROUND = 1 << 14
+"""Most cycles of a turnaround: of maps with long lists of long tuples."""
+
 MOST_PARTS = 8
 """Largest denominator of an interval."""
 
@@ -149,7 +152,7 @@ class EngineConfig:
         require_whole("in_flight", self.in_flight, 2, MOST_IN_FLIGHT)
         for name in ("lookup_cycles", "merge_cycles", "reply_cycles", "follow_cycles"):
             require_whole(name, getattr(self, name), 2, 4096)
-        require_whole("turnaround_cycles", self.turnaround_cycles, offsets.LEAST_TURNAROUND, 8192)
+        require_whole("turnaround_cycles", self.turnaround_cycles, offsets.LEAST_TURNAROUND, MOST_TURNAROUND)
         require_whole("bin_entries", self.bin_entries, 2, MOST_BINS)
         require_whole("transit_entries", self.transit_entries, params.transit_entries, MOST_TRANSIT_ENTRIES)
         require_one_of("host_ids", self.host_ids, HOST_IDS)

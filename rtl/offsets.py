@@ -258,13 +258,19 @@ class Work:
     def slots(self) -> backlog.Moments:
         """Work of a channel with waiting slots: those tuples are read that are fetched, and one is written.
 
-        A tuple of several bursts comes from its channel one burst a cycle. See :attr:`fetching`.
+        A tuple of several bursts comes from its channel one burst a cycle. See :attr:`fetching`. A long list of long
+        tuples keeps a channel busy over several refreshes, so their share of the time counts as work. Other channels
+        are busy that long so rarely that it does not count (tests/rtl/test_offsets.py).
         """
         lists, layout = Lists(self.params), self.layouts["slots"]
         law = lists.touched_law
         count, further = np.arange(len(law)), lists.further(len(law))
-        read = backlog.one_of(1 << layout.spread, self.tuple_cycles)
-        return self.channel("slots") + backlog.repeated(law, count * np.where(further > 0, 2, 1), read)
+        busy = 1 - self.limits.refresh_ns / self.limits.refresh_every_ns
+        written, read = (
+            backlog.one_of(1 << layout.spread, cycles / busy)
+            for cycles in (self.limits.access_cycles(layout.item_bytes), self.tuple_cycles)
+        )
+        return written + backlog.repeated(law, count * np.where(further > 0, 2, 1), read)
 
     @property
     def flushing(self) -> backlog.Moments:

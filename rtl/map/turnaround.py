@@ -6,6 +6,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.config import MOST_TURNAROUND
+from rtl.offsets import LEAST_TURNAROUND
 from rtl.stream.interfaces import require_whole
 
 
@@ -15,7 +17,7 @@ class Turnaround(wiring.Component):
     Parameters
     ----------
     cycles : int
-        Least time from ``taken`` to ``started``, 3 to 8192.
+        Least time from ``taken`` to ``started``, 3 to 16384.
     depth : int
         Most pages that were read and have not started.
 
@@ -35,7 +37,7 @@ class Turnaround(wiring.Component):
     """
 
     def __init__(self, *, cycles: int, depth: int) -> None:
-        require_whole("cycles", cycles, 3, 8192)
+        require_whole("cycles", cycles, LEAST_TURNAROUND, MOST_TURNAROUND)
         require_whole("depth", depth, 1, 256)
         self.cycles, self.depth = cycles, depth
         super().__init__({"taken": In(1), "started": In(1), "ripe": Out(1)})
