@@ -174,20 +174,14 @@ class Work:
 
     @property
     def tuple_cycles(self) -> float:
-        """Cycles for which the read of a waiting tuple occupies its channel, or the way of its bursts from there.
-
-        Bursts come one a cycle, as so many are under way.
-        """
-        return max(self.limits.access_cycles(self.layouts["slots"].item_bytes), self._bursts)
+        """Cycles for which the read of a waiting tuple occupies its channel; bursts come from there one a cycle."""
+        return max(self.limits.access_cycles(self.layouts["slots"].item_bytes), self.assembling)
 
     @property
     def assembling(self) -> int:
         """Cycles from the first burst of a waiting tuple to all of it, if it has more than one."""
-        return self._bursts if self._bursts > 1 else 0
-
-    @property
-    def _bursts(self) -> int:
-        return self.layouts["slots"].item_bytes // BEAT_BYTES
+        bursts = self.layouts["slots"].item_bytes // BEAT_BYTES
+        return bursts if bursts > 1 else 0
 
     def channel(self, name: str) -> backlog.Moments:
         """Return the moments of what one access to a structure brings to one of its channels."""

@@ -250,8 +250,7 @@ def test_random_lines_come_at_the_rate_of_the_channels():
 @pytest.mark.parametrize("shape", ["odd", "burst", "nine bursts"])
 def test_tuples_of_many_bursts_come_as_fast_as_offsets_count_on(shape):
     """From one channel, and from two at once, in an HBM as slow as it may be; but for the first tuple."""
-    layout = SLOTS[shape][0]
-    limits = HbmLimits()
+    layout, limits = SLOTS[shape][0], HbmLimits()
     slow = HbmTiming(
         hit_ns=limits.latency_ns, closed_ns=limits.latency_ns, conflict_ns=limits.latency_ns, refresh_every_ns=0
     )
