@@ -25,7 +25,7 @@ from tests.support.rtl.hosts import HOSTS
 from tests.support.rtl.timed_engine import TimedEngine
 
 SHIPPING = [EngineConfig(params=preset(name)) for name in ("PAPER", "STANDARD", "WIDE", "U55C")]
-ALONE = 3000
+ALONE = 4000
 """Cycles after which nothing of an operation is under way."""
 
 
@@ -171,7 +171,7 @@ def one_at_a_time(hbm):
 def alone():
     """What operations take that come alone, to an HBM so slow that pages wait for it: its latency, cycles by stage."""
     found = []
-    for nanoseconds in (1600.0, 2000.0):
+    for nanoseconds in (2800.0, 3600.0):
         hbm = HbmTiming(hit_ns=nanoseconds, closed_ns=nanoseconds, conflict_ns=nanoseconds, refresh_every_ns=0)
         found += [(HbmTiming.clock_mhz * nanoseconds / 1000, stages) for stages in one_at_a_time(hbm)]
     return found
