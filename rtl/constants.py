@@ -35,7 +35,7 @@ RING_ACCESS_LINES = 16
 CHANNEL_BITS = BOARDS["u55c"].channel_bits
 """Address bits within a pseudo-channel of HBM, unless a configuration says otherwise."""
 
-SPARE_BITS = 8
+SPARE_BITS = 32
 """Bits of each draw that decide no page, and so are secret for ever."""
 
 PSEUDO_CHANNELS = channels.PSEUDO_CHANNELS

@@ -44,7 +44,7 @@ class Drbg(wiring.Component):
     o_draw : :py:`Out(stream.Signature(StructLayout({"dummy": range(pages), "next": range(pages)})))`
         The page to touch if the key has none, and the page it moves to.
     spare : :py:`Out(SPARE_BITS)`
-        The lowest bits of the draw made last. They decide its page with a probability below ``pages`` / 2^56.
+        The lowest bits of the draw made last. They decide its page with a probability below ``pages`` / 2^32.
     erase : :py:`In(1)`
         Clears the seed and all draws under way.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.map.bin_shapes import HEAD, BinShapes
@@ -17,9 +18,8 @@ from rtl.stream.pick import one_hot
 class BinFlush(wiring.Component):
     """A bin takes a cycle, if its first line names all its tuples. A further line takes three, and one for each tuple.
 
-    A bin with further lines waits until all lines of the one before have arrived, so that the lines on their way are
-    counted for one such bin alone. Further lines that the bin has are used before new ones; those that it no longer
-    needs are given back.
+    Lines of many bins are on their way at a time: those of a bin that have arrived are counted. Further lines that the
+    bin has are used before new ones; those that it no longer needs are given back.
 
     Bins queue from the end of their last use on. One that is used again meanwhile leaves the queue; one that is still
     on its way, or not all here, goes to its end.
@@ -61,8 +61,8 @@ class BinFlush(wiring.Component):
         Lines to write.
     i_written : In(stream.Signature(id))
         Lines that have arrived, in any order.
-    landed : Out(1)
-        The bin of ``i_written`` is in HBM as a whole.
+    landed, landed_id : Out
+        A bin is in HBM as a whole; which one.
     i_free_line, o_freed_line
         From and to the free list of further lines.
     """
@@ -95,6 +95,7 @@ class BinFlush(wiring.Component):
                 "o_line": Out(stream.Signature(shapes.flushed)),
                 "i_written": In(stream.Signature(shapes.id_bits)),
                 "landed": Out(1),
+                "landed_id": Out(shapes.id_bits),
                 "i_free_line": In(stream.Signature(shapes.further_bits)),
                 "o_freed_line": Out(stream.Signature(shapes.further_bits)),
             }
@@ -111,6 +112,7 @@ class BinFlush(wiring.Component):
         links = Signal(range(shapes.most_lines + 1))  # further lines of the bin so far
         trim = Signal(range(shapes.most_lines + 1))
         leaves, new_link = Signal(), Signal()
+        starts = Signal()  # a bin with further lines begins
         m.d.comb += [
             self.may_link.eq(~chains.add & ~chains.end),
             chains.id.eq(self.id),
@@ -158,23 +160,9 @@ class BinFlush(wiring.Component):
         address = Mux(is_further, shapes.params.bins + this_line, number)
         self._offer(m, leaves, address, Mux(is_further, line[1], line[0]))
 
-        # Of a bin with further lines, those on their way are counted.
-        counts, counted, whole, unarrived = (
-            Signal(),
-            Signal(shapes.id_bits),
-            Signal(),
-            Signal(range(shapes.most_lines + 2)),
-        )
-        own, arrived = Signal(), Signal()
-        m.d.comb += [
-            self.i_written.ready.eq(1),
-            own.eq(self.i_written.valid & counts & (self.i_written.p == counted)),
-            arrived.eq(own & whole & (unarrived == 1)),
-            self.landed.eq(self.i_written.valid & (~own | arrived)),
-        ]
-        m.d.sync += unarrived.eq(unarrived + (leaves & long) - own)
-        with m.If(arrived):
-            m.d.sync += counts.eq(0)
+        lines = Signal(range(shapes.most_lines + 2))  # of the bin, all of which have left; 0 until they have
+        m.d.comb += lines.eq(Mux(ends, links + 1, 0))
+        self._land(m, ends | starts, lines)
         free = ~self.o_line.valid | self.o_line.ready
         with m.FSM():
 
@@ -190,8 +178,8 @@ class BinFlush(wiring.Component):
                 m.d.sync += trim.eq(chains.held)
                 with m.If(~busy):
                     turn()
-                with m.Elif(long & ~counts):
-                    m.d.sync += [counts.eq(1), counted.eq(self.id), whole.eq(0)]
+                with m.Elif(long):
+                    m.d.comb += starts.eq(1)
                     m.next = "LINE"
                     with m.If(has_more):
                         m.next = "LINK"
@@ -219,7 +207,6 @@ class BinFlush(wiring.Component):
             with m.State("LINE"):
                 m.d.comb += [leaves.eq(free), ends.eq(leaves & no_more)]
                 with m.If(ends):
-                    m.d.sync += whole.eq(1)
                     with m.If(trim > links):
                         m.d.sync += trim.eq(trim - 1)
                         m.next = "TRIM"
@@ -237,6 +224,35 @@ class BinFlush(wiring.Component):
                     with m.Else():
                         m.d.sync += trim.eq(trim - 1)
         return m
+
+    def _land(self, m: Module, told: Value, lines: Signal) -> None:
+        """Count the lines of each bin that arrive, and tell when these are as many as ``lines``.
+
+        ``told`` says how many there are. The last line arrives later than that.
+        """
+        n = self.shapes.entries
+        small = {"ram_style": "distributed"}
+        m.submodules.totals = totals = Memory(shape=lines.shape(), depth=n, init=[], attrs=small)
+        m.submodules.arrivals = arrivals = Memory(shape=lines.shape(), depth=n, init=[], attrs=small)
+        total, arrived = totals.read_port(domain="comb"), arrivals.read_port(domain="comb")
+        tell_total, count_arrived = totals.write_port(), arrivals.write_port()
+        begun = Signal(n)  # bins of which some lines have arrived: a reset leaves memories as they are
+        came, number = Signal(), Signal(lines.shape())
+        m.d.sync += [came.eq(self.i_written.valid), self.landed_id.eq(self.i_written.p)]
+        m.d.comb += [
+            self.i_written.ready.eq(1),
+            tell_total.en.eq(told),
+            tell_total.addr.eq(self.id),
+            tell_total.data.eq(lines),
+            total.addr.eq(self.landed_id),
+            arrived.addr.eq(self.landed_id),
+            number.eq(Mux(begun.bit_select(self.landed_id, 1), arrived.data, 0) + 1),
+            self.landed.eq(came & (number == total.data)),
+            count_arrived.en.eq(came),
+            count_arrived.addr.eq(self.landed_id),
+            count_arrived.data.eq(number),
+        ]
+        m.d.sync += begun.eq((begun | one_hot(self.landed_id, n, came)) & ~one_hot(self.landed_id, n, self.landed))
 
     def _queue(self, m: Module, may: Value, many: Value) -> Value:
         """Queue bins, and begin with the first if it may be taken back; return its bit of ``many``.

@@ -54,8 +54,6 @@ class BinUse(wiring.Component):
         As in :class:`~rtl.map.bin_touch.BinTouch`.
     write, write_place, write_item : Out
         Place to write.
-    claims_item : Out(1)
-        A place may be written in this cycle; earlier than ``write``.
     writing, exhausted
         As in :class:`~rtl.map.bin_append.BinAppend`.
     o_waiting, i_verdict, i_occupancy, i_append, o_slot_write, i_slot_written, i_free_slot, o_freed_slot
@@ -91,7 +89,6 @@ class BinUse(wiring.Component):
                 "write": Out(1),
                 "write_place": Out(shapes.place),
                 "write_item": Out(shapes.item),
-                "claims_item": Out(1),
             }
         )
 
@@ -139,7 +136,6 @@ class BinUse(wiring.Component):
         touch, append = self.touch, self.append
         m.d.comb += [
             append.may_leave.eq(~touch.claims_item),
-            self.claims_item.eq(touch.claims_item | (append.held & append.joined)),
             self.write.eq(touch.keep | (append.held & append.joined & append.may_leave)),
             self.write_place.eq(Mux(touch.claims_item, touch.write_place.as_value(), append.place.as_value())),
             self.write_item.eq(Mux(touch.claims_item, touch.write_item.as_value(), append.item.as_value())),

@@ -241,9 +241,10 @@ class WaitingBins(wiring.Component):
     def _tuples(self, m: Module) -> Value:
         """Keep tuples and the slots that they lie in; return which entry gets its last tuple, a bit for each.
 
-        A use writes first; what was fetched waits. Memory is written a cycle later, because what it shows is late in a
-        cycle, and may be written again. The use that reads in between gets what is still to be written. A bin is
-        flushed later than that.
+        What a use writes and what was fetched wait in a register each, because a verdict is late in a cycle. A use
+        writes first. So what was fetched waits for tuples that stay and for tuples that join, and not for those that
+        leave: a long list is filled in while another one is judged. A use that reads what is just written gets it. A
+        bin is flushed later than that.
         """
         shapes, n = self.shapes, self.entries
         use, fetch, flush = self._use, self._fetch, self._flush
@@ -254,37 +255,39 @@ class WaitingBins(wiring.Component):
         m.submodules.slots = slots = Memory(shape=shapes.slot_bits, depth=depth, init=[], attrs=small)
         items_write, slots_write = items.write_port(), slots.write_port()
         items_read, slots_read = items.read_port(), slots.read_port()
-        fill, filled, place, item = fetch.o_fill, Signal(), Signal(shapes.place), Signal(shapes.item)
-        writes, written, written_place, written_item = Signal(), Signal(), Signal(shapes.place), Signal(shapes.item)
+        used, used_place, used_item = Signal(), Signal(shapes.place), Signal(shapes.item)
+        fill, filled, filled_with = fetch.o_fill, Signal(), Signal(shapes.fill)
+        written, place, item = Signal(), Signal(shapes.place), Signal(shapes.item)
         ahead, item_ahead = Signal(), Signal(shapes.item)
-        m.d.sync += [
-            written.eq(writes),
-            ahead.eq(written & (written_place.as_value() == use.read.as_value())),
-            item_ahead.eq(written_item),
-        ]
-        with m.If(writes):
-            m.d.sync += [written_place.eq(place), written_item.eq(item)]
         m.d.comb += [
-            writes.eq(use.write | filled),
-            fill.ready.eq(~use.claims_item),
-            filled.eq(fill.valid & fill.ready),
-            place.eq(use.write_place),
-            item.eq(use.write_item),
+            fill.ready.eq(~filled | ~used),
+            written.eq(used | filled),
+            place.eq(used_place),
+            item.eq(Mux(used, used_item.as_value(), filled_with.item.as_value())),
             *(port.en.eq(written) for port in (items_write, slots_write)),
-            *(port.addr.eq(written_place) for port in (items_write, slots_write)),
-            items_write.data.eq(written_item),
-            slots_write.data.eq(written_item.slot),
+            *(port.addr.eq(place) for port in (items_write, slots_write)),
+            items_write.data.eq(item),
+            slots_write.data.eq(item.slot),
             self._row_store.written.eq(written),
-            self._row_store.written_place.eq(written_place),
-            self._row_store.written_slot.eq(written_item.slot),
+            self._row_store.written_place.eq(place),
+            self._row_store.written_slot.eq(item.slot),
             items_read.addr.eq(use.read),
             slots_read.addr.eq(flush.place),
             use.item.eq(Mux(ahead, item_ahead, items_read.data)),
             flush.slot.eq(slots_read.data),
         ]
-        with m.If(~use.claims_item):
-            m.d.comb += [place.id.eq(fill.p.id), place.place.eq(fill.p.place), item.eq(fill.p.item)]
-        return one_hot(fill.p.id, n, filled & fill.p.last)
+        with m.If(~used):
+            m.d.comb += [place.id.eq(filled_with.id), place.place.eq(filled_with.place)]
+        m.d.sync += [
+            used.eq(use.write),
+            ahead.eq(written & (place.as_value() == use.read.as_value())),
+            item_ahead.eq(item),
+        ]
+        with m.If(use.write):
+            m.d.sync += [used_place.eq(use.write_place), used_item.eq(use.write_item)]
+        with m.If(fill.ready):
+            m.d.sync += [filled.eq(fill.valid), filled_with.eq(fill.p)]
+        return one_hot(filled_with.id, n, filled & ~used & filled_with.last)
 
     def _parts(self, m: Module, bins: Standing, open_: Value) -> None:
         """Connect the parts with the standing of the bins, with each other and with the outside."""
@@ -338,7 +341,7 @@ class WaitingBins(wiring.Component):
         release = (
             bins.used & bins.complete & ~bins.changed & ~bins.wanted & ~bins.on_its_way & ~use.writing & ~arrival.kept
         )
-        landed = one_hot(flush.i_written.p, n, flush.landed)
+        landed = one_hot(flush.landed_id, n, flush.landed)
         named = self.params.line_indices[0]
         long, grown = one_hot(fetch.id, n, fetch.head & (fetch.row.count > named)), use.ended.count > named
         m.d.comb += [

@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from omap.params import Params
 from omap.sizing.channels import FREE_LINE_BYTES, INDEX_BYTES, Layout, list_lines
@@ -35,6 +36,9 @@ HIGH = 24
 
 MOST_FLUSHES = 15
 """Lines that are on their way to HBM at a time, at most."""
+
+ORDERS = 8
+"""Groups of fresh indices that have orders from different bits of one draw."""
 
 LINE_CYCLES = 2 + LINE_INDICES
 """From the start of a line that goes to HBM to the start of the next one."""
@@ -68,8 +72,8 @@ class FreeList(wiring.Component):
 
     Members
     -------
-    order : In(group)
-        Secret random bits; those that stand here when the counter begins a group give the order in it.
+    order : In(SPARE_BITS)
+        Secret random bits; some of those that stand here when the counter begins a group give the order in it.
     o_free : Out(stream.Signature(index))
         Indices to take.
     i_freed : In(stream.Signature(index))
@@ -89,7 +93,7 @@ class FreeList(wiring.Component):
         self, *, size: int, first_line: int = 0, address_bits: int | None = None, id: int = 0, group: int = 0
     ) -> None:
         require_whole("size", size, 1, 1 << INDEX_BITS)
-        require_whole("group", group, 0, SPARE_BITS)
+        require_whole("group", group, 0, SPARE_BITS // ORDERS)
         require_whole("first_line", first_line, 0, 1 << INDEX_BITS)
         require_whole("id", id, 0, 1)
         least = max(1, (first_line + list_lines(size) - 1).bit_length())
@@ -104,7 +108,7 @@ class FreeList(wiring.Component):
 
         super().__init__(
             {
-                "order": In(group),
+                "order": In(SPARE_BITS),
                 "o_free": Out(stream.Signature(self.index_bits)),
                 "i_freed": In(stream.Signature(self.index_bits)),
                 "o_fetch": Out(flow("address", "id")),
@@ -226,9 +230,15 @@ class FreeList(wiring.Component):
         """Return the index for a number of the counter: whole groups have an order of their own."""
         order, kept = Signal(self.group), Signal(self.group)
         begins, whole = unused[: self.group] == 0, unused[self.group :] < self.size >> self.group
+        # Groups that are handed out while the bits stay have orders of their own.
+        drawn = (
+            self.order.word_select(unused[self.group :][: exact_log2(ORDERS)], self.group)
+            if self.group
+            else self.order[:0]
+        )
         # SEC_CM: WAITING.PLACE.RANDOM -- where a tuple lies in HBM is nothing that a client can choose
-        m.d.comb += order.eq(Mux(whole, Mux(begins, self.order, kept), 0))
-        m.d.sync += kept.eq(Mux(begins, self.order, kept))
+        m.d.comb += order.eq(Mux(whole, Mux(begins, drawn, kept), 0))
+        m.d.sync += kept.eq(Mux(begins, drawn, kept))
         return Cat(unused[: self.group] ^ order, unused[self.group :])[: self.index_bits]
 
 

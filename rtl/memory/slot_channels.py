@@ -162,7 +162,7 @@ class SlotChannels(wiring.Component):
             m.d.sync += self.o_written.valid.eq(done)
 
         m.d.sync += self.error.eq(self.error | error.any())
-        m.d.comb += self.quiet.eq(idle.all() & ~self.o_fetched.valid & ~self.o_written.valid)
+        m.d.comb += self.quiet.eq(idle.all() & ~reading.o.valid & ~self.o_fetched.valid & ~self.o_written.valid)
         return m
 
     def _whole(self, m: Module, channel: int, items: Items) -> stream.Interface:

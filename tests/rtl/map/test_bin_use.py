@@ -176,7 +176,6 @@ class Bins:
         self.read = (at.id, at.place)
         if ctx.get(dut.write):
             place, item = ctx.get(dut.write_place), ctx.get(dut.write_item)
-            assert ctx.get(dut.claims_item)
             self.written = (place.id, place.place), (item.entry, item.slot)
             self.memory[self.written[0]] = self.written[1]
 

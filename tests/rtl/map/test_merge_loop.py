@@ -189,6 +189,36 @@ def test_an_operation_takes_as_long_as_its_page_or_as_the_tuples_that_wait_for_i
     assert times[-1] - times[count // 2] <= 1.01 * sum(max(merge.text_beats, MERGE + count) for count in waited)
 
 
+class LongLists(Script):
+    """Operations that append to the last pages in turns and touch others, and then touch these, one after the other."""
+
+    def __init__(self, params, pages, each):
+        super().__init__(params, 0, random.Random(0), keys=1)
+        others = params.pages - pages
+        turns = [(number % others, others + number % pages) for number in range(pages * each)]
+        turns += [(others + number, number) for number in range(pages)]
+        for number, (page, fresh) in enumerate(turns):
+            assert self.reference.touch(page, None) is None
+            entry = number.to_bytes(params.key_bytes, "big").ljust(params.key_bytes + params.value_bytes, b"\x5a")
+            self.reference.append(fresh, entry)
+            self.add(page, None, None, fresh, entry)
+
+
+@pytest.mark.parametrize("each", [6, 10])
+def test_long_lists_in_a_row_take_a_cycle_for_each_tuple_and_one(each):
+    """Offsets count on that, once the tuples are here; meanwhile those of other pages come."""
+    pages = PAPER.waiting_slots // each * 9 // 10
+    script = LongLists(PAPER, pages, each)
+    bench = start(paper().bench(), latency=20)
+    merge = MergeLoop(PAPER, lanes=2, entries=2).merge
+    feed(bench, script, merge)
+    check(bench, script, merge)
+    times = bench.sink("o_result").cycles[-pages:]
+    waited = script.waited[-pages:]
+    assert set(waited) == {each}
+    assert np.percentile(np.diff(times), 90) <= MERGE + each
+
+
 @pytest.mark.sec_cm("WAITING.TUPLE.ERASE")
 @example(control="clear", after=357, latency=10)
 @settings(max_examples=40)
