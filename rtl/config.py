@@ -25,6 +25,7 @@ from rtl.constants import (
     RING_IDS,
 )
 from rtl.stream.interfaces import require, require_one_of, require_whole
+from rtl.work import Work
 
 OFFSETS = ("lookup_cycles", "turnaround_cycles", "follow_cycles", "reply_cycles", "merge_cycles")
 
@@ -167,7 +168,7 @@ class EngineConfig:
     def _compute(self) -> None:
         """Give offsets and numbers that were not given their values."""
         if not all(getattr(self, name) for name in (*OFFSETS, "in_flight", "bin_entries")):
-            work = offsets.Work(self.params, self.lanes, self.layouts)
+            work = Work(self.params, self.lanes, self.layouts)
             found = offsets.offsets(
                 work, interval=self.interval, bits=self.late_bits, turnaround=self.turnaround_cycles
             )

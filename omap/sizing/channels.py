@@ -45,10 +45,12 @@ LEAST_SPREAD = {"slots": 1}
 """Least binary logarithm of a structure's channels in a group, if it fits one channel: a long list is read from two
 channels at once. A larger structure has several channels anyway."""
 
-LEAST_INTERVAL = Fraction(39, 8)
-"""Least interval of any map, in cycles. It is that of PAPER, whose bookkeeping takes at most as long by
-:func:`rtl.offsets.least_interval`. An eighth of a cycle less would make its offsets 50 cycles longer. The intervals
-that follow from other maps have the same parts of a cycle."""
+INTERVAL_PARTS = 8
+"""Intervals are whole multiples of such a part of a cycle."""
+
+LEAST_INTERVAL = 5
+"""Least interval of any map, in cycles. It is that of PAPER. With an eighth less its offsets would be so much longer that
+there would be too few bins for all operations in flight (:mod:`rtl.config`)."""
 
 PAGE_ROOM = Fraction(3, 4)
 """Cycles that an interval has beyond the beats of a page: for merges that take longer than their pages."""

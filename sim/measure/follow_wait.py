@@ -22,6 +22,7 @@ from omap.sizing.backlog import TILTS, most_behind
 from omap.units import parse
 from rtl import offsets
 from rtl.config import EngineConfig
+from rtl.work import AGAIN, MERGE, Work
 from sim.measure.options import SHAPES, shaped
 
 Ints = npt.NDArray[np.int64]
@@ -126,7 +127,7 @@ class Model:
     def promised(self, cycles: int) -> float:
         """Return -log2 of the probability that the bound allows for an operation to be so many cycles behind."""
         config = self.config
-        merging, nothing = offsets.Work(config.params, config.lanes, config.layouts).merging, np.zeros_like(TILTS)
+        merging, nothing = Work(config.params, config.lanes, config.layouts).merging, np.zeros_like(TILTS)
         early = float(offsets.most_early(config.interval))
 
         def covered(bits: float) -> bool:
@@ -151,9 +152,9 @@ class Model:
             Least cycles from the start of a page to the start of a page that follows it.
         """
         beats = self.config.page_beats
-        opening = offsets.OPENING + 2 * beats - offsets.MERGE
-        merging = offsets.MERGE + touches.waiting
-        work = np.maximum(max(beats, offsets.AGAIN), merging)
+        opening = offsets.OPENING + 2 * beats - MERGE
+        merging = MERGE + touches.waiting
+        work = np.maximum(max(beats, AGAIN), merging)
         long_ago = np.full((2, self.config.params.pages), -wait - self.alone)
         times = (wait, opening, beats, beats + offsets.SEALING)
         return _behind(touches.page, merging, work, long_ago, self.gaps, times)

@@ -20,6 +20,7 @@ ROOMS = {
         {"constants", "countermeasures"},
         {"stream"},
         {"crypto", "memory"},
+        {"work"},
         {"offsets"},
         {"config"},
         {"rings"},

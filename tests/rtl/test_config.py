@@ -17,6 +17,7 @@ from omap.sizing.planner import largest
 from omap.sizing.sizes import page_slots_of
 from rtl import offsets
 from rtl.config import EngineConfig
+from rtl.work import Work
 
 
 def with_descriptors(size: int) -> Params:
@@ -87,7 +88,7 @@ def test_intervals_that_no_engine_has_are_refused(interval):
 def test_an_interval_may_be_a_fraction():
     config = EngineConfig(params=preset("PAPER"), interval=Fraction(37, 4))
     whole = EngineConfig(params=preset("PAPER"), interval=9)
-    work = offsets.Work(whole.params, 1, whole.layouts)
+    work = Work(whole.params, 1, whole.layouts)
     found = [offsets.offsets(work, interval=interval) for interval in (10, Fraction(37, 4), 9)]
     long, middle, short = (one.lookup + one.turnaround + one.reply for one in found)
     assert long < middle <= short + 1

@@ -18,6 +18,7 @@ from rtl.config import MOST_BINS, MOST_IN_FLIGHT, SLOW_HOST, EngineConfig
 from rtl.constants import RING_IDS
 from rtl.engine import ENGINE_PROGRESS
 from rtl.map.format import SETTLE
+from rtl.work import Work
 from sim.device.map_bench import stage_cycles
 from sim.models.timing import HbmTiming
 from tests.support.rtl.engines import ROOMY, TIGHT
@@ -47,14 +48,14 @@ def test_every_offset_of_a_map_that_ships_covers_a_refresh_on_every_way(config):
     assert config.merge_cycles > config.reply_cycles + config.page_beats
     assert config.bin_entries > 2 * config.in_flight
     assert config.page_entries * config.interval > config.turnaround_cycles + config.merge_cycles
-    work = offsets.Work(config.params, config.lanes, config.layouts)
+    work = Work(config.params, config.lanes, config.layouts)
     assert offsets.offsets(work, interval=config.interval).flush < SETTLE
 
 
 @pytest.mark.parametrize("config", SHIPPING)
 def test_channels_are_not_busy_from_one_refresh_to_the_next(config):
     """Offsets count one refresh of the position map and of the descriptors. In longer windows all others count."""
-    work, limits, interval = offsets.Work(config.params, config.lanes, config.layouts), HbmLimits(), config.interval
+    work, limits, interval = Work(config.params, config.lanes, config.layouts), HbmLimits(), config.interval
     busy = limits.refresh_ns / limits.refresh_every_ns
     operations = math.floor(limits.cycles(limits.refresh_every_ns - limits.refresh_ns) / interval)
     slack = config.lookup_cycles + config.turnaround_cycles + config.reply_cycles
@@ -73,7 +74,7 @@ def test_channels_are_not_busy_from_one_refresh_to_the_next(config):
 
 def test_a_list_that_is_fetched_for_an_append_and_for_a_touch_is_counted_for_both():
     """A client touches each page some time after the append to it: both find one list, the long ones as well."""
-    work = offsets.Work(ROOMY.params, ROOMY.lanes, ROOMY.layouts)
+    work = Work(ROOMY.params, ROOMY.lanes, ROOMY.layouts)
     law = Lists(ROOMY.params).touched_law
     tuples = np.arange(len(law)) * np.where(Lists(ROOMY.params).further(len(law)) > 0, 2, 1)
     assert (work.fetching > moments(law, tuples)).all()
@@ -96,7 +97,7 @@ def test_a_page_with_the_longest_list_may_be_touched_over_and_over(config):
 def test_no_more_operations_are_in_flight_than_there_is_room_for_their_bins():
     params = one_choice(capacity=12_000, key_bytes=4, value_bytes=4, page_bytes=64, descriptor_bytes=32)
     config = EngineConfig(params=params)
-    work = offsets.Work(params, 1, config.layouts)
+    work = Work(params, 1, config.layouts)
     flush = offsets.offsets(work, interval=config.interval).flush
     assert 2 * config.in_flight + 2 * (flush - offsets.LOCATE) / config.interval <= config.bin_entries <= MOST_BINS
     with pytest.raises(ParamsError, match="bin_entries is .*; it must be a whole number from 2 to 512"):

@@ -16,7 +16,7 @@ from omap.params import Params
 from omap.presets import preset
 from omap.waiting import Waiting
 from rtl.map.bin_shapes import Use
-from rtl.offsets import MERGE
+from rtl.work import MERGE
 from sim.bench.compiled import Design
 from tests.support.designs.merge_loop import MergeLoop
 

@@ -15,7 +15,7 @@ from omap.sizing.channels import Layout
 from omap.sizing.hbm import HbmLimits
 from rtl.memory.line_channels import LineChannels
 from rtl.memory.slot_channels import SlotChannels
-from rtl.offsets import Work
+from rtl.work import Work
 from sim.bench.compiled import Design
 from sim.models.faults import Fault, FaultKind
 from sim.models.memory import Memory

@@ -1,18 +1,20 @@
 """The wait of a page that follows another: the model of the merge, and how rarely its operations are behind."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from omap.operations import Kind
 from omap.sizing.backlog import TILTS, most_behind
 from omap.sizing.load_process import COUNTERS, LIVE, run
-from rtl import offsets
 from rtl.config import EngineConfig
+from rtl.work import Work
 from sim.measure.follow_wait import BEHIND, WORKLOADS, Model, Touches, main, touched
 from sim.measure.options import shaped
 
 SEED = 1
-MODEL = Model(EngineConfig(params=shaped("PAPER", 64)))
+MODEL = Model(EngineConfig(params=shaped("PAPER", 64), interval=Fraction(39, 8)))
 WAITS = MODEL.waits
 
 
@@ -64,7 +66,7 @@ def test_lists_are_those_of_the_load_process():
 
 def test_the_promise_is_what_the_bound_says():
     config = MODEL.config
-    merging, early = offsets.Work(config.params, config.lanes, config.layouts).merging, 7 / 8
+    merging, early = Work(config.params, config.lanes, config.layouts).merging, 7 / 8
     for cycles in BEHIND:
         least = most_behind(np.zeros_like(TILTS), [merging], 39 / 8, MODEL.promised(cycles))
         assert cycles - early - 0.02 < least <= cycles - early
