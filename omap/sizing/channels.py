@@ -49,7 +49,7 @@ INTERVAL_PARTS = 8
 """Intervals are whole multiples of such a part of a cycle."""
 
 LEAST_INTERVAL = 5
-"""Least interval of any map, in cycles. It is that of PAPER. With an eighth less its offsets would be so much longer that
+"""Least interval of any map, in cycles. It is that of PAPER. With an eighth less its offsets would be so long that
 there would be too few bins for all operations in flight (:mod:`rtl.config`)."""
 
 PAGE_ROOM = Fraction(3, 4)

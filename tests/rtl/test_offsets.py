@@ -52,24 +52,52 @@ def test_every_offset_of_a_map_that_ships_covers_a_refresh_on_every_way(config):
     assert offsets.offsets(work, interval=config.interval).flush < SETTLE
 
 
+def bits_of_longer(config, cycles, own, server, operations, interval):
+    """Return -log2 of the bound on being late by a server alone, through windows of so many operations or more."""
+    behind = cycles - offsets.LOCATE - offsets.WORD * (config.params.key_bytes // 8 + 1) - 1
+    growth = server - TILTS * interval
+    with np.errstate(invalid="ignore", divide="ignore"):
+        longer = np.where(growth < 0, operations * growth - np.log(-np.expm1(np.minimum(growth, 0))), np.inf)
+    return np.max(TILTS * behind - own - longer) / math.log(2)
+
+
+def slack(config, work):
+    """Return the cycles that an operation has for its list and for waiting, from admission to the reply."""
+    known = offsets.TUPLES + offsets.LEAVING + work.assembling + offsets.TAKE_CYCLES
+    return config.lookup_cycles + config.turnaround_cycles + config.reply_cycles - known
+
+
 @pytest.mark.parametrize("config", SHIPPING)
 def test_channels_are_not_busy_from_one_refresh_to_the_next(config):
     """Offsets count one refresh of the position map and of the descriptors. In longer windows all others count."""
-    work, limits, interval = Work(config.params, config.lanes, config.layouts), HbmLimits(), config.interval
-    busy = limits.refresh_ns / limits.refresh_every_ns
-    operations = math.floor(limits.cycles(limits.refresh_every_ns - limits.refresh_ns) / interval)
-    slack = config.lookup_cycles + config.turnaround_cycles + config.reply_cycles
-    slack -= offsets.TUPLES + offsets.LEAVING + work.assembling + math.ceil(3 * (work.latency + work.refresh))
+    work, limits = Work(config.params, config.lanes, config.layouts), HbmLimits()
+    interval = float(config.interval) * (1 - limits.refresh_ns / limits.refresh_every_ns)
+    operations = math.floor(limits.cycles(limits.refresh_every_ns - limits.refresh_ns) / config.interval)
+    access = math.ceil(work.latency + work.refresh)
     for own, cycles, server in (
-        (0 * TILTS, config.lookup_cycles - math.ceil(work.latency + work.refresh), work.tables),
-        (work.list_cycles, slack, work.tables),
-        (work.list_cycles, slack, work.descriptors),
+        (0 * TILTS, config.lookup_cycles - access, work.tables),
+        (work.list_cycles, slack(config, work) - 3 * access, work.tables),
+        (work.list_cycles, slack(config, work) - 3 * access, work.descriptors),
     ):
-        behind = cycles - offsets.LOCATE - offsets.WORD * (config.params.key_bytes // 8 + 1) - 1
-        growth = server - TILTS * float(interval) * (1 - busy)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            longer = np.where(growth < 0, operations * growth - np.log(-np.expm1(np.minimum(growth, 0))), np.inf)
-        assert np.max(TILTS * behind - own - longer) / math.log(2) > config.late_bits + 5
+        assert bits_of_longer(config, cycles, own, server, operations, interval) > config.late_bits + 5
+
+
+@pytest.mark.parametrize("config", SHIPPING)
+def test_windows_with_fetch_and_touch_of_one_page_are_not_busy(config):
+    """Tuples that stay after a touch are of a page whose tuples were fetched a turnaround before."""
+    work, lists = Work(config.params, config.lanes, config.layouts), Lists(config.params)
+    law, left = lists.touched_law, lists.left_law
+    fetched = np.arange(len(law)) * np.where(lists.further(len(law)) > 0, 2, 1)
+    # At worst, most tuples stay where most tuples wait: both have the same quantiles.
+    tails = [distribution[::-1].cumsum()[::-1] for distribution in (law, left)]
+    steps = np.unique(np.concatenate(tails))
+    waiting, staying = (np.maximum(0, len(tail) - 1 - np.searchsorted(tail[::-1], steps)) for tail in tails)
+    share = np.diff(np.concatenate([[0.0], steps]))
+    both = moments(share / share.sum(), fetched[waiting] + staying) + TILTS
+    operations = math.floor(config.turnaround_cycles / config.interval)
+    cycles = slack(config, work) - math.ceil(3 * (work.latency + work.refresh))
+    found = bits_of_longer(config, cycles, work.list_cycles, both, operations, float(config.interval))
+    assert found > config.late_bits + 5
 
 
 def test_a_list_that_is_fetched_for_an_append_and_for_a_touch_is_counted_for_both():

@@ -8,6 +8,7 @@ import pytest
 
 from omap.presets import preset
 from rtl.map.bin_shapes import Use
+from rtl.work import FLUSH, FLUSH_LINE
 from sim.bench.compiled import Design
 from tests.support.designs.bins_loop import SHARES, BinsLoop
 
@@ -93,3 +94,21 @@ def test_a_bin_that_nothing_waits_for_is_announced_fetched_and_taken_back_in_two
     assert cycles <= 2.1
     cycles, _ = say("append", count // 2, *measure(of(Use.APPEND, count), joins=1.0, alone=True))
     assert cycles <= 2.1  # although there are tuples in each bin that a line names
+
+
+def test_bins_with_further_lines_go_back_one_behind_the_other():
+    """None waits until the one before has arrived. Two tuples of each are named in a further line, and all stay."""
+    first, _ = PAPER.line_indices
+    pages, latency = range(PAPER.further_lines), 200
+    bench = design().bench()
+    for name, value in {"keeps": SHARES, "joins": SHARES, "alone": 1, "latency": latency}.items():
+        bench.set(name, value)
+    bench.source("i_touch").push([{"bin": page, "use": Use.APPEND} for _ in range(first + 2) for page in pages])
+    bench.run_until(limit=20_000, transfers={"o_appended": len(pages) * (first + 2)})
+    bench.run_until(limit=20_000, values={"quiet": 1})
+    bench.source("i_touch").push([{"bin": page, "use": Use.TOUCH} for page in pages])
+    bench.run_until(limit=20_000, transfers={"o_touched": len(pages)})
+    touched = bench.cycle
+    bench.run_until(limit=20_000, values={"quiet": 1})
+    each = FLUSH / 2 + FLUSH_LINE + 2 + 1
+    assert bench.cycle - touched <= 3 * latency + len(pages) * each

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from omap.errors import ParamsError
 from omap.presets import preset
 from omap.sizing.channels import LEAST_INTERVAL
+from omap.sizing.hbm import HbmLimits
 from rtl.memory.free_list import GIVEN, HIGH, LINE_CYCLES, LINE_INDICES, LOW, OFFERED, ORDERS, FreeList, FreeLists
+from rtl.offsets import TAKE_CYCLES
 from sim.bench.compiled import Design
 from sim.models.faults import Fault, FaultKind
 from sim.models.memory import Memory
@@ -79,7 +81,8 @@ class Run:
     def __init__(self, *, seed=0, timing="usual", faults=()):
         self.bench = design().bench(seed=seed)
         memory = Memory(1 << 13, CHANNEL << 29)
-        self.bench.memory("m_axi__0", memory, TIMINGS[timing], faults=faults, observe=True)
+        timing = TIMINGS[timing] if isinstance(timing, str) else timing
+        self.bench.memory("m_axi__0", memory, timing, faults=faults, observe=True)
         self.taken = {kind: [] for kind in KINDS}
 
     def want(self, kind, count):
@@ -231,6 +234,23 @@ def test_taking_one_for_each_operation_goes_on():
         run.settle()
         steps = np.diff(source.cycles[before:])
         assert steps.max() == step, start
+
+
+def test_lines_come_back_as_fast_as_offsets_count_on():
+    """Indices are taken as fast as may be, all from lines in an HBM as slow as it may be."""
+    limits = HbmLimits()
+    slow = {f"{name}_ns": limits.latency_ns for name in ("hit", "closed", "conflict")}
+    run, rng = Run(timing=HbmTiming(**slow, refresh_every_ns=0)), random.Random(4)
+    run.want("slot", SLOTS)
+    run.settle()
+    run.give("slot", SLOTS, rng)
+    run.settle()
+    source = run.bench.source("i_want_slot")
+    before = source.transfers
+    run.want("slot", SLOTS)
+    run.settle()
+    cycles = source.cycles[before:]
+    assert cycles[-1] - cycles[0] <= TAKE_CYCLES * SLOTS
 
 
 @pytest.mark.sec_cm("WAITING.PLACE.RANDOM")
