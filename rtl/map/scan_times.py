@@ -12,7 +12,7 @@ from rtl.map.bin_shapes import BinShapes
 from rtl.map.descriptor_walk import LINE_CYCLES, STEP_CYCLES
 from rtl.map.format import SETTLE
 from rtl.map.slot_marks import MARKS, mark_rows
-from rtl.memory.slot_channels import OUTSTANDING_READS
+from rtl.memory.slot_channels import MANY_READS, OUTSTANDING_READS
 
 PAGES_AT_ONCE = 8
 """Pages that are read at once: the longest chain of one of them is waited for once."""
@@ -70,9 +70,9 @@ class ScanTimes:
         items = -(-MARKS >> layout.spread)  # of one channel
         burst = min(layout.item_bytes & -layout.item_bytes, 512)
         bursts = layout.item_bytes // burst
-        rounds = -(-items * bursts // OUTSTANDING_READS)
+        rounds = -(-items * bursts // (OUTSTANDING_READS if bursts == 1 else MANY_READS))
         work = rounds * (limits.cycles(limits.latency_ns) + PIPELINE)
-        work += items * limits.access_cycles(layout.item_bytes) + MARKS * bursts
+        work += items * max(limits.access_cycles(layout.item_bytes), bursts) + MARKS
         return math.ceil(PIPELINE + work + self._refreshes(work, rounds, layout.channels))
 
     def _refreshes(self, work: float, accesses: int, channels: int) -> float:

@@ -279,5 +279,5 @@ def test_a_page_is_opened_and_sealed_in_as_many_cycles_as_it_has_beats(lanes):
 
 
 def test_an_engine_whose_epochs_are_too_short_is_refused():
-    with pytest.raises(ParamsError, match=r"epoch_bits is 6; .* epoch of 98 operations: make it 7 or more"):
+    with pytest.raises(ParamsError, match=r"epoch_bits is 6; .* epoch of 84 operations: make it 7 or more"):
         Sealing(EngineConfig(params=replace(tight("SMALL"), epoch_bits=6)))
