@@ -33,7 +33,7 @@ VERSION = 14
 KEYSTREAM = 18
 """For which a version must be known before its page starts, so that the keystream is there when the page comes."""
 
-TUPLES = 24
+TUPLES = 25
 """From a known page to the end of its merge, without twice HBM's latency and without waiting tuples of many bursts."""
 
 LEAST_FOLLOW = 2
