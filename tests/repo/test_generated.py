@@ -14,6 +14,7 @@ from boards.folder import registers
 from omap import sizing
 from omap.kdf import DERIVATIONS
 from omap.sizing.plan import Plan
+from rtl.config import EngineConfig
 from tests.support import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +121,16 @@ def test_how_far_page_keys_wear_is_what_the_plan_says(document):
     text = " ".join((ROOT / document).read_text("utf-8").split())
     assert f"{plan.operations_per_second / 1e6:.1f} million operations a second" in text
     assert f"2^-{math.floor(plan.wear_bits)}" in text
+
+
+@pytest.mark.parametrize("bits", [20, 40, 64, 122])
+def test_the_decision_on_offsets_has_those_of_the_presets(bits):
+    text = (ROOT / "docs/decisions/0012-turnaround.md").read_text("utf-8")
+    sums = []
+    for name in ("PAPER", "STANDARD", "WIDE"):
+        config = EngineConfig(params=omap.preset(name), late_bits=bits)
+        sums.append(config.lookup_cycles + config.turnaround_cycles + config.reply_cycles)
+    assert f"| {bits} | {' | '.join(f'{found:,}' for found in sums)} |" in text
 
 
 def test_every_countermeasure_stands_against_one_attack():
