@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from omap.drbg import Drbg as Reference
 from omap.errors import ParamsError
+from rtl.constants import SPARE_BITS
 from rtl.crypto.drbg import Drbg
 from sim.bench.amaranth_bench import AmaranthBench
 
@@ -53,6 +54,19 @@ def test_draws_come_at_the_promised_rate(ciphers, rate):
     assert sink.take() == expected(design, seed, indices)
     assert sink.cycles == [cycle + design.latency for cycle in source.cycles]
     assert source.cycles[-1] - source.cycles[ciphers - 1] <= rate * (len(indices) - ciphers)
+
+
+def test_spare_bits_are_the_lowest_of_the_draw_made_last_and_are_erased():
+    seed, indices = bytes(range(32)), [5, 9, 1 << 40]
+    bench = AmaranthBench(Drbg(pages=139811))
+    bench.source("i_seed").push([seed])
+    for index in indices:
+        bench.source("i_index").push([index])
+        bench.run(60)
+        assert bench.get("spare") == int(Reference(seed).words(index, 1)[0][1]) & (1 << SPARE_BITS) - 1
+    bench.set("erase", 1)
+    bench.run(2)
+    assert bench.get("spare") == 0
 
 
 def test_nothing_is_drawn_without_a_seed():

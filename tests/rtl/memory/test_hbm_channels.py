@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """Lines and slots over HBM ports equal plain lists, whatever HBM's times; errors and silence are seen."""
+# Long: lines and slots share their shapes, their timings and the bench around them.
 
 import random
 from functools import cache
@@ -262,6 +263,16 @@ def test_tuples_of_many_bursts_come_as_fast_as_offsets_count_on(shape):
         run.settle(o_fetched=len(numbers))
         cycles = run.bench.sink("o_fetched").cycles
         assert cycles[-1] - cycles[0] <= each / channels * (len(numbers) - 1) + 2 * layout.item_bytes // 32
+
+
+def test_slots_are_not_quiet_while_an_entry_is_owed():
+    run = slot_run("nine bursts")
+    run.bench.source("i_fetch").push([0])
+    quiet = []
+    while not run.bench.sink("o_fetched").cycles.size:
+        run.bench.run(1)
+        quiet.append(run.bench.get("quiet"))
+    assert not any(quiet[:-1])
 
 
 def test_slots_of_one_beat_have_many_reads_under_way():
