@@ -237,16 +237,22 @@ class BinFlush(wiring.Component):
         total, arrived = totals.read_port(domain="comb"), arrivals.read_port(domain="comb")
         tell_total, count_arrived = totals.write_port(), arrivals.write_port()
         begun = Signal(n)  # bins of which some lines have arrived: a reset leaves memories as they are
-        came, number = Signal(), Signal(lines.shape())
-        m.d.sync += [came.eq(self.i_written.valid), self.landed_id.eq(self.i_written.p)]
+        came, before, number = Signal(), Signal(lines.shape()), Signal(lines.shape())
+        same = came & (self.landed_id == self.i_written.p)  # what the line before counts to is not in memory yet
+        counted = Mux(begun.bit_select(self.i_written.p, 1), arrived.data, 0)
+        m.d.sync += [
+            came.eq(self.i_written.valid),
+            self.landed_id.eq(self.i_written.p),
+            before.eq(Mux(same, Mux(self.landed, 0, number), counted)),
+        ]
         m.d.comb += [
             self.i_written.ready.eq(1),
             tell_total.en.eq(told),
             tell_total.addr.eq(self.id),
             tell_total.data.eq(lines),
             total.addr.eq(self.landed_id),
-            arrived.addr.eq(self.landed_id),
-            number.eq(Mux(begun.bit_select(self.landed_id, 1), arrived.data, 0) + 1),
+            arrived.addr.eq(self.i_written.p),
+            number.eq(before + 1),
             self.landed.eq(came & (number == total.data)),
             count_arrived.en.eq(came),
             count_arrived.addr.eq(self.landed_id),
