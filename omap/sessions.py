@@ -198,7 +198,7 @@ class DeviceSessions:
             return [], Refusal.UNKNOWN_SESSION
         texts: list[bytes] = []
         size, decrypt = header.lines * LINE_BYTES, entry.command.decrypt
-        for at in range(0, records * size, size):
+        for at in (number * size for number in range(records)):  # a header may claim no line at all
             (sequence,) = SEQUENCE.unpack_from(data, at + SEQUENCE_AT)
             if sequence >= RECORD_LIMIT:
                 return texts, Refusal.REKEY

@@ -186,6 +186,12 @@ def test_a_relay_that_lies_about_the_parameters_is_noticed():
         client.confirm(device.hello(client.hello(), MAP_ID))
 
 
+def test_a_record_that_claims_to_have_no_lines_is_an_altered_one():
+    client, device = pair()
+    record = client.seal([Operation(Kind.NOP)])
+    assert device.open(record, read_header(record)._replace(lines=0)) is Refusal.ALTERED
+
+
 @given(batch=st.lists(operations, min_size=1, max_size=6), data=st.data())
 def test_any_flipped_bit_of_a_command_is_noticed(batch, data):
     client, device = pair()
