@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+from fractions import Fraction
 
 import pytest
 from click.testing import CliRunner
@@ -89,6 +90,7 @@ def test_the_engine_is_generated_for_the_map_and_described_in_the_manifest(tmp_p
         told = json.loads((tmp_path / MANIFEST).read_text())
         assert told["journal"] is journal
         config = told["files"]["omap_engine.v"]["arguments"]["config"]
+        config["interval"] = Fraction(config["interval"])  # a text if it is no whole number
         assert EngineConfig(params=params, **config) == EngineConfig(params=params, journal=journal)
 
 
