@@ -21,6 +21,8 @@ class Recorder:
         A bench that has not run yet.
     times_only : bool
         Leave payloads of streams out: what remains is when things happen.
+    data : collection of str
+        Other outputs that carry data as payloads do.
 
     Attributes
     ----------
@@ -28,9 +30,9 @@ class Recorder:
         One row for each cycle.
     """
 
-    def __init__(self, bench: AmaranthBench, *, times_only: bool = False) -> None:
+    def __init__(self, bench: AmaranthBench, *, times_only: bool = False, data: Iterable[str] = ()) -> None:
         self.rows: list[tuple[int, ...]] = []
-        payloads = {flow.payload for flow in bench.ports.streams.values()}
+        payloads = {flow.payload for flow in bench.ports.streams.values()} | {*data}
         self._values = [
             Value.cast(port.value)
             for name, port in bench.ports.ports.items()

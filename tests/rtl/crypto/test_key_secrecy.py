@@ -267,7 +267,7 @@ def test_times_depend_on_the_schedule_alone(case):
     seen = []
     for draw in (drawn(1), drawn(2), zero):
         bench = loaded(case, draw)
-        recorder = Recorder(bench, times_only=True)
+        recorder = Recorder(bench, times_only=True, data=["spare"])
         bench.run(case.load_cycles)
         work(bench, case, draw)
         bench.run(case.work_cycles + 60)
