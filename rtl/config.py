@@ -10,7 +10,7 @@ from typing import Any
 
 from omap.params import Params, Rule
 from omap.sizing.backlog import LATE_BITS, most_poisson
-from omap.sizing.channels import Layout, account, default_lanes, layouts, total
+from omap.sizing.channels import INTERVAL_PARTS, Layout, account, default_lanes, layouts, total
 from omap.units import format_bytes
 from rtl import offsets
 from rtl.constants import (
@@ -41,7 +41,7 @@ MOST_BINS = 512
 MOST_TURNAROUND = 1 << 14
 """Most cycles of a turnaround: of maps with long lists of long tuples."""
 
-MOST_PARTS = 8
+MOST_PARTS = INTERVAL_PARTS
 """Largest denominator of an interval."""
 
 MOST_PAGE_BYTES = 1 << 13

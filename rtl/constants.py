@@ -36,7 +36,7 @@ CHANNEL_BITS = BOARDS["u55c"].channel_bits
 """Address bits within a pseudo-channel of HBM, unless a configuration says otherwise."""
 
 SPARE_BITS = 32
-"""Bits of each draw that decide no page, and so are secret for ever."""
+"""Lowest bits of each draw, which hardly ever decide a page (:mod:`rtl.crypto.drbg`). The host never learns them."""
 
 PSEUDO_CHANNELS = channels.PSEUDO_CHANNELS
 """Pseudo-channels of HBM on a card. Each has a port of its own."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 
 from omap.params import Params
 from omap.sizing import backlog
@@ -91,10 +92,9 @@ class Work:
 
         It meets one with the probability of the time that refreshes take, and then waits for what remains of it.
         """
-        share = self.limits.refresh_ns / self.limits.refresh_every_ns
         with np.errstate(over="ignore"):
             reach = backlog.TILTS * self.refresh
-            found: backlog.Moments = np.log1p(share * (np.expm1(reach) / reach - 1))
+            found: backlog.Moments = np.log1p(self.limits.refresh_share * (np.expm1(reach) / reach - 1))
         return found
 
     @property
@@ -150,16 +150,22 @@ class Work:
         return backlog.moments(law, lines + np.where(further > 0, lines, 1))
 
     @property
+    def _fetched(self) -> npt.NDArray[np.float64]:
+        """Tuples that are fetched for both bins of an operation, by how many wait: see :attr:`fetching`."""
+        lists = Lists(self.params)
+        count = len(lists.touched_law)
+        return np.arange(count) * np.where(lists.further(count) > 0, 2.0, 1.0)
+
+    @property
     def filling(self) -> backlog.Moments:
         """Work of the memory of tuples: those that were fetched, those that stay after a touch, and one that joins.
 
-        A page is judged so long after its tuples were fetched that the two are of independent pages; windows that hold
-        both are rarely as busy (tests/rtl/test_offsets.py).
+        The tuples of a page are judged long after they were fetched. So what is fetched and what stays are taken to be
+        of independent pages. Windows that hold both times of one page are busy so rarely that they do not count
+        (tests/rtl/test_offsets.py).
         """
-        lists = Lists(self.params)
-        law, left = lists.touched_law, lists.left_law
-        count, further = np.arange(len(law)), lists.further(len(law))
-        filled = backlog.moments(law, count * np.where(further > 0, 2, 1))
+        left = Lists(self.params).left_law
+        filled = backlog.moments(Lists(self.params).touched_law, self._fetched)
         return filled + backlog.moments(left, np.arange(len(left))) + backlog.TILTS
 
     @property
@@ -189,15 +195,12 @@ class Work:
         tuples keeps a channel busy over several refreshes, so their share of the time counts as work. Other channels
         are busy that long so rarely that it does not count (tests/rtl/test_offsets.py).
         """
-        lists, layout = Lists(self.params), self.layouts["slots"]
-        law = lists.touched_law
-        count, further = np.arange(len(law)), lists.further(len(law))
-        busy = 1 - self.limits.refresh_ns / self.limits.refresh_every_ns
+        layout = self.layouts["slots"]
         written, read = (
-            backlog.one_of(1 << layout.spread, cycles / busy)
+            backlog.one_of(1 << layout.spread, cycles / (1 - self.limits.refresh_share))
             for cycles in (self.limits.access_cycles(layout.item_bytes), self.tuple_cycles)
         )
-        return written + backlog.repeated(law, count * np.where(further > 0, 2, 1), read)
+        return written + backlog.repeated(Lists(self.params).touched_law, self._fetched, read)
 
     @property
     def flushing(self) -> backlog.Moments:

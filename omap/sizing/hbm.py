@@ -48,6 +48,11 @@ class HbmLimits:
             if not 0 < value < math.inf:
                 raise ParamsError(f"{name} is {value!r}; it must be positive and finite")
 
+    @property
+    def refresh_share(self) -> float:
+        """Share of the time in which a channel refreshes."""
+        return self.refresh_ns / self.refresh_every_ns
+
     def cycles(self, nanoseconds: float) -> float:
         """Return a time in clock cycles."""
         return nanoseconds * self.clock_mhz / 1000

@@ -226,9 +226,10 @@ class BinFlush(wiring.Component):
         return m
 
     def _land(self, m: Module, told: Value, lines: Signal) -> None:
-        """Count the lines of each bin that arrive, and tell when these are as many as ``lines``.
+        """Count the lines of each bin that arrive, and tell when all have.
 
-        ``told`` says how many there are. The last line arrives later than that.
+        With ``told``, ``lines`` is how many lines the bin ``id`` has; 0 while more are to leave. The last line of a bin
+        arrives after its number was told.
         """
         n = self.shapes.entries
         small = {"ram_style": "distributed"}

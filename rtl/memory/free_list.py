@@ -55,7 +55,8 @@ class FreeList(wiring.Component):
     arrived, because an operation takes one index at most.
 
     The counter hands out indices in groups, each group in an order of its own. What lies where in HBM depends on the
-    lowest bits of an index, so a client that knew the order could have many tuples in one channel.
+    lowest bits of an index, so a client that knew the order could have many tuples in one channel. The first
+    :data:`LOW` indices are on offer before there is a draw, and come in their order: they are too few for that.
 
     Parameters
     ----------
@@ -228,7 +229,7 @@ class FreeList(wiring.Component):
 
     def _fresh(self, m: Module, unused: Value) -> Value:
         """Return the index for a number of the counter: whole groups have an order of their own."""
-        order, kept = Signal(self.group), Signal(self.group)
+        order, kept = Signal(self.group), Signal(self.group)  # of this group; of the one that has begun
         begins, whole = unused[: self.group] == 0, unused[self.group :] < self.size >> self.group
         # Groups that are handed out while the bits stay have orders of their own.
         drawn = (
@@ -237,9 +238,9 @@ class FreeList(wiring.Component):
             else self.order[:0]
         )
         # SEC_CM: WAITING.PLACE.RANDOM -- where a tuple lies in HBM is nothing that a client can choose
-        m.d.comb += order.eq(Mux(whole, Mux(begins, drawn, kept), 0))
-        m.d.sync += kept.eq(Mux(begins, drawn, kept))
-        return Cat(unused[: self.group] ^ order, unused[self.group :])[: self.index_bits]
+        m.d.comb += order.eq(Mux(begins, drawn, kept))
+        m.d.sync += kept.eq(order)
+        return Cat(unused[: self.group] ^ Mux(whole, order, 0), unused[self.group :])[: self.index_bits]
 
 
 class FreeLists(wiring.Component):

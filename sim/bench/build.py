@@ -110,20 +110,19 @@ def _runtime(*names: str) -> list[Path]:
         return list(pool.map(one, names))
 
 
+def _link(library: Path, objects: list[Path]) -> None:
+    """Make a shared library."""
+    compiler = toolchain.compiler()
+    command = [compiler, *SHARED, "-o", str(library), *map(str, objects), *LIBRARIES[compiler]]
+    toolchain.run(command, purpose=f"link {library.name}")
+
+
 def harness() -> Path:
     """Return the shared library of the harness, which runs any design; compiled if it is not there yet."""
 
     def make(folder: Path) -> None:
         (made,) = _compile([(NATIVE / "harness.cpp", OURS)], folder, includes=[NATIVE], defines=[])
-        command = [
-            toolchain.compiler(),
-            *SHARED,
-            "-o",
-            str(folder / "harness.so"),
-            str(made),
-            *LIBRARIES[toolchain.compiler()],
-        ]
-        toolchain.run(command, purpose="link the harness")
+        _link(folder / "harness.so", [made])
 
     return cache.cached(f"harness-{digest(native_sources(), COMPILE, OURS, SHARED, LIBRARIES)}", make) / "harness.so"
 
@@ -200,15 +199,7 @@ def shared_library(verilog: str, flags: list[str]) -> Path:
         includes = [folder, NATIVE, include, include / "vltstd"]
         objects = _compile(jobs, folder, includes=includes, defines=NO_WAVES)
         objects += _runtime("verilated", "verilated_threads")
-        command = [
-            toolchain.compiler(),
-            *SHARED,
-            "-o",
-            str(folder / "design.so"),
-            *map(str, objects),
-            *LIBRARIES[toolchain.compiler()],
-        ]
-        toolchain.run(command, purpose="link the design")
+        _link(folder / "design.so", objects)
         for file in {*folder.glob("*.o"), *folder.glob("Vtop*")}:
             file.unlink()
 

@@ -39,7 +39,7 @@ from sim.models.observer import EventKind
 from sim.models.timing import HostTiming
 
 BOLT_MICROSECONDS = 4.57
-"""A query of BOLT's prototype, 1 M keys of 8 bytes (Guo et al., CCS 2025)."""
+"""A query of BOLT's prototype: 1 M keys of 4 bytes with values of 8 (Guo et al., CCS 2025)."""
 
 CAPACITIES = {"PAPER": (1 << 12, 1 << 18), "STANDARD": (1 << 14,), "WIDE": (1 << 12,)}
 """Keys of the maps that are measured."""

@@ -71,7 +71,7 @@ def slack(config, work):
 def test_channels_are_not_busy_from_one_refresh_to_the_next(config):
     """Offsets count one refresh of the position map and of the descriptors. In longer windows all others count."""
     work, limits = Work(config.params, config.lanes, config.layouts), HbmLimits()
-    interval = float(config.interval) * (1 - limits.refresh_ns / limits.refresh_every_ns)
+    interval = float(config.interval) * (1 - limits.refresh_share)
     operations = math.floor(limits.cycles(limits.refresh_every_ns - limits.refresh_ns) / config.interval)
     access = math.ceil(work.latency + work.refresh)
     for own, cycles, server in (

@@ -21,7 +21,7 @@ REMOVALS = [
     Removal(
         "WAITING.PLACE.RANDOM",
         "rtl/memory/free_list.py",
-        "unused[: self.group] ^ order",
+        "unused[: self.group] ^ Mux(whole, order, 0)",
         "unused[: self.group]",
     ),
     Removal("WAITING.TUPLE.ERASE", "rtl/map/waiting.py", "ResetInserter(forget)(inner)", "inner"),
