@@ -8,6 +8,7 @@ it, and that is public: compared are runs in which the same do, or none.
 from dataclasses import replace
 from itertools import count
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from omap.trace import Submitted
 from omap.workloads import workload
 from rtl.config import EngineConfig
 from rtl.map.format import SETTLE
+from rtl.memory.free_list import LOW
 from sim.device.known import fixed_formats
 from sim.models.faults import Fault, FaultKind
 from sim.models.observer import EventKind
@@ -304,3 +306,20 @@ def test_without_the_offsets_shapes_do_show():
     runs = {name: run(script, secrets, config=config) for name, script in SHAPES.items()}
     told = {name for name, engine in runs.items() if difference(engine, runs["nothing"])}
     assert told >= set(SHAPES) - {"nothing", "one miss"}
+
+
+@pytest.mark.sec_cm("WAITING.PLACE.RANDOM")
+def test_draws_decide_the_order_in_which_slots_are_handed_out():
+    """Keys go into an empty map, one after the other. Where their tuples lie in HBM tells in which order slots came."""
+    engine, layout, keys = TimedEngine(ROOMY, 4), ROOMY.layouts["slots"], range(1, 400)
+    engine.fill([Operation(PUT, key.to_bytes(PARAMS.key_bytes, "big"), bytes(PARAMS.value_bytes)) for key in keys])
+    channels = [port.memory.data for port in engine.run.hbm[ROOMY.first_channel["slots"] :][: layout.channels]]
+    group, orders = 1 << layout.spread, set()
+    for first in range(LOW, len(keys) - group, group):
+        places = [layout.place(slot) for slot in range(first, first + group)]
+        rows = [channels[channel][row * layout.item_bytes :][: PARAMS.key_bytes] for channel, row in places]
+        ranks = np.argsort(np.argsort([int.from_bytes(bytes(row), "big") for row in rows]))
+        order = {int(rank) ^ turn for turn, rank in enumerate(ranks)}
+        if len(order) == 1:  # else a slot of the group was handed out once more
+            orders |= order
+    assert len(orders) > group // 2
