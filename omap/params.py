@@ -53,6 +53,10 @@ class Rule(StrEnum):
     RESIDENT = "resident"
 
 
+DESCRIPTOR_BYTES = (32, 64, 128)
+"""Bytes that a descriptor line can have."""
+
+
 def line_indices(descriptor_bytes: int) -> tuple[int, int]:
     """Return how many indices of waiting slots fit the first line of a descriptor, and how many fit a further line.
 
@@ -121,7 +125,9 @@ def check_lines(descriptor_bytes: int, bucket_bytes: int) -> None:
     ParamsError
         Says what was wanted and what came.
     """
-    _require(descriptor_bytes in (32, 64), f"descriptor_bytes is {descriptor_bytes!r}; it must be 32 or 64")
+    _require(
+        descriptor_bytes in DESCRIPTOR_BYTES, f"descriptor_bytes is {descriptor_bytes!r}; it must be 32, 64 or 128"
+    )
     _require(bucket_bytes in (64, 128), f"bucket_bytes is {bucket_bytes!r}; it must be 64 or 128")
 
 
@@ -144,7 +150,7 @@ class Params:
     hbm_bins : int
         Bins that lie in HBM and have no page, under ``two_choice``; 0 under the other rules.
     descriptor_bytes : int
-        Bytes of one descriptor line, 32 or 64.
+        Bytes of one descriptor line, 32, 64 or 128.
     waiting_slots : int
         Waiting slots in HBM, each with room for one tuple.
     further_lines : int

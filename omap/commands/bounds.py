@@ -128,8 +128,10 @@ def _outcome(name: str, shape: Shape, workload: str, asked: Asked) -> Outcome:
 def _one_choice(asked: Asked) -> Iterator[dict[str, Any]]:
     import numpy as np
 
+    from omap.params import line_indices
     from omap.sizing import INSTANT_BITS
     from omap.sizing.bounds import Shape
+    from omap.sizing.sizes import LINE_BYTES
     from omap.sizing.theorem import mean_share, provision, waiting_law
 
     keys = asked.keys
@@ -137,7 +139,8 @@ def _one_choice(asked: Asked) -> Iterator[dict[str, Any]]:
     shapes = ((asked.load or 11.25, asked.slots or 15),) if custom else ONE_CHOICE_SHAPES
     for place, (c, room) in enumerate(shapes):
         pages = max(2, math.ceil(keys / c))
-        shape = Shape(rule=Rule.ONE_CHOICE, capacity=keys, pages=pages, page_slots=room)
+        lines = line_indices(LINE_BYTES)
+        shape = Shape(rule=Rule.ONE_CHOICE, capacity=keys, pages=pages, page_slots=room, line_indices=lines)
         law = waiting_law(keys, pages, room)
         provided = min(keys, provision(law, np.arange(len(law)), pages, INSTANT_BITS))
         for workload in asked.workloads or (tuple(WORKLOADS) if place == 0 else ("sweep",)):

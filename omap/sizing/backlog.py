@@ -47,6 +47,31 @@ def moments(law: Distribution, costs: npt.ArrayLike) -> Moments:
     return log_mean(exponents, law)
 
 
+def moments_together(laws: Sequence[Distribution], costs: Sequence[npt.NDArray[np.float64]]) -> Moments:
+    """Return the moments of a sum of costs whose numbers of tuples have these laws and are large together.
+
+    Parameters
+    ----------
+    laws : sequence of array
+        Probabilities of each number.
+    costs : sequence of array
+        What each number costs; more tuples cost no less.
+
+    Notes
+    -----
+    Of all joint laws with the same marginals, this one has the largest E exp(t X), because exp of a sum is
+    supermodular (Lorentz's inequality).
+    """
+    tails = [law[::-1].cumsum()[::-1] for law in laws]
+    steps = np.unique(np.concatenate([*tails, np.zeros(1)]))
+    total = np.zeros(len(steps) - 1)
+    for tail, cost in zip(tails, costs, strict=True):
+        # The largest number that is reached with this probability.
+        total += cost[np.maximum(0, len(tail) - 1 - np.searchsorted(tail[::-1], steps[1:]))]
+    share = np.diff(steps)
+    return moments(share / share.sum(), total)
+
+
 def log_mean(exponents: npt.NDArray[np.float64], law: Distribution) -> Moments:
     """Return ln of the mean of exp, row by row; no power is too large."""
     top = exponents.max(axis=1)

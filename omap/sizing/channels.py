@@ -48,9 +48,9 @@ channels at once. A larger structure has several channels anyway."""
 INTERVAL_PARTS = 8
 """Intervals are whole multiples of such a part of a cycle."""
 
-LEAST_INTERVAL = 5
-"""Least interval of any map, in cycles. It is that of PAPER. With an eighth less its offsets would be so long that
-there would be too few bins for all operations in flight (:mod:`rtl.config`)."""
+LEAST_INTERVAL = Fraction(39, 8)
+"""Least interval of any map, in cycles. It is that of PAPER. A quarter less would leave the fetch of bins almost no
+room, so that offsets would be 100 cycles longer (:mod:`rtl.offsets`)."""
 
 PAGE_ROOM = Fraction(3, 4)
 """Cycles that an interval has beyond the beats of a page: for merges that take longer than their pages."""

@@ -28,6 +28,12 @@ Prefer = Literal["bytes", "hbm"]
 
 _PAGE_LOADS = (sizing.PAGE_LOAD, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 1.0, 1.1)
 
+LINES = (128, 64, 32)
+"""Bytes of descriptor lines, in the order in which they are tried: a list in few lines is read in a short time."""
+
+SHORT_LINES = LINES[1:]
+"""Lines of maps that are to need the least HBM."""
+
 _MORE_LOADS = (1.2, 1.3, 1.4, 1.5, 1.7, 2.0, 2.3, 2.6, 3.0, 3.5, 4.0)
 """Loads that suit pages of few slots."""
 
@@ -141,7 +147,7 @@ def largest(
 
     most = MOST_LOAD if board is None else most_board_load(page_slots_of(page_bytes, key_bytes + value_bytes))
     best: Params | None = None
-    for tuning in _tunings([load for load in _MORE_LOADS if load <= most]):
+    for tuning in _tunings(SHORT_LINES, [load for load in _MORE_LOADS if load <= most]):
         low = best.capacity if best else 0
         high = given // (key_bytes + 4)  # an entry of the position map
         if sized(low + 1, tuning) is None:
@@ -255,19 +261,19 @@ def _candidates(
     """Yield makers of maps with one page size: at the usual loads first, then at the load that suits it best."""
     bucket_bytes = None
     if prefer == "bytes":
-        for tuning in _tunings():
+        for tuning in _tunings(LINES):
             yield partial(sizing.one_choice, **request.shape, page_bytes=page_bytes, **tuning)
     else:  # larger buckets are fuller, but every lookup reads two of them
         maps = [_sized(partial(sizing.resident, **request.shape, bucket_bytes=size)) for size in (64, 128)]
         bucket_bytes = min(maps, key=lambda params: params.hbm_bytes).bucket_bytes
-    for descriptor_bytes in (64, 32):
+    for descriptor_bytes in SHORT_LINES:
         tuning = {"descriptor_bytes": descriptor_bytes, "bucket_bytes": bucket_bytes}
         yield partial(Loads(request, page_bytes, tuning).search, worth)
 
 
-def _tunings(more: Iterable[float] = ()) -> Iterator[dict[str, Any]]:
+def _tunings(lines: Iterable[int], more: Iterable[float] = ()) -> Iterator[dict[str, Any]]:
     """Yield arguments of :func:`sizing.one_choice` to try, the usual ones first."""
-    for descriptor_bytes in (64, 32):
+    for descriptor_bytes in lines:
         for page_load in (*_PAGE_LOADS, *more):
             yield {"descriptor_bytes": descriptor_bytes, "page_load": page_load}
 

@@ -42,6 +42,9 @@ INSTANT_BITS = TARGET_BITS + LIFETIME_BITS + 2
 PAGE_LOAD = 0.75
 """Mean tuples of a page over the tuples that it has room for; with this share a map needs the least HBM."""
 
+LINE_BYTES = 128
+"""Bytes of a descriptor line where there is room for it: the lines of a list are read one after the other."""
+
 BUCKET_BYTES = 128
 """Bytes of a bucket for all entries but the shortest."""
 
@@ -66,7 +69,7 @@ def one_choice(
     key_bytes: int,
     value_bytes: int,
     page_bytes: int,
-    descriptor_bytes: int = 64,
+    descriptor_bytes: int = LINE_BYTES,
     bucket_bytes: int | None = None,
     page_load: float = PAGE_LOAD,
     pages: int | None = None,

@@ -18,7 +18,7 @@ def test_layouts_follow_from_the_contract():
     assert (PAPER.tuple_bytes, PAPER.page_slots, PAPER.entry_bytes, PAPER.bucket_entries) == (12, 9, 8, 8)
     assert (STANDARD.tuple_bytes, STANDARD.page_slots, STANDARD.slot_bytes) == (72, 8, 96)
     assert PAPER.host_bytes == PAPER.pages * 128
-    assert PAPER.line_indices == (12, 15)
+    assert PAPER.line_indices == (28, 31)
     assert TINY.line_indices == (4, 7)
     assert PAPER.hbm_bytes == sum(PAPER.hbm_account.values())
 
@@ -62,7 +62,7 @@ def test_they_survive_json_and_their_digest_covers_every_field():
         ({"pages": 2**31 + 1}, "pages is 2147483649; it must be 1 to 2147483648"),
         ({"rule": "two_choice", "pages": 1}, "two_choice draws two distinct bins"),
         ({"hbm_bins": 3}, "hbm_bins is 3; only two_choice keeps bins in HBM"),
-        ({"descriptor_bytes": 48}, "descriptor_bytes is 48; it must be 32 or 64"),
+        ({"descriptor_bytes": 48}, "descriptor_bytes is 48; it must be 32, 64 or 128"),
         ({"bucket_bytes": 32}, "bucket_bytes is 32; it must be 64 or 128"),
         ({"buckets": 0}, "buckets is 0; each position map table needs 1 to"),
         ({"relocation_steps": 0}, "entries in transit would never arrive"),

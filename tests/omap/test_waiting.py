@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from omap.errors import ExhaustedError
 from omap.memory import DeviceMemory
+from omap.params import DESCRIPTOR_BYTES
 from omap.presets import preset
 from omap.waiting import Waiting
 
@@ -19,7 +20,7 @@ def entry(number):
 
 
 @given(
-    line_bytes=st.sampled_from([32, 64]),
+    line_bytes=st.sampled_from(DESCRIPTOR_BYTES),
     steps=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["append", "oldest", "key"]), st.integers(0, 39))),
     versions=st.lists(st.integers(0, 2**48 - 1), min_size=3, max_size=3),
 )

@@ -26,7 +26,7 @@ from omap.wire import HEADER, RecordCodec, Refusal, read_header
 HERE = Path(__file__).parent
 PARAMS = {
     "TINY": preset("TINY"),
-    "long": sizing.one_choice(capacity=40, key_bytes=8, value_bytes=64, page_bytes=640),
+    "long": sizing.one_choice(capacity=40, key_bytes=8, value_bytes=64, page_bytes=640, descriptor_bytes=64),
 }
 """Maps of the file; a snapshot of the second has several SNAPSHOT records."""
 

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from omap.errors import ParamsError
 from omap.presets import preset
 from omap.sizing import backlog, one_choice
-from omap.sizing.backlog import LATE_BITS, Lists, mean_of, moments, most_behind, most_poisson, one_of, repeated
+from omap.sizing.backlog import (
+    LATE_BITS,
+    Lists,
+    mean_of,
+    moments,
+    moments_together,
+    most_behind,
+    most_poisson,
+    one_of,
+    repeated,
+)
 from omap.sizing.hbm import HbmLimits
 from omap.sizing.theorem import waiting_law
 
@@ -50,6 +60,24 @@ def test_poissons_law_exceeds_the_number_as_rarely_as_was_asked_for(mean, bits):
 def test_the_mean_of_a_cost_is_found_in_its_moments():
     costs = 2 + np.arange(len(PAPER.law))
     assert mean_of(moments(PAPER.law, costs)) == pytest.approx(float(PAPER.law @ costs), rel=1e-3)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_numbers_that_are_large_together_bound_whatever_dependence_there_is(seed):
+    """Draws of both laws, paired in any order, and sorted: the sorted ones are the worst, and are what is counted."""
+    random = np.random.default_rng(seed)
+    drawn = [random.integers(0, most, size=60) for most in (4, 9)]
+    costs = [np.cumsum(random.uniform(0, 3, size=most)) for most in (4, 9)]
+    laws = [np.bincount(one, minlength=most) / 60 for one, most in zip(drawn, (4, 9), strict=True)]
+    found = moments_together(laws, costs)
+
+    def paired(*orders):
+        total = sum(cost[order] for cost, order in zip(costs, orders, strict=True))
+        return np.log(np.exp(np.outer(backlog.TILTS, total)).mean(axis=1))
+
+    assert found == pytest.approx(paired(*map(np.sort, drawn)))
+    assert (found >= paired(*drawn) - 1e-9).all()
 
 
 def test_the_bound_is_near_what_happens():

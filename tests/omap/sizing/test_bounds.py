@@ -17,7 +17,7 @@ from omap.hazmat.fixed import fixed_secrets
 from omap.map import create
 from omap.memory import DeviceMemory
 from omap.operations import Kind, Operation
-from omap.params import Params, Rule
+from omap.params import DESCRIPTOR_BYTES, Params, Rule
 from omap.position_map import PositionMap
 from omap.sizing import theorem
 from omap.sizing.bounds import WORKLOADS, LoadProcess, Shape, simulate
@@ -47,7 +47,7 @@ def two_choice(capacity=N):
     pages=st.integers(2, 5),
     hbm_bins=st.integers(0, 2),
     page_bytes=st.sampled_from([64, 128]),
-    descriptor_bytes=st.sampled_from([32, 64]),
+    descriptor_bytes=st.sampled_from(DESCRIPTOR_BYTES),
     seed=st.integers(0, 2**32),
     steps=st.lists(st.tuples(st.sampled_from(Kind), st.integers(0, 39)), max_size=200),
 )

@@ -7,7 +7,7 @@ import pytest
 from omap import sizing
 from omap.board import BOARDS
 from omap.errors import ParamsError, PlanError
-from omap.params import KEY_SIZES
+from omap.params import DESCRIPTOR_BYTES, KEY_SIZES
 from omap.sizing.loads import GRID, LEAST_LOAD, MOST_LOAD, NEAR, least, most_board_load
 from omap.sizing.planner import largest, plan
 from omap.sizing.sizes import page_slots_of, pages_for
@@ -37,7 +37,7 @@ def maps(shape, slots):
     except ParamsError:
         return
     for pages in numbers_of_pages(shape["capacity"], slots):
-        for descriptor_bytes in (64, 32):
+        for descriptor_bytes in DESCRIPTOR_BYTES:
             yield sizing.one_choice(**shape, page_bytes=page_bytes, pages=pages, descriptor_bytes=descriptor_bytes)
 
 

@@ -12,7 +12,7 @@ from scipy import integrate, stats
 
 from omap import sizing
 from omap.errors import ParamsError
-from omap.params import KEY_SIZES, MAX_PAGE_SLOTS
+from omap.params import DESCRIPTOR_BYTES, KEY_SIZES, MAX_PAGE_SLOTS
 from omap.presets import NAMES, preset
 from omap.sizing import buckets, theorem
 
@@ -116,7 +116,7 @@ def test_the_transit_queue_meets_the_target():
     key_bytes=st.sampled_from(KEY_SIZES),
     value_bytes=st.integers(1, 300),
     slots=st.integers(1, 12),
-    descriptor_bytes=st.sampled_from([32, 64]),
+    descriptor_bytes=st.sampled_from(DESCRIPTOR_BYTES),
     bucket_bytes=st.sampled_from([64, 128]),
 )
 def test_every_shape_is_sized_and_small_ones_cannot_run_out(
@@ -165,7 +165,7 @@ def test_unknown_preset():
         preset("HUGE")
 
 
-@pytest.mark.parametrize("descriptor_bytes", [32, 64])
+@pytest.mark.parametrize("descriptor_bytes", DESCRIPTOR_BYTES)
 def test_line_costs_are_those_of_the_parameters(descriptor_bytes):
     params = sizing.one_choice(
         capacity=100, key_bytes=8, value_bytes=8, page_bytes=128, descriptor_bytes=descriptor_bytes
@@ -225,8 +225,8 @@ def test_two_choice_refuses_impossible_shares(wrong):
         (dict(pages=0), "pages is 0; it must be 1 to 2147483648"),
         (dict(pages=1e9), "pages is 1000000000.0; it must be 1 to"),
         (dict(pages=1 << 40), "it must be 1 to 2147483648"),
-        (dict(descriptor_bytes=float("nan")), "descriptor_bytes is nan; it must be 32 or 64"),
-        (dict(descriptor_bytes=10**30), "it must be 32 or 64"),
+        (dict(descriptor_bytes=float("nan")), "descriptor_bytes is nan; it must be 32, 64 or 128"),
+        (dict(descriptor_bytes=10**30), "it must be 32, 64 or 128"),
         (dict(bucket_bytes=0), "bucket_bytes is 0; it must be 64 or 128"),
         (dict(bucket_bytes=float("nan")), "bucket_bytes is nan; it must be 64 or 128"),
         (dict(page_bytes=9408), "room for 130 tuples of 72 bytes; the occupancy bitmap allows 32"),
