@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cached_property
-from math import floor
+from math import ceil, floor
 from typing import Any
 
 from omap.params import Params, Rule
@@ -19,13 +19,14 @@ from rtl.constants import (
     HOST_IDS,
     LANES,
     LINE_BYTES,
+    MOST_LINES,
     MOST_TRANSIT_ENTRIES,
     PSEUDO_CHANNELS,
     RING_ACCESS_LINES,
     RING_IDS,
 )
 from rtl.stream.interfaces import require, require_one_of, require_whole
-from rtl.work import Work
+from rtl.work import MOVED_LINES, Work
 
 OFFSETS = ("lookup_cycles", "turnaround_cycles", "follow_cycles", "reply_cycles", "merge_cycles")
 
@@ -37,6 +38,9 @@ MOST_PAGE_ENTRIES = 192
 
 MOST_BINS = 512
 """Most bins that are kept on chip."""
+
+LEAST_LINES = 64
+"""Fewest lines of each table of the position map that are kept on chip, if they are not given."""
 
 MOST_TURNAROUND = 1 << 14
 """Most cycles of a turnaround: of maps with long lists of long tuples."""
@@ -82,8 +86,9 @@ class EngineConfig:
         Offset from the start of a page to its write. It covers opening, merging and sealing.
     bin_entries : int, optional
         Bins that are kept on chip. Default: two for each operation in flight, and those on their way to HBM.
-    line_entries : int
-        Lines of each table of the position map that are kept on chip.
+    line_entries : int, optional
+        Lines of each table of the position map that are kept on chip. Default: those of the slowest lookups, and of
+        moves in a burst of insertions; 64 to 128.
     transit_entries : int, optional
         Most entries in transit. They are more than :attr:`omap.params.Params.transit_entries`, because a move waits
         for HBM here while further operations come (docs/decisions/0003). Default: 64, or more at a short interval.
@@ -116,7 +121,7 @@ class EngineConfig:
     reply_cycles: int = 0
     merge_cycles: int = 0
     bin_entries: int = 0
-    line_entries: int = 64
+    line_entries: int = 0
     transit_entries: int = 0
     host_ids: int = 0
     timeout: int = 1 << 16
@@ -175,21 +180,32 @@ class EngineConfig:
             for name in OFFSETS:
                 if not getattr(self, name):
                     object.__setattr__(self, name, getattr(found, name.removesuffix("_cycles")))
-            # An operation comes when another was replied to, and its bins are announced some time later.
-            away = self.most_within(max(0, found.flush - offsets.LOCATE))
-            if not self.in_flight:
-                trip = self.lookup_cycles + max(self.turnaround_cycles, SLOW_HOST) + self.reply_cycles
-                most = min(MOST_IN_FLIGHT, MOST_BINS // 2 - away)
-                object.__setattr__(self, "in_flight", min(most, max(8, trip // self.interval + 4)))
-            if not self.bin_entries:
-                object.__setattr__(self, "bin_entries", 2 * (self.in_flight + away))
+            if not (self.in_flight and self.bin_entries):
+                self._make_room(work, found.flush)
         if not self.transit_entries:
             moving = most_poisson(float(MOVING_CYCLES / self.interval))
             entries = min(MOST_TRANSIT_ENTRIES, max(64, moving, self.params.transit_entries))
             object.__setattr__(self, "transit_entries", entries)
+        if not self.line_entries:
+            held = offsets.lines_held(Work(self.params, self.lanes, self.layouts), self.lookup_cycles)
+            lines = ceil((1 + MOVED_LINES) * self.most_within(held))
+            object.__setattr__(self, "line_entries", min(MOST_LINES, max(LEAST_LINES, lines)))
         if not self.host_ids:
             wanted = RING_IDS + SLOW_HOST // self.interval + 2
             object.__setattr__(self, "host_ids", next((ids for ids in HOST_IDS if ids >= wanted), HOST_IDS[-1]))
+
+    def _make_room(self, work: Work, flush: int) -> None:
+        """Choose how many operations are in flight, and as many bins as cover them."""
+        # An operation comes when another was replied to, and its bins are announced some time later.
+        written = max(flush, offsets.joining(work, interval=self.interval, bits=self.late_bits))
+        away = self.most_within(max(0, written - self.announce_cycles))
+        if not self.in_flight:
+            # Operations behind a page that follows wait for as long as that page does.
+            trip = self.lookup_cycles + max(self.turnaround_cycles, SLOW_HOST) + self.follow_cycles + self.reply_cycles
+            most = min(MOST_IN_FLIGHT, MOST_BINS // 2 - away)
+            object.__setattr__(self, "in_flight", min(most, max(8, trip // self.interval + 4)))
+        if not self.bin_entries:
+            object.__setattr__(self, "bin_entries", 2 * (self.in_flight + away))
 
     def most_within(self, cycles: int) -> int:
         """Return how many operations may be admitted in so many cycles, at most."""
@@ -210,6 +226,11 @@ class EngineConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return what was chosen beside the map, by name, as JSON has it: a fraction is a text such as ``19/4``."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self) if field.name != "params"}
+
+    @cached_property
+    def announce_cycles(self) -> int:
+        """Least cycles from admission to the announcement of both bins: those of a lookup that waits for nothing."""
+        return min(self.lookup_cycles, offsets.announced(Work(self.params, self.lanes, self.layouts)))
 
     @cached_property
     def page_beats(self) -> int:

@@ -41,5 +41,8 @@ SPARE_BITS = 32
 PSEUDO_CHANNELS = channels.PSEUDO_CHANNELS
 """Pseudo-channels of HBM on a card. Each has a port of its own."""
 
+MOST_LINES = 128
+"""Most lines of each table of the position map that are kept on chip."""
+
 MOST_TRANSIT_ENTRIES = 128
 """Entries in transit that are compared with a key in one cycle."""

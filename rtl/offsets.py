@@ -21,20 +21,21 @@ from rtl.constants import LANES
 from rtl.work import AGAIN, Work
 
 # What the blocks take, in cycles, beside HBM. Measured in simulation; tests/rtl/test_offsets.py measures it again.
-LOCATE = 32
-"""From admission to a known page, without the words of the hash and HBM's latency."""
+LOCATE = 30
+"""From admission to a known page, without the words of the hash, HBM's latency and the beats of a line."""
 
 WORD = 4
 """Of SipHash, for each word of eight bytes; the last word holds the length."""
 
-VERSION = 14
-"""From a known page to the version that HBM has of it, without HBM's latency."""
+VERSION = 12
+"""From a known page to the version that HBM has of it, without HBM's latency and the beats of a line."""
 
 KEYSTREAM = 18
 """For which a version must be known before its page starts, so that the keystream is there when the page comes."""
 
-TUPLES = 25
-"""From a known page to the end of its merge, without twice HBM's latency and without waiting tuples of many bursts."""
+TUPLES = 23
+"""From a known page to the end of its merge, without twice HBM's latency, the beats of a line and waiting tuples of
+many bursts."""
 
 LEAST_FOLLOW = 2
 """From a start to the start of a page that waits for it."""
@@ -47,6 +48,10 @@ OPENING = 12
 
 SEALING = 7
 """From the end of a merge to the sealed page at its pacer, without the beats of the page."""
+
+LANDING = 26
+"""From the end of a use until its bin is in HBM and its place can be taken, without HBM's latency and the beats of a
+line."""
 
 LEAVING = 3
 """Between the latest that an item may be there and the time at which its pacer offers it."""
@@ -106,7 +111,7 @@ def least_interval(params: Params, lanes: int = LANES[-1], *, channel_bytes: int
         Bytes of a pseudo-channel.
     """
     work = Work(params, lanes, {})
-    servers = work.using, work.fetching, work.filling, work.flushing, work.merges(AGAIN), work.freeing
+    servers = work.fetching, work.filling, work.flushing, work.merges(AGAIN), work.freeing
     most = max(TAKE_CYCLES, *map(backlog.mean_of, servers)) / WORK_SHARE
     step = Fraction(1, channels.INTERVAL_PARTS)
     interval = max(channels.least_interval(params, lanes), step * math.ceil(most / step))
@@ -125,6 +130,19 @@ def most_early(interval: int | Fraction) -> Fraction:
     An interval that is a fraction is made of whole numbers of cycles: :class:`rtl.map.spacing.Spacing`.
     """
     return 1 - Fraction(1, interval.denominator)
+
+
+def located(work: Work) -> int:
+    """Return the cycles from admission to a known page, without HBM's latency."""
+    return LOCATE + WORD * (work.params.key_bytes // 8 + 1) + work.line_beats("table 0")
+
+
+def announced(work: Work) -> int:
+    """Return the least cycles from admission to the announcement of both bins. No host sees this time.
+
+    It is that of a lookup that waits for HBM's latency alone, so that no offset is longer because of it.
+    """
+    return math.floor(located(work) + work.latency)
 
 
 def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS, turnaround: int = 0) -> Offsets:
@@ -151,17 +169,17 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS, tu
     """
     nothing = np.zeros_like(backlog.TILTS)
     law = Lists(work.params).touched_law
-    located = LOCATE + WORD * (work.params.key_bytes // 8 + 1)
+    known = located(work)
+    described = work.line_beats("descriptors")
     wait = work.latency + work.refresh
-
     early = float(most_early(interval))
 
     def behind(own: backlog.Moments, *servers: backlog.Moments, through: tuple[str, ...] = ()) -> float:
         # Whatever passes a structure waits for the slowest of its channels, because operations keep their order.
-        channels = sum(work.layouts[name].spread for name in through)
+        channels = sum(work.channel_bits(name) for name in through)
         return early + backlog.most_behind(own, servers, float(interval), bits + channels)
 
-    lookup = math.ceil(located + wait + behind(nothing, work.tables, through=("table 0",)))
+    lookup = math.ceil(known + wait + behind(nothing, work.tables, *work.table_reads, through=("tables",)))
     longest = backlog.moments(law, np.arange(len(law)))
     merged_alone = OPENING + 2 * work.beats
     reply = math.ceil(merged_alone + behind(longest, work.merging) + LEAVING)
@@ -173,15 +191,14 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS, tu
 
     if not turnaround:
         # From admission, so that one operation is not given the slowest lookup and the slowest list at once.
-        before = (work.tables, work.fetching, work.descriptors)
-        version = (
-            located + VERSION + 2 * wait + KEYSTREAM + behind(nothing, *before, through=("table 0", "descriptors"))
-        )
+        before = (work.tables, *work.table_reads, work.fetching, work.descriptors, *work.descriptor_reads)
+        late = behind(nothing, *before, through=("tables", "descriptors"))
+        version = known + VERSION + described + 2 * wait + KEYSTREAM + late
         servers = (*before, work.slots, work.filling, work.merging, work.freeing)
-        listed = behind(work.list_cycles, *servers, through=("table 0", "descriptors", "slots"))
-        merged = located + TUPLES + work.assembling + TAKE_CYCLES + 3 * wait + listed + LEAVING
+        listed = behind(work.list_cycles, *servers, through=("tables", "descriptors", "slots"))
+        merged = known + TUPLES + described + work.assembling + TAKE_CYCLES + 3 * wait + listed + LEAVING
         turnaround = max(LEAST_TURNAROUND, math.ceil(max(version, merged - reply)) - lookup)
-    flush = wait + behind(nothing, work.flushing, work.descriptors)
+    flush = LANDING + described + wait + behind(nothing, work.flushing, work.descriptors, through=("descriptors",))
     merge = reply + work.beats + SEALING
     return Offsets(
         lookup=lookup,
@@ -191,3 +208,29 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS, tu
         merge=merge,
         flush=math.ceil(flush),
     )
+
+
+def joining(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) -> int:
+    """Return the cycles from the end of a use until the tuple that joined its bin is in HBM, as :func:`offsets` does.
+
+    The bin stays on chip until then. The tuple may wait for lists that are read from its channel, and for tuples that
+    were written before, because their arrivals are told in order.
+    """
+    bits += work.channel_bits("slots")
+    behind = backlog.most_behind(np.zeros_like(backlog.TILTS), (work.slots,), float(interval), bits)
+    known = LANDING + work.assembling + work.latency + work.refresh
+    return math.ceil(known + float(most_early(interval)) + behind)
+
+
+def lines_held(work: Work, lookup: int) -> int:
+    """Return the cycles for which a line of the position map is on chip at most, from its announcement to its arrival.
+
+    Parameters
+    ----------
+    work : Work
+        The map and what its blocks do.
+    lookup : int
+        From admission to the read of the page.
+    """
+    announced = WORD * (work.params.key_bytes // 8 + 1)  # after admission, at least
+    return math.ceil(lookup - announced + LANDING + work.line_beats("table 0") + work.latency + work.refresh)

@@ -18,11 +18,8 @@ from rtl.memory.free_list import LINE_CYCLES, LINE_INDICES
 from rtl.memory.hbm import BEAT_BYTES
 
 # In cycles, beside HBM. Measured in simulation; tests/rtl/test_offsets.py and the tests of the blocks measure it again.
-FOLLOW_LINE = 14
-"""From a line of a descriptor to the next one, without HBM's latency."""
-
-USE = 2
-"""Of the uses of its bins for each operation; each waiting tuple takes one more."""
+FOLLOW_LINE = 12
+"""From a line of a descriptor to the next one, without HBM's latency and without the beats of a line."""
 
 MERGE = 1
 """Of the merge for each page; each waiting tuple takes one more."""
@@ -40,7 +37,12 @@ FREE_CYCLES = LINE_CYCLES / LINE_INDICES
 """Of the free list for each slot that is given back. What it keeps on chip covers refreshes."""
 
 TABLE_ACCESSES = 3
-"""Accesses to one table of the position map for an operation: a line is read and written, and entries move."""
+"""Accesses to one table of the position map for an operation: a line is read and written, and entries move. They are
+2.5 where most move (:data:`omap.sizing.channels.ACCESSES`). The rest covers that the read and the write of a line meet
+one channel."""
+
+MOVED_LINES = 0.3
+"""Lines of one table of the position map for an operation, beside its own, in a burst of insertions."""
 
 MERGE_SHARE = 0.5
 """Largest share of the time that an interval has beyond the shortest merge, which lists may take on average that are
@@ -108,10 +110,28 @@ class Work:
         bursts = self.layouts["slots"].item_bytes // BEAT_BYTES
         return bursts if bursts > 1 else 0
 
+    def line_beats(self, name: str) -> int:
+        """Return the beats of a line of a structure; a channel brings one a cycle."""
+        return self.layouts[name].item_bytes // BEAT_BYTES
+
+    def channel_bits(self, name: str) -> int:
+        """Return the binary logarithm of the channels that an item of a structure may lie in; ``tables`` are both."""
+        return self.layouts["table 0"].spread + 1 if name == "tables" else self.layouts[name].spread
+
     def channel(self, name: str) -> backlog.Moments:
-        """Return the moments of what one access to a structure brings to one of its channels."""
+        """Return the moments of what one access to a line of a structure brings to one of its channels."""
         layout = self.layouts[name]
         return backlog.one_of(1 << layout.spread, self.limits.access_cycles(layout.item_bytes))
+
+    def _brought(self, name: str) -> backlog.Moments | None:
+        """Return the moments of the beats of a line that is read from one channel of a structure.
+
+        None if they take no longer than an access: accesses come one after the other, so that no line waits then.
+        """
+        layout, beats = self.layouts[name], self.line_beats(name)
+        if beats <= self.limits.access_cycles(layout.item_bytes):
+            return None
+        return backlog.one_of(1 << layout.spread, beats)
 
     @property
     def tables(self) -> backlog.Moments:
@@ -119,14 +139,17 @@ class Work:
         return TABLE_ACCESSES * self.channel("table 0")
 
     @property
-    def using(self) -> backlog.Moments:
-        """Work of the uses of both bins."""
-        law = Lists(self.params).touched_law
-        return backlog.moments(law, USE + np.arange(len(law)))
+    def table_reads(self) -> tuple[backlog.Moments, ...]:
+        """Work of the beats of such lines, which come after their accesses; as many are read as are written."""
+        each = self._brought("table 0")
+        return () if each is None else (TABLE_ACCESSES / 2 * each,)
 
     @property
     def merging(self) -> backlog.Moments:
-        """Work of the merge: the beats of the page, or its tuples if these take longer, whatever the keys are."""
+        """Work of the merge: the beats of the page, or its tuples if these take longer, whatever the keys are.
+
+        The uses of its bins take no longer: a touch one cycle and one for each tuple, beside an append (BinUse).
+        """
         return self.merges(max(self.beats, AGAIN))
 
     def merges(self, least: int) -> backlog.Moments:
@@ -181,9 +204,20 @@ class Work:
         A touch is charged as if the tuple of its own key stayed. That covers the line which this tuple may need in the
         bin that it joins.
         """
-        lists, channel = Lists(self.params), self.channel("descriptors")
+        return self._described(self.channel("descriptors"), 2)
+
+    @property
+    def descriptor_reads(self) -> tuple[backlog.Moments, ...]:
+        """Work of the beats of descriptors that are read: see :attr:`table_reads`."""
+        each = self._brought("descriptors")
+        return () if each is None else (self._described(each, 1),)
+
+    def _described(self, each: backlog.Moments, accesses: int) -> backlog.Moments:
+        """Return the moments of the lines of both bins of an operation, if each line is accessed so many times."""
+        lists = Lists(self.params)
         touched, appended = (
-            backlog.repeated(law, 2 + 2 * lists.further(len(law)), channel) for law in (lists.touched_law, lists.law)
+            backlog.repeated(law, accesses * (1 + lists.further(len(law))), each)
+            for law in (lists.touched_law, lists.law)
         )
         return touched + appended
 
@@ -204,12 +238,19 @@ class Work:
 
     @property
     def flushing(self) -> backlog.Moments:
-        """Work of the way back: a touched bin, of which all tuples may be left, and one that a tuple has joined."""
+        """Work of the way back: a bin that a tuple has joined, and a touched one with the tuples that go on waiting.
+
+        Further lines that a touched bin had are given back, a line a cycle. A client can touch each page some time
+        after the append to it (:attr:`fetching`). So tuples are taken to go on waiting where most tuples wait: of all
+        dependences this one makes the longest work.
+        """
         lists = Lists(self.params)
-        law, (first, _) = lists.law, self.params.line_indices
-        count, further = np.arange(len(law) + 1), lists.further(len(law) + 1)
+        laws, (first, _) = (lists.law, lists.left_law, lists.touched_law), self.params.line_indices
+        most = max(map(len, laws)) + 1
+        count, further = np.arange(most), lists.further(most)
         named = FLUSH / 2 + np.where(further > 0, 1 + FLUSH_LINE * further + count - first, 0)
-        return backlog.moments(law, named[:-1]) + backlog.moments(law, named[1:])
+        given_back = np.where(further > 0, 1 + further, 0)
+        return backlog.moments_together(laws, (named[1:], named, given_back))
 
     def keeps_up(self, interval: int | Fraction) -> bool:
         """Return whether the channels of HBM and the merge do what operations bring on average, with room."""
@@ -229,7 +270,7 @@ class Work:
         law = lists.touched_law
         count, further = np.arange(len(law)), lists.further(len(law))
         first, each = self.params.line_indices
-        line = FOLLOW_LINE + self.latency
+        line = FOLLOW_LINE + self.line_beats("descriptors") + self.latency
         tuple_ = max(1.0, self.tuple_cycles / (1 << layout.spread))
         here = tuple_ * np.minimum(count, first)
         for number in range(1, int(further[-1]) + 1):

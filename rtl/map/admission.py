@@ -23,9 +23,10 @@ from rtl.stream.fifo import Fifo
 class Admission(wiring.Component):
     """Admits operations in order, at most one each ``interval`` cycles, and tells every other block what they touch.
 
-    An admitted operation takes the draws of its number and has its key looked up. As soon as the position map has
-    answered, both bins are announced; the page is read ``lookup_cycles`` after admission. At most ``in_flight``
-    operations are between admission and reply, and every queue here has room for all of them.
+    An admitted operation takes the draws of its number and has its key looked up. When the position map has answered,
+    both bins are announced, ``announce_cycles`` after admission at the earliest: so an operation whose lines are on
+    chip takes no place of a bin sooner than others do. The page is read ``lookup_cycles`` after admission. At most
+    ``in_flight`` operations are between admission and reply, and every queue here has room for all of them.
 
     Parameters
     ----------
@@ -85,12 +86,10 @@ class Admission(wiring.Component):
         params = config.params
         lookup, uses = position_map.signature.members, bins.signature.members
         self.drbg = Drbg(pages=params.pages)
-        self.read_pacer = Pacer(
-            shape=range(params.pages),
-            offset=config.lookup_cycles,
-            depth=config.in_flight,
-            insecure_unpaced=config.insecure_unpaced,
-        )
+        pages, paced = range(params.pages), {"depth": config.in_flight, "insecure_unpaced": config.insecure_unpaced}
+        self.read_pacer = Pacer(shape=pages, offset=config.lookup_cycles, **paced)
+        both = StructLayout({"page": pages, "fresh": pages})
+        self.touch_pacer = Pacer(shape=both, offset=config.announce_cycles, **paced)
         super().__init__(
             {
                 "i_command": In(stream.Signature(command_layout(params))),
@@ -117,10 +116,12 @@ class Admission(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.drbg, m.submodules.read_pacer = self.drbg, self.read_pacer
+        m.submodules.touch_pacer = self.touch_pacer  # it may be late: its time is the earliest, and no host sees it
         m.submodules.fresh = fresh = Fifo(shape=range(self.config.params.pages), depth=self.config.in_flight)
         self._number(m)
         self._admit(m, self._turn(m), fresh)
-        self._announce(m, self._locate(m, fresh))
+        self._locate(m, fresh)
+        self._announce(m)
         connect(m, self.read_pacer.o, flipped(self.o_read))
         m.d.comb += [self.late.eq(self.read_pacer.late), self.spare.eq(self.drbg.spare)]
         return m
@@ -178,24 +179,24 @@ class Admission(wiring.Component):
             commands.i.valid.eq(self.admitted),
             commands.i.p.eq(command.p),
             self.read_pacer.start.eq(self.admitted),
+            self.touch_pacer.start.eq(self.admitted),
         ]
         connect(m, lookups.o, flipped(self.o_lookup))
         connect(m, commands.o, flipped(self.o_command))
 
-    def _locate(self, m: Module, fresh: Fifo) -> Fifo:
-        """Hand an answer of the position map to all who wait for it; return the two pages of each operation."""
+    def _locate(self, m: Module, fresh: Fifo) -> None:
+        """Hand an answer of the position map to all who wait for it."""
         located, pages, depth = self.i_located, range(self.config.params.pages), self.config.in_flight
-        m.submodules.touches = touches = Fifo(shape=StructLayout({"page": pages, "fresh": pages}), depth=depth)
         m.submodules.findings = findings = Fifo(shape=located.p.shape(), depth=depth)
         m.submodules.touched = touched = Fifo(shape=pages, depth=depth)
         m.d.comb += [
             self.located.eq(located.valid & fresh.o.valid),  # no queue ever fills up, so that none is asked for room
             located.ready.eq(self.located),
             fresh.o.ready.eq(self.located),
-            touches.i.valid.eq(self.located),
+            self.touch_pacer.i.valid.eq(self.located),
             # SEC_CM: PAGE.MISS.DUMMY -- the position map answers a miss with the page drawn for it
-            touches.i.p.page.eq(located.p.page),
-            touches.i.p.fresh.eq(fresh.o.p),
+            self.touch_pacer.i.p.page.eq(located.p.page),
+            self.touch_pacer.i.p.fresh.eq(fresh.o.p),
             findings.i.valid.eq(self.located),
             findings.i.p.eq(located.p),
             touched.i.valid.eq(self.located),
@@ -205,10 +206,10 @@ class Admission(wiring.Component):
         ]
         connect(m, findings.o, flipped(self.o_finding))
         connect(m, touched.o, flipped(self.o_page))
-        return touches
 
-    def _announce(self, m: Module, touches: Fifo) -> None:
+    def _announce(self, m: Module) -> None:
         """Announce the bin of the page, then the bin of the fresh page."""
+        touches = self.touch_pacer
         appending = Signal()  # the bin of the page has been announced
         m.d.comb += [
             self.o_touch.valid.eq(touches.o.valid),

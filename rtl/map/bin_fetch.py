@@ -108,7 +108,7 @@ class BinFetch(wiring.Component):
         head = View(HEAD, arrived.data[: HEAD.size])
         takes = Signal()
         id_, link, indices = Signal(shapes.id_bits), Signal(shapes.further_bits), Signal(len(arrived.data) - 32)
-        in_line, remaining, place = Signal(range(32)), Signal(count), Signal(count)
+        in_line, remaining, place = Signal(range(further_indices + 1)), Signal(count), Signal(count)
         held = Signal.like(self.held)
         m.d.comb += [
             self.i_line.ready.eq(~here | takes),

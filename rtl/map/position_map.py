@@ -8,7 +8,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from omap.params import Params, Rule
-from rtl.constants import MOST_TRANSIT_ENTRIES
+from rtl.constants import MOST_LINES, MOST_TRANSIT_ENTRIES
 from rtl.crypto.siphash import WORD, SipHash
 from rtl.map.lookup import FROM_QUEUE, PAGE_BITS, TO_QUEUE, Lookup, located_layout
 from rtl.map.spacing import Spacing
@@ -53,7 +53,7 @@ class PositionMap(wiring.Component):
         Least number of cycles from one operation to the next, 3 to 1024. An operation needs two cycles, and a move
         one: an interval of five has room for three moves, but for one in :data:`FREE_EVERY` cycles.
     line_entries : int
-        Lines kept on chip for each table, 2 to 64: see :class:`~rtl.memory.line_buffer.LineBuffer`.
+        Lines kept on chip for each table, 2 to 128: see :class:`~rtl.memory.line_buffer.LineBuffer`.
     transit_entries : int, optional
         Entries in transit, from what ``params`` say, the default, to 128.
     under_way : int
@@ -107,7 +107,7 @@ class PositionMap(wiring.Component):
             transit_entries = params.transit_entries
         require_whole("transit_entries", transit_entries, max(params.transit_entries, 1), MOST_TRANSIT_ENTRIES)
         require_whole("interval", interval, USE_CYCLES + 1, 1024)
-        require_whole("line_entries", line_entries, 2, 64)
+        require_whole("line_entries", line_entries, 2, MOST_LINES)
         require_whole("under_way", under_way, 4, 256)
         self.params, self.interval, self.under_way = params, interval, under_way
         self.hash = SipHash(message_bytes=params.key_bytes)

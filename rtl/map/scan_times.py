@@ -12,6 +12,7 @@ from rtl.map.bin_shapes import BinShapes
 from rtl.map.descriptor_walk import LINE_CYCLES, STEP_CYCLES
 from rtl.map.format import SETTLE
 from rtl.map.slot_marks import MARKS, mark_rows
+from rtl.memory.hbm import BEAT_BYTES
 from rtl.memory.slot_channels import MANY_READS, OUTSTANDING_READS
 
 PAGES_AT_ONCE = 8
@@ -57,9 +58,10 @@ class ScanTimes:
         """
         limits, layout, at_once = self.limits, self.config.layouts["descriptors"], self.pages
         lines = 1 + min(self.shapes.most_lines, self.config.params.further_lines)
-        others = at_once * limits.access_cycles(layout.item_bytes)
+        beats = layout.item_bytes // BEAT_BYTES
+        others = at_once * max(limits.access_cycles(layout.item_bytes), beats)
         first, each = self.config.params.line_indices
-        step = STEP_CYCLES + max(limits.cycles(limits.latency_ns), each) + others
+        step = STEP_CYCLES + max(limits.cycles(limits.latency_ns) + beats, each) + others
         work = lines * step + max(first, each) + (at_once - 1) * (self.shapes.most + lines * LINE_CYCLES)
         return math.ceil(PIPELINE + work + self._refreshes(work, lines, layout.channels))
 

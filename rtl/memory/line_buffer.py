@@ -10,6 +10,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.constants import MOST_LINES
 from rtl.stream.fifo import Fifo
 from rtl.stream.interfaces import require_whole
 from rtl.stream.pick import encoded, lowest, one_hot
@@ -37,7 +38,7 @@ class LineBuffer(wiring.Component):
     line_bits : int
         Width of a line.
     entries : int
-        Copies kept, 2 to 64: at least the uses under way, from touch to the arrival of the write.
+        Copies kept, 2 to 128: at least the uses under way, from touch to the arrival of the write.
 
     Members
     -------
@@ -63,7 +64,7 @@ class LineBuffer(wiring.Component):
     def __init__(self, *, address_bits: int, line_bits: int, entries: int = 32) -> None:
         require_whole("address_bits", address_bits, 1, 48)
         require_whole("line_bits", line_bits, 1, 4096)
-        require_whole("entries", entries, 2, 64)
+        require_whole("entries", entries, 2, MOST_LINES)
         self.address_bits, self.line_bits, self.entries = address_bits, line_bits, entries
         id_bits = (entries - 1).bit_length()
         self.id_bits = id_bits

@@ -8,7 +8,7 @@ import pytest
 
 from omap.board import BOARDS
 from omap.errors import ParamsError
-from omap.params import Params, Rule
+from omap.params import DESCRIPTOR_BYTES, Params, Rule
 from omap.presets import NAMES, preset
 from omap.sizing import one_choice, page_bytes_for, resident
 from omap.sizing.channels import CHANNEL_BYTES
@@ -51,7 +51,7 @@ def test_there_is_an_engine_for_the_largest_map_of_every_board(board):
     assert config.channels == chosen.channels
 
 
-@pytest.mark.parametrize(("over", "channels"), [(0, 2), (64, 3)])
+@pytest.mark.parametrize(("over", "channels"), [(0, 2), (128, 3)])
 def test_a_structure_that_is_one_line_too_large_gets_another_channel(over, channels):
     slow = 64  # cycles, so that traffic asks for no channel
     config = EngineConfig(params=with_descriptors(2 * CHANNEL_BYTES + over), interval=slow)
@@ -101,7 +101,7 @@ def test_an_interval_may_be_a_fraction():
     assert [whole.most_within(cycles) for cycles in (1, 9, 10, 18, 19)] == [1, 1, 2, 2, 3]
 
 
-@pytest.mark.parametrize("descriptor_bytes", [64, 32])
+@pytest.mark.parametrize("descriptor_bytes", DESCRIPTOR_BYTES)
 @pytest.mark.parametrize("slots", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize(("key_bytes", "value_bytes"), [(4, 8), (8, 64), (16, 256), (16, 1000)])
 def test_there_is_an_engine_for_the_highest_load_that_the_planner_gives_a_card(

@@ -10,7 +10,7 @@ from omap.errors import ParamsError
 from omap.operations import Kind, Operation
 from omap.presets import preset
 from omap.sizing import one_choice
-from omap.sizing.backlog import TILTS, Lists, moments, repeated
+from omap.sizing.backlog import TILTS, Lists, moments, moments_together, repeated
 from omap.sizing.channels import LEAST_INTERVAL, total
 from omap.sizing.hbm import HbmLimits
 from rtl import offsets
@@ -52,18 +52,21 @@ def test_every_offset_of_a_map_that_ships_covers_a_refresh_on_every_way(config):
     assert offsets.offsets(work, interval=config.interval).flush < SETTLE
 
 
-def bits_of_longer(config, cycles, own, server, operations, interval):
-    """Return -log2 of the bound on being late by a server alone, through windows of so many operations or more."""
-    behind = cycles - offsets.LOCATE - offsets.WORD * (config.params.key_bytes // 8 + 1) - 1
-    growth = server - TILTS * interval
+def bits_of_longer(config, cycles, own, server, operations, interval, beyond=None):
+    """Return -log2 of the bound on being late by a server alone, through windows of so many operations or more.
+
+    ``beyond`` is what each operation more than so many brings.
+    """
+    behind = cycles - offsets.located(Work(config.params, config.lanes, config.layouts)) - 1
+    growth, last = (work - TILTS * interval for work in (server, server if beyond is None else beyond))
     with np.errstate(invalid="ignore", divide="ignore"):
-        longer = np.where(growth < 0, operations * growth - np.log(-np.expm1(np.minimum(growth, 0))), np.inf)
+        longer = np.where(last < 0, operations * growth - np.log(-np.expm1(np.minimum(last, 0))), np.inf)
     return np.max(TILTS * behind - own - longer) / math.log(2)
 
 
 def slack(config, work):
     """Return the cycles that an operation has for its list and for waiting, from admission to the reply."""
-    known = offsets.TUPLES + offsets.LEAVING + work.assembling + offsets.TAKE_CYCLES
+    known = offsets.TUPLES + work.line_beats("descriptors") + offsets.LEAVING + work.assembling + offsets.TAKE_CYCLES
     return config.lookup_cycles + config.turnaround_cycles + config.reply_cycles - known
 
 
@@ -84,19 +87,18 @@ def test_channels_are_not_busy_from_one_refresh_to_the_next(config):
 
 @pytest.mark.parametrize("config", SHIPPING)
 def test_windows_with_fetch_and_touch_of_one_page_are_not_busy(config):
-    """Tuples that stay after a touch are of a page whose tuples were fetched a turnaround before."""
+    """Tuples that stay after a touch are of a page whose tuples were fetched a turnaround before.
+
+    Let D be the operations of a turnaround. A window of n > D operations has both times of n - D pages. Of D pages it
+    has the fetch alone, and of D others the touch alone.
+    """
     work, lists = Work(config.params, config.lanes, config.layouts), Lists(config.params)
     law, left = lists.touched_law, lists.left_law
     fetched = np.arange(len(law)) * np.where(lists.further(len(law)) > 0, 2, 1)
-    # At worst, most tuples stay where most tuples wait: both have the same quantiles.
-    tails = [distribution[::-1].cumsum()[::-1] for distribution in (law, left)]
-    steps = np.unique(np.concatenate(tails))
-    waiting, staying = (np.maximum(0, len(tail) - 1 - np.searchsorted(tail[::-1], steps)) for tail in tails)
-    share = np.diff(np.concatenate([[0.0], steps]))
-    both = moments(share / share.sum(), fetched[waiting] + staying) + TILTS
+    both = moments_together((law, left), (fetched, np.arange(len(left)))) + TILTS  # most stay where most wait
     operations = math.floor(config.turnaround_cycles / config.interval)
     cycles = slack(config, work) - math.ceil(3 * (work.latency + work.refresh))
-    found = bits_of_longer(config, cycles, work.list_cycles, both, operations, float(config.interval))
+    found = bits_of_longer(config, cycles, work.list_cycles, work.filling, operations, float(config.interval), both)
     assert found > config.late_bits + 5
 
 
@@ -126,8 +128,11 @@ def test_no_more_operations_are_in_flight_than_there_is_room_for_their_bins():
     params = one_choice(capacity=12_000, key_bytes=4, value_bytes=4, page_bytes=64, descriptor_bytes=32)
     config = EngineConfig(params=params)
     work = Work(params, 1, config.layouts)
-    flush = offsets.offsets(work, interval=config.interval).flush
-    assert 2 * config.in_flight + 2 * (flush - offsets.LOCATE) / config.interval <= config.bin_entries <= MOST_BINS
+    written = max(
+        offsets.offsets(work, interval=config.interval).flush, offsets.joining(work, interval=config.interval)
+    )
+    away = (written - config.announce_cycles) / config.interval
+    assert 2 * config.in_flight + 2 * away <= config.bin_entries <= MOST_BINS
     with pytest.raises(ParamsError, match="bin_entries is .*; it must be a whole number from 2 to 512"):
         EngineConfig(params=params, bin_entries=513)
 
@@ -212,17 +217,17 @@ def least(found, late, early, latencies):
 
 def test_constants_of_the_blocks_are_what_they_take(alone):
     """At most, and not many more: else offsets would be longer than they need to be."""
-    words = ROOMY.params.key_bytes // 8 + 1
-    located = least(alone, "located", "admitted", 1)
-    assert 0 <= offsets.LOCATE + offsets.WORD * words - located <= 4
+    work = Work(ROOMY.params, ROOMY.lanes, ROOMY.layouts)
+    described = work.line_beats("descriptors")
+    assert 0 <= offsets.located(work) - least(alone, "located", "admitted", 1) <= 4
     # A page for which nothing waits needs its descriptor, the others need tuples as well.
     listed = [one for one in alone if one[1]["merged"] - one[1]["located"] >= 2 * one[0]]
     empty = [one for one in alone if one not in listed]
     assert len(listed) > 10
     assert len(empty) > 1
-    assert 0 <= offsets.TUPLES - least(listed, "merged", "located", 2) <= 4
+    assert 0 <= offsets.TUPLES + described - least(listed, "merged", "located", 2) <= 4
     opening = offsets.OPENING + 2 * ROOMY.page_beats
-    known = offsets.VERSION + offsets.KEYSTREAM + opening - least(empty, "merged", "located", 1)
+    known = offsets.VERSION + described + offsets.KEYSTREAM + opening - least(empty, "merged", "located", 1)
     assert 0 <= known <= 14
 
 

@@ -57,6 +57,17 @@ def test_a_page_is_read_at_a_fixed_time_after_admission(drawn):
     assert bench.get("late") == 0
 
 
+@settings(max_examples=6)
+@given(kinds_and_waits)
+def test_no_bin_is_announced_before_a_lookup_without_waiting_would_be_over(drawn):
+    """Else an operation whose lines are on chip would take places of bins that are planned for those before it."""
+    _, bench = run(*drawn)
+    begun, announced = bench.source("i_command").cycles, bench.sink("o_touch").cycles
+    for number, (before, answered) in enumerate(zip(begun, bench.source("i_located").cycles, strict=True)):
+        touch = max(before + TIGHT.announce_cycles, answered + 1)
+        assert announced[2 * number] == max(touch, announced[2 * number - 1] + 1 if number else touch)
+
+
 @pytest.mark.parametrize(("interval", "gaps"), [(9, [9] * 9), (Fraction(19, 2), [10, 9, 10, 9, 10, 9, 10, 9, 10])])
 def test_operations_are_admitted_at_the_interval(interval, gaps):
     _, bench = run([Kind.GET] * 10, [0], replace(TIGHT, interval=interval))

@@ -203,7 +203,7 @@ def change(**values):
         (change(transit_entries=4), "transit_entries is 4; it must be a whole number from 5 to 128"),
         (change(transit_entries=129), "transit_entries is 129; it must be a whole number from 5 to 128"),
         (change(under_way=3), "under_way is 3; it must be a whole number from 4 to 256"),
-        (change(line_entries=65), "line_entries is 65; it must be a whole number from 2 to 64"),
+        (change(line_entries=129), "line_entries is 129; it must be a whole number from 2 to 128"),
         (
             lambda: PositionMap(geometry(4, buckets=3, transit=9, capacity=5, rule=Rule.TWO_CHOICE, hbm_bins=2)),
             "rule is two_choice; the lookup stage is built for one_choice",

@@ -8,6 +8,7 @@ import pytest
 
 from omap.presets import preset
 from rtl.map.bin_shapes import Use
+from rtl.offsets import LANDING
 from rtl.work import FLUSH, FLUSH_LINE
 from sim.bench.compiled import Design
 from tests.support.designs.bins_loop import SHARES, BinsLoop
@@ -15,6 +16,9 @@ from tests.support.designs.bins_loop import SHARES, BinsLoop
 PAPER = replace(preset("PAPER"), capacity=13_500, pages=2000, waiting_slots=8000, further_lines=40, buckets=4000)
 LATENCY = 20
 """Cycles of an access to memory: enough that bins overlap, and so few that there are bins for all of them."""
+
+PORTS = 10
+"""Cycles through the ports of HBM, there and back, at most; and in which a vacant place is found."""
 
 KEEPS, JOINS = 0.265, 0.853
 """Shares of a full map: 1.16 tuples wait for a touched page, and 0.31 go on waiting."""
@@ -85,6 +89,8 @@ def test_operations_on_few_keys_take_no_longer_than_there_is_time(follows):
     )
     assert judged > 0.9
     assert cycles <= max(3.0, 2.3 + judged) + 0.1
+    if follows > 3:  # nothing waits for the tuple of the operation before, and bins are on chip
+        assert cycles <= 1.1 + judged  # the merge of an operation takes no less: rtl.work.Work.merging
 
 
 def test_a_bin_that_nothing_waits_for_is_announced_fetched_and_taken_back_in_two_cycles():
@@ -112,3 +118,16 @@ def test_bins_with_further_lines_go_back_one_behind_the_other():
     bench.run_until(limit=20_000, values={"quiet": 1})
     each = FLUSH / 2 + FLUSH_LINE + 2 + 1
     assert bench.cycle - touched <= 3 * latency + len(pages) * each
+
+
+def test_the_place_of_a_bin_can_be_taken_soon_after_its_last_use():
+    """Both bins of an operation have changed and go back; memory takes as long as it was told to."""
+    bench = design().bench()
+    for name, value in {"keeps": 0, "joins": SHARES, "alone": 1, "latency": LATENCY}.items():
+        bench.set(name, value)
+    for number in range(1, 20):
+        bench.source("i_touch").push(operations(number)[-2:])
+        bench.run_until(limit=1000, transfers={"o_touched": 1, "o_appended": 1})
+        ended = bench.cycle
+        bench.run_until(limit=1000, values={"quiet": 1})
+        assert bench.cycle - ended <= LATENCY + LANDING - PORTS

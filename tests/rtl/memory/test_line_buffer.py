@@ -187,7 +187,7 @@ def test_the_same_line_is_used_every_two_cycles():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"entries": 1}, "entries is 1; it must be a whole number from 2 to 64"),
+        ({"entries": 1}, "entries is 1; it must be a whole number from 2 to 128"),
         ({"address_bits": 0}, "address_bits is 0; it must be a whole number from 1 to 48"),
         ({"line_bits": 5000}, "line_bits is 5000; it must be a whole number from 1 to 4096"),
     ],

@@ -88,8 +88,8 @@ def test_the_table_has_a_line_for_the_bound_and_for_each_wait_of_each_workload(c
     main(["--keys", "64", "--operations", "2000"])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert len(lines) == 3 + len(WORKLOADS) * len(WAITS)
-    assert lines[2] == "| the bound, any | | 2^-10.9 | 2^-26.3 | 2^-42.1 |"
-    assert lines[-1] == "| one key | 97 | none | none | none |"
+    assert lines[2] == "| the bound, any | | 2^-8.5 | 2^-22.5 | 2^-36.8 |"
+    assert lines[-1] == "| one key | 98 | none | none | none |"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,10 @@ REMOVALS = [
         "self.o.valid.eq(items.o.valid)",
     ),
     Removal(
-        "EVENT.TIME.PACED", "rtl/map/admission.py", "insecure_unpaced=config.insecure_unpaced", "insecure_unpaced=True"
+        "EVENT.TIME.PACED",
+        "rtl/map/admission.py",
+        '"insecure_unpaced": config.insecure_unpaced',
+        '"insecure_unpaced": True',
     ),
     Removal(
         "EVENT.TIME.PACED", "rtl/map/pages.py", "insecure_unpaced=config.insecure_unpaced", "insecure_unpaced=True"
