@@ -187,7 +187,7 @@ class EngineConfig:
             entries = min(MOST_TRANSIT_ENTRIES, max(64, moving, self.params.transit_entries))
             object.__setattr__(self, "transit_entries", entries)
         if not self.line_entries:
-            held = offsets.lines_held(Work(self.params, self.lanes, self.layouts), self.lookup_cycles)
+            held = offsets.written_back(Work(self.params, self.lanes, self.layouts), self.lookup_cycles)
             lines = ceil((1 + MOVED_LINES) * self.most_within(held))
             object.__setattr__(self, "line_entries", min(MOST_LINES, max(LEAST_LINES, lines)))
         if not self.host_ids:
@@ -197,7 +197,7 @@ class EngineConfig:
     def _make_room(self, work: Work, flush: int) -> None:
         """Choose how many operations are in flight, and as many bins as cover them."""
         # An operation comes when another was replied to, and its bins are announced some time later.
-        written = max(flush, offsets.joining(work, interval=self.interval, bits=self.late_bits))
+        written = max(flush, offsets.joined(work, interval=self.interval, bits=self.late_bits))
         away = self.most_within(max(0, written - self.announce_cycles))
         if not self.in_flight:
             # Operations behind a page that follows wait for as long as that page does.

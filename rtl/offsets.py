@@ -210,7 +210,7 @@ def offsets(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS, tu
     )
 
 
-def joining(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) -> int:
+def joined(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) -> int:
     """Return the cycles from the end of a use until the tuple that joined its bin is in HBM, as :func:`offsets` does.
 
     The bin stays on chip until then. The tuple may wait for lists that are read from its channel, and for tuples that
@@ -222,8 +222,10 @@ def joining(work: Work, *, interval: int | Fraction, bits: float = LATE_BITS) ->
     return math.ceil(known + float(most_early(interval)) + behind)
 
 
-def lines_held(work: Work, lookup: int) -> int:
-    """Return the cycles for which a line of the position map is on chip at most, from its announcement to its arrival.
+def written_back(work: Work, lookup: int) -> int:
+    """Return the cycles from the announcement of a line of the position map until it is back in HBM, at most.
+
+    The line is on chip for as long.
 
     Parameters
     ----------
@@ -232,5 +234,5 @@ def lines_held(work: Work, lookup: int) -> int:
     lookup : int
         From admission to the read of the page.
     """
-    announced = WORD * (work.params.key_bytes // 8 + 1)  # after admission, at least
-    return math.ceil(lookup - announced + LANDING + work.line_beats("table 0") + work.latency + work.refresh)
+    hashed = WORD * (work.params.key_bytes // 8 + 1)  # the announcement comes no sooner after admission
+    return math.ceil(lookup - hashed + LANDING + work.line_beats("table 0") + work.latency + work.refresh)

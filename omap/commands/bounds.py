@@ -131,7 +131,7 @@ def _one_choice(asked: Asked) -> Iterator[dict[str, Any]]:
     from omap.params import line_indices
     from omap.sizing import INSTANT_BITS
     from omap.sizing.bounds import Shape
-    from omap.sizing.sizes import LINE_BYTES
+    from omap.sizing.sizes import DESCRIPTOR_LINE
     from omap.sizing.theorem import mean_share, provision, waiting_law
 
     keys = asked.keys
@@ -139,7 +139,7 @@ def _one_choice(asked: Asked) -> Iterator[dict[str, Any]]:
     shapes = ((asked.load or 11.25, asked.slots or 15),) if custom else ONE_CHOICE_SHAPES
     for place, (c, room) in enumerate(shapes):
         pages = max(2, math.ceil(keys / c))
-        lines = line_indices(LINE_BYTES)
+        lines = line_indices(DESCRIPTOR_LINE)
         shape = Shape(rule=Rule.ONE_CHOICE, capacity=keys, pages=pages, page_slots=room, line_indices=lines)
         law = waiting_law(keys, pages, room)
         provided = min(keys, provision(law, np.arange(len(law)), pages, INSTANT_BITS))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from omap import sizing
 from omap.board import BOARDS, Board
 from omap.errors import ParamsError, PlanError
-from omap.params import MAX_PAGE_SLOTS, Params, Rule, check_shape
+from omap.params import DESCRIPTOR_BYTES, MAX_PAGE_SLOTS, Params, Rule, check_shape
 from omap.sizing.loads import MOST_LOAD, Loads, most_board_load
 from omap.sizing.plan import Plan
 from omap.sizing.refusals import Request, broken_bounds, check_bytes, over, refusal, scaled
@@ -28,11 +28,11 @@ Prefer = Literal["bytes", "hbm"]
 
 _PAGE_LOADS = (sizing.PAGE_LOAD, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 1.0, 1.1)
 
-LINES = (128, 64, 32)
-"""Bytes of descriptor lines, in the order in which they are tried: a list in few lines is read in a short time."""
+LINES = tuple(sorted(DESCRIPTOR_BYTES, reverse=True))
+"""Bytes of descriptor lines, in the order in which they are tried."""
 
 SHORT_LINES = LINES[1:]
-"""Lines of maps that are to need the least HBM."""
+"""Bytes of descriptor lines of maps that are to need the least HBM."""
 
 _MORE_LOADS = (1.2, 1.3, 1.4, 1.5, 1.7, 2.0, 2.3, 2.6, 3.0, 3.5, 4.0)
 """Loads that suit pages of few slots."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from omap.errors import ParamsError
 from omap.params import (
+    DESCRIPTOR_BYTES,
     MAX_PAGES,
     MOST_CAPACITY,
     TAG_BYTES,
@@ -42,8 +43,8 @@ INSTANT_BITS = TARGET_BITS + LIFETIME_BITS + 2
 PAGE_LOAD = 0.75
 """Mean tuples of a page over the tuples that it has room for; with this share a map needs the least HBM."""
 
-LINE_BYTES = 128
-"""Bytes of a descriptor line where there is room for it: the lines of a list are read one after the other."""
+DESCRIPTOR_LINE = max(DESCRIPTOR_BYTES)
+"""Bytes of a descriptor line where HBM has room: a list in few lines is read in a short time."""
 
 BUCKET_BYTES = 128
 """Bytes of a bucket for all entries but the shortest."""
@@ -69,7 +70,7 @@ def one_choice(
     key_bytes: int,
     value_bytes: int,
     page_bytes: int,
-    descriptor_bytes: int = LINE_BYTES,
+    descriptor_bytes: int = DESCRIPTOR_LINE,
     bucket_bytes: int | None = None,
     page_load: float = PAGE_LOAD,
     pages: int | None = None,

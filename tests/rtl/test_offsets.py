@@ -128,9 +128,7 @@ def test_no_more_operations_are_in_flight_than_there_is_room_for_their_bins():
     params = one_choice(capacity=12_000, key_bytes=4, value_bytes=4, page_bytes=64, descriptor_bytes=32)
     config = EngineConfig(params=params)
     work = Work(params, 1, config.layouts)
-    written = max(
-        offsets.offsets(work, interval=config.interval).flush, offsets.joining(work, interval=config.interval)
-    )
+    written = max(offsets.offsets(work, interval=config.interval).flush, offsets.joined(work, interval=config.interval))
     away = (written - config.announce_cycles) / config.interval
     assert 2 * config.in_flight + 2 * away <= config.bin_entries <= MOST_BINS
     with pytest.raises(ParamsError, match="bin_entries is .*; it must be a whole number from 2 to 512"):
