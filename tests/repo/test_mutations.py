@@ -16,7 +16,10 @@ REMOVALS = {
 """By package."""
 
 TESTS = {package: [f"tests/{package}"] for package in REMOVALS}
-TESTS["rtl"] = [*(f"tests/rtl/{wing}" for wing in ("crypto", "map", "rings")), "tests/rtl/test_engine_erase.py"]
+TESTS["rtl"] = [
+    *(f"tests/rtl/{wing}" for wing in ("crypto", "map", "memory", "rings")),
+    "tests/rtl/test_engine_erase.py",
+]
 """Where the tests of a package are; of the accelerator those of blocks, because an engine takes minutes to compile."""
 
 EACH = [

@@ -24,6 +24,13 @@ REMOVALS = [
         "unused[: self.group] ^ Mux(whole, order, 0)",
         "unused[: self.group]",
     ),
+    Removal(
+        "WAITING.PLACE.RANDOM",
+        "rtl/map/core.py",
+        "memory.order.eq(admission.spare)",
+        "memory.order.eq(0)",
+        tests=("tests/rtl/test_engine_timing.py::test_draws_decide_the_order_in_which_slots_are_handed_out",),
+    ),
     Removal("WAITING.TUPLE.ERASE", "rtl/map/waiting.py", "ResetInserter(forget)(inner)", "inner"),
     Removal(
         "WAITING.TUPLE.UNREADABLE",
