@@ -109,7 +109,9 @@ def secrets_for(config, scripts):
                 break
         else:
             return seed
-    raise AssertionError(f"{SEEDS:,} seeds, and in each an operation waits for a page: {config.params.pages} are too few")
+    raise AssertionError(
+        f"{SEEDS:,} seeds, and in each an operation waits for a page: {config.params.pages} are too few"
+    )
 
 
 def compared(config, scripts, secrets, host, *, delays, arrivals=()):
