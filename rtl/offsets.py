@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -96,6 +97,7 @@ class Offsets:
     flush: int
 
 
+@lru_cache(maxsize=256)
 def least_interval(params: Params, lanes: int = LANES[-1], *, channel_bytes: int = CHANNEL_BYTES) -> int | Fraction:
     """Return the least interval in which pages fit, and the mean work of an operation at each server, with room.
 
