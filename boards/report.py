@@ -90,13 +90,7 @@ def names(params: Params) -> list[str]:
 def with_tops(areas: Mapping[str, Area], engine: Area) -> dict[str, Area]:
     """Return areas with the engine's, and with those of the tops whose surroundings are known."""
     found = {**areas, ENGINE: engine}
-    return found | {name: added(engine, found[around(name)]) for name in TARGETS if around(name) in found}
-
-
-def added(engine: Area, rest: Area) -> Area:
-    """Return the area of a top; a path through the engine's ports may be longer than what either shows."""
-    counts = {name: getattr(engine, name) + getattr(rest, name) for name in RESOURCES}
-    return Area(**counts, levels=max(engine.levels, rest.levels))
+    return found | {name: engine + found[around(name)] for name in TARGETS if around(name) in found}
 
 
 def shares(name: str, area: Area) -> str:

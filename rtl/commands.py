@@ -59,7 +59,7 @@ def report(name: str, names: tuple[str, ...], update: Path | None) -> None:
         reporting.with_table(update.read_text("utf-8"), {}, "")  # refuses a document without a table, before the work
     click.echo(reporting.table({}))
     for block_name, block in reporting.choose(reporting.reported(preset(name)), names, "block").items():
-        areas[block_name] = synthesise(block.make())
+        areas[block_name] = synthesise(block.make(), apart=block.apart)
         click.echo(reporting.row(block_name, areas[block_name]))
     if update is not None:
         document = update.read_text("utf-8")
@@ -88,7 +88,7 @@ def timing(name: str, names: tuple[str, ...], seeds: int, anchors: Path | None, 
     """Estimate the clock of blocks: placement and static timing with public delays. It is no timing closure.
 
     A block takes minutes, most of them for its synthesis. An engine takes much longer. So it has to be named (--block
-    engine), and is placed once; with 4 lanes, the ciphers of the lanes are left out.
+    engine), and is placed once, without the ciphers of its lanes.
     """
     from rtl.timing import report as telling
     from rtl.timing.anchors import ANCHORS, load

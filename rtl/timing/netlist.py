@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rtl.synth.netlist import TOP, SynthesisError
+from rtl.synth.netlist import SynthesisError, parts_of
 from rtl.timing import delays
 from rtl.timing.cells import Way, ways
 
@@ -130,14 +129,14 @@ class _Maker:
         self.drivers.update(dict.fromkeys(outputs, number))
 
 
-def read(module: Mapping[str, Any], boxes: Collection[str] = ()) -> Netlist:
+def read(module: Mapping[str, Any], boxes: Sequence[str] = ()) -> Netlist:
     """Return a flat netlist, as the synthesiser writes it in JSON, with its ports as registers right outside.
 
     Parameters
     ----------
     module : mapping
         The module.
-    boxes : collection of str
+    boxes : sequence of str
         Patterns of parts that were left out, see `rtl.synth.netlist.mapped`. Paths end at their inputs and begin at
         their outputs, as if there were registers.
 
@@ -148,15 +147,12 @@ def read(module: Mapping[str, Any], boxes: Collection[str] = ()) -> Netlist:
     """
     names = _net_names(module)
     maker = _Maker()
-    for pattern in boxes:
-        if not any(fnmatch(cell["type"], f"{TOP}{pattern}") for cell in module["cells"].values()):
-            raise SynthesisError(f"no part is called {pattern}, so none could be left out")
+    parts = set(parts_of(module, boxes))
     for name, cell in module["cells"].items():
         if cell["type"] in NOTHING or cell["type"] in TRANSPARENT:
             continue
         outputs = _ints(cell, "output")
-        left_out = any(fnmatch(cell["type"], f"{TOP}{pattern}") for pattern in boxes)
-        made = _register(_ints(cell, "input"), outputs) if left_out else ways(cell)
+        made = _register(_ints(cell, "input"), outputs) if cell["type"] in parts else ways(cell)
         label = names[outputs[0]] if outputs and outputs[0] in names else name
         maker.add(cell["type"], _plain(label) or cell["type"], _source(cell.get("attributes", {})), made, outputs)
     for name, port in module["ports"].items():

@@ -9,13 +9,10 @@ from rtl.config import EngineConfig
 from rtl.constants import LANES
 from rtl.engine import Engine
 from rtl.map.pages import Pages
-from rtl.synth.blocks import Block
+from rtl.synth.blocks import CIPHERS, Block
 from rtl.synth.netlist import mapped
 from rtl.synth.report import reported
 from rtl.timing.netlist import Netlist, read
-
-CIPHERS = ("*.core.aes", "*.core.ghash")
-"""Parts of each lane of AES-GCM that are left out of engines with many lanes; their own blocks are estimated."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +25,15 @@ class Subject:
         What to synthesise.
     whole : bool
         Whether it is an engine: it takes an hour, so it has to be asked for, and is placed once.
-    boxes : tuple of str
-        Patterns of parts to leave out; paths end there.
     """
 
     block: Block
     whole: bool = False
-    boxes: tuple[str, ...] = ()
 
     def netlist(self) -> Netlist:
-        """Synthesise and return the netlist."""
-        return read(mapped(self.block.make(), emptied=self.boxes), self.boxes)
+        """Synthesise and return the netlist. Paths end at parts that are synthesised apart."""
+        apart = self.block.apart
+        return read(mapped(self.block.make(), emptied=apart), apart)
 
 
 def subjects(params: Params) -> dict[str, Subject]:
@@ -47,6 +42,5 @@ def subjects(params: Params) -> dict[str, Subject]:
     found["pages"] = Subject(Block(Pages, {"config": EngineConfig(params=params)}))
     for lanes in LANES[1:]:
         config = EngineConfig(params=params, lanes=lanes)
-        block = Block(Engine, {"config": config})
-        found[f"engine, {lanes} lanes"] = Subject(block, whole=True, boxes=CIPHERS if lanes > 2 else ())
+        found[f"engine, {lanes} lanes"] = Subject(Block(Engine, {"config": config}, CIPHERS), whole=True)
     return found

@@ -2,6 +2,8 @@
 """The synthesis report: counted right, complete, within the budgets, and true for the small blocks."""
 
 import math
+from functools import reduce
+from operator import xor
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,33 @@ def test_a_black_box_costs_nothing_and_ends_paths():
     assert area.lut >= 7
 
 
+class Parted(wiring.Component):
+    """Six sums of 16 bits, two of which have the name of a part."""
+
+    def __init__(self):
+        super().__init__({"i": In(16), "o": Out(16)})
+
+    def elaborate(self, platform):
+        m = Module()
+        sums = [Signal(16, name=f"sum{k}") for k in range(6)]
+        for k, total in enumerate(sums):
+            part = Module()
+            part.d.sync += total.eq(total + (self.i ^ 257 * k))
+            around = Module()
+            around.submodules["core" if k < 2 else "other"] = part
+            m.submodules[f"part{k}"] = around
+        m.d.comb += self.o.eq(reduce(xor, sums))
+        return m
+
+
+def test_parts_apart_are_counted_as_if_they_were_not():
+    whole, apart = synthesise(Parted()), synthesise(Parted(), apart=("*.core",))
+    assert whole.ff == apart.ff == 6 * 16
+    assert math.isclose(whole.lut, apart.lut, rel_tol=0.2)
+    with pytest.raises(SynthesisError, match="no part is called .*stranger"):
+        synthesise(Parted(), apart=("*.stranger",))
+
+
 def test_what_is_no_black_box_is_refused():
     with pytest.raises(SynthesisError, match="stranger"):
         synthesise(Around("stranger"), BOX)
@@ -170,7 +199,7 @@ def test_an_unknown_block_is_refused():
 
 
 def test_the_command_updates_a_document(tmp_path, monkeypatch):
-    monkeypatch.setattr("rtl.commands.synthesise", lambda component: Area(10, 20, 0, 0, 0, 3))
+    monkeypatch.setattr("rtl.commands.synthesise", lambda component, apart: Area(10, 20, 0, 0, 0, 3))
     document = tmp_path / "report.md"
     document.write_text(with_table(f"{BEGIN}\n{END}\n", {"draws": Area(1, 1, 0, 0, 0, 1)}, ""))
     result = CliRunner().invoke(command, ["report", "--block", "key_hash", "--update", str(document)])

@@ -138,7 +138,7 @@ def test_a_document_without_a_table_is_refused_before_the_work(tmp_path, monkeyp
 
 
 def test_engines_have_to_be_asked_for_and_are_placed_once(monkeypatch):
-    monkeypatch.setattr(Subject, "netlist", lambda its: 4 + len(its.boxes))
+    monkeypatch.setattr(Subject, "netlist", lambda its: 4 + len(its.block.apart))
     monkeypatch.setattr("rtl.timing.estimate.estimate", lambda netlist, seeds: made(1000.0 * netlist * len(seeds)))
     known = subjects(preset("PAPER"))
     result = CliRunner().invoke(command, ["timing"])
@@ -146,7 +146,7 @@ def test_engines_have_to_be_asked_for_and_are_placed_once(monkeypatch):
     shown = re.findall(r"^### (.*)$", result.output, re.MULTILINE)
     assert shown == [name for name, subject in known.items() if not subject.whole]
     result = CliRunner().invoke(command, ["timing", "--block", "engine", "--block", "engine, 4 lanes"])
-    assert "| engine | 1,234 | 4.00 to 4.00 |" in result.output
+    assert "| engine | 1,234 | 6.00 to 6.00 |" in result.output
     assert "| engine, 4 lanes | 1,234 | 6.00 to 6.00 |" in result.output
 
 
@@ -182,5 +182,5 @@ class Outside(Inside):
 
 
 def test_a_box_stands_for_a_part_of_a_block():
-    hollow = Subject(Block(Outside), boxes=("*.part",)).netlist()
+    hollow = Subject(Block(Outside, apart=("*.part",))).netlist()
     assert sorted(kind for kind in hollow.kinds if kind != PORT) == ["FDRE", "top.part"]
