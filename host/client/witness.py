@@ -152,18 +152,21 @@ class Witness:
         how = (
             "connect anew, or start the proxy again"
             if self.path is None
-            else f"accept it: `omap status --accept {map_id.hex()}` (address, key and witness file as before)"
+            else f"accept it: `omap status --accept {map_id.hex()} --key-file FILE` (address and witness as before)"
         )
-        what = (
-            "it was formatted, or another was put in its place (a model without --data-dir starts with a new one), and "
-            "what was stored is gone"
-            if kept is None
-            else f"it was restored from that one as it was before operation {kept}, so operations {kept} to "
-            f"{self.operation}, which had been answered, are gone: what it was restored from is older, or was cut"
-        )
+        if kept is None:
+            what = (
+                "it was formatted, or another was put in its place; what was stored is not in this one; if `omap "
+                "serve` was started without its --data-dir, start it with that folder; if another map was meant"
+            )
+        else:
+            what = (
+                f"it was restored from that one as it was before operation {kept}, so operations {kept} to "
+                f"{self.operation}, which had been answered, are gone: what it was restored from is older, or was cut; "
+                "if that was meant"
+            )
         error = MapChangedError(
-            f"this is map {map_id.hex()}, and the client knows map {self.map_id.hex()}: {what}; if that was meant, "
-            f"{how}"
+            f"this is map {map_id.hex()}, and the client knows map {self.map_id.hex()}: {what}, {how}"
         )
         error.map_id = map_id.hex()
         return error

@@ -25,7 +25,12 @@ def test_a_witness_file_remembers_from_run_to_run(relay, tmp_path):
     with connect(relay, witness=witness) as client, pytest.raises(RollbackError, match="after 11 had been seen"):
         client.get(key(1))
     relay.in_thread(relay.format)
-    with pytest.raises(MapChangedError, match="if that was meant, accept it: `omap status --accept [0-9a-f]{32}`"):
+    accept = (
+        "put in its place; what was stored is not in this one; if `omap serve` was started without its --data-dir, "
+        "start it with that folder; if another map was meant, accept it: `omap status --accept [0-9a-f]{32} --key-file "
+        "FILE`"
+    )
+    with pytest.raises(MapChangedError, match=accept):
         connect(relay, witness=witness)
     witness.unlink()
     connect(relay, witness=witness).close()

@@ -328,7 +328,7 @@ def test_a_map_that_the_host_has_emptied_is_refused_although_nobody_named_a_witn
     assert (code, out, error.count("\n")) == (2, "", 0)
     assert "formatted, or another was put in its place" in error
     assert run("get", "name", "--no-witness") == (1, "", "omap: the key is not in the map")
-    command, *accept = re.search(r"`omap (status --accept [0-9a-f]{32})`", error)[1].split()
+    command, *accept = re.search(r"`omap (status --accept [0-9a-f]{32}) --key-file FILE`", error)[1].split()
     assert run(command)[0] == 2
     assert run(command, "--accept", "1" * 32)[0] == 2  # another one than is there
     code, out, _ = run(command, *accept, "--json")

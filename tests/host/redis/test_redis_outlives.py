@@ -92,7 +92,7 @@ def test_another_map_is_refused_until_it_is_accepted(pair):
     assert pair.until("another was put in its place") == health
     refused = pair.status()
     assert refused.returncode == 2
-    accept = re.search(r"`omap status (--accept [0-9a-f]{32})`", health)[1]
+    accept = re.search(r"`omap status (--accept [0-9a-f]{32}) --key-file FILE`", health)[1]
     assert accept in refused.stderr
     facts = json.loads(pair.status(*accept.split()).stdout)
     assert facts["live_keys"] == 0
