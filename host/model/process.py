@@ -49,16 +49,23 @@ class ProcessTransport(SharedTransport):
         The host's end of the doorbell.
     process : subprocess.Popen, optional
         The device, if it was started here.
+    journal : bool
+        Whether it writes a journal, which `omap serve` keeps in a data folder.
 
     Reveals
         To the host: every access to the shared buffer.
     """
 
     def __init__(
-        self, layout: BufferLayout, memory: memoryview, bell: socket.socket, process: subprocess.Popen[bytes] | None
+        self,
+        layout: BufferLayout,
+        memory: memoryview,
+        bell: socket.socket,
+        process: subprocess.Popen[bytes] | None,
+        journal: bool = False,
     ) -> None:
         super().__init__(layout, memory, bell)
-        self._process = process
+        self._process, self._journal = process, journal
         self._closed = False
 
     def gone(self) -> str:
@@ -67,10 +74,15 @@ class ProcessTransport(SharedTransport):
             return super().gone()
         if self._process is None:
             return "its process has ended or was taken over; see what it wrote, start it again"
-        return f"its process has ended with code {_end(self._process)}; the map is lost, start again"
+        then = (
+            "start `omap serve` again, and it restores the map from its data folder"
+            if self._journal
+            else "the map is lost, start again"
+        )
+        return f"its process has ended with code {_end(self._process)}; {then}"
 
     def close(self) -> None:
-        """Hang up. A device that was started here ends, and its map is gone."""
+        """Hang up. A device that was started here ends, and so does its map, but for what a journal keeps of it."""
         self._closed = True
         super().close()
         if self._process is not None:
@@ -183,7 +195,7 @@ def _start(
         if isinstance(error, OSError):
             raise DeviceError(f"the device's process could not be started: {error}") from error
         raise
-    return ProcessTransport(layout, memory, bell, process)
+    return ProcessTransport(layout, memory, bell, process, journal)
 
 
 def _attach(params: Params, path: str | os.PathLike[str]) -> ProcessTransport:

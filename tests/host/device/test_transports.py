@@ -12,6 +12,7 @@ import time
 import pytest
 
 from host.device.driver import Driver
+from host.device.restoring import begin_empty
 from host.device.transport import load, names, open_transport
 from host.keyfile import read_root_file
 from host.model.model import ModelTransport
@@ -100,6 +101,19 @@ def test_transports_are_found_by_name():
 def test_options_that_a_transport_does_not_take_are_named(params, key_file):
     with pytest.raises(InputError, match=r"the transport 'model' does not take this: .*'device'"):
         open_transport("model", params, key_file=key_file, device=1)
+
+
+def test_a_process_with_a_journal_that_dies_is_no_loss(params, key_file):
+    before = children()
+    with Driver(open_transport("process", params, key_file=key_file, journal=True), params) as driver:
+        begin_empty(driver)
+        (child,) = children() - before
+        os.kill(child, signal.SIGKILL)
+        with pytest.raises(
+            DeviceError, match=r"with code -9; start `omap serve` again, and it restores the map from its data folder"
+        ) as gone_:
+            driver.exchange(bytes(LINE_BYTES))
+        assert "lost" not in str(gone_.value)
 
 
 @pytest.mark.parametrize("name", ["model", "process"])
