@@ -37,8 +37,8 @@ PREFIX = struct.Struct(">4sHHI4x")
 MAX_FACTS_BYTES = 1 << 16
 """Most bytes of facts that a client reads."""
 
-MAX_REFUSAL = 200
-"""Most characters of a relay's reason that a client repeats."""
+MAX_REFUSAL = 300
+"""Most characters of a relay's reason that a client repeats. If there are more, the last one is an ellipsis."""
 
 MOST_NUMBER = 1 << 64
 """Numbers in a greeting are smaller."""
@@ -137,7 +137,7 @@ def read_greeting(prefix: bytes, facts: bytes) -> Greeting:
         raise SessionError("the relay's greeting is not well-formed: it was altered, or the relay is broken")
     mode = {_printable(name): value for name, value in mode.items()}
     kept = {name: _printable(value) if isinstance(value, str) else value for name, value in kept.items()}
-    greeting = Greeting(params, ring_lines, mode, _printable(refused)[:MAX_REFUSAL], kept)
+    greeting = Greeting(params, ring_lines, mode, _shortened(_printable(refused)), kept)
     if greeting.most_lines != most_lines:
         raise SessionError(
             f"the relay announces records of up to {most_lines} lines; its parameters make {greeting.most_lines}"
@@ -153,3 +153,8 @@ def _is_fact(value: Any) -> bool:
 def _printable(text: str) -> str:
     """Return a text without what would move the cursor of a terminal, because nobody trusts the relay that sent it."""
     return "".join(filter(str.isprintable, text))
+
+
+def _shortened(text: str) -> str:
+    """Return a reason as it is, or cut, so that everybody sees that it goes on."""
+    return text if len(text) <= MAX_REFUSAL else text[: MAX_REFUSAL - 1].rstrip() + "…"

@@ -12,12 +12,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import RLock
 
 from host.data.damage import RING, Damage, damaged
-from host.data.files import File, Layer, remove, telling
+from host.data.files import File, Layer, remove
 from host.data.frames import HEAD_BYTES, PARAMS_BYTES, FileHead, FileKind, frames
 from host.data.reading import JOURNAL, Place
 from omap.errors import DataError, InputError
@@ -80,6 +80,18 @@ def follow(codec: RecordCodec, records: bytes, number: int) -> tuple[int, int]:
             raise damaged(RING, damage, f"record {sequence} came, and {number} is the next")
         at, number, operations = end, number + 1, operations + count
     return number - first, operations
+
+
+@contextlib.contextmanager
+def _telling(path: str) -> Iterator[None]:
+    """Raise an OSError of the block as a :class:`DataError` that is short enough to go to clients as a whole."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"the server can't write {path} ({error.strerror or error}), and answers nothing until it can; nothing "
+            "that was answered is lost: make room, then try again"
+        ) from None
 
 
 class Journal:
@@ -151,7 +163,7 @@ class Journal:
         path = os.path.join(self._folder, Place(number, JOURNAL).name)
         params = self._codec.params.digest[:PARAMS_BYTES]
         head = FileHead(FileKind.JOURNAL, params, map_id, at.next, at.operation, int(time.time() * 1000)).pack()
-        with telling(path, "written", self._told):
+        with _telling(path):
             file = self._layer.create(path)
             try:
                 file.write(head)
@@ -186,7 +198,7 @@ class Journal:
         with self._lock:
             size, segment = self.appended.size, self.segments[-1]
             data = frames(self._head, size, self.synced.size, records)
-            with telling(self._path, "written", self._told):
+            with _telling(self._path):
                 self._mend()
                 self._torn = True
                 self._present.write(data)
@@ -215,11 +227,11 @@ class Journal:
         with self._lock:
             if self._file is None:
                 return 0
-            with telling(self._path, "written", self._told):
+            with _telling(self._path):
                 self._mend()
             mark, file, count = self.appended, self._file, len(self._unsynced)
         if count:
-            with telling(self._path, "synced", self._told):
+            with _telling(self._path):
                 try:
                     file.sync()
                 except BaseException:
@@ -240,13 +252,6 @@ class Journal:
     def _present(self) -> File:
         assert self._file is not None
         return self._file
-
-    @property
-    def _told(self) -> str:
-        return (
-            f"operations from number {self.synced.operation} on are not acknowledged until it can; then go on, "
-            "because nothing that was acknowledged is lost"
-        )
 
     def forget(self, number: int) -> None:
         """Count no more the segments whose files have lower numbers than a snapshot."""

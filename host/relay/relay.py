@@ -268,7 +268,7 @@ class Relay:
             connection.disconnect(reason)
             return
         if self.keeper is not None and self.keeper.trouble:
-            connection.greet(self._greeting(f"it can't keep what is written: {self.keeper.trouble}"))
+            connection.greet(self._greeting(self.keeper.trouble))
             connection.disconnect("disk")
             return
         connection.greet(self._greeting())

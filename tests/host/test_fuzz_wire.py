@@ -136,6 +136,20 @@ def test_a_greeting_with_any_other_fact_is_refused_or_says_the_same(name, value)
     status._kept(greeting.kept)
 
 
+@pytest.mark.parametrize("text", ["no room", "ü" * MAX_REFUSAL, "ü" * (MAX_REFUSAL + 1), "one word " * 100])
+def test_a_reason_is_whole_or_ends_in_an_ellipsis(text):
+    greeting = Greeting(PARAMS, LEAST_RING_LINES, {}, text).pack()
+    read = read_greeting(greeting[: PREFIX.size], greeting[PREFIX.size :]).refused
+    if len(text) <= MAX_REFUSAL:
+        assert read == text
+    else:
+        assert len(read) <= MAX_REFUSAL
+        assert read.endswith("…")
+        assert text.startswith(read[:-1])
+        assert not read[-2].isspace()
+    assert read.encode().decode() == read
+
+
 @given(facts=st.binary(max_size=200))
 @example(facts=b"[" * 100_000)
 @example(facts=b"1" * 10_000)
