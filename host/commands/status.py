@@ -10,6 +10,9 @@ import click
 from host.commands.options import Where, connection, echo_json
 from omap.credentials import Credential, Right
 
+_LABELS = {"mode": "board says it is", "operation": "operations so far"}
+"""What people read in the place of names of JSON."""
+
 
 @click.command()
 @connection
@@ -52,19 +55,25 @@ def command(where: Where, as_json: bool) -> None:
     facts |= _kept(greeting.kept)
     for name in ("live_keys", "overruns"):
         facts[name] = "not told" if facts[name] is None else facts[name]
+    facts["operation"] = _grouped(facts["operation"])
     for name, value in facts.items():
-        label = "board says it is" if name == "mode" else name.replace("_", " ")
+        label = _LABELS.get(name, name.replace("_", " "))
         click.echo(f"{label:18}{value}")
+
+
+def _grouped(count: Any) -> str:
+    """Return a count with its thousands marked, and whatever else a relay may say as it is."""
+    return f"{count:,}" if isinstance(count, int) else str(count)
 
 
 def _kept(kept: dict[str, Any]) -> dict[str, Any]:
     """Return what the relay says of its data folder, for people."""
     if not kept:
-        return {"kept on disk": "no"}
+        return {"on disk": "nothing"}
     taken = kept.get("snapshot_time")
     age = f"{max(0.0, time.time() - taken):.0f} s old" if isinstance(taken, (int, float)) and taken else "none"
     return {
-        "kept on disk": f"up to operation {kept.get('synced_operation')}, sync {kept.get('sync')}",
+        "on disk": f"the first {_grouped(kept.get('synced_operation'))} operations, sync {kept.get('sync')}",
         "journal bytes": kept.get("journal_bytes"),
         "snapshot": age,
         **({"trouble": kept["trouble"]} if kept.get("trouble") else {}),

@@ -85,7 +85,7 @@ def metrics(relay: Relay) -> str:
         page.add(
             "omap_journal_synced_operation",
             "counter",
-            "Operations up to which all is on disk.",
+            "Operations on disk: the first so many.",
             kept["synced_operation"],
         )
         page.add("omap_snapshot_time_seconds", "gauge", "When the snapshot was taken.", int(kept["snapshot_time"]))

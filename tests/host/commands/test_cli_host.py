@@ -257,7 +257,8 @@ def test_status(run, relay):
     assert facts["most_operations"] == 14
     assert (facts["client"], facts["rights"], facts["prefix"]) == ("", ["read", "write"], "")
     text = run("status")[1]
-    assert "live keys         0" in text
+    assert "live keys         0\noperations so far " in text
+    assert "on disk           nothing" in text
     assert "board says it is  none" in text
 
 
