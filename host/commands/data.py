@@ -27,6 +27,8 @@ _TELL_SECONDS = 2.0
 
 ALWAYS, INTERVAL = "always", "interval"
 
+_SNAPSHOT_MINUTES = Keeping.snapshot_seconds / 60
+
 
 class Sync(click.ParamType):  # type: ignore[type-arg]  # as in omap.commands.numbers
     """``always``, or ``interval MS`` in one word: milliseconds. The value is the words; see :func:`seconds`."""
@@ -57,23 +59,32 @@ class DataOptions:
     ----------
     data_dir : Path or None
         The data folder; None to keep nothing.
-    sync : str
-        When the journal is synced.
+    sync : str or None
+        When the journal is synced; None for always.
     snapshot_after : int or None
         Bytes of journal after which a snapshot is taken.
-    snapshot_every : float
-        Least minutes between two such snapshots.
+    snapshot_every : float or None
+        Least minutes between two such snapshots; None for the default.
     """
 
     data_dir: Path | None
-    sync: str
+    sync: str | None
     snapshot_after: int | None
-    snapshot_every: float
+    snapshot_every: float | None
+
+    def check(self) -> None:
+        """Raise InputError if an option says how a map is kept, and it is not kept."""
+        if self.data_dir is None:
+            for name in ("sync", "snapshot_after", "snapshot_every"):
+                if getattr(self, name) is not None:
+                    option = "--" + name.replace("_", "-")
+                    raise InputError(f"{option} is for --data-dir: give a folder, or leave {option} out")
 
     @property
     def keeping(self) -> Keeping:
         """How the map is kept."""
-        return Keeping(seconds(self.sync), self.snapshot_after, 60 * self.snapshot_every)
+        minutes = _SNAPSHOT_MINUTES if self.snapshot_every is None else self.snapshot_every
+        return Keeping(seconds(self.sync or ALWAYS), self.snapshot_after, 60 * minutes)
 
     @contextlib.contextmanager
     def opened(self, params: Params) -> Iterator[DataFolder | None]:
@@ -96,10 +107,8 @@ OPTIONS = (
     click.option(
         "--sync",
         type=Sync(),
-        default=ALWAYS,
-        show_default=True,
         help="always: answer when it is on disk. 'interval MS': answer at once, and write to disk at least every so "
-        "many milliseconds; a power cut takes what came since.",
+        f"many milliseconds; a power cut takes what came since.  [default: {ALWAYS}]",
     ),
     click.option(
         "--snapshot-after",
@@ -109,9 +118,7 @@ OPTIONS = (
     click.option(
         "--snapshot-every",
         type=Real(above=0),
-        default=10.0,
-        show_default=True,
-        help="Least minutes between two such snapshots.",
+        help=f"Least minutes between two such snapshots.  [default: {_SNAPSHOT_MINUTES:g}]",
     ),
 )
 """Options of ``omap serve``."""
@@ -144,6 +151,7 @@ def begin(driver: Driver, folder: DataFolder | None, keeping: Keeping) -> Keeper
             "start it with --journal)"
         )
     _check_empty(driver, folder)
+    LOG.info(folder.found.asked)
     begun = begin_empty(driver) if folder.found.empty else _restored(driver, folder)
     folder.begin_map(begun)
     driver.take_journal()  # only now, so that another driver finds out that nothing of it was kept before

@@ -54,23 +54,23 @@ def backup(wanted: MapOptions, data_dir: Path, target: Path | None, source: Path
     """Write all that a data folder holds into one file, or fill a new folder from such a file.
 
     The file is sealed: any device with the same root key restores it, and nobody else can read it. The folder may be in
-    use. Without `omap serve` the options that say which map it is must be those of `omap serve`.
+    use. It says itself which map it holds; a new folder is filled for the map that the options say.
     """
     if (target is None) == (source is None):
         raise InputError("give either --to FILE, to write a backup, or --from FILE, to fill a new folder")
     if source is not None:
-        _filled(data_dir, restore_backup(source, data_dir, wanted.params()), as_json)
+        _filled(data_dir, restore_backup(source, data_dir, wanted.params_of(data_dir)), as_json)
         return
     assert target is not None
     done = ask(data_dir, do="backup", to=str(target.absolute()))
     if done is None:
         _demand(data_dir)
-        with contextlib.closing(DataFolder.open(data_dir, wanted.params())) as folder:
+        with contextlib.closing(DataFolder.open(data_dir, wanted.params_of(data_dir))) as folder:
             done = {"operations": folder.backup_to(target)}
     if as_json:
         echo_json(**done)
     else:
-        click.echo(f"{target} holds the map up to operation {done['operations']:,}")
+        click.echo(f"{target} holds the map after its first {done['operations']:,} operations")
 
 
 @click.command()
@@ -85,10 +85,10 @@ def restore(wanted: MapOptions, data_dir: Path, source: Path | None, as_json: bo
     refuses to restore it.
     """
     if source is not None:
-        _filled(data_dir, restore_backup(source, data_dir, wanted.params()), as_json)
+        _filled(data_dir, restore_backup(source, data_dir, wanted.params_of(data_dir)), as_json)
         return
     _demand(data_dir)
-    with contextlib.closing(DataFolder.open(data_dir, wanted.params())) as folder:
+    with contextlib.closing(DataFolder.open(data_dir, wanted.params_of(data_dir))) as folder:
         found = folder.found
     if as_json:
         echo_json(
@@ -100,7 +100,7 @@ def restore(wanted: MapOptions, data_dir: Path, source: Path | None, as_json: bo
             cut_bytes=found.cut_bytes,
         )
     else:
-        click.echo("\n".join(found.sentences))
+        click.echo("\n".join([*found.sentences, found.next]))
 
 
 def _demand(folder: Path) -> None:
@@ -113,4 +113,6 @@ def _filled(folder: Path, operations: int, as_json: bool) -> None:
     if as_json:
         echo_json(operations=operations)
     else:
-        click.echo(f"{folder} holds the map up to operation {operations:,}; the next `omap serve` restores it")
+        click.echo(
+            f"{folder} holds the map after its first {operations:,} operations; the next `omap serve` restores it"
+        )

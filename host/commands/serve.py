@@ -73,9 +73,25 @@ class DeviceOptions:
     insecure: bool
 
     def check(self) -> None:
-        """Raise InputError if no transport has this name."""
+        """Raise InputError if no transport has this name, or if it needs a key file and there is none.
+
+        So nothing is made for a map that can't be served. The device alone reads the file.
+        """
         if self.backend not in names():
             raise InputError(f"no transport is called {self.backend!r}; installed are {', '.join(names())}")
+        if self.backend not in NEED_KEY or self.attach is not None:
+            return
+        if self.key_file is None:
+            raise InputError(
+                "a model needs a root key file: `omap provision FILE` writes one; give it with --key-file FILE, or "
+                f"name it in the environment variable {ROOT_FILE_VARIABLE}"
+            )
+        try:
+            self.key_file.stat()
+        except OSError as error:
+            raise InputError(
+                f"the key file {self.key_file} can't be read: {error.strerror}; `omap provision FILE` writes one"
+            ) from None
 
     def open(self, params: Params, journal: bool = False) -> Transport:
         """Return an open transport to the device. A device that is started here writes a journal if that is asked for.
@@ -191,13 +207,14 @@ def command(
     """Run a map and let clients in, until SIGTERM or Ctrl-C.
 
     Prints one line when it is ready. On a signal it takes no more clients, answers what it has read, and ends. With
-    --data-dir the next start restores the map. Without it a model's map is lost then, unless the model was started
-    separately and --attach is used.
+    --data-dir the next start restores the map, and the folder says which map it is. Without it a model's map is lost
+    then, unless the model was started separately and --attach is used.
     """
-    device.check()
     listen.check()
+    data.check()
     log_to_stderr(as_json=json_log)
-    params = wanted.params()
+    params = wanted.params_of(data.data_dir)
+    device.check()
     tls = tls_context(listen.tls_cert, listen.tls_key)
     allow_connections(listen.max_clients)
     with data.opened(params) as folder, device.open(params, folder is not None) as transport:

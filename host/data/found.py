@@ -28,7 +28,7 @@ class Found:
     cut_bytes : int
         Bytes at the end of journals that were not whole, because a crash came before they were synced.
     sentences : tuple of str
-        What was found and what will be done, for people.
+        What was found, for people.
     """
 
     empty: bool
@@ -39,6 +39,27 @@ class Found:
     snapshot_time: float
     cut_bytes: int
     sentences: tuple[str, ...]
+
+    @property
+    def asked(self) -> str:
+        """What is asked of a device that is there, for people."""
+        if self.empty:
+            return "The device is asked for a format."
+        return (
+            f"The device is asked to restore {self._what}. All files stay until the first snapshot of the restored map "
+            "is on disk."
+        )
+
+    @property
+    def next(self) -> str:
+        """What will be asked of a device later, for people."""
+        if self.empty:
+            return "The next `omap serve` will ask its device for a format."
+        return f"No damage was found: the next `omap serve` will have its device restore {self._what}."
+
+    @property
+    def _what(self) -> str:
+        return f"{self.operations:,} operations from {self.records:,} records"
 
 
 def found_in(reading: Reading, used: Sequence[Place]) -> Found:
@@ -60,12 +81,7 @@ def found_in(reading: Reading, used: Sequence[Place]) -> Found:
         )
     empty = not chain.maps
     if empty:
-        told.append("Nothing is there to restore: the device is asked for a format.")
-    else:
-        told.append(
-            f"The device is asked to restore {chain.operation} operations from {chain.records + 1} records. All files "
-            "stay until the first snapshot of the restored map is on disk."
-        )
+        told.append("Nothing is there to restore.")
     return Found(
         empty,
         tuple(chain.maps),

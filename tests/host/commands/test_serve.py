@@ -16,7 +16,9 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from host.commands.planned import MapOptions
+from host.commands.planned import MapOptions, _earlier
+from host.data.folder import DataFolder
+from host.data.identity import known
 from host.keyfile import read_root_file
 from host.paramsfile import read_params_file
 from omap.bodies import responses
@@ -192,7 +194,33 @@ def test_wrong_key_files_are_one_line(backend, key_file, tmp_path):
     assert "does not hold a root key: the line 'omap root key' and a line for key" in refusal(*options, key_file)
     holds = "holds the key of a client, and a root key is wanted here: `omap provision FILE` writes one"
     assert holds in refusal(*options, client_file(tmp_path / "client.key", bytes(32)))
-    assert "needs a root key file: `omap provision FILE` writes one" in refusal(*options[:-1])
+    assert refusal(*options[:-1]).endswith(
+        "needs a root key file: `omap provision FILE` writes one; give it with --key-file FILE, or name it in the "
+        "environment variable OMAP_ROOT_FILE"
+    )
+
+
+@pytest.mark.parametrize("options", [[], ["--key-file", "none"]])
+def test_without_a_key_no_folder_is_made(options, tmp_path):
+    assert "`omap provision FILE` writes one" in refusal("--data-dir", tmp_path / "data", *options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_that_does_not_start_was_not_asked_for_a_format(key_file, tmp_path):
+    key_file.write_text("ab" * 31)
+    options = ["--preset", "tiny", "--key-file", key_file, "--data-dir", tmp_path / "data"]
+    result = CliRunner().invoke(main, ["serve", *map(str, options)])
+    assert "does not hold a root key" in result.output
+    assert "Nothing is there to restore." in result.output
+    assert "format" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--sync", "always"), ("--snapshot-after", "1GiB"), ("--snapshot-every", "10")]
+)
+def test_how_a_map_is_kept_is_for_a_map_that_is_kept(key_file, option, value):
+    says = refusal("--preset", "tiny", "--key-file", key_file, option, value)
+    assert says == f"omap: {option} is for --data-dir: give a folder, or leave {option} out"
 
 
 def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
@@ -247,3 +275,60 @@ def test_parameters_come_from_a_preset_a_file_or_sizes(tmp_path):
     assert (default.capacity, default.key_bytes, default.value_bytes) == (65536, 16, 256)
     with pytest.raises(InputError, match="give one of"):
         MapOptions(preset="SMALL", params_file=path).params()
+    assert MapOptions().params_of(None) == MapOptions().params_of(tmp_path) == MapOptions().params()
+
+
+def test_a_data_folder_says_which_map_it_holds(tmp_path):
+    path = tmp_path / "data"
+    DataFolder.open(path, preset("SMALL")).close()
+    small = preset("SMALL")
+    sizes = MapOptions(capacity=small.capacity, value_bytes=small.value_bytes)  # a plan of these is another map
+    assert sizes.params() != small
+    for options in (MapOptions(), MapOptions(preset="SMALL"), sizes):
+        assert options.params_of(path) == small
+    for options in (MapOptions(preset="TINY"), MapOptions(capacity=small.capacity + 1)):
+        with pytest.raises(
+            InputError, match=r"holds a map of .*, and one of .* was asked for: leave --preset, --params "
+        ):
+            options.params_of(path)
+
+
+def digest_alone(path, params):
+    """Make a data folder as omap made it before it kept the parameters."""
+    DataFolder.open(path, params).close()
+    (path / "omap-data").write_text(f"omap data folder\nversion 1\nparameters {params.digest.hex()}\n")
+
+
+def test_a_folder_of_an_earlier_default_is_found_by_its_digest(tmp_path):
+    """These are the maps of version 0.1.0 before descriptor lines had 128 bytes."""
+    for options, digest in (
+        (MapOptions(), "c35033872c22ad69"),
+        (MapOptions(capacity=5000, key_bytes=8, value_bytes=24), "8c68dbe35a075d23"),
+    ):
+        now = options.params()
+        earlier = next(params for params in _earlier(now) if params.digest.hex().startswith(digest))
+        for number, params in enumerate((earlier, now)):
+            path = tmp_path / f"{digest} {number}"
+            digest_alone(path, params)
+            assert options.params_of(path) == params
+            DataFolder.open(path, params).close()
+            assert known(path) == (params.digest, params)
+            assert options.params_of(path) == params  # although it names the sizes alone
+    digest_alone(tmp_path / "small", preset("SMALL"))
+    assert MapOptions(preset="SMALL").params_of(tmp_path / "small") == preset("SMALL")
+    for options in (MapOptions(), MapOptions(preset="TINY"), MapOptions(capacity=5)):
+        with pytest.raises(
+            InputError, match="give --params FILE with what `omap plan --json` prints for that map in the"
+        ):
+            options.params_of(tmp_path / "small")
+
+
+def test_commands_on_a_folder_need_no_options(tmp_path):
+    path = tmp_path / "data"
+    DataFolder.open(path, preset("SMALL")).close()
+    result = CliRunner().invoke(main, ["restore", "--data-dir", str(path)])
+    assert result.output == "Nothing is there to restore.\nThe next `omap serve` will ask its device for a format.\n"
+    result = CliRunner().invoke(main, ["backup", "--data-dir", str(path), "--to", str(tmp_path / "backup")])
+    assert "holds nothing yet: start its map first" in result.output
+    result = CliRunner().invoke(main, ["restore", "--data-dir", str(path), "--preset", "tiny"])
+    assert "leave --preset, --params and sizes out" in result.output

@@ -1,6 +1,7 @@
 """A data folder in use: what it says of what it found, whom and what it refuses, what it keeps and drops."""
 
 import random
+import re
 import subprocess
 import sys
 
@@ -8,9 +9,11 @@ import pytest
 
 from host.data.backup import restore_backup
 from host.data.folder import DataFolder
+from host.data.identity import known
 from omap.errors import DamagedError, DataError, InputError
 from omap.presets import preset
 from omap.wire import LINE_BYTES
+from tests.support.host.crash_disk import CrashDisk
 from tests.support.host.lives import PARAMS, Life, a_backup, begun, restored, take_snapshot
 
 SEED = 77
@@ -32,7 +35,9 @@ def test_an_empty_folder_asks_for_a_format(tmp_path):
     folder = DataFolder.open(tmp_path / "data", PARAMS)
     assert folder.found.empty
     assert list(folder.records()) == []
-    assert folder.found.sentences == ("Nothing is there to restore: the device is asked for a format.",)
+    assert folder.found.sentences == ("Nothing is there to restore.",)
+    assert folder.found.asked == "The device is asked for a format."
+    assert folder.found.next == "The next `omap serve` will ask its device for a format."
     assert (folder.status.appended, folder.status.synced, folder.status.lines) == (0, 0, 0)
     assert folder.sync() == 0
     folder.close()
@@ -60,10 +65,14 @@ def test_status_and_sentences_say_how_far_it_is(tmp_path, life):
     assert again.found.operations == status.operation == 9
     assert (again.status.lines, again.status.bytes) == (status.lines, status.bytes)
     assert again.found.snapshot_time == pytest.approx(status.snapshot_time, abs=0.001)
-    when, journal, restore = again.found.sentences
+    when, journal = again.found.sentences
     assert "is a snapshot of 20" in when
     assert journal == "The journal has 1 segment."
-    assert restore.startswith("The device is asked to restore 9 operations from 5 records. All files stay until")
+    asked, after = again.found.asked, again.found.next
+    assert asked.startswith("The device is asked to restore 9 operations from 5 records. All files stay until")
+    assert after.startswith(
+        "No damage was found: the next `omap serve` will have its device restore 9 operations from 5"
+    )
     again.close()
 
 
@@ -119,15 +128,88 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
 
 def test_other_parameters_and_other_versions_are_refused(tmp_path):
     DataFolder.open(tmp_path / "data", PARAMS).close()
-    with pytest.raises(InputError, match="belongs to a map with other parameters: give these"):
+    with pytest.raises(InputError) as refused:
         DataFolder.open(tmp_path / "data", preset("SMALL"))
-    known = tmp_path / "data" / "omap-data"
-    known.write_text(known.read_text().replace("version 1", "version 2"))
+    there, asked = (each.digest.hex()[:16] for each in (PARAMS, preset("SMALL")))
+    assert re.fullmatch(
+        r"the data folder .* holds a map of \d+ keys of 4 bytes, values of 4 bytes, pages of 64 bytes, descriptor "
+        rf"lines of \d+ bytes \(digest {there}\), and one of .* keys of 8 bytes, .*\(digest {asked}\) was asked for: "
+        "leave --preset, --params and sizes out .*",
+        str(refused.value),
+    )
+    file = tmp_path / "data" / "omap-data"
+    file.write_text(file.read_text().replace("version 1", "version 2"))
     with pytest.raises(InputError, match="has another version than 1: use the omap that wrote it"):
         DataFolder.open(tmp_path / "data", PARAMS)
-    known.write_text("dear")
+    file.write_text("dear")
     with pytest.raises(InputError, match="is not what a data folder is known by"):
         DataFolder.open(tmp_path / "data", PARAMS)
+
+
+def test_a_folder_says_which_map_it_holds(tmp_path):
+    assert known(tmp_path / "none") is None
+    assert known(tmp_path) is None
+    assert not (tmp_path / "none").exists()
+    for each in (PARAMS, preset("SMALL")):
+        path = tmp_path / f"{each.capacity} keys"
+        DataFolder.open(path, each).close()
+        assert known(path) == (each.digest, each)
+
+
+def test_a_folder_of_the_first_form_gets_its_parameters_when_they_are_given(tmp_path):
+    DataFolder.open(tmp_path / "data", PARAMS).close()
+    file = tmp_path / "data" / "omap-data"
+    whole = file.read_text()
+    first_form = f"omap data folder\nversion 1\nparameters {PARAMS.digest.hex()}\n"
+    file.write_text(first_form)
+    assert known(tmp_path / "data") == (PARAMS.digest, None)
+    with pytest.raises(
+        InputError, match=r"names its map by a digest alone \(\w{16}\), .*: give --params FILE with what"
+    ):
+        DataFolder.open(tmp_path / "data", preset("SMALL"))
+    assert file.read_text() == first_form
+    DataFolder.open(tmp_path / "data", PARAMS).close()
+    assert file.read_text() == whole
+
+
+def test_a_disk_that_is_full_does_not_keep_a_folder_of_the_first_form_closed(tmp_path):
+    disk = CrashDisk({"/data/omap-data": f"omap data folder\nversion 1\nparameters {PARAMS.digest.hex()}\n".encode()})
+    for room in (0, 20):
+        disk.room = room
+        DataFolder.open("/data", PARAMS, layer=disk).close()
+        assert known("/data", disk) == (PARAMS.digest, None)
+    disk.room = None
+    DataFolder.open("/data", PARAMS, layer=disk).close()
+    assert known("/data", disk) == (PARAMS.digest, PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [
+        ('"capacity": ', '"capacity": 1'),
+        ('"capacity": ', '"capacity": -'),
+        ('"capacity"', '"colour"'),
+        ("values {", "values [{"),
+        ("values {", "values "),
+        ("values", "prices"),
+        (PARAMS.digest.hex(), preset("SMALL").digest.hex()),
+        (PARAMS.digest.hex(), "dear"),
+        ("}", ""),
+        ("}\n", "}\n{}\n"),
+    ],
+)
+def test_parameters_that_are_not_those_of_the_digest_are_damage(tmp_path, there, instead):
+    DataFolder.open(tmp_path / "data", PARAMS).close()
+    file = tmp_path / "data" / "omap-data"
+    assert there in file.read_text()
+    file.write_text(file.read_text().replace(there, instead))
+    before = file.read_bytes()
+    for use in (lambda: known(tmp_path / "data"), lambda: DataFolder.open(tmp_path / "data", PARAMS)):
+        with pytest.raises(
+            DamagedError, match=r"omap-data is damaged \(altered\): its .*; give back the file as it was"
+        ):
+            use()
+    assert file.read_bytes() == before
 
 
 def test_a_path_that_is_no_folder_or_can_not_be_made_gets_one_sentence(tmp_path):
