@@ -27,6 +27,7 @@ from pathlib import Path
 
 from omap.credentials import CREDENTIAL_BYTES, ClientKey, Credential
 from omap.errors import InputError, OutputError
+from omap.outfiles import CLIENT_KEY, ROOT_KEY
 from omap.session import ROOT_KEY_BYTES
 
 MAX_FILE_BYTES = 1024
@@ -55,9 +56,9 @@ class _Kind:
     command: str
 
 
-_ROOT = _Kind("omap root key", {"key": ROOT_KEY_BYTES}, "a root key", "`omap provision FILE`")
+_ROOT = _Kind(ROOT_KEY, {"key": ROOT_KEY_BYTES}, "a root key", "`omap provision FILE`")
 _CLIENT = _Kind(
-    "omap client key",
+    CLIENT_KEY,
     {"credential": CREDENTIAL_BYTES, "key": 32, "names": 32},
     "the key of a client",
     "`omap provision --client NAME --root ROOT_FILE FILE`",

@@ -34,6 +34,10 @@ class DataError(OmapError):
     """The files that keep a map over a restart could not be read or written. The message says what is not kept."""
 
 
+class UnwrittenError(DataError, OutputError):
+    """The files that keep a map could not be written. The message says what holds, and what is not kept."""
+
+
 class DamagedError(DataError):
     """The files that keep a map are not what was written: altered, cut, exchanged, or of other maps or times."""
 

@@ -1,12 +1,13 @@
 """Files that commands write: beside their place, and renamed into it when they are whole.
 
 So a full disk, an error or Ctrl-C never costs the file that was there before. :func:`try_file` finds out before long
-work whether its result can be written.
+work whether its result can be written. A file that holds a key is never replaced.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -19,6 +20,25 @@ from omap.errors import InputError, OutputError
 Place = str | os.PathLike[str]
 """Where a file goes."""
 
+ROOT_KEY, CLIENT_KEY = "omap root key", "omap client key"
+"""First lines of the files that hold keys, see :mod:`host.keyfile`."""
+
+DISK_FAILS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Numbers of the errors of a disk that is full or fails, and not of a place that takes no file."""
+
+_START_BYTES = 256
+"""Bytes at the beginning of a file that tell whether it holds a key."""
+
+
+def holds_key(start: bytes) -> bool:
+    """Return whether the bytes at the beginning of a file are those of a key file."""
+    return start.lstrip().startswith((ROOT_KEY.encode(), CLIENT_KEY.encode()))
+
+
+def key_kept(path: Place) -> InputError:
+    """Return the error for a key file that would have to be replaced. It says what to do."""
+    return InputError(f"{os.fspath(path)} exists and holds a key: choose another name, or move it away")
+
 
 def try_file(path: Place) -> None:
     """Refuse a path that no file can be written to. Nothing is left there, and what is there stays as it is.
@@ -26,9 +46,10 @@ def try_file(path: Place) -> None:
     Raises
     ------
     InputError
-        If the file can't be written; says why.
+        If the file can't be written, or holds a key; says why.
     """
     with _refusing(path, InputError):
+        _spare_key(path)
         if not _in_place(path):
             beside, descriptor = _beside(path)
             os.close(descriptor)
@@ -46,11 +67,12 @@ def writing(path: Place) -> Iterator[BinaryIO]:
     Raises
     ------
     InputError
-        If no file can be written there.
+        If no file can be written there, or the file that is there holds a key.
     OutputError
         If writing fails later, for want of room. A file that was there before is unchanged.
     """
     with _refusing(path, InputError):
+        _spare_key(path)
         in_place = _in_place(path)
         beside, descriptor = ("", os.open(path, os.O_WRONLY)) if in_place else _beside(path)
     with _refusing(path, OutputError):
@@ -83,6 +105,15 @@ def _refusing(path: Place, kind: type[InputError | OutputError]) -> Iterator[Non
         reason = error.strerror or str(error) if folder.is_dir() else f"the folder {folder} does not exist"
         same = "; the file that was there is unchanged" if kind is OutputError and os.path.isfile(path) else ""
         raise kind(f"{os.fspath(path)} can't be written: {reason}{same}") from None
+
+
+def _spare_key(path: Place) -> None:
+    """Refuse a file that holds a key, by whatever name it is reached."""
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            # it may be the only copy, without which a map and its backups can't be opened
+            if holds_key(file.read(_START_BYTES)):
+                raise key_kept(path)
 
 
 def _in_place(path: Place) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from boards.folder import manifest
 from boards.gateware.root_key import MODULE
-from omap.errors import InputError
+from omap.errors import InputError, OutputError
 
 SECRET_FOLDER = "secret"
 SECRET = f"{SECRET_FOLDER}/{MODULE}.v"
@@ -36,7 +36,10 @@ def write(folder: Path, files: Mapping[str, bytes], secret: bytes | None) -> lis
     Raises
     ------
     InputError
-        If the folder holds something that is not ours, another root key, or results of another build.
+        If the folder holds something that is not ours, another root key, or results of another build; or if no folder
+        can be made there.
+    OutputError
+        If writing fails later, for want of room. What was there before is unchanged.
     """
     folder = folder.absolute()
     notes: list[str] = []
@@ -56,16 +59,18 @@ def write(folder: Path, files: Mapping[str, bytes], secret: bytes | None) -> lis
         folder.parent.mkdir(parents=True, exist_ok=True)
         # beside its goal, so that it can be renamed; until then its owner alone can read it
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            _fill(fresh, files, kept if secret is None else secret)
-            if same:
-                _mend(folder, fresh)
-            else:
-                _replace(folder, fresh)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{folder} can't be written: {error.strerror}: {error.filename}") from None
+    try:
+        _fill(fresh, files, kept if secret is None else secret)
+        if same:
+            _mend(folder, fresh)
+        else:
+            _replace(folder, fresh)
+    except OSError as error:
+        raise OutputError(f"{folder} can't be written: {error.strerror}: {error.filename or folder.parent}") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     return notes
 
 

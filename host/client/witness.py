@@ -20,8 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omap.crypto import MAP_ID_BYTES
-from omap.errors import InputError, MapChangedError, RollbackError
+from omap.errors import InputError, MapChangedError, OutputError, RollbackError
 from omap.lineage import NO_MAP
+from omap.outfiles import DISK_FAILS
 
 FILE_VERSION = 1
 MAX_FILE_BYTES = 4096
@@ -202,7 +203,9 @@ class Witness:
         Raises
         ------
         InputError
-            If it can't be written.
+            If no file can be written there.
+        OutputError
+            If writing fails, for want of room. The file that was there before is unchanged.
         """
         if self.path is None or not self.map_id:
             return
@@ -216,13 +219,14 @@ class Witness:
         assert self.path is not None
         text = json.dumps({"version": FILE_VERSION, "map_id": self.map_id.hex(), "operation": self.operation})
         with self._readable("written"):
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+            goal = os.path.realpath(self.path)  # a symbolic link stays one
+            handle, name = tempfile.mkstemp(dir=os.path.dirname(goal), prefix=f".{os.path.basename(goal)}.")
             try:
                 with os.fdopen(handle, "w") as file:
                     file.write(text + "\n")
                     file.flush()
                     os.fsync(file.fileno())
-                os.replace(name, self.path)
+                os.replace(name, goal)
             except BaseException:
                 os.unlink(name)
                 raise
@@ -262,7 +266,8 @@ class Witness:
         try:
             yield
         except OSError as error:
-            raise InputError(
+            kind = OutputError if what != "read" and error.errno in DISK_FAILS else InputError
+            raise kind(
                 f"the witness file {self.path} can't be {what}: {error.strerror}; name another (--witness FILE), or go "
                 "without (--no-witness)"
             ) from None

@@ -11,6 +11,7 @@ import os
 
 from host.data.base import BaseFile
 from host.data.files import DISK, Layer, hold, telling
+from host.data.frames import START_BYTES, begins_as_backup
 from host.data.identity import identify
 from host.data.reading import SNAPSHOT, Part, Place, Reading, places
 from omap.errors import InputError
@@ -39,13 +40,17 @@ def restore_backup(
     Raises
     ------
     InputError
-        If the folder holds a map or other files, or is of other parameters.
+        If the file is no backup; if the folder holds a map or other files, or is of other parameters.
     DamagedError
         If the backup is not whole, or of other parameters. The folder holds nothing then.
     DataError
         If it can't be read or written.
     """
     folder, codec = os.path.abspath(path), RecordCodec(params)
+    with telling(os.path.abspath(file), "read", "nothing was changed"):
+        start = layer.start(os.path.abspath(file), START_BYTES)
+    if start and not begins_as_backup(start):
+        raise InputError(f"{os.fspath(file)} is no backup: give a file that `omap backup --to` wrote")
     with contextlib.closing(Reading(layer, [Part(os.path.abspath(file))], codec)) as reading:
         for _ in reading:  # before anything is made
             pass

@@ -7,12 +7,15 @@ crash may leave.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol
 
-from omap.errors import DataError, InputError
+from omap.errors import DataError, InputError, UnwrittenError
+from omap.outfiles import DISK_FAILS
 
 _MODE = 0o600
 
@@ -54,6 +57,10 @@ class Layer(Protocol):
 
     def reader(self, path: str) -> BinaryIO:
         """Open a file to read it. What it holds stays readable if somebody unlinks it."""
+        ...
+
+    def start(self, path: str, size: int) -> bytes | None:
+        """Return the first bytes of a file; None if none is there. Raise OSError for a pipe, a device or a folder."""
         ...
 
     def create(self, path: str) -> File:
@@ -130,6 +137,16 @@ class Disk:
         """Open a file to read it."""
         return open(path, "rb")
 
+    def start(self, path: str, size: int) -> bytes | None:
+        """Return the first bytes of a file. A pipe is not opened, because that would wait for its other end."""
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                raise OSError(errno.EINVAL, "a pipe, a device or a folder has this name")
+            with open(path, "rb") as file:
+                return file.read(size)
+        except FileNotFoundError:
+            return None
+
     def create(self, path: str) -> File:
         """Make a new file."""
         return DiskFile(path)
@@ -165,11 +182,15 @@ DISK = Disk()
 
 @contextlib.contextmanager
 def telling(path: str, what: str, then: str) -> Iterator[None]:
-    """Raise an OSError of the block as a :class:`DataError` that says what can't be done, and what holds then."""
+    """Raise an OSError of the block as a :class:`DataError` that says what can't be done, and what holds then.
+
+    It is an :class:`UnwrittenError` if a disk is full or fails while it is written.
+    """
     try:
         yield
     except OSError as error:
-        raise DataError(f"{path} can't be {what}: {error.strerror or error}; {then}") from None
+        kind = UnwrittenError if what != "read" and error.errno in DISK_FAILS else DataError
+        raise kind(f"{path} can't be {what}: {error.strerror or error}; {then}") from None
 
 
 def write_whole(layer: Layer, path: str, data: bytes) -> None:

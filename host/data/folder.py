@@ -22,6 +22,7 @@ from host.data.found import Found, found_in
 from host.data.identity import identify
 from host.data.journal import Journal, Segment
 from host.data.reading import SNAPSHOT, Part, Place, Reading, in_force, places
+from host.data.target import target
 from omap.errors import InputError
 from omap.lineage import NO_MAP
 from omap.params import Params
@@ -339,19 +340,17 @@ class DataFolder:
     def backup_to(self, path: str | os.PathLike[str]) -> int:
         """Write all that is synced into one file, and return how many operations it holds. Call it in a thread.
 
-        Any device with the same root key restores it, see :func:`host.data.backup.restore_backup`. A file that was
-        there is replaced when the new one is whole.
+        Any device with the same root key restores it, see :func:`host.data.backup.restore_backup`. A backup that was
+        there is replaced when the new one is whole, and a symbolic link to one stays a link.
 
         Raises
         ------
         InputError
-            If there is nothing to write, or the file is in the data folder itself.
+            If there is nothing to write, or no backup may be written there, see :func:`host.data.target.target`.
         DataError
             If it could not be written. A file that was there before is unchanged.
         """
-        path = os.path.abspath(path)
-        if os.path.dirname(path) == self.path:
-            raise InputError(f"{path} is in the data folder: a backup belongs elsewhere, best on another disk")
+        path = target(self.layer, path)
         with self._journal.syncing, self._files_lock, telling(self.path, "read", "nothing was changed"):
             self._journal.sync()
             used = in_force(places(self.layer.names(self.path)))
@@ -367,6 +366,7 @@ class DataFolder:
                     base.add(records)
                 if not reading.chain.maps:
                     raise InputError(f"the data folder {self.path} holds nothing yet: start its map first")
+                target(self.layer, path)  # again, because writing took a while
                 base.finish()
             except BaseException:
                 base.abort()

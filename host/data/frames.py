@@ -53,6 +53,15 @@ class FileKind(IntEnum):
     """A snapshot, and in a backup what a restore takes after it; then END."""
 
 
+START_BYTES = 256
+"""Bytes at the beginning of a file that tell what it is."""
+
+
+def begins_as_backup(start: bytes) -> bool:
+    """Return whether the first bytes of a file are those of a backup, of any version."""
+    return len(start) > len(MAGIC) + 1 and start.startswith(MAGIC) and start[len(MAGIC) + 1] == FileKind.BASE
+
+
 class FileHead(NamedTuple):
     """Header of a file.
 

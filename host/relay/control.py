@@ -19,7 +19,7 @@ from host.listening import cannot_listen_at
 from host.relay.keeper import Keeper
 from host.socketfile import SocketFile
 from omap import errors
-from omap.errors import DataError, DeviceError, InputError, OmapError
+from omap.errors import DataError, DeviceError, InputError, OmapError, UnwrittenError
 
 NAME = "control"
 """Name of the socket file in a data folder."""
@@ -82,7 +82,7 @@ class Control:
         match request["do"]:
             case "snapshot":
                 if self._keeper.trouble:
-                    raise DataError(self._keeper.trouble)
+                    raise UnwrittenError(self._keeper.trouble)
                 return asdict(await self._keeper.snapshot())
             case "backup":
                 return {"operations": await self._keeper.backup(request["to"])}

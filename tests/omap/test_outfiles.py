@@ -1,8 +1,6 @@
 """Files that commands write are whole, or are not there; and it is found out early that they can't be."""
 
-import contextlib
 import os
-import resource
 import stat
 import subprocess
 import sys
@@ -10,22 +8,13 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from host.keyfile import write_root_file
 from omap.cli import main
 from omap.errors import InputError, OutputError
 from omap.outfiles import try_file, write_text, writing
+from tests.support.disks import full_disk
 
 TABLE = "id,name\n" + "".join(f"{row},name {row}\n" for row in range(40))
-
-
-@contextlib.contextmanager
-def full_disk(limit):
-    """Let no file of this process grow beyond ``limit`` bytes, as if the disk were full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
@@ -121,6 +110,44 @@ def test_standard_output_may_be_the_file(tmp_path):
     assert path.read_text() == "text"
     piped = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert piped.stdout == "text"
+
+
+@pytest.mark.parametrize("first", ["omap root key", "omap client key", "\n omap root key"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_that_holds_a_key_is_never_replaced(tmp_path, first, linked):
+    key = tmp_path / "key"
+    key.write_text(f"{first}\nkey {'00' * 32}\n")
+    before = key.read_bytes()
+    path = tmp_path / "link" if linked else key
+    if linked:
+        path.symlink_to(key)
+    for write in (try_file, lambda path: write_text(path, "new")):
+        with pytest.raises(InputError, match=f"{path} exists and holds a key: choose another name, or move it away"):
+            write(path)
+    assert key.read_bytes() == before
+    script = "from omap.outfiles import *; write_text('/dev/stdout', 'text')"
+    with key.open("ab") as file:
+        done = subprocess.run([sys.executable, "-c", script], stdout=file, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert key.read_bytes() == before
+
+
+def test_no_command_replaces_a_key(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr("omap.demo.run.run", lambda *_, **__: pytest.fail("the work has begun"))
+    monkeypatch.setattr("omap.commands.audit.observe", lambda *_, **__: pytest.fail("the work has begun"))
+    key = tmp_path / "root.key"
+    write_root_file(key)
+    before = key.read_bytes()
+    for result in (
+        demo("--out", key),
+        demo("--picture", key),
+        CliRunner().invoke(main, ["audit", "--preset", "tiny", "--workload", "hammer", "--save", str(key)]),
+        CliRunner().invoke(main, ["rtl", "report", "--update", str(key)]),
+        CliRunner().invoke(main, ["rtl", "timing", "--update", str(key)]),
+        CliRunner().invoke(main, ["board", "report", "--update", str(key)]),
+    ):
+        assert (result.exit_code, "exists and holds a key" in result.stderr) == (2, True), result.output
+    assert key.read_bytes() == before
 
 
 def test_what_is_interrupted_changes_nothing(tmp_path):

@@ -1,11 +1,15 @@
 """The witness file: what a client remembers of a map from run to run."""
 
+import json
+import os
+
 import pytest
 
 import omap
 from host.client.state import state_folder
 from host.client.witness import ANY, Witness
-from omap.errors import InputError, MapChangedError, RollbackError
+from omap.errors import InputError, MapChangedError, OutputError, RollbackError
+from tests.support.disks import full_disk
 from tests.support.host.clients import key, number_from, puts
 from tests.support.host.rogue import CLIENT
 
@@ -178,3 +182,21 @@ def test_a_device_that_was_asked_about_another_map_is_asked_again(tmp_path):
     assert one.known() == B
     with pytest.raises(MapChangedError):
         one.session_opens(C, B, None)
+
+
+def test_a_witness_file_for_which_there_is_no_room_is_an_output(tmp_path):
+    path, link = tmp_path / "witness", tmp_path / "link"
+    link.symlink_to("witness")
+    for operation in 5, 9:
+        seen = Witness(link)
+        seen.session_opens(A, seen.known(), 0)
+        seen.operation = operation
+        seen.save()
+        assert os.readlink(link) == "witness"
+        assert json.loads(path.read_text())["operation"] == operation
+    before = path.read_bytes()
+    seen.operation = 12
+    with full_disk(20), pytest.raises(OutputError, match="the witness file .* can't be written: File too large"):
+        seen.save()
+    assert path.read_bytes() == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["link", "link.lock", "witness"]

@@ -104,6 +104,9 @@ class CrashDisk:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return io.BytesIO(bytes(self.names_now[path].now))
 
+    def start(self, path, size):
+        return self.reader(path).read(size) if path in self.names_now else None
+
     def create(self, path):
         self.allow("create", path, 1)
         if path in self.names_now:
