@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from host.commands.options import KEY_FILE_VARIABLE, ROOT_FILE_VARIABLE, echo_json, gathered
 from host.keyfile import read_root_file, write_client_file, write_root_file
@@ -65,6 +66,8 @@ class Client:
             Says which option is missing or too many.
         """
         given = [f"--{name}" for name in ("rights", "prefix") if getattr(self, name) is not None]
+        if click.get_current_context().get_parameter_source("root") is ParameterSource.COMMANDLINE:
+            given.append("--root")  # as a variable it is there for all commands
         if self.client is None and given:
             raise InputError(f"{given[0]} is for a client: name it with --client, or leave {given[0]} out")
         if self.client == "":

@@ -100,6 +100,16 @@ def test_provision_writes_a_key_once(tmp_path):
     assert path.read_text() == key
 
 
+def test_a_root_file_is_for_a_client(tmp_path):
+    root, other = str(tmp_path / "root.key"), tmp_path / "x.key"
+    assert CliRunner().invoke(main, ["provision", root]).exit_code == 0
+    result = CliRunner().invoke(main, ["provision", "--root", root, str(other)])
+    assert (result.exit_code, other.exists()) == (2, False)
+    assert result.stderr == "omap: --root is for a client: name it with --client, or leave --root out\n"
+    result = CliRunner().invoke(main, ["provision", str(other)], env={"OMAP_ROOT_FILE": root})
+    assert (result.exit_code, other.exists()) == (0, True)
+
+
 def test_put_get_delete(run):
     assert run("get", "name") == (1, "", "omap: the key is not in the map")
     assert run("put", "name", "value") == (0, "inserted", "")
