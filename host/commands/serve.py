@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import logging
 import signal
@@ -19,7 +18,7 @@ from host.commands.data import DataOptions, begin
 from host.commands.options import PORT, ROOT_FILE_VARIABLE, gathered
 from host.commands.planned import MAP_OPTIONS, MapOptions
 from host.device.driver import Driver
-from host.device.transport import Transport, load, names, open_transport
+from host.device.transport import Transport, load, names, open_transport, takers, takes
 from host.framing import DEFAULT_PORT
 from host.listening import allow_connections
 from host.logs import log_to_stderr
@@ -72,13 +71,26 @@ class DeviceOptions:
     model: str | None
     insecure: bool
 
+    @property
+    def given(self) -> dict[str, object]:
+        """The options of the transport that were given, by name."""
+        options = {"attach": self.attach, "xclbin": self.xclbin, "device": self.device, "model": self.model}
+        given: dict[str, object] = {name: value for name, value in options.items() if value is not None}
+        return given | ({"insecure": True} if self.insecure else {})
+
     def check(self) -> None:
-        """Raise InputError if no transport has this name, or if it needs a key file and there is none.
+        """Raise InputError if no transport has this name, or it takes no option that was given, or lacks its key file.
 
         So nothing is made for a map that can't be served. The device alone reads the file.
         """
         if self.backend not in names():
             raise InputError(f"no transport is called {self.backend!r}; installed are {', '.join(names())}")
+        for option in self.given:
+            if not takes(load(self.backend), option) and (others := takers(option)):
+                raise InputError(
+                    f"--{option} is for --backend {' or '.join(others)}, and the backend is {self.backend!r}: add "
+                    f"--backend {others[0]}, or leave --{option} out"
+                )
         if self.backend not in NEED_KEY or self.attach is not None:
             return
         if self.key_file is None:
@@ -109,11 +121,8 @@ class DeviceOptions:
         source = click.get_current_context().get_parameter_source("key_file")
         if source is ParameterSource.ENVIRONMENT and (self.attach is not None or self.backend not in NEED_KEY):
             key_file = None  # the variable is meant for a model: this device has a key of its own
-        options = {"attach": self.attach, "xclbin": self.xclbin, "device": self.device, "model": self.model}
-        given: dict[str, object] = {name: value for name, value in options.items() if value is not None}
-        if self.insecure:
-            given["insecure"] = True
-        if journal and self.attach is None and "journal" in inspect.signature(load(self.backend)).parameters:
+        given = self.given
+        if journal and self.attach is None and takes(load(self.backend), "journal"):
             given["journal"] = True
         return open_transport(self.backend, params, ring_lines=self.ring_lines, key_file=key_file, **given)
 

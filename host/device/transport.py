@@ -12,6 +12,7 @@ import inspect
 import os
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from importlib import metadata
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -176,6 +177,22 @@ def load(name: str) -> Factory:
     raise InputError(f"no transport is called {name!r}; installed are {', '.join(names()) or 'none'}")
 
 
+def takes(factory: Factory, option: str) -> bool:
+    """Return whether a factory takes an option of this name."""
+    parameters = inspect.signature(factory).parameters
+    return option in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+def takers(option: str) -> list[str]:
+    """Return the names of the installed back ends that take an option. One that can't be loaded takes none."""
+    found = []
+    for name in names():
+        with suppress(ImportError):
+            if takes(load(name), option):
+                found.append(name)
+    return found
+
+
 def open_transport(
     name: str,
     params: Params,
@@ -207,8 +224,12 @@ def open_transport(
         The device could not be opened.
     """
     factory = load(name)
+    for option in options:
+        if not takes(factory, option):
+            others = " and ".join(takers(option)) or "no other"
+            raise InputError(f"the transport {name!r} takes no option {option!r}: leave it out, or take {others}")
     try:
         inspect.signature(factory).bind(params, ring_lines=ring_lines, key_file=key_file, **options)
     except TypeError as error:
-        raise InputError(f"the transport {name!r} does not take this: {error}") from None
+        raise InputError(f"the transport {name!r} can't be opened so: {error}") from None
     return factory(params, ring_lines=ring_lines, key_file=key_file, **options)

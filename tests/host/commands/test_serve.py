@@ -111,7 +111,9 @@ def test_the_model_is_compiled_or_the_reference(key_file, model):
 def test_an_open_table_is_served_to_who_asks_for_it_twice(key_file):
     options = ["--preset", "tiny", "--key-file", key_file, "--backend", "table"]
     assert "no oblivious map, but an open hash table" in refusal(*options)
-    assert "the transport 'process' does not take this" in refusal(*options[:-2], "--insecure")
+    assert "--insecure is for --backend table, and the backend is 'process': add --backend table, or leave" in refusal(
+        *options[:-2], "--insecure"
+    )
     with serving(*options, "--insecure") as served:
         assert served.facts["backend"] == "table"
         assert served.facts["mode"]["insecure"]
@@ -246,7 +248,11 @@ def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
     assert "a card holds its own root key" in refusal("--backend", "vfio", "--key-file", key_file)
     assert "'0' is no PCIe address" in refusal("--preset", "tiny", "--backend", "vfio", "--device", 0)
     assert "there is no PCIe device ffff:ff:1f.7" in refusal("--backend", "vfio", "--device", "ffff:ff:1f.7")
-    assert "does not take this: got an unexpected" in refusal("--backend", "vfio", "--xclbin", tmp_path)
+    assert "--xclbin is for --backend xrt, and the backend is 'vfio'" in refusal("--backend", "vfio", "--xclbin", "x")
+    assert refusal("--preset", "tiny", "--device", "0000:3b:00.0") == (
+        "omap: --device is for --backend vfio or xrt, and the backend is 'process': add --backend vfio, or leave "
+        "--device out"
+    )
     assert "give either --attach or --key-file" in refusal("--attach", tmp_path / "none", "--key-file", key_file)
     monkeypatch.setenv("OMAP_KEY_FILE", str(key_file))  # set for clients; not an option of this command
     assert "a card needs its program: give --xclbin" in refusal("--preset", "tiny", "--backend", "xrt")
