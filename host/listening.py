@@ -27,8 +27,9 @@ def cannot_listen(host: str, port: int, error: OSError) -> InputError:
 def cannot_listen_at(path: str | os.PathLike[str], error: OSError) -> InputError:
     """Return the error for a socket file that can't be used. The error says what to do."""
     if error.errno == errno.EADDRINUSE:
-        there = "another server listens there; end it" if Path(path).is_socket() else "another file is there"
-        remedy = f"{there}, or choose another file"
+        socket_there = Path(path).is_socket()
+        there = "another server listens there; end it" if socket_there else "another file has this name; move it away"
+        remedy = f"{there}, or choose another name"
     else:
         remedy = f"{error.strerror or error}; choose another file"
     return InputError(f"can't listen at {os.fspath(path)}: {remedy}")

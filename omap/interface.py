@@ -265,16 +265,21 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
         if type(key) is not bytes or len(key) != key_bytes:
             plain = False
             if len(as_bytes(key, b"")) != key_bytes:
-                raise InputError(f"operation {place}: a key must be {key_bytes} bytes, not {describe(key)}")
+                raise InputError(f"{_at(place, batch)}a key must be {key_bytes} bytes, not {describe(key)}")
         if kind == put:
             if type(value) is not bytes or len(value) != value_bytes:
                 plain = False
                 if len(as_bytes(value, b"")) != value_bytes:
-                    raise InputError(f"operation {place}: a value must be {value_bytes} bytes, not {describe(value)}")
+                    raise InputError(f"{_at(place, batch)}a value must be {value_bytes} bytes, not {describe(value)}")
         elif kind != get and kind != delete:
             what = kind if type(kind) is int and 0 <= kind < 256 else describe(kind)
-            raise InputError(f"operation {place}: kind must be one of {', '.join(Kind.__members__)}, not {what}")
+            raise InputError(f"{_at(place, batch)}kind must be one of {', '.join(Kind.__members__)}, not {what}")
     return batch if plain else [Operation(kind, as_bytes(key, b""), as_bytes(value, b"")) for kind, key, value in batch]
+
+
+def _at(place: int, batch: Sequence[Operation]) -> str:
+    """Say which operation of a batch a message is about, unless it can only be one."""
+    return f"operation {place}: " if len(batch) > 1 else ""
 
 
 def check_columns(

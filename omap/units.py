@@ -56,11 +56,15 @@ def parse_real(text: str) -> float:
     return float(_exact(text, "number", "write it like 0.5, 30, 1e-9, 2^-30 or 10k"))
 
 
+def shown(text: str) -> str:
+    """Return a refused text, in quotes, as a message repeats it: not all of it if it is long."""
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+
+
 def _exact(text: str, what: str, write: str) -> Fraction:
     match = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None or match["unit"].lower() not in _FACTORS:
-        shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-        raise InputError(f"{shown!r} is no {what}; {write}")
+        raise InputError(f"{shown(text)} is no {what}; {write}")
     factor = _FACTORS[match["unit"].lower()]
     if match["power"] is None:
         return Fraction(match["number"].replace("_", "")) * factor

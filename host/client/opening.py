@@ -156,7 +156,9 @@ def opening(settings: Settings, known: Greeting | None, witness: Witness, replac
     except TimeoutError:
         raise silent(settings) from None
     except (OSError, EOFError):
-        raise SessionError(f"{settings.address} hung up before a session was open: try again") from None
+        raise SessionError(
+            f"{settings.address} hung up before a session was open: try again, or check the address"
+        ) from None
     return Opened(greeting, conversation)
 
 

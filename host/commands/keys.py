@@ -22,8 +22,15 @@ EPILOG = (
 )
 
 
-def read_generation(client: Client) -> int:
+def read_generation(client: Client, otherwise: str) -> int:
     """Return the generation of database 0, which the Redis proxy raises to empty it.
+
+    Parameters
+    ----------
+    client : Client
+        Reads it.
+    otherwise : str
+        What to do if the client may not read.
 
     Reveals
         One operation, on a map that has a register.
@@ -40,7 +47,7 @@ def read_generation(client: Client) -> int:
     except DeniedError:
         raise DeniedError(
             "this client may not read, and so can't know how often its database was emptied, which is stored with each "
-            "value: use a client that may read, or `omap put --raw`"
+            f"value: {otherwise}"
         ) from None
     return Register.read(client.params, cell).generations[0]
 
@@ -56,12 +63,15 @@ class Names:
         The key that was typed.
     raw : bool
         Whether keys and values go into the map as they were typed.
+    command : str
+        What is done with them, for messages.
     """
 
-    def __init__(self, client: Client, name: bytes, raw: bool) -> None:
+    def __init__(self, client: Client, name: bytes, raw: bool, command: str) -> None:
         self._cells = None if raw else Cells(client.params, client.settings.client)
         self._name = name
-        self._stamp = PLAIN if raw else Stamp(generation=read_generation(client))
+        otherwise = f"use a client that may read, or `omap {command} --raw`"
+        self._stamp = PLAIN if raw else Stamp(generation=read_generation(client, otherwise))
         self.key = name if self._cells is None else self._cells.key(name)
 
     def pack(self, value: bytes) -> bytes:
@@ -101,9 +111,9 @@ class Form:
     raw: bool
     as_hex: bool
 
-    def names(self, client: Client, key: str) -> Names:
-        """Return what turns the key that was typed, and its values, into those of the map."""
-        return Names(client, typed_bytes(key, self.as_hex), self.raw)
+    def names(self, client: Client, key: str, command: str) -> Names:
+        """Return what turns the key that was typed for a command, and its values, into those of the map."""
+        return Names(client, typed_bytes(key, self.as_hex, "key"), self.raw, command)
 
 
 FORM = gathered("form", Form, HEX, click.option("--raw", is_flag=True, help=RAW_HELP))
@@ -120,7 +130,9 @@ def get(ctx: click.Context, key: str, where: Where, as_json: bool, form: Form) -
     A terminal gets a newline too, and escapes in place of control characters.
     """
     with where.connect() as client:
-        names = form.names(client, key)
+        if not client.may_read:
+            raise DeniedError("this client may not read: use a client that may")
+        names = form.names(client, key, "get")
         value = names.unpack(client.get(names.key))
     _tell(ctx, as_json, form, value)
 
@@ -132,9 +144,9 @@ def get(ctx: click.Context, key: str, where: Where, as_json: bool, form: Form) -
 @FORM
 def put(key: str, value: str, where: Where, as_json: bool, form: Form) -> None:
     """Set KEY to VALUE, and print whether KEY was in the map, if the client may read."""
-    content = typed_bytes(value, form.as_hex)
+    content = typed_bytes(value, form.as_hex, "value")
     with where.connect() as client:
-        names = form.names(client, key)
+        names = form.names(client, key, "put")
         before = client.put(names.key, names.pack(content))
         new = names.is_new(before) if client.may_read else None
     if as_json:
@@ -154,7 +166,7 @@ def delete(ctx: click.Context, key: str, where: Where, as_json: bool, form: Form
     A client that may not read is told neither.
     """
     with where.connect() as client:
-        names = form.names(client, key)
+        names = form.names(client, key, "delete")
         value = names.unpack(client.delete(names.key))
         told = client.may_read
     if told:

@@ -49,18 +49,18 @@ class Source:
 
     def contents(self, rows: Rows) -> list[tuple[bytes, bytes]]:
         """Return the keys and values in rows, as bytes."""
-        names = list(self._bytes(rows, self.key))
+        names = list(self._bytes(rows, self.key, "key"))
         check_keys(names, rows.lines, self.key, rows.columns)
         if self.value is not None:
-            values = list(self._bytes(rows, self.value))
+            values = list(self._bytes(rows, self.value, "value"))
         else:
             values = [self._rest(dict(zip(rows.columns, fields, strict=True))) for fields in rows.fields]
         return list(zip(names, values, strict=True))
 
-    def _bytes(self, rows: Rows, column: str) -> Iterator[bytes]:
+    def _bytes(self, rows: Rows, column: str, what: str) -> Iterator[bytes]:
         for text, line in zip(rows.column(column), rows.lines, strict=True):
             try:
-                yield typed_bytes(text, self.as_hex)
+                yield typed_bytes(text, self.as_hex, what)
             except InputError as error:
                 raise InputError(f"row {line}: {error}") from None
 
@@ -90,7 +90,10 @@ def command(file: Path, source: Source, where: Where, as_json: bool) -> None:
     contents = source.contents(rows)
     start = time.monotonic()
     with where.connect() as client:
-        cells, stamp = Cells(client.params, client.settings.client), Stamp(generation=read_generation(client))
+        cells, stamp = (
+            Cells(client.params, client.settings.client),
+            Stamp(generation=read_generation(client, "use a client that may read")),
+        )
         keys, values = [], []
         for (name, value), line in zip(contents, rows.lines, strict=True):
             try:

@@ -30,7 +30,7 @@ KEY_FILE_VARIABLE = "OMAP_KEY_FILE"
 ROOT_FILE_VARIABLE = "OMAP_ROOT_FILE"
 """Names the root file of a device."""
 
-PORT = Whole(0, 65535)
+PORT = Whole(0, 65535, what="port")
 """The type of a TCP port; 0 is any."""
 
 TIME = Real(above=0)
@@ -162,8 +162,17 @@ def connection(command: Command) -> Command:
     )(command)
 
 
-def typed_bytes(text: str, as_hex: bool) -> bytes:
+def typed_bytes(text: str, as_hex: bool, what: str) -> bytes:
     """Return what somebody typed as bytes: text in UTF-8, or hexadecimal digits, which 0x may stand before.
+
+    Parameters
+    ----------
+    text : str
+        What was typed.
+    as_hex : bool
+        Whether it is hexadecimal digits.
+    what : str
+        What it is, for messages: ``key`` or ``value``.
 
     Raises
     ------
@@ -175,15 +184,15 @@ def typed_bytes(text: str, as_hex: bool) -> bytes:
     digits = text.removeprefix("0x")
     if len(digits) % 2 and set(digits) <= set(string.hexdigits):
         raise InputError(
-            f"--hex takes pairs of hexadecimal digits, and {len(digits)} came, which is odd: write 0 before a digit "
-            "that stands alone, or leave out --hex to mean text"
+            f"--hex takes pairs of hexadecimal digits, and the {what} has {len(digits)}, which is odd: write 0 before "
+            "a digit that stands alone, or leave out --hex to mean text"
         )
     try:
         return bytes.fromhex(digits)
     except ValueError:
         raise InputError(
-            f"--hex takes pairs of hexadecimal digits, and of {len(digits)} characters that came some are none: leave "
-            "out --hex to mean text"
+            f"--hex takes pairs of hexadecimal digits, and the {what} holds characters that are none: mend it, or "
+            "leave out --hex to mean text"
         ) from None
 
 

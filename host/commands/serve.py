@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 import ssl
 from dataclasses import dataclass
@@ -306,6 +307,10 @@ def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | 
     try:
         context.load_cert_chain(certificate, key, password="")
     except (OSError, ValueError) as error:
+        for option, path in (("--tls-cert", certificate), ("--tls-key", key)):
+            if not os.access(path, os.R_OK):
+                why = "it may not be read" if path.exists() else "it is not there"
+                raise InputError(f"TLS can't use {option} {path}: {why}; give a PEM file") from None
         raise InputError(
             f"TLS can't use {certificate} with {key}: {getattr(error, 'reason', None) or error}; both must be PEM, "
             "belong together, and the key have no password"

@@ -10,7 +10,11 @@ import click
 from host.commands.options import Where, connection, echo_json
 from omap.credentials import Credential, Right
 
-_LABELS = {"mode": "board says it is", "operation": "operations so far"}
+_LABELS = {
+    "mode": "the device says",
+    "operation": "operations so far",
+    "most_operations": "operations a record, at most",
+}
 """What people read in the place of names of JSON."""
 
 
@@ -56,9 +60,10 @@ def command(where: Where, as_json: bool) -> None:
     for name in ("live_keys", "overruns"):
         facts[name] = "not told" if facts[name] is None else facts[name]
     facts["operation"] = _grouped(facts["operation"])
-    for name, value in facts.items():
-        label = _LABELS.get(name, name.replace("_", " "))
-        click.echo(f"{label:18}{value}")
+    shown = {_LABELS.get(name, name.replace("_", " ")): value for name, value in facts.items()}
+    width = max(map(len, shown)) + 2
+    for label, value in shown.items():
+        click.echo(f"{label:{width}}{value}")
 
 
 def _grouped(count: Any) -> str:

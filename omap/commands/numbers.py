@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from omap.errors import InputError
-from omap.units import parse, parse_real
+from omap.units import parse, parse_real, shown
 
 
 class Whole(click.ParamType):  # type: ignore[type-arg]  # older versions of click do not say what a type gives
@@ -17,18 +17,22 @@ class Whole(click.ParamType):  # type: ignore[type-arg]  # older versions of cli
     ----------
     least, most : int
         Bounds; without ``most`` there is no upper one.
+    what : str, optional
+        What the number is, such as ``port``, for messages; it has two bounds then.
     """
 
     name = "number"
 
-    def __init__(self, least: int = 0, most: int | None = None) -> None:
-        self._least, self._most = least, most
+    def __init__(self, least: int = 0, most: int | None = None, what: str = "") -> None:
+        self._least, self._most, self._what = least, most, what
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the number that was typed, or a default as it is."""
         try:
             number = parse(value) if isinstance(value, str) else int(value)
         except InputError as error:
+            if self._what:
+                self.fail(f"{shown(value)} is no {self._what}: a number from {self._least} to {self._most}", param, ctx)
             self.fail(str(error), param, ctx)
         if number < self._least or (self._most is not None and number > self._most):
             most = "" if self._most is None else f" and at most {self._most:,}"

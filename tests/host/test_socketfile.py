@@ -52,7 +52,7 @@ def test_a_file_that_was_left_is_replaced_and_one_in_use_is_not(path):
     first = SocketFile(path)
     with pytest.raises(OSError, match="in use") as refusal:
         SocketFile(path)
-    assert "another server listens there; end it, or choose another file" in str(cannot_listen_at(path, refusal.value))
+    assert "another server listens there; end it, or choose another name" in str(cannot_listen_at(path, refusal.value))
     first.close()
     SocketFile(path).close()
 
@@ -74,7 +74,9 @@ def test_another_file_is_not_replaced(path):
     path.write_text("precious")
     with pytest.raises(OSError, match="in use") as refusal:
         SocketFile(path)
-    assert "another file is there, or choose another file" in str(cannot_listen_at(path, refusal.value))
+    assert "another file has this name; move it away, or choose another name" in str(
+        cannot_listen_at(path, refusal.value)
+    )
     assert path.read_text() == "precious"
 
 

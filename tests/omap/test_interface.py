@@ -64,11 +64,12 @@ def test_get_has_a_default(table):
         (None, "a batch is a list of operations, not a NoneType"),
         (7, "a batch is a list of operations, not a int"),
         ((Operation(Kind.NOP) for _ in range(2)), "a batch is a list of operations, not a generator"),
-        ([Operation(Kind.GET, "text")], f"a key must be {len(KEY)} bytes, not a str"),
+        ([Operation(Kind.GET, "text")], f"^a key must be {len(KEY)} bytes, not a str"),
         ([Operation(Kind.GET, [1, 2])], f"a key must be {len(KEY)} bytes, not a list of 2"),
         ([Operation(Kind.GET, bytearray(3))], f"a key must be {len(KEY)} bytes, not 3 bytes"),
         ([Operation(Kind.PUT, KEY, np.zeros(len(VALUE)))], f"a value must be {len(VALUE)} bytes, not a ndarray"),
-        ([Operation(Kind.PUT, KEY)], f"a value must be {len(VALUE)} bytes, not 0 bytes"),
+        ([Operation(Kind.NOP), Operation(Kind.GET, b"")], f"^operation 1: a key must be {len(KEY)} bytes, not 0 bytes"),
+        ([Operation(Kind.PUT, KEY)], f"^a value must be {len(VALUE)} bytes, not 0 bytes"),
     ],
 )
 def test_what_is_no_batch_is_refused_in_a_sentence(table, batch, says):

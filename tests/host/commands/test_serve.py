@@ -253,6 +253,14 @@ def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
         "omap: --device is for --backend vfio or xrt, and the backend is 'process': add --backend vfio, or leave "
         "--device out"
     )
+    (tmp_path / "file").touch()
+    assert refusal(*options, "--port", 0, "--unix", tmp_path / "file").endswith(
+        "another file has this name; move it away, or choose another name"
+    )
+    for pair in (key_file, tmp_path / "none.pem"), (tmp_path / "none.pem", key_file):
+        option = "--tls-cert" if pair[1] == key_file else "--tls-key"
+        says = refusal(*options, "--tls-cert", pair[0], "--tls-key", pair[1])
+        assert f"TLS can't use {option} {tmp_path / 'none.pem'}: it is not there; give a PEM file" in says
     assert "give either --attach or --key-file" in refusal("--attach", tmp_path / "none", "--key-file", key_file)
     monkeypatch.setenv("OMAP_KEY_FILE", str(key_file))  # set for clients; not an option of this command
     assert "a card needs its program: give --xclbin" in refusal("--preset", "tiny", "--backend", "xrt")
