@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Protocol, runtime_checkable
 
 from omap.errors import InputError
+from omap.extras import how_to_install
 from omap.interface import ObliviousMap
 from omap.params import Params
 from omap.trace import Observer
@@ -17,7 +18,7 @@ from omap.trace import Observer
 GROUP = "omap.backends"
 """Entry-point group of the factories."""
 
-EXTRAS = "rtl,sim,host"
+EXTRAS = "rtl", "sim", "host"
 """Extras of this distribution with the packages that other back ends than the reference need."""
 
 
@@ -66,9 +67,6 @@ def load(name: str) -> Backend:
         try:
             backend: Backend = entry_point.load()
         except ImportError as error:
-            raise InputError(
-                f"the back end {name!r} can't be loaded: {error}; pip install '.[{EXTRAS}]' in the project's folder "
-                "installs what it needs"
-            ) from error
+            raise InputError(f"the back end {name!r} can't be loaded: {error}; {how_to_install(*EXTRAS)}") from error
         return backend
     raise InputError(f"no back end is called {name!r}; installed are {', '.join(names()) or 'none'}")

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 import click
 import numpy as np
 
+from omap.extras import how_to_install
 from omap.interface import ObliviousMap
 from omap.map import create
 from omap.operations import Kind, Operation
@@ -98,7 +99,7 @@ def main(name: str, operations: int, seed: int, as_json: bool) -> None:
         f"  compiled    {result['fast_operations_per_second']:>12,.0f} operations/s, "
         f"{result['fast_over_reference']:.1f} times the reference\n"
         if "fast_over_reference" in result
-        else "  compiled    needs numba: pip install 'omap-fpga[bounds]'\n"
+        else f"  compiled    needs numba: {how_to_install('bounds')}\n"
     )
     click.echo(
         f"{name.upper()}, {result['keys']:,} keys, reference model (Python, one thread, CPU time)\n"
@@ -107,7 +108,7 @@ def main(name: str, operations: int, seed: int, as_json: bool) -> None:
         f"{fast}"
         f"  resident    {result['resident_bytes'] / 2**20:>12,.0f} MiB at most\n"
         f"  page bytes  {result['page_bytes_per_operation']:>12,.0f} an operation, read and write; "
-        f"{result['page_bytes_over_paper']:.2f} of the paper's configuration"
+        f"{result['page_bytes_over_paper']:.2f} of those of the published rule (BOLT)"
     )
 
 

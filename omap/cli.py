@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from omap.errors import OmapError, OutputError
+from omap.extras import how_to_install
 from omap.streams import EXIT_CODE, StandardOutputError, guarded
 
 DISTRIBUTION = "omap-fpga"
@@ -50,9 +51,7 @@ def _not_installed(error: ImportError) -> str | None:
     extra = extra_of(error.name) if error.name else None
     if extra is None:
         return None
-    return (
-        f"this needs {error.name}, which is not installed: pip install '{DISTRIBUTION}[{extra}]' (the extra {extra!r})"
-    )
+    return f"this needs {error.name}, which is not installed: {how_to_install(extra)}"
 
 
 def _unavailable(name: str, reason: str) -> click.Command:

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from omap.errors import InputError
+from omap.extras import how_to_install
 from omap.fast.kept import compiled_before
 from omap.params import Params, Rule
 from omap.reference import ReferenceMap
@@ -55,7 +56,7 @@ def choose(name: str | None, params: Params) -> str:
         _log.info("the reference runs: a resident map is not compiled")
         return REFERENCE
     if find_spec("numba") is None:
-        _log.warning("numba is not installed, so the slower reference runs: pip install 'omap-fpga[bounds]'")
+        _log.warning("numba is not installed, so the slower reference runs: %s", how_to_install("bounds"))
         return REFERENCE
     if not compiled_before():
         _log.info("the fast model is compiled, which takes some seconds, and only once")

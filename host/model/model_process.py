@@ -26,6 +26,7 @@ from host.model.choice import NAMES, choose, maker_of_device
 from host.model.shared import WINDOW_BYTES, device_registers, memory_bytes, run_device
 from host.paramsfile import read_params_file
 from host.socketfile import SocketFile
+from omap.cli import UserError
 from omap.errors import DeviceError, InputError, OmapError
 from omap.params import Params
 from omap.presets import preset
@@ -204,12 +205,12 @@ def main(
         return
     try:
         if listen is None or key_file is None or (name is None) == (file is None):
-            raise InputError("give --listen, --key-file, and either --preset or --params")
+            raise InputError("give --listen FILE, --key-file FILE, and either --preset NAME or --params FILE")
         params = preset(name) if name is not None else read_params_file(file or "")
         signal.signal(signal.SIGTERM, _end)
         _serve_file(listen, _Program(params, ring_lines, key_file, choose(model, params), journal))
     except OmapError as error:
-        raise click.ClickException(str(error)) from None
+        raise UserError(str(error)) from None
     except KeyboardInterrupt:
         return
 

@@ -22,6 +22,7 @@ from host.model.choice import TABLE, choose
 from host.model.shared import SharedTransport, memory_bytes
 from omap import errors
 from omap.errors import DeviceError, InputError, OmapError
+from omap.extras import how_to_install
 from omap.params import Params
 from omap.wire import BufferLayout
 
@@ -164,7 +165,7 @@ def open_table(
             "if that is what you want, or take the default backend"
         )
     if find_spec("numba") is None:
-        raise InputError("the backend `table` needs numba: pip install 'omap-fpga[bounds]'")
+        raise InputError(f"the backend `table` needs numba: {how_to_install('bounds')}")
     _log.warning("INSECURE: an open table stands in for the map. It hides nothing: put no data in it that matters")
     return _start(params, ring_lines, key_file, TABLE)
 
@@ -206,8 +207,9 @@ def _attach(params: Params, path: str | os.PathLike[str]) -> ProcessTransport:
     except OSError as error:
         bell.close()
         raise DeviceError(
-            f"no device can be reached at {os.fspath(path)}: {error.strerror or error}; "
-            "`python -m host.model.model_process --listen` starts one"
+            f"no device can be reached at {os.fspath(path)}: {error.strerror or error}; to start one, run "
+            f"`python -m host.model.model_process --listen {os.fspath(path)} --key-file root.key` with the same "
+            "--preset or --params as `omap serve`, and with --journal for --data-dir"
         ) from None
     except OmapError:
         bell.close()

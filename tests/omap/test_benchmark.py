@@ -23,4 +23,4 @@ def test_it_runs_and_reports():
 def test_without_numba_it_times_the_reference_alone(monkeypatch):
     monkeypatch.setattr(benchmark, "find_spec", lambda name: None)
     output = CliRunner().invoke(benchmark.main, ["--preset", "TINY", "--operations", "10"]).output
-    assert "compiled    needs numba: pip install 'omap-fpga[bounds]'" in output
+    assert "compiled    needs numba: run `pip install -e '.[bounds]'` in the project's folder" in output

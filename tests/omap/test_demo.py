@@ -224,7 +224,8 @@ def test_a_back_end_whose_packages_are_missing_is_refused_with_the_remedy(demo, 
     monkeypatch.setattr(backends.metadata, "entry_points", lambda **_: [Missing()])
     with pytest.raises(InputError) as caught:
         backends.load("rtl")
-    assert "'rtl' can't be loaded: No module named 'amaranth'; pip install '.[rtl,sim,host]'" in str(caught.value)
+    how = "run `pip install -e '.[rtl,sim,host]'` in the project's folder"
+    assert f"'rtl' can't be loaded: No module named 'amaranth'; {how}" in str(caught.value)
 
 
 def test_the_accelerator_is_registered_as_a_back_end():

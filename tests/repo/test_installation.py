@@ -70,3 +70,14 @@ def test_a_script_beside_a_clone_called_omap_imports_the_package(tmp_path):
     run = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert Path(run.stdout.strip()) == ROOT / "omap" / "__init__.py"
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "SECURITY.md", "CONTRIBUTING.md", "docs", "examples", "omap", "rtl", "sim", "host", "boards"]
+)
+def test_nobody_is_told_to_install_the_distribution_from_an_index(name):
+    """No index has it, so whoever uploaded that name would be installed."""
+    paths = [ROOT / name] if name.endswith(".md") else sorted((ROOT / name).rglob("*"))
+    for path in paths:
+        if path.suffix in (".py", ".md", ".ipynb", ".toml"):
+            assert not re.search(rf"pip install[^\n]*{PROJECT['name']}", path.read_text("utf-8")), path

@@ -214,7 +214,9 @@ def test_a_running_device_says_what_it_is_and_lets_in_one_driver(params, key_fil
         assert "Address already in use; choose another file" in refusal.value.stderr
         with Driver(open_transport("process", params, attach=path), params) as driver:
             assert driver.state is State.READY
-    with pytest.raises(DeviceError, match=r"no device can be reached at .*model_process --listen"):
+    with pytest.raises(
+        DeviceError, match=r"no device can be reached at .*model_process --listen .* --key-file root.key"
+    ):
         open_transport("process", params, attach=path)
 
 

@@ -50,7 +50,8 @@ def test_an_option_or_a_variable_asks_for_the_reference(said, monkeypatch):
 def test_without_numba_one_line_says_so_and_the_reference_runs(said, monkeypatch):
     monkeypatch.setattr(choice, "find_spec", lambda name: None)
     assert choice.choose(None, TINY) == "reference"
-    assert said.messages == ["numba is not installed, so the slower reference runs: pip install 'omap-fpga[bounds]'"]
+    how = "run `pip install -e '.[bounds]'` in the project's folder"
+    assert said.messages == [f"numba is not installed, so the slower reference runs: {how}"]
 
 
 def test_a_resident_map_is_the_reference_and_is_said_to_be(said):

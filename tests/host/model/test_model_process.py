@@ -1,4 +1,4 @@
-"""The model's process ends with the process that started it, whatever it is doing."""
+"""The model's process ends with the process that started it, whatever it is doing; its errors are those of `omap`."""
 
 import json
 import os
@@ -6,6 +6,10 @@ import socket
 import subprocess
 import sys
 
+import pytest
+from click.testing import CliRunner
+
+from host.model.model_process import main
 from omap.presets import preset
 from omap.wire import LEAST_RING_LINES
 
@@ -40,3 +44,25 @@ def test_a_map_that_is_being_made_does_not_outlive_whoever_wanted_it(tmp_path):
         child.kill()
         child.wait()
         child.stdout.close()
+
+
+LISTEN = ["--listen", "device.sock"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (LISTEN, "give --listen FILE, --key-file FILE, and either --preset NAME or --params FILE"),
+        ([*LISTEN, "--key-file", "root.key", "--preset", "TINY", "--params", "plan.json"], "give --listen FILE, "),
+        ([*LISTEN, "--key-file", "no.key", "--preset", "TINY"], "the key file no.key "),
+        ([*LISTEN, "--key-file", "no.key", "--preset", "LARGE"], "preset"),
+    ],
+)
+def test_an_error_is_a_line_with_the_prefix_and_the_exit_code_of_other_commands(tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("omap: ")
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+    assert not result.stdout

