@@ -18,6 +18,26 @@ class ParamsError(OmapError, ValueError):
     """A parameter is out of its range, or two parameters contradict each other."""
 
 
+class ReachError(ParamsError):
+    """A map would have more of something than its indices reach.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, in the words of the parameters.
+    bound : str
+        What has the bound, and what is counted, such as "a map has at most {most:,} pages".
+    needed, most : int
+        How many there would be, and how many there may be.
+    """
+
+    def __init__(self, message: str, bound: str = "", needed: int = 1, most: int = 1) -> None:
+        super().__init__(message)
+        self.bound = bound
+        self.needed = needed
+        self.most = most
+
+
 class PlanError(ParamsError):
     """No configuration satisfies what the planner was asked for; the message names the bound that broke."""
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from omap.errors import ParamsError
+from omap.errors import ParamsError, ReachError
 from omap.versions import MOST_EPOCH_BITS, choose_epoch_bits
 
 KEY_SIZES = (4, 8, 16)
@@ -68,6 +68,24 @@ def line_indices(descriptor_bytes: int) -> tuple[int, int]:
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ParamsError(message)
+
+
+def _reach(bound: str, needed: int, most: int, message: str) -> None:
+    if needed > most:
+        raise ReachError(message, bound, needed, most)
+
+
+def check_pages(pages: int) -> None:
+    """Refuse a number of pages that no map has.
+
+    Raises
+    ------
+    ParamsError
+        Says what was wanted and what came.
+    """
+    outside = f"pages is {pages!r}; it must be 1 to {MAX_PAGES}"
+    _require(type(pages) is int and pages >= 1, outside)
+    _reach("a map has at most {most:,} pages", pages, MAX_PAGES, outside)
 
 
 def check_shape(capacity: int, key_bytes: int, value_bytes: int) -> None:
@@ -203,11 +221,10 @@ class Params:
         object.__setattr__(self, "rule", Rule(self.rule))
         check_shape(self.capacity, self.key_bytes, self.value_bytes)
         check_lines(self.descriptor_bytes, self.bucket_bytes)
-        _require(
-            1 <= self.buckets <= MAX_BUCKETS,
-            f"buckets is {self.buckets}; each position map table needs 1 to {MAX_BUCKETS} "
-            f"(capacity is {self.capacity})",
-        )
+        outside = f"buckets is {self.buckets}; each position map table needs 1 to {MAX_BUCKETS} "
+        outside += f"(capacity is {self.capacity})"
+        _require(self.buckets >= 1, outside)
+        _reach("a table of the position map has at most {most:,} buckets", self.buckets, MAX_BUCKETS, outside)
         _require(
             self.entries + self.transit_entries >= self.capacity,
             f"the position map has room for {self.entries} entries and {self.transit_entries} in transit; "
@@ -220,11 +237,11 @@ class Params:
         _require(
             self.waiting_slots >= 1, "waiting_slots is 0; it must be at least 1, for the tuple of the last operation"
         )
-        _require(
-            self.waiting_slots <= MAX_INDEX and self.bins + self.further_lines <= MAX_INDEX,
-            f"waiting_slots is {self.waiting_slots} and descriptor lines are {self.bins + self.further_lines}; "
-            f"32-bit indices reach {MAX_INDEX} of either",
-        )
+        lines = self.bins + self.further_lines
+        outside = f"waiting_slots is {self.waiting_slots} and descriptor lines are {lines}; "
+        outside += f"32-bit indices reach {MAX_INDEX} of either"
+        _reach("a map has at most {most:,} waiting slots", self.waiting_slots, MAX_INDEX, outside)
+        _reach("a map has at most {most:,} descriptor lines", lines, MAX_INDEX, outside)
         if self.rule is Rule.RESIDENT:
             _require(
                 self.pages == self.page_bytes == self.hbm_bins == self.further_lines == 0,
@@ -237,10 +254,11 @@ class Params:
             object.__setattr__(self, "epoch_bits", 0)
             return
         check_page(self.page_bytes, self.tuple_bytes)
-        _require(1 <= self.pages <= MAX_PAGES, f"pages is {self.pages}; it must be 1 to {MAX_PAGES}")
+        check_pages(self.pages)
         if self.rule is Rule.TWO_CHOICE:
             _require(self.bins >= 2, "two_choice draws two distinct bins: pages + hbm_bins must be at least 2")
-            _require(self.bins <= MAX_PAGES, f"pages + hbm_bins is {self.bins}; it must be at most {MAX_PAGES}")
+            outside = f"pages + hbm_bins is {self.bins}; it must be at most {MAX_PAGES}"
+            _reach("a map has at most {most:,} bins", self.bins, MAX_PAGES, outside)
         else:
             _require(self.hbm_bins == 0, f"hbm_bins is {self.hbm_bins}; only two_choice keeps bins in HBM")
         if not self.epoch_bits:

@@ -169,7 +169,7 @@ def _moved(plan: Plan) -> Table:
     table.show_header = False
     table.add_row("page bytes read, and as many written", f"{plan.page_bytes_each_way:,.0f}")
     table.add_row("record bytes read, and as many written", f"{plan.record_bytes_each_way:,.1f}")
-    table.add_row("page bytes over those of the paper's configuration", f"{plan.ratio_to_paper:.3f}")
+    table.add_row("page bytes, compared with the published rule (BOLT)", f"{plan.ratio_to_paper:.3f}")
     table.add_row("operations a second that PCIe Gen3 x16 allows", f"{plan.operations_per_second / 1e6:.1f} M")
     table.caption = (
         f"PCIe: {LINK_BITS_PER_SECOND / 1e9} Gb/s each way, {HEADER_BYTES} bytes beside each payload of at most "

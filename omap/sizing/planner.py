@@ -7,17 +7,29 @@ What is known about the chosen parameters is in :mod:`omap.sizing.plan`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 from omap import sizing
 from omap.board import BOARDS, Board
-from omap.errors import ParamsError, PlanError
+from omap.errors import ParamsError, PlanError, ReachError
 from omap.params import DESCRIPTOR_BYTES, MAX_PAGE_SLOTS, Params, Rule, check_shape
 from omap.sizing.loads import MOST_LOAD, Loads, most_board_load
 from omap.sizing.plan import Plan
-from omap.sizing.refusals import Request, broken_bounds, check_bytes, over, refusal, scaled
+from omap.sizing.refusals import (
+    RefusedError,
+    Request,
+    advice,
+    beyond,
+    broken_bounds,
+    check_bytes,
+    over,
+    refusal,
+    scaled,
+)
 from omap.sizing.sizes import page_slots_of
 from omap.units import format_bytes
 
@@ -36,6 +48,10 @@ SHORT_LINES = LINES[1:]
 
 _MORE_LOADS = (1.2, 1.3, 1.4, 1.5, 1.7, 2.0, 2.3, 2.6, 3.0, 3.5, 4.0)
 """Loads that suit pages of few slots."""
+
+
+ESTIMATES = 2
+"""How many times fewer keys are tried for a message. Each estimate is a proportional one, and comes closer."""
 
 
 # Many: each is one public quantity that a user may know and another may not.
@@ -185,22 +201,31 @@ def _given(hbm_bytes: int | None, board: Board | None) -> int:
 def _plan_resident(request: Request) -> Plan:
     if request.page_bytes is not None:
         raise PlanError(f"page_bytes is {request.page_bytes}; a resident map has no pages: leave it out")
-    params = _sized(lambda: sizing.resident(**request.shape))
+    params = _sized(request, Rule.RESIDENT, lambda: sizing.resident(**request.shape), _plan_resident)
     if not request.hbm_fits(params):
-        raise PlanError(
-            f"resident: {over('HBM', params.hbm_bytes, request.hbm_bytes)}; at most about "
-            f"{scaled(request.capacity, request.hbm_bytes, params.hbm_bytes):,} such keys fit: "
-            "give fewer keys or more HBM, or let one_choice keep the tuples in host memory"
+        fewer = scaled(request.capacity, request.hbm_bytes, params.hbm_bytes)
+        raise RefusedError(
+            f"resident: {over('HBM', params.hbm_bytes, request.hbm_bytes)}; {advice(fewer, 'HBM')}, or let one_choice "
+            "keep the tuples in host memory",
+            fewer,
         )
     return Plan(params, "all tuples fit in HBM, and nothing is faster: pages in host memory would bring nothing")
 
 
 def _plan_two_choice(request: Request) -> Plan:
-    params = _sized(lambda: sizing.two_choice(**request.shape, page_bytes=request.page_bytes))
+    params = _sized(
+        request,
+        Rule.TWO_CHOICE,
+        lambda: sizing.two_choice(**request.shape, page_bytes=request.page_bytes),
+        _plan_two_choice,
+    )
     broken = broken_bounds(request, params)
     if broken:
-        raise PlanError(
-            f"two_choice: {broken}; give fewer keys or more memory, or use one_choice, which needs less HBM"
+        fewer = scaled(request.capacity, request.hbm_bytes, max(request.hbm_bytes, params.hbm_bytes))
+        if request.host_bytes is not None:
+            fewer = min(fewer, scaled(request.capacity, request.host_bytes, params.host_bytes))
+        raise RefusedError(
+            f"two_choice: {broken}; {advice(fewer, 'memory')}, or use one_choice, which needs less HBM", fewer
         )
     return Plan(params, "the published configuration, for comparison: bins of 8 tuples, a fifth of them in HBM")
 
@@ -208,7 +233,7 @@ def _plan_two_choice(request: Request) -> Plan:
 def _plan_one_choice(request: Request, prefer: Prefer) -> Plan:
     fitting: list[Params] = []
     tried: list[Params] = []  # for the message if nothing fits
-    refusals: list[str] = []
+    refusals: list[ParamsError] = []
     least = float(request.hbm_bytes)  # that is needed so far, or that there is
     page_sizes = _page_sizes(request)
     for page_bytes in page_sizes if prefer == "bytes" else reversed(page_sizes):  # large pages need least
@@ -217,7 +242,7 @@ def _plan_one_choice(request: Request, prefer: Prefer) -> Plan:
             try:
                 params = make()
             except ParamsError as error:  # too many pages, perhaps: larger ones may do
-                refusals.append(str(error))
+                refusals.append(error)
                 continue
             if params is None:
                 continue
@@ -234,12 +259,24 @@ def _plan_one_choice(request: Request, prefer: Prefer) -> Plan:
     if fitting:
         chosen = min(fitting, key=lambda params: (params.hbm_bytes, params.page_bytes))
         return Plan(chosen, _reason(request, prefer), request.board)
-    if not tried:
-        raise PlanError(f"one_choice: {refusals[-1]}")
-    raise PlanError(f"one_choice: {refusal(request, tried)}")
+    if tried:
+        raise refusal(request, tried)
+    if prefer == "hbm":
+        return _plan_one_choice(request, "bytes")  # for the message: the search for the least HBM makes no hopeless map
+    least_broken: dict[str, ReachError] = {}
+    for refused in refusals:
+        if isinstance(refused, ReachError):
+            before = least_broken.setdefault(refused.bound, refused)
+            least_broken[refused.bound] = min(before, refused, key=_excess)
+    if least_broken:  # larger pages help against one bound, and not against another: the other one is what counts
+        most_broken = max(least_broken.values(), key=_excess)
+        raise _beyond(request, Rule.ONE_CHOICE, most_broken, partial(_plan_one_choice, prefer=prefer))
+    raise PlanError(f"one_choice: {refusals[-1]}")
 
 
 def _reason(request: Request, prefer: Prefer) -> str:
+    if prefer == "hbm" and request.page_bytes is not None:
+        return "the page size asked for, with the load that needs the least HBM"
     if prefer == "hbm":
         return "of all page sizes and loads this one needs the least HBM"
     if request.page_bytes is not None:
@@ -264,8 +301,11 @@ def _candidates(
         for tuning in _tunings(LINES):
             yield partial(sizing.one_choice, **request.shape, page_bytes=page_bytes, **tuning)
     else:  # larger buckets are fuller, but every lookup reads two of them
-        maps = [_sized(partial(sizing.resident, **request.shape, bucket_bytes=size)) for size in (64, 128)]
-        bucket_bytes = min(maps, key=lambda params: params.hbm_bytes).bucket_bytes
+        maps: list[Params] = []
+        for size in (64, 128):
+            with contextlib.suppress(ReachError):  # twice as many keys fit the larger buckets
+                maps.append(sizing.resident(**request.shape, bucket_bytes=size))
+        bucket_bytes = min(maps, key=lambda params: params.hbm_bytes).bucket_bytes if maps else 128
     for descriptor_bytes in SHORT_LINES:
         tuning = {"descriptor_bytes": descriptor_bytes, "bucket_bytes": bucket_bytes}
         yield partial(Loads(request, page_bytes, tuning).search, worth)
@@ -278,10 +318,26 @@ def _tunings(lines: Iterable[int], more: Iterable[float] = ()) -> Iterator[dict[
             yield {"descriptor_bytes": descriptor_bytes, "page_load": page_load}
 
 
-def _sized(make: Callable[[], Params]) -> Params:
+def _sized(request: Request, rule: Rule, make: Callable[[], Params], again: Callable[[Request], Plan]) -> Params:
     try:
         return make()
-    except PlanError:
-        raise
+    except ReachError as error:
+        raise _beyond(request, rule, error, again) from error
     except ParamsError as error:
-        raise PlanError(str(error)) from error
+        raise PlanError(f"{rule}: {error}") from error
+
+
+def _excess(error: ReachError) -> float:
+    return error.needed / error.most
+
+
+def _beyond(request: Request, rule: Rule, error: ReachError, again: Callable[[Request], Plan]) -> RefusedError:
+    """Return an error that says which index does not reach, by how much, and how many keys fit, memories included."""
+    fewer = scaled(request.capacity, error.most, error.needed)
+    for _ in range(ESTIMATES):
+        try:
+            again(replace(request, capacity=fewer))
+            break
+        except RefusedError as refused:  # by a memory, or by another index
+            fewer = refused.fewer
+    return RefusedError(f"{rule}: {beyond(error)}; about {fewer:,} keys fit: give fewer keys", fewer)

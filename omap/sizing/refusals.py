@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from omap.board import Board
-from omap.errors import PlanError
+from omap.errors import PlanError, ReachError
 from omap.params import Params
 from omap.sizing.channels import account, layouts, total
 from omap.units import format_bytes
@@ -27,6 +27,22 @@ def check_bytes(name: str, value: object) -> None:
     if not 0 <= value <= MOST_BYTES:
         came = value if value < 0 else f"2^{value.bit_length() - 1} or more"
         raise PlanError(f"{name} is {came}; it must be 0 to 2^64")
+
+
+class RefusedError(PlanError):
+    """A request that is refused because of its number of keys.
+
+    Parameters
+    ----------
+    message : str
+        Which bound broke, by how much, and what to try.
+    fewer : int
+        About how many keys fit.
+    """
+
+    def __init__(self, message: str, fewer: int) -> None:
+        super().__init__(message)
+        self.fewer = fewer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +122,15 @@ def advice(fewer: int, what: str) -> str:
     return f"about {fewer:,} keys fit: give fewer keys or more {what}" if fewer else f"no key fits: give more {what}"
 
 
+def beyond(error: ReachError) -> str:
+    """Say by how much a map has more of something than its indices reach."""
+    more = error.needed - error.most
+    return (
+        f"{error.bound.format(most=error.most)} and {error.needed:,} are needed, {more:,} ({more / error.most:.1%}) "
+        "more"
+    )
+
+
 def broken_bounds(request: Request, params: Params) -> str:
     """Say which bounds ``params`` break, and by how much; return an empty text if they break none."""
     broken = []
@@ -117,27 +142,31 @@ def broken_bounds(request: Request, params: Params) -> str:
     return " and ".join(broken)
 
 
-def refusal(request: Request, sizes: list[Params]) -> str:
-    """Say which bound even the smallest of ``sizes`` break, and what to try."""
+def refusal(request: Request, sizes: list[Params]) -> RefusedError:
+    """Return an error that says which bound even the smallest of ``sizes`` break, and what to try."""
     capacity = request.capacity
     pages = " with pages of that size" if request.page_bytes is not None else " whatever the page size"
     frugal = min(sizes, key=lambda params: (request.hbm_need(params)[0], params.hbm_bytes))
     if not request.hbm_fits(frugal):
         needed, given = request.hbm_need(frugal)
         larger = ", or larger pages" if request.page_bytes is not None else ""
-        return f"{request.hbm_over(frugal)}{pages}; {advice(scaled(capacity, given, needed), 'HBM')}{larger}"
+        fewer = scaled(capacity, given, needed)
+        return RefusedError(f"one_choice: {request.hbm_over(frugal)}{pages}; {advice(fewer, 'HBM')}{larger}", fewer)
     dense = min(sizes, key=lambda params: params.host_bytes)
     assert request.host_bytes is not None
     if not request.host_fits(dense):
         fewer = scaled(capacity, request.host_bytes, dense.host_bytes)
-        return f"{over('host memory', dense.host_bytes, request.host_bytes)}{pages}; {advice(fewer, 'host memory')}"
+        what = over("host memory", dense.host_bytes, request.host_bytes)
+        return RefusedError(f"one_choice: {what}{pages}; {advice(fewer, 'host memory')}", fewer)
 
     def worst(params: Params) -> float:
         needed, given = request.hbm_need(params)
         return max(needed / given, params.host_bytes / (request.host_bytes or 1))
 
     nearest = min(sizes, key=worst)
-    return (
-        f"either memory would suffice alone, but not both; at best, with pages of {nearest.page_bytes} bytes, "
-        f"{broken_bounds(request, nearest)}: give fewer keys or more of either"
+    fewer = int(capacity / worst(nearest) * 0.99)
+    return RefusedError(
+        "one_choice: either memory would suffice alone, but not both; at best, with pages of "
+        f"{nearest.page_bytes} bytes, {broken_bounds(request, nearest)}; {advice(fewer, 'of either')}",
+        fewer,
     )

@@ -18,13 +18,13 @@ import numpy.typing as npt
 from omap.errors import ParamsError
 from omap.params import (
     DESCRIPTOR_BYTES,
-    MAX_PAGES,
     MOST_CAPACITY,
     TAG_BYTES,
     Params,
     Rule,
     check_lines,
     check_page,
+    check_pages,
     check_shape,
     line_indices,
 )
@@ -100,8 +100,7 @@ def one_choice(
     check_lines(descriptor_bytes, BUCKET_BYTES if bucket_bytes is None else bucket_bytes)
     if pages is None:
         pages = pages_for(capacity, slots, page_load)
-    if type(pages) is not int or not 1 <= pages <= MAX_PAGES:
-        raise ParamsError(f"pages is {pages!r}; it must be 1 to {MAX_PAGES}")
+    check_pages(pages)
     waiting_slots, further_lines = capacity, most_lines(capacity, descriptor_bytes)
     if pages >= 2 and capacity <= MOST_TUPLES * pages:  # there is no bound for a single page
         law = waiting_law(capacity, pages, slots)

@@ -34,6 +34,11 @@ def fails(message, **wanted):
     return str(raised.value)
 
 
+def told(message):
+    """Return about how many keys fit, as a refusal says."""
+    return int(re.search(r"about ([\d,]+) (?:such )?keys fit: give fewer keys", message)[1].replace(",", ""))
+
+
 # -- choices ----------------------------------------------------------------------------------------------------
 
 
@@ -180,7 +185,8 @@ def test_refusals_name_the_bound_and_the_amount():
     assert plan(**TABLE | dict(capacity=fewer), rule="one_choice", hbm_bytes=2 * GIB).params.hbm_bytes <= 2 * GIB
 
     fails("one_choice: host memory is 4.00 GiB and", host_bytes=4 * GIB)
-    fails("either memory would suffice alone", hbm_bytes=6 * GIB, host_bytes=20 * GIB)
+    both = fails("either memory would suffice alone", hbm_bytes=6 * GIB, host_bytes=20 * GIB)
+    assert plan(**TABLE | dict(capacity=told(both)), hbm_bytes=6 * GIB, host_bytes=20 * GIB)
     fails("resident: HBM is 16.00 GiB and", rule="resident")
     fails("two_choice: HBM is 4.00 GiB and", rule="two_choice", hbm_bytes=4 * GIB, host_bytes=GIB)
     fails("host memory is 1.00 GiB and", rule="two_choice", hbm_bytes=64 * GIB, host_bytes=GIB)
@@ -193,9 +199,21 @@ def test_refusals_name_the_bound_and_the_amount():
     fails("the board is u50, which has 8.00 GiB of HBM, and", board=BOARDS["u50"], hbm_bytes=8 * GIB)
     fails("accelerators are built for one_choice alone", board=BOARDS["u50"], rule="resident")
     fails("either memory would suffice alone", board=BOARDS["u50"], host_bytes=37 * GIB // 2)
-    fails("buckets is", capacity=10**10)
     with pytest.raises(ParamsError, match="key_bytes is 7; it must be 4, 8 or 16"):
         plan(capacity=10, key_bytes=7, value_bytes=8)
+
+
+def test_the_least_hbm_is_found_where_small_buckets_do_not_reach():
+    sizes = dict(capacity=3 * 10**9, key_bytes=4, value_bytes=64, page_bytes=640)
+    assert plan(**sizes, hbm_bytes=1 << 40, prefer="hbm").params.bucket_bytes == 128
+
+
+def test_the_reason_says_what_was_compared():
+    small = TABLE | dict(capacity=10_000, prefer="hbm")
+    assert plan(**small).reason == "of all page sizes and loads this one needs the least HBM"
+    chosen = plan(**small, page_bytes=640)
+    assert chosen.reason == "the page size asked for, with the load that needs the least HBM"
+    assert chosen.params.hbm_bytes > plan(**small).params.hbm_bytes
 
 
 NAN, HUGE = float("nan"), 10**400
