@@ -126,6 +126,11 @@ class Report:
         return min(self.findings, key=lambda finding: finding.p_value)
 
     @property
+    def claim_text(self) -> str:
+        """The claim as a sentence; where a check failed, it is only what was expected."""
+        return self.claim if self.passed else f"Expected: {self.claim[:1].lower()}{self.claim[1:]}"
+
+    @property
     def false_alarm_text(self) -> str:
         """A sentence that says how sure a verdict is."""
         return f"A sound trace fails with a probability of at most {self.false_alarm:.1e}, all checks together."
@@ -134,10 +139,11 @@ class Report:
         """Return a few lines of text: the verdict, the reasons, and how sure it is."""
         size = f"{self.operations:,} operations, {self.events:,} events of host memory, {len(self.findings)} checks"
         if self.passed:
-            lines = [f"PASS: the trace is what public parameters alone produce ({size}).", self.claim]
+            lines = [f"PASS: the trace is what public parameters alone produce ({size}).", self.claim_text]
             lines += [self.false_alarm_text, f"Least probable: {self.worst.name}, {self.worst.chance}."]
         else:
-            lines = [f"FAIL: the trace shows more than public parameters ({size}).", self.claim, self.false_alarm_text]
+            lines = [f"FAIL: the trace shows more than public parameters ({size}).", self.claim_text]
+            lines.append(self.false_alarm_text)
             first: dict[str, Finding] = {}
             for finding in self.failures:
                 first.setdefault(finding.means, finding)

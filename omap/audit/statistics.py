@@ -55,7 +55,7 @@ def _occupancy(touches: Touches, pages: int) -> Iterator[Count]:
     collisions = total - len(times)
     yield Count(
         "different pages",
-        "touches less different pages",
+        "touches minus different pages",
         collisions,
         mean,
         tails.bennett(collisions, mean, variance),

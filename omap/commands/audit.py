@@ -173,8 +173,8 @@ def _show(reports: dict[str, Report], verbose: bool) -> None:
                 f"{name:{width}}  {'PASS' if report.passed else 'FAIL'}  {len(report.findings)} checks, "
                 f"{len(report.failures)} failed; least probable: {worst.name}, {worst.chance}"
             )
-        report = next(iter(reports.values()))
-        click.echo(f"{report.claim}\n{report.false_alarm_text}")
+        report = min(reports.values(), key=lambda report: report.passed)  # one that failed, if there is one
+        click.echo(f"{report.claim_text}\n{report.false_alarm_text}")
         for note in dict.fromkeys(note for report in reports.values() for note in report.notes):
             click.echo(f"Note: {note}")
     if verbose:

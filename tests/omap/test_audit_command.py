@@ -115,6 +115,7 @@ def test_all_workloads_pass(run, rule):
     assert result.output.count("  PASS  ") == len(WORKLOADS) + 1
     assert re.search(r"^all together +PASS  \d+ checks", result.output, re.MULTILINE)
     assert "fails with a probability of at most 9.3e-10" in result.output
+    assert "\nAn operation " in result.output
 
 
 def test_the_plain_table_fails(run):
@@ -122,6 +123,9 @@ def test_the_plain_table_fails(run):
     assert result.exit_code == 1
     assert result.output.startswith("FAIL: the trace shows more than public parameters (200 operations")
     assert "A page comes again because its key came again" in result.output
+    expected = "Expected: an operation reads and writes back one of 191 pages"
+    assert expected in result.output
+    assert expected in run("--plain", "--workload", "hammer", "--workload", "sweep", "--operations", 200).output
 
 
 def test_saving_auditing_and_listing(run, tmp_path):

@@ -148,7 +148,8 @@ def test_the_report_says_what_failed_and_what_it_means():
     report = audit(trace(np.arange(3000), page, 3000), shape)
     text = report.summary()
     assert text.startswith("FAIL: the trace shows more than public parameters (3,000 operations, 6,000 events")
-    assert "one of 191 pages, drawn uniformly" in text
+    assert "\nExpected: an operation reads and writes back one of 191 pages, drawn uniformly.\n" in text
+    assert "touches minus different pages" in {finding.statistic for finding in report.findings}
     assert "repeat of pages at lag 1 (p at most 1e-300): touches of the same page" in text
     assert "repetition of keys shows" in text
     assert f"{len(report.failures)} of" not in text
@@ -166,5 +167,6 @@ def test_a_passing_report_says_how_sure_it_is():
     report = audit(sound(shape, 200, 1), shape)
     assert report.summary().startswith("PASS: the trace is what public parameters alone produce (200 operations")
     assert "fails with a probability of at most 9.3e-10, all checks together" in report.summary()
+    assert "\nAn operation reads and writes back one of 10,000 pages, drawn uniformly.\n" in report.summary()
     assert "Note: 200 operations are few for 10,000 pages" in report.summary()
     assert not audit(sound(shape, 3000, 1), shape).notes

@@ -94,8 +94,8 @@ def sections():
 QUICKLY = {"bounds": ["--keys", "1000", "--accesses", "1000"]}
 """Options with which a command that takes long needs the same packages."""
 
-WITH_OTHERS = {"demo", "provision", "serve", "proxy", "get", "put", "status"}
-"""Commands that other tests run as they are written here."""
+WITH_OTHERS = {"audit", "demo", "provision", "serve", "proxy", "get", "put", "status"}
+"""Commands that other tests, or another test of this file, run as they are written here."""
 
 ONLY = """
 import sys
@@ -118,6 +118,13 @@ def distributions(names):
     return {re.match(r"[\w.-]+", requirement)[0].lower() for name in names for requirement in EXTRAS[name]}
 
 
+def run_with(installed, arguments, folder=ROOT):
+    """Run ``omap`` in a folder, as if of all extras only those that are ``installed`` were there."""
+    absent = distributions(set(EXTRAS)) - distributions(installed)
+    run = [sys.executable, "-c", ONLY, ",".join(sorted(absent)), *arguments]
+    return subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+
+
 @pytest.mark.parametrize(("line", "installed"), list(sections()))
 def test_commands_stand_where_what_they_need_is_installed(line, installed):
     program, *arguments = shlex.split(line)
@@ -125,10 +132,18 @@ def test_commands_stand_where_what_they_need_is_installed(line, installed):
         return
     if arguments[0] == "board" and arguments[1] != "list":
         arguments = [*arguments[:2], "--help"]
-    absent = distributions(set(EXTRAS)) - distributions(installed)
-    run = [sys.executable, "-c", ONLY, ",".join(sorted(absent)), *arguments, *QUICKLY.get(arguments[0], [])]
-    result = subprocess.run(run, capture_output=True, text=True, check=False, timeout=300)
+    result = run_with(installed, [*arguments, *QUICKLY.get(arguments[0], [])])
     assert result.returncode == 0, result.stderr
+
+
+def test_the_commands_about_audits_run_one_after_the_other(tmp_path):
+    lines = [line for line in COMMANDS if line.startswith("omap audit ")]
+    for line in lines:
+        result = run_with(DEMO_EXTRAS, shlex.split(line)[1:], tmp_path)
+        plain = "--plain" in line
+        assert result.returncode == plain, result.stderr
+        assert result.stdout.startswith("FAIL: " if plain else "PASS: ")
+    assert [" --save " in line for line in lines] == [True, False, False]  # what the second one needs is there
 
 
 def test_a_command_that_takes_long_says_so():
@@ -148,7 +163,9 @@ def test_what_the_documents_make_in_the_work_tree_is_ignored():
         text = path.read_text("utf-8")
         made |= set(re.findall(r"^ *omap provision (?:.* )?(\S+)$", text, re.MULTILINE))
         made |= set(re.findall(r"^ *omap .* > (\S+)$", text, re.MULTILINE))
-    assert {"root.key", "client.key", "plan.json"} <= made
+        made |= set(re.findall(r"^ *omap audit .*--save (\S+)$", text, re.MULTILINE))
+        made |= set(re.findall(r"^ *python -m \S+ --listen (\S+) ", text, re.MULTILINE))
+    assert {"root.key", "client.key", "plan.json", "t.npz", "device.sock"} <= made
     for name in sorted(made):
         ignored = subprocess.run(["git", "check-ignore", "-q", name], cwd=ROOT, check=False)
         assert ignored.returncode == 0, name
