@@ -1,5 +1,6 @@
 """Parts of documents that follow from the code: compared here, rewritten with ``pytest tests/repo --regenerate``."""
 
+import dataclasses
 import importlib
 import math
 import re
@@ -13,6 +14,7 @@ import omap
 from boards.folder import registers
 from omap import sizing
 from omap.kdf import DERIVATIONS
+from omap.sizing.backlog import Lists
 from omap.sizing.plan import Plan
 from rtl.config import EngineConfig
 from tests.support import blocks
@@ -131,6 +133,16 @@ def test_the_decision_on_offsets_has_those_of_the_presets(bits):
         config = EngineConfig(params=omap.preset(name), late_bits=bits)
         sums.append(config.lookup_cycles + config.turnaround_cycles + config.reply_cycles)
     assert f"| {bits} | {' | '.join(f'{found:,}' for found in sums)} |" in text
+
+
+def test_the_decision_on_offsets_says_what_lines_of_64_bytes_would_cost():
+    text = " ".join((ROOT / "docs/decisions/0012-turnaround.md").read_text("utf-8").split())
+    paper = omap.preset("PAPER")
+    config = EngineConfig(params=dataclasses.replace(paper, descriptor_bytes=64))
+    cycles = config.lookup_cycles + config.turnaround_cycles + config.reply_cycles
+    assert f"the offsets of PAPER would have {cycles:,} cycles instead of 794" in text
+    tail = Lists(paper).touched_law[60:].sum()
+    assert f"60 tuples or more with a probability of 2^{math.log2(tail):.1f}" in text
 
 
 def test_every_countermeasure_stands_against_one_attack():
