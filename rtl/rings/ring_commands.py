@@ -215,11 +215,13 @@ class CommandFetch(wiring.Component):
             with m.If(self.sure):
                 m.d.comb += step.eq(self.early_lines)
         with m.If(step != 0):
-            m.d.sync += [wait.eq(4), some.eq(0), asked.eq(asked + step)]
-            with m.If(place + step == self.ring_lines):
-                m.d.sync += place.eq(0)
-            with m.Else():
-                m.d.sync += place.eq(place + step)
+            m.d.sync += [
+                wait.eq(4),
+                some.eq(0),
+                asked.eq(asked + step),
+                # a mask and no comparison with the end: that would be the longest path of an engine
+                place.eq((place + step) & (self.ring_lines - 1)),
+            ]
         with m.Elif(wait != 0):
             m.d.sync += wait.eq(wait - 1)
 

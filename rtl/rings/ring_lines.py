@@ -89,10 +89,9 @@ class RingLines(wiring.Component):
         self._gather(m, kept)
 
         place, ahead = Signal(RING_BITS), Signal(range(self.most + 1))  # of the next line, and lines from it to the end
-        next_place, gathering = Signal(RING_BITS), Signal(range(self.gather_cycles))
+        gathering = Signal(range(self.gather_cycles))
         m.d.comb += [
             self.taking.eq(lesser(clamped(self.waiting, self.most), ahead)),
-            next_place.eq(place + self.taking),
             self.due.eq((self.waiting >= PACKET_LINES) | ((self.waiting != 0) & (gathering == 0))),
         ]
         m.d.sync += [
@@ -102,7 +101,7 @@ class RingLines(wiring.Component):
         ]
         with m.If(self.take):
             m.d.sync += [
-                place.eq(Mux(next_place == self.ring_lines, 0, next_place)),
+                place.eq((place + self.taking) & (self.ring_lines - 1)),  # no comparison, as in CommandFetch
                 gathering.eq(self.gather_cycles - 1),
             ]
         with m.Elif(gathering != 0):
