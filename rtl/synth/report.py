@@ -37,6 +37,9 @@ LEVEL_BUDGET = 10
 ENGINE_SHARE = 0.25
 """Most that the whole engine may take of a U55C's LUTs, and of its block RAMs."""
 
+AROUND_SHARE = 0.01
+"""Most that what a board has around it may take besides."""
+
 BEGIN, END = "<!-- synthesis table -->", "<!-- end of synthesis table -->"
 """Lines of the document between which the table stands."""
 
