@@ -21,7 +21,7 @@ Place = str | os.PathLike[str]
 """Where a file goes."""
 
 ROOT_KEY, CLIENT_KEY = "omap root key", "omap client key"
-"""First lines of the files that hold keys, see :mod:`host.keyfile`."""
+"""First lines of the files that hold keys, which `host.keyfile` writes."""
 
 DISK_FAILS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """Numbers of the errors of a disk that is full or fails, and not of a place that takes no file."""

@@ -12,7 +12,7 @@ import pytest
 from boards.folder import build, manifest
 from boards.folder import disk as folder
 from boards.targets import TARGETS
-from omap.errors import InputError, ParamsError
+from omap.errors import InputError, OutputError, ParamsError
 from tests.support.boards.folders import KEY, key_file, plan
 from tests.support.host.keys import root_file
 from tests.support.rtl.engines import TIGHT
@@ -169,7 +169,7 @@ def test_a_build_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     before = contents(tmp_path / "old")
     monkeypatch.setattr(folder, "_fill", fail)
     for name in ("old", "new"):
-        with pytest.raises(InputError, match="No space left"):
+        with pytest.raises(OutputError, match="No space left"):
             build.build(plan("u55c_vitis"), tmp_path / name, None)
     assert contents(tmp_path) == {f"old/{name}": text for name, text in before.items()}
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
@@ -186,7 +186,7 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monke
         return rename(self, goal)
 
     monkeypatch.setattr(Path, "rename", fails_once)
-    with pytest.raises(InputError, match="busy"):
+    with pytest.raises(OutputError, match="busy"):
         build.build(plan("u55c_direct"), out, None)
     assert contents(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
