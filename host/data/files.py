@@ -189,8 +189,13 @@ def telling(path: str, what: str, then: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = UnwrittenError if what != "read" and error.errno in DISK_FAILS else DataError
+        kind = DataError if what == "read" else unwritten(error)
         raise kind(f"{path} can't be {what}: {error.strerror or error}; {then}") from None
+
+
+def unwritten(error: OSError) -> type[DataError]:
+    """Return the kind of error that a failed write is: its own one if the disk is full or fails."""
+    return UnwrittenError if error.errno in DISK_FAILS else DataError
 
 
 def write_whole(layer: Layer, path: str, data: bytes) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from threading import RLock
 
 from host.data.damage import RING, Damage, damaged
-from host.data.files import File, Layer, remove
+from host.data.files import File, Layer, remove, unwritten
 from host.data.frames import HEAD_BYTES, PARAMS_BYTES, FileHead, FileKind, frames
 from host.data.reading import JOURNAL, Place
 from omap.errors import DataError, InputError
@@ -84,11 +84,11 @@ def follow(codec: RecordCodec, records: bytes, number: int) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _telling(path: str) -> Iterator[None]:
-    """Raise an OSError of the block as a :class:`DataError` that is short enough to go to clients as a whole."""
+    """As :func:`host.data.files.telling`, in words that are short enough to go to clients as a whole."""
     try:
         yield
     except OSError as error:
-        raise DataError(
+        raise unwritten(error)(
             f"the server can't write {path} ({error.strerror or error}), and answers nothing until it can; nothing "
             "that was answered is lost: make room, then try again"
         ) from None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from host.data import frames
 from host.data.folder import DataFolder
 from host.framing import MAX_REFUSAL
-from omap.errors import DataError
+from omap.errors import DataError, UnwrittenError
 from tests.support.host.crash_disk import CrashDisk
 from tests.support.host.lives import PARAMS, Life, begun, restored, take_snapshot
 
@@ -161,7 +161,7 @@ def test_much_at_once_is_appended_as_a_whole_or_not_at_all(life, monkeypatch):
     folder = begun("/data", life, layer=disk)
     records = life.records(*[5] * 20)
     disk.room = 1000
-    with pytest.raises(DataError):
+    with pytest.raises(UnwrittenError):
         folder.append(records)
     disk.room = None
     assert folder.status.appended == 1
