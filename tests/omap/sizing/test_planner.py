@@ -21,6 +21,7 @@ from omap.sizing.channels import layouts, total
 from omap.sizing.planner import U55C_HBM_BYTES, largest, plan
 from omap.units import UNITS, format_bytes, parse
 from omap.wire import BufferLayout
+from tests.support.plans import refused, told
 
 GIB = 1 << 30
 TABLE = dict(capacity=300_000_000, key_bytes=8, value_bytes=64)
@@ -28,15 +29,7 @@ TABLE = dict(capacity=300_000_000, key_bytes=8, value_bytes=64)
 
 
 def fails(message, **wanted):
-    with pytest.raises(PlanError) as raised:
-        plan(**TABLE | wanted)
-    assert message in str(raised.value), str(raised.value)
-    return str(raised.value)
-
-
-def told(message):
-    """Return about how many keys fit, as a refusal says."""
-    return int(re.search(r"about ([\d,]+) (?:such )?keys fit: give fewer keys", message)[1].replace(",", ""))
+    return refused(message, **TABLE | wanted)
 
 
 # -- choices ----------------------------------------------------------------------------------------------------

@@ -6,21 +6,14 @@ import pytest
 
 from omap.errors import PlanError
 from omap.sizing.planner import plan
+from tests.support.plans import refused, told
 
 GIB = 1 << 30
 TABLE = dict(capacity=10**10, key_bytes=8, value_bytes=64, hbm_bytes=16 * GIB)
 
 
 def fails(message, **wanted):
-    with pytest.raises(PlanError) as raised:
-        plan(**TABLE | wanted)
-    assert message in str(raised.value), str(raised.value)
-    return str(raised.value)
-
-
-def told(message):
-    """Return about how many keys fit, as a refusal says."""
-    return int(re.search(r"about ([\d,]+) (?:such )?keys fit: give fewer keys", message)[1].replace(",", ""))
+    return refused(message, **TABLE | wanted)
 
 
 @pytest.mark.parametrize(
