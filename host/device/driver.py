@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from host.device.rings import Rings, Statistics
-from host.device.transport import Transport
+from host.device.transport import MAP_LOST, Transport
 from host.framing import Greeting
 from host.records import Run
 from omap.errors import DeviceError, DeviceFaultError
@@ -144,7 +144,7 @@ class Driver:
             fault = self.fault
             raise DeviceFaultError(
                 f"the device has latched the fault {fault.name} and erased its keys: {FAULT_TEXT[fault]}; "
-                "its map is lost, restart the device"
+                f"restart the device; {MAP_LOST}"
             )
         if state not in SERVING:
             remedy = "restart it" if state is State.STOPPED else "format it"

@@ -25,6 +25,9 @@ from omap.wire import RING_LINES, BufferLayout, Counter, read_counter, write_cou
 GROUP = "omap.transports"
 """Entry-point group of the factories."""
 
+MAP_LOST = "the map of the device is lost unless a data folder or a backup restores it"
+"""What a message says of the map when a device has erased its keys or is gone: the device can't know the rest."""
+
 _NAPS = (0.0, 0.0, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6)
 """Seconds to wait, one after the other, where there is no doorbell."""
 

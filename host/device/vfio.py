@@ -28,7 +28,7 @@ import time
 from contextlib import ExitStack
 
 from host.device import preflight_vfio as preflight
-from host.device.transport import Transport, refuse_key
+from host.device.transport import MAP_LOST, Transport, refuse_key
 from host.device.vfio_card import SUPERPAGE, VfioCard
 from host.device.vfio_system import Mapping, Memory, System
 from omap.board import BOARDS, DIRECT_DEVICE, LINK_RATES
@@ -119,7 +119,7 @@ class VfioTransport(Transport):
         self._registers = registers = card.registers(WINDOW_BYTES)
         self._stack.callback(registers.close)
         if self._is_running():
-            _log.warning("%s was running: its driver has died, and the map it held is lost", card.address)
+            _log.warning("%s was running: its driver has died; %s", card.address, MAP_LOST)
         if card.resets:
             card.reset()
             card.enable(bus_master=False)
@@ -127,7 +127,7 @@ class VfioTransport(Transport):
         if self._is_running():
             raise DeviceError(
                 f"{card.address} runs for a driver that has died and can't be reset through VFIO: load its bitstream "
-                "again, or restart the machine; its map is lost in any case"
+                f"again, or restart the machine; {MAP_LOST}"
             )
 
     def _wait_until_awake(self) -> None:
@@ -214,8 +214,8 @@ class VfioTransport(Transport):
         address = self._card.address
         return DeviceError(
             f"the card {address} is gone: every read gives ones, so it has fallen off the bus or its bitstream was "
-            f"replaced; `lspci -s {address}` and `dmesg` say more; load its bitstream and restart the machine; the map "
-            "is lost"
+            f"replaced; `lspci -s {address}` and `dmesg` say more; load its bitstream and restart the machine; "
+            f"{MAP_LOST}"
         )
 
     def check(self) -> None:

@@ -36,7 +36,7 @@ from typing import Any
 
 from host.device import preflight
 from host.device.hold import held
-from host.device.transport import Transport, refuse_key
+from host.device.transport import MAP_LOST, Transport, refuse_key
 from omap.errors import DeviceError, InputError
 from omap.params import Params
 from omap.regmap import MIRROR, REGISTER_BYTES, RegisterFile, Request, State
@@ -156,8 +156,7 @@ class XrtTransport(Transport):
         if state == "COMPLETED":  # not an end that this process asked for: then nobody calls this
             why = "an earlier run has stopped it, and XRT does not load again what is on the card already"
         return (
-            f"the kernel is not running any more, XRT says {state}: {why}; {self._reset}, then start again; the map "
-            "is lost"
+            f"the kernel is not running any more, XRT says {state}: {why}; {self._reset}, then start again; {MAP_LOST}"
         )
 
     def check(self) -> None:

@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from host.device.driver import FAULT_TEXT, Driver
+from host.device.transport import MAP_LOST
 from host.model.model import ModelTransport
 from host.relay.port import Limits
 from omap.errors import DeviceError, DeviceFaultError
@@ -130,7 +131,9 @@ def test_a_fault_is_named(transport, fault):
     driver = started(transport)
     poke(transport, "STATUS", State.FAULT)
     poke(transport, "FAULT", fault)
-    with pytest.raises(DeviceFaultError, match=rf"fault {fault.name} .*: {FAULT_TEXT[fault]}; its map is lost"):
+    with pytest.raises(
+        DeviceFaultError, match=rf"fault {fault.name} .*: {FAULT_TEXT[fault]}; restart the device; {MAP_LOST}"
+    ):
         driver.check()
     assert driver.fault is fault
 

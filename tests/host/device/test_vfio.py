@@ -6,7 +6,7 @@ import pytest
 
 from host.device import vfio
 from host.device.driver import Driver
-from host.device.transport import open_transport
+from host.device.transport import MAP_LOST, open_transport
 from host.device.vfio_system import System
 from host.keyfile import read_root_file
 from omap.errors import DeviceError, InputError
@@ -110,7 +110,7 @@ def test_it_opens_again_after_a_close(open_fake, params, key_file):
 
 def test_a_card_left_running_is_reset_and_its_loss_told(open_fake, params, caplog):
     transport = open_fake(flaws={"left running"})
-    assert f"{ADDRESS} was running: its driver has died, and the map it held is lost" in caplog.text
+    assert f"{ADDRESS} was running: its driver has died; {MAP_LOST}" in caplog.text
     with Driver(transport, params) as driver:
         assert driver.state is State.IDLE
     assert transport.machine.log[0] == "reset"
@@ -152,7 +152,7 @@ def test_a_card_that_is_lost_later_is_noticed(open_fake, params):
     with Driver(transport, params) as driver:
         driver.start()
         transport.machine.dead = True
-        with pytest.raises(DeviceError, match=r"is gone: every read gives ones.*the map is lost"):
+        with pytest.raises(DeviceError, match=rf"is gone: every read gives ones.*{MAP_LOST}"):
             driver.exchange(bytes(LINE_BYTES))
         with pytest.raises(DeviceError, match="is gone"):
             transport.write("REQUEST", 1)
@@ -273,7 +273,7 @@ def test_without_any_memory_it_says_so(open_fake):
 
 
 def test_a_card_that_runs_and_cannot_be_reset_is_refused(open_fake):
-    with pytest.raises(DeviceError, match=r"runs for a driver that has died and can't be reset.*its map is lost"):
+    with pytest.raises(DeviceError, match=rf"runs for a driver that has died and can't be reset.*{MAP_LOST}"):
         open_fake(flaws={"left running", "no reset"})
     assert open_fake.machines[0].clean
 

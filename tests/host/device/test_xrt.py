@@ -9,7 +9,7 @@ import pytest
 
 from host.device import hold, preflight, xrt
 from host.device.driver import Driver
-from host.device.transport import open_transport
+from host.device.transport import MAP_LOST, open_transport
 from host.keyfile import read_root_file
 from omap.errors import DeviceError, InputError
 from omap.regmap import Fault, State
@@ -173,7 +173,7 @@ def test_a_kernel_that_dies_later_is_noticed(open_fake, params):
     with Driver(transport, params) as driver:
         driver.start()
         transport.fake.dead = True
-        with pytest.raises(DeviceError, match=r"not running any more.*the map is lost"):
+        with pytest.raises(DeviceError, match=rf"not running any more.*{MAP_LOST}"):
             driver.exchange(bytes(LINE_BYTES))
 
 
