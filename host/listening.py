@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
@@ -33,6 +34,21 @@ def cannot_listen_at(path: str | os.PathLike[str], error: OSError) -> InputError
     else:
         remedy = f"{error.strerror or error}; choose another file"
     return InputError(f"can't listen at {os.fspath(path)}: {remedy}")
+
+
+async def check_address(host: str, port: int) -> None:
+    """Refuse an address at which nobody can listen now. A server that begins with long work asks before it begins.
+
+    Raises
+    ------
+    InputError
+        If it can't be used.
+    """
+    try:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port, start_serving=False)
+    except OSError as error:
+        raise cannot_listen(host, port, error) from None
+    server.close()
 
 
 SPARE_FILES = 64

@@ -21,13 +21,14 @@ from host.commands.planned import MAP_OPTIONS, MapOptions
 from host.device.driver import Driver
 from host.device.transport import Transport, load, names, open_transport, takers, takes
 from host.framing import DEFAULT_PORT
-from host.listening import allow_connections
+from host.listening import allow_connections, cannot_listen_at, check_address
 from host.logs import log_to_stderr
 from host.model.choice import NAMES as MODELS
 from host.relay.control import Control
-from host.relay.monitor import Monitor
+from host.relay.monitor import HOST, Monitor
 from host.relay.port import Limits
 from host.relay.relay import Relay
+from host.socketfile import SocketFile
 from omap.commands.numbers import SIZE, Whole
 from omap.errors import DeviceFaultError, InputError, OmapError
 from omap.params import Params
@@ -166,6 +167,22 @@ class ListenOptions:
         if self.no_tcp and (self.tls_cert is not None or self.tls_key is not None):
             raise InputError("a socket file needs no TLS, because nobody else listens to it: leave --tls-cert out")
 
+    def check_places(self) -> None:
+        """Raise InputError if nobody can listen there now.
+
+        A device that restores a map makes another one, which counts among the ancestors of the next. So no map may come
+        into being that can't be served.
+        """
+        if not self.no_tcp:
+            asyncio.run(check_address(self.host, self.port))
+        if self.metrics_port is not None:
+            asyncio.run(check_address(HOST, self.metrics_port))
+        if self.unix is not None:
+            try:
+                SocketFile(self.unix).close()
+            except OSError as error:
+                raise cannot_listen_at(self.unix, error) from None
+
 
 @click.command()
 @gathered("wanted", MapOptions, *MAP_OPTIONS)
@@ -227,6 +244,7 @@ def command(
     device.check()
     tls = tls_context(listen.tls_cert, listen.tls_key)
     allow_connections(listen.max_clients)
+    listen.check_places()
     with data.opened(params) as folder, device.open(params, folder is not None) as transport:
         driver = Driver(transport, params)
         keeper = begin(driver, folder, data.keeping)

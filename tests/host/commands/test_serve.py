@@ -55,7 +55,7 @@ def serving(*options, code=0):
 
 def refusal(*arguments):
     """Return the one line with which ``omap serve`` ends."""
-    result = CliRunner().invoke(main, ["serve", *map(str, arguments)])
+    result = CliRunner().invoke(main, ["serve", "--port", "0", *map(str, arguments)])
     assert result.exit_code == 2, result.output
     lines = [line for line in result.output.splitlines() if line.startswith("omap: ")]
     assert len(lines) == 1, result.output
@@ -225,6 +225,16 @@ def test_how_a_map_is_kept_is_for_a_map_that_is_kept(key_file, option, value):
     assert says == f"omap: {option} is for --data-dir: give a folder, or leave {option} out"
 
 
+@pytest.mark.parametrize("option", ["--port", "--metrics-port", "--unix"])
+def test_without_a_place_to_listen_at_no_map_is_made(key_file, tmp_path, option):
+    options = ["--preset", "tiny", "--backend", "model", "--key-file", key_file, "--data-dir", tmp_path / "data"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        (tmp_path / "file").touch()
+        place = tmp_path / "file" if option == "--unix" else taken.getsockname()[1]
+        assert "can't listen at" in refusal(*options, option, place)
+    assert not (tmp_path / "data").exists()
+
+
 def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
     options = ["--preset", "tiny", "--backend", "model", "--key-file", key_file]
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -233,7 +243,7 @@ def test_other_mistakes_are_one_line(key_file, tmp_path, monkeypatch):
         assert in_use in refusal(*options, "--port", port)
         assert in_use in refusal(*options, "--port", 0, "--metrics-port", port)
     assert "can't listen at 203.0.113.1:7450: Cannot assign requested address" in refusal(
-        *options, "--host", "203.0.113.1"
+        *options, "--host", "203.0.113.1", "--port", 7450
     )
     assert "no transport is called 'pci'; installed are" in refusal("--backend", "pci")
     assert "give a socket file with --unix" in refusal(*options, "--no-tcp")
