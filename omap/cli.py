@@ -8,6 +8,7 @@ subcommand whose extra is not installed is listed too, and says what to install.
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from importlib import metadata
 from typing import Any, NoReturn
@@ -23,6 +24,9 @@ DISTRIBUTION = "omap-fpga"
 
 COMMANDS = "omap.commands"
 """Entry-point group of the subcommands."""
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code after Ctrl-C, as shells have it. It is none of those that say what a command found."""
 
 
 class UserError(click.ClickException):
@@ -117,6 +121,9 @@ class CommandGroup(click.Group):
         """Run the subcommand; an error that the project raises on purpose becomes one line."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nomap: interrupted", err=True)  # behind the ^C of a terminal
+            sys.exit(INTERRUPTED)
         except OutputError:
             raise
         except OmapError as error:

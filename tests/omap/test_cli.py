@@ -90,6 +90,17 @@ def test_too_little_memory_is_one_line(run, plug_in, monkeypatch):
     assert result.stderr == "omap: this machine has too little memory: Unable to allocate 4.00 TiB; ask for less\n"
 
 
+def test_ctrl_c_has_an_exit_code_of_its_own(run, plug_in, monkeypatch):
+    @click.command()
+    def endless():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("omap.commands.version.endless", endless, raising=False)
+    plug_in("endless", "omap.commands.version:endless")
+    result = run("endless")
+    assert (result.exit_code, result.stderr) == (130, "\nomap: interrupted\n")
+
+
 def test_other_errors_keep_their_traceback(run, plug_in, monkeypatch):
     @click.command()
     def broken():
