@@ -183,6 +183,7 @@ def _start(
                 [sys.executable, "-m", "host.model.model_process", "--descriptor", str(far_end.fileno())],
                 pass_fds=[far_end.fileno()],
                 stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for this process, which then hangs up
             )
         # SEC_CM: RELAY.KEY.ABSENT -- the name of the key file goes to the device, which alone reads it
         order = {"params": params.to_dict(), "ring_lines": ring_lines, "model": chosen, "journal": journal}

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from host.data.identity import known
 from host.keyfile import read_root_file
 from host.paramsfile import read_params_file
 from omap.bodies import responses
-from omap.cli import main
+from omap.cli import INTERRUPTED, main
 from omap.errors import InputError
 from omap.operations import Kind, Operation
 from omap.presets import preset
@@ -80,6 +81,18 @@ def test_serve_says_where_it_is_serves_and_ends_in_order(key_file):
     assert events[0] == "listening"
     assert events[-2:] == ["draining", "stopped"]
     assert "the host can read this device's memory: " in served.process.errors
+
+
+def test_ctrl_c_before_it_is_ready_is_one_line(key_file):
+    run = [sys.executable, "-m", "omap.cli", "serve", "--port", "0", "--preset", "paper", "--key-file", str(key_file)]
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    while not any("numpy" in Path(f"/proc/{child}/maps").read_text() for child in children_of(process.pid)):
+        time.sleep(0.002)
+    children = children_of(process.pid)  # the device, which is still being imported
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.communicate(timeout=60)[0].strip() == "omap: interrupted"
+    assert process.returncode == INTERRUPTED
+    assert all(gone(child) for child in children)
 
 
 @pytest.mark.parametrize("tcp", [True, False])
