@@ -14,6 +14,7 @@ from host.commands.options import echo_json, gathered
 from host.commands.planned import MAP_OPTIONS, MapOptions
 from host.data.backup import restore_backup
 from host.data.folder import DataFolder
+from host.data.identity import NAME, known
 from host.relay.control import ask
 from omap.errors import InputError
 
@@ -104,9 +105,11 @@ def restore(wanted: MapOptions, data_dir: Path, source: Path | None, as_json: bo
 
 
 def _demand(folder: Path) -> None:
-    """Refuse a folder that is not there, so that a slip of the finger makes none."""
+    """Refuse what is no data folder, so that a slip of the finger makes none, and no check says which map it holds."""
     if not folder.is_dir():
         raise InputError(f"there is no data folder {folder}: check its name")
+    if known(folder) is None:
+        raise InputError(f"{folder} is no data folder, because it has no file {NAME}: check its name, or put that back")
 
 
 def _filled(folder: Path, operations: int, as_json: bool) -> None:

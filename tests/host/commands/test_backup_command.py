@@ -137,6 +137,14 @@ def test_no_data_folder_takes_a_backup_of_another(data, tmp_path):
         assert (code, f"is in the data folder {tmp_path / 'other'}" in error) == (2, True)
 
 
+@pytest.mark.parametrize("command", [["backup", "--to", "b"], ["restore"]])
+def test_what_is_asked_of_an_empty_folder_does_not_bind_it_to_a_map(tmp_path, command):
+    (tmp_path / "data").mkdir()
+    says = f"{tmp_path / 'data'} is no data folder, because it has no file omap-data: check its name, or put that back"
+    assert run(command[0], tmp_path / "data", *command[1:]) == (2, says)
+    assert names(tmp_path / "data") == []
+
+
 @pytest.mark.parametrize("command", ["backup", "restore"])
 def test_what_is_no_backup_fills_no_folder(data, tmp_path, command):
     write_root_file(tmp_path / "client.key")
