@@ -11,8 +11,8 @@ import os
 
 from host.data.base import BaseFile
 from host.data.files import DISK, Layer, hold, telling
-from host.data.frames import START_BYTES, begins_as_backup
-from host.data.identity import identify
+from host.data.frames import PARAMS_BYTES, START_BYTES, FrameReader, begins_as_backup
+from host.data.identity import described, identify
 from host.data.reading import SNAPSHOT, Part, Place, Reading, places
 from omap.errors import InputError
 from omap.params import Params
@@ -40,9 +40,10 @@ def restore_backup(
     Raises
     ------
     InputError
-        If the file is no backup; if the folder holds a map or other files, or is of other parameters.
+        If the file is no backup, or is of other parameters; if the folder holds a map or other files, or is of other
+        parameters.
     DamagedError
-        If the backup is not whole, or of other parameters. The folder holds nothing then.
+        If the backup is not whole. The folder holds nothing then.
     DataError
         If it can't be read or written.
     """
@@ -51,6 +52,7 @@ def restore_backup(
         start = layer.start(os.path.abspath(file), START_BYTES)
     if start and not begins_as_backup(start):
         raise InputError(f"{os.fspath(file)} is no backup: give a file that `omap backup --to` wrote")
+    _check_params(file, params, layer)
     with contextlib.closing(Reading(layer, [Part(os.path.abspath(file))], codec)) as reading:
         for _ in reading:  # before anything is made
             pass
@@ -72,3 +74,16 @@ def restore_backup(
         return reading.chain.operation
     finally:
         release()
+
+
+def _check_params(file: str | os.PathLike[str], params: Params, layer: Layer) -> None:
+    """Refuse a backup of another map than the options say. Nothing is wrong with the file then."""
+    path = os.path.abspath(file)
+    with telling(path, "read", "nothing was changed"), contextlib.closing(layer.reader(path)) as opened:
+        head = FrameReader(opened, path).head
+    if head is not None and head.params != params.digest[:PARAMS_BYTES]:
+        raise InputError(
+            f"{os.fspath(file)} is a backup of another map, of digest {head.params.hex()}, and a folder for one of "
+            f"{described(params)} was asked for: say with --preset, --params, or --capacity, --key-bytes and "
+            "--value-bytes which map it is of"
+        )

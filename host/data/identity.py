@@ -104,18 +104,19 @@ def another_map(folder: str | os.PathLike[str], there: Known, asked: Params) -> 
     if there.params is None:
         return InputError(
             f"the data folder {os.fspath(folder)} is of an earlier omap and names its map by a digest alone "
-            f"({there.digest.hex()[:_SHOWN]}), and a map of {_described(asked)} was asked for: give --params FILE with "
+            f"({there.digest.hex()[:_SHOWN]}), and a map of {described(asked)} was asked for: give --params FILE with "
             "what `omap plan --json` prints for that map in the version of omap that made the folder, or give another "
             "folder"
         )
     return InputError(
-        f"the data folder {os.fspath(folder)} holds a map of {_described(there.params)}, and one of "
-        f"{_described(asked)} was asked for: leave --preset, --params and sizes out to use the folder's map, or give "
+        f"the data folder {os.fspath(folder)} holds a map of {described(there.params)}, and one of "
+        f"{described(asked)} was asked for: leave --preset, --params and sizes out to use the folder's map, or give "
         "another folder"
     )
 
 
-def _described(params: Params) -> str:
+def described(params: Params) -> str:
+    """Return what tells a map from others, for messages."""
     return (
         f"{params.capacity:,} keys of {params.key_bytes} bytes, values of {params.value_bytes} bytes, pages of "
         f"{params.page_bytes} bytes, descriptor lines of {params.descriptor_bytes} bytes (digest "

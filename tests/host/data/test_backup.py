@@ -61,7 +61,7 @@ def test_a_backup_that_is_not_whole_fills_nothing(tmp_path):
             restore_backup(tmp_path / "backup", tmp_path / "filled", PARAMS)
         assert not (tmp_path / "filled").exists()
     (tmp_path / "backup").write_bytes(whole)
-    with pytest.raises(DamagedError, match=r"\(foreign\)"):
+    with pytest.raises(InputError, match=r"is a backup of another map, of digest .* say with --preset, --params, or"):
         restore_backup(tmp_path / "backup", tmp_path / "filled", preset("SMALL"))
     with pytest.raises(DataError, match="can't be read: No such file or directory"):
         restore_backup(tmp_path / "none", tmp_path / "filled", PARAMS)
