@@ -23,6 +23,7 @@ from omap.crypto import MAP_ID_BYTES
 from omap.errors import InputError, MapChangedError, OutputError, RollbackError
 from omap.lineage import NO_MAP
 from omap.outfiles import DISK_FAILS
+from omap.wire import MOST_ANCESTORS
 
 FILE_VERSION = 1
 MAX_FILE_BYTES = 4096
@@ -157,8 +158,9 @@ class Witness:
         )
         if kept is None:
             what = (
-                "it was formatted, or another was put in its place; what was stored is not in this one; if `omap "
-                "serve` was started without its --data-dir, start it with that folder; if another map was meant"
+                "it was formatted, or another was put in its place, such as a backup of before the last restart, or "
+                f"it was restored more than {MOST_ANCESTORS} times since; nobody can tell what is missing in this one; "
+                "if `omap serve` was started without its --data-dir, start it with that folder; if this map was meant"
             )
         else:
             what = (

@@ -30,8 +30,9 @@ def test_a_witness_file_remembers_from_run_to_run(relay, tmp_path):
         client.get(key(1))
     relay.in_thread(relay.format)
     accept = (
-        "put in its place; what was stored is not in this one; if `omap serve` was started without its --data-dir, "
-        "start it with that folder; if another map was meant, accept it: `omap status --accept [0-9a-f]{32} --key-file "
+        "put in its place, such as a backup of before the last restart, or it was restored more than 16 times since; "
+        "nobody can tell what is missing in this one; if `omap serve` was started without its --data-dir, "
+        "start it with that folder; if this map was meant, accept it: `omap status --accept [0-9a-f]{32} --key-file "
         "FILE`"
     )
     with pytest.raises(MapChangedError, match=accept):
