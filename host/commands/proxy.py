@@ -16,6 +16,7 @@ from host.listening import allow_connections
 from host.logs import log_to_stderr
 from host.redis.server import DEFAULT_PORT, Endpoint, Limits, Proxy
 from omap.commands.numbers import Real, Whole
+from omap.errors import InputError
 from omap.wire import MOST_COUNT
 
 IDLE_SECONDS = 10.0
@@ -59,12 +60,17 @@ class Pace:
     ----------
     rate : float or None
         Operations a second; None for when there is work.
-    count : int
-        Operations of each record at this rate.
+    count : int or None
+        Operations of each record at this rate; None for one.
     """
 
     rate: float | None
-    count: int
+    count: int | None
+
+    def check(self) -> None:
+        """Raise InputError if an option says how operations leave at a rate, and there is none."""
+        if self.rate is None and self.count is not None:
+            raise InputError("--count is for --rate: give a rate, or leave --count out")
 
 
 @click.command()
@@ -99,9 +105,7 @@ class Pace:
     click.option(
         "--rate", type=Real(above=0), help="Always send so many operations a second, so that their times show nothing."
     ),
-    click.option(
-        "--count", default=1, show_default=True, type=Whole(1, MOST_COUNT), help="With --rate: operations of a record."
-    ),
+    click.option("--count", type=Whole(1, MOST_COUNT), help="With --rate: operations of a record.  [default: 1]"),
 )
 @click.option("--json-log", is_flag=True, help="Log in JSON.")
 def command(
@@ -119,10 +123,11 @@ def command(
     with errors that say so. The proxy tries once a second, and goes on when the map is back, or when
     `omap status --accept ID` has accepted the other one.
     """
+    pace.check()
     log_to_stderr(as_json=json_log)
     allow_connections(share.max_clients)
     # a relay that hangs is noticed although no command comes
-    settings = replace(where.settings(), rate=pace.rate, count=pace.count, idle=min(IDLE_SECONDS, where.timeout))
+    settings = replace(where.settings(), rate=pace.rate, count=pace.count or 1, idle=min(IDLE_SECONDS, where.timeout))
     asyncio.run(_run(settings, endpoint, share.limits(), as_json))
 
 

@@ -51,6 +51,7 @@ def test_what_stops_it_is_said_in_one_line(running, tmp_path):
     assert "start `omap serve` there" in refusal("--url", f"omap://127.0.0.1:{port}", "--key-file", running.client_file)
     assert "--password" in refusal(*where, "--host", "0.0.0.0", "--port", 0)
     assert "it must be more than 0" in refusal(*where, "--rate", 0)
+    assert refusal(*where, "--count", 2) == "omap: --count is for --rate: give a rate, or leave --count out"
 
 
 def start(running, *options, **environment):
