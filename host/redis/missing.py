@@ -27,8 +27,9 @@ _NAMES = {
     "the proxy shows nobody the commands of others" + _DOCS: "monitor slowlog",
     "databases can't be exchanged" + _DOCS: "swapdb",
     "the proxy works on texts and numbers, not on bits" + _DOCS: """
-        setbit getbit bitcount bitpos bitfield bitfield_ro bitop lcs
+        setbit getbit bitcount bitpos bitfield bitfield_ro bitop
     """,
+    "the proxy does not compare values with each other" + _DOCS: "lcs",
     "the proxy keeps scripts, no functions" + _DOCS: "function fcall fcall_ro",
     "the proxy is one server, without others beside it" + _DOCS: """
         cluster asking readonly readwrite failover migrate replconf restore-asking

@@ -200,6 +200,10 @@ def test_what_is_missing_says_why(name):
     assert name not in COMMANDS
 
 
+def test_lcs_is_not_refused_as_a_command_on_bits():
+    assert "bits" not in WHY_NOT["lcs"]
+
+
 def test_every_command_of_redis_works_or_says_why_not(real_redis):
     parts = real_redis.ask(command("command", "list")).split(b"\r\n")[2::2]
     names = {name.decode() for name in parts if b"|" not in name}
