@@ -45,9 +45,9 @@ class AsyncClient(AsyncMap):
     """A map behind a relay. Make one with :func:`open_url`, or await :func:`omap.connect_async`.
 
     After a broken connection the client opens a new session, which ends the old one: an operation in doubt has run by
-    then, or never will. It does so for the next operation, and tries once a second without any. Another map than the
-    known one is refused, and nothing is sent to it; the client tries until the known map is back, or the other one is
-    accepted. After the client has noticed tampering, every call raises.
+    then, or never will. It does so for the next operation, and tries once a second without any; with a constant rate
+    once a second alone. Another map than the known one is refused, and nothing is sent to it; the client tries until
+    the known map is back, or the other one is accepted. After the client has noticed tampering, every call raises.
 
     Parameters
     ----------
@@ -225,10 +225,10 @@ class AsyncClient(AsyncMap):
     def _submit(self, work: Work, result: list[Response] | None) -> asyncio.Future[Any]:
         if self._dead is None and not self._closed and not work.done:
             future = self._queue.add(work)
-            if self._conversation is None:
-                self._tasks.start("connect", self._connect)
-            else:
+            if self._conversation is not None:
                 self._flush_soon()
+            elif self._ticks is None:
+                self._tasks.start("connect", self._connect)
             return future
         future = self._loop.create_future()
         if self._dead is not None:
@@ -400,7 +400,8 @@ class AsyncClient(AsyncMap):
         self._hang_up()
         self._trouble.note(SessionError(why))
         self._queue.fail_flying(lambda work: work.unknown(why))
-        if self._queue.waiting and not self._closed:
+        # SEC_CM: CLIENT.RATE.CONSTANT -- at a constant rate the next attempt does not come sooner if there is work
+        if self._queue.waiting and self._ticks is None and not self._closed:
             self._tasks.start("connect", self._connect)
         else:
             self._retry()

@@ -1,6 +1,8 @@
 """The constant-rate mode: the clock alone says when records are sent."""
 
 import asyncio
+import contextlib
+import math
 
 import pytest
 
@@ -10,7 +12,7 @@ from host.client.aio import AsyncClient
 from host.client.pacing import Ticks
 from host.client.settings import Settings
 from host.records import split
-from omap.errors import SessionError
+from omap.errors import OmapError, SessionError
 from omap.wire import RecordType, read_header
 from tests.support.host.clients import key, puts
 from tests.support.host.keys import client_of
@@ -63,11 +65,18 @@ async def settle():
 
 
 class Device:
-    """A peer without network: a model that answers at once, and notes when records came."""
+    """A peer without network: a model that answers at once, and notes when records and connections came.
 
-    def __init__(self, clock):
+    It breaks the connection at the first of the times ``away``, and takes no other until the second.
+    """
+
+    def __init__(self, clock, away):
         self.clock, self.relay, self.ticks = clock, RogueRelay(), []
-        self.counts = set()
+        self.counts, self.connections, self.away = set(), [], away
+
+    async def leave(self):
+        await self.clock.sleep(self.away[0])
+        self.close()
 
     def write(self, data):
         for record in split(bytes(data)):
@@ -81,23 +90,30 @@ class Device:
         self.reader.feed_eof()
 
     async def connect(self, host, port, ssl=None):
+        self.connections.append(self.clock.time)
+        if self.away[0] <= self.clock.time < self.away[1]:
+            raise ConnectionRefusedError
         self.reader = asyncio.StreamReader()
         self.reader.feed_data(self.relay.greeting)
         return self.reader, self
 
 
-def paced(use, *, rate=10, until=12.0, **options):
-    """Run ``use(client, clock)`` against a peer without network and return when records were sent."""
+def paced(use, *, rate=10, until=12.0, away=(math.inf, math.inf), **options):
+    """Run ``use(client, clock)`` against a peer without network and return when records were sent.
+
+    If the peer was away, return when the client connected as well.
+    """
 
     async def run():
         clock = Clock()
-        device = Device(clock)
+        device = Device(clock, away)
         patch.setattr(asyncio, "open_connection", device.connect)
         settings = Settings(where=Address("nowhere", 1), client=CLIENT, rate=rate, **options)
         client = AsyncClient(settings, now=clock.now, sleep=clock.sleep)
         await client.open()
-        user = asyncio.ensure_future(use(client, clock))
+        user, leaving = asyncio.ensure_future(use(client, clock)), asyncio.ensure_future(device.leave())
         await clock.advance(until)
+        leaving.cancel()
         assert user.done()
         user.result()
         sent = list(device.ticks)
@@ -106,7 +122,7 @@ def paced(use, *, rate=10, until=12.0, **options):
         await closing
         if rate is not None:
             assert device.counts == {options.get("count", 1)}
-        return sent
+        return sent if away[0] > until else (sent, device.connections)
 
     with pytest.MonkeyPatch.context() as patch:
         return asyncio.run(run())
@@ -134,6 +150,19 @@ async def too_much(client, clock):
     future.cancel()
 
 
+async def stubborn(client, clock):
+    while clock.time < 10:
+        with contextlib.suppress(OmapError):
+            await client.put(key(1), key(2))
+        await clock.sleep(0.3)
+
+
+async def in_two_parts(client, clock):
+    futures = [client.submit(puts(40)) for _ in range(2)]
+    broken, _ = await asyncio.gather(*futures, return_exceptions=True)
+    assert isinstance(broken, OmapError)
+
+
 def test_without_work_a_client_asks_now_and_then_whether_the_map_is_there():
     assert paced(idle, rate=None) == []
     assert paced(idle, rate=None, idle=2.5) == pytest.approx([2.5, 5, 7.5, 10])
@@ -149,6 +178,15 @@ def test_when_records_leave_does_not_depend_on_use(limit, count):
     assert len(seen[0]) == 120
     assert seen[0] == pytest.approx([(tick + 1) / 10 for tick in range(120)])
     assert seen[1:] == seen[:1] * 3
+
+
+@pytest.mark.sec_cm("CLIENT.RATE.CONSTANT")
+@pytest.mark.parametrize("back", [3.04, 5.6])
+def test_when_a_client_connects_again_does_not_depend_on_use(back):
+    """A host that breaks the connection does not learn whether there is work."""
+    seen = [paced(use, away=(3.04, back)) for use in (idle, stubborn, in_two_parts)]
+    assert seen[0][1][:2] == pytest.approx([0, 4.04])
+    assert seen[1:] == seen[:1] * 2
 
 
 def test_a_constant_rate_over_a_network(relay):
