@@ -63,8 +63,8 @@ class RemoteMap(ObliviousMap):
         Raises
         ------
         FullError, DeniedError
-            If new keys found no room, or the client's credential does not allow some of the operations. The message
-            says how many operations ran.
+            If new keys found no room, or the client's credential does not allow some of the operations. All others
+            ran, because an early end would show it. The message says how many were refused.
         InputError
             For wrong shapes or sizes. In this case no operation was sent.
         """
@@ -109,7 +109,8 @@ class RemoteMap(ObliviousMap):
         Raises
         ------
         DeniedError
-            If the client's credential does not allow some of the operations. The message says how many operations ran.
+            If the client's credential does not allow some of the operations. All others ran. The message says how many
+            were refused.
         InputError
             For wrong shapes or sizes. In this case no operation was sent.
         """
@@ -126,7 +127,8 @@ class RemoteMap(ObliviousMap):
         learns only from FullError that there is no room, when some of the keys were inserted.
 
         Reveals
-            That 2n + 1 operations ran, and hence n, which a bulk load in the device hides.
+            That 2n + 1 operations ran, and hence n, which a bulk load in the device hides. If it is refused, fewer ran:
+            one if there is no room, n + 1 if some of the keys are there.
         """
         rows = as_rows("keys", self.params.key_bytes, keys)
         cells = as_rows("values", self.params.value_bytes, values)

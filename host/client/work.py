@@ -238,7 +238,7 @@ class Mixed(_Arrays):
 
 
 class _OneKind(_Arrays):
-    """Operations of one kind that end early if one of them was refused."""
+    """Operations of one kind, which all run, even if some of them are refused."""
 
     KIND: ClassVar[Kind]
 
@@ -255,23 +255,21 @@ class _OneKind(_Arrays):
         self.found += int(np.count_nonzero(answers.found))
         if answers.statuses.max(initial=0) < Status.FULL:
             return
+        # the rest is sent all the same: an early end would show the host that something was refused
         self.full += int(np.count_nonzero(answers.statuses == Status.FULL))
         self.denied += int(np.count_nonzero(answers.statuses == Status.DENIED))
-        self.stop()
 
     def check(self) -> None:
         """Raise DeniedError or FullError if the map has refused some of the operations."""
         if self.denied:
             raise DeniedError(
-                f"the credential of this client does not allow {self.denied} of the first {self.answered} operations "
-                f"(of {self.total}), each a {self.KIND.name}; the others of these ran and the rest was not sent: "
-                "provision a client that may"
+                f"the credential of this client does not allow {self.denied} of {self.total} operations, each a "
+                f"{self.KIND.name}; the others ran: provision a client that may"
             )
         if self.full:
             raise FullError(
-                f"the map has no room for {self.full} new keys of the first {self.answered} (of {self.total}); the "
-                f"others of these are stored and the rest was not sent; capacity is {self.codec.params.capacity}: "
-                "delete keys or plan more"
+                f"the map has no room for {self.full} new keys of {self.total} keys; the others are stored; capacity "
+                f"is {self.codec.params.capacity}: delete keys or plan more"
             )
 
 

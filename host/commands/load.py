@@ -17,7 +17,7 @@ from omap.cells import Cells, Stamp
 from omap.commands.delimiter import DELIMITER
 from omap.commands.progress import progress
 from omap.csvfile import Rows, check_keys, read_rows
-from omap.errors import InputError
+from omap.errors import DeniedError, FullError, InputError
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,12 @@ def command(file: Path, source: Source, where: Where, as_json: bool) -> None:
             except InputError as error:
                 raise InputError(f"row {line}: {error}") from None
         credential = client.settings.client.credential
-        stored = _store(client, keys, values)
+        try:
+            stored = _store(client, keys, values)
+        except (DeniedError, FullError):
+            if credential.sees_map:
+                len(client)  # or the host would see by the number of operations that some were refused
+            raise
         new = stored if credential.reads else None
         live = len(client) if credential.sees_map else None
     if as_json:

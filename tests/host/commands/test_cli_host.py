@@ -224,6 +224,7 @@ def test_load(run, tmp_path):
     code, out, _ = run("load", table, "--key", "id", "--json")
     facts = json.loads(out)
     assert (code, facts["rows"], facts["new"], facts["live_keys"]) == (0, 40, 40, 40)
+    assert json.loads(run("status", "--json")[1])["operation"] == 1 + 40 + 1 + 1
     assert json.loads(run("get", "id-7")[1]) == {"town": "town 7", "people": "7"}
     assert run("load", table, "--key", "id", "--value", "town")[:2] == (
         0,
@@ -286,6 +287,8 @@ def test_a_table_that_finds_no_room_says_so(run, tmp_path):
     code, _, error = run("load", tmp_path / "table.csv", "--key", "id")
     assert code == 2
     assert "the map has no room for" in error.splitlines()[-1]
+    # a read of the register, the rows, a NOP for the number of live keys, and the end of the session, as in any case
+    assert json.loads(run("status", "--json")[1])["operation"] == 1 + 100 + 1 + 1
 
 
 def test_status(run, relay):
