@@ -331,7 +331,6 @@ class AsyncClient(AsyncMap):
                 talk = self._conversation
                 if not data or talk is None:
                     raise Broken("the peer hung up")
-                self._progress = self._now()
                 answers: list[memoryview] = []
                 try:
                     talk.feed(data, answers)
@@ -339,6 +338,7 @@ class AsyncClient(AsyncMap):
                     if answers:
                         self._newest = talk
                         self._queue.deliver(answers)
+                        self._progress = self._now()  # whole answers count, or a byte at a time would be enough
                 if talk.exhausted:
                     self._rekeying = True
                     steps = new_session(self.settings, self.greeting, self.witness, self._replaces)

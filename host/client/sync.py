@@ -243,9 +243,11 @@ class Client(RemoteMap):
         assert talk is not None
         assert sock is not None
         outgoing: bytes | memoryview = b""
+        end = time.monotonic() + patience
         while work.answered < work.wanted:
             if talk.exhausted:  # and not sooner, so that no answer is lost if no other session can be opened
                 talk = self._converse(drive(sock, new_session(settings, self.greeting, self.witness, self._replaces)))
+                end = time.monotonic() + patience
             if not outgoing and work.sent < work.wanted:
                 outgoing = _sealed(talk, work)
             if outgoing:
@@ -255,7 +257,7 @@ class Client(RemoteMap):
                 except _WAIT:
                     pass
             if outgoing or work.sent >= work.wanted or talk.crowded or not talk.room():
-                self._wait(_EITHER if outgoing else select.POLLIN, patience)
+                self._wait(_EITHER if outgoing else select.POLLIN, end, patience)
             try:
                 count = sock.recv_into(self._buffer)
             except _WAIT:
@@ -269,16 +271,17 @@ class Client(RemoteMap):
                 if answers:
                     self._newest = talk
                     work.take(answers[0] if len(answers) == 1 else b"".join(answers))
+                    end = time.monotonic() + patience  # whole answers count, or a byte at a time would be enough
 
-    def _wait(self, events: int, patience: float) -> None:
-        """Wait until the socket can be read, or written if the events say so."""
+    def _wait(self, events: int, end: float, patience: float) -> None:
+        """Wait until the socket can be read, or written if the events say so, but not beyond ``end``."""
         if self._pending():
             return  # what was received and deciphered already does not show in a poll
         if events != self._events:
             assert self._socket is not None
             self._poll.register(self._socket, events)
             self._events = events
-        if not self._poll.poll(1000 * patience):
+        if not self._poll.poll(max(0.0, 1000 * (end - time.monotonic()))):
             raise Broken(f"no answer came for {patience:g} s")
 
     # -- connection ---------------------------------------------------------------------------------------------

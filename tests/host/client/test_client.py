@@ -23,7 +23,7 @@ from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from omap.wire import LEAST_RING_LINES, LINE_BYTES, RecordCodec, RecordType, Refusal, read_header, refusal
 from tests.support.host.clients import at_most, columns, key, listed, number_from, puts
-from tests.support.host.rogue import CLIENT
+from tests.support.host.rogue import CLIENT, trickle
 from tests.support.oracle import expected
 
 TINY = preset("TINY")
@@ -325,6 +325,16 @@ def test_silence_is_an_unknown_fate(relay, singles):
         with pytest.raises(UnknownFateError, match=r"no answer came for 0\.3 s; of 5 operations 3 were answered"):
             client.execute(puts(5))
         assert client.ping().sequence >= 5
+
+
+def test_a_peer_that_answers_a_byte_at_a_time_gets_no_longer(relay):
+    relay.response = lambda connection, number, record: (
+        [record] if connection or number < 2 else trickle(relay, record) or []
+    )
+    with connect(relay, timeout=0.3) as client:
+        with pytest.raises(UnknownFateError, match=r"no answer came for 0\.3 s; of 1 operations 0 were answered"):
+            client.put(key(1), b"data")
+        assert client.get(key(1)) == b"data"
 
 
 @pytest.mark.sec_cm("CLIENT.REFUSAL.DOUBTED")

@@ -27,7 +27,7 @@ from omap.operations import Kind, Operation, Response, Status
 from omap.presets import preset
 from tests.support.host.clients import at_most, columns, key, listed, number_from, puts
 from tests.support.host.keys import client_of
-from tests.support.host.rogue import CLIENT
+from tests.support.host.rogue import CLIENT, trickle
 from tests.support.oracle import expected
 
 TINY = preset("TINY")
@@ -210,6 +210,20 @@ def test_silence_breaks_the_connection(relay, singles):
             with pytest.raises(UnknownFateError, match=r"no answer came for 0\.3 s; of 5 operations 3"):
                 await client.execute(puts(5))
             assert (await client.ping()).sequence >= 5
+
+    asyncio.run(run())
+
+
+def test_a_peer_that_answers_a_byte_at_a_time_gets_no_longer(relay):
+    relay.response = lambda connection, number, record: (
+        [record] if connection or number < 2 else trickle(relay, record) or []
+    )
+
+    async def run():
+        async with await connect(relay, timeout=0.3) as client:
+            with pytest.raises(UnknownFateError, match=r"no answer came for 0\.3 s; of 1 operations 0 were answered"):
+                await client.put(key(1), b"data")
+            assert await client.get(key(1)) == b"data"
 
     asyncio.run(run())
 

@@ -137,6 +137,13 @@ class RogueRelay:
         return split(layout.read_lines(buffer, layout.responses, first, end - first))
 
 
+def trickle(relay, record, seconds=0.02):
+    """Send the only client of a relay a record, a byte at a time. Call it in the relay's thread."""
+    (writer,) = relay.writers
+    for at in range(len(record)):
+        relay.loop.call_later(seconds * at, writer.write, record[at : at + 1])
+
+
 async def read_record(reader):
     """Return the next whole record of a stream; a single line if it says that it has none."""
     first = await reader.readexactly(LINE_BYTES)
