@@ -256,7 +256,8 @@ class Witness:
     def _locked(self) -> Iterator[None]:
         assert self.path is not None
         with self._readable("locked"):
-            handle = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            # beside the file itself: who comes by a symbolic link and who does not have one lock
+            handle = os.open(os.path.realpath(self.path) + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

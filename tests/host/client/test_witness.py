@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 
 import pytest
 
@@ -50,6 +51,20 @@ def test_a_witness_is_kept_at_the_highest_number(relay, tmp_path):
         other.close()  # this writes the higher number
         assert '"operation": 6' in witness.read_text()
     assert '"operation": 7' in witness.read_text()  # close() of the first client came later
+
+
+def test_two_names_of_a_file_have_one_lock(tmp_path):
+    """Without one, a client that comes by another name may put back a number that was read before it rose."""
+    path, link = tmp_path / "witness", tmp_path / "elsewhere" / "link"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    saving = threading.Thread(target=Witness(link).session_opens, args=(b"a" * 16,))
+    with Witness(path)._locked():
+        saving.start()
+        saving.join(0.1)
+        assert saving.is_alive()
+    saving.join(10)
+    assert json.loads(path.read_text())["map_id"] == (b"a" * 16).hex()
 
 
 def test_a_client_may_leave_the_choice_of_the_file_to_omap(relay):
@@ -200,4 +215,4 @@ def test_a_witness_file_for_which_there_is_no_room_is_an_output(tmp_path):
     with full_disk(20), pytest.raises(OutputError, match="the witness file .* can't be written: File too large"):
         seen.save()
     assert path.read_bytes() == before
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["link", "link.lock", "witness"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["link", "witness", "witness.lock"]
