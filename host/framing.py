@@ -136,7 +136,7 @@ def read_greeting(prefix: bytes, facts: bytes) -> Greeting:
     if not well_formed or not digest_fits:
         raise SessionError("the relay's greeting is not well-formed: it was altered, or the relay is broken")
     mode = {_printable(name): value for name, value in mode.items()}
-    kept = {name: _printable(value) if isinstance(value, str) else value for name, value in kept.items()}
+    kept = {_printable(name): _printable(value) if isinstance(value, str) else value for name, value in kept.items()}
     greeting = Greeting(params, ring_lines, mode, _shortened(_printable(refused)), kept)
     if greeting.most_lines != most_lines:
         raise SessionError(

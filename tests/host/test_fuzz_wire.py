@@ -119,6 +119,7 @@ json_values = st.recursive(
 @example(name="mode", value={"\x1b[2J": True})
 @example(name="params", value=[[]])
 @example(name="kept", value={"trouble": "\x1b[2J"})
+@example(name="kept", value={"\x1b[2J": 1})
 @example(name="kept", value={"snapshot_time": 10**400})
 @example(name="kept", value={"snapshot_time": float("nan")})
 def test_a_greeting_with_any_other_fact_is_refused_or_says_the_same(name, value):
@@ -132,7 +133,7 @@ def test_a_greeting_with_any_other_fact_is_refused_or_says_the_same(name, value)
         return
     assert greeting.params == PARAMS
     assert len(greeting.refused) <= MAX_REFUSAL
-    assert "".join([greeting.refused, *greeting.mode, *map(str, greeting.kept.values())]).isprintable()
+    assert "".join([greeting.refused, *greeting.mode, *greeting.kept, *map(str, greeting.kept.values())]).isprintable()
     status._kept(greeting.kept)
 
 
