@@ -260,6 +260,8 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
                 f"operation {place}: it must be an Operation, as Operation(Kind.GET, key) is, not {describe(operation)}"
             )
         kind, key, value = operation
+        if type(kind) is not Kind and not isinstance(kind, (int, np.integer)):  # 1.0 equals a kind and is none
+            raise InputError(_strange(place, batch, kind))
         if kind == nop:
             continue
         if type(key) is not bytes or len(key) != key_bytes:
@@ -272,9 +274,14 @@ def check_batch(params: Params, batch: Sequence[Operation]) -> Sequence[Operatio
                 if len(as_bytes(value, b"")) != value_bytes:
                     raise InputError(f"{_at(place, batch)}a value must be {value_bytes} bytes, not {describe(value)}")
         elif kind != get and kind != delete:
-            what = kind if type(kind) is int and 0 <= kind < 256 else describe(kind)
-            raise InputError(f"{_at(place, batch)}kind must be one of {', '.join(Kind.__members__)}, not {what}")
+            raise InputError(_strange(place, batch, kind))
     return batch if plain else [Operation(kind, as_bytes(key, b""), as_bytes(value, b"")) for kind, key, value in batch]
+
+
+def _strange(place: int, batch: Sequence[Operation], kind: object) -> str:
+    """Say that a kind does not exist. A misplaced key is not shown."""
+    what = kind if type(kind) is int and 0 <= kind < 256 else describe(kind)
+    return f"{_at(place, batch)}kind must be one of {', '.join(Kind.__members__)}, not {what}"
 
 
 def _at(place: int, batch: Sequence[Operation]) -> str:

@@ -56,6 +56,8 @@ def test_get_has_a_default(table):
     [
         ([("GET", KEY)], r"operation 0: it must be an Operation, as Operation\(Kind.GET, key\) is, not a tuple of 2"),
         ([Operation(Kind.NOP), ("GET", KEY, b"")], "operation 1: kind must be one of NOP, GET, PUT, DELETE, not a str"),
+        ([Operation(1.0, KEY)], "^kind must be one of NOP, GET, PUT, DELETE, not a float"),
+        ([Operation(Kind.NOP), Operation(np.float64(0))], "operation 1: kind must be one of .*, not a float64"),
         ([KEY], f"operation 0: it must be an Operation, .* not {len(KEY)} bytes"),
         (["GET"], "operation 0: it must be an Operation, .* not a str"),
         ([Kind.NOP], "operation 0: it must be an Operation, .* not a Kind"),
