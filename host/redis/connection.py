@@ -298,7 +298,7 @@ class Connection:
     def _authenticate(self, user: bytes, password: bytes) -> None:
         wanted = self._shared.password
         # SEC_CM: REDIS.AUTH.CONST_TIME -- the time does not show how much of a guess is right
-        right = wanted is None or hmac.compare_digest(password, wanted.encode())
+        right = wanted is None or hmac.compare_digest(password, wanted.encode("utf-8", "surrogateescape"))
         if not right or user != b"default":
             self._shared.guesses.wrong(self.session.group)
             raise Refused(_WRONG_PASSWORD)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 from itertools import pairwise
 
@@ -163,6 +164,8 @@ def test_logging_in():
     ):
         assert answers(command(*login), password="secret") == [wrong]
     assert answers(command("auth", "grün"), password="grün") == [b"+OK\r\n"]
+    typed = os.fsdecode(b"gr\xfcn")  # as a variable or a command line that is no UTF-8 comes to a program
+    assert answers(command("auth", b"gr\xfcn"), password=typed) == [b"+OK\r\n"]
 
 
 @pytest.mark.sec_cm("REDIS.AUTH.CONST_TIME")
