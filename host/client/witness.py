@@ -259,7 +259,8 @@ class Witness:
             # beside the file itself: who comes by a symbolic link and who does not have one lock
             handle = os.open(os.path.realpath(self.path) + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            with self._readable("locked"):
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)

@@ -1,5 +1,6 @@
 """The witness file: what a client remembers of a map from run to run."""
 
+import errno
 import json
 import os
 import threading
@@ -140,6 +141,17 @@ def test_what_is_no_id_of_a_map_is_refused(relay, accept):
 def test_a_witness_file_that_can_not_be_used_is_one_line(relay, tmp_path):
     with pytest.raises(InputError, match=r"can't be locked: No such file or directory; name another \(--wit"):
         connect(relay, witness=tmp_path / "none" / "witness")
+
+
+def test_a_file_system_without_locks_is_one_line(relay, tmp_path, monkeypatch):
+    """It is no fault of the peer."""
+
+    def flock(handle, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(InputError, match="the witness file .* can't be locked: No locks available; name another"):
+        connect(relay, witness=tmp_path / "witness")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"version": 1, "map_id": "00", "operation": 1}', "nonsense"])
